@@ -1,0 +1,22 @@
+"""The profiles that ship with Evergrant, one file each under ``profiles/``."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import resources
+
+from .profile import Profile, content_hash, load
+
+
+@cache
+def built_in() -> dict[str, Profile]:
+    """Every shipped profile by its name."""
+    folder = resources.files(__package__) / "profiles"
+    profiles = (load(file.read_text("utf-8"), file.name) for file in folder.iterdir() if file.name.endswith(".toml"))
+    return {profile.name: profile for profile in sorted(profiles, key=lambda profile: profile.name)}
+
+
+@cache
+def by_hash() -> dict[str, Profile]:
+    """Every shipped profile by its content hash, as connections pin it."""
+    return {content_hash(profile): profile for profile in built_in().values()}

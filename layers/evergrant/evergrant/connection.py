@@ -1,0 +1,136 @@
+"""The connection record, its states, and the events that its changes of state emit. Pure."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from enum import StrEnum
+from typing import Any
+
+from .schedule import Life
+from .times import rfc3339
+
+
+class Status(StrEnum):
+    """Where a connection stands."""
+
+    AWAITING_AUTHORIZATION = "awaiting_authorization"
+    ACTIVE = "active"
+    DEGRADED = "degraded"
+    AUTHORIZATION_REQUIRED = "authorization_required"
+    CLIENT_REFUSED = "client_refused"
+    PAUSED = "paused"
+    DISCONNECTED = "disconnected"
+
+
+#: States in which nothing is ever sent to the provider.
+AT_REST = frozenset({Status.PAUSED, Status.DISCONNECTED})
+
+
+class EventType(StrEnum):
+    """The ``detail-type`` of each event on the bus."""
+
+    AUTHORIZED = "Connection Authorized"
+    ROTATED = "Token Rotated"
+    DEGRADED = "Connection Degraded"
+    RECOVERED = "Connection Recovered"
+    AUTHORIZATION_REQUIRED = "Authorization Required"
+    CLIENT_REFUSED = "Client Refused"
+    DISCONNECTED = "Connection Disconnected"
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A token set under AES-GCM; ``key`` is the data key, itself encrypted by KMS."""
+
+    key: bytes = field(repr=False)
+    nonce: bytes = field(repr=False)
+    text: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One connection's record: the truth, as one item of the table. Times are epoch seconds.
+
+    ``generation`` counts the token sets saved and fences every save. ``refresh_at`` is when the next refresh is meant
+    to happen; ``due_at`` is the same in the index, moved on while a message is on its way. ``spend_id`` marks a
+    request to the provider whose answer is not saved yet. ``outbox`` holds events not yet delivered, by their id.
+    """
+
+    name: str
+    status: Status
+    grant: str
+    client: str
+    profile_hash: str
+    record_version: int = 1
+    variables: Mapping[str, str] = field(default_factory=dict)
+    scope: str | None = None
+    redirect_uri: str | None = None
+    direct_read: bool = True
+    created_at: int = 0
+    authorization_id: str | None = None
+    generation: int = 0
+    published_generation: int = 0
+    sealed: Sealed | None = None
+    unread_answer: Sealed | None = None
+    issued_at: int | None = None
+    expires_at: int | None = None
+    refresh_expires_at: int | None = None
+    expiry_rule: str | None = None
+    refresh_at: int | None = None
+    due_shard: str | None = None
+    due_at: int | None = None
+    lease_owner: str | None = None
+    lease_until: int | None = None
+    spend_id: str | None = None
+    spend_at: int | None = None
+    spend_tries: int = 0
+    failures: int = 0
+    last_error: str | None = None
+    last_error_at: int | None = None
+    rejected_at: int | None = None
+    outbox: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def provider(self) -> str:
+        return self.name.partition("/")[0]
+
+    @property
+    def account(self) -> str:
+        return self.name.partition("/")[2]
+
+    @property
+    def life(self) -> Life | None:
+        """Of the current token set, None when there is none."""
+        if self.issued_at is None or self.expires_at is None:
+            return None
+        return Life(self.issued_at, self.expires_at)
+
+    @property
+    def unpublished(self) -> bool:
+        """Whether the outside world has still to be told of something."""
+        return bool(self.outbox) or (self.direct_read and self.published_generation != self.generation)
+
+    def leased(self, now: int) -> bool:
+        """Whether some worker holds the lease."""
+        return self.lease_owner is not None and self.lease_until is not None and self.lease_until > now
+
+
+FIELDS = frozenset(item.name for item in fields(Connection))
+
+
+def event(kind: EventType, connection: Connection, at: int, **detail: Any) -> dict[str, Any]:
+    """A change of state, as ``changes`` for the record: ``{"outbox.<id>": {...}}``. One change has one id."""
+    body = {
+        "type": str(kind),
+        "at": at,
+        "detail": {
+            "connection": connection.name,
+            "provider": connection.provider,
+            "account": connection.account,
+            "time": rfc3339(at),
+            **detail,
+        },
+    }
+    return {f"outbox.{uuid.uuid4()}": body}

@@ -1,0 +1,239 @@
+"""Every error Evergrant raises, with a stable code, what happened and what to do about it.
+
+::
+
+    EvergrantError
+    ├── InvalidRequest            invalid_request          what was asked cannot be read
+    │   ├── InvalidName           invalid_name             a connection, provider, account or client name
+    │   ├── InvalidProfile        invalid_profile          a provider profile, with the key at fault
+    │   ├── InvalidClient         invalid_client_entry     a clients/ secret that cannot be used
+    │   └── InvalidVariable       invalid_variable         a profile variable missing or not matching its pattern
+    ├── ConnectionProblem
+    │   ├── UnknownConnection     unknown_connection
+    │   ├── AuthorizationRequired authorization_required
+    │   ├── ClientRefused         client_refused
+    │   ├── Paused                paused
+    │   └── Disconnected          disconnected
+    ├── UnknownProfile            unknown_profile
+    ├── UnknownClient             unknown_client
+    ├── TemporarilyUnavailable    temporarily_unavailable  try again after ``retry_after`` seconds
+    ├── LinkError                                          what a person at the connect pages meets
+    │   ├── LinkInvalid           link_invalid
+    │   ├── LinkExpired           link_expired
+    │   ├── LinkUsed              link_used
+    │   ├── WrongBrowser          wrong_browser
+    │   ├── CrossSite             cross_site
+    │   ├── Denied                access_denied
+    │   └── ProviderRefused       provider_refused
+    ├── UnreadAnswer              unread_answer            a 2xx of the provider that is no token set
+    ├── ProviderUnreachable       provider_unreachable
+    │   ├── NotSent               not_sent                 the request cannot have reached the provider
+    │   └── LostAnswer            lost_answer              it may have, and the answer is lost
+    ├── SealBroken                seal_broken              a sealed token set does not open
+    └── Conflict                  conflict                 a conditional write found another state
+
+No message ever holds a provider's own text, a token, a code or a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class EvergrantError(Exception):
+    """The root: ``code`` is stable, ``message`` says what happened, ``hint`` what to do.
+
+    Parameters
+    ----------
+    message
+        What is wrong, and where.
+    hint
+        What to do about it; the class's own hint when left out.
+    """
+
+    code: ClassVar[str] = "error"
+    hint_default: ClassVar[str] = ""
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = self.hint_default if hint is None else hint
+
+    def as_dict(self) -> dict[str, Any]:
+        """The shape in which callers in any language see this error."""
+        answer: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.hint:
+            answer["hint"] = self.hint
+        return answer
+
+
+class InvalidRequest(EvergrantError):
+    code = "invalid_request"
+
+
+class InvalidName(InvalidRequest):
+    code = "invalid_name"
+
+
+class InvalidProfile(InvalidRequest):
+    code = "invalid_profile"
+
+
+class InvalidClient(InvalidRequest):
+    code = "invalid_client_entry"
+
+
+class InvalidVariable(InvalidRequest):
+    code = "invalid_variable"
+
+
+class ConnectionProblem(EvergrantError):
+    """A connection cannot serve a token, for a reason that its operator can act on."""
+
+    def __init__(self, connection: str, message: str, hint: str | None = None) -> None:
+        super().__init__(message, hint if hint is not None else self.hint_default.format(connection=connection))
+        self.connection = connection
+
+
+class UnknownConnection(ConnectionProblem):
+    code = "unknown_connection"
+    hint_default = "List the connections with `evergrant status`, or create this one with `evergrant connect {connection}`."
+
+    def __init__(self, connection: str) -> None:
+        super().__init__(connection, f"There is no connection {connection}.")
+
+
+class AuthorizationRequired(ConnectionProblem):
+    code = "authorization_required"
+    hint_default = "Somebody must authorize it again: `evergrant connect {connection}`."
+
+    def __init__(self, connection: str) -> None:
+        super().__init__(connection, f"The grant of {connection} is missing or no longer accepted by its provider.")
+
+
+class ClientRefused(ConnectionProblem):
+    code = "client_refused"
+
+    def __init__(self, connection: str, client: str) -> None:
+        super().__init__(
+            connection,
+            f"The provider of {connection} refuses the credentials of client {client}.",
+            f"Nobody needs to authorize again. Mend the client's credentials: `evergrant client set {client}`.",
+        )
+
+
+class Paused(ConnectionProblem):
+    code = "paused"
+    hint_default = "Resume it with `evergrant resume {connection}`."
+
+    def __init__(self, connection: str) -> None:
+        super().__init__(connection, f"{connection} is paused.")
+
+
+class Disconnected(ConnectionProblem):
+    code = "disconnected"
+    hint_default = "Connect it again with `evergrant connect {connection}`."
+
+    def __init__(self, connection: str) -> None:
+        super().__init__(connection, f"{connection} was disconnected.")
+
+
+class UnknownProfile(EvergrantError):
+    code = "unknown_profile"
+    hint_default = "List the providers with `evergrant provider list`, or add one with `evergrant provider add FILE`."
+
+
+class UnknownClient(EvergrantError):
+    code = "unknown_client"
+
+    def __init__(self, client: str) -> None:
+        super().__init__(f"There is no client {client}.", f"Store its credentials with `evergrant client set {client}`.")
+
+
+class TemporarilyUnavailable(EvergrantError):
+    """Nothing is broken for good; ``retry_after`` is in seconds."""
+
+    code = "temporarily_unavailable"
+
+    def __init__(self, message: str, retry_after: int) -> None:
+        super().__init__(message, f"Try again in {retry_after} seconds.")
+        self.retry_after = retry_after
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "retry_after": self.retry_after}
+
+
+class LinkError(EvergrantError):
+    """A step of the connect flow was refused; ``status`` is the HTTP status of its page."""
+
+    status: ClassVar[int] = 400
+
+
+class LinkInvalid(LinkError):
+    code = "link_invalid"
+    status = 404
+
+
+class LinkExpired(LinkError):
+    code = "link_expired"
+    status = 410
+
+
+class LinkUsed(LinkError):
+    code = "link_used"
+    status = 410
+
+
+class WrongBrowser(LinkError):
+    code = "wrong_browser"
+    status = 403
+
+
+class CrossSite(LinkError):
+    code = "cross_site"
+    status = 403
+
+
+class Denied(LinkError):
+    code = "access_denied"
+    status = 403
+
+
+class ProviderRefused(LinkError):
+    code = "provider_refused"
+    status = 502
+
+
+class UnreadAnswer(EvergrantError):
+    code = "unread_answer"
+    hint_default = "The answer is kept, sealed. Mend the provider's profile; it is then read again."
+
+
+class ProviderUnreachable(EvergrantError):
+    code = "provider_unreachable"
+
+
+class NotSent(ProviderUnreachable):
+    """DNS, connect or TLS failed, or the address is forbidden: the provider cannot have acted on the request."""
+
+    code = "not_sent"
+
+
+class LostAnswer(ProviderUnreachable):
+    """Sent, at least in part, and no whole answer came: the provider may have acted on the request."""
+
+    code = "lost_answer"
+
+
+class SealBroken(EvergrantError):
+    code = "seal_broken"
+
+
+class Conflict(EvergrantError):
+    """A conditional write was refused; ``current`` is the item as it is now, None when there is none."""
+
+    code = "conflict"
+
+    def __init__(self, what: str, current: Any = None) -> None:
+        super().__init__(f"{what} changed meanwhile.")
+        self.current = current

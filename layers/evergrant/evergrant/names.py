@@ -1,0 +1,58 @@
+"""Names of connections, providers, accounts and clients: one grammar for the table, the secrets and the policies."""
+
+from __future__ import annotations
+
+import re
+
+from .errors import InvalidName
+
+_PROVIDER = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+_ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}")
+_LIKE_AN_ARN_SUFFIX = re.compile(r".*-[A-Za-z0-9]{6}")
+
+
+def split_connection(connection: str) -> tuple[str, str]:
+    """Split and check ``provider/account``.
+
+    Raises
+    ------
+    InvalidName
+        The name is not of that form, or the account ends in a hyphen and six characters. Secrets Manager puts
+        such a suffix behind every secret's ARN, so a policy for one secret would also match the other
+        (AWS Secrets Manager user guide, "Permissions policy examples").
+    """
+    provider, slash, account = connection.partition("/") if isinstance(connection, str) else ("", "", "")
+    if not slash:
+        raise InvalidName(f"{_shown(connection)} names no connection.", "Write provider/account, such as keap/main.")
+    return check_provider(provider), check_account(account)
+
+
+def check_provider(provider: str) -> str:
+    """Return ``provider`` if it is a provider's name. Raises InvalidName."""
+    return _matching(_PROVIDER, provider, "provider", "Use lower-case letters, digits and hyphens, at most 40.")
+
+
+def check_client(client: str) -> str:
+    """Return ``client`` if it is a client's name: the same grammar as a provider's. Raises InvalidName."""
+    return _matching(_PROVIDER, client, "client", "Use lower-case letters, digits and hyphens, at most 40.")
+
+
+def check_account(account: str) -> str:
+    """Return ``account`` if it is an account's name. Raises InvalidName."""
+    _matching(_ACCOUNT, account, "account", "Use letters, digits and any of _ . @ -, at most 100.")
+    if _LIKE_AN_ARN_SUFFIX.fullmatch(account):
+        raise InvalidName(
+            f"The account {_shown(account)} ends in a hyphen and six characters.",
+            "Secret ARNs end so, and a policy for another account would match this one. Choose another ending.",
+        )
+    return account
+
+
+def _matching(pattern: re.Pattern[str], name: str, kind: str, allowed: str) -> str:
+    if not isinstance(name, str) or not pattern.fullmatch(name):
+        raise InvalidName(f"{_shown(name)} is no name of a {kind}.", allowed)
+    return name
+
+
+def _shown(name: object) -> str:
+    return repr(name if isinstance(name, str) and len(name) <= 60 else f"{str(name)[:60]}…")

@@ -1,0 +1,84 @@
+"""When to refresh, and when to try again. Pure; all times and durations in whole seconds."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from hashlib import sha256
+
+from .profile import Rotation
+
+#: Refresh at least this early, lifetime permitting.
+SHORTEST_LEAD = 600
+BACKOFF_BASE, BACKOFF_CAP = 5, 900
+#: The scheduler's tick, and how far ahead one tick takes what is due.
+TICK, HORIZON = 60, 75
+#: The due index is spread over this many partitions.
+SHARDS = 8
+DAY = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """What scheduling needs to know of a token set."""
+
+    issued_at: int
+    expires_at: int
+
+    @property
+    def lifetime(self) -> int:
+        return self.expires_at - self.issued_at
+
+    @property
+    def last_quarter_at(self) -> int:
+        """From here on the token is about to lapse."""
+        return self.expires_at - self.lifetime // 4
+
+
+def refresh_at(life: Life, rotation: Rotation, consumer_cache: int, connection: str, generation: int) -> int:
+    """When a token set is to be refreshed.
+
+    ``expires_at - lead - jitter``, with the lead bounded by half the lifetime, so that a short-lived token is not
+    always about to expire, and never before the provider's minimum age.
+
+    Parameters
+    ----------
+    consumer_cache
+        The longest time that a consumer keeps a token without asking again.
+    """
+    lead = min(max(rotation.lead, SHORTEST_LEAD, 2 * consumer_cache), life.lifetime // 2)
+    # A tenth of the lifetime at most, and never so much that it doubles the lead.
+    spread = min(life.lifetime // 10, lead // 2)
+    at = life.expires_at - lead - _share(f"{connection}:{generation}", spread)
+    return max(at, life.issued_at + rotation.minimum_age)
+
+
+def backoff(failures: int, now: int, retry_after: int | None = None) -> int:
+    """When to try again after ``failures`` failures in a row: full jitter, doubling, the cap itself jittered."""
+    cap = BACKOFF_CAP * random.uniform(0.75, 1.25)
+    wait = random.uniform(1, min(BACKOFF_BASE * 2 ** min(failures, 12), cap))
+    return now + max(int(wait), retry_after or 0)
+
+
+def daily_probe(now: int) -> int:
+    """When to ask again where a person must act: some providers heal. About a day ahead, jittered by an eighth."""
+    return now + int(DAY * random.uniform(0.875, 1.125))
+
+
+def claim_until(due_at: int, now: int, expires_at: int | None) -> int:
+    """To when a claimed connection's due date moves: found again in time should the message be lost.
+
+    Two minutes, but at most a quarter of what remains of the token's life, and never less than 15 seconds.
+    """
+    remaining = max(expires_at - now, 0) if expires_at is not None else 480
+    return max(due_at, now) + max(min(120, remaining // 4), 15)
+
+
+def shard(connection: str) -> str:
+    """The partition of the due index that a connection belongs to."""
+    return str(_share(connection, SHARDS - 1))
+
+
+def _share(key: str, most: int) -> int:
+    """A number from 0 to ``most``, the same for the same key, evenly spread over keys."""
+    return int.from_bytes(sha256(key.encode()).digest()[:8]) % (most + 1)
