@@ -1,0 +1,151 @@
+# Everything a developer or operator does here, in one place. Needs nothing but make and a Python 3.11 or newer.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+TOOLS  := .tools
+STAMPS := $(TOOLS)/stamps
+VENV   := .venv
+UV     := $(TOOLS)/uv/bin/uv
+SAM    := $(TOOLS)/sam/bin/sam
+PYTEST := $(VENV)/bin/python -m pytest
+
+# Interpreters are the machine's own: nothing here downloads one.
+export UV_PYTHON_DOWNLOADS := never
+ifdef CI
+export UV_NO_PROGRESS := 1
+endif
+export SAM_CLI_TELEMETRY := 0
+export PATH := $(CURDIR)/$(TOOLS)/uv/bin:$(CURDIR)/$(TOOLS)/sam/bin:$(PATH)
+
+# Contract tests need AWS's Runtime Interface Emulator, which is a Linux program.
+LINUX := $(filter Linux,$(shell uname -s))
+
+say = @printf '\033[1m%s\033[0m\n' "$(1)"
+
+.PHONY: help
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- environments ---------------------------------------------------------------------------------------------------
+
+.PHONY: setup
+setup: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(if $(LINUX),$(STAMPS)/rie) ## Install everything, from hash-pinned locks (again only what changed)
+	@echo "Ready. The command is $(VENV)/bin/evergrant; 'make demo' shows the whole thing working."
+
+$(STAMPS):
+	@mkdir -p $@
+
+$(STAMPS)/uv: requirements/uv.txt scripts/find-python | $(STAMPS)
+	$(call say,uv: the installer of everything else)
+	@python=$$(scripts/find-python); "$$python" -m venv --clear $(TOOLS)/uv
+	@$(TOOLS)/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements/uv.txt
+	@touch $@
+
+# $(1): name of the lock, $(2): directory of the environment. An environment that works is kept and brought up to date.
+define environment
+	@[ -x $(2)/bin/python ] && $(2)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python "$$(scripts/find-python)" $(2)
+	@$(UV) pip install --python $(2)/bin/python --require-hashes -r requirements/$(1).txt
+endef
+
+$(STAMPS)/dev: requirements/dev.txt pyproject.toml $(STAMPS)/uv
+	$(call say,$(VENV): the evergrant command and the tests)
+	$(call environment,dev,$(VENV))
+	@$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(STAMPS)/sam: requirements/sam.txt $(STAMPS)/uv
+	$(call say,$(TOOLS)/sam: the AWS SAM CLI)
+	$(call environment,sam,$(TOOLS)/sam)
+	@touch $@
+
+$(STAMPS)/ministack: requirements/ministack.txt $(STAMPS)/uv
+	$(call say,$(TOOLS)/ministack: the emulated AWS)
+	$(call environment,ministack,$(TOOLS)/ministack)
+	@touch $@
+
+$(STAMPS)/rie: requirements/rie.txt $(STAMPS)/uv
+	$(call say,$(TOOLS)/rie: Lambda's Python runtime)
+	$(call environment,rie,$(TOOLS)/rie)
+	@touch $@
+
+# --- running it -----------------------------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## See it work: local AWS, two simulated providers, a token kept alive
+	@$(VENV)/bin/python -m local.demo
+
+.PHONY: local
+local: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## Run the whole stack on this machine, until Ctrl-C
+	@$(VENV)/bin/python -m local
+
+.PHONY: build
+build: $(STAMPS)/sam $(STAMPS)/uv ## Build what 'sam deploy' uploads
+	@$(SAM) build
+
+# --- checking it ----------------------------------------------------------------------------------------------------
+
+PYTHON_DIRS := $(wildcard cli functions layers local tests benchmarks)
+
+.PHONY: lint
+lint: $(STAMPS)/dev $(STAMPS)/sam ## Format, style, types, and the template
+	$(call say,ruff)
+	@$(VENV)/bin/ruff format --check $(PYTHON_DIRS)
+	@$(VENV)/bin/ruff check $(PYTHON_DIRS)
+	$(call say,mypy)
+	@$(VENV)/bin/mypy $(PYTHON_DIRS)
+	$(call say,sam validate)
+	@AWS_REGION=$${AWS_REGION:-eu-west-1} $(SAM) validate --lint
+
+.PHONY: format
+format: $(STAMPS)/dev ## Put format and import order right
+	@$(VENV)/bin/ruff check --select I --fix $(PYTHON_DIRS)
+	@$(VENV)/bin/ruff format $(PYTHON_DIRS)
+
+.PHONY: unit
+unit: $(STAMPS)/dev ## The fast tests: pure logic, adapters, command, client
+	$(call say,tests)
+	@$(PYTEST) tests --ignore=tests/template --ignore=tests/contract --ignore=tests/stack
+
+.PHONY: template
+template: $(STAMPS)/dev $(STAMPS)/sam ## The template's promises, and the artifacts built for Lambda
+	$(call say,tests/template)
+	@$(PYTEST) tests/template
+
+.PHONY: contract
+contract: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/rie ## The built functions under Lambda's own runtime
+	$(call say,tests/contract)
+	@$(PYTEST) tests/contract
+
+.PHONY: stack
+stack: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## The deployed stack, on the emulated AWS with IAM enforced
+	$(call say,tests/stack)
+	@$(PYTEST) tests/stack
+
+.PHONY: test
+test: lint ## Everything CI runs
+	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory template
+	@$(if $(LINUX),$(MAKE) --no-print-directory contract,echo "contract tests need Linux: left out")
+	@$(MAKE) --no-print-directory stack
+
+# --- keeping it -----------------------------------------------------------------------------------------------------
+
+# Hashes of every platform's wheels, no address of an index: the locks install from wherever the machine installs from.
+COMPILE = $(UV) pip compile --quiet --generate-hashes --universal --python-version 3.11 \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK_FLAGS)
+
+.PHONY: lock
+lock: $(STAMPS)/uv ## Write the locks anew from the .in files (LOCK_FLAGS=--upgrade for newer versions)
+	@$(COMPILE) layers/evergrant/requirements.in -o layers/evergrant/requirements.txt
+	@for name in uv sam ministack rie dev; do echo "$$name"; $(COMPILE) -c layers/evergrant/requirements.txt requirements/$$name.in -o requirements/$$name.txt; done
+
+.PHONY: clean
+clean: ## Remove what builds and runs left (environments stay; 'make distclean' takes them too)
+	rm -rf .aws-sam .local .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	find . -name __pycache__ -not -path './.venv/*' -not -path './.tools/*' -prune -exec rm -rf {} +
+
+.PHONY: distclean
+distclean: clean ## Remove the environments as well
+	rm -rf $(VENV) $(TOOLS)
