@@ -55,7 +55,8 @@ class Connection:
 
     ``generation`` counts the token sets saved and fences every save. ``refresh_at`` is when the next refresh is meant
     to happen; ``due_at`` is the same in the index, moved on while a message is on its way. ``spend_id`` marks a
-    request to the provider whose answer is not saved yet. ``outbox`` holds events not yet delivered, by their id.
+    request to the provider whose answer is not saved yet; ``spend_tries`` counts its replays outside the provider's
+    grace. ``outbox`` holds events not yet delivered, by their id.
     """
 
     name: str

@@ -19,7 +19,7 @@ from .errors import InvalidName, InvalidProfile, InvalidVariable
 from .names import check_provider
 from .placeholders import names_in
 
-Seconds = Annotated[int, Meta(ge=0, le=10 * 365 * 86_400)]
+Seconds = Annotated[int, Meta(ge=0, le=315_360_000)]
 Path = Annotated[str, Meta(min_length=1, max_length=200)]
 FailureKind = Literal[
     "transient", "rate_limited", "grant_rejected", "client_rejected", "rejected_unknown", "not_spent", "malformed"
@@ -38,18 +38,14 @@ NAMES_BY_PHASE: dict[str, set[str]] = {
 }
 
 
-class _Part(Struct, frozen=True, forbid_unknown_fields=True):
-    pass
-
-
-class Documentation(_Part):
+class Documentation(Struct, frozen=True, forbid_unknown_fields=True):
     """A page that a fact of the profile comes from, and the day it was read."""
 
     url: str
     read: str
 
 
-class Variable(_Part):
+class Variable(Struct, frozen=True, forbid_unknown_fields=True):
     """A value that a connection chooses. It must match ``pattern`` in full."""
 
     pattern: str
@@ -57,7 +53,7 @@ class Variable(_Part):
     default: str | None = None
 
 
-class Authorize(_Part):
+class Authorize(Struct, frozen=True, forbid_unknown_fields=True):
     """The authorization request a browser is sent with (RFC 6749 section 4.1.1, RFC 7636)."""
 
     url: str
@@ -67,7 +63,7 @@ class Authorize(_Part):
     pkce: bool = True
 
 
-class TokenRequest(_Part):
+class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
     """One phase's request to a token endpoint. ``params`` add to the grant's own; an empty one deletes a default."""
 
     url: str
@@ -78,7 +74,7 @@ class TokenRequest(_Part):
     params: dict[str, str] = {}
 
 
-class ExpiryRule(_Part):
+class ExpiryRule(Struct, frozen=True, forbid_unknown_fields=True):
     """One way to learn when a token lapses: a field and its format, the ``exp`` of a JWT, or a declared default."""
 
     path: Path | None = None
@@ -94,7 +90,7 @@ class ExpiryRule(_Part):
         return f"jwt:{self.jwt}" if self.jwt is not None else f"{self.path}:{self.format}"
 
 
-class Response(_Part):
+class Response(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the answer holds what: dotted paths, the first that is there wins."""
 
     access_token: tuple[Path, ...] = ("access_token",)
@@ -106,7 +102,7 @@ class Response(_Part):
     capture: dict[str, Path] = {}
 
 
-class ErrorRule(_Part, rename={"kind": "as"}):
+class ErrorRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"kind": "as"}):
     """An answer that is no success, and what it means. Every condition given must hold; texts compare in full."""
 
     kind: FailureKind
@@ -115,7 +111,7 @@ class ErrorRule(_Part, rename={"kind": "as"}):
     description: str | None = None
 
 
-class Rotation(_Part):
+class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
     """When and how safely this provider's tokens can be refreshed. Times in seconds."""
 
     refresh: Literal["always", "on_demand"] = "always"
@@ -126,7 +122,7 @@ class Rotation(_Part):
     old_access_token_revoked: bool = False
 
 
-class Consumer(_Part):
+class Consumer(Struct, frozen=True, forbid_unknown_fields=True):
     """How a consumer calls the provider's API, and how a dead token shows there."""
 
     headers: dict[str, str] = msgspec.field(default_factory=lambda: {"Authorization": "Bearer {access_token}"})
@@ -134,7 +130,7 @@ class Consumer(_Part):
     reject_statuses: tuple[int, ...] = (401,)
 
 
-class Profile(_Part):
+class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     """A whole provider. ``[authorize]`` with ``[exchange]``, or ``[client_credentials]``, or both."""
 
     name: str

@@ -56,7 +56,7 @@ def refresh_at(life: Life, rotation: Rotation, consumer_cache: int, connection: 
 def backoff(failures: int, now: int, retry_after: int | None = None) -> int:
     """When to try again after ``failures`` failures in a row: full jitter, doubling, the cap itself jittered."""
     cap = BACKOFF_CAP * random.uniform(0.75, 1.25)
-    wait = random.uniform(1, min(BACKOFF_BASE * 2 ** min(failures, 12), cap))
+    wait = random.uniform(1, min(BACKOFF_BASE * 2.0 ** min(failures, 12), cap))
     return now + max(int(wait), retry_after or 0)
 
 
@@ -81,4 +81,4 @@ def shard(connection: str) -> str:
 
 def _share(key: str, most: int) -> int:
     """A number from 0 to ``most``, the same for the same key, evenly spread over keys."""
-    return int.from_bytes(sha256(key.encode()).digest()[:8]) % (most + 1)
+    return int.from_bytes(sha256(key.encode()).digest()[:8], "big") % (most + 1)

@@ -1,0 +1,39 @@
+"""boto3 clients made once, and the translation of their failures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ..ports import PortUnavailable
+
+#: One attempt is bounded well below the lease; standard mode retries throttling with backoff.
+_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+
+
+@cache
+def client(service: str) -> Any:
+    """The client of a service, one per process."""
+    return boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+
+
+def code_of(error: ClientError) -> str:
+    """The error code that AWS gave."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextmanager
+def unavailable(what: str) -> Iterator[None]:
+    """Turn whatever keeps a service from doing what was asked into PortUnavailable, the cause chained."""
+    try:
+        yield
+    except ClientError as error:
+        raise PortUnavailable(f"{what}: {code_of(error)}") from error
+    except BotoCoreError as error:
+        raise PortUnavailable(f"{what}: {type(error).__name__}") from error

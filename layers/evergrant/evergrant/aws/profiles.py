@@ -1,0 +1,88 @@
+"""Profiles in the record table: immutable by content hash, and by name for those an operator added."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from botocore.exceptions import ClientError
+
+from .. import catalogue
+from ..errors import InvalidProfile, UnknownProfile
+from ..profile import Profile, content_hash, decode, encode
+from .clients import client, code_of, unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class StoredProfiles:
+    """:class:`evergrant.ports.Profiles`: shipped profiles from the package, all others from the table."""
+
+    table: str
+    _known: dict[str, Profile] = field(default_factory=dict)
+
+    def pinned(self, content_hash: str) -> Profile:
+        """The profile of that content, for ever the same."""
+        profile = catalogue.by_hash().get(content_hash) or self._known.get(content_hash)
+        if profile is None:
+            stored = self._get(f"profile#{content_hash}", "profile")
+            if stored is None:
+                raise UnknownProfile(f"The profile {content_hash[:12]}… that this connection was made with is gone.")
+            profile = self._known[content_hash] = decode(stored)
+        return profile
+
+    def named(self, name: str) -> Profile:
+        """The profile that a new connection to this provider uses."""
+        built_in = catalogue.built_in().get(name)
+        if built_in:
+            return built_in
+        pointer = self._get(f"provider#{name}", "profile")
+        if pointer is None:
+            raise UnknownProfile(f"There is no provider {name}.")
+        return decode(pointer)
+
+    def added(self) -> list[Profile]:
+        """The profiles that operators added to this deployment."""
+        pages = client("dynamodb").get_paginator("scan").paginate(
+            TableName=self.table,
+            FilterExpression="begins_with(pk, :kind)",
+            ExpressionAttributeValues={":kind": {"S": "provider#"}},
+        )
+        with unavailable("listing the profiles"):
+            return [decode(item["profile"]["B"]) for page in pages for item in page["Items"]]
+
+    def add(self, profile: Profile) -> str:
+        """Add or replace a provider. Connections keep the profile that they pinned. Returns the content hash."""
+        if profile.name in catalogue.built_in():
+            raise InvalidProfile(
+                f"{profile.name} is a built-in provider and cannot be shadowed.", "Give your profile another name."
+            )
+        name = self.keep(profile)
+        with unavailable("storing the profile"):
+            client("dynamodb").put_item(
+                TableName=self.table,
+                Item={"pk": {"S": f"provider#{profile.name}"}, "profile": {"B": encode(profile)}},
+            )
+        return name
+
+    def keep(self, profile: Profile) -> str:
+        """Store a profile under its content hash, as every connection pins one, shipped ones too.
+
+        A later release may change what it ships; the connection goes on with what it was made with.
+        """
+        name = content_hash(profile)
+        with unavailable("storing the profile"):
+            try:
+                client("dynamodb").put_item(
+                    TableName=self.table,
+                    Item={"pk": {"S": f"profile#{name}"}, "profile": {"B": encode(profile)}},
+                    ConditionExpression="attribute_not_exists(pk)",
+                )
+            except ClientError as error:
+                if code_of(error) != "ConditionalCheckFailedException":
+                    raise
+        return name
+
+    def _get(self, key: str, attribute: str) -> bytes | None:
+        with unavailable("reading the profile"):
+            answer = client("dynamodb").get_item(TableName=self.table, Key={"pk": {"S": key}}, ConsistentRead=True)
+        item = answer.get("Item")
+        return bytes(item[attribute]["B"]) if item else None

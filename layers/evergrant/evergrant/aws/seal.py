@@ -1,0 +1,63 @@
+"""Envelope encryption of token sets: AES-256-GCM under a data key of KMS.
+
+Connection and generation are the encryption context of the data key and the associated data of the cipher, so that a
+sealed set opens only as what it was sealed as, and each unsealing is in CloudTrail under the connection's name (AWS
+KMS developer guide, "Encryption context").
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from ..connection import Sealed
+from ..errors import SealBroken
+from .clients import client, unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class KmsDataKey:
+    """A data key in hand. It seals one set, without asking anybody."""
+
+    encrypted: bytes = field(repr=False)
+    plain: bytes = field(repr=False)
+    context: bytes
+
+    def seal(self, plain: bytes) -> Sealed:
+        nonce = os.urandom(12)
+        return Sealed(self.encrypted, nonce, AESGCM(self.plain).encrypt(nonce, plain, self.context))
+
+
+@dataclass(frozen=True, slots=True)
+class KmsSeal:
+    """:class:`evergrant.ports.Seal` over KMS."""
+
+    key_arn: str
+
+    def prepare(self, connection: str, generation: int) -> KmsDataKey:
+        context = _context(connection, generation)
+        with unavailable("fetching a data key"):
+            answer = client("kms").generate_data_key(KeyId=self.key_arn, KeySpec="AES_256", EncryptionContext=context)
+        return KmsDataKey(answer["CiphertextBlob"], answer["Plaintext"], _associated(context))
+
+    def unseal(self, sealed: Sealed, connection: str, generation: int) -> bytes:
+        context = _context(connection, generation)
+        with unavailable("opening a data key"):
+            answer = client("kms").decrypt(
+                KeyId=self.key_arn, CiphertextBlob=sealed.key, EncryptionContext=context
+            )
+        try:
+            return AESGCM(answer["Plaintext"]).decrypt(sealed.nonce, sealed.text, _associated(context))
+        except InvalidTag as error:
+            raise SealBroken(f"The sealed token set of {connection} does not open as generation {generation}.") from error
+
+
+def _context(connection: str, generation: int) -> dict[str, str]:
+    return {"evergrant:connection": connection, "evergrant:generation": str(generation)}
+
+
+def _associated(context: dict[str, str]) -> bytes:
+    return "|".join(f"{name}={value}" for name, value in sorted(context.items())).encode()

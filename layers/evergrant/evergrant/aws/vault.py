@@ -1,0 +1,132 @@
+"""Secrets Manager: the clients that operators write, and the tokens that consumers read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ..dialect import Client
+from ..errors import InvalidClient, UnknownClient
+from ..secret import Secret
+from .clients import client, code_of, unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class SecretsVault:
+    """:class:`evergrant.ports.Vault` over Secrets Manager.
+
+    ``prefix`` begins every secret's name; ``key_arn`` is the vault key for secrets that are created.
+    """
+
+    prefix: str
+    key_arn: str | None = None
+
+    def client(self, name: str) -> Client:
+        with unavailable("reading the client"):
+            try:
+                answer = client("secretsmanager").get_secret_value(SecretId=f"{self.prefix}/clients/{name}")
+            except ClientError as error:
+                # Without secretsmanager:ListSecrets AWS says AccessDenied only for names outside the policy, so a
+                # name inside it that is not there is ResourceNotFound; one marked for deletion is InvalidRequest.
+                if code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
+                    raise UnknownClient(name) from error
+                raise
+        return parse_client(name, answer.get("SecretString", ""))
+
+    def publish(self, connection: str, document: Mapping[str, Any], request_token: str) -> None:
+        """Put the document as the secret's current version; create or restore the secret if need be.
+
+        The same ``request_token`` (64 characters) with the same document is a no-op (API_PutSecretValue,
+        ClientRequestToken), so a repeated publication adds no version.
+        """
+        name = f"{self.prefix}/tokens/{connection}"
+        # Canonical, since the same request token with other bytes is an error.
+        text = json.dumps(document, separators=(",", ":"), sort_keys=True)
+        secrets = client("secretsmanager")
+        with unavailable("publishing the token"):
+            try:
+                secrets.put_secret_value(SecretId=name, SecretString=text, ClientRequestToken=request_token)
+            except ClientError as error:
+                if code_of(error) == "InvalidRequestException":  # marked for deletion by an earlier disconnect
+                    secrets.restore_secret(SecretId=name)
+                    secrets.put_secret_value(SecretId=name, SecretString=text, ClientRequestToken=request_token)
+                elif code_of(error) == "ResourceNotFoundException":
+                    secrets.create_secret(
+                        Name=name,
+                        SecretString=text,
+                        ClientRequestToken=request_token,
+                        Description=f"Access token of {connection}, kept fresh by Evergrant.",
+                        Tags=[{"Key": "evergrant:connection", "Value": connection}],
+                        **({"KmsKeyId": self.key_arn} if self.key_arn else {}),
+                    )
+                else:
+                    raise
+
+    def withdraw(self, connection: str) -> None:
+        """Mark the connection's secret for deletion, with Secrets Manager's recovery window of 30 days."""
+        with unavailable("deleting the token"):
+            try:
+                client("secretsmanager").delete_secret(
+                    SecretId=f"{self.prefix}/tokens/{connection}", RecoveryWindowInDays=30
+                )
+            except ClientError as error:
+                if code_of(error) not in ("ResourceNotFoundException", "InvalidRequestException"):
+                    raise
+
+    def store_client(self, name: str, entry: Mapping[str, Any]) -> None:
+        """Create or replace a client's entry. It is checked first."""
+        text = json.dumps(entry, separators=(",", ":"), sort_keys=True)
+        parse_client(name, text)
+        secret = f"{self.prefix}/clients/{name}"
+        secrets = client("secretsmanager")
+        with unavailable("storing the client"):
+            try:
+                secrets.put_secret_value(SecretId=secret, SecretString=text)
+            except ClientError as error:
+                if code_of(error) != "ResourceNotFoundException":
+                    raise
+                secrets.create_secret(
+                    Name=secret,
+                    SecretString=text,
+                    Description=f"OAuth client {name}, used by Evergrant.",
+                    **({"KmsKeyId": self.key_arn} if self.key_arn else {}),
+                )
+
+
+def parse_client(name: str, text: str) -> Client:
+    """Read a client's entry: ``{"client_id", "client_secrets": [newest first], "hosts": [host or host:port]}``.
+
+    Raises
+    ------
+    InvalidClient
+        Naming the field at fault, never its value.
+    """
+    try:
+        entry = json.loads(text)
+    except ValueError as error:
+        raise InvalidClient(f"The entry of client {name} is not JSON.", _ENTRY_HINT) from error
+    if not isinstance(entry, dict):
+        raise InvalidClient(f"The entry of client {name} is no JSON object.", _ENTRY_HINT)
+    unknown = sorted(entry.keys() - {"client_id", "client_secrets", "hosts"})
+    if unknown:
+        raise InvalidClient(f"The entry of client {name} has an unknown field {unknown[0]!r}.", _ENTRY_HINT)
+    client_id = entry.get("client_id")
+    if not isinstance(client_id, str) or not client_id:
+        raise InvalidClient(f"The entry of client {name} needs client_id, a text.", _ENTRY_HINT)
+    secrets, hosts = entry.get("client_secrets", []), entry.get("hosts")
+    if not _texts(secrets):
+        raise InvalidClient(f"client_secrets of client {name} must be a list of texts, newest first.", _ENTRY_HINT)
+    if not _texts(hosts) or not hosts:
+        raise InvalidClient(f"hosts of client {name} must list the hosts it may be sent to.", _ENTRY_HINT)
+    return Client(name, client_id, tuple(Secret(secret) for secret in secrets), tuple(host.lower() for host in hosts))
+
+
+def _texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
+
+
+_ENTRY_HINT = 'Write {"client_id": "…", "client_secrets": ["…"], "hosts": ["accounts.example.com"]}.'

@@ -1,0 +1,118 @@
+"""What the protocols need of the world. Adapters under :mod:`evergrant.aws` and :mod:`evergrant.http` provide it.
+
+Every port may raise what its service raises; the protocols are written so that a failure of any one call, before or
+after its effect, loses nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from .connection import Connection, Sealed
+from .dialect import Client, HttpRequest, HttpResponse
+from .profile import Profile
+from .tokens import TokenSet
+
+
+class PortUnavailable(Exception):
+    """A service of AWS did not do what was asked: throttled, denied, down or too late. Its cause is chained."""
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Epoch seconds."""
+
+    def sleep(self, seconds: float) -> None: ...
+
+
+class Records(Protocol):
+    """Connection records, each change one conditional write."""
+
+    def get(self, connection: str) -> Connection | None:
+        """A strongly consistent read."""
+
+    def create(self, connection: Connection) -> None:
+        """Write a record that does not exist yet. Raises Conflict with the one that does."""
+
+    def change(
+        self,
+        connection: str,
+        changes: Mapping[str, Any],
+        *,
+        only_if: Mapping[str, Any] | None = None,
+        lease_free_at: int | None = None,
+    ) -> Connection:
+        """Change fields of an existing record, all or nothing.
+
+        Parameters
+        ----------
+        changes
+            Field to new value; None removes it. ``outbox.<id>`` names one event.
+        only_if
+            Field to the value that it must have; None: it must be absent.
+        lease_free_at
+            Also demand that the lease is free, or has run out, at this time.
+
+        Returns
+        -------
+        Connection
+            The record after the change.
+
+        Raises
+        ------
+        Conflict
+            A condition failed. ``current`` is the record as it is, None when there is none. A change that turns out
+            to be there already (an SDK's retry of a write that had happened) is success.
+        """
+
+
+class Seal(Protocol):
+    """Envelope encryption bound to a connection and a generation."""
+
+    def prepare(self, connection: str, generation: int) -> DataKey:
+        """Fetch a data key, before the spend, so that sealing itself needs no service."""
+
+    def unseal(self, sealed: Sealed, connection: str, generation: int) -> bytes: ...
+
+
+class DataKey(Protocol):
+    def seal(self, plain: bytes) -> Sealed: ...
+
+
+class Vault(Protocol):
+    """Secrets Manager: clients are read, tokens are published."""
+
+    def client(self, name: str) -> Client:
+        """Raises UnknownClient, InvalidClient."""
+
+    def publish(self, connection: str, document: Mapping[str, Any], request_token: str) -> None:
+        """Make ``document`` the current value of the connection's secret, creating the secret if need be."""
+
+
+class Provider(Protocol):
+    def send(self, request: HttpRequest, *, hosts: tuple[str, ...], timeout: float) -> HttpResponse:
+        """Send once, on a fresh connection, to an allowed host; whole answer within ``timeout`` seconds.
+
+        Raises
+        ------
+        NotSent
+            The request cannot have reached the provider.
+        LostAnswer
+            It may have.
+        """
+
+
+class Queue(Protocol):
+    def send(self, message: Mapping[str, Any], delay: int = 0) -> None:
+        """Put a message into the rotation queue, to arrive after ``delay`` seconds (at most 900)."""
+
+
+class Bus(Protocol):
+    def put(self, events: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+        """Deliver events by id; return the ids that were taken."""
+
+
+class Profiles(Protocol):
+    def pinned(self, content_hash: str) -> Profile:
+        """Raises UnknownProfile."""

@@ -1,0 +1,84 @@
+"""Publication: the secret that consumers read, the events, and the write that says both are done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from . import published, schedule, transitions
+from .connection import Connection
+from .errors import Conflict
+from .ports import Bus, Clock, PortUnavailable, Queue, Records, Vault
+from .profile import Profile
+from .tokens import TokenSet
+
+#: Counts as so many failures where a publication has to be tried again: seconds to a minute.
+_BEFORE_RETRY = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """Tells the outside world of a saved connection. Every step may be repeated; none is needed for safety."""
+
+    records: Records
+    vault: Vault
+    queue: Queue
+    bus: Bus
+    clock: Clock
+
+    def publish(self, connection: Connection, profile: Profile, tokens: TokenSet | None, lease_owner: str) -> Connection:
+        """Publish what is unpublished, then free the lease and set the due date.
+
+        A service that fails costs nothing but time: the record stays due soon, the next pass comes by.
+        """
+        now = int(self.clock.now())
+        changes: dict[str, Any] = dict(transitions.RELEASED)
+        complete = True
+        if tokens and connection.published_generation != connection.generation:
+            try:
+                document = published.document(connection, profile, tokens)
+                self.vault.publish(connection.name, document, published.request_token(connection))
+                changes["published_generation"] = connection.generation
+            except PortUnavailable:
+                complete = False
+        delivered = self._put(connection)
+        changes |= {f"outbox.{key}": None for key in delivered}
+        if complete and len(delivered) == len(connection.outbox):
+            due_at = self._sent_ahead(connection, now)
+        else:
+            due_at = schedule.backoff(_BEFORE_RETRY, now)
+        changes |= transitions.due(connection, due_at)
+        try:
+            return self.records.change(
+                connection.name, changes, only_if={"generation": connection.generation, "lease_owner": lease_owner}
+            )
+        except (Conflict, PortUnavailable):
+            return connection  # it stays due soon, and the next pass repeats this without harm
+
+    def deliver_outbox(self, connection: Connection) -> None:
+        """Send the events of a failure; what cannot be sent now goes with the next pass."""
+        delivered = self._put(connection)
+        if delivered:
+            try:
+                self.records.change(connection.name, {f"outbox.{key}": None for key in delivered})
+            except (Conflict, PortUnavailable):
+                return
+
+    def _sent_ahead(self, connection: Connection, now: int) -> int | None:
+        """What falls due before the next tick could see it sends its own message, and counts as claimed."""
+        due_at = connection.refresh_at
+        if due_at is None or due_at >= now + schedule.TICK:
+            return due_at
+        try:
+            self.queue.send({"connection": connection.name}, delay=max(due_at - now, 0))
+        except PortUnavailable:
+            return due_at
+        return schedule.claim_until(due_at, now, connection.expires_at)
+
+    def _put(self, connection: Connection) -> frozenset[str]:
+        if not connection.outbox:
+            return frozenset()
+        try:
+            return self.bus.put(connection.outbox)
+        except PortUnavailable:
+            return frozenset()

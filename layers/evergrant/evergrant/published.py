@@ -1,0 +1,43 @@
+"""What consumers see of a token set: the ``tokens/`` secret and the answers of getter and rotator. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import sha256
+from typing import Any
+
+from .connection import Connection
+from .dialect import consumer_headers
+from .profile import Profile
+from .times import rfc3339
+from .tokens import TokenSet
+
+
+def document(connection: Connection, profile: Profile, tokens: TokenSet) -> dict[str, Any]:
+    """The document of the current token set. Never a refresh token; times in RFC 3339 UTC."""
+    return {
+        "connection": connection.name,
+        "generation": connection.generation,
+        "access_token": tokens.access_token.reveal(),
+        "token_type": tokens.token_type,
+        "expires_at": rfc3339(tokens.expires_at),
+        "scope": tokens.scope,
+        "headers": consumer_headers(profile, connection.variables, tokens),
+        "required_headers": list(profile.consumer.required_headers),
+        "reject_statuses": list(profile.consumer.reject_statuses),
+        "captured": dict(tokens.captured),
+    }
+
+
+def answer(published: Mapping[str, Any], expires_at: int, now: float) -> dict[str, Any]:
+    """The published document as an answer: with ``expires_in``, whole seconds from now, never negative."""
+    return {**published, "expires_in": max(int(expires_at - now), 0)}
+
+
+def request_token(connection: Connection) -> str:
+    """Secrets Manager's ClientRequestToken for this publication: 64 hexadecimal digits.
+
+    Derived from what was saved, so that a repeated Put of one generation is a no-op and never a new version.
+    """
+    seed = f"{connection.name}|{connection.authorization_id}|{connection.generation}|{connection.issued_at}"
+    return sha256(seed.encode()).hexdigest()

@@ -1,0 +1,43 @@
+"""The deployment's settings, read once from the environment that the template sets."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Budgets:
+    """Time limits of one refresh and its neighbours, in seconds."""
+
+    lease: int = 40
+    attempt: float = 8.0
+    spend: float = 20.0
+    save: float = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the protocols need to know of the deployment.
+
+    ``direct_read_min_lifetime``: tokens that live for less (seconds) are served by getter and have no secret, since
+    Secrets Manager takes one sustained write per 10 minutes and secret. ``consumer_cache``: the longest time, in
+    seconds, that a consumer keeps a token without asking. ``allow_loopback``: the local run's switch.
+    """
+
+    prefix: str = "evergrant"
+    direct_read_min_lifetime: int = 1800
+    consumer_cache: int = 300
+    allow_loopback: bool = False
+    budgets: Budgets = Budgets()
+
+    @classmethod
+    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        return cls(
+            prefix=environ.get("EVERGRANT_PREFIX", "evergrant"),
+            direct_read_min_lifetime=int(environ.get("EVERGRANT_DIRECT_READ_MIN_LIFETIME", "1800")),
+            consumer_cache=int(environ.get("EVERGRANT_CONSUMER_CACHE_SECONDS", "300")),
+            allow_loopback=environ.get("EVERGRANT_ALLOW_LOOPBACK") == "true",
+            budgets=Budgets(lease=int(environ.get("EVERGRANT_LEASE_SECONDS", "40"))),
+        )

@@ -1,0 +1,216 @@
+"""What a step of the rotation changes in the record. Pure: record in, changes out, ``now`` an argument.
+
+Each function returns ``changes`` as :meth:`evergrant.ports.Records.change` takes them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import schedule
+from .connection import Connection, EventType, Sealed, Status, event
+from .dialect import Refusal
+from .profile import Profile
+from .settings import Settings
+from .tokens import TokenSet
+
+Changes = dict[str, Any]
+
+#: A second rejection counts as the last word only this many seconds after the first.
+SECOND_STRIKE = 600
+#: Failures in a row after which a connection is called degraded.
+DEGRADED_AFTER = 3
+#: An operator mends a client within hours, not seconds.
+CLIENT_PROBE = 3600
+
+RELEASED: Changes = {"lease_owner": None, "lease_until": None}
+NOT_SPENT: Changes = {"spend_id": None, "spend_at": None, "spend_tries": 0}
+
+
+def due(connection: Connection, at: int | None) -> Changes:
+    """Put the connection into the due index at ``at``, or take it out with None."""
+    return {"due_at": at, "due_shard": None if at is None else schedule.shard(connection.name)}
+
+
+def next_at(connection: Connection, at: int | None) -> Changes:
+    """The next refresh is meant to happen at ``at``."""
+    return {"refresh_at": at, **due(connection, at)}
+
+
+def directly_readable(connection: Connection, tokens: TokenSet, profile: Profile, settings: Settings) -> bool:
+    """Whether the token set gets a ``tokens/`` secret (see :class:`~evergrant.settings.Settings`)."""
+    return (
+        connection.direct_read
+        and not profile.rotation.old_access_token_revoked
+        and tokens.lifetime >= settings.direct_read_min_lifetime
+    )
+
+
+def saved(
+    connection: Connection, tokens: TokenSet, sealed: Sealed, profile: Profile, settings: Settings, now: int
+) -> Changes:
+    """An answer of the provider becomes the next generation, due for publication at once."""
+    generation = connection.generation + 1
+    life = schedule.Life(tokens.issued_at, tokens.expires_at)
+    refresh_at = schedule.refresh_at(life, profile.rotation, settings.consumer_cache, connection.name, generation)
+    changes: Changes = {
+        **NOT_SPENT,
+        "status": Status.ACTIVE,
+        "generation": generation,
+        "sealed": sealed,
+        "unread_answer": None,
+        "issued_at": tokens.issued_at,
+        "expires_at": tokens.expires_at,
+        "refresh_expires_at": tokens.refresh_expires_at,
+        "expiry_rule": tokens.expiry_rule,
+        "failures": 0,
+        "last_error": None,
+        "last_error_at": None,
+        "rejected_at": None,
+        "refresh_at": refresh_at,
+        # Due soon until it is published, so that a worker that dies now is followed by another.
+        **due(connection, now + schedule.TICK),
+    }
+    if not directly_readable(connection, tokens, profile, settings):
+        changes["published_generation"] = generation
+    detail = {"generation": generation, "expires_at": tokens.expires_at}
+    if connection.status is Status.AWAITING_AUTHORIZATION:
+        changes |= event(EventType.AUTHORIZED, connection, now, **detail)
+    else:
+        changes |= event(EventType.ROTATED, connection, now, **detail)
+        if connection.status is not Status.ACTIVE:
+            changes |= event(EventType.RECOVERED, connection, now)
+    return changes
+
+
+def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
+    """A whole answer of the provider that is no token set, and that it has certainly not acted upon."""
+    kind = refusal.kind
+    if connection.grant == "client_credentials" and kind in ("grant_rejected", "rejected_unknown"):
+        kind = "client_rejected"  # there is no grant to blame
+    error = refusal.code or kind
+    if kind == "client_rejected":
+        return {
+            **NOT_SPENT,
+            **_failure(connection, error, now),
+            **_status(connection, Status.CLIENT_REFUSED, now, error),
+            **next_at(connection, now + CLIENT_PROBE),
+        }
+    if kind in ("grant_rejected", "rejected_unknown"):
+        return {**NOT_SPENT, **_failure(connection, error, now), **_strike(connection, now, error)}
+    failures = connection.failures + 1
+    changes = {**NOT_SPENT, **_failure(connection, error, now)}
+    if kind == "malformed" or failures >= DEGRADED_AFTER:
+        changes |= _status(connection, Status.DEGRADED, now, error)
+    wait = DEGRADED_AFTER + failures if kind == "malformed" else failures
+    return {**changes, **next_at(connection, schedule.backoff(wait, now, refusal.retry_after))}
+
+
+def not_sent(connection: Connection, now: int) -> Changes:
+    """The request never reached the provider: the refresh token is as good as before."""
+    return refused(connection, Refusal("transient", 0, "not_sent"), now)
+
+
+def lost(connection: Connection, profile: Profile, now: int) -> Changes:
+    """The answer is lost and the provider may have rotated: the spend marker stays, and says since when."""
+    if not _single_use(connection, profile):
+        return refused(connection, Refusal("transient", 0, "lost_answer"), now)
+    return {**_failure(connection, "lost_answer", now), **in_doubt(connection, profile, now)}
+
+
+def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
+    """Wait with a spend in doubt until it may be replayed, and say so; or give the grant up."""
+    again = replay_at(connection, profile, now)
+    status = Status.DEGRADED if again is not None else Status.AUTHORIZATION_REQUIRED
+    return {**_status(connection, status, now, "lost_answer"), **next_at(connection, again)}
+
+
+def unprepared(connection: Connection, error: str, now: int) -> Changes:
+    """Something that a refresh needs is missing or unusable on our side; nothing was sent."""
+    return {
+        **_failure(connection, error, now),
+        **_status(connection, Status.DEGRADED, now, error),
+        **next_at(connection, schedule.backoff(max(connection.failures, DEGRADED_AFTER), now)),
+    }
+
+
+def must_authorize(connection: Connection, now: int) -> Changes:
+    """There is nothing to refresh with: a person has to authorize again."""
+    error = "no_refresh_token"
+    return {
+        "last_error": error,
+        "last_error_at": now,
+        **_status(connection, Status.AUTHORIZATION_REQUIRED, now, error),
+        **next_at(connection, None),
+    }
+
+
+def keeping_rest(changes: Changes) -> Changes:
+    """A save for a connection that was paused or disconnected meanwhile: the set is kept, the state stays."""
+    return {name: value for name, value in changes.items() if name not in _OF_A_LIVE_CONNECTION}
+
+
+def unread(connection: Connection, sealed: Sealed, now: int) -> Changes:
+    """A success that cannot be read is kept, sealed, and spending stops until somebody mends the profile."""
+    return {
+        **NOT_SPENT,
+        **_failure(connection, "unread_answer", now),
+        **_status(connection, Status.DEGRADED, now, "unread_answer"),
+        **next_at(connection, None),
+        "unread_answer": sealed,
+    }
+
+
+def replay_at(connection: Connection, profile: Profile, now: int) -> int | None:
+    """When a spend in doubt may be repeated with the same refresh token: now, later, or never again (None).
+
+    Inside the provider's grace at once. Outside it, a replay may revoke the whole grant, so it waits for the last
+    quarter of the access token's life, and happens once.
+    """
+    if may_replay(connection, profile, now) or connection.spend_at is None:
+        return now
+    if connection.spend_tries > 0:
+        return None
+    return max(connection.life.last_quarter_at if connection.life else now, now)
+
+
+def may_replay(connection: Connection, profile: Profile, now: int) -> bool:
+    """Whether the same refresh token may be sent again without harm: it is not single use, or within the grace."""
+    grace = profile.rotation.reuse_grace
+    return not _single_use(connection, profile) or (grace > 0 and now <= (connection.spend_at or now) + grace)
+
+
+def _single_use(connection: Connection, profile: Profile) -> bool:
+    return connection.grant != "client_credentials" and profile.rotation.rotates
+
+
+def _failure(connection: Connection, error: str, now: int) -> Changes:
+    return {"failures": connection.failures + 1, "last_error": error, "last_error_at": now}
+
+
+def _strike(connection: Connection, now: int, error: str) -> Changes:
+    """One rejection degrades; a second one, at least ten minutes later and unbroken, needs a person."""
+    if connection.rejected_at is None:
+        again = next_at(connection, now + SECOND_STRIKE)
+        return {"rejected_at": now, **_status(connection, Status.DEGRADED, now, error), **again}
+    if now < connection.rejected_at + SECOND_STRIKE:
+        return next_at(connection, connection.rejected_at + SECOND_STRIKE)
+    return {
+        **_status(connection, Status.AUTHORIZATION_REQUIRED, now, error),
+        **next_at(connection, schedule.daily_probe(now)),
+    }
+
+
+_EVENT_OF = {
+    Status.DEGRADED: EventType.DEGRADED,
+    Status.AUTHORIZATION_REQUIRED: EventType.AUTHORIZATION_REQUIRED,
+    Status.CLIENT_REFUSED: EventType.CLIENT_REFUSED,
+}
+_OF_A_LIVE_CONNECTION = frozenset({"status", "refresh_at", "due_at", "due_shard"})
+_WORSE_THAN_DEGRADED = (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED, Status.AWAITING_AUTHORIZATION)
+
+
+def _status(connection: Connection, status: Status, now: int, error: str) -> Changes:
+    if connection.status is status or (status is Status.DEGRADED and connection.status in _WORSE_THAN_DEGRADED):
+        return {}
+    return {"status": status, **event(_EVENT_OF[status], connection, now, reason=error)}
