@@ -1,0 +1,197 @@
+"""Connects an account as the person with the link would: opens pages, presses buttons, keeps cookies.
+
+It is as strict as a browser where mistakes would otherwise go unseen: the forms it sends are those on the page,
+a form goes nowhere the page's ``form-action`` does not allow (redirects after it included), a ``__Host-`` cookie
+must have what that name promises, and every request says with ``Sec-Fetch-Site`` where it comes from.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from types import TracebackType
+from typing import Self
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+MOST_REDIRECTS = 10
+
+
+class BrowsingError(Exception):
+    """A page that no browser, or no person, would have got past."""
+
+
+@dataclass
+class Form:
+    """A form of a page: where it goes and what its buttons and hidden fields send."""
+
+    action: str
+    method: str
+    fields: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Page:
+    """What the browser shows."""
+
+    url: str
+    status: int
+    title: str
+    text: str
+    forms: tuple[Form, ...]
+    headers: httpx.Headers
+
+
+class Browser:
+    """A browser with one tab."""
+
+    def __init__(self) -> None:
+        # Browsers keep Secure cookies of loopback origins over plain http too; Python's policy has to be told.
+        policy = DefaultCookiePolicy(secure_protocols=("https", "http"))
+        self._http = httpx.Client(cookies=CookieJar(policy), follow_redirects=False, trust_env=False, timeout=40)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def open(self, url: str) -> Page:
+        """Follow a link that came by mail: the request comes from no page."""
+        return self._load("GET", url, None, site="none", allowed=None)
+
+    def submit(self, page: Page, form: Form, **changed: str) -> Page:
+        """Press a form's button."""
+        target = urljoin(page.url, form.action)
+        allowed = _form_action(page)
+        return self._load(form.method, target, form.fields | changed, site=_site(page.url, target), allowed=allowed)
+
+    def _load(
+        self, method: str, url: str, data: dict[str, str] | None, *, site: str, allowed: list[str] | None
+    ) -> Page:
+        for _ in range(MOST_REDIRECTS):
+            _check_form_action(url, allowed)
+            headers = {
+                "accept": "text/html,application/xhtml+xml",
+                "sec-fetch-site": site,
+                "sec-fetch-mode": "navigate",
+                "sec-fetch-dest": "document",
+            }
+            if method == "POST":
+                headers["origin"] = _origin(url)
+            answer = self._http.request(method, url, data=data if method == "POST" else None, headers=headers)
+            _check_cookies(answer)
+            if not answer.is_redirect:
+                return _read(answer)
+            following = urljoin(url, answer.headers["location"])
+            # 303 makes a GET of anything; 307 and 308 repeat the request as it was.
+            if answer.status_code in {301, 302, 303}:
+                method, data = "GET", None
+            site = max(site, _site(url, following), key=_DISTANCE.index)
+            url = following
+        raise BrowsingError(f"More than {MOST_REDIRECTS} redirects, the last to {urlsplit(url).netloc}.")
+
+
+_DISTANCE = ("none", "same-origin", "same-site", "cross-site")
+
+
+def _site(source: str, target: str) -> str:
+    """The value of Sec-Fetch-Site: ports make another origin, but not another site."""
+    if _origin(source) == _origin(target):
+        return "same-origin"
+    one, other = urlsplit(source), urlsplit(target)
+    return "same-site" if (one.scheme, one.hostname) == (other.scheme, other.hostname) else "cross-site"
+
+
+def _form_action(page: Page) -> list[str] | None:
+    """The sources of the page's form-action directive, or None if it has none."""
+    for directive in page.headers.get("content-security-policy", "").split(";"):
+        name, _, sources = directive.strip().partition(" ")
+        if name == "form-action":
+            return [_origin(page.url if source == "'self'" else source) for source in sources.split()]
+    return None
+
+
+def _check_form_action(url: str, allowed: list[str] | None) -> None:
+    if allowed is not None and _origin(url) not in allowed:
+        raise BrowsingError(f"The page's form-action does not allow {_origin(url)}: {allowed}")
+
+
+def _check_cookies(answer: httpx.Response) -> None:
+    for cookie in answer.headers.get_list("set-cookie"):
+        name = cookie.partition("=")[0]
+        attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
+        has_domain = any(attribute.startswith("domain") for attribute in attributes)
+        if name.startswith("__Host-") and (not {"secure", "path=/"} <= attributes or has_domain):
+            raise BrowsingError(f"A browser would not keep {name}: it needs Secure, Path=/ and no Domain.")
+
+
+def _origin(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _read(answer: httpx.Response) -> Page:
+    parser = _PageParser()
+    parser.feed(answer.text)
+    return Page(
+        url=str(answer.url),
+        status=answer.status_code,
+        title=" ".join(parser.title.split()),
+        text=" ".join(" ".join(parser.words).split()),
+        forms=tuple(parser.forms),
+        headers=answer.headers,
+    )
+
+
+class _PageParser(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.title = ""
+        self.words: list[str] = []
+        self.forms: list[Form] = []
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attributes = {name: value or "" for name, value in attrs}
+        self._open.append(tag)
+        if tag == "form":
+            self.forms.append(Form(attributes.get("action", ""), attributes.get("method", "get").upper()))
+        elif tag in {"input", "button"} and self.forms and "form" in self._open and attributes.get("name"):
+            self.forms[-1].fields[attributes["name"]] = attributes.get("value", "")
+
+    def handle_endtag(self, tag: str) -> None:
+        while tag in self._open and self._open.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if "title" in self._open:
+            self.title += data
+        elif "style" not in self._open and "script" not in self._open:
+            self.words.append(data)
+
+
+def connect(link: str) -> Page:
+    """Walk from the link that `evergrant connect` prints to the page that says the account is connected.
+
+    Raises
+    ------
+    BrowsingError
+        The walk ended anywhere else; the message tells where, without anything secret.
+    """
+    with Browser() as browser:
+        page = browser.open(link)
+        if page.status != 200 or len(page.forms) != 1:
+            raise BrowsingError(f"The connect page answered {page.status}: {page.text[:300]}")
+        consent = browser.submit(page, page.forms[0])
+        allow = next((form for form in consent.forms if form.fields.get("decision") == "allow"), None)
+        if consent.status != 200 or allow is None:
+            raise BrowsingError(f"The provider answered {consent.status}: {consent.text[:300]}")
+        outcome = browser.submit(consent, allow)
+        if outcome.status != 200:
+            raise BrowsingError(f"The callback answered {outcome.status}: {outcome.text[:300]}")
+        return outcome

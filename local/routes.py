@@ -1,0 +1,87 @@
+"""Give the deployed HTTP API the routes its template declares.
+
+SAM turns a function's ``HttpApi`` events into an OpenAPI document in the API's ``Body``; AWS makes routes
+of it, the emulator passes over it. So that the template can stay ordinary SAM, this reads that very document
+back from CloudFormation and makes the same routes through API Gateway's own calls. It understands what SAM
+writes for Lambda routes with no authorizer or IAM, and refuses anything else rather than leave it out.
+
+With IAM enforcement on, the emulator checks the signature and ``execute-api:Invoke`` on an ``AWS_IAM`` route
+as AWS does: 403 without a signature, 403 without the grant. With enforcement off it lets everyone through.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from local.aws import LocalAws
+from local.tools import LocalRunError
+
+
+@dataclass(frozen=True)
+class Route:
+    """One operation of the API."""
+
+    method: str
+    path: str
+    function: str
+    """The logical id of the function behind it."""
+    iam: bool
+
+
+def create_routes(aws: LocalAws, stack: str) -> str:
+    """Create every route of the stack's HTTP API that is not there yet, and return the API's id."""
+    cloudformation = aws.client("cloudformation")
+    template = cloudformation.get_template(StackName=stack, TemplateStage="Processed")["TemplateBody"]
+    resources: Mapping[str, Any] = (json.loads(template) if isinstance(template, str) else template)["Resources"]
+    physical = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in cloudformation.describe_stack_resources(StackName=stack)["StackResources"]
+    }
+    logical_api = next(name for name, it in resources.items() if it["Type"] == "AWS::ApiGatewayV2::Api")
+    api_id = str(physical[logical_api])
+    gateway, functions = aws.client("apigatewayv2"), aws.client("lambda")
+    present = {route["RouteKey"] for route in gateway.get_routes(ApiId=api_id)["Items"]}
+    integrations: dict[str, str] = {}
+    for route in routes_of(resources[logical_api]["Properties"]["Body"]):
+        key = f"{route.method} {route.path}"
+        if key in present:
+            continue
+        if route.function not in integrations:
+            arn = functions.get_function(FunctionName=physical[route.function])["Configuration"]["FunctionArn"]
+            integrations[route.function] = gateway.create_integration(
+                ApiId=api_id, IntegrationType="AWS_PROXY", IntegrationUri=arn, PayloadFormatVersion="2.0"
+            )["IntegrationId"]
+        gateway.create_route(
+            ApiId=api_id,
+            RouteKey=key,
+            Target=f"integrations/{integrations[route.function]}",
+            AuthorizationType="AWS_IAM" if route.iam else "NONE",
+        )
+    return api_id
+
+
+def routes_of(body: Mapping[str, Any]) -> Iterator[Route]:
+    """The routes an OpenAPI document written by SAM declares.
+
+    Raises
+    ------
+    LocalRunError
+        It declares something that this shim does not know how to make.
+    """
+    for path, operations in body["paths"].items():
+        for method, operation in operations.items():
+            security = {name for entry in operation.get("security", []) for name in entry}
+            uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
+            function = re.search(r"/functions/\$\{(\w+)\.Arn\}/invocations", uri)
+            if not security <= {"AWS_IAM"} or function is None or not path.startswith("/"):
+                raise LocalRunError(f"local/routes.py cannot make {method} {path}; teach it to: {operation}")
+            yield Route(
+                "ANY" if method == "x-amazon-apigateway-any-method" else method.upper(),
+                path,
+                function[1],
+                bool(security),
+            )

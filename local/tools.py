@@ -1,0 +1,137 @@
+"""Where the local run finds its tools, and how it runs them so that nothing survives it.
+
+``sam`` and ``ministack`` each live in a virtual environment of their own under ``.tools/`` (``make setup`` puts
+them there): their dependencies agree neither with each other's nor with ours. ``SAM`` and ``MINISTACK``
+in the environment name another executable.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NoReturn
+
+ROOT = Path(__file__).resolve().parent.parent
+"""The repository."""
+
+STATE = ROOT / ".local"
+"""What local runs leave for people to look at: logs, builds, the environment to source. Ignored by git."""
+
+
+class LocalRunError(Exception):
+    """The local run cannot go on; the message says what to do about it."""
+
+
+def tool(name: str) -> Path:
+    """The executable ``sam`` or ``ministack``.
+
+    Raises
+    ------
+    LocalRunError
+        It is not installed.
+    """
+    chosen = os.environ.get(name.upper())
+    path = Path(chosen) if chosen else ROOT / ".tools" / name / "bin" / name
+    if not path.exists():
+        raise LocalRunError(f"{name} is not installed at {path}. Run `make setup` first.")
+    return path
+
+
+def run_tool(
+    command: Iterable[str | Path],
+    *,
+    env: Mapping[str, str],
+    log: Path,
+    cwd: Path = ROOT,
+    on_line: Callable[[str], None] | None = None,
+) -> None:
+    """Run a command to its end with its output in ``log``; kill it, with all it started, if we are interrupted.
+
+    Raises
+    ------
+    LocalRunError
+        It failed; the message carries the end of its output.
+    """
+    words = [str(word) for word in command]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w", encoding="utf-8") as output, own_group(words, env=env, cwd=cwd) as process:
+        for line in _lines(process):
+            output.write(line)
+            output.flush()
+            if on_line is not None:
+                on_line(line.rstrip())
+        status = process.wait()
+    if status != 0:
+        tail = "".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[-25:])
+        raise LocalRunError(
+            f"`{Path(words[0]).name} {words[1]}` failed ({status}); the whole of it is in {log}\n{tail}"
+        )
+
+
+def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
+    if process.stdout is not None:
+        yield from process.stdout
+
+
+@contextmanager
+def own_group(
+    words: list[str], *, env: Mapping[str, str], cwd: Path, output: int = subprocess.PIPE
+) -> Iterator[subprocess.Popen[str]]:
+    """A child in a process group of its own, which is killed whole on the way out, however that comes about."""
+    process = subprocess.Popen(
+        words,
+        env=dict(env),
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        kill_group(process)
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill a process and everything in the group it leads; return when it is gone."""
+    # macOS answers EPERM for a group of which only zombies are left.
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end the run as Ctrl-C does: through every ``finally`` on the way out."""
+
+    def interrupt(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    names = (signal.SIGTERM, signal.SIGHUP)
+    before = {name: signal.signal(name, interrupt) for name in names}
+    try:
+        yield
+    finally:
+        for name, handler in before.items():
+            signal.signal(name, handler)
+
+
+def clean_environment() -> dict[str, str]:
+    """Our environment without what would lead a tool, or an emulated function, outside this machine.
+
+    The emulator hands its own environment on to every function it runs, so a proxy, a profile or a module
+    path that happens to be set here would be set there too.
+    """
+    unwanted = ("AWS_", "SAM_", "PYTHON", "VIRTUAL_ENV", "EVERGRANT_", "MAKE", "MFLAGS")
+    proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(unwanted) and name.upper() not in proxies
+    }
