@@ -1,0 +1,117 @@
+"""One simulated provider's OAuth endpoints, made of oauthlib's grants and our validator.
+
+An :class:`AuthorizationServer` is made for one request, over whatever state it is given: the live one, or a copy.
+"""
+
+from typing import Any
+from urllib.parse import parse_qs
+
+from oauthlib.common import Request, generate_token
+from oauthlib.oauth2 import (
+    AccessDeniedError,
+    AuthorizationCodeGrant,
+    AuthorizationEndpoint,
+    BearerToken,
+    ClientCredentialsGrant,
+    OAuth2Error,
+    RefreshTokenGrant,
+    ResourceEndpoint,
+    TokenEndpoint,
+)
+
+from local.providers.dialect import Dialect
+from local.providers.messages import Answer, TokenRequest, answer_json, check_fields, read_fields
+from local.providers.settings import Settings
+from local.providers.state import Client, State
+from local.providers.validator import Validator
+
+# oauthlib insists on https in what it is given; the address itself means nothing to it.
+_BASE = "https://provider.example"
+
+
+class AuthorizationServer:
+    """The token endpoint, the authorization endpoint and the check of access tokens."""
+
+    def __init__(self, dialect: Dialect, settings: Settings, state: State, now: float) -> None:
+        self._dialect = dialect
+        validator = Validator(dialect, settings, state, now)
+        # The tokens begin with provider and kind, so that a search for leaks knows them when it sees them.
+        bearer = BearerToken(
+            validator,
+            token_generator=lambda request: f"{dialect.name}_access_{generate_token(32)}",
+            refresh_token_generator=lambda request: f"{dialect.name}_refresh_{generate_token(32)}",
+            expires_in=settings.access_token_lifetime,
+        )
+        code = AuthorizationCodeGrant(validator, pre_auth=[validator.check_code_challenge])
+        grants: dict[str, Any] = {
+            "authorization_code": code,
+            "refresh_token": RefreshTokenGrant(validator),
+            "client_credentials": ClientCredentialsGrant(validator, post_token=[validator.check_audience_and_standing]),
+        }
+        # The typings say str where the default handler is meant.
+        handler: Any = bearer
+        self._tokens = TokenEndpoint("authorization_code", handler, grants)
+        self._authorization = AuthorizationEndpoint("code", handler, {"code": code})
+        self._resources = ResourceEndpoint("Bearer", {"Bearer": bearer})
+
+    def token(self, request: TokenRequest) -> tuple[dict[str, str] | None, Answer]:
+        """Answer a token request; return its fields too, if they could be read."""
+        fields = None
+        try:
+            fields = read_fields(request, self._dialect)
+            check_fields(fields, request, self._dialect)
+            _, body, status = self._tokens.create_token_response(
+                f"{_BASE}{self._dialect.token_path}?{request.query}",
+                body=list(fields.items()),
+                headers=dict(request.headers),
+            )
+            answer = Answer(status, body, dict(answer_json(status, None).headers))
+        except OAuth2Error as error:
+            answer = answer_json(error.status_code, dict(error.twotuples))
+        if answer.status == 401:
+            # RFC 6749, section 5.2: the challenge names the scheme that clients have to use.
+            answer = Answer(
+                401, answer.body, {**answer.headers, "www-authenticate": f'Basic realm="{self._dialect.title}"'}
+            )
+        return fields, answer
+
+    def check_authorization(self, query: str) -> Client:
+        """Return the client that asks for authorization.
+
+        Raises
+        ------
+        oauthlib.oauth2.FatalClientError
+            Client or redirect URI are not to be trusted: nobody may be redirected.
+        oauthlib.oauth2.OAuth2Error
+            Anything else that is wrong, which belongs to the redirect URI.
+        ValueError
+            The query cannot be read.
+        """
+        _, found = self._authorization.validate_authorization_request(self._authorize_uri(query))
+        client: Client = found["request"].client
+        return client
+
+    def allow(self, query: str) -> str:
+        """Return the address with a new code for an authorization request that has been checked."""
+        scopes = parse_qs(query).get("scope", [" ".join(self._dialect.scopes)])[0].split()
+        headers, _, _ = self._authorization.create_authorization_response(self._authorize_uri(query), scopes=scopes)
+        return str(headers["Location"])
+
+    def deny(self, query: str) -> str:
+        """Return the address that tells the client that the person has refused."""
+        request = Request(self._authorize_uri(query))
+        return self.redirect(AccessDeniedError("The account's owner refused.", request=request))
+
+    @staticmethod
+    def redirect(error: OAuth2Error) -> str:
+        """Return the address that tells the client of an error in its authorization request."""
+        return str(error.in_uri(str(error.redirect_uri)))
+
+    def accepts(self, authorization: str | None) -> bool:
+        """Say whether a call of the protected API may pass."""
+        headers = {} if authorization is None else {"Authorization": authorization}
+        accepted, _ = self._resources.verify_request(f"{_BASE}{self._dialect.api.path}", headers=headers)
+        return accepted
+
+    def _authorize_uri(self, query: str) -> str:
+        return f"{_BASE}{self._dialect.authorize_path}?{query}"

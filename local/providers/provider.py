@@ -1,0 +1,290 @@
+"""A simulated provider: what it answers, and what tests and the demo may ask of it. Knows nothing of HTTP servers."""
+
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+from oauthlib.oauth2 import FatalClientError, OAuth2Error
+
+from local.providers import pages
+from local.providers.authorization_server import AuthorizationServer
+from local.providers.dialect import Dialect
+from local.providers.messages import Answer, TokenRequest, answer_json, compose_refresh, describe
+from local.providers.settings import Settings
+from local.providers.state import Client, State, fingerprint
+
+Clock = Callable[[], float]
+
+
+class Provider:
+    """One simulated provider. Every method may be called from any thread.
+
+    Parameters
+    ----------
+    dialect
+        What it speaks.
+    clients
+        Applications registered from the start.
+    settings
+        Settings that differ from the provider's own.
+    clock
+        Returns epoch seconds.
+    kept_requests
+        How many of the last token requests are remembered, without their secrets.
+
+    Raises
+    ------
+    SettingError
+        A setting is unknown or has an impossible value.
+    """
+
+    def __init__(
+        self,
+        dialect: Dialect,
+        clients: tuple[Client, ...] = (),
+        settings: Mapping[str, object] | None = None,
+        clock: Clock = time.time,
+        kept_requests: int = 200,
+    ) -> None:
+        self.dialect = dialect
+        self._first_clients = clients
+        self._first_settings = Settings.of(dialect).changed(settings or {})
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._requests: deque[dict[str, object]] = deque(maxlen=kept_requests)
+        self._settings = self._first_settings
+        self._state = State()
+        self.reset()
+
+    # --- what the world sees ---
+
+    def token(self, request: TokenRequest) -> Answer:
+        """Answer a request at the token endpoint."""
+        with self._lock:
+            fields, answer = self._server().token(request)
+            seen = describe(fields, request, answer)
+            self._requests.append({"at": self._clock(), **seen})
+            grant_type = (fields or {}).get("grant_type")
+            phase = grant_type if grant_type in self.dialect.phases else "other"
+            self._state.counters[f"token:{phase}:{seen['error'] or 'ok'}"] += 1
+        return answer
+
+    def consent(self, query: str) -> Answer:
+        """Answer an authorization request with the consent page, an error page, or a redirect with the error."""
+        with self._lock:
+            return self._authorize(query, lambda server, client: self._consent_page(query, client))
+
+    def decide(self, query: str, decision: str | None) -> Answer:
+        """Answer the form of the consent page: `allow` redirects with a code, `deny` with `access_denied`."""
+
+        def decided(server: AuthorizationServer, client: Client) -> Answer:
+            if decision not in ("allow", "deny"):
+                return self._page(400, pages.error_page(self.dialect.title, "Neither Allow nor Deny was chosen."))
+            return _see_other(server.allow(query) if decision == "allow" else server.deny(query))
+
+        with self._lock:
+            return self._authorize(query, decided)
+
+    def api(self, headers: Mapping[str, str]) -> Answer:
+        """Answer a call of the protected API. Header names are in lower case."""
+        with self._lock:
+            answer = self._api(headers)
+            self._state.counters[f"api:{answer.status}"] += 1
+        return answer
+
+    # --- what tests and the demo ask ---
+
+    def register(self, client: Client) -> None:
+        """Register an application, or replace it (another secret, say). Its withdrawn standing is restored."""
+        with self._lock:
+            self._state.clients[client.client_id] = client
+            standing = self._state.standing_grants.get(client.client_id)
+            if standing is not None and self._state.grants[standing].revoked_at is not None:
+                del self._state.standing_grants[client.client_id]
+
+    def change_settings(self, changes: Mapping[str, object]) -> dict[str, object]:
+        """Change settings from now on and return them all.
+
+        Raises
+        ------
+        SettingError
+            A setting is unknown or has an impossible value; nothing is changed then.
+        """
+        with self._lock:
+            self._settings = self._settings.changed(changes)
+            return self._settings.as_dict()
+
+    def settings(self) -> dict[str, object]:
+        """Return all settings."""
+        return self.change_settings({})
+
+    def reset(self) -> None:
+        """Forget every grant, request and number; back to the clients and settings of the start."""
+        with self._lock:
+            self._settings = self._first_settings
+            self._state = State(clients={client.client_id: client for client in self._first_clients})
+            self._requests.clear()
+
+    def revoke(self, grant: str | None = None, client_id: str | None = None) -> list[str]:
+        """End one grant, or all of a client's, or all there are; return the ids of those that were alive."""
+        with self._lock:
+            return [
+                known.grant_id
+                for known in tuple(self._state.grants.values())
+                if grant in (None, known.grant_id) and client_id in (None, known.client_id)
+                if self._state.revoke(known.grant_id, "revoked", self._clock())
+            ]
+
+    def kill_access_token(self, token_fingerprint: str) -> bool:
+        """Make the API refuse one access token before its time; say whether there is such a token."""
+        with self._lock:
+            for token in self._state.access_tokens.values():
+                if fingerprint(token.access_token) == token_fingerprint:
+                    self._state.access_tokens[token.access_token] = replace(token, dead=True)
+                    return True
+        return False
+
+    def replay_all(self) -> dict[str, object]:
+        """Replay every refresh token ever superseded, each against a copy of its grant, and say what came of it.
+
+        The token endpoint's own code runs, with the right client; the live grants are not touched.
+        """
+        results: list[dict[str, object]] = []
+        with self._lock:
+            parts = self._state.parts()
+            for token in self._state.refresh_tokens.values():
+                if token.superseded_at is None:
+                    continue
+                client = self._state.clients[token.client_id]
+                server = self._server(parts[token.grant_id].copy())
+                _, answer = server.token(compose_refresh(self.dialect, client, token.refresh_token))
+                results.append(
+                    {
+                        "refresh_token": fingerprint(token.refresh_token),
+                        "grant": token.grant_id,
+                        "status": answer.status,
+                        "error": answer.json().get("error"),
+                        "refused": answer.status != 200,
+                    }
+                )
+        refused = sum(1 for result in results if result["refused"])
+        return {"replayed": len(results), "refused": refused, "accepted": len(results) - refused, "results": results}
+
+    def requests(self, last: int | None = None) -> list[dict[str, object]]:
+        """Return the last token requests, oldest first, with fingerprints for their secrets."""
+        with self._lock:
+            kept = list(self._requests)
+        return kept if last is None else kept[max(len(kept) - last, 0) :]
+
+    def grants(self) -> list[dict[str, object]]:
+        """Return all grants, with the fingerprints of the tokens that are good now."""
+        with self._lock:
+            state, now = self._state, self._clock()
+            refresh = {
+                token.grant_id: fingerprint(value)
+                for value, token in state.refresh_tokens.items()
+                if state.refresh_token_is_good(token, now)
+            }
+            access: dict[str, list[str]] = {}
+            for value, token in state.access_tokens.items():
+                if state.access_token_is_good(token, now):
+                    access.setdefault(token.grant_id, []).append(fingerprint(value))
+            return [
+                {
+                    "grant": grant.grant_id,
+                    "client_id": grant.client_id,
+                    "account": grant.account,
+                    "scope": grant.scope,
+                    "created_at": grant.created_at,
+                    "rotations": grant.rotations,
+                    "revoked_at": grant.revoked_at,
+                    "revoked_because": grant.revoked_because,
+                    "refresh_token": refresh.get(grant.grant_id),
+                    "access_tokens": access.get(grant.grant_id, []),
+                }
+                for grant in state.grants.values()
+            ]
+
+    def stats(self) -> dict[str, object]:
+        """Return what was counted since the start or the last reset."""
+        with self._lock:
+            state, counters = self._state, self._state.counters
+            revoked = sum(1 for grant in state.grants.values() if grant.revoked_at is not None)
+            outcomes: dict[str, dict[str, int]] = {}
+            for name, count in counters.items():
+                if name.startswith("token:"):
+                    _, phase, outcome = name.split(":")
+                    outcomes.setdefault(phase, {})[outcome] = count
+            return {
+                "provider": self.dialect.name,
+                "grants": {"total": len(state.grants), "live": len(state.grants) - revoked, "revoked": revoked},
+                "rotations": counters["rotations"],
+                "refresh_reuse": counters["refresh_reuse"],
+                "codes": {
+                    "issued": counters["codes_issued"],
+                    "used": sum(1 for code in state.codes.values() if code.grant_id is not None),
+                    "reused": counters["codes_reused"],
+                },
+                "token_requests": {
+                    "total": sum(sum(by_outcome.values()) for by_outcome in outcomes.values()),
+                    "ok": sum(by_outcome.get("ok", 0) for by_outcome in outcomes.values()),
+                    "by_outcome": outcomes,
+                },
+                "api": self._api_stats(counters),
+            }
+
+    # --- inside ---
+
+    def _server(self, state: State | None = None) -> AuthorizationServer:
+        return AuthorizationServer(self.dialect, self._settings, self._state if state is None else state, self._clock())
+
+    def _authorize(self, query: str, then: Callable[[AuthorizationServer, Client], Answer]) -> Answer:
+        server = self._server()
+        try:
+            return then(server, server.check_authorization(query))
+        except FatalClientError as error:
+            explanation = f"The application's request was not understood: {error.description or error.error}"
+            return self._page(400, pages.error_page(self.dialect.title, explanation))
+        except OAuth2Error as error:
+            return _see_other(server.redirect(error))
+        except ValueError:  # oauthlib's word for a query that is no query
+            return self._page(400, pages.error_page(self.dialect.title, "The address is malformed."))
+
+    def _consent_page(self, query: str, client: Client) -> Answer:
+        action = f"{self.dialect.authorize_path}?{query}"
+        return self._page(200, pages.consent_page(self.dialect.title, client.name, self._settings.account, action))
+
+    @staticmethod
+    def _page(status: int, html: str) -> Answer:
+        return Answer(status, html, {"content-type": "text/html; charset=utf-8", **pages.PAGE_HEADERS})
+
+    def _api(self, headers: Mapping[str, str]) -> Answer:
+        challenge = f'Bearer realm="{self.dialect.title}"'
+        if "authorization" not in headers:
+            # RFC 6750, section 3.1: a call without any credentials is told no more than the scheme.
+            return answer_json(401, {"message": "Unauthorized"}, {"www-authenticate": challenge})
+        if not self._server().accepts(headers["authorization"]):
+            challenge += ', error="invalid_token"'
+            return answer_json(401, {"error": "invalid_token"}, {"www-authenticate": challenge})
+        for name in self.dialect.api.required_headers:
+            if not headers.get(name):
+                return answer_json(400, {"message": f"Missing header: {name}"})
+        return answer_json(200, self.dialect.api.answer)
+
+    def _api_stats(self, counters: Counter[str]) -> dict[str, object]:
+        by_status = {name[4:]: count for name, count in counters.items() if name.startswith("api:")}
+        ok = by_status.pop("200", 0)
+        return {
+            "ok": ok,
+            "refused": sum(by_status.values()),
+            "refused_by_status": by_status,
+            "distinct_access_tokens_accepted": len(self._state.accepted),
+            "oldest_accepted_token_age": self._state.oldest_accepted_age,
+        }
+
+
+def _see_other(location: str) -> Answer:
+    # 303 and not 302, so that no browser repeats the form's POST at the client.
+    return Answer(303, "", {"location": location, "cache-control": "no-store", "referrer-policy": "no-referrer"})

@@ -1,0 +1,80 @@
+"""What a test or a demo may change about a simulated provider while it runs."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Literal, Self
+
+from local.providers.dialect import Dialect
+
+DeadRefreshToken = Literal["invalid_grant", "invalid_request"]
+
+_LIFETIMES = ("access_token_lifetime", "refresh_token_lifetime", "code_lifetime")
+_DEAD_REFRESH_TOKEN = ("invalid_grant", "invalid_request")
+
+
+class SettingError(ValueError):
+    """A setting that does not exist, or a value it cannot have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Behaviour that may change at run time. What is already issued keeps the lifetime it was issued with.
+
+    Parameters
+    ----------
+    access_token_lifetime, refresh_token_lifetime, code_lifetime
+        Seconds, at least 1.
+    dead_refresh_token
+        How a refresh token that is unknown, spent, expired or revoked is answered, always with status 400:
+        ``invalid_grant``, or ``invalid_request`` described as "Invalid Refresh Token". Keap is known for both.
+    old_access_token_dies
+        Whether a refresh kills the grant's earlier access tokens at once. Otherwise they live until they expire.
+    account
+        The account that the consent page names, and that grants made from now on belong to.
+    """
+
+    access_token_lifetime: int
+    refresh_token_lifetime: int
+    account: str
+    # RFC 6749, section 4.1.2, recommends ten minutes at most; a browser needs a second.
+    code_lifetime: int = 60
+    dead_refresh_token: DeadRefreshToken = "invalid_grant"
+    old_access_token_dies: bool = False
+
+    @classmethod
+    def of(cls, dialect: Dialect) -> Self:
+        """Return the provider's own settings."""
+        return cls(
+            access_token_lifetime=dialect.access_token_lifetime,
+            refresh_token_lifetime=dialect.refresh_token_lifetime,
+            account=dialect.default_account,
+        )
+
+    def changed(self, changes: Mapping[str, object]) -> Self:
+        """Return these settings with some of them changed.
+
+        Raises
+        ------
+        SettingError
+            A name is unknown, or a value is not one the setting can have.
+        """
+        for name, value in changes.items():
+            if name in _LIFETIMES:
+                if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                    raise SettingError(f"{name} must be a whole number of seconds, at least 1")
+            elif name == "dead_refresh_token":
+                if value not in _DEAD_REFRESH_TOKEN:
+                    raise SettingError(f"{name} must be one of {', '.join(_DEAD_REFRESH_TOKEN)}")
+            elif name == "old_access_token_dies":
+                if not isinstance(value, bool):
+                    raise SettingError(f"{name} must be true or false")
+            elif name == "account":
+                if not isinstance(value, str) or not value:
+                    raise SettingError(f"{name} must be a text")
+            else:
+                raise SettingError(f"unknown setting: {name}")
+        return replace(self, **changes)  # type: ignore[arg-type]  # each value was checked above
+
+    def as_dict(self) -> dict[str, object]:
+        """Return the settings as JSON would show them."""
+        return asdict(self)

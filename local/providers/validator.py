@@ -1,0 +1,244 @@
+"""The rules that a simulated provider gives to oauthlib: who is a client, what is a good code, what a reuse does."""
+
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from oauthlib.common import Request
+from oauthlib.oauth2 import (
+    AccessDeniedError,
+    InvalidGrantError,
+    InvalidRequestError,
+    RequestValidator,
+)
+from oauthlib.oauth2.rfc6749.errors import UnsupportedCodeChallengeMethodError
+
+from local.providers.dialect import Dialect
+from local.providers.messages import basic_credentials
+from local.providers.settings import Settings
+from local.providers.state import AccessToken, Client, Code, RefreshToken, State, fingerprint
+
+# RFC 7636, sections 4.1 and 4.2: the verifier, and the S256 challenge, which is always 43 characters.
+_CODE_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
+_S256_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class Validator(RequestValidator):
+    """One request's view of a provider: its state, its settings, and the time it is."""
+
+    def __init__(self, dialect: Dialect, settings: Settings, state: State, now: float) -> None:
+        super().__init__()
+        self.dialect = dialect
+        self.settings = settings
+        self.state = state
+        self.now = now
+
+    # --- the client ---
+
+    def client_authentication_required(self, request: Request, *args: object, **kwargs: object) -> bool:
+        return True
+
+    def authenticate_client(self, request: Request, *args: object, **kwargs: object) -> bool:
+        phase = self.dialect.phases[str(request.grant_type)]
+        if phase.client_authentication == "basic":
+            credentials = basic_credentials(request.headers.get("authorization"))
+        else:
+            credentials = (str(request.client_id), str(request.client_secret))
+        client = self.state.clients.get(credentials[0]) if credentials else None
+        if client is None or credentials is None:
+            return False
+        request.client = client
+        return hmac.compare_digest(client.client_secret.encode(), credentials[1].encode())
+
+    def validate_grant_type(
+        self, client_id: str, grant_type: str, client: Any, request: Request, *args: object, **kwargs: object
+    ) -> bool:
+        return grant_type in self.dialect.phases
+
+    def check_audience_and_standing(self, request: Request) -> None:
+        """Refuse client credentials for another audience, or of a client whose standing has been revoked."""
+        client: Client = self.state.clients[str(request.client_id)]
+        if request.audience != (client.audience or self.dialect.default_audience):
+            raise AccessDeniedError("The client may not ask for this audience.", status_code=403)
+        standing = self.state.standing_grants.get(client.client_id)
+        if standing is not None and self.state.grants[standing].revoked_at is not None:
+            raise AccessDeniedError("The client's access has been withdrawn.", status_code=403)
+
+    # --- the authorization request ---
+
+    def validate_client_id(self, client_id: str, request: Request, *args: object, **kwargs: object) -> bool:
+        request.client = self.state.clients.get(client_id)
+        return request.client is not None
+
+    def validate_redirect_uri(
+        self, client_id: str, redirect_uri: str, request: Request, *args: object, **kwargs: object
+    ) -> bool:
+        return redirect_uri in self.state.clients[client_id].redirect_uris
+
+    # oauthlib asks for the default where none was sent. There is none: the real ones insist on the parameter.
+    def get_default_redirect_uri(self, client_id: str, request: Request, *args: object, **kwargs: object) -> str:
+        return ""
+
+    def validate_response_type(
+        self, client_id: str, response_type: str, client: Any, request: Request, *args: object, **kwargs: object
+    ) -> bool:
+        return response_type == "code"
+
+    def get_default_scopes(self, client_id: str, request: Request, *args: object, **kwargs: object) -> list[str]:
+        return list(self.dialect.scopes)
+
+    def validate_scopes(
+        self, client_id: str, scopes: list[str], client: Any, request: Request, *args: object, **kwargs: object
+    ) -> bool:
+        return set(scopes) <= set(self.dialect.scopes)
+
+    def is_pkce_required(self, client_id: str, request: Request) -> bool:
+        return False
+
+    def check_code_challenge(self, request: Request) -> dict[str, object]:
+        """Insist on S256 where PKCE is used at all: oauthlib would take `plain` too, and by default."""
+        method = request.code_challenge_method
+        if request.code_challenge is None:
+            if method is not None:
+                raise InvalidRequestError("Missing code_challenge parameter.", request=request)
+        elif method != "S256":
+            raise UnsupportedCodeChallengeMethodError(request=request)
+        elif not _S256_CHALLENGE.fullmatch(request.code_challenge):
+            raise InvalidRequestError("The code challenge is malformed.", request=request)
+        return {}
+
+    def save_authorization_code(
+        self, client_id: str, code: Mapping[str, Any], request: Request, *args: object, **kwargs: object
+    ) -> None:
+        value = str(code["code"])
+        self.state.codes[value] = Code(
+            code=value,
+            client_id=client_id,
+            account=self.settings.account,
+            scope=" ".join(request.scopes or ()),
+            redirect_uri=str(request.redirect_uri),
+            expires_at=self.now + self.settings.code_lifetime,
+            code_challenge=request.code_challenge,
+        )
+        self.state.counters["codes_issued"] += 1
+
+    # --- the exchange of the code ---
+
+    def validate_code(
+        self, client_id: str, code: str, client: Any, request: Request, *args: object, **kwargs: object
+    ) -> bool:
+        known = self.state.codes.get(code)
+        if known is None or known.client_id != client_id:
+            return False
+        if known.grant_id is not None:
+            # RFC 6749, section 4.1.2: a code used twice takes everything issued for it with it.
+            self.state.counters["codes_reused"] += 1
+            self.state.revoke(known.grant_id, "code_reuse", self.now)
+            return False
+        request.scopes = known.scope.split()
+        # Refused here and not in confirm_redirect_uri, for which oauthlib answers invalid_request;
+        # RFC 6749, section 5.2, lists another redirect URI under invalid_grant.
+        return self.now < known.expires_at and request.redirect_uri == known.redirect_uri
+
+    def confirm_redirect_uri(
+        self,
+        client_id: str,
+        code: str,
+        redirect_uri: str,
+        client: Any,
+        request: Request,
+        *args: object,
+        **kwargs: object,
+    ) -> bool:
+        return self.state.codes[code].redirect_uri == redirect_uri
+
+    def get_code_challenge(self, code: str, request: Request) -> Any:
+        challenge = self.state.codes[code].code_challenge
+        verifier = request.code_verifier
+        if verifier is not None and (challenge is None or not _CODE_VERIFIER.fullmatch(verifier)):
+            # A verifier without a challenge is a downgrade attack (RFC 9700, section 2.1.1).
+            raise InvalidGrantError(request=request)
+        return challenge
+
+    def get_code_challenge_method(self, code: str, request: Request) -> str:
+        return "S256"
+
+    def invalidate_authorization_code(
+        self, client_id: str, code: str, request: Request, *args: object, **kwargs: object
+    ) -> None:
+        """Do nothing: the code was marked as used in the step that saved the tokens."""
+
+    # --- the refresh ---
+
+    def validate_refresh_token(
+        self, refresh_token: str, client: Any, request: Request, *args: object, **kwargs: object
+    ) -> bool:
+        known = self.state.refresh_tokens.get(refresh_token)
+        if known is not None and known.client_id == client.client_id:
+            if self.state.refresh_token_is_good(known, self.now):
+                return True
+            if known.superseded_at is not None:
+                # RFC 9700, section 4.14.2: of two holders of one token, one is a thief; both lose the grant.
+                self.state.counters["refresh_reuse"] += 1
+                self.state.revoke(known.grant_id, "refresh_token_reuse", self.now)
+        if self.settings.dead_refresh_token == "invalid_request":
+            raise InvalidRequestError("Invalid Refresh Token")
+        return False
+
+    def get_original_scopes(self, refresh_token: str, request: Request, *args: object, **kwargs: object) -> list[str]:
+        return self.state.grants[self.state.refresh_tokens[refresh_token].grant_id].scope.split()
+
+    def rotate_refresh_token(self, request: Request) -> bool:
+        return True
+
+    # --- what is issued ---
+
+    def save_bearer_token(self, token: Mapping[str, Any], request: Request, *args: object, **kwargs: object) -> None:
+        state, grant_id = self.state, self._grant_of(request)
+        if request.grant_type == "refresh_token":
+            state.counters["rotations"] += 1
+            state.grants[grant_id] = replace(state.grants[grant_id], rotations=state.grants[grant_id].rotations + 1)
+            spent = state.refresh_tokens[str(request.refresh_token)]
+            state.refresh_tokens[spent.refresh_token] = replace(spent, superseded_at=self.now)
+            if self.settings.old_access_token_dies:
+                for old in [old for old in state.access_tokens.values() if old.grant_id == grant_id]:
+                    state.access_tokens[old.access_token] = replace(old, dead=True)
+        access_token = str(token["access_token"])
+        state.access_tokens[access_token] = AccessToken(
+            access_token, grant_id, issued_at=self.now, expires_at=self.now + int(token["expires_in"])
+        )
+        if "refresh_token" in token:
+            refresh_token = str(token["refresh_token"])
+            state.refresh_tokens[refresh_token] = RefreshToken(
+                refresh_token,
+                grant_id,
+                str(request.client_id),
+                expires_at=self.now + self.settings.refresh_token_lifetime,
+            )
+
+    def _grant_of(self, request: Request) -> str:
+        state, client_id = self.state, str(request.client_id)
+        if request.grant_type == "refresh_token":
+            return state.refresh_tokens[str(request.refresh_token)].grant_id
+        if request.grant_type == "authorization_code":
+            code = state.codes[str(request.code)]
+            grant_id = state.new_grant(client_id, code.account, code.scope, self.now).grant_id
+            state.codes[code.code] = replace(code, grant_id=grant_id)
+            return grant_id
+        if client_id not in state.standing_grants:
+            scope = " ".join(request.scopes or ())
+            grant = state.new_grant(client_id, self.settings.account, scope, self.now)
+            state.standing_grants[client_id] = grant.grant_id
+        return state.standing_grants[client_id]
+
+    # --- the protected API ---
+
+    def validate_bearer_token(self, token: str | None, scopes: list[str], request: Request) -> bool:
+        known = self.state.access_tokens.get(token or "")
+        if known is None or not self.state.access_token_is_good(known, self.now):
+            return False
+        self.state.accepted.add(fingerprint(known.access_token))
+        self.state.oldest_accepted_age = max(self.state.oldest_accepted_age, self.now - known.issued_at)
+        return True
