@@ -1,0 +1,62 @@
+"""What one HTTP call does about its token, whichever library sends it.
+
+1. Send with the token at hand.
+2. Refused (a status in the profile's ``reject_statuses``): read the secret once more. Another token? Send again.
+3. Still refused, or the same token: have getter renew it, once. Another token? Send again.
+4. Else the provider's answer goes to the caller as it is.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from ._client import Evergrant
+from ._errors import EvergrantError
+from ._tokens import AccessToken
+
+_log = logging.getLogger("evergrant_client")
+
+
+class Call:
+    """The token of one call, and the two remedies which the call has against a refusal."""
+
+    __slots__ = ("_connection", "_fetcher", "_forced", "_min_ttl", "_reread", "token")
+
+    def __init__(self, evergrant: Evergrant, connection: str, min_ttl: float) -> None:
+        self._fetcher = evergrant._fetcher
+        self._connection = connection
+        self._min_ttl = min_ttl
+        self._reread = False
+        self._forced = False
+        self.token: AccessToken | None = self._fetcher.warm(connection, min_ttl)
+
+    def begin(self) -> AccessToken:
+        """Return the token to send first; may block on the network unless `token` is there already."""
+        if self.token is None:
+            self.token = self._fetcher.fetch(self._connection, self._min_ttl)
+        return self.token
+
+    def refused(self, status: int) -> bool:
+        """Say whether the answer means that the token is dead and there is a remedy left to try."""
+        return self.token is not None and status in self.token.reject_statuses and not self._forced
+
+    def another(self) -> AccessToken | None:
+        """Return another token to send after a refusal, or None to give up; may block on the network.
+
+        No error is raised: the provider's refusal is what the caller must see, and it may have
+        nothing to do with the token. Why there is no other token is logged.
+        """
+        refused = self.begin()
+        other = None
+        if not self._reread:
+            self._reread = True
+            other = self._fetcher.reread(self._connection, refused.fingerprint)
+        if other is None and not self._forced:
+            self._forced = True
+            try:
+                other = self._fetcher.force(self._connection, refused.fingerprint, self._min_ttl)
+            except EvergrantError as error:
+                _log.warning("%s: the token was refused and could not be renewed. %s", self._connection, error)
+        if other is not None:
+            self.token = other
+        return other

@@ -1,0 +1,170 @@
+"""`Evergrant`: what consumers hold."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import weakref
+from collections.abc import Callable, Mapping
+
+from ._aws import Boto3Session, Session
+from ._errors import MissingHeaders, NotConfigured
+from ._fetch import Fetcher
+from ._tokens import AccessToken
+
+DEFAULT_PREFIX = "evergrant"
+DEFAULT_MIN_TTL = 60.0
+
+_PREFIX = re.compile(r"[A-Za-z0-9_.@-]+(/[A-Za-z0-9_.@-]+)*")
+
+
+class Evergrant:
+    """Access tokens of the connections of one Evergrant stack.
+
+    Usually made once in a process; safe to share between threads. For one connection one fetch is
+    under way at a time, and those who waited for it share its outcome. After a fork the child starts
+    with an empty cache and clients of its own.
+
+    Parameters
+    ----------
+    prefix : str, optional
+        First part of the secrets' names (stack output ``SecretPrefix``). Default: the environment
+        variable ``EVERGRANT_PREFIX``, else ``evergrant``.
+    getter : str, optional
+        Name or ARN of getter's function (stack output ``GetterFunctionArn``). Default: the environment
+        variable ``EVERGRANT_GETTER``. Without it only connections that have a secret can be read, and
+        nothing can be renewed ahead of time.
+    session : botocore or boto3 session, optional
+        Where AWS clients come from. Default: a new botocore session at the first fetch.
+    clock : callable, optional
+        Returns the time in epoch seconds. Default: `time.time`.
+
+    Raises
+    ------
+    NotConfigured
+        The prefix cannot be the beginning of a secret's name.
+
+    Examples
+    --------
+    >>> evergrant = Evergrant(getter="evergrant-getter")
+    >>> evergrant.token("keap/main")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        *,
+        prefix: str | None = None,
+        getter: str | None = None,
+        session: Session | Boto3Session | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._prefix = prefix or os.environ.get("EVERGRANT_PREFIX") or DEFAULT_PREFIX
+        if not _PREFIX.fullmatch(self._prefix):
+            raise NotConfigured("The prefix cannot be the beginning of a secret's name.")
+        self._getter = getter or os.environ.get("EVERGRANT_GETTER") or None
+        self._session = session
+        self._clock = clock
+        self._reset()
+        _instances.add(self)
+
+    def _reset(self) -> None:
+        """Forget everything learnt: at the start, and in the child after a fork.
+
+        A fork may copy locks that another thread holds, and TLS connections that the parent goes on
+        using; and nobody knows how long the parent sits on its tokens before it forks.
+        """
+        self._fetcher = Fetcher(self._prefix, self._getter, self._session, self._clock)
+        self._entries = self._fetcher.entries
+
+    def token(self, connection: str, *, min_ttl: float = DEFAULT_MIN_TTL, rejected: str | None = None) -> str:
+        """Return an access token that is good for `min_ttl` seconds more.
+
+        Parameters
+        ----------
+        connection : str
+            ``provider/account``, e.g. ``keap/main``.
+        min_ttl : float
+            Seconds, 0 or more. If the provider's tokens do not live so long, the freshest one is returned;
+            so is the one at hand, as long as it is valid, while nothing fresher can be had.
+        rejected : str, optional
+            The token that the provider has just refused: another one is then returned, read or,
+            failing that, renewed. Not needed with the auth classes, which do it themselves.
+
+        Returns
+        -------
+        str
+            The token. It is a secret: do not log it.
+
+        Raises
+        ------
+        UnknownConnection, AuthorizationRequired, ClientRefused, Paused, Disconnected
+            Trying again does not help: see `ConnectionUnusable`.
+        TemporarilyUnavailable
+            No valid token can be had at the moment, or none but the rejected one.
+        AccessDenied, NotConfigured, UnexpectedAnswer
+            This function's role, settings or version are not right.
+        InvalidRequest
+            The arguments are not right.
+        """
+        if rejected is not None:
+            return self._fetcher.another(connection, min_ttl, rejected).value
+        entry = self._entries.get(connection)
+        # The warm path, written out: a dictionary, a clock and two comparisons.
+        if entry is not None and entry.not_before <= self._clock() < entry.usable_until - min_ttl and min_ttl >= 0:
+            return entry.token.value
+        return self._fetcher.fetch(connection, min_ttl).value
+
+    def access_token(self, connection: str, *, min_ttl: float = DEFAULT_MIN_TTL) -> AccessToken:
+        """Return the token with all that is published with it: expiry, headers, captured values.
+
+        Parameters and errors are those of `token`.
+        """
+        return self._fetcher.warm(connection, min_ttl) or self._fetcher.fetch(connection, min_ttl)
+
+    def headers(
+        self, connection: str, per_call: Mapping[str, str] | None = None, *, min_ttl: float = DEFAULT_MIN_TTL
+    ) -> dict[str, str]:
+        """Return the headers to send with a call.
+
+        Parameters
+        ----------
+        connection : str
+            ``provider/account``.
+        per_call : Mapping[str, str], optional
+            Headers of this call alone, e.g. ``{"x-user-id": "u-17"}``. Those that the connection's
+            profile sets itself give way to the profile's.
+        min_ttl : float
+            Seconds, as for `token`.
+
+        Returns
+        -------
+        dict
+            A new one on each call. It holds the token: do not log it.
+
+        Raises
+        ------
+        MissingHeaders
+            `per_call` lacks what the provider requires on every call.
+        EvergrantError
+            As for `token`.
+        """
+        token = self.access_token(connection, min_ttl=min_ttl)
+        given = per_call or {}
+        missing = token.missing(given)
+        if missing:
+            raise MissingHeaders(connection, missing)
+        ours = {name.lower() for name in token.headers}
+        return {**{name: value for name, value in given.items() if name.lower() not in ours}, **token.headers}
+
+
+_instances: weakref.WeakSet[Evergrant] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for instance in list(_instances):
+        instance._reset()
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,109 @@
+"""Protects the package's outer shape: what it exports, that it is typed, and that importing it costs next to
+nothing and needs nothing that a bare Lambda runtime does not have."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import evergrant_client
+from evergrant_client import Evergrant, _default
+from tests.unit.client_fakes import GETTER, START, Clock, FakeAws
+
+PACKAGE = Path(evergrant_client.__file__).parent
+
+EXPORTED = {
+    "AccessDenied",
+    "AccessToken",
+    "AuthorizationRequired",
+    "ClientRefused",
+    "ConnectionUnusable",
+    "Disconnected",
+    "Evergrant",
+    "EvergrantError",
+    "InvalidRequest",
+    "MissingHeaders",
+    "NotConfigured",
+    "Paused",
+    "TemporarilyUnavailable",
+    "UnexpectedAnswer",
+    "UnknownConnection",
+    "access_token",
+    "headers",
+    "token",
+}
+
+
+def in_a_fresh_interpreter(program: str, *flags: str) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(PACKAGE.parent)}
+    command = [sys.executable, *flags, "-c", program]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_exported_names_are_these_and_no_others() -> None:
+    assert set(evergrant_client.__all__) == EXPORTED
+    assert list(evergrant_client.__all__) == sorted(evergrant_client.__all__)
+    in_a_fresh_interpreter(
+        "import evergrant_client as e, types\n"
+        "public = {n for n, v in vars(e).items() if not n.startswith('_') and not isinstance(v, types.ModuleType)}\n"
+        "assert public - {'annotations'} == set(e.__all__), public"
+    )
+
+
+def test_exported_objects_name_the_public_module() -> None:
+    assert {getattr(evergrant_client, name).__module__ for name in EXPORTED} == {"evergrant_client"}
+
+
+def test_every_public_object_has_a_docstring() -> None:
+    assert all(getattr(evergrant_client, name).__doc__ for name in EXPORTED)
+
+
+def test_package_says_that_it_is_typed() -> None:
+    assert (PACKAGE / "py.typed").exists()
+
+
+def test_import_needs_the_standard_library_only() -> None:
+    loaded = in_a_fresh_interpreter(
+        "import sys, evergrant_client\n"
+        "print(*sorted({n.partition('.')[0] for n in sys.modules} - sys.stdlib_module_names - {'__main__'}))",
+        "-S",  # no site-packages: not even botocore, which is imported at the first fetch
+    )
+    assert loaded == "evergrant_client"
+
+
+def test_each_auth_module_imports_its_own_library_only() -> None:
+    program = "import sys, evergrant_client.{}\nprint('httpx' in sys.modules, 'requests' in sys.modules)"
+    assert in_a_fresh_interpreter(program.format("httpx")) == "True False"
+    assert in_a_fresh_interpreter(program.format("requests")) == "False True"
+
+
+def test_module_level_functions_share_one_object_made_from_the_environment() -> None:
+    program = (
+        "import os, evergrant_client as e\n"
+        "from evergrant_client import _default\n"
+        "assert _default._default is None\n"
+        "os.environ.update(EVERGRANT_PREFIX='team')\n"
+        "one = _default.default()\n"
+        "assert one is _default.default() and one._prefix == 'team'\n"
+        "one._fetcher.fetch = lambda connection, min_ttl: print(connection, min_ttl)\n"
+        "try: e.token('keap/main', min_ttl=7)\n"
+        "except AttributeError: pass"
+    )
+    assert in_a_fresh_interpreter(program) == "keap/main 7"
+
+
+def test_module_level_functions_are_the_shared_objects_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    aws = FakeAws()
+    aws.publish("keap/main", "t", expires_at=START + 3600, captured={"realmId": "9"})
+    evergrant = Evergrant(prefix="evergrant", getter=GETTER, session=aws, clock=Clock())
+    monkeypatch.setattr(_default, "_default", evergrant)
+    assert evergrant_client.token("keap/main", min_ttl=10) == "t"
+    assert evergrant_client.headers("keap/main", {"X": "y"}) == {"X": "y", "Authorization": "Bearer t"}
+    assert evergrant_client.access_token("keap/main").captured == {"realmId": "9"}
+    assert len(aws.reads) == 1

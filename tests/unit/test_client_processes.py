@@ -1,0 +1,129 @@
+"""Protects the client in processes with many threads, and in those that fork: one fetch at a time, its outcome shared,
+and nothing taken over from a parent process."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from evergrant_client import (
+    AuthorizationRequired,
+    Evergrant,
+)
+from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, published, refusal
+
+KEAP = "keap/main"
+SECRET = "evergrant/tokens/keap/main"
+
+
+@pytest.fixture
+def aws() -> FakeAws:
+    return FakeAws()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def evergrant(aws: FakeAws, clock: Clock) -> Evergrant:
+    return Evergrant(prefix="evergrant", getter=GETTER, session=aws, clock=clock)
+
+
+def test_threads_that_need_the_same_token_make_one_fetch(evergrant: Evergrant, aws: FakeAws) -> None:
+    aws.publish(KEAP, "t", expires_at=START + 3600)
+    ready = threading.Barrier(8)
+    aws.before_read = _let_others_run
+
+    def ask() -> str:
+        ready.wait()
+        return evergrant.token(KEAP)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert {future.result() for future in [pool.submit(ask) for _ in range(8)]} == {"t"}
+    assert aws.reads == [SECRET]
+
+
+def _let_others_run() -> None:
+    """Give up the processor, so that other threads run into the lock; wait for nothing."""
+    for _turn in range(200):
+        os.sched_yield()
+
+
+def test_threads_that_waited_for_a_failing_fetch_share_the_failure(evergrant: Evergrant, aws: FakeAws) -> None:
+    entered, waiting = threading.Event(), threading.Event()
+    aws.getter = lambda _: refusal("authorization_required")
+
+    def hold() -> None:
+        entered.set()
+        assert waiting.wait(10)
+
+    aws.before_read = hold
+    slot = evergrant._fetcher.slot(KEAP)
+    seen: list[BaseException | None] = []
+
+    def ask() -> None:
+        with pytest.raises(AuthorizationRequired) as caught:
+            evergrant.token(KEAP)
+        seen.append(caught.value)
+
+    first = threading.Thread(target=ask)
+    first.start()
+    assert entered.wait(10)
+    slot.lock = _Announcing(slot.lock, waiting)  # type: ignore[assignment]
+    second = threading.Thread(target=ask)
+    second.start()
+    first.join()
+    second.join()
+    assert len(aws.reads) == len(aws.asked) == 1
+    assert seen[0] is not seen[1]
+
+
+class _Announcing:
+    """The same lock, which says that somebody is about to wait for it."""
+
+    def __init__(self, lock: Any, about_to_wait: threading.Event) -> None:
+        self._lock = lock
+        self._about_to_wait = about_to_wait
+
+    def __enter__(self) -> None:
+        self._about_to_wait.set()
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+def test_threads_refused_with_the_same_token_force_one_refresh(evergrant: Evergrant, aws: FakeAws) -> None:
+    aws.publish(KEAP, "first", expires_at=START + 3600)
+    evergrant.token(KEAP)
+    aws.getter = lambda _: published(KEAP, "second", expires_at=START + 3600, generation=2)
+    with ThreadPoolExecutor(8) as pool:
+        got = {f.result() for f in [pool.submit(evergrant.token, KEAP, rejected="first") for _ in range(8)]}
+    assert got == {"second"}
+    assert len(aws.asked) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
+def test_child_of_a_fork_trusts_neither_cache_nor_locks_nor_connections_of_its_parent(
+    evergrant: Evergrant, aws: FakeAws
+) -> None:
+    aws.publish(KEAP, "parent's", expires_at=START + 3600)
+    evergrant.token(KEAP)
+    aws.publish(KEAP, "child's", expires_at=START + 3600, generation=2)
+    fork = multiprocessing.get_context("fork")
+    answers = fork.SimpleQueue()
+    with evergrant._fetcher.slot(KEAP).lock:  # as if another thread of the parent were fetching
+        child = fork.Process(target=lambda: answers.put((evergrant.token(KEAP), aws.made)))
+        child.start()
+    child.join(30)
+    assert child.exitcode == 0
+    assert answers.get() == ("child's", 2)
+    assert evergrant.token(KEAP) == "parent's"
