@@ -86,7 +86,7 @@ build: $(STAMPS)/sam $(STAMPS)/uv ## Build what 'sam deploy' uploads
 
 # --- checking it ----------------------------------------------------------------------------------------------------
 
-PYTHON_DIRS := $(wildcard cli functions layers local tests benchmarks)
+PYTHON_DIRS := $(wildcard cli functions layers local scripts tests benchmarks)
 
 .PHONY: lint
 lint: $(STAMPS)/dev $(STAMPS)/sam ## Format, style, types, and the template
