@@ -2,7 +2,8 @@
 
 The pure core (:mod:`~evergrant.connection`, :mod:`~evergrant.tokens`, :mod:`~evergrant.profile`,
 :mod:`~evergrant.dialect`, :mod:`~evergrant.schedule`) decides; the protocols (:mod:`~evergrant.rotation`,
-:mod:`~evergrant.authorization`) act through ports; :mod:`evergrant.aws` and :mod:`evergrant.http` are the ports' adapters.
+:mod:`~evergrant.authorization`) act through ports; :mod:`evergrant.aws` and
+:mod:`evergrant.http` are the ports' adapters.
 """
 
 __version__ = "0.1.0"

@@ -97,7 +97,9 @@ class ConnectionProblem(EvergrantError):
 
 class UnknownConnection(ConnectionProblem):
     code = "unknown_connection"
-    hint_default = "List the connections with `evergrant status`, or create this one with `evergrant connect {connection}`."
+    hint_default = (
+        "List the connections with `evergrant status`, or create this one with `evergrant connect {connection}`."
+    )
 
     def __init__(self, connection: str) -> None:
         super().__init__(connection, f"There is no connection {connection}.")
@@ -147,7 +149,9 @@ class UnknownClient(EvergrantError):
     code = "unknown_client"
 
     def __init__(self, client: str) -> None:
-        super().__init__(f"There is no client {client}.", f"Store its credentials with `evergrant client set {client}`.")
+        super().__init__(
+            f"There is no client {client}.", f"Store its credentials with `evergrant client set {client}`."
+        )
 
 
 class TemporarilyUnavailable(EvergrantError):

@@ -11,7 +11,7 @@ _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}")
 _LIKE_AN_ARN_SUFFIX = re.compile(r".*-[A-Za-z0-9]{6}")
 
 
-def split_connection(connection: str) -> tuple[str, str]:
+def split_connection(connection: object) -> tuple[str, str]:
     """Split and check ``provider/account``.
 
     Raises
@@ -21,9 +21,9 @@ def split_connection(connection: str) -> tuple[str, str]:
         such a suffix behind every secret's ARN, so a policy for one secret would also match the other
         (AWS Secrets Manager user guide, "Permissions policy examples").
     """
-    provider, slash, account = connection.partition("/") if isinstance(connection, str) else ("", "", "")
-    if not slash:
+    if not isinstance(connection, str) or "/" not in connection:
         raise InvalidName(f"{_shown(connection)} names no connection.", "Write provider/account, such as keap/main.")
+    provider, _, account = connection.partition("/")
     return check_provider(provider), check_account(account)
 
 
@@ -49,10 +49,11 @@ def check_account(account: str) -> str:
 
 
 def _matching(pattern: re.Pattern[str], name: str, kind: str, allowed: str) -> str:
-    if not isinstance(name, str) or not pattern.fullmatch(name):
+    if not pattern.fullmatch(name):
         raise InvalidName(f"{_shown(name)} is no name of a {kind}.", allowed)
     return name
 
 
 def _shown(name: object) -> str:
-    return repr(name if isinstance(name, str) and len(name) <= 60 else f"{str(name)[:60]}…")
+    text = str(name)
+    return repr(text if len(text) <= 60 else f"{text[:60]}…")

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 from .connection import Connection, Sealed
 from .dialect import Client, HttpRequest, HttpResponse
 from .profile import Profile
-from .tokens import TokenSet
 
 
 class PortUnavailable(Exception):
@@ -111,6 +110,18 @@ class Queue(Protocol):
 class Bus(Protocol):
     def put(self, events: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
         """Deliver events by id; return the ids that were taken."""
+
+
+class Authorizations(Protocol):
+    """Connect tickets and pending states, by the hash of their secret. They expire by what they say, not by TTL."""
+
+    def put(self, key: str, fields: Mapping[str, Any], purge_at: int) -> None: ...
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        """A strongly consistent read."""
+
+    def change(self, key: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> None:
+        """Raises Conflict, with the item's fields as ``current``, when a field is not as ``only_if`` demands."""
 
 
 class Profiles(Protocol):

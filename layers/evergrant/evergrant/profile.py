@@ -61,6 +61,7 @@ class Authorize(Struct, frozen=True, forbid_unknown_fields=True):
     scopes: tuple[str, ...] = ()
     scope_separator: str = " "
     pkce: bool = True
+    issuer: str | None = None
 
 
 class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import published, schedule, transitions
-from .connection import Connection
+from .connection import AT_REST, Connection
 from .errors import Conflict
 from .ports import Bus, Clock, PortUnavailable, Queue, Records, Vault
 from .profile import Profile
@@ -26,7 +26,9 @@ class Publication:
     bus: Bus
     clock: Clock
 
-    def publish(self, connection: Connection, profile: Profile, tokens: TokenSet | None, lease_owner: str) -> Connection:
+    def publish(
+        self, connection: Connection, profile: Profile, tokens: TokenSet | None, lease_owner: str
+    ) -> Connection:
         """Publish what is unpublished, then free the lease and set the due date.
 
         A service that fails costs nothing but time: the record stays due soon, the next pass comes by.
@@ -66,7 +68,7 @@ class Publication:
 
     def _sent_ahead(self, connection: Connection, now: int) -> int | None:
         """What falls due before the next tick could see it sends its own message, and counts as claimed."""
-        due_at = connection.refresh_at
+        due_at = None if connection.status in AT_REST else connection.refresh_at
         if due_at is None or due_at >= now + schedule.TICK:
             return due_at
         try:

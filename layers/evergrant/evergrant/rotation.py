@@ -16,7 +16,6 @@ docs/rotation.md says what happens when it stops at each of them.
 
 from __future__ import annotations
 
-import json
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
@@ -168,9 +167,9 @@ class Rotation:
         if not ask.asked:
             return Result(outcome, connection, tokens)
         needs_a_person = connection.status in (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED)
-        if tokens and tokens.expires_at > now:
-            if not (needs_a_person and ask.rejected == tokens.access_token.fingerprint):
-                return Result(outcome, connection, tokens)
+        refused = tokens is not None and ask.rejected == tokens.access_token.fingerprint
+        if tokens and tokens.expires_at > now and not (needs_a_person and refused):
+            return Result(outcome, connection, tokens)
         if connection.status is Status.CLIENT_REFUSED:
             raise ClientRefused(connection.name, connection.client)
         if needs_a_person or connection.refresh_at is None:
@@ -180,9 +179,9 @@ class Rotation:
             f"No valid token of {connection.name} can be had now{reason}.", max(connection.refresh_at - now, 1)
         )
 
-    @staticmethod
-    def _at_rest(ask: Ask, connection: Connection) -> Result:
+    def _at_rest(self, ask: Ask, connection: Connection) -> Result:
         if not ask.asked:
+            self._publication.deliver_outbox(connection)
             return Result("at_rest", connection)
         raise (Paused if connection.status is Status.PAUSED else Disconnected)(connection.name)
 
@@ -196,7 +195,9 @@ class Rotation:
             in_doubt = connection.spend_id is not None
             again = transitions.replay_at(connection, profile, now) if in_doubt and not ask.force else now
             if again is None or again > now:
-                return self._postponed(connection, ask, tokens, transitions.in_doubt(connection, profile, now), "waiting")
+                return self._postponed(
+                    connection, ask, tokens, transitions.in_doubt(connection, profile, now), "waiting"
+                )
             if connection.grant == "authorization_code" and (tokens is None or tokens.refresh_token is None):
                 return self._postponed(connection, ask, tokens, transitions.must_authorize(connection, now), "failed")
             client = self._ports.vault.client(connection.client)

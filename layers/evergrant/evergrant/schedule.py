@@ -55,14 +55,14 @@ def refresh_at(life: Life, rotation: Rotation, consumer_cache: int, connection: 
 
 def backoff(failures: int, now: int, retry_after: int | None = None) -> int:
     """When to try again after ``failures`` failures in a row: full jitter, doubling, the cap itself jittered."""
-    cap = BACKOFF_CAP * random.uniform(0.75, 1.25)
-    wait = random.uniform(1, min(BACKOFF_BASE * 2.0 ** min(failures, 12), cap))
+    cap = BACKOFF_CAP * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
+    wait = random.uniform(1, min(BACKOFF_BASE * 2.0 ** min(failures, 12), cap))  # noqa: S311
     return now + max(int(wait), retry_after or 0)
 
 
 def daily_probe(now: int) -> int:
     """When to ask again where a person must act: some providers heal. About a day ahead, jittered by an eighth."""
-    return now + int(DAY * random.uniform(0.875, 1.125))
+    return now + int(DAY * random.uniform(0.875, 1.125))  # noqa: S311
 
 
 def claim_until(due_at: int, now: int, expires_at: int | None) -> int:

@@ -33,7 +33,7 @@ class TokenSet:
     expiry_rule: str
     refresh_token: Secret | None = None
     refresh_expires_at: int | None = None
-    token_type: str = "Bearer"
+    token_type: str = "Bearer"  # noqa: S105
     scope: str | None = None
     captured: Mapping[str, str] = field(default_factory=dict)
 

@@ -49,7 +49,7 @@ def directly_readable(connection: Connection, tokens: TokenSet, profile: Profile
 def saved(
     connection: Connection, tokens: TokenSet, sealed: Sealed, profile: Profile, settings: Settings, now: int
 ) -> Changes:
-    """An answer of the provider becomes the next generation, due for publication at once."""
+    """An answer of the provider becomes the next generation, due for publication soon."""
     generation = connection.generation + 1
     life = schedule.Life(tokens.issued_at, tokens.expires_at)
     refresh_at = schedule.refresh_at(life, profile.rotation, settings.consumer_cache, connection.name, generation)

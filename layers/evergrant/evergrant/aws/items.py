@@ -25,7 +25,7 @@ def attribute(value: Any) -> dict[str, Any]:
     return dict(_serializer.serialize(asdict(value) if isinstance(value, Sealed) else value))
 
 
-def plain(typed: Mapping[str, Any]) -> Any:
+def plain(typed: Any) -> Any:
     """The inverse of :func:`attribute`, with whole numbers as int and binaries as bytes."""
     (kind, value), *_ = typed.items()
     if kind == "N":

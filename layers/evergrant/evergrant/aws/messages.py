@@ -65,4 +65,3 @@ class EventBus:
             results = answer["Entries"]
             delivered |= {key for (key, _), result in zip(batch, results, strict=True) if "EventId" in result}
         return frozenset(delivered)
-

@@ -41,10 +41,14 @@ class StoredProfiles:
 
     def added(self) -> list[Profile]:
         """The profiles that operators added to this deployment."""
-        pages = client("dynamodb").get_paginator("scan").paginate(
-            TableName=self.table,
-            FilterExpression="begins_with(pk, :kind)",
-            ExpressionAttributeValues={":kind": {"S": "provider#"}},
+        pages = (
+            client("dynamodb")
+            .get_paginator("scan")
+            .paginate(
+                TableName=self.table,
+                FilterExpression="begins_with(pk, :kind)",
+                ExpressionAttributeValues={":kind": {"S": "provider#"}},
+            )
         )
         with unavailable("listing the profiles"):
             return [decode(item["profile"]["B"]) for page in pages for item in page["Items"]]

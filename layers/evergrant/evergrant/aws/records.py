@@ -114,11 +114,15 @@ class DynamoRecords:
 
     def due(self, shard: str, before: int) -> Iterator[DueConnection]:
         """Connections of one shard that are due before ``before``, the most overdue first."""
-        pages = client("dynamodb").get_paginator("query").paginate(
-            TableName=self.table,
-            IndexName="due",
-            KeyConditionExpression="due_shard = :shard AND due_at <= :before",
-            ExpressionAttributeValues={":shard": attribute(shard), ":before": attribute(before)},
+        pages = (
+            client("dynamodb")
+            .get_paginator("query")
+            .paginate(
+                TableName=self.table,
+                IndexName="due",
+                KeyConditionExpression="due_shard = :shard AND due_at <= :before",
+                ExpressionAttributeValues={":shard": attribute(shard), ":before": attribute(before)},
+            )
         )
         with unavailable("reading the due index"):
             for page in pages:
@@ -129,10 +133,14 @@ class DynamoRecords:
 
     def all(self) -> Iterator[Connection]:
         """Every connection, by a scan: for an operator's overview, never for a tick."""
-        pages = client("dynamodb").get_paginator("scan").paginate(
-            TableName=self.table,
-            FilterExpression="begins_with(pk, :kind)",
-            ExpressionAttributeValues={":kind": attribute("connection#")},
+        pages = (
+            client("dynamodb")
+            .get_paginator("scan")
+            .paginate(
+                TableName=self.table,
+                FilterExpression="begins_with(pk, :kind)",
+                ExpressionAttributeValues={":kind": attribute("connection#")},
+            )
         )
         with unavailable("listing the records"):
             for page in pages:

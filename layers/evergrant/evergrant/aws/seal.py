@@ -46,13 +46,13 @@ class KmsSeal:
     def unseal(self, sealed: Sealed, connection: str, generation: int) -> bytes:
         context = _context(connection, generation)
         with unavailable("opening a data key"):
-            answer = client("kms").decrypt(
-                KeyId=self.key_arn, CiphertextBlob=sealed.key, EncryptionContext=context
-            )
+            answer = client("kms").decrypt(KeyId=self.key_arn, CiphertextBlob=sealed.key, EncryptionContext=context)
         try:
             return AESGCM(answer["Plaintext"]).decrypt(sealed.nonce, sealed.text, _associated(context))
         except InvalidTag as error:
-            raise SealBroken(f"The sealed token set of {connection} does not open as generation {generation}.") from error
+            raise SealBroken(
+                f"The sealed token set of {connection} does not open as generation {generation}."
+            ) from error
 
 
 def _context(connection: str, generation: int) -> dict[str, str]:

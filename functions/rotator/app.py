@@ -1,0 +1,25 @@
+"""rotator: refresh what the queue names, or what getter or an operator asks for."""
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from evergrant.aws.wiring import rotation_ports, settings
+from evergrant.observability import logger, metrics
+from evergrant.rotating import answer, work_through
+from evergrant.rotation import Rotation
+
+#: Seconds kept back from the invocation for the answer itself.
+_RESERVE = 1
+
+
+@logger.inject_lambda_context
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """A batch of the rotation queue, answered with its failures; or a request, answered with a token document."""
+    ports = rotation_ports()
+    deadline = ports.clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE
+    rotation = Rotation(ports, settings(), deadline)
+    if "Records" in event:
+        return work_through(rotation, event["Records"], ports.clock, deadline)
+    return answer(rotation, ports, event)

@@ -1,0 +1,64 @@
+"""The authorizations table: connect tickets and pending states, under the SHA-256 of their secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ..errors import Conflict
+from .clients import client, code_of, unavailable
+from .items import attribute, plain
+
+
+@dataclass(frozen=True, slots=True)
+class StoredAuthorizations:
+    """:class:`evergrant.ports.Authorizations` over DynamoDB. ``purge_at`` is the table's TTL attribute."""
+
+    table: str
+
+    def put(self, key: str, fields: Mapping[str, Any], purge_at: int) -> None:
+        values = {**fields, "pk": key, "purge_at": purge_at}
+        item = {name: attribute(value) for name, value in values.items() if value is not None}
+        with unavailable("storing the authorization"):
+            client("dynamodb").put_item(TableName=self.table, Item=item, ConditionExpression="attribute_not_exists(pk)")
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        with unavailable("reading the authorization"):
+            answer = client("dynamodb").get_item(TableName=self.table, Key={"pk": {"S": key}}, ConsistentRead=True)
+        return _fields(answer.get("Item"))
+
+    def change(self, key: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> None:
+        names = {f"#n{number}": name for number, name in enumerate(dict.fromkeys([*changes, *only_if, "pk"]))}
+        place = {name: placeholder for placeholder, name in names.items()}
+        values = {f":c{number}": attribute(value) for number, value in enumerate(changes.values())}
+        update = ", ".join(f"{place[name]} = :c{number}" for number, name in enumerate(changes))
+        conditions = [f"attribute_exists({place['pk']})"]
+        for number, (name, value) in enumerate(only_if.items()):
+            if value is None:
+                conditions.append(f"attribute_not_exists({place[name]})")
+            else:
+                values[f":o{number}"] = attribute(value)
+                conditions.append(f"{place[name]} = :o{number}")
+        with unavailable("changing the authorization"):
+            try:
+                client("dynamodb").update_item(
+                    TableName=self.table,
+                    Key={"pk": {"S": key}},
+                    UpdateExpression=f"SET {update}",
+                    ConditionExpression=" AND ".join(conditions),
+                    ExpressionAttributeNames=names,
+                    ExpressionAttributeValues=values,
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                if code_of(error) != "ConditionalCheckFailedException":
+                    raise
+                current = error.response.get("Item")
+                raise Conflict("The authorization", _fields(current)) from error
+
+
+def _fields(item: Any) -> dict[str, Any] | None:
+    return {name: plain(value) for name, value in item.items()} if item else None

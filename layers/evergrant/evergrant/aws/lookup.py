@@ -1,0 +1,56 @@
+"""getter's two services: Secrets Manager first, rotator when that does not do. Imports boto3 and nothing heavier."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from ..reading import Document, Reader
+
+#: An HTTP API gives up after 30 seconds, so getter's own waiting ends before.
+_PATIENCE = 27
+
+
+def reader() -> Reader:
+    """A :class:`~evergrant.reading.Reader` over this deployment, its clients made at once."""
+    prefix = os.environ.get("EVERGRANT_PREFIX", "evergrant")
+    rotator = os.environ["EVERGRANT_ROTATOR_FUNCTION"]
+    secrets = boto3.client("secretsmanager", config=Config(connect_timeout=1, read_timeout=3))
+    # One attempt: where an answer is lost rotator may have worked, and a second one would only queue behind it.
+    functions = boto3.client(
+        "lambda", config=Config(connect_timeout=1, read_timeout=_PATIENCE, retries={"total_max_attempts": 1})
+    )
+
+    def read_secret(connection: str) -> Document | None:
+        try:
+            answer = secrets.get_secret_value(SecretId=f"{prefix}/tokens/{connection}")
+        except (ClientError, BotoCoreError):
+            # Not published, or Secrets Manager does not answer: either way rotator has the sealed copy.
+            return None
+        document: Document = json.loads(answer["SecretString"])
+        return document
+
+    def ask_rotator(request: Mapping[str, Any]) -> Document:
+        try:
+            answer = functions.invoke(FunctionName=rotator, Payload=json.dumps(request))
+        except (ClientError, BotoCoreError):
+            return _unavailable("rotator could not be asked.")
+        if answer.get("FunctionError"):
+            return _unavailable("rotator failed.")
+        document: Document = json.loads(answer["Payload"].read())
+        return document
+
+    return Reader(read_secret, ask_rotator, time.time)
+
+
+def _unavailable(what: str) -> Document:
+    return {
+        "error": {"code": "temporarily_unavailable", "message": f"No token can be had now: {what}", "retry_after": 5}
+    }

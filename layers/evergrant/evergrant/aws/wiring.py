@@ -1,0 +1,54 @@
+"""The functions' ports, made from the environment that the template sets. One set per process."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from .. import authorization, rotation
+from ..clock import SystemClock
+from ..http import GuardedHttp
+from ..settings import Settings
+from .authorizations import StoredAuthorizations
+from .messages import EventBus, SqsQueue
+from .profiles import StoredProfiles
+from .records import DynamoRecords
+from .seal import KmsSeal
+from .vault import SecretsVault
+
+
+@cache
+def settings() -> Settings:
+    return Settings.from_environment()
+
+
+@cache
+def rotation_ports() -> rotation.Ports:
+    """For rotator."""
+    table = os.environ["EVERGRANT_RECORDS_TABLE"]
+    return rotation.Ports(
+        records=DynamoRecords(table),
+        seal=KmsSeal(os.environ["EVERGRANT_SEAL_KEY_ARN"]),
+        vault=SecretsVault(settings().prefix, os.environ["EVERGRANT_VAULT_KEY_ARN"]),
+        provider=GuardedHttp(allow_loopback=settings().allow_loopback),
+        queue=SqsQueue(os.environ["EVERGRANT_QUEUE_URL"]),
+        bus=EventBus(os.environ["EVERGRANT_EVENT_BUS"]),
+        profiles=StoredProfiles(table),
+        clock=SystemClock(),
+    )
+
+
+@cache
+def authorization_ports() -> authorization.Ports:
+    """For callback, which seals but cannot unseal."""
+    table = os.environ["EVERGRANT_RECORDS_TABLE"]
+    return authorization.Ports(
+        records=DynamoRecords(table),
+        authorizations=StoredAuthorizations(os.environ["EVERGRANT_AUTHORIZATIONS_TABLE"]),
+        profiles=StoredProfiles(table),
+        vault=SecretsVault(settings().prefix),
+        seal=KmsSeal(os.environ["EVERGRANT_SEAL_KEY_ARN"]),
+        provider=GuardedHttp(allow_loopback=settings().allow_loopback),
+        queue=SqsQueue(os.environ["EVERGRANT_QUEUE_URL"]),
+        clock=SystemClock(),
+    )

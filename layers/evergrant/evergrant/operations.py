@@ -1,0 +1,165 @@
+"""What an operator does to connections. Each change is one conditional write that waits for the lease to be free."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from . import transitions
+from .authorization import Authorization
+from .connection import Connection, EventType, Status, event
+from .errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownConnection
+from .names import check_client, split_connection
+from .ports import Clock, Records
+from .profile import Profile, content_hash
+
+_POLL = 0.5
+
+
+def plan(
+    profile: Profile,
+    connection: str,
+    *,
+    client: str | None = None,
+    grant: str | None = None,
+    variables: Mapping[str, str] | None = None,
+    redirect_uri: str = "",
+    direct_read: bool = True,
+) -> tuple[Authorization, str]:
+    """What connecting this account means, checked: the authorization and its grant.
+
+    Parameters
+    ----------
+    client
+        The client's name; the provider's own when left out.
+    grant
+        One of the profile's; its usual one when left out.
+
+    Raises
+    ------
+    InvalidName, InvalidVariable, InvalidRequest
+    """
+    provider, _ = split_connection(connection)
+    grant = grant or profile.grants[0]
+    if grant not in profile.grants:
+        raise InvalidRequest(f"{profile.name} does not offer {grant}.", f"It offers {', '.join(profile.grants)}.")
+    scope = profile.authorize.scope_separator.join(profile.authorize.scopes) if profile.authorize else ""
+    return Authorization(
+        connection=connection,
+        client=check_client(client or provider),
+        profile_hash=content_hash(profile),
+        variables=profile.bind(variables or {}),
+        scope=scope or None,
+        redirect_uri=redirect_uri,
+        direct_read=direct_read,
+    ), grant
+
+
+def begin(records: Records, authorization: Authorization, grant: str, clock: Clock) -> Connection:
+    """Make sure that the connection's record exists and may be authorized (again).
+
+    A grant that needs a person changes nothing in a record that is there already, until it is saved: an
+    authorization that is abandoned half-way leaves the connection as it was. A client's own grant takes the new
+    client, profile and variables at once and is due now.
+    """
+    now = int(clock.now())
+    headless = grant == "client_credentials"
+    fields = asdict(authorization)
+    name = fields.pop("connection")
+    record = Connection(
+        name=name,
+        status=Status.AWAITING_AUTHORIZATION,
+        grant=grant,
+        created_at=now,
+        **fields,
+    )
+    if headless:
+        record = replace(record, **transitions.next_at(record, now))
+    try:
+        records.create(record)
+    except Conflict as conflict:
+        current: Connection = conflict.current
+        changes: dict[str, Any] = {}
+        if current.status is Status.DISCONNECTED:
+            changes["status"] = Status.AWAITING_AUTHORIZATION
+        if headless:
+            changes |= {**fields, "grant": grant, **transitions.next_at(current, now), "failures": 0}
+            changes |= transitions.NOT_SPENT
+        return _change(records, name, lambda _: changes, clock) if changes else current
+    return record
+
+
+def pause(records: Records, connection: str, clock: Clock) -> Connection:
+    """Nothing is sent to the provider until it is resumed. The published token stays where it is and lapses."""
+
+    def changes(current: Connection) -> Mapping[str, Any]:
+        _demand(current, current.status is not Status.DISCONNECTED, "it is disconnected")
+        return {"status": Status.PAUSED, **transitions.due(current, None)}
+
+    return _change(records, connection, changes, clock)
+
+
+def resume(records: Records, connection: str, clock: Clock) -> Connection:
+    """Undo :func:`pause`: refreshed when it would have been, or now if that is past."""
+    now = int(clock.now())
+
+    def changes(current: Connection) -> Mapping[str, Any]:
+        _demand(current, current.status is Status.PAUSED, f"it is {current.status}")
+        if current.sealed is None and current.refresh_at is None:
+            return {"status": Status.AWAITING_AUTHORIZATION}
+        return {"status": Status.ACTIVE, **transitions.next_at(current, max(current.refresh_at or now, now))}
+
+    return _change(records, connection, changes, clock)
+
+
+def disconnect(records: Records, connection: str, clock: Clock) -> Connection:
+    """Forget the token set for good. The record stays as a tombstone, so that generations never repeat."""
+
+    def changes(current: Connection) -> Mapping[str, Any]:
+        if current.status is Status.DISCONNECTED:
+            return {}
+        return {
+            "status": Status.DISCONNECTED,
+            "sealed": None,
+            "unread_answer": None,
+            **transitions.NOT_SPENT,
+            **transitions.next_at(current, None),
+            **event(EventType.DISCONNECTED, current, int(clock.now())),
+        }
+
+    return _change(records, connection, changes, clock)
+
+
+def _change(
+    records: Records,
+    connection: str,
+    changes_of: Callable[[Connection], Mapping[str, Any]],
+    clock: Clock,
+    patience: float = 45.0,
+) -> Connection:
+    """Apply changes as soon as nobody holds the lease."""
+    give_up = clock.now() + patience
+    while True:
+        current = records.get(connection)
+        if current is None:
+            raise UnknownConnection(connection)
+        changes = changes_of(current)
+        if not changes:
+            return current
+        try:
+            return records.change(
+                connection,
+                changes,
+                only_if={"generation": current.generation, "status": current.status},
+                lease_free_at=int(clock.now()),
+            )
+        except Conflict as conflict:
+            if clock.now() >= give_up:
+                raise TemporarilyUnavailable(f"{connection} is being refreshed all the time.", 60) from conflict
+            clock.sleep(_POLL)
+
+
+def _demand(current: Connection, holds: bool, otherwise: str) -> None:
+    if not holds:
+        raise InvalidRequest(f"{current.name} cannot be changed so: {otherwise}.")

@@ -1,0 +1,113 @@
+"""rotator's two ways in: a batch of the rotation queue, and a request that waits for its answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from . import published
+from .errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
+from .names import split_connection
+from .observability import MetricUnit, logger, metrics
+from .ports import Clock, PortUnavailable
+from .rotation import Ask, Ports, Rotation
+
+#: A record of the batch is begun only if this many seconds are left; else it is handed back.
+_TO_BEGIN = 20.0
+_LONGEST_WAIT = 25
+
+
+def work_through(
+    rotation: Rotation, messages: Sequence[Mapping[str, Any]], clock: Clock, deadline: float
+) -> dict[str, Any]:
+    """Work through a batch of SQS messages.
+
+    Returns
+    -------
+    dict
+        ``batchItemFailures`` (Lambda developer guide, "Reporting batch item failures"): messages whose work was not
+        begun in time, or failed for a reason that another worker may not meet. What a provider or a service refused
+        is no failure of the message: its next try is in the record.
+    """
+    failures = []
+    for message in messages:
+        if deadline - clock.now() < _TO_BEGIN or not _work_on(rotation, message["body"]):
+            failures.append({"itemIdentifier": message["messageId"]})
+    return {"batchItemFailures": failures}
+
+
+def _work_on(rotation: Rotation, body: str) -> bool:
+    """Whether the message is done with."""
+    task = json.loads(body)
+    connection = task["connection"]
+    try:
+        if task.get("task") == "save":
+            rotation.save_from_queue(task)
+        result = rotation.run(Ask(connection))
+    except UnknownConnection:
+        logger.warning("unknown connection", connection=connection)
+        return True
+    except PortUnavailable as error:
+        # The claim on the due index runs out soon and sends the connection again; a sealed set has only this message.
+        logger.error("service unavailable", connection=connection, reason=str(error))
+        return task.get("task") != "save"
+    metrics.add_metric(f"Outcome_{result.outcome}", MetricUnit.Count, 1)
+    logger.info(
+        "rotation",
+        connection=connection,
+        outcome=result.outcome,
+        status=result.connection.status,
+        generation=result.connection.generation,
+        last_error=result.connection.last_error,
+    )
+    return True
+
+
+def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Answer a request with a token document, or ``{"error": {...}}``."""
+    try:
+        ask = ask_of(request)
+        try:
+            result = rotation.run(ask)
+        except PortUnavailable as error:
+            logger.error("service unavailable", connection=ask.connection, reason=str(error))
+            raise TemporarilyUnavailable("A service of AWS that this needs does not answer.", 10) from error
+    except EvergrantError as error:
+        logger.info("request refused", code=error.code)
+        return {"error": error.as_dict()}
+    tokens = result.tokens
+    if tokens is None:
+        return {"error": TemporarilyUnavailable(f"{ask.connection} has no token yet.", 5).as_dict()}
+    logger.info("request answered", connection=ask.connection, outcome=result.outcome)
+    metrics.add_metric(f"Outcome_{result.outcome}", MetricUnit.Count, 1)
+    profile = ports.profiles.pinned(result.connection.profile_hash)
+    document = published.document(result.connection, profile, tokens)
+    return published.answer(document, tokens.expires_at, ports.clock.now())
+
+
+def ask_of(request: Mapping[str, Any]) -> Ask:
+    """Read a request of getter or of an operator.
+
+    Raises
+    ------
+    InvalidRequest
+        Naming the field at fault.
+    """
+    connection = request.get("connection")
+    split_connection(connection)
+    min_ttl, wait = request.get("min_ttl", 0), request.get("wait", _LONGEST_WAIT)
+    rejected = request.get("rejected")
+    for field, value in (("min_ttl", min_ttl), ("wait", wait)):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10**8:
+            raise InvalidRequest(f"{field} must be a number of seconds.")
+    if rejected is not None and not isinstance(rejected, str):
+        raise InvalidRequest("rejected must be the fingerprint of the refused token.")
+    return Ask(
+        connection=str(connection),
+        asked=True,
+        min_ttl=int(min_ttl),
+        rejected=rejected,
+        force=request.get("force") is True,
+        wait=min(wait, _LONGEST_WAIT),
+    )
