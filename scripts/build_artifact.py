@@ -7,7 +7,8 @@ more than twice as long to start. Two builds of the same sources are the same, b
 
 SAM tells a makefile neither runtime nor architecture. So the target is, in this order:
 
-1. ``BUILD_RUNTIME`` and ``BUILD_ARCHITECTURE`` in the environment (``python3.13``, ``arm64``; or ``host``: this machine's),
+1. ``BUILD_RUNTIME`` and ``BUILD_ARCHITECTURE`` in the environment (``python3.13``, ``arm64``; or ``host`` for
+   this machine's),
 2. ``--parameter-overrides`` of the ``sam build`` that called,
 3. ``parameter_overrides`` in ``samconfig.toml``, of the environment that ``sam build`` was called with,
 4. the defaults in ``template.yaml``.
