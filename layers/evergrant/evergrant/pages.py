@@ -46,7 +46,8 @@ _REFUSALS = {
 }
 _OUR_FAULT = (
     "Something went wrong on our side",
-    "Nothing was lost. Please open the link again in a few minutes; if this happens twice, tell the person who sent it.",
+    "Nothing was lost. Please open the link again in a few minutes; if this happens twice, tell the person who sent "
+    "it.",
 )
 
 

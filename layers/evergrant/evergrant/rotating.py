@@ -51,7 +51,7 @@ def _work_on(rotation: Rotation, body: str) -> bool:
     except PortUnavailable as error:
         # The claim on the due index runs out soon and sends the connection again; a sealed set has only this message.
         logger.error("service unavailable", connection=connection, reason=str(error))
-        return task.get("task") != "save"
+        return bool(task.get("task") != "save")
     metrics.add_metric(f"Outcome_{result.outcome}", MetricUnit.Count, 1)
     logger.info(
         "rotation",
