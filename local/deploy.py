@@ -9,24 +9,26 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import os
-import platform
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
 from local.routes import create_routes
 from local.terminal import Say
-from local.tools import ROOT, STATE, clean_environment, run_tool, tool
+from local.tools import ROOT, STATE, LocalRunError, clean_environment, run_tool, tool
 
 STACK = "evergrant"
 BUILDS = STATE / "build"
 # What the build reads. A build is kept under the digest of all of it, and used again while that is the same.
-SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers")
+# The emulator's virtual environment says which Python that is.
+SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "scripts", ".tools/ministack/pyvenv.cfg")
 KEPT_BUILDS = 3
 
 
@@ -45,17 +47,8 @@ class Stack:
 
 def build(home: Path, say: Say) -> Path:
     """Build the artifacts unless that has been done already, and return the built template."""
-    python = tool("ministack").parent / "python"
-    version = subprocess.run(
-        [python, "-c", "import sys; print('python%d.%d' % sys.version_info[:2])"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    machine = "arm64" if platform.machine() in {"arm64", "aarch64"} else "x86_64"
-    target = {"BUILD_RUNTIME": version, "BUILD_ARCHITECTURE": machine}
     with _one_at_a_time():
-        directory = BUILDS / _digest(target)
+        directory = BUILDS / _digest()
         template = directory / "template.yaml"
         if template.exists():
             directory.touch()
@@ -64,7 +57,7 @@ def build(home: Path, say: Say) -> Path:
         unfinished = BUILDS / "unfinished"
         run_tool(
             [tool("sam"), "build", "--config-env", "local", "--build-dir", unfinished],
-            env=_sam_environment() | target,
+            env=_sam_environment() | {"BUILD_RUNTIME": "host", "BUILD_ARCHITECTURE": "host"},
             log=home / "build.log",
             on_line=say,
         )
@@ -75,7 +68,9 @@ def build(home: Path, say: Say) -> Path:
 
 def deploy(aws: LocalAws, template: Path, home: Path, say: Say) -> Stack:
     """Deploy a built template as the stack ``evergrant``, with its ``local`` settings of samconfig.toml."""
-    outputs = sam_deploy(aws, template, STACK, ["--config-env", "local"], home / "deploy.log", say)
+    # SAM looks for its configuration beside the template; the built one is elsewhere.
+    options = ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"]
+    outputs = sam_deploy(aws, template, STACK, options, home / "deploy.log", say)
     say("routes of the HTTP API")
     api_id = create_routes(aws, STACK)
     # Not http://{id}.execute-api.localhost:{port}, which needs a resolver that knows names under localhost.
@@ -83,7 +78,13 @@ def deploy(aws: LocalAws, template: Path, home: Path, say: Say) -> Stack:
 
 
 def sam_deploy(aws: LocalAws, template: Path, stack: str, options: list[str], log: Path, say: Say) -> dict[str, str]:
-    """Run `sam deploy` against the local AWS and return the stack's outputs."""
+    """Run `sam deploy` against the local AWS and return the stack's outputs.
+
+    Raises
+    ------
+    LocalRunError
+        It failed; the message says which resource could not be made, and why.
+    """
     done = 0
 
     def count(line: str) -> None:
@@ -93,25 +94,36 @@ def sam_deploy(aws: LocalAws, template: Path, stack: str, options: list[str], lo
             done += 1
             say(f"{done} resources, last {found[1]}")
 
-    fixed = ["--capabilities", "CAPABILITY_IAM", "CAPABILITY_NAMED_IAM", "--resolve-s3", "--no-confirm-changeset"]
-    run_tool(
-        [
-            tool("sam"),
-            "deploy",
-            "--template-file",
-            template,
-            "--stack-name",
-            stack,
-            *fixed,
-            "--no-progressbar",
-            *options,
-        ],
-        env=_sam_environment() | aws.environment(),
-        log=log,
-        on_line=count,
-    )
-    described = aws.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    cloudformation = aws.client("cloudformation")
+    try:
+        run_tool(
+            [
+                tool("sam"),
+                "deploy",
+                "--template-file",
+                template,
+                "--stack-name",
+                stack,
+                "--no-progressbar",
+                *options,
+            ],
+            env=_sam_environment() | aws.environment(),
+            log=log,
+            on_line=count,
+        )
+    except LocalRunError as error:
+        raise LocalRunError(f"{error}\n{_reasons(cloudformation, stack)}") from error
+    described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def _reasons(cloudformation: Any, stack: str) -> str:
+    try:
+        events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    except ClientError:
+        return ""  # it failed before there was a stack
+    failed = [event for event in events if event["ResourceStatus"].endswith("FAILED")]
+    return "\n".join(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}" for event in failed)
 
 
 def _sam_environment() -> dict[str, str]:
@@ -131,8 +143,8 @@ def _sam_environment() -> dict[str, str]:
     )
 
 
-def _digest(target: Mapping[str, str]) -> str:
-    digest = hashlib.sha256(repr(sorted(target.items())).encode())
+def _digest() -> str:
+    digest = hashlib.sha256()
     for source in SOURCES:
         top = ROOT / source
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:

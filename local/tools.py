@@ -1,8 +1,7 @@
 """Where the local run finds its tools, and how it runs them so that nothing survives it.
 
 ``sam`` and ``ministack`` each live in a virtual environment of their own under ``.tools/`` (``make setup`` puts
-them there): their dependencies agree neither with each other's nor with ours. ``SAM`` and ``MINISTACK``
-in the environment name another executable.
+them there): their dependencies agree neither with each other's nor with ours.
 """
 
 from __future__ import annotations
@@ -34,8 +33,7 @@ def tool(name: str) -> Path:
     LocalRunError
         It is not installed.
     """
-    chosen = os.environ.get(name.upper())
-    path = Path(chosen) if chosen else ROOT / ".tools" / name / "bin" / name
+    path = ROOT / ".tools" / name / "bin" / name
     if not path.exists():
         raise LocalRunError(f"{name} is not installed at {path}. Run `make setup` first.")
     return path

@@ -1,0 +1,66 @@
+"""The consumer: somebody else's stack, deployed beside Evergrant's with nothing but its policy and its layer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from local.aws import LocalAws
+from local.deploy import sam_deploy
+from local.terminal import Say
+from local.tools import ROOT, LocalRunError
+from local.world import World
+
+TEMPLATE = ROOT / "local" / "consumer" / "template.yaml"
+PARAMETERS = ("ClientLayerArn", "ConsumerPolicyArn", "GetterFunctionArn", "SecretPrefix", "EventBusName")
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """The deployed consumer."""
+
+    aws: LocalAws
+    function: str
+    role_arn: str
+    happenings: str
+    """URL of the queue that Evergrant's events are copied to."""
+
+    def call(self, targets: Iterable[Mapping[str, object]], seconds: float) -> dict[str, dict[str, Any]]:
+        """Have it call the APIs for so many seconds, and return what came of it by connection.
+
+        Raises
+        ------
+        LocalRunError
+            The function itself failed.
+        """
+        answer = self.aws.client("lambda").invoke(
+            FunctionName=self.function, Payload=json.dumps({"seconds": seconds, "targets": list(targets)}).encode()
+        )
+        payload = answer["Payload"].read()
+        if "FunctionError" in answer:
+            raise LocalRunError(f"The consumer's function failed: {payload.decode()[:500]}")
+        tallies: dict[str, dict[str, Any]] = json.loads(payload)
+        return tallies
+
+    def events(self) -> list[dict[str, Any]]:
+        """Evergrant's events since the last time."""
+        sqs = self.aws.client("sqs")
+        events = []
+        while messages := sqs.receive_message(QueueUrl=self.happenings, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                events.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=self.happenings, ReceiptHandle=message["ReceiptHandle"])
+        return events
+
+
+def deploy_consumer(world: World, home: Path, say: Say) -> Consumer:
+    """Deploy it; it needs no build, since all it imports is in the client layer or in Lambda's runtime."""
+    values = [f"{name}={world.stack.outputs[name]}" for name in PARAMETERS]
+    options = ["--capabilities", "CAPABILITY_IAM", "--resolve-s3", "--parameter-overrides", *values]
+    outputs = sam_deploy(world.aws, TEMPLATE, "consumer", options, home / "deploy-consumer.log", say)
+    return Consumer(
+        world.aws, outputs["ConsumerFunctionName"], outputs["ConsumerRoleArn"], outputs["HappeningsQueueUrl"]
+    )

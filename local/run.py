@@ -1,0 +1,86 @@
+"""`make local`: the whole of Evergrant on this machine, until Ctrl-C.
+
+Writes ``.local/env``, which makes `evergrant` and every AWS tool in another terminal work with it.
+"""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from local.terminal import Steps
+from local.tools import STATE, LocalRunError, ended_by_signals
+from local.world import World, local_world
+
+ENVIRONMENT_FILE = STATE / "env"
+
+
+def main() -> int:
+    """Run it; return the exit status."""
+    steps = Steps(Console(highlight=False))
+    try:
+        with ended_by_signals(), local_world(STATE / "run", steps) as world:
+            write_environment(ENVIRONMENT_FILE, world.environment())
+            try:
+                show(steps, world)
+                wait_for_the_end()
+            finally:
+                ENVIRONMENT_FILE.unlink(missing_ok=True)
+    except KeyboardInterrupt:
+        steps.line("\nStopped. Nothing is left running.")
+    except LocalRunError as error:
+        steps.line(f"[red]✗[/] {escape(str(error))}")
+        return 1
+    return 0
+
+
+def write_environment(path: Path, environment: Mapping[str, str]) -> None:
+    """Write what `. .local/env` sets in a shell."""
+    lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("# Written by `make local`; good until it stops.\n" + "".join(lines), encoding="utf-8")
+
+
+def show(steps: Steps, world: World) -> None:
+    """Say what runs where, and what to do with it."""
+    where = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for name, address in (
+        ("AWS", world.aws.endpoint),
+        ("Evergrant's API", world.stack.api_url),
+        ("Redirect URI", world.stack.callback_url),
+        ("Simulated Keap", world.keap.url),
+        ("Simulated Wealthyhood", world.wealthyhood.url),
+        ("Logs", str(world.aws.log)),
+    ):
+        where.add_row(f"[bold]{name}[/]", address)
+    line = steps.line
+    line("")
+    steps.console.print(where)
+    line("\n[bold]In another terminal[/]")
+    line(f"  . {shlex.quote(str(ENVIRONMENT_FILE))} && PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
+    for provider in ("keap", "wealthyhood"):
+        line(f"  evergrant {escape(shlex.join(world.connect_arguments(provider)))}")
+    line("  evergrant status")
+    line("  evergrant token keap/main")
+    line("\n[bold]A provider of your own[/] (one that listens on this machine may be spoken to in plain http)")
+    line("  evergrant provider add my-provider.toml")
+    line("  evergrant client set my-provider --client-id … --host 127.0.0.1:PORT")
+    line(f"  evergrant connect my-provider/main        [dim]register {world.stack.callback_url} there[/]")
+    line("\nCtrl-C stops it all, and everything in it is forgotten.")
+
+
+def wait_for_the_end() -> None:
+    """Sleep until a signal ends the run."""
+    while True:
+        signal.pause()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Watch the schedule at work: keep the consumer calling, show what happens, stop when enough has happened."""
+
+from __future__ import annotations
+
+import threading
+import time
+from contextlib import nullcontext
+from typing import Any
+
+from botocore.exceptions import BotoCoreError
+from rich.console import Group
+from rich.live import Live
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn
+
+from local.consumer_stack import Consumer
+from local.observation import Observation
+from local.terminal import PLAIN_LINE_SECONDS, Steps
+from local.tools import LocalRunError
+from local.world import World
+
+# One invocation of the consumer: long enough to be mostly calls, short enough for what it counted to be fresh.
+CONSUMER_SECONDS = 4.0
+LOOK_SECONDS = 1.0
+
+
+def watch(
+    world: World,
+    consumer: Consumer,
+    observation: Observation,
+    steps: Steps,
+    *,
+    rotations: int,
+    most_seconds: float,
+) -> None:
+    """Return when every connection has been rotated so often, or after ``most_seconds``.
+
+    Raises
+    ------
+    LocalRunError
+        The consumer's function failed.
+    """
+    enough = threading.Event()
+    calling = _Calling(consumer, observation, enough)
+    calling.start()
+    bar = _bars(observation, rotations)
+    begun = said = time.monotonic()
+    live = Live(console=steps.console, refresh_per_second=2) if steps.live else nullcontext()
+    try:
+        with live as display:
+            while not observation.rotated(rotations) and time.monotonic() - begun < most_seconds and calling.is_alive():
+                time.sleep(LOOK_SECONDS)
+                for event in consumer.events():
+                    steps.line(f"[dim]{time.monotonic() - begun:4.0f} s[/]  {escape(_told(event))}")
+                if display is not None:
+                    display.update(Group(_moved(bar, observation, rotations), observation.table(final=False)))
+                elif time.monotonic() - said >= PLAIN_LINE_SECONDS:
+                    said = time.monotonic()
+                    steps.line(f"{said - begun:4.0f} s  {_in_a_line(observation, rotations)}")
+    finally:
+        enough.set()
+    calling.join(timeout=CONSUMER_SECONDS + 30)
+    if calling.failure is not None:
+        raise LocalRunError(f"The consumer could not go on calling: {calling.failure}") from calling.failure
+
+
+class _Calling(threading.Thread):
+    """Invokes the consumer again and again and adds up what it counted."""
+
+    def __init__(self, consumer: Consumer, observation: Observation, enough: threading.Event) -> None:
+        super().__init__(name="consumer", daemon=True)
+        self._consumer, self._observation, self._enough = consumer, observation, enough
+        self.failure: LocalRunError | BotoCoreError | None = None
+
+    def run(self) -> None:
+        targets = [
+            {"connection": connection.name, "url": connection.api_url, "headers": connection.headers}
+            for connection in self._observation.connections
+        ]
+        while not self._enough.is_set():
+            try:
+                tallies = self._consumer.call(targets, CONSUMER_SECONDS)
+            except (LocalRunError, BotoCoreError) as error:
+                self.failure = error
+                return
+            for connection in self._observation.connections:
+                tally = tallies[connection.name]
+                connection.calls += int(tally["calls"])
+                connection.failed += int(tally["failed"])
+                connection.reasons.update(tally["failures"])
+
+
+def _told(event: dict[str, Any]) -> str:
+    detail = event["detail"]
+    words = [str(event["detail-type"]), str(detail.get("connection", ""))]
+    if "generation" in detail:
+        words.append(f"generation {detail['generation']}")
+    return "  ".join(words)
+
+
+def _bars(observation: Observation, rotations: int) -> Progress:
+    progress = Progress(
+        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} rotations")
+    )
+    for connection in observation.connections:
+        progress.add_task(connection.name, total=rotations)
+    return progress
+
+
+def _moved(progress: Progress, observation: Observation, rotations: int) -> Progress:
+    for task, connection in zip(progress.task_ids, observation.connections, strict=True):
+        progress.update(task, completed=min(connection.rotations, rotations))
+    return progress
+
+
+def _in_a_line(observation: Observation, rotations: int) -> str:
+    return "; ".join(
+        f"{connection.name}: {connection.rotations} of {rotations} rotations, {connection.calls} calls, "
+        f"{connection.failed} failed"
+        for connection in observation.connections
+    )
