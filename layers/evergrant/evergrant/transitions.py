@@ -164,14 +164,18 @@ def unread(connection: Connection, sealed: Sealed, now: int) -> Changes:
 def replay_at(connection: Connection, profile: Profile, now: int) -> int | None:
     """When a spend in doubt may be repeated with the same refresh token: now, later, or never again (None).
 
-    Inside the provider's grace at once. Outside it, a replay may revoke the whole grant, so it waits for the last
-    quarter of the access token's life, and happens once.
+    Inside the provider's grace at once. Outside it, a replay may revoke the whole grant, so it happens once, and
+    late: in the last quarter of the access token's life, and with half of what remained at the spend gone, so that
+    a provider that was down has time to recover, and a person some time to act if it was the last attempt.
     """
     if may_replay(connection, profile, now) or connection.spend_at is None:
         return now
     if connection.spend_tries > 0:
         return None
-    return max(connection.life.last_quarter_at if connection.life else now, now)
+    life = connection.life
+    if life is None:
+        return now
+    return max(life.last_quarter_at, (connection.spend_at + life.expires_at) // 2, now)
 
 
 def may_replay(connection: Connection, profile: Profile, now: int) -> bool:

@@ -1,0 +1,266 @@
+"""The protocols' ports in memory, each call of which can be made to fail before or after its effect."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64decode
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+from evergrant.connection import Connection, Sealed, Status
+from evergrant.dialect import Client, HttpRequest, HttpResponse
+from evergrant.errors import Conflict, LostAnswer, NotSent, UnknownClient
+from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile, content_hash
+from evergrant.secret import Secret
+
+CLIENT = Client("keap", "client-1", (Secret("canary-client-secret"),), ("api.example.com",))
+
+
+class Crash(BaseException):
+    """The worker is gone: no code of ours runs after this, not even an ``except Exception``."""
+
+
+class FakeClock:
+    def __init__(self, now: float = 1_800_000_000) -> None:
+        self.time = float(now)
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        self.time += seconds
+
+    def advance(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@dataclass
+class Faults:
+    """Counts every call to a port, and breaks the chosen one.
+
+    ``kind``: "before" and "after" make a service fail before or after its effect, "crash-before" and "crash-after"
+    kill the worker there.
+    """
+
+    at: int | None = None
+    kind: str = "crash-before"
+    calls: list[str] = field(default_factory=list)
+
+    def around(self, name: str, effect: Callable[[], Any], failure: Callable[[], Exception]) -> Any:
+        self.calls.append(name)
+        hit = self.at == len(self.calls)
+        if hit and self.kind == "crash-before":
+            raise Crash(name)
+        if hit and self.kind == "before":
+            raise failure()
+        result = effect()
+        if hit and self.kind == "crash-after":
+            raise Crash(name)
+        if hit and self.kind == "after":
+            raise failure()
+        return result
+
+
+def _unavailable() -> Exception:
+    return PortUnavailable("made to fail")
+
+
+class MemoryRecords:
+    def __init__(self, faults: Faults) -> None:
+        self.items: dict[str, Connection] = {}
+        self.history: list[Connection] = []
+        self._faults = faults
+
+    def get(self, connection: str) -> Connection | None:
+        return self._faults.around("records.get", lambda: self.items.get(connection), _unavailable)  # type: ignore[no-any-return]
+
+    def create(self, connection: Connection) -> None:
+        if connection.name in self.items:
+            raise Conflict(connection.name, self.items[connection.name])
+        self.items[connection.name] = connection
+
+    def change(
+        self,
+        connection: str,
+        changes: Mapping[str, Any],
+        *,
+        only_if: Mapping[str, Any] | None = None,
+        lease_free_at: int | None = None,
+    ) -> Connection:
+        def effect() -> Connection:
+            current = self.items.get(connection)
+            if current is None:
+                raise Conflict(connection, None)
+            expected = all(getattr(current, name) == value for name, value in (only_if or {}).items())
+            free = lease_free_at is None or current.lease_until is None or current.lease_until <= lease_free_at
+            if not (expected and free):
+                raise Conflict(connection, current)
+            plain = {name: value for name, value in changes.items() if "." not in name}
+            outbox = dict(current.outbox)
+            for name, value in changes.items():
+                if name.startswith("outbox."):
+                    if value is None:
+                        outbox.pop(name.removeprefix("outbox."), None)
+                    else:
+                        outbox[name.removeprefix("outbox.")] = value
+            if plain.get("status") is not None:
+                plain["status"] = Status(plain["status"])
+            changed = replace(current, **plain, outbox=outbox)
+            self.items[connection] = changed
+            self.history.append(changed)
+            return changed
+
+        return self._faults.around("records.change", effect, _unavailable)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class MemoryKey:
+    connection: str
+    generation: int
+
+    def seal(self, plain: bytes) -> Sealed:
+        # Reversible and legible to nobody who greps: a stand-in, the real cipher has its own tests.
+        return Sealed(f"{self.connection}|{self.generation}".encode(), b"", bytes(255 - byte for byte in plain))
+
+
+class MemorySeal:
+    def __init__(self, faults: Faults) -> None:
+        self._faults = faults
+
+    def prepare(self, connection: str, generation: int) -> MemoryKey:
+        return self._faults.around("seal.prepare", lambda: MemoryKey(connection, generation), _unavailable)  # type: ignore[no-any-return]
+
+    def unseal(self, sealed: Sealed, connection: str, generation: int) -> bytes:
+        assert sealed.key == f"{connection}|{generation}".encode(), "sealed as something else"
+        return self._faults.around("seal.unseal", lambda: bytes(255 - byte for byte in sealed.text), _unavailable)  # type: ignore[no-any-return]
+
+
+class MemoryVault:
+    def __init__(self, faults: Faults) -> None:
+        self.clients = {"keap": CLIENT, "wealthyhood": replace(CLIENT, name="wealthyhood")}
+        self.published: dict[str, dict[str, Any]] = {}
+        self.request_tokens: dict[str, Mapping[str, Any]] = {}
+        self._faults = faults
+
+    def client(self, name: str) -> Client:
+        def effect() -> Client:
+            if name not in self.clients:
+                raise UnknownClient(name)
+            return self.clients[name]
+
+        return self._faults.around("vault.client", effect, _unavailable)  # type: ignore[no-any-return]
+
+    def publish(self, connection: str, document: Mapping[str, Any], request_token: str) -> None:
+        def effect() -> None:
+            held = self.request_tokens.setdefault(request_token, document)
+            assert held == document, "Secrets Manager refuses another value under the same ClientRequestToken"
+            self.published[connection] = dict(document)
+
+        self._faults.around("vault.publish", effect, _unavailable)
+
+
+class MemoryQueue:
+    def __init__(self, faults: Faults) -> None:
+        self.messages: list[tuple[dict[str, Any], int]] = []
+        self._faults = faults
+
+    def send(self, message: Mapping[str, Any], delay: int = 0) -> None:
+        text = json.dumps(message)
+        self._faults.around("queue.send", lambda: self.messages.append((json.loads(text), delay)), _unavailable)
+
+
+class MemoryBus:
+    def __init__(self, faults: Faults) -> None:
+        self.events: dict[str, Mapping[str, Any]] = {}
+        self._faults = faults
+
+    def put(self, events: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+        def effect() -> frozenset[str]:
+            self.events.update(events)
+            return frozenset(events)
+
+        return self._faults.around("bus.put", effect, _unavailable)  # type: ignore[no-any-return]
+
+    @property
+    def types(self) -> list[str]:
+        return [str(event["type"]) for event in self.events.values()]
+
+
+class MemoryProfiles:
+    def __init__(self, *profiles: Profile) -> None:
+        self._by_hash = {content_hash(profile): profile for profile in profiles}
+
+    def pinned(self, content_hash: str) -> Profile:
+        return self._by_hash[content_hash]
+
+
+class RotatingProvider:
+    """A provider whose refresh tokens work once: reuse revokes the whole grant, as RFC 9700 section 4.14.2 advises."""
+
+    def __init__(self, faults: Faults, clock: FakeClock, lifetime: int = 86_400, grace: int = 0) -> None:
+        self._faults = faults
+        self._clock = clock
+        self.lifetime = lifetime
+        self.grace = grace
+        self.live: str | None = "refresh-0"
+        self.spent: dict[str, tuple[float, HttpResponse]] = {}
+        self.number = 0
+        self.revoked = False
+        self.requests: list[HttpRequest] = []
+        self.script: list[HttpResponse | Exception] = []
+
+    def send(self, request: HttpRequest, *, hosts: tuple[str, ...], timeout: float) -> HttpResponse:
+        assert timeout > 0
+        self.requests.append(request)
+        if self.script:
+            scripted = self.script.pop(0)
+            if isinstance(scripted, Exception):
+                raise scripted
+            return scripted
+        kind = self._faults.kind
+        failure = LostAnswer if kind == "after" else NotSent
+        return self._faults.around("provider.send", lambda: self._answer(request), lambda: failure("made to fail"))  # type: ignore[no-any-return]
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        form = dict(parse_qsl(request.body.decode()))
+        if form["grant_type"] == "authorization_code":
+            return self._issue() if form["code"] == "code-1" else answer(400, {"error": "invalid_grant"})
+        token = form["refresh_token"]
+        if token in self.spent and self._clock.now() <= self.spent[token][0] + self.grace:
+            return self.spent[token][1]
+        if token != self.live:
+            self.live, self.revoked = None, True
+            return answer(400, {"error": "invalid_grant"})
+        response = self._issue()
+        self.spent[token] = (self._clock.now(), response)
+        return response
+
+    def _issue(self) -> HttpResponse:
+        self.number += 1
+        self.live = f"refresh-{self.number}"
+        return answer(
+            200,
+            {
+                "access_token": f"access-{self.number}",
+                "refresh_token": self.live,
+                "expires_in": self.lifetime,
+                "token_type": "bearer",
+            },
+        )
+
+
+def answer(status: int, body: Mapping[str, Any] | bytes, **headers: str) -> HttpResponse:
+    """A JSON answer of a provider."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return HttpResponse(status, {"content-type": "application/json", **named}, raw)
+
+
+def basic_of(request: HttpRequest) -> str:
+    """What an HTTP Basic header says."""
+    return b64decode(request.headers["authorization"].removeprefix("Basic ")).decode()
+
+

@@ -1,0 +1,679 @@
+"""Protects the rotation protocol: no refresh token is lost that could be kept, none is spent twice, no state lies.
+
+The provider here revokes the whole grant when a refresh token comes twice, so every double spend shows.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import pytest
+from evergrant import catalogue, transitions
+from evergrant.connection import Connection, Status
+from evergrant.dialect import Client
+from evergrant.errors import (
+    AuthorizationRequired,
+    ClientRefused,
+    Disconnected,
+    LostAnswer,
+    NotSent,
+    Paused,
+    TemporarilyUnavailable,
+    UnknownConnection,
+)
+from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile, content_hash
+from evergrant.rotation import Ask, Ports, Result, Rotation
+from evergrant.schedule import TICK
+from evergrant.secret import Secret
+from evergrant.settings import Settings
+from evergrant.tokens import TokenSet
+
+from tests.unit.memory import (
+    CLIENT,
+    Crash,
+    FakeClock,
+    Faults,
+    MemoryBus,
+    MemoryKey,
+    MemoryProfiles,
+    MemoryQueue,
+    MemoryRecords,
+    MemorySeal,
+    MemoryVault,
+    RotatingProvider,
+    answer,
+    basic_of,
+)
+
+NAME = "keap/main"
+LIFETIME = 86_400
+KEAP = catalogue.built_in()["keap"]
+
+
+def with_grace(profile: Profile, seconds: int) -> Profile:
+    return msgspec.structs.replace(profile, rotation=msgspec.structs.replace(profile.rotation, reuse_grace=seconds))
+
+
+@dataclass
+class World:
+    """One connection with a token set that is due, and everything around it."""
+
+    faults: Faults
+    clock: FakeClock
+    records: MemoryRecords
+    vault: MemoryVault
+    provider: RotatingProvider
+    queue: MemoryQueue
+    bus: MemoryBus
+    ports: Ports
+    settings: Settings
+
+    def run(self, **ask: Any) -> Result:
+        return Rotation(self.ports, self.settings, self.clock.now() + 59).run(Ask(NAME, **ask))
+
+    def receive(self) -> None:
+        """Work through the rotation queue, as the next workers would."""
+        messages, self.queue.messages = self.queue.messages, []
+        for message, _ in messages:
+            rotation = Rotation(self.ports, self.settings, self.clock.now() + 59)
+            if message.get("task") == "save":
+                rotation.save_from_queue(message)
+            rotation.run(Ask(NAME))
+
+    @property
+    def record(self) -> Connection:
+        return self.records.items[NAME]
+
+    @property
+    def stored(self) -> TokenSet:
+        assert self.record.sealed
+        return TokenSet.decode(bytes(255 - byte for byte in self.record.sealed.text))
+
+
+def world(profile: Profile = KEAP, *, lifetime: int = LIFETIME, due: bool = True, **fields: Any) -> World:
+    faults, clock = Faults(), FakeClock()
+    records, vault, queue, bus = MemoryRecords(faults), MemoryVault(faults), MemoryQueue(faults), MemoryBus(faults)
+    provider = RotatingProvider(faults, clock, lifetime, profile.rotation.reuse_grace)
+    issued_at = int(clock.now()) - (lifetime * 7 // 8 if due else 60)
+    tokens = TokenSet(
+        access_token=Secret("access-0"),
+        issued_at=issued_at,
+        expires_at=issued_at + lifetime,
+        expiry_rule="expires_in:seconds",
+        refresh_token=Secret("refresh-0"),
+    )
+    connection = Connection(
+        name=NAME,
+        status=Status.ACTIVE,
+        grant="authorization_code",
+        client="keap",
+        profile_hash=content_hash(profile),
+        variables={"host": "api.example.com", "audience": "https://api.example.com"},
+        redirect_uri="https://grants.example.com/callback",
+        generation=1,
+        published_generation=1,
+        sealed=MemoryKey(NAME, 1).seal(tokens.encode()),
+        issued_at=tokens.issued_at,
+        expires_at=tokens.expires_at,
+        refresh_at=int(clock.now()) if due else tokens.expires_at - 10_800,
+        due_at=int(clock.now()),
+        due_shard="0",
+    )
+    records.items[NAME] = replace(connection, **fields)
+    ports = Ports(records, MemorySeal(faults), vault, provider, queue, bus, MemoryProfiles(profile), clock)
+    return World(faults, clock, records, vault, provider, queue, bus, ports, Settings())
+
+
+# --- the way it usually goes ------------------------------------------------------------------------------------------
+
+
+def test_a_due_connection_is_refreshed_saved_published_and_scheduled_again() -> None:
+    w = world()
+    assert w.run().outcome == "rotated"
+    assert w.stored.refresh_token == Secret("refresh-1")
+    assert w.record.generation == w.record.published_generation == 2
+    assert w.vault.published[NAME]["access_token"] == "access-1"
+    assert "refresh" not in json.dumps(w.vault.published[NAME])
+    assert w.bus.types == ["Token Rotated"]
+    assert (w.record.lease_owner, w.record.spend_id, w.record.outbox) == (None, None, {})
+    # About 21 hours ahead, 24 less the lead of 3, less the jitter.
+    assert w.record.due_at == w.record.refresh_at
+    assert 18 * 3600 < (w.record.refresh_at or 0) - w.clock.now() <= 21 * 3600
+
+
+def test_one_refresh_takes_at_most_three_writes_to_the_table() -> None:
+    w = world()
+    w.run()
+    assert w.faults.calls.count("records.change") == 3
+    assert w.faults.calls.count("seal.prepare") + w.faults.calls.count("seal.unseal") == 2
+    assert w.faults.calls.count("vault.publish") == 1
+
+
+def test_everything_the_save_needs_is_fetched_before_the_spend() -> None:
+    w = world()
+    w.run()
+    spent = w.faults.calls.index("provider.send")
+    assert {"seal.prepare", "vault.client"} <= set(w.faults.calls[:spent])
+    assert w.faults.calls[spent + 1] == "records.change"
+
+
+def test_a_connection_that_is_not_due_is_left_alone() -> None:
+    w = world(due=False)
+    assert w.run().outcome == "fresh"
+    assert w.provider.requests == []
+
+
+def test_a_refresh_due_before_the_next_tick_sends_its_own_message_at_the_exact_time() -> None:
+    w = world(lifetime=60)
+    w.run()
+    [(message, delay)] = w.queue.messages
+    assert message == {"connection": NAME}
+    assert w.clock.now() + delay == w.record.refresh_at
+    assert (w.record.due_at or 0) > (w.record.refresh_at or 0), "claimed, so that the tick does not send it too"
+
+
+def test_a_refresh_due_after_the_next_tick_is_left_to_it() -> None:
+    w = world(lifetime=4 * TICK)
+    w.run()
+    assert w.queue.messages == []
+    assert w.record.due_at == w.record.refresh_at
+
+
+def test_tokens_too_short_lived_for_secrets_manager_are_not_published_there() -> None:
+    w = world(lifetime=300)
+    w.run()
+    assert w.vault.published == {}
+    assert w.record.published_generation == w.record.generation
+
+
+def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> None:
+    w = world()
+    w.vault.clients["keap"] = replace(CLIENT, secrets=(Secret("new"), Secret("old")))
+    w.provider.script = [answer(401, {"error": "invalid_client"})]
+    assert w.run().outcome == "rotated"
+    assert [basic_of(request) for request in w.provider.requests] == ["client-1:new", "client-1:old"]
+
+
+def test_too_little_time_left_hands_the_work_back_before_anything_is_spent() -> None:
+    w = world()
+    result = Rotation(w.ports, w.settings, w.clock.now() + 5).run(Ask(NAME))
+    assert result.outcome == "handed_back"
+    assert w.provider.requests == []
+    assert w.record.spend_id is None
+
+
+# --- two workers ------------------------------------------------------------------------------------------------------
+
+
+def test_a_scheduled_worker_leaves_a_connection_that_another_one_works_on() -> None:
+    w = world(lease_owner="other", lease_until=1_800_000_030)
+    assert w.run().outcome == "busy"
+    assert w.provider.requests == []
+
+
+def test_of_two_workers_that_looked_at_the_same_time_one_spends() -> None:
+    w = world()
+    first = w.records.change
+
+    def while_we_prepared(*args: Any, **kwargs: Any) -> Connection:
+        w.records.change = first  # type: ignore[method-assign]
+        Rotation(w.ports, w.settings).run(Ask(NAME))
+        return first(*args, **kwargs)
+
+    w.records.change = while_we_prepared  # type: ignore[assignment,method-assign]
+    assert w.run().outcome == "busy"
+    assert len(w.provider.requests) == 1
+    assert not w.provider.revoked
+
+
+def test_somebody_who_asks_waits_for_the_outcome_of_the_one_who_works() -> None:
+    w = world(lease_owner="other", lease_until=1_800_000_030)
+    original, looked = w.records.get, 0
+
+    def look(connection: str) -> Connection | None:
+        nonlocal looked
+        looked += 1
+        if looked == 3:
+            w.records.items[NAME] = replace(w.record, lease_owner=None, lease_until=None)
+            w.run()
+        return original(connection)
+
+    w.records.get = look  # type: ignore[method-assign]
+    result = w.run(asked=True, rejected=Secret("access-0").fingerprint, wait=10)
+    assert result.tokens is not None
+    assert result.tokens.access_token == Secret("access-1")
+    assert len(w.provider.requests) == 1
+
+
+def test_a_late_answer_does_not_overwrite_the_generation_that_somebody_else_saved() -> None:
+    w = world()
+    send = w.provider.send
+
+    def overtaken(*args: Any, **kwargs: Any) -> Any:
+        response = send(*args, **kwargs)
+        other = replace(w.stored, refresh_token=Secret("refresh-of-a-new-grant"))
+        sealed = MemoryKey(NAME, 2).seal(other.encode())
+        w.records.items[NAME] = replace(w.record, generation=2, sealed=sealed)
+        return response
+
+    w.provider.send = overtaken  # type: ignore[method-assign]
+    assert w.run().outcome == "busy"
+    assert w.stored.refresh_token == Secret("refresh-of-a-new-grant")
+
+
+def test_a_worker_whose_lease_ran_out_but_who_brings_the_first_answer_still_wins() -> None:
+    w = world()
+    send = w.provider.send
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        response = send(*args, **kwargs)
+        w.records.items[NAME] = replace(w.record, lease_owner="other", lease_until=int(w.clock.now()) + 40)
+        return response
+
+    w.provider.send = slow  # type: ignore[method-assign]
+    assert w.run().outcome == "rotated"
+    assert w.stored.refresh_token == Secret("refresh-1")
+
+
+def test_a_pause_during_the_spend_keeps_the_answer_and_stays_paused() -> None:
+    w = world()
+    send = w.provider.send
+
+    def paused(*args: Any, **kwargs: Any) -> Any:
+        response = send(*args, **kwargs)
+        w.records.items[NAME] = replace(w.record, status=Status.PAUSED, due_at=None, due_shard=None)
+        return response
+
+    w.provider.send = paused  # type: ignore[method-assign]
+    w.run()
+    assert w.stored.refresh_token == Secret("refresh-1")
+    assert w.record.status is Status.PAUSED
+    assert w.record.due_at is None
+
+
+# --- a crash, or a failing service, at any call -----------------------------------------------------------------------
+
+CALLS = 10
+SPEND = 6
+
+
+def test_the_number_of_calls_that_the_faults_below_cover_is_all_of_them() -> None:
+    w = world()
+    w.run()
+    assert len(w.faults.calls) == CALLS
+    assert w.faults.calls[SPEND - 1] == "provider.send"
+
+
+@pytest.mark.parametrize("kind", ["crash-before", "crash-after", "before", "after"])
+@pytest.mark.parametrize("at", range(1, CALLS + 1))
+def test_whatever_call_fails_the_grant_survives_wherever_its_answer_reached_us(at: int, kind: str) -> None:
+    w = world()
+    w.faults.at, w.faults.kind = at, kind
+    try:
+        w.run()
+    except Crash:
+        pass
+    except Exception as error:
+        assert "made to fail" in str(error)
+    broken = w.faults.calls[at - 1]
+    lost = broken == "provider.send" and kind in ("crash-after", "after")
+    never_saved = w.record.generation == 1 and w.provider.number == 1 and not w.queue.messages
+    w.faults.at = None
+
+    for _ in range(12):
+        w.receive()
+        w.clock.advance(120)
+        w.run()
+
+    assert not w.provider.revoked, "a spent refresh token was sent again"
+    generations = [item.generation for item in w.records.history]
+    assert generations == sorted(generations)
+    # Only an answer that never came back, or a worker killed with it in hand, may be missing; and the record says so.
+    if lost or never_saved:
+        assert w.record.spend_id is not None
+        assert w.record.generation == 1
+    else:
+        assert w.stored.refresh_token == Secret(w.provider.live or "")
+        assert w.record.status is Status.ACTIVE
+        assert w.vault.published[NAME]["access_token"] == w.stored.access_token.reveal()
+        assert w.record.outbox == {}
+    for event_type in ("Connection Degraded", "Authorization Required", "Token Rotated"):
+        assert w.bus.types.count(event_type) <= 1
+
+
+def test_a_table_that_takes_no_save_leaves_the_sealed_set_in_the_queue() -> None:
+    w = world()
+    send, change = w.provider.send, w.records.change
+
+    def then_the_table_is_down(*args: Any, **kwargs: Any) -> Any:
+        response = send(*args, **kwargs)
+        def down(*_: Any, **__: Any) -> Connection:
+            raise PortUnavailable("made to fail")
+
+        w.records.change = down  # type: ignore[method-assign]
+        return response
+
+    w.provider.send = then_the_table_is_down  # type: ignore[method-assign]
+    w.run()
+    assert "refresh-1" not in json.dumps(w.queue.messages), "sealed, like everything that leaves the process"
+    w.records.change = change  # type: ignore[method-assign]
+    w.receive()
+    assert w.stored.refresh_token == Secret("refresh-1")
+    assert w.record.generation == 2
+    w.clock.advance(100)
+    w.run()
+    assert w.record.published_generation == 2
+
+
+# --- doubt ------------------------------------------------------------------------------------------------------------
+
+
+def test_within_the_grace_a_lost_answer_is_asked_for_again_at_once() -> None:
+    w = world(with_grace(KEAP, 30))
+    w.faults.at, w.faults.kind = SPEND, "after"
+    result = w.run()
+    assert w.faults.calls.count("provider.send") == 2
+    assert result.outcome == "rotated"
+    assert not w.provider.revoked
+
+
+def test_within_the_grace_a_crash_is_recovered_by_the_next_worker() -> None:
+    w = world(with_grace(KEAP, 60))
+    w.faults.at, w.faults.kind = SPEND, "crash-after"
+    with pytest.raises(Crash):
+        w.run()
+    w.clock.advance(45)
+    assert w.run().outcome == "rotated"
+    assert w.stored.refresh_token == Secret("refresh-1")
+
+
+def test_without_a_grace_a_spend_in_doubt_waits_for_the_last_quarter_and_is_tried_once() -> None:
+    w = world()
+    # Refreshed early in its life, so that there is something left to wait for.
+    young = replace(w.stored, issued_at=int(w.clock.now()) - 3600, expires_at=int(w.clock.now()) + LIFETIME - 3600)
+    sealed = MemoryKey(NAME, 1).seal(young.encode())
+    times = {"issued_at": young.issued_at, "expires_at": young.expires_at}
+    w.records.items[NAME] = replace(w.record, sealed=sealed, **times)
+    w.provider.script = [LostAnswer("gone")]
+    assert w.run().outcome == "failed"
+    assert w.record.status is Status.DEGRADED
+    assert w.record.refresh_at == young.expires_at - LIFETIME // 4
+    assert w.record.spend_id is not None
+    assert w.bus.types == ["Connection Degraded"]
+    # Whoever asks is served the old access token, which lives on.
+    assert w.run(asked=True).tokens == young
+
+    w.clock.time = w.record.refresh_at
+    w.provider.script = [LostAnswer("gone again")]
+    w.run()
+    assert w.record.status is Status.AUTHORIZATION_REQUIRED
+    assert w.record.refresh_at is None
+    assert len(w.provider.requests) == 2
+    w.clock.advance(LIFETIME)
+    w.run()
+    assert len(w.provider.requests) == 2, "never a third time"
+
+
+def test_a_server_error_counts_as_a_lost_answer() -> None:
+    w = world()
+    w.provider.script = [answer(500, b"<html>oops</html>")]
+    w.run()
+    assert w.record.spend_id is not None
+    assert w.record.last_error == "lost_answer"
+
+
+def test_what_cannot_have_reached_the_provider_is_not_in_doubt() -> None:
+    w = world()
+    w.provider.script = [NotSent("no route")]
+    w.run()
+    assert w.record.spend_id is None
+    assert w.record.failures == 1
+    assert w.record.status is Status.ACTIVE
+    assert 0 < (w.record.refresh_at or 0) - w.clock.now() <= 15
+    w.clock.advance(20)
+    assert w.run().outcome == "rotated"
+
+
+def test_a_success_that_cannot_be_read_is_kept_and_spending_stops() -> None:
+    w = world()
+    w.provider.script = [answer(200, b"<html>welcome</html>")]
+    w.run()
+    assert w.record.unread_answer is not None
+    assert (w.record.status, w.record.last_error) == (Status.DEGRADED, "unread_answer")
+    assert w.record.refresh_at is None
+    w.clock.advance(3600)
+    w.run()
+    assert len(w.provider.requests) == 1
+
+
+# --- refusals ---------------------------------------------------------------------------------------------------------
+
+DEAD = answer(400, {"error": "invalid_grant", "error_description": "token canary-in-description is dead"})
+
+
+def test_one_rejection_degrades_and_a_second_one_ten_minutes_later_needs_a_person() -> None:
+    w = world()
+    w.provider.script = [DEAD, DEAD]
+    w.run()
+    assert (w.record.status, w.record.last_error) == (Status.DEGRADED, "invalid_grant")
+    assert w.record.refresh_at == w.clock.now() + transitions.SECOND_STRIKE
+    w.clock.advance(transitions.SECOND_STRIKE)
+    w.run()
+    assert w.record.status is Status.AUTHORIZATION_REQUIRED
+    assert w.bus.types == ["Connection Degraded", "Authorization Required"]
+    # One probe a day from now on, in case the provider heals.
+    assert 0.8 * 86_400 < (w.record.refresh_at or 0) - w.clock.now() < 1.2 * 86_400
+    assert w.record.sealed is not None, "a credential is never deleted because a refresh failed"
+    assert "canary-in-description" not in repr(w.records.history) + repr(w.bus.events)
+
+
+def test_a_grant_that_heals_is_active_again_and_says_so() -> None:
+    w = world()
+    w.provider.script = [DEAD]
+    w.run()
+    w.clock.advance(transitions.SECOND_STRIKE)
+    w.run()
+    assert w.record.status is Status.ACTIVE
+    assert w.record.rejected_at is None
+    assert w.bus.types == ["Connection Degraded", "Token Rotated", "Connection Recovered"]
+
+
+def test_a_rejection_after_somebody_else_rotated_adopts_the_new_set() -> None:
+    w = world()
+    send = w.provider.send
+
+    def overtaken(*args: Any, **kwargs: Any) -> Any:
+        w.provider.send = send  # type: ignore[method-assign]
+        w.records.items[NAME] = replace(w.record, lease_owner=None, lease_until=None, spend_id=None)
+        w.run()
+        return DEAD
+
+    w.provider.send = overtaken  # type: ignore[method-assign]
+    result = w.run(asked=True, rejected=Secret("access-0").fingerprint)
+    assert result.tokens is not None
+    assert result.tokens.access_token == Secret("access-1")
+    assert w.record.status is Status.ACTIVE
+
+
+def test_a_refused_client_is_told_apart_from_a_refused_grant() -> None:
+    w = world()
+    w.provider.script = [answer(401, {"error": "invalid_client"})]
+    w.run()
+    assert w.record.status is Status.CLIENT_REFUSED
+    assert w.bus.types == ["Client Refused"]
+
+
+def test_a_rate_limit_is_waited_out_as_long_as_the_provider_says() -> None:
+    w = world()
+    w.provider.script = [answer(429, b"", retry_after="120")]
+    w.run()
+    assert w.record.refresh_at == w.clock.now() + 120
+    assert w.record.status is Status.ACTIVE
+
+
+def test_three_failures_in_a_row_degrade() -> None:
+    w = world()
+    w.provider.script = [NotSent("no route")] * 3
+    for _ in range(3):
+        w.run()
+        w.clock.time = max(w.clock.time, w.record.refresh_at or 0)
+    assert w.record.status is Status.DEGRADED
+
+
+def test_a_missing_client_degrades_and_is_looked_for_again() -> None:
+    w = world()
+    w.vault.clients.clear()
+    assert w.run().outcome == "failed"
+    assert (w.record.status, w.record.last_error) == (Status.DEGRADED, "unknown_client")
+    assert w.record.spend_id is None
+    assert (w.record.refresh_at or 0) > w.clock.now()
+
+
+def test_a_grant_without_a_refresh_token_asks_for_a_person_in_time() -> None:
+    w = world()
+    bare = replace(w.stored, refresh_token=None)
+    w.records.items[NAME] = replace(w.record, sealed=MemoryKey(NAME, 1).seal(bare.encode()))
+    w.run()
+    assert w.record.status is Status.AUTHORIZATION_REQUIRED
+    assert w.bus.types == ["Authorization Required"]
+    assert w.run(asked=True).tokens == bare, "its access token is served to the end"
+
+
+# --- somebody asks ----------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_token_is_answered_without_asking_the_provider() -> None:
+    w = world(due=False)
+    assert w.run(asked=True, min_ttl=3600).tokens == w.stored
+    assert w.provider.requests == []
+
+
+def test_a_token_that_does_not_live_long_enough_is_refreshed() -> None:
+    w = world(due=False)
+    tokens = w.run(asked=True, min_ttl=LIFETIME - 30).tokens
+    assert tokens is not None
+    assert tokens.access_token == Secret("access-1")
+
+
+def test_more_than_the_tokens_live_is_answered_with_what_there_is() -> None:
+    w = world(due=False)
+    assert w.run(asked=True, min_ttl=LIFETIME * 2).tokens == w.stored
+    assert w.provider.requests == []
+
+
+def test_a_refused_token_is_replaced_only_while_it_is_the_current_one() -> None:
+    w = world(due=False)
+    refused = Secret("access-0").fingerprint
+    first = w.run(asked=True, rejected=refused).tokens
+    again = w.run(asked=True, rejected=refused).tokens
+    assert first == again
+    assert len(w.provider.requests) == 1
+
+
+def test_a_refused_token_that_is_brand_new_is_not_replaced_again_and_again() -> None:
+    w = world(due=False)
+    first = w.run(asked=True, rejected=Secret("access-0").fingerprint).tokens
+    assert first is not None
+    w.run(asked=True, rejected=first.access_token.fingerprint)
+    assert len(w.provider.requests) == 1
+
+
+def test_a_dead_connection_serves_its_token_to_the_end_and_then_says_what_to_do() -> None:
+    w = world(status=Status.AUTHORIZATION_REQUIRED, failures=2)
+    assert w.run(asked=True).tokens == w.stored
+    w.records.items[NAME] = replace(w.record, refresh_at=int(w.clock.now()) + LIFETIME)
+    w.clock.advance(LIFETIME // 2)
+    with pytest.raises(AuthorizationRequired, match="keap/main") as raised:
+        w.run(asked=True)
+    assert "evergrant connect keap/main" in raised.value.hint
+    assert w.provider.requests == []
+
+
+def test_an_expired_token_of_a_refused_client_says_whose_credentials_to_mend() -> None:
+    w = world(status=Status.CLIENT_REFUSED, failures=1, refresh_at=1_800_999_999)
+    w.clock.advance(LIFETIME)
+    with pytest.raises(ClientRefused) as raised:
+        w.run(asked=True)
+    assert "evergrant client set keap" in raised.value.hint
+
+
+def test_a_provider_that_is_down_is_not_hammered_by_those_who_ask() -> None:
+    w = world()
+    w.clock.advance(LIFETIME)
+    w.provider.script = [NotSent("no route")]
+    for _ in range(5):
+        with pytest.raises(TemporarilyUnavailable) as raised:
+            w.run(asked=True)
+        assert 1 <= raised.value.retry_after <= 15
+    assert len(w.provider.requests) == 1
+
+
+def test_an_operator_can_force_a_refresh_of_a_fresh_token() -> None:
+    w = world(due=False)
+    tokens = w.run(asked=True, force=True).tokens
+    assert tokens is not None
+    assert tokens.access_token == Secret("access-1")
+
+
+@pytest.mark.parametrize(("status", "error"), [(Status.PAUSED, Paused), (Status.DISCONNECTED, Disconnected)])
+def test_a_connection_at_rest_is_neither_refreshed_nor_served(status: Status, error: type[Exception]) -> None:
+    w = world(status=status)
+    assert w.run().outcome == "at_rest"
+    with pytest.raises(error):
+        w.run(asked=True, force=True)
+    assert w.provider.requests == []
+
+
+def test_an_unknown_connection_is_an_error_of_its_own() -> None:
+    w = world()
+    with pytest.raises(UnknownConnection):
+        Rotation(w.ports, w.settings).run(Ask("keap/nobody"))
+
+
+# --- a client's own grant ---------------------------------------------------------------------------------------------
+
+
+def headless(**fields: Any) -> World:
+    profile = catalogue.built_in()["wealthyhood"]
+    return world(profile, grant="client_credentials", client="wealthyhood", **fields)
+
+
+TOKEN = answer(200, {"access_token": "access-1", "token_type": "Bearer", "expires_in": 3600})
+
+
+def test_a_client_gets_its_first_token_as_soon_as_it_is_connected() -> None:
+    w = headless(status=Status.AWAITING_AUTHORIZATION, generation=0, published_generation=0, sealed=None)
+    w.provider.script = [TOKEN]
+    tokens = w.run(asked=True, force=True).tokens
+    assert tokens is not None
+    assert json.loads(w.provider.requests[0].body) == {
+        "grant_type": "client_credentials",
+        "client_id": "client-1",
+        "client_secret": "canary-client-secret",
+        "audience": "https://api.example.com",
+    }
+    assert w.bus.types == ["Connection Authorized"]
+    assert w.vault.published[NAME]["required_headers"] == ["x-user-id"]
+
+
+def test_a_lost_answer_of_a_client_grant_is_no_doubt_at_all() -> None:
+    w = headless()
+    w.provider.script = [LostAnswer("gone"), TOKEN]
+    assert w.run().outcome == "rotated"
+
+
+def test_a_refusal_of_a_client_grant_blames_the_client_and_nobody_need_authorize() -> None:
+    w = headless()
+    w.provider.script = [answer(403, {"error": "access_denied"})]
+    w.run()
+    assert w.record.status is Status.CLIENT_REFUSED
+
+
+def test_clients_without_a_secret_are_spoken_for_too() -> None:
+    w = world()
+    w.vault.clients["keap"] = Client("keap", "client-1", (), ("api.example.com",))
+    assert w.run().outcome == "rotated"
