@@ -262,5 +262,3 @@ def answer(status: int, body: Mapping[str, Any] | bytes, **headers: str) -> Http
 def basic_of(request: HttpRequest) -> str:
     """What an HTTP Basic header says."""
     return b64decode(request.headers["authorization"].removeprefix("Basic ")).decode()
-
-

@@ -6,11 +6,13 @@ The provider here revokes the whole grant when a refresh token comes twice, so e
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
 import pytest
+
 from evergrant import catalogue, transitions
 from evergrant.connection import Connection, Status
 from evergrant.dialect import Client
@@ -31,7 +33,6 @@ from evergrant.schedule import TICK
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.tokens import TokenSet
-
 from tests.unit.memory import (
     CLIENT,
     Crash,
@@ -84,14 +85,14 @@ class World:
                 rotation.save_from_queue(message)
             rotation.run(Ask(NAME))
 
-    @property
     def record(self) -> Connection:
         return self.records.items[NAME]
 
     @property
     def stored(self) -> TokenSet:
-        assert self.record.sealed
-        return TokenSet.decode(bytes(255 - byte for byte in self.record.sealed.text))
+        sealed = self.record().sealed
+        assert sealed
+        return TokenSet.decode(bytes(255 - byte for byte in sealed.text))
 
 
 def world(profile: Profile = KEAP, *, lifetime: int = LIFETIME, due: bool = True, **fields: Any) -> World:
@@ -135,14 +136,14 @@ def test_a_due_connection_is_refreshed_saved_published_and_scheduled_again() -> 
     w = world()
     assert w.run().outcome == "rotated"
     assert w.stored.refresh_token == Secret("refresh-1")
-    assert w.record.generation == w.record.published_generation == 2
+    assert w.record().generation == w.record().published_generation == 2
     assert w.vault.published[NAME]["access_token"] == "access-1"
     assert "refresh" not in json.dumps(w.vault.published[NAME])
     assert w.bus.types == ["Token Rotated"]
-    assert (w.record.lease_owner, w.record.spend_id, w.record.outbox) == (None, None, {})
+    assert (w.record().lease_owner, w.record().spend_id, w.record().outbox) == (None, None, {})
     # About 21 hours ahead, 24 less the lead of 3, less the jitter.
-    assert w.record.due_at == w.record.refresh_at
-    assert 18 * 3600 < (w.record.refresh_at or 0) - w.clock.now() <= 21 * 3600
+    assert w.record().due_at == w.record().refresh_at
+    assert 18 * 3600 < (w.record().refresh_at or 0) - w.clock.now() <= 21 * 3600
 
 
 def test_one_refresh_takes_at_most_three_writes_to_the_table() -> None:
@@ -172,22 +173,22 @@ def test_a_refresh_due_before_the_next_tick_sends_its_own_message_at_the_exact_t
     w.run()
     [(message, delay)] = w.queue.messages
     assert message == {"connection": NAME}
-    assert w.clock.now() + delay == w.record.refresh_at
-    assert (w.record.due_at or 0) > (w.record.refresh_at or 0), "claimed, so that the tick does not send it too"
+    assert w.clock.now() + delay == w.record().refresh_at
+    assert (w.record().due_at or 0) > (w.record().refresh_at or 0), "claimed, so that the tick does not send it too"
 
 
 def test_a_refresh_due_after_the_next_tick_is_left_to_it() -> None:
     w = world(lifetime=4 * TICK)
     w.run()
     assert w.queue.messages == []
-    assert w.record.due_at == w.record.refresh_at
+    assert w.record().due_at == w.record().refresh_at
 
 
 def test_tokens_too_short_lived_for_secrets_manager_are_not_published_there() -> None:
     w = world(lifetime=300)
     w.run()
     assert w.vault.published == {}
-    assert w.record.published_generation == w.record.generation
+    assert w.record().published_generation == w.record().generation
 
 
 def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> None:
@@ -203,7 +204,7 @@ def test_too_little_time_left_hands_the_work_back_before_anything_is_spent() -> 
     result = Rotation(w.ports, w.settings, w.clock.now() + 5).run(Ask(NAME))
     assert result.outcome == "handed_back"
     assert w.provider.requests == []
-    assert w.record.spend_id is None
+    assert w.record().spend_id is None
 
 
 # --- two workers ------------------------------------------------------------------------------------------------------
@@ -224,7 +225,7 @@ def test_of_two_workers_that_looked_at_the_same_time_one_spends() -> None:
         Rotation(w.ports, w.settings).run(Ask(NAME))
         return first(*args, **kwargs)
 
-    w.records.change = while_we_prepared  # type: ignore[assignment,method-assign]
+    w.records.change = while_we_prepared  # type: ignore[method-assign]
     assert w.run().outcome == "busy"
     assert len(w.provider.requests) == 1
     assert not w.provider.revoked
@@ -238,7 +239,7 @@ def test_somebody_who_asks_waits_for_the_outcome_of_the_one_who_works() -> None:
         nonlocal looked
         looked += 1
         if looked == 3:
-            w.records.items[NAME] = replace(w.record, lease_owner=None, lease_until=None)
+            w.records.items[NAME] = replace(w.record(), lease_owner=None, lease_until=None)
             w.run()
         return original(connection)
 
@@ -257,7 +258,7 @@ def test_a_late_answer_does_not_overwrite_the_generation_that_somebody_else_save
         response = send(*args, **kwargs)
         other = replace(w.stored, refresh_token=Secret("refresh-of-a-new-grant"))
         sealed = MemoryKey(NAME, 2).seal(other.encode())
-        w.records.items[NAME] = replace(w.record, generation=2, sealed=sealed)
+        w.records.items[NAME] = replace(w.record(), generation=2, sealed=sealed)
         return response
 
     w.provider.send = overtaken  # type: ignore[method-assign]
@@ -271,7 +272,7 @@ def test_a_worker_whose_lease_ran_out_but_who_brings_the_first_answer_still_wins
 
     def slow(*args: Any, **kwargs: Any) -> Any:
         response = send(*args, **kwargs)
-        w.records.items[NAME] = replace(w.record, lease_owner="other", lease_until=int(w.clock.now()) + 40)
+        w.records.items[NAME] = replace(w.record(), lease_owner="other", lease_until=int(w.clock.now()) + 40)
         return response
 
     w.provider.send = slow  # type: ignore[method-assign]
@@ -285,14 +286,14 @@ def test_a_pause_during_the_spend_keeps_the_answer_and_stays_paused() -> None:
 
     def paused(*args: Any, **kwargs: Any) -> Any:
         response = send(*args, **kwargs)
-        w.records.items[NAME] = replace(w.record, status=Status.PAUSED, due_at=None, due_shard=None)
+        w.records.items[NAME] = replace(w.record(), status=Status.PAUSED, due_at=None, due_shard=None)
         return response
 
     w.provider.send = paused  # type: ignore[method-assign]
     w.run()
     assert w.stored.refresh_token == Secret("refresh-1")
-    assert w.record.status is Status.PAUSED
-    assert w.record.due_at is None
+    assert w.record().status is Status.PAUSED
+    assert w.record().due_at is None
 
 
 # --- a crash, or a failing service, at any call -----------------------------------------------------------------------
@@ -313,15 +314,11 @@ def test_the_number_of_calls_that_the_faults_below_cover_is_all_of_them() -> Non
 def test_whatever_call_fails_the_grant_survives_wherever_its_answer_reached_us(at: int, kind: str) -> None:
     w = world()
     w.faults.at, w.faults.kind = at, kind
-    try:
+    with suppress(Crash, PortUnavailable):
         w.run()
-    except Crash:
-        pass
-    except Exception as error:
-        assert "made to fail" in str(error)
     broken = w.faults.calls[at - 1]
     lost = broken == "provider.send" and kind in ("crash-after", "after")
-    never_saved = w.record.generation == 1 and w.provider.number == 1 and not w.queue.messages
+    never_saved = w.record().generation == 1 and w.provider.number == 1 and not w.queue.messages
     w.faults.at = None
 
     for _ in range(12):
@@ -332,15 +329,20 @@ def test_whatever_call_fails_the_grant_survives_wherever_its_answer_reached_us(a
     assert not w.provider.revoked, "a spent refresh token was sent again"
     generations = [item.generation for item in w.records.history]
     assert generations == sorted(generations)
-    # Only an answer that never came back, or a worker killed with it in hand, may be missing; and the record says so.
     if lost or never_saved:
-        assert w.record.spend_id is not None
-        assert w.record.generation == 1
-    else:
-        assert w.stored.refresh_token == Secret(w.provider.live or "")
-        assert w.record.status is Status.ACTIVE
-        assert w.vault.published[NAME]["access_token"] == w.stored.access_token.reveal()
-        assert w.record.outbox == {}
+        # Only an answer that never came back, or a worker killed with it in hand, is missing; and the record says so.
+        assert w.record().spend_id is not None
+        assert (w.record().generation, w.record().status) == (1, Status.DEGRADED)
+        return
+    if w.record().spend_id is not None:
+        # Killed after the marker and before the request: nobody can tell, so it is tried once, late, and works.
+        assert w.provider.number == 0
+        w.clock.time = w.record().refresh_at or 0
+        w.run()
+    assert w.stored.refresh_token == Secret(w.provider.live or "")
+    assert w.record().status is Status.ACTIVE
+    assert w.vault.published[NAME]["access_token"] == w.stored.access_token.reveal()
+    assert w.record().outbox == {}
     for event_type in ("Connection Degraded", "Authorization Required", "Token Rotated"):
         assert w.bus.types.count(event_type) <= 1
 
@@ -351,6 +353,7 @@ def test_a_table_that_takes_no_save_leaves_the_sealed_set_in_the_queue() -> None
 
     def then_the_table_is_down(*args: Any, **kwargs: Any) -> Any:
         response = send(*args, **kwargs)
+
         def down(*_: Any, **__: Any) -> Connection:
             raise PortUnavailable("made to fail")
 
@@ -363,10 +366,10 @@ def test_a_table_that_takes_no_save_leaves_the_sealed_set_in_the_queue() -> None
     w.records.change = change  # type: ignore[method-assign]
     w.receive()
     assert w.stored.refresh_token == Secret("refresh-1")
-    assert w.record.generation == 2
+    assert w.record().generation == 2
     w.clock.advance(100)
     w.run()
-    assert w.record.published_generation == 2
+    assert w.record().published_generation == 2
 
 
 # --- doubt ------------------------------------------------------------------------------------------------------------
@@ -396,22 +399,21 @@ def test_without_a_grace_a_spend_in_doubt_waits_for_the_last_quarter_and_is_trie
     # Refreshed early in its life, so that there is something left to wait for.
     young = replace(w.stored, issued_at=int(w.clock.now()) - 3600, expires_at=int(w.clock.now()) + LIFETIME - 3600)
     sealed = MemoryKey(NAME, 1).seal(young.encode())
-    times = {"issued_at": young.issued_at, "expires_at": young.expires_at}
-    w.records.items[NAME] = replace(w.record, sealed=sealed, **times)
+    w.records.items[NAME] = replace(w.record(), sealed=sealed, issued_at=young.issued_at, expires_at=young.expires_at)
     w.provider.script = [LostAnswer("gone")]
     assert w.run().outcome == "failed"
-    assert w.record.status is Status.DEGRADED
-    assert w.record.refresh_at == young.expires_at - LIFETIME // 4
-    assert w.record.spend_id is not None
+    assert w.record().status is Status.DEGRADED
+    assert w.record().refresh_at == young.expires_at - LIFETIME // 4
+    assert w.record().spend_id is not None
     assert w.bus.types == ["Connection Degraded"]
     # Whoever asks is served the old access token, which lives on.
     assert w.run(asked=True).tokens == young
 
-    w.clock.time = w.record.refresh_at
+    w.clock.time = float(w.record().refresh_at or 0)
     w.provider.script = [LostAnswer("gone again")]
     w.run()
-    assert w.record.status is Status.AUTHORIZATION_REQUIRED
-    assert w.record.refresh_at is None
+    assert w.record().status is Status.AUTHORIZATION_REQUIRED
+    assert w.record().refresh_at is None
     assert len(w.provider.requests) == 2
     w.clock.advance(LIFETIME)
     w.run()
@@ -422,18 +424,18 @@ def test_a_server_error_counts_as_a_lost_answer() -> None:
     w = world()
     w.provider.script = [answer(500, b"<html>oops</html>")]
     w.run()
-    assert w.record.spend_id is not None
-    assert w.record.last_error == "lost_answer"
+    assert w.record().spend_id is not None
+    assert w.record().last_error == "lost_answer"
 
 
 def test_what_cannot_have_reached_the_provider_is_not_in_doubt() -> None:
     w = world()
     w.provider.script = [NotSent("no route")]
     w.run()
-    assert w.record.spend_id is None
-    assert w.record.failures == 1
-    assert w.record.status is Status.ACTIVE
-    assert 0 < (w.record.refresh_at or 0) - w.clock.now() <= 15
+    assert w.record().spend_id is None
+    assert w.record().failures == 1
+    assert w.record().status is Status.ACTIVE
+    assert 0 < (w.record().refresh_at or 0) - w.clock.now() <= 15
     w.clock.advance(20)
     assert w.run().outcome == "rotated"
 
@@ -442,9 +444,9 @@ def test_a_success_that_cannot_be_read_is_kept_and_spending_stops() -> None:
     w = world()
     w.provider.script = [answer(200, b"<html>welcome</html>")]
     w.run()
-    assert w.record.unread_answer is not None
-    assert (w.record.status, w.record.last_error) == (Status.DEGRADED, "unread_answer")
-    assert w.record.refresh_at is None
+    assert w.record().unread_answer is not None
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unread_answer")
+    assert w.record().refresh_at is None
     w.clock.advance(3600)
     w.run()
     assert len(w.provider.requests) == 1
@@ -459,15 +461,15 @@ def test_one_rejection_degrades_and_a_second_one_ten_minutes_later_needs_a_perso
     w = world()
     w.provider.script = [DEAD, DEAD]
     w.run()
-    assert (w.record.status, w.record.last_error) == (Status.DEGRADED, "invalid_grant")
-    assert w.record.refresh_at == w.clock.now() + transitions.SECOND_STRIKE
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "invalid_grant")
+    assert w.record().refresh_at == w.clock.now() + transitions.SECOND_STRIKE
     w.clock.advance(transitions.SECOND_STRIKE)
     w.run()
-    assert w.record.status is Status.AUTHORIZATION_REQUIRED
+    assert w.record().status is Status.AUTHORIZATION_REQUIRED
     assert w.bus.types == ["Connection Degraded", "Authorization Required"]
     # One probe a day from now on, in case the provider heals.
-    assert 0.8 * 86_400 < (w.record.refresh_at or 0) - w.clock.now() < 1.2 * 86_400
-    assert w.record.sealed is not None, "a credential is never deleted because a refresh failed"
+    assert 0.8 * 86_400 < (w.record().refresh_at or 0) - w.clock.now() < 1.2 * 86_400
+    assert w.record().sealed is not None, "a credential is never deleted because a refresh failed"
     assert "canary-in-description" not in repr(w.records.history) + repr(w.bus.events)
 
 
@@ -477,8 +479,8 @@ def test_a_grant_that_heals_is_active_again_and_says_so() -> None:
     w.run()
     w.clock.advance(transitions.SECOND_STRIKE)
     w.run()
-    assert w.record.status is Status.ACTIVE
-    assert w.record.rejected_at is None
+    assert w.record().status is Status.ACTIVE
+    assert w.record().rejected_at is None
     assert w.bus.types == ["Connection Degraded", "Token Rotated", "Connection Recovered"]
 
 
@@ -488,7 +490,7 @@ def test_a_rejection_after_somebody_else_rotated_adopts_the_new_set() -> None:
 
     def overtaken(*args: Any, **kwargs: Any) -> Any:
         w.provider.send = send  # type: ignore[method-assign]
-        w.records.items[NAME] = replace(w.record, lease_owner=None, lease_until=None, spend_id=None)
+        w.records.items[NAME] = replace(w.record(), lease_owner=None, lease_until=None, spend_id=None)
         w.run()
         return DEAD
 
@@ -496,14 +498,14 @@ def test_a_rejection_after_somebody_else_rotated_adopts_the_new_set() -> None:
     result = w.run(asked=True, rejected=Secret("access-0").fingerprint)
     assert result.tokens is not None
     assert result.tokens.access_token == Secret("access-1")
-    assert w.record.status is Status.ACTIVE
+    assert w.record().status is Status.ACTIVE
 
 
 def test_a_refused_client_is_told_apart_from_a_refused_grant() -> None:
     w = world()
     w.provider.script = [answer(401, {"error": "invalid_client"})]
     w.run()
-    assert w.record.status is Status.CLIENT_REFUSED
+    assert w.record().status is Status.CLIENT_REFUSED
     assert w.bus.types == ["Client Refused"]
 
 
@@ -511,8 +513,8 @@ def test_a_rate_limit_is_waited_out_as_long_as_the_provider_says() -> None:
     w = world()
     w.provider.script = [answer(429, b"", retry_after="120")]
     w.run()
-    assert w.record.refresh_at == w.clock.now() + 120
-    assert w.record.status is Status.ACTIVE
+    assert w.record().refresh_at == w.clock.now() + 120
+    assert w.record().status is Status.ACTIVE
 
 
 def test_three_failures_in_a_row_degrade() -> None:
@@ -520,25 +522,25 @@ def test_three_failures_in_a_row_degrade() -> None:
     w.provider.script = [NotSent("no route")] * 3
     for _ in range(3):
         w.run()
-        w.clock.time = max(w.clock.time, w.record.refresh_at or 0)
-    assert w.record.status is Status.DEGRADED
+        w.clock.time = max(w.clock.time, w.record().refresh_at or 0)
+    assert w.record().status is Status.DEGRADED
 
 
 def test_a_missing_client_degrades_and_is_looked_for_again() -> None:
     w = world()
     w.vault.clients.clear()
     assert w.run().outcome == "failed"
-    assert (w.record.status, w.record.last_error) == (Status.DEGRADED, "unknown_client")
-    assert w.record.spend_id is None
-    assert (w.record.refresh_at or 0) > w.clock.now()
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unknown_client")
+    assert w.record().spend_id is None
+    assert (w.record().refresh_at or 0) > w.clock.now()
 
 
 def test_a_grant_without_a_refresh_token_asks_for_a_person_in_time() -> None:
     w = world()
     bare = replace(w.stored, refresh_token=None)
-    w.records.items[NAME] = replace(w.record, sealed=MemoryKey(NAME, 1).seal(bare.encode()))
+    w.records.items[NAME] = replace(w.record(), sealed=MemoryKey(NAME, 1).seal(bare.encode()))
     w.run()
-    assert w.record.status is Status.AUTHORIZATION_REQUIRED
+    assert w.record().status is Status.AUTHORIZATION_REQUIRED
     assert w.bus.types == ["Authorization Required"]
     assert w.run(asked=True).tokens == bare, "its access token is served to the end"
 
@@ -585,7 +587,7 @@ def test_a_refused_token_that_is_brand_new_is_not_replaced_again_and_again() -> 
 def test_a_dead_connection_serves_its_token_to_the_end_and_then_says_what_to_do() -> None:
     w = world(status=Status.AUTHORIZATION_REQUIRED, failures=2)
     assert w.run(asked=True).tokens == w.stored
-    w.records.items[NAME] = replace(w.record, refresh_at=int(w.clock.now()) + LIFETIME)
+    w.records.items[NAME] = replace(w.record(), refresh_at=int(w.clock.now()) + LIFETIME)
     w.clock.advance(LIFETIME // 2)
     with pytest.raises(AuthorizationRequired, match="keap/main") as raised:
         w.run(asked=True)
@@ -670,7 +672,7 @@ def test_a_refusal_of_a_client_grant_blames_the_client_and_nobody_need_authorize
     w = headless()
     w.provider.script = [answer(403, {"error": "access_denied"})]
     w.run()
-    assert w.record.status is Status.CLIENT_REFUSED
+    assert w.record().status is Status.CLIENT_REFUSED
 
 
 def test_clients_without_a_secret_are_spoken_for_too() -> None:

@@ -7,6 +7,7 @@ Requests are those of RFC 6749 sections 4.1, 4.4 and 6 as the profile bends them
 from __future__ import annotations
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -58,6 +59,8 @@ _STANDARD_ERRORS = (
 )
 _STANDARD_CODES = {rule.code for rule in _STANDARD_ERRORS} | {"access_denied"}
 _LONGEST_RETRY_AFTER = 86_400
+#: Control characters, and halves of surrogate pairs, which JSON can name and UTF-8 cannot.
+_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,14 +197,17 @@ def read_answer(
         raise UnreadAnswer("The provider's answer does not say when its access token expires, nor does the profile.")
     refresh_token = _text(answer, spec.refresh_token)
     refresh_expires = expiry(spec.refresh_expires, answer, sent_at)
+    refresh_expires_at = refresh_expires[0] if refresh_expires else None
     kept = previous.refresh_token if previous else None
+    if previous and not refresh_token and refresh_expires_at is None:
+        refresh_expires_at = previous.refresh_expires_at  # the same refresh token, of which nothing new was said
     return TokenSet(
         access_token=Secret(access_token),
         issued_at=sent_at,
         expires_at=expires[0],
         expiry_rule=expires[1],
         refresh_token=Secret(refresh_token) if refresh_token else kept,
-        refresh_expires_at=refresh_expires[0] if refresh_expires else None,
+        refresh_expires_at=refresh_expires_at,
         token_type=_text(answer, spec.token_type) or "Bearer",
         scope=_text(answer, spec.scope) or (previous.scope if previous else None),
         captured=_captured(spec.capture, answer, previous),
@@ -247,16 +253,17 @@ def _decoded(response: HttpResponse) -> Any:
     """The body as JSON, or as a form where the provider says it is one; {} when it is neither."""
     kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
     try:
-        text = response.body.decode("utf-8")
+        text = response.body.decode("utf-8-sig")  # some servers put a byte order mark before their JSON
         return dict(parse_qsl(text)) if kind == "application/x-www-form-urlencoded" else json.loads(text)
     except (ValueError, RecursionError):
         return {}
 
 
 def _refusal(profile: Profile, response: HttpResponse, answer: Any) -> Refusal | None:
-    code, description = look_up(answer, "error"), look_up(answer, "error_description")
-    if 200 <= response.status < 300 and not code:
+    error, description = look_up(answer, "error"), look_up(answer, "error_description")
+    if 200 <= response.status < 300 and not error:
         return None
+    code = error if isinstance(error, str) else None  # some servers send an object, which is no code
     shown = code if code in _STANDARD_CODES | {rule.code for rule in profile.errors} else None
     for rule in (*profile.errors, *_STANDARD_ERRORS):
         if (
@@ -279,7 +286,7 @@ def _retry_after(response: HttpResponse) -> int | None:
     try:
         wait = parsedate_to_datetime(value) - parsedate_to_datetime(response.headers.get("date", ""))
         return min(max(int(wait.total_seconds()), 0), _LONGEST_RETRY_AFTER)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 
@@ -288,7 +295,7 @@ def _text(answer: Any, paths: tuple[str, ...]) -> str | None:
         value = look_up(answer, path)
         if isinstance(value, list) and all(isinstance(part, str) for part in value):
             value = " ".join(value)
-        if isinstance(value, str) and value and not any(ord(character) < 32 for character in value):
+        if isinstance(value, str) and value and not _UNSENDABLE.search(value):
             return value
     return None
 

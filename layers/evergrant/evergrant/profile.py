@@ -244,7 +244,9 @@ def _problems(profile: Profile) -> Iterator[str]:
             yield f"variables.{name}.pattern: {error}"
     for place, template in _templates(profile):
         phase = place.split(".")[0]
-        allowed = NAMES_BY_PHASE[phase] | profile.variables.keys()
+        is_url = place == f"{phase}.url"
+        # Only variables go into a URL's host and path; what a phase names goes into its parameters and headers.
+        allowed = profile.variables.keys() | (set() if is_url else NAMES_BY_PHASE[phase])
         try:
             unknown = [name for name in names_in(template) if name not in allowed]
         except ValueError as error:
@@ -252,7 +254,7 @@ def _problems(profile: Profile) -> Iterator[str]:
             continue
         if unknown:
             yield f"{place}: {{{unknown[0]}}} has no value here; allowed are {', '.join(sorted(allowed))}"
-        if place.endswith(".url") and not re.fullmatch(r"https://[^/{}?#]*(\{[a-z_]+\})?[^/{}?#]*(/[^?#]*)?", template):
+        if is_url and not re.fullmatch(r"https://[^/{}?#]*(\{[a-z_]+\})?[^/{}?#]*(/[^?#]*)?", template):
             yield f"{place}: write https://host/path, with no query"
     if any("\r" in text or "\n" in text for _, text in _templates(profile)):
         yield "a template holds a line break"

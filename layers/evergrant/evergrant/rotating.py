@@ -39,8 +39,13 @@ def work_through(
 
 def _work_on(rotation: Rotation, body: str) -> bool:
     """Whether the message is done with."""
-    task = json.loads(body)
-    connection = task["connection"]
+    try:
+        task = json.loads(body)
+        connection = task["connection"]
+        split_connection(connection)
+    except (ValueError, TypeError, KeyError, InvalidRequest):
+        logger.error("unreadable message")  # handed back alone, until it is a dead letter
+        return False
     try:
         if task.get("task") == "save":
             rotation.save_from_queue(task)

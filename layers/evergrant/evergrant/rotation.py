@@ -19,6 +19,7 @@ from __future__ import annotations
 import uuid
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -188,7 +189,7 @@ class Rotation:
     # --- prepare, lease and mark, spend -----------------------------------------------------------------------
 
     def _refresh(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Result:
-        records, now = self._ports.records, int(self._now)
+        now = int(self._now)
         try:
             profile = self._profile(connection)
             tokens = tokens or self._unsealed(connection)
@@ -215,8 +216,8 @@ class Rotation:
         budgets, now = self._settings.budgets, int(self._now)
         if self._deadline - now < budgets.attempt + budgets.save:
             return self._serve(connection, ask, tokens, "handed_back")
-        marked = records.change(
-            connection.name,
+        marked = self._marked(
+            connection,
             {
                 "lease_owner": self._worker,
                 "lease_until": now + budgets.lease,
@@ -225,17 +226,29 @@ class Rotation:
                 "spend_tries": connection.spend_tries
                 + (in_doubt and not transitions.may_replay(connection, profile, now)),
             },
-            only_if={
-                "generation": connection.generation,
-                "status": connection.status,
-                "spend_id": connection.spend_id,
-            },
-            lease_free_at=now,
         )
         phase, values = _phase(marked, tokens)
         end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - budgets.save)
         spend = Spend(marked, profile, client, phase, values, tokens, end)
         return self._spend(spend, data_key, ask)
+
+    def _marked(self, connection: Connection, marks: Mapping[str, Any]) -> Connection:
+        """Take the lease and write the spend marker, in one write, if nothing has changed since the look."""
+        try:
+            return self._ports.records.change(
+                connection.name,
+                marks,
+                only_if={name: getattr(connection, name) for name in ("generation", "status", "spend_id")},
+                lease_free_at=int(self._now),
+            )
+        except PortUnavailable:
+            # It may have been written all the same. Nothing is sent now, and a marker left behind would say "in doubt".
+            unmarked = {name: getattr(connection, name) for name in ("spend_id", "spend_at", "spend_tries")}
+            with suppress(Conflict, PortUnavailable):
+                self._ports.records.change(
+                    connection.name, {**unmarked, **transitions.RELEASED}, only_if={"lease_owner": self._worker}
+                )
+            raise
 
     def _spend(self, spend: Spend, data_key: DataKey, ask: Ask) -> Result:
         connection = spend.connection

@@ -35,7 +35,7 @@ class TokenSet:
     refresh_expires_at: int | None = None
     token_type: str = "Bearer"  # noqa: S105
     scope: str | None = None
-    captured: Mapping[str, str] = field(default_factory=dict)
+    captured: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def lifetime(self) -> int:

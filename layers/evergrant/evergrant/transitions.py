@@ -12,6 +12,7 @@ from .connection import Connection, EventType, Sealed, Status, event
 from .dialect import Refusal
 from .profile import Profile
 from .settings import Settings
+from .times import rfc3339
 from .tokens import TokenSet
 
 Changes = dict[str, Any]
@@ -73,7 +74,7 @@ def saved(
     }
     if not directly_readable(connection, tokens, profile, settings):
         changes["published_generation"] = generation
-    detail = {"generation": generation, "expires_at": tokens.expires_at}
+    detail = {"generation": generation, "expires_at": rfc3339(tokens.expires_at)}
     if connection.status is Status.AWAITING_AUTHORIZATION:
         changes |= event(EventType.AUTHORIZED, connection, now, **detail)
     else:

@@ -20,7 +20,7 @@ Codes are stable and, where getter has one, getter's own. No error holds a token
 exception that does.
 """
 
-# ruff: noqa: N818 - they are named after what happened, as getter's codes are; the base says Error.
+
 
 from __future__ import annotations
 
