@@ -37,7 +37,7 @@ setup: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(if $(LINUX),$(STAMPS)/r
 $(STAMPS):
 	@mkdir -p $@
 
-$(STAMPS)/uv: requirements/uv.txt scripts/find-python | $(STAMPS)
+$(STAMPS)/uv: requirements/uv.txt | $(STAMPS)
 	$(call say,uv: the installer of everything else)
 	@python=$$(scripts/find-python); "$$python" -m venv --clear $(TOOLS)/uv
 	@$(TOOLS)/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements/uv.txt

@@ -1,0 +1,107 @@
+"""Protects the flow of work: the clock, the queue's arithmetic, and that somebody hears when either stops."""
+
+from __future__ import annotations
+
+import pytest
+from evergrant.connection import EventType
+
+from tests.template.stack import as_list, of_type, properties, words
+
+ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed")
+
+
+def test_the_clock_ticks_every_minute_and_says_so_when_it_cannot() -> None:
+    (schedule,) = of_type("AWS::Scheduler::Schedule").values()
+    assert schedule["Properties"]["ScheduleExpression"] == "rate(1 minute)"
+    target = schedule["Properties"]["Target"]
+    assert words(target["Arn"]) == "SchedulerFunction.Arn"
+    assert words(target["RoleArn"]) == "TickRole.Arn"
+    assert target["RetryPolicy"]["MaximumEventAgeInSeconds"] == 60, "the next tick does the work of a late one"
+    assert words(target["DeadLetterConfig"]["Arn"]) == "SchedulerDeadLetterQueue.Arn"
+
+
+def test_a_failed_tick_is_kept_and_not_repeated() -> None:
+    (config,) = of_type("AWS::Lambda::EventInvokeConfig").values()
+    assert words(config["Properties"]["FunctionName"]) == "SchedulerFunction"
+    assert config["Properties"]["MaximumRetryAttempts"] == 0
+    destination = config["Properties"]["DestinationConfig"]["OnFailure"]["Destination"]
+    assert words(destination) == "SchedulerDeadLetterQueue.Arn"
+
+
+def test_a_message_stays_hidden_for_six_times_rotators_timeout() -> None:
+    timeout = properties("RotatorFunction")["Timeout"]
+    assert timeout == 60
+    assert properties("RotationQueue")["VisibilityTimeout"] == 6 * timeout
+
+
+def test_five_crashes_put_a_message_aside() -> None:
+    redrive = properties("RotationQueue")["RedrivePolicy"]
+    assert redrive["maxReceiveCount"] == 5
+    assert words(redrive["deadLetterTargetArn"]) == "RotationDeadLetterQueue.Arn"
+
+
+def test_a_batch_fits_into_rotators_timeout_even_if_every_provider_hangs() -> None:
+    (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
+    all_attempts, save = 20, 5
+    assert mapping["Properties"]["BatchSize"] * (all_attempts + save) < properties("RotatorFunction")["Timeout"]
+
+
+def test_messages_of_a_batch_succeed_and_fail_one_by_one_with_bounded_concurrency() -> None:
+    (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
+    assert mapping["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+    assert words(mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"]) == "RotatorConcurrency"
+
+
+def test_rotator_has_its_seal_key_before_its_first_message() -> None:
+    assert "RotatorSealPolicy" in as_list(of_type("AWS::Lambda::Function")["RotatorFunction"]["DependsOn"])
+
+
+def test_silence_of_the_clock_is_an_alarm() -> None:
+    alarm = properties("TicksStopped")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("Evergrant", "Tick")
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "scheduler"}]
+    assert alarm["TreatMissingData"] == "breaching"
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
+    assert alarm["Period"] * alarm["EvaluationPeriods"] <= 300
+
+
+@pytest.mark.parametrize(
+    ("alarm", "queue"),
+    [("TicksFailed", "SchedulerDeadLetterQueue"), ("RotationsFailed", "RotationDeadLetterQueue")],
+)
+def test_one_message_put_aside_is_an_alarm(alarm: str, queue: str) -> None:
+    found = properties(alarm)
+    assert found["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert words(found["Dimensions"][0]["Value"]) == f"{queue}.QueueName"
+    assert (found["ComparisonOperator"], found["Threshold"]) == ("GreaterThanThreshold", 0)
+
+
+def test_every_alarm_reaches_the_topic() -> None:
+    assert set(of_type("AWS::CloudWatch::Alarm")) == set(ALARMS)
+    for alarm in ALARMS:
+        assert properties(alarm)["AlarmActions"] == [{"Ref": "AlertTopic"}]
+        assert properties(alarm)["AlarmDescription"]
+
+
+def test_events_that_need_somebody_reach_the_topic() -> None:
+    rule = properties("AlertRule")
+    assert words(rule["EventBusName"]) == "EventBus"
+    told = set(rule["EventPattern"]["detail-type"])
+    assert {EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.DEGRADED, "Grant Expiring"} <= told
+    assert not {EventType.ROTATED, EventType.AUTHORIZED} & told, "what goes well is no news"
+    (target,) = rule["Targets"]
+    assert words(target["Arn"]) == "AlertTopic"
+    assert set(target["InputTransformer"]["InputPathsMap"].values()) == {
+        "$.detail-type",
+        "$.detail.connection",
+        "$.detail.time",
+    }
+
+
+def test_the_topic_takes_messages_from_this_rule_and_this_accounts_alarms_only() -> None:
+    statements = properties("AlertTopicPolicy")["PolicyDocument"]["Statement"]
+    allowed = {it["Principal"]["Service"]: it["Condition"] for it in statements}
+    assert allowed == {
+        "events.amazonaws.com": {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["AlertRule", "Arn"]}}},
+        "cloudwatch.amazonaws.com": {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}},
+    }

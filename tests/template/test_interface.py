@@ -1,0 +1,124 @@
+"""Protects what others hold on to: parameters, outputs, and the environment that the functions' code reads."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.template.stack import FUNCTIONS, of_type, properties, translated, words, written
+
+ENVIRONMENT = {
+    "Scheduler": {"EVERGRANT_RECORDS_TABLE": "RecordsTable", "EVERGRANT_QUEUE_URL": "RotationQueue"},
+    "Rotator": {
+        "EVERGRANT_PREFIX": "SecretPrefix",
+        "EVERGRANT_RECORDS_TABLE": "RecordsTable",
+        "EVERGRANT_QUEUE_URL": "RotationQueue",
+        "EVERGRANT_SEAL_KEY_ARN": "SealKey.Arn",
+        "EVERGRANT_VAULT_KEY_ARN": "VaultKey.Arn",
+        "EVERGRANT_EVENT_BUS": "EventBus",
+        "EVERGRANT_LEASE_SECONDS": "LeaseSeconds",
+        "EVERGRANT_DIRECT_READ_MIN_LIFETIME": "DirectReadMinLifetime",
+        "EVERGRANT_CONSUMER_CACHE_SECONDS": "ConsumerCacheSeconds",
+        "EVERGRANT_ALLOW_LOOPBACK": "AllowLoopback",
+    },
+    "Callback": {
+        "EVERGRANT_PREFIX": "SecretPrefix",
+        "EVERGRANT_RECORDS_TABLE": "RecordsTable",
+        "EVERGRANT_AUTHORIZATIONS_TABLE": "AuthorizationsTable",
+        "EVERGRANT_QUEUE_URL": "RotationQueue",
+        "EVERGRANT_SEAL_KEY_ARN": "SealKey.Arn",
+        "EVERGRANT_LEASE_SECONDS": "LeaseSeconds",
+        "EVERGRANT_DIRECT_READ_MIN_LIFETIME": "DirectReadMinLifetime",
+        "EVERGRANT_CONSUMER_CACHE_SECONDS": "ConsumerCacheSeconds",
+        "EVERGRANT_ALLOW_LOOPBACK": "AllowLoopback",
+    },
+    "Getter": {"EVERGRANT_PREFIX": "SecretPrefix", "EVERGRANT_ROTATOR_FUNCTION": "RotatorFunction"},
+}
+POWERTOOLS = {"POWERTOOLS_METRICS_NAMESPACE": "Evergrant", "POWERTOOLS_LOG_LEVEL": "LogLevel"}
+
+OUTPUTS = {
+    "AlertTopicArn",
+    "ApiId",
+    "ApiUrl",
+    "AuthorizationsTableName",
+    "CallbackFunctionArn",
+    "CallbackUrl",
+    "ClientLayerArn",
+    "ConsumerPolicyArn",
+    "DomainTarget",
+    "EventBusName",
+    "GetterFunctionArn",
+    "RecordsTableName",
+    "RotationDeadLetterQueueUrl",
+    "RotationQueueUrl",
+    "RotatorFunctionArn",
+    "SchedulerDeadLetterQueueUrl",
+    "SchedulerFunctionArn",
+    "SealKeyArn",
+    "SecretPrefix",
+    "VaultKeyArn",
+}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_finds_everything_in_its_environment_and_nothing_more(function: str) -> None:
+    variables = properties(f"{function}Function")["Environment"]["Variables"]
+    assert {name: words(value) for name, value in variables.items()} == {
+        **ENVIRONMENT[function],
+        **POWERTOOLS,
+        "POWERTOOLS_SERVICE_NAME": function.lower(),
+    }
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_a_function_has_the_layer_and_a_log_group_that_forgets(function: str) -> None:
+    found = properties(f"{function}Function")
+    assert found["Handler"] == "app.handler"
+    (layer,) = found["Layers"]
+    assert words(layer).startswith("EvergrantLayer")
+    assert words(found["LoggingConfig"]["LogGroup"]) == f"{function}Logs"
+    assert found["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+def test_all_functions_are_of_one_runtime_and_architecture_chosen_by_parameters() -> None:
+    for function in of_type("AWS::Lambda::Function").values():
+        assert words(function["Properties"]["Runtime"]) == "Runtime"
+        assert function["Properties"]["Architectures"] == [{"Ref": "Architecture"}]
+
+
+@pytest.mark.parametrize("group", of_type("AWS::Logs::LogGroup"))
+def test_a_log_group_forgets_after_the_days_asked_for(group: str) -> None:
+    assert words(properties(group)["RetentionInDays"]) == "LogRetentionDays"
+
+
+def test_the_outputs_are_these_and_each_says_what_it_is_for() -> None:
+    assert set(written()["Outputs"]) == OUTPUTS
+    assert all(output["Description"] for output in written()["Outputs"].values())
+
+
+@pytest.mark.parametrize("name", written()["Parameters"])
+def test_a_parameter_is_described_constrained_and_has_a_default(name: str) -> None:
+    parameter = written()["Parameters"][name]
+    assert "Default" in parameter, "a first deployment asks for nothing"
+    assert len(parameter["Description"]) > 20
+    assert {"AllowedValues", "AllowedPattern", "MinValue"} & parameter.keys()
+
+
+def test_every_parameter_is_shown_in_a_group() -> None:
+    groups = written()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    shown = [name for group in groups for name in group["Parameters"]]
+    assert sorted(shown) == sorted(written()["Parameters"])
+
+
+def test_the_loopback_switch_is_off_unless_the_local_run_turns_it_on() -> None:
+    assert written()["Parameters"]["AllowLoopback"]["Default"] == "false"
+
+
+def test_a_lease_outlasts_a_spend_and_not_the_function() -> None:
+    lease, spend, save = written()["Parameters"]["LeaseSeconds"], 20, 5
+    assert lease["MinValue"] > spend + save
+    assert lease["MaxValue"] < properties("RotatorFunction")["Timeout"]
+
+
+def test_one_stack_holds_everything_that_it_names() -> None:
+    kinds = {resource["Type"] for resource in translated().values()}
+    assert not any("SecretsManager" in kind for kind in kinds), "secrets belong to operators and rotator"

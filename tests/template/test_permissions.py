@@ -1,0 +1,144 @@
+"""Protects least privilege: who may do what is written out here a second time, and nothing may be added by accident."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.template.stack import FUNCTIONS, as_list, granted, grants, of_type, properties, translated, words
+
+SECRETS = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${SecretPrefix}/"
+CLIENTS, TOKENS = SECRETS + "clients/*", SECRETS + "tokens/*"
+
+
+def allow(resource: str, *actions: str) -> set[tuple[str, str]]:
+    return {(action, resource) for action in actions}
+
+
+def log(function: str) -> set[tuple[str, str]]:
+    return allow(f"{function}Logs.Arn", "logs:CreateLogStream", "logs:PutLogEvents")
+
+
+EXPECTED = {
+    "Scheduler": log("Scheduler")
+    | allow("${RecordsTable.Arn}/index/due", "dynamodb:Query")
+    | allow("RecordsTable.Arn", "dynamodb:UpdateItem")
+    | allow("RotationQueue.Arn", "sqs:SendMessage")
+    | allow("SchedulerDeadLetterQueue.Arn", "sqs:SendMessage"),
+    "Rotator": log("Rotator")
+    | allow("RecordsTable.Arn", "dynamodb:GetItem", "dynamodb:UpdateItem")
+    | allow(
+        "RotationQueue.Arn",
+        "sqs:ReceiveMessage",
+        "sqs:DeleteMessage",
+        "sqs:GetQueueAttributes",
+        "sqs:ChangeMessageVisibility",
+        "sqs:SendMessage",
+    )
+    | allow(CLIENTS, "secretsmanager:GetSecretValue")
+    | allow(
+        TOKENS,
+        "secretsmanager:CreateSecret",
+        "secretsmanager:PutSecretValue",
+        "secretsmanager:RestoreSecret",
+        "secretsmanager:DescribeSecret",
+        "secretsmanager:TagResource",
+    )
+    | allow("VaultKey.Arn", "kms:Decrypt", "kms:GenerateDataKey")
+    | allow("SealKey.Arn", "kms:Decrypt", "kms:GenerateDataKey")
+    | allow("EventBus.Arn", "events:PutEvents"),
+    "Callback": log("Callback")
+    | allow("RecordsTable.Arn", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+    | allow("AuthorizationsTable.Arn", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+    | allow(CLIENTS, "secretsmanager:GetSecretValue")
+    | allow("VaultKey.Arn", "kms:Decrypt")
+    | allow("SealKey.Arn", "kms:GenerateDataKey")
+    | allow("RotationQueue.Arn", "sqs:SendMessage"),
+    "Getter": log("Getter")
+    | allow(TOKENS, "secretsmanager:GetSecretValue")
+    | allow("VaultKey.Arn", "kms:Decrypt")
+    | allow("RotatorFunction.Arn", "lambda:InvokeFunction"),
+    "Tick": allow("SchedulerFunction.Arn", "lambda:InvokeFunction")
+    | allow("SchedulerDeadLetterQueue.Arn", "sqs:SendMessage"),
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_a_role_may_do_exactly_what_its_function_needs(name: str) -> None:
+    assert granted(f"{name}Role") == EXPECTED[name]
+
+
+def test_there_is_no_other_role() -> None:
+    assert set(of_type("AWS::IAM::Role")) == {f"{name}Role" for name in EXPECTED}
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_every_function_runs_as_its_own_role(function: str) -> None:
+    assert words(properties(f"{function}Function")["Role"]) == f"{function}Role.Arn"
+
+
+def test_only_rotator_can_unseal_and_callback_can_only_seal() -> None:
+    can = {name: {action for action, resource in EXPECTED[name] if resource == "SealKey.Arn"} for name in EXPECTED}
+    assert {name for name, actions in can.items() if "kms:Decrypt" in actions} == {"Rotator"}
+    assert can["Callback"] == {"kms:GenerateDataKey"}
+
+
+def test_neither_scheduler_nor_callback_can_read_a_token() -> None:
+    assert not any(resource == TOKENS for name in ("Scheduler", "Callback") for _, resource in EXPECTED[name])
+
+
+def test_wildcards_stand_only_at_the_end_of_a_secrets_name() -> None:
+    for name in EXPECTED:
+        for action, resource in granted(f"{name}Role"):
+            assert "*" not in action
+            assert "*" not in resource or resource in {CLIENTS, TOKENS}
+
+
+def test_functions_own_grants_carry_no_conditions_that_the_emulated_aws_would_refuse() -> None:
+    for name in EXPECTED:
+        for policy in properties(f"{name}Role").get("Policies", []):
+            assert not any("Condition" in statement for statement in policy["PolicyDocument"]["Statement"])
+
+
+def test_tracing_grants_nothing_unless_it_is_switched_on() -> None:
+    policy = translated()["TracingPolicy"]
+    assert policy["Condition"] == "HasTracing"
+    assert set(grants(policy["Properties"]["PolicyDocument"]["Statement"])) == {
+        ("xray:PutTraceSegments", "*"),
+        ("xray:PutTelemetryRecords", "*"),
+    }
+
+
+def test_consumers_read_tokens_and_ask_getter_and_nothing_else() -> None:
+    policies = of_type("AWS::IAM::ManagedPolicy")
+    assert set(policies) == {"ConsumerPolicy"}
+    statements = properties("ConsumerPolicy")["PolicyDocument"]["Statement"]
+    assert set(grants(statements)) == {
+        ("secretsmanager:GetSecretValue", TOKENS),
+        ("kms:Decrypt", "VaultKey.Arn"),
+        ("lambda:InvokeFunction", "GetterFunction.Arn"),
+    }
+
+
+def test_consumers_decrypt_through_secrets_manager_only() -> None:
+    statements = properties("ConsumerPolicy")["PolicyDocument"]["Statement"]
+    (decrypt,) = (statement for statement in statements if statement["Action"] == "kms:Decrypt")
+    ((operator, condition),) = decrypt["Condition"].items()
+    assert operator == "StringEquals"
+    assert {key: words(value) for key, value in condition.items()} == {
+        "kms:ViaService": "secretsmanager.${AWS::Region}.${AWS::URLSuffix}"
+    }
+
+
+@pytest.mark.parametrize(
+    ("role", "service"), [(f"{name}Role", "lambda") for name in FUNCTIONS] + [("TickRole", "scheduler")]
+)
+def test_a_role_is_assumed_by_one_service(role: str, service: str) -> None:
+    (statement,) = properties(role)["AssumeRolePolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": f"{service}.amazonaws.com"}
+    assert as_list(statement["Action"]) == ["sts:AssumeRole"]
+
+
+def test_only_the_api_the_queue_and_the_schedule_start_functions() -> None:
+    permissions = of_type("AWS::Lambda::Permission").values()
+    assert {permission["Properties"]["Principal"] for permission in permissions} == {"apigateway.amazonaws.com"}
+    assert all("SourceArn" in permission["Properties"] for permission in permissions)
