@@ -189,6 +189,25 @@ class MemoryBus:
         return [str(event["type"]) for event in self.events.values()]
 
 
+class MemoryAuthorizations:
+    def __init__(self) -> None:
+        self.items: dict[str, dict[str, Any]] = {}
+
+    def put(self, key: str, fields: Mapping[str, Any], purge_at: int) -> None:
+        assert key not in self.items
+        self.items[key] = {name: value for name, value in fields.items() if value is not None} | {"purge_at": purge_at}
+
+    def get(self, key: str) -> dict[str, Any] | None:
+        item = self.items.get(key)
+        return dict(item) if item is not None else None
+
+    def change(self, key: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> None:
+        item = self.items.get(key)
+        if item is None or any(item.get(name) != value for name, value in only_if.items()):
+            raise Conflict("The authorization", item)
+        item.update(changes)
+
+
 class MemoryProfiles:
     def __init__(self, *profiles: Profile) -> None:
         self._by_hash = {content_hash(profile): profile for profile in profiles}

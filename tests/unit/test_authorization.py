@@ -1,0 +1,376 @@
+"""Protects the authorization flow: nothing reaches the provider before every check has passed, a link serves one
+browser and one grant, and whatever was saved before stays as good as it was until a new grant is saved.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64encode
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import Any
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import msgspec
+import pytest
+
+from evergrant import catalogue, operations
+from evergrant.authorization import KEPT, TICKET_LIFETIME, Authorization, Departure, Flow, Ports, issue_ticket
+from evergrant.connection import Connection, Status
+from evergrant.errors import (
+    Denied,
+    LinkExpired,
+    LinkInvalid,
+    LinkUsed,
+    LostAnswer,
+    ProviderRefused,
+    WrongBrowser,
+)
+from evergrant.secret import Secret
+from evergrant.settings import Settings
+from evergrant.tokens import TokenSet
+from tests.unit.memory import (
+    FakeClock,
+    Faults,
+    MemoryAuthorizations,
+    MemoryKey,
+    MemoryProfiles,
+    MemoryQueue,
+    MemoryRecords,
+    MemorySeal,
+    MemoryVault,
+    RotatingProvider,
+    answer,
+)
+
+NAME = "keap/main"
+KEAP = catalogue.built_in()["keap"]
+REDIRECT_URI = "https://grants.example.com/callback"
+
+
+@dataclass
+class World:
+    """A connection to be authorized, and a browser's way to do it."""
+
+    clock: FakeClock
+    records: MemoryRecords
+    authorizations: MemoryAuthorizations
+    provider: RotatingProvider
+    queue: MemoryQueue
+    flow: Flow
+    ticket: str
+
+    def record(self) -> Connection:
+        return self.records.items[NAME]
+
+    def depart(self, cookie: str | None = None) -> tuple[Departure, dict[str, str]]:
+        departure = self.flow.depart(self.ticket, cookie)
+        return departure, dict(parse_qsl(urlsplit(departure.url).query))
+
+    def arrive(self, state: str, cookie: str | None, **params: str) -> Any:
+        return self.flow.arrive({"state": state, "code": "code-1", **params}, cookie)
+
+    def stored(self) -> TokenSet:
+        sealed = self.record().sealed
+        assert sealed
+        return TokenSet.decode(bytes(255 - byte for byte in sealed.text))
+
+
+def world(**fields: Any) -> World:
+    faults, clock = Faults(), FakeClock()
+    records, authorizations, queue = MemoryRecords(faults), MemoryAuthorizations(), MemoryQueue(faults)
+    provider = RotatingProvider(faults, clock)
+    ports = Ports(
+        records,
+        authorizations,
+        MemoryProfiles(KEAP),
+        MemoryVault(faults),
+        MemorySeal(faults),
+        provider,
+        queue,
+        clock,
+    )
+    wanted, grant = operations.plan(
+        KEAP, NAME, variables={"host": "api.example.com", "login_host": "login.example.com"}, redirect_uri=REDIRECT_URI
+    )
+    operations.begin(records, wanted, grant, clock)
+    if fields:
+        records.items[NAME] = replace(records.items[NAME], **fields)
+    ticket = issue_ticket(authorizations, wanted, int(clock.now()))
+    return World(clock, records, authorizations, provider, queue, Flow(ports, Settings()), ticket)
+
+
+# --- the way it usually goes ------------------------------------------------------------------------------------------
+
+
+def test_the_link_shows_what_it_is_for_and_changes_nothing() -> None:
+    w = world()
+    before = str(w.authorizations.items)
+    for _ in range(3):  # a mail scanner, a preview, the person
+        view = w.flow.landing(w.ticket)
+    assert (view.provider, view.account) == ("Keap (Infusionsoft)", "main")
+    assert str(w.authorizations.items) == before
+    assert w.flow.allowed_origin(w.ticket) == "https://login.example.com"
+
+
+def test_the_browser_is_sent_to_the_provider_with_state_and_a_pkce_challenge() -> None:
+    w = world()
+    departure, params = w.depart()
+    assert departure.url.startswith("https://login.example.com/app/oauth/authorize?")
+    assert len(params.pop("state")) == 43
+    assert len(params.pop("code_challenge")) == 43
+    assert params == {
+        "response_type": "code",
+        "client_id": "client-1",
+        "redirect_uri": REDIRECT_URI,
+        "scope": "full",
+        "code_challenge_method": "S256",
+    }
+
+
+def test_the_code_is_exchanged_with_the_verifier_of_the_challenge_and_saved_sealed() -> None:
+    w = world()
+    departure, params = w.depart()
+    view = w.arrive(params["state"], departure.cookie)
+    assert view.account == "main"
+    [request] = w.provider.requests
+    form = {name: value for name, [value] in parse_qs(request.body.decode()).items()}
+    digest = sha256(form.pop("code_verifier").encode()).digest()
+    assert urlsafe_b64encode(digest).rstrip(b"=").decode() == params["code_challenge"]
+    assert form == {
+        "grant_type": "authorization_code",
+        "code": "code-1",
+        "redirect_uri": REDIRECT_URI,
+        "client_id": "client-1",
+        "client_secret": "canary-client-secret",
+    }
+    assert w.record().status == Status.ACTIVE
+    assert w.record().generation == 1
+    assert w.record().authorization_id
+    assert w.stored().refresh_token == Secret("refresh-1")
+    assert w.queue.messages == [({"connection": NAME}, 0)]
+    assert [event["type"] for event in w.record().outbox.values()] == ["Connection Authorized"]
+
+
+def test_neither_ticket_state_cookie_nor_verifier_is_stored() -> None:
+    w = world()
+    departure, params = w.depart()
+    w.arrive(params["state"], departure.cookie)
+    form = dict(parse_qsl(w.provider.requests[0].body.decode()))
+    stored = str(w.authorizations.items) + str(w.records.items)
+    for secret in (w.ticket, params["state"], departure.cookie, form["code_verifier"], "code-1", "refresh-1"):
+        assert secret not in stored
+
+
+def test_every_departure_has_its_own_state_and_challenge() -> None:
+    w = world()
+    first, one = w.depart()
+    second, two = w.depart(first.cookie)
+    assert second.cookie == first.cookie, "two tabs of one browser share its cookie"
+    assert one["state"] != two["state"]
+    assert one["code_challenge"] != two["code_challenge"]
+    assert w.arrive(one["state"], first.cookie)
+
+
+# --- a link serves one browser, one grant, and not for ever -----------------------------------------------------------
+
+
+def test_a_link_that_was_opened_in_one_browser_does_not_serve_another() -> None:
+    w = world()
+    w.depart()
+    with pytest.raises(WrongBrowser):
+        w.depart()
+    with pytest.raises(WrongBrowser):
+        w.depart("some-other-cookie")
+
+
+def test_an_expired_link_is_refused_although_it_is_still_stored() -> None:
+    w = world()
+    w.clock.advance(TICKET_LIFETIME)
+    for step in (lambda: w.flow.landing(w.ticket), lambda: w.depart()):
+        with pytest.raises(LinkExpired):
+            step()
+    [item] = w.authorizations.items.values()
+    assert item["purge_at"] == item["expires_at"] + KEPT
+
+
+def test_a_link_is_used_up_when_its_grant_is_saved_and_not_before() -> None:
+    w = world()
+    departure, params = w.depart()
+    w.flow.landing(w.ticket)
+    w.arrive(params["state"], departure.cookie)
+    for step in (lambda: w.flow.landing(w.ticket), lambda: w.depart(departure.cookie)):
+        with pytest.raises(LinkUsed):
+            step()
+
+
+@pytest.mark.parametrize("ticket", ["", "unknown", "x" * 5000])
+def test_an_unknown_link_is_refused(ticket: str) -> None:
+    with pytest.raises(LinkInvalid):
+        world().flow.landing(ticket)
+
+
+def test_whoever_pressed_deny_may_try_again_with_the_same_link() -> None:
+    w = world()
+    departure, params = w.depart()
+    with pytest.raises(Denied):
+        w.flow.arrive({"state": params["state"], "error": "access_denied"}, departure.cookie)
+    assert w.provider.requests == []
+    again, params = w.depart(departure.cookie)
+    assert w.arrive(params["state"], again.cookie)
+
+
+# --- attacks, and what comes close to them ----------------------------------------------------------------------------
+
+
+def test_an_answer_in_another_browser_is_refused_and_does_not_use_up_the_state() -> None:
+    w = world()
+    departure, params = w.depart()
+    for cookie in (None, "", "the-attackers-own"):
+        with pytest.raises(WrongBrowser):
+            w.arrive(params["state"], cookie)
+    assert w.provider.requests == []
+    assert w.arrive(params["state"], departure.cookie)
+
+
+@pytest.mark.parametrize("state", ["", "made-up"])
+def test_an_answer_to_no_question_is_refused(state: str) -> None:
+    w = world()
+    departure, _ = w.depart()
+    with pytest.raises(LinkInvalid):
+        w.arrive(state, departure.cookie)
+    assert w.provider.requests == []
+
+
+def test_a_reload_shows_the_outcome_and_spends_nothing() -> None:
+    w = world()
+    departure, params = w.depart()
+    w.arrive(params["state"], departure.cookie)
+    assert w.arrive(params["state"], departure.cookie).account == "main"
+    assert len(w.provider.requests) == 1
+    assert w.record().generation == 1
+
+
+def test_a_second_answer_while_the_first_is_worked_on_spends_nothing() -> None:
+    w = world()
+    departure, params = w.depart()
+    send = w.provider.send
+
+    def meanwhile(*args: Any, **kwargs: Any) -> Any:
+        with pytest.raises(LinkUsed):
+            w.arrive(params["state"], departure.cookie)
+        return send(*args, **kwargs)
+
+    w.provider.send = meanwhile  # type: ignore[method-assign]
+    w.arrive(params["state"], departure.cookie)
+    assert len(w.provider.requests) == 1
+
+
+def test_an_answer_that_took_too_long_is_refused() -> None:
+    w = world()
+    departure, params = w.depart()
+    w.clock.advance(901)
+    with pytest.raises(LinkExpired):
+        w.arrive(params["state"], departure.cookie)
+    assert w.provider.requests == []
+
+
+def test_an_answer_without_a_code_or_with_another_error_is_refused() -> None:
+    for params in ({}, {"error": "server_error", "error_description": "canary"}):
+        w = world()
+        departure, sent = w.depart()
+        with pytest.raises(ProviderRefused) as raised:
+            w.flow.arrive({"state": sent["state"], **params}, departure.cookie)
+        assert "canary" not in str(raised.value)
+        assert w.provider.requests == []
+
+
+def test_an_answer_that_names_another_issuer_is_refused_before_the_code_is_sent() -> None:
+    assert KEAP.authorize
+    profile = msgspec.structs.replace(
+        KEAP, authorize=msgspec.structs.replace(KEAP.authorize, issuer="https://login.example.com")
+    )
+    w = world()
+    w.flow._ports = replace(w.flow._ports, profiles=MemoryProfiles(profile))
+    wanted, _ = operations.plan(profile, NAME, redirect_uri=REDIRECT_URI, variables={"host": "api.example.com"})
+    w.ticket = issue_ticket(w.authorizations, wanted, int(w.clock.now()))
+    departure, params = w.depart()
+    with pytest.raises(ProviderRefused, match="9207"):
+        w.arrive(params["state"], departure.cookie, iss="https://evil.example.com")
+    assert w.provider.requests == []
+
+
+# --- the provider does not play along ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "scripted",
+    [
+        answer(400, {"error": "invalid_grant", "error_description": "code canary-code is spent"}),
+        answer(200, b"<html>welcome</html>"),
+        answer(200, {"access_token": "a", "expires_in": 3600}),
+        LostAnswer("gone"),
+    ],
+    ids=["refused", "unreadable", "no refresh token", "lost"],
+)
+def test_a_failed_exchange_saves_nothing_and_can_be_tried_again(scripted: Any) -> None:
+    w = world()
+    departure, params = w.depart()
+    w.provider.script = [scripted]
+    with pytest.raises(ProviderRefused) as raised:
+        w.arrive(params["state"], departure.cookie)
+    assert "canary" not in raised.value.message
+    assert w.record().generation == 0
+    assert w.record().status == Status.AWAITING_AUTHORIZATION
+    with pytest.raises(LinkUsed):
+        w.arrive(params["state"], departure.cookie)
+    again, params = w.depart(departure.cookie)
+    assert w.arrive(params["state"], again.cookie)
+
+
+# --- connecting again -------------------------------------------------------------------------------------------------
+
+
+def test_connecting_again_replaces_the_grant_and_ends_whatever_troubled_the_old_one() -> None:
+    w = world(
+        status=Status.AUTHORIZATION_REQUIRED, generation=7, failures=3, last_error="invalid_grant", spend_id="old",
+        rejected_at=5, authorization_id="first",
+    )  # fmt: skip
+    departure, params = w.depart()
+    assert w.record().status == Status.AUTHORIZATION_REQUIRED, "an abandoned attempt changes nothing"
+    w.arrive(params["state"], departure.cookie)
+    record = w.record()
+    assert (record.status, record.generation, record.failures, record.last_error) == (Status.ACTIVE, 8, 0, None)
+    assert (record.spend_id, record.rejected_at) == (None, None)
+    assert record.authorization_id != "first"
+
+
+def test_a_rotation_of_the_old_grant_that_is_saved_meanwhile_does_not_win_over_the_new_one() -> None:
+    w = world(status=Status.ACTIVE, generation=7)
+    departure, params = w.depart()
+    send = w.provider.send
+
+    def rotated_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        response = send(*args, **kwargs)
+        w.records.items[NAME] = replace(w.record(), generation=8, sealed=MemoryKey(NAME, 8).seal(b"{}"))
+        return response
+
+    w.provider.send = rotated_meanwhile  # type: ignore[method-assign]
+    w.arrive(params["state"], departure.cookie)
+    assert w.record().generation == 9
+    assert w.stored().refresh_token == Secret("refresh-1")
+    sealed = w.record().sealed
+    assert sealed
+    assert sealed.key == b"keap/main|9"
+
+
+def test_what_is_authorized_travels_with_the_link_and_not_with_the_record() -> None:
+    w = world(status=Status.ACTIVE, generation=1, redirect_uri="https://old.example.com/callback", client="old")
+    departure, params = w.depart()
+    assert w.record().client == "old", "the old grant keeps refreshing with what it was made with"
+    w.arrive(params["state"], departure.cookie)
+    assert (w.record().client, w.record().redirect_uri) == ("keap", REDIRECT_URI)
+
+
+def test_the_fields_of_an_authorization_are_fields_of_the_record() -> None:
+    names = set(Authorization.__dataclass_fields__) - {"connection"}
+    assert names <= set(Connection.__dataclass_fields__)

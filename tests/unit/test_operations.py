@@ -1,0 +1,145 @@
+"""Protects what an operator does to connections: each change waits for the lease, and none loses a generation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from evergrant import catalogue, operations
+from evergrant.connection import Connection, Status
+from evergrant.errors import InvalidName, InvalidRequest, InvalidVariable, TemporarilyUnavailable, UnknownConnection
+from evergrant.schedule import SHARDS
+from tests.unit.memory import FakeClock, Faults, MemoryKey, MemoryRecords
+
+KEAP, WEALTHYHOOD = catalogue.built_in()["keap"], catalogue.built_in()["wealthyhood"]
+NAME = "keap/main"
+
+
+def world(**fields: Any) -> tuple[MemoryRecords, FakeClock]:
+    records, clock = MemoryRecords(Faults()), FakeClock()
+    wanted, grant = operations.plan(KEAP, NAME)
+    operations.begin(records, wanted, grant, clock)
+    records.items[NAME] = replace(records.items[NAME], **fields)
+    return records, clock
+
+
+def active(**fields: Any) -> tuple[MemoryRecords, FakeClock]:
+    due = {"refresh_at": 1_800_010_000, "due_at": 1_800_010_000, "due_shard": "1"}
+    sealed = MemoryKey(NAME, 3).seal(b"{}")
+    return world(**{"status": Status.ACTIVE, "generation": 3, "sealed": sealed, **due, **fields})
+
+
+def test_a_plan_uses_the_profiles_defaults() -> None:
+    wanted, grant = operations.plan(KEAP, NAME)
+    assert grant == "authorization_code"
+    assert (wanted.client, wanted.scope) == ("keap", "full")
+    assert wanted.variables == {"host": "api.infusionsoft.com", "login_host": "accounts.infusionsoft.com"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        ({"connection": "keap"}, InvalidName),
+        ({"connection": "keap/main-abc123"}, InvalidName),
+        ({"connection": NAME, "client": "No Client"}, InvalidName),
+        ({"connection": NAME, "grant": "client_credentials"}, InvalidRequest),
+        ({"connection": NAME, "variables": {"hots": "x"}}, InvalidVariable),
+        ({"connection": NAME, "variables": {"host": "x y"}}, InvalidVariable),
+    ],
+)
+def test_a_plan_that_cannot_work_is_refused_before_anything_is_written(
+    arguments: dict[str, Any], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        operations.plan(KEAP, **arguments)
+
+
+def test_a_new_connection_awaits_its_authorization_and_is_not_due() -> None:
+    records, _ = world()
+    record = records.items[NAME]
+    assert record.status == Status.AWAITING_AUTHORIZATION
+    assert (record.due_at, record.refresh_at) == (None, None)
+
+
+def test_a_clients_own_grant_is_due_at_once() -> None:
+    records, clock = MemoryRecords(Faults()), FakeClock()
+    wanted, grant = operations.plan(WEALTHYHOOD, "wealthyhood/main", variables={"audience": "https://api"})
+    record = operations.begin(records, wanted, grant, clock)
+    assert record.refresh_at == record.due_at == clock.now()
+    assert int(record.due_shard or "") < SHARDS
+
+
+def test_beginning_again_leaves_a_living_connection_as_it_is() -> None:
+    records, clock = active()
+    before = records.items[NAME]
+    wanted, grant = operations.plan(KEAP, NAME, client="another")
+    assert operations.begin(records, wanted, grant, clock) == before
+    assert records.items[NAME] == before
+
+
+def test_a_disconnected_connection_can_be_begun_again_and_keeps_its_generation() -> None:
+    records, clock = active()
+    operations.disconnect(records, NAME, clock)
+    wanted, grant = operations.plan(KEAP, NAME)
+    record = operations.begin(records, wanted, grant, clock)
+    assert (record.status, record.generation) == (Status.AWAITING_AUTHORIZATION, 3)
+
+
+def test_a_paused_connection_is_not_due_and_resumes_where_it_was() -> None:
+    records, clock = active()
+    paused = operations.pause(records, NAME, clock)
+    assert (paused.status, paused.due_at, paused.due_shard) == (Status.PAUSED, None, None)
+    resumed = operations.resume(records, NAME, clock)
+    assert (resumed.status, resumed.due_at) == (Status.ACTIVE, 1_800_010_000)
+
+
+def test_a_connection_whose_refresh_was_missed_while_paused_is_due_when_it_resumes() -> None:
+    records, clock = active()
+    operations.pause(records, NAME, clock)
+    clock.advance(50_000)
+    assert operations.resume(records, NAME, clock).due_at == clock.now()
+
+
+def test_only_what_is_paused_resumes_and_nothing_disconnected_pauses() -> None:
+    records, clock = active()
+    with pytest.raises(InvalidRequest, match="active"):
+        operations.resume(records, NAME, clock)
+    operations.disconnect(records, NAME, clock)
+    with pytest.raises(InvalidRequest, match="disconnected"):
+        operations.pause(records, NAME, clock)
+
+
+def test_disconnecting_forgets_the_tokens_keeps_the_tombstone_and_tells() -> None:
+    records, clock = active(spend_id="x")
+    record = operations.disconnect(records, NAME, clock)
+    assert (record.status, record.sealed, record.spend_id, record.due_at) == (Status.DISCONNECTED, None, None, None)
+    assert record.generation == 3
+    assert [event["type"] for event in record.outbox.values()] == ["Connection Disconnected"]
+    assert operations.disconnect(records, NAME, clock) == record, "twice is once"
+
+
+def test_an_operator_waits_for_the_worker_that_has_the_lease() -> None:
+    records, clock = active(lease_owner="worker", lease_until=1_800_000_020)
+    record = operations.pause(records, NAME, clock)
+    assert record.status == Status.PAUSED
+    assert clock.now() >= 1_800_000_020
+
+
+def test_an_operator_does_not_wait_for_ever() -> None:
+    records, clock = active(lease_owner="worker", lease_until=1_800_009_999)
+    with pytest.raises(TemporarilyUnavailable):
+        operations.pause(records, NAME, clock)
+
+
+def test_nothing_is_done_to_a_connection_that_is_not_there() -> None:
+    with pytest.raises(UnknownConnection):
+        operations.pause(MemoryRecords(Faults()), "keap/nobody", FakeClock())
+
+
+def test_every_field_of_a_record_has_a_default_except_what_names_it() -> None:
+    record = Connection(name=NAME, status=Status.ACTIVE, grant="g", client="c", profile_hash="h")
+    assert not record.unpublished
+    assert not record.leased(0)
+    assert record.life is None
