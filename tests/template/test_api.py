@@ -1,4 +1,4 @@
-"""Protects the HTTP API: its routes and who may call them, its throttle, and that its log never holds a path or query."""
+"""Protects the HTTP API: its routes and who may call them, its throttle, and a log without paths or queries."""
 
 from __future__ import annotations
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from evergrant.connection import EventType
 
+from evergrant.connection import EventType
 from tests.template.stack import as_list, of_type, properties, words
 
 ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed")

@@ -100,5 +100,8 @@ def test_a_queue_is_encrypted_and_keeps_messages_as_long_as_sqs_can(queue: str) 
 
 
 def test_the_client_layer_of_other_teams_functions_is_kept_and_our_own_is_not() -> None:
-    kept = {words(it["Properties"]["LayerName"]): it["DeletionPolicy"] for it in of_type("AWS::Lambda::LayerVersion").values()}
+    kept = {
+        words(it["Properties"]["LayerName"]): it["DeletionPolicy"]
+        for it in of_type("AWS::Lambda::LayerVersion").values()
+    }
     assert kept == {"${AWS::StackName}-client": "Retain", "${AWS::StackName}-evergrant": "Delete"}

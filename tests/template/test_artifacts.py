@@ -1,0 +1,109 @@
+"""Protects what is uploaded: built on any machine, it must fit its Lambda, be complete, and be reproducible."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.template.artifacts import Imports, Tag, build, digest, machine, tags
+from tests.template.stack import ROOT
+
+TARGETS = [("python3.13", "arm64"), ("python3.13", "x86_64"), ("python3.11", "arm64")]
+FUNCTIONS = ("scheduler", "rotator", "callback", "getter")
+
+#: AWS Lambda developer guide, "Lambda runtimes": python3.11 runs on Amazon Linux 2, later ones on Amazon Linux 2023.
+GLIBC = {"python3.11": (2, 26), "python3.13": (2, 34)}
+
+
+@pytest.fixture(scope="module", params=TARGETS, ids="-".join)
+def target(request: pytest.FixtureRequest) -> tuple[str, str]:
+    chosen: tuple[str, str] = request.param
+    return chosen
+
+
+@pytest.fixture(scope="module")
+def layer(target: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("layer", "evergrant", tmp_path_factory.mktemp("layer"), *target)
+
+
+@pytest.fixture(scope="module")
+def client_layer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("layer", "evergrant_client", tmp_path_factory.mktemp("client"), "python3.13", "arm64")
+
+
+def test_every_wheel_in_the_layer_is_made_for_its_lambda(layer: Path, target: tuple[str, str]) -> None:
+    runtime, architecture = target
+    wheels = list(layer.glob("python/*.dist-info/WHEEL"))
+    assert len(wheels) > 5
+    for wheel in wheels:
+        fitting = [tag.fits(int(runtime.partition(".")[2]), architecture, GLIBC[runtime]) for tag in tags(wheel)]
+        assert any(fitting), f"{wheel.parent.name} does not fit {target}"
+
+
+def test_every_library_in_the_layer_is_for_its_processor(layer: Path, target: tuple[str, str]) -> None:
+    libraries = list(layer.rglob("*.so"))
+    assert libraries
+    assert {machine(library) for library in libraries} == {target[1]}
+
+
+@pytest.mark.parametrize("target", TARGETS[:1], ids="-".join, indirect=True)
+def test_everything_that_is_imported_is_in_the_layer_or_the_runtime(layer: Path) -> None:
+    site = layer / "python"
+    imports = Imports(site, ours={"evergrant", "app"})
+    for function in FUNCTIONS:
+        imports.follow(ROOT / "functions" / function / "app.py", "app")
+    for source in (site / "evergrant").rglob("*.py"):
+        imports.follow(source, ".".join(source.relative_to(site).with_suffix("").parts).removesuffix(".__init__"))
+    assert not imports.missing
+
+
+def test_the_client_layer_needs_nothing_but_the_runtime(client_layer: Path) -> None:
+    site = client_layer / "python"
+    assert [path.name for path in site.iterdir()] == ["evergrant_client"]
+    assert not list(site.rglob("*.so"))
+    imports = Imports(site, ours={"evergrant_client"})
+    for source in (site / "evergrant_client").glob("*.py"):
+        if source.stem not in {"httpx", "requests"}:  # for consumers who have these libraries
+            imports.follow(source, f"evergrant_client.{source.stem}".removesuffix(".__init__"))
+    assert not imports.missing
+
+
+@pytest.mark.parametrize("target", TARGETS[:1], ids="-".join, indirect=True)
+def test_two_builds_are_the_same_to_the_byte(layer: Path, target: tuple[str, str], tmp_path: Path) -> None:
+    assert digest(build("layer", "evergrant", tmp_path, *target)) == digest(layer)
+
+
+def test_a_layer_leaves_room_for_its_function(layer: Path) -> None:
+    size = sum(path.stat().st_size for path in layer.rglob("*") if path.is_file())
+    assert size < 60 * 2**20, "Lambda takes 250 MB unpacked; cold starts take less"
+
+
+def test_byte_code_is_there_and_trusted_unseen_when_this_machine_has_the_python(tmp_path: Path) -> None:
+    found = subprocess.run([ROOT / "scripts" / "find-python", "3.13"], capture_output=True, check=False)
+    if found.returncode != 0:
+        pytest.skip("no Python 3.13 on this machine")
+    build("function", "getter", tmp_path, "python3.13", "arm64")
+    code = (tmp_path / "__pycache__" / "app.cpython-313.pyc").read_bytes()
+    assert int.from_bytes(code[4:8], "little") == 0b01, "PEP 552: hash-based, not checked against the source"
+    assert b"/var/task/app.py" in code
+    assert str(tmp_path).encode() not in code
+
+
+@pytest.mark.parametrize(
+    ("tag", "fits"),
+    [
+        (Tag("py3", "none", "any"), True),
+        (Tag("cp313", "cp313", "manylinux_2_28_aarch64"), True),
+        (Tag("cp311", "abi3", "manylinux_2_34_aarch64"), True),
+        (Tag("cp312", "cp312", "manylinux_2_28_aarch64"), False),
+        (Tag("cp313", "cp313", "manylinux_2_28_x86_64"), False),
+        (Tag("cp313", "cp313", "manylinux_2_39_aarch64"), False),
+        (Tag("cp313", "cp313", "musllinux_1_2_aarch64"), False),
+        (Tag("cp314", "abi3", "manylinux2014_aarch64"), False),
+    ],
+    ids=str,
+)
+def test_a_tag_that_does_not_fit_is_told_apart(tag: Tag, fits: bool) -> None:
+    assert tag.fits(13, "arm64", (2, 34)) is fits
