@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
-from http.cookiejar import CookieJar, DefaultCookiePolicy
+from http.cookies import SimpleCookie
 from types import TracebackType
 from typing import Self
 from urllib.parse import urljoin, urlsplit
@@ -48,9 +48,9 @@ class Browser:
     """A browser with one tab."""
 
     def __init__(self) -> None:
-        # Browsers keep Secure cookies of loopback origins over plain http too; Python's policy has to be told.
-        policy = DefaultCookiePolicy(secure_protocols=("https", "http"))
-        self._http = httpx.Client(cookies=CookieJar(policy), follow_redirects=False, trust_env=False, timeout=40)
+        self._http = httpx.Client(follow_redirects=False, trust_env=False, timeout=40)
+        # Ours, because httpx keeps Secure cookies from plain http, and browsers make an exception for loopback.
+        self._cookies: dict[tuple[str, str], str] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -83,8 +83,10 @@ class Browser:
             }
             if method == "POST":
                 headers["origin"] = _origin(url)
+            if cookies := self._cookies_for(url):
+                headers["cookie"] = cookies
             answer = self._http.request(method, url, data=data if method == "POST" else None, headers=headers)
-            _check_cookies(answer)
+            self._keep_cookies(answer)
             if not answer.is_redirect:
                 return _read(answer)
             following = urljoin(url, answer.headers["location"])
@@ -94,6 +96,22 @@ class Browser:
             site = max(site, _site(url, following), key=_DISTANCE.index)
             url = following
         raise BrowsingError(f"More than {MOST_REDIRECTS} redirects, the last to {urlsplit(url).netloc}.")
+
+    def _cookies_for(self, url: str) -> str:
+        # By host: cookies do not tell ports apart.
+        host = str(urlsplit(url).hostname)
+        return "; ".join(f"{name}={value}" for (of, name), value in self._cookies.items() if of == host)
+
+    def _keep_cookies(self, answer: httpx.Response) -> None:
+        for line in answer.headers.get_list("set-cookie"):
+            for name, cookie in SimpleCookie(line).items():
+                rules = (bool(cookie["secure"]), cookie["path"], cookie["domain"])
+                if name.startswith("__Host-") and rules != (True, "/", ""):
+                    raise BrowsingError(f"A browser would not keep {name}: it needs Secure, Path=/ and no Domain.")
+                if cookie["max-age"] == "0":
+                    self._cookies.pop((answer.url.host, name), None)
+                else:
+                    self._cookies[answer.url.host, name] = cookie.value
 
 
 _DISTANCE = ("none", "same-origin", "same-site", "cross-site")
@@ -119,15 +137,6 @@ def _form_action(page: Page) -> list[str] | None:
 def _check_form_action(url: str, allowed: list[str] | None) -> None:
     if allowed is not None and _origin(url) not in allowed:
         raise BrowsingError(f"The page's form-action does not allow {_origin(url)}: {allowed}")
-
-
-def _check_cookies(answer: httpx.Response) -> None:
-    for cookie in answer.headers.get_list("set-cookie"):
-        name = cookie.partition("=")[0]
-        attributes = {part.strip().lower() for part in cookie.split(";")[1:]}
-        has_domain = any(attribute.startswith("domain") for attribute in attributes)
-        if name.startswith("__Host-") and (not {"secure", "path=/"} <= attributes or has_domain):
-            raise BrowsingError(f"A browser would not keep {name}: it needs Secure, Path=/ and no Domain.")
 
 
 def _origin(url: str) -> str:

@@ -1,7 +1,8 @@
 """Build the stack for this machine and deploy it to the local AWS: `sam build` and `sam deploy`, as in production.
 
 Two things differ, and nothing else. The artifacts are built for the interpreter that will run them, which is
-the emulator's own and not Lambda's. And the HTTP API's routes are made afterwards (see `local.routes`).
+the emulator's own and not Lambda's. And what the emulator does not make of the template as AWS would is put right
+afterwards: the HTTP API's routes (see `local.routes`) and the event sources' concurrency.
 """
 
 from __future__ import annotations
@@ -73,6 +74,7 @@ def deploy(aws: LocalAws, template: Path, home: Path, say: Say) -> Stack:
     outputs = sam_deploy(aws, template, STACK, options, home / "deploy.log", say)
     say("routes of the HTTP API")
     api_id = create_routes(aws, STACK)
+    _mend_event_sources(aws)
     # Not http://{id}.execute-api.localhost:{port}, which needs a resolver that knows names under localhost.
     return Stack(outputs, f"{aws.endpoint}/_aws/execute-api/{api_id}")
 
@@ -115,6 +117,15 @@ def sam_deploy(aws: LocalAws, template: Path, stack: str, options: list[str], lo
         raise LocalRunError(f"{error}\n{_reasons(cloudformation, stack)}") from error
     described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
+
+
+def _mend_event_sources(aws: LocalAws) -> None:
+    """Make numbers of what the emulator keeps as the text of a template's parameter, and stumbles over later."""
+    functions = aws.client("lambda")
+    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+        if scaling := mapping.get("ScalingConfig"):
+            numbers = {name: int(value) for name, value in scaling.items()}
+            functions.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig=numbers)
 
 
 def _reasons(cloudformation: Any, stack: str) -> str:
