@@ -115,7 +115,6 @@ class ErrorRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"kind":
 class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
     """When and how safely this provider's tokens can be refreshed. Times in seconds."""
 
-    refresh: Literal["always", "on_demand"] = "always"
     lead: Seconds = 0
     minimum_age: Seconds = 0
     rotates: bool = True
