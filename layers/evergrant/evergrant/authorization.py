@@ -15,7 +15,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 from . import transitions
 from .connection import Connection, Status
@@ -97,6 +97,14 @@ def issue_ticket(
     fields = {**asdict(authorization), "expires_at": now + lifetime}
     authorizations.put(_key("ticket", ticket), fields, now + lifetime + KEPT)
     return ticket
+
+
+def ticket_progress(authorizations: Authorizations, ticket: str) -> Literal["unopened", "opened", "used"]:
+    """How far somebody is with a ticket: *opened* is sent to the provider, *used* is saved."""
+    held = authorizations.get(_key("ticket", ticket)) or {}
+    if held.get("used_at"):
+        return "used"
+    return "opened" if held.get("cookie_hash") else "unopened"
 
 
 class Flow:

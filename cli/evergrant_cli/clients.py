@@ -1,0 +1,198 @@
+"""``evergrant client``: the credentials a provider gave to this deployment."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .problems import CommandFailed, Problem
+from .run import AsJson, Run, Var, run_of, variables_of
+
+if TYPE_CHECKING:
+    from evergrant.profile import Profile
+
+app = typer.Typer(no_args_is_help=True, help="The client credentials that providers gave you.")
+
+#: Beyond what any entry needs; a file given by mistake is not read to its end.
+_LARGEST = 65_536
+
+
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command("set")
+def set_client(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(show_default=False, help="The client's name; usually the provider's.")],
+    client_id: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="The client id. Standard input then holds nothing but the secret."),
+    ] = None,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(show_default=False, help="A host the credentials may be sent to (host or host:port); repeat it."),
+    ] = None,
+    provider: Annotated[
+        str | None,
+        typer.Option(show_default=False, help="Take the hosts from this provider's token endpoints."),
+    ] = None,
+    var: Var = None,
+    as_json: AsJson = False,
+) -> None:
+    """Store a client's id and secret, or replace them.
+
+    A secret is never an argument: other users of the machine can read those.
+    At a terminal it is asked for. Else standard input holds the whole entry as
+    JSON or, with --client-id, the secret alone (one a line, the newest first,
+    if the provider lets two be valid at a time).
+
+    Credentials are only ever sent to the hosts stored with them. Without --host,
+    and without "hosts" in the JSON, these are the token endpoints of --provider,
+    or of the provider that has the client's name.
+
+    Connections that wait for better credentials are tried with them at once.
+
+    \b
+    [bold]Examples[/]
+      evergrant client set keap
+      evergrant client set keap --client-id 3yX… < secret.txt
+      echo '{"client_id": "…", "client_secrets": ["…"]}' | evergrant client set keap
+    """
+    from evergrant.aws.vault import parse_client
+    from evergrant.names import check_client
+
+    run = run_of(context)
+    check_client(name)
+    variables = variables_of(var)
+    entry = _entry(name, client_id)
+    if host:
+        entry["hosts"] = host
+    elif provider or "hosts" not in entry:
+        entry["hosts"] = _hosts_of(run, name, provider, variables)
+    client = parse_client(name, json.dumps(entry))
+    run.deployment.vault.store_client(name, entry)
+    tried = _try_those_waiting(run, name)
+    if run.output.as_json:
+        run.output.document(
+            {
+                "client": name,
+                "client_id": client.client_id,
+                "client_secrets": len(client.secrets),
+                "hosts": list(client.hosts),
+                "tried": tried,
+            }
+        )
+        return
+    run.output.line(f"Client {name} is stored. It may be sent to {', '.join(client.hosts)}.", "green")
+    for connection, problem in tried.items():
+        if problem is None:
+            run.output.line(f"{connection} was waiting for it, and is tried with it now.")
+        elif not problem:
+            run.output.line(f"{connection} was waiting for it, and works again.", "green")
+        else:
+            run.output.line(f"{connection} was waiting for it, and still fails: {problem['message']}", "yellow")
+
+
+def _entry(name: str, client_id: str | None) -> dict[str, Any]:
+    """The entry as it was given. Nothing of it is ever repeated in an error."""
+    if sys.stdin.isatty():
+        client_id = client_id or typer.prompt(f"Client id of {name}", err=True)
+        secret = typer.prompt("Client secret (not shown)", hide_input=True, err=True)
+        return {"client_id": client_id, "client_secrets": [secret]}
+    text = sys.stdin.read(_LARGEST)
+    if client_id is None:
+        try:
+            entry = json.loads(text)
+        except ValueError:
+            entry = None
+        if isinstance(entry, dict):
+            return entry
+        raise CommandFailed(
+            Problem(
+                "invalid_client_entry",
+                "Standard input holds no JSON object.",
+                'Write {"client_id": "…", "client_secrets": ["…"]}, or give --client-id and the secret alone.',
+            )
+        )
+    secrets = [line.strip() for line in text.splitlines() if line.strip()]
+    if not secrets:
+        raise CommandFailed(Problem("invalid_client_entry", "Standard input holds no secret.", "One secret a line."))
+    return {"client_id": client_id, "client_secrets": secrets}
+
+
+def _hosts_of(run: Run, client: str, provider: str | None, variables: Mapping[str, str]) -> list[str]:
+    """The hosts of the provider's token endpoints. Its consent page is not among them: no secret is sent there."""
+    from evergrant.errors import UnknownProfile
+
+    try:
+        profile = run.deployment.profiles.named(provider or client)
+    except UnknownProfile as error:
+        if provider:
+            raise
+        raise CommandFailed(
+            Problem(
+                "invalid_client_entry",
+                f"It is not known to which hosts client {client} may be sent.",
+                "Give --provider, or --host for each.",
+            )
+        ) from error
+    return token_hosts(profile, variables)
+
+
+def token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
+    """The hosts of a profile's token endpoints, given the variables or their defaults.
+
+    Only the variables that occur in a host need a value. Raises InvalidVariable.
+    """
+    import msgspec
+
+    from evergrant.placeholders import fill, names_in
+
+    requests = [profile.exchange, profile.refresh, profile.client_credentials]
+    hosts = [request.url.split("/", 3)[2] for request in requests if request]
+    wanted = {name for host in hosts for name in names_in(host)} | (variables.keys() & profile.variables.keys())
+    narrowed = msgspec.structs.replace(
+        profile, variables={name: value for name, value in profile.variables.items() if name in wanted}
+    )
+    bound = narrowed.bind(variables)
+    return list(dict.fromkeys(fill(host, bound) or host for host in hosts))
+
+
+def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None]:
+    """Try the connections that this client kept from refreshing: the first is waited for, the others are not.
+
+    Returns
+    -------
+    dict
+        Connection to its problem: none at all (``{}``), or not known yet (None).
+    """
+    from evergrant.connection import AT_REST, Status
+
+    from .tokens import refreshed
+    from .views import CLIENT_ERRORS
+
+    waiting = [
+        record
+        for record in run.deployment.records.all()
+        if record.client == client
+        and record.status not in AT_REST
+        and (record.status is Status.CLIENT_REFUSED or record.last_error in CLIENT_ERRORS)
+    ]
+    tried: dict[str, dict[str, Any] | None] = {}
+    for record in sorted(waiting, key=lambda record: record.name):
+        if tried:
+            run.deployment.tell_rotator({"connection": record.name, "force": True})
+            tried[record.name] = None
+            continue
+        try:
+            refreshed(run, record)
+            tried[record.name] = {}
+        except CommandFailed as failed:
+            tried[record.name] = failed.problem.as_dict()
+    return tried

@@ -1,0 +1,176 @@
+"""``evergrant connect``: at once where no person is needed, else a link, and waiting until somebody has used it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import span
+from .problems import CommandFailed, Problem
+from .run import AsJson, Name, Run, Var, run_of, variables_of
+
+if TYPE_CHECKING:
+    from evergrant.authorization import Authorization
+    from evergrant.connection import Connection
+    from evergrant.profile import Profile
+
+
+def connect(
+    context: typer.Context,
+    connection: Name,
+    client: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", show_default=False, help="The stored client to use; the provider's name if left out."
+        ),
+    ] = None,
+    var: Var = None,
+    grant: Annotated[
+        str | None, typer.Option(show_default=False, help="One of the profile's grants; its first if left out.")
+    ] = None,
+    direct_read: Annotated[
+        bool | None,
+        typer.Option(
+            "--direct-read/--no-direct-read",
+            show_default=False,
+            help="Whether consumers may read the token as a secret (the default), or get it from getter only.",
+        ),
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the account is connected.")] = True,
+    as_json: AsJson = False,
+) -> None:
+    """Connect an account, or authorize it again.
+
+    Where a person must consent, this prints a link that is good for 15 minutes
+    and one use; open it, or send it to whoever owns the account. A client's own
+    grant needs nobody: it is tried at once.
+
+    A connection that exists keeps its client, variables and grant unless you
+    give others. Until the new grant is saved it goes on as it was.
+
+    \b
+    [bold]Examples[/]
+      evergrant connect keap/main
+      evergrant connect wealthyhood/main --var audience=https://api.example
+      evergrant connect keap/main --no-wait --json | jq -r .link
+    """
+    from evergrant import operations
+
+    run = run_of(context)
+    deployment = run.deployment
+    profile, authorization, grant = _planned(run, connection, client, variables_of(var), grant, direct_read)
+    deployment.demand_client(authorization.client)
+    # Pinned by its hash from here on, whatever a later release of this command ships.
+    deployment.profiles.keep(profile)
+    record = operations.begin(deployment.records, authorization, grant, deployment.clock)
+    if grant == "client_credentials":
+        _at_once(run, record)
+    else:
+        _by_link(run, record, authorization, profile.title, wait)
+
+
+def _planned(
+    run: Run,
+    connection: str,
+    client: str | None,
+    variables: dict[str, str],
+    grant: str | None,
+    direct_read: bool | None,
+) -> tuple[Profile, Authorization, str]:
+    """What is to be authorized: what was given, over what the connection has already, over the profile's defaults."""
+    from evergrant import operations
+    from evergrant.names import split_connection
+
+    deployment = run.deployment
+    provider, _ = split_connection(connection)
+    profile = deployment.profiles.named(provider)
+    current = deployment.records.get(connection)
+    if current is not None:
+        client = client or current.client
+        grant = grant or (current.grant if current.grant in profile.grants else None)
+        kept = {name: value for name, value in current.variables.items() if name in profile.variables}
+        variables = kept | variables
+        direct_read = current.direct_read if direct_read is None else direct_read
+    authorization, chosen = operations.plan(
+        profile,
+        connection,
+        client=client,
+        grant=grant,
+        variables=variables,
+        redirect_uri=deployment.redirect_uri,
+        direct_read=direct_read is not False,
+    )
+    return profile, authorization, chosen
+
+
+def _at_once(run: Run, record: Connection) -> None:
+    """A client's own grant: rotator tries it now, and the answer says whether the credentials work."""
+    from .tokens import refreshed
+    from .views import view
+
+    record = refreshed(run, record)
+    if run.output.as_json:
+        run.output.document(view(record, run.now))
+        return
+    _say_connected(run, record, "The credentials work. ")
+
+
+def _by_link(run: Run, record: Connection, authorization: Authorization, title: str, wait: bool) -> None:
+    from evergrant.authorization import TICKET_LIFETIME, issue_ticket
+    from evergrant.times import rfc3339
+
+    deployment, output = run.deployment, run.output
+    expires_at = run.now + TICKET_LIFETIME
+    ticket = issue_ticket(deployment.authorizations, authorization, run.now)
+    link = f"{deployment.api_url}/connect/{ticket}"
+    invitation = {
+        "connection": record.name,
+        "link": link,
+        "expires_at": rfc3339(expires_at),
+        "status": str(record.status),
+        "grant": "authorization_code",
+        "client": authorization.client,
+        "redirect_uri": authorization.redirect_uri,
+    }
+    if not wait and output.as_json:
+        output.document(invitation)
+        return
+    # With --json the one document comes at the end, and the link is needed before.
+    say = output.aside if output.as_json else output.line
+    say(f"Open this link to connect {record.name} to {title}, or send it to whoever owns the account:")
+    say("")
+    say(f"  {link}", "bold")
+    say("")
+    say(f"It is good for {span(TICKET_LIFETIME)}, until {rfc3339(expires_at)}, and for one use.")
+    if wait:
+        _wait(run, record, ticket, expires_at, invitation)
+    else:
+        say(f"`evergrant status {record.name}` shows when it is done.")
+
+
+def _wait(run: Run, before: Connection, ticket: str, expires_at: int, invitation: dict[str, Any]) -> None:
+    from .views import view
+    from .waiting import TicketExpired, shown_while, until_connected
+
+    deployment = run.deployment
+    try:
+        with shown_while(run.output) as show:
+            record = until_connected(
+                deployment.records, deployment.authorizations, deployment.clock, before, ticket, expires_at, show
+            )
+    except TicketExpired as expired:
+        raise CommandFailed(
+            Problem("link_expired", str(expired), f"For a new link: `evergrant connect {before.name}`.")
+        ) from expired
+    if run.output.as_json:
+        run.output.document({**view(record, run.now), "link": invitation["link"]})
+    else:
+        _say_connected(run, record, "")
+
+
+def _say_connected(run: Run, record: Connection, prefix: str) -> None:
+    output = run.output
+    left = span((record.expires_at or run.now) - run.now)
+    output.line(f"{prefix}{record.name} is connected; its token lives for {left} and is refreshed by itself.", "green")
+    output.line(f"Read it with `evergrant get {record.name}`, or from a function with evergrant_client.")

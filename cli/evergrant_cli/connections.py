@@ -1,0 +1,98 @@
+"""``evergrant pause``, ``resume`` and ``disconnect``."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .run import AsJson, Name, Run, run_of
+from .tokens import record_of
+
+if TYPE_CHECKING:
+    from evergrant.connection import Connection
+
+
+def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
+    """Stop refreshing a connection until it is resumed.
+
+    Its token stays readable until it lapses.
+
+    \b
+    [bold]Example[/]
+      evergrant pause keap/main
+    """
+    from evergrant import operations
+
+    run = run_of(context)
+    record_of(run, connection)
+    record = operations.pause(run.deployment.records, connection, run.deployment.clock)
+    _done(run, record, f"{connection} is paused. `evergrant resume {connection}` goes on with it.")
+
+
+def resume(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
+    """Go on with a paused connection.
+
+    It is refreshed when it would have been, or now if that is past.
+
+    \b
+    [bold]Example[/]
+      evergrant resume keap/main
+    """
+    from evergrant import operations
+
+    run = run_of(context)
+    record_of(run, connection)
+    record = operations.resume(run.deployment.records, connection, run.deployment.clock)
+    if record.refresh_at is not None and record.refresh_at <= run.now:
+        # The next tick would find it as well; nobody need wait for that.
+        run.deployment.queue.send({"connection": connection})
+    _done(run, record, f"{connection} goes on.")
+
+
+def disconnect(
+    context: typer.Context,
+    connection: Name,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Forget a connection's tokens for good.
+
+    The published token is withdrawn at once. The provider is not told: whoever
+    owns the account can withdraw the grant there. Connecting the account again
+    needs a new authorization.
+
+    \b
+    [bold]Example[/]
+      evergrant disconnect keap/main
+    """
+    from evergrant import operations
+
+    run = run_of(context)
+    record_of(run, connection)
+    if not yes:
+        _confirm(run, connection)
+    record = operations.disconnect(run.deployment.records, connection, run.deployment.clock)
+    # After the record, since nobody publishes for a disconnected one.
+    run.deployment.vault.withdraw(connection)
+    run.deployment.queue.send({"connection": connection})
+    _done(run, record, f"{connection} is disconnected. Its secret goes in 30 days, and cannot be read until then.")
+
+
+def _confirm(run: Run, connection: str) -> None:
+    if run.output.as_json or not sys.stdin.isatty():
+        raise typer.BadParameter("give it where nobody can be asked.", param_hint="--yes")
+    question = f"Forget the tokens of {connection}? Whatever reads them stops working."
+    if not typer.confirm(question, err=True):
+        run.output.aside("Nothing was changed.")
+        raise typer.Exit(1)
+
+
+def _done(run: Run, record: Connection, text: str) -> None:
+    from .views import view
+
+    if run.output.as_json:
+        run.output.document(view(record, run.now))
+    else:
+        run.output.line(text, "green")

@@ -1,0 +1,159 @@
+"""The deployed stack, found by its name: its outputs, and the package's adapters over what they name."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from evergrant.aws.authorizations import StoredAuthorizations
+from evergrant.aws.clients import client, code_of
+from evergrant.aws.messages import SqsQueue
+from evergrant.aws.profiles import StoredProfiles
+from evergrant.aws.records import DynamoRecords
+from evergrant.aws.vault import SecretsVault
+from evergrant.clock import SystemClock
+from evergrant.errors import UnknownClient
+from evergrant.ports import Clock
+
+from .problems import CommandFailed, Problem
+
+#: Longer than rotator's own timeout would be of no use; shorter would give up on an answer that is coming (seconds).
+_PATIENCE = 60
+
+
+def open_session(region: str | None, profile: str | None) -> None:
+    """Choose identity and Region for everything that follows, as the AWS CLI does.
+
+    An explicit profile outranks credentials in the environment, and AWS_REGION, which boto3 itself passes over,
+    outranks AWS_DEFAULT_REGION.
+    """
+    boto3.setup_default_session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One deployed stack. Nothing is asked of AWS before it is needed, and nothing twice."""
+
+    stack: str
+    clock: Clock = field(default_factory=SystemClock)
+
+    @cached_property
+    def outputs(self) -> dict[str, str]:
+        """The stack's outputs by their key.
+
+        Raises
+        ------
+        CommandFailed
+            There is no such stack here.
+        """
+        formation = client("cloudformation")
+        try:
+            stacks = formation.describe_stacks(StackName=self.stack)["Stacks"]
+        except ClientError as error:
+            if code_of(error) != "ValidationError":
+                raise
+            raise CommandFailed(
+                Problem(
+                    "stack_not_found",
+                    f"There is no stack {self.stack} in {formation.meta.region_name}.",
+                    "Deploy it with `sam deploy`, or say where it is: --stack, --region, --profile.",
+                )
+            ) from error
+        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+
+    def output(self, name: str) -> str:
+        """One output. Raises CommandFailed if the stack has none of that name."""
+        if name not in self.outputs:
+            raise CommandFailed(
+                Problem(
+                    "stack_incomplete",
+                    f"The stack {self.stack} has no output {name}.",
+                    "Either it is another stack than Evergrant's, or its deployment is not finished.",
+                )
+            )
+        return self.outputs[name]
+
+    @property
+    def api_url(self) -> str:
+        """Where the connect pages are. EVERGRANT_API_URL is for a stack that is reached by another address."""
+        return (os.environ.get("EVERGRANT_API_URL") or self.output("ApiUrl")).rstrip("/")
+
+    @property
+    def redirect_uri(self) -> str:
+        """What is registered with every provider."""
+        return f"{self.api_url}/callback"
+
+    @cached_property
+    def records(self) -> DynamoRecords:
+        return DynamoRecords(self.output("RecordsTableName"))
+
+    @cached_property
+    def authorizations(self) -> StoredAuthorizations:
+        return StoredAuthorizations(self.output("AuthorizationsTableName"))
+
+    @cached_property
+    def profiles(self) -> StoredProfiles:
+        return StoredProfiles(self.output("RecordsTableName"))
+
+    @cached_property
+    def vault(self) -> SecretsVault:
+        return SecretsVault(self.output("SecretPrefix"), self.output("VaultKeyArn"))
+
+    @cached_property
+    def queue(self) -> SqsQueue:
+        return SqsQueue(self.output("RotationQueueUrl"))
+
+    def demand_client(self, name: str) -> None:
+        """Raise UnknownClient if nobody has stored this client. Its secret is not read for that."""
+        try:
+            found = client("secretsmanager").describe_secret(SecretId=f"{self.output('SecretPrefix')}/clients/{name}")
+        except ClientError as error:
+            if code_of(error) == "ResourceNotFoundException":
+                raise UnknownClient(name) from error
+            if "AccessDenied" not in code_of(error):
+                raise
+            return  # whoever may not look finds out by connecting
+        if found.get("DeletedDate"):
+            raise UnknownClient(name)
+
+    def ask_rotator(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Invoke rotator and wait for its answer."""
+        return self._invoke("RotatorFunctionArn", request)
+
+    def ask_getter(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Invoke getter and wait for its answer."""
+        return self._invoke("GetterFunctionArn", request)
+
+    def tell_rotator(self, request: Mapping[str, Any]) -> None:
+        """Invoke rotator and do not wait."""
+        self._functions.invoke(
+            FunctionName=self.output("RotatorFunctionArn"), InvocationType="Event", Payload=json.dumps(request).encode()
+        )
+
+    @cached_property
+    def _functions(self) -> Any:
+        # One attempt: where an answer is lost the function may have worked, and a second would only queue behind it.
+        config = Config(connect_timeout=5, read_timeout=_PATIENCE, retries={"total_max_attempts": 1})
+        return boto3.client("lambda", config=config)
+
+    def _invoke(self, function: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        name = self.output(function)
+        answer = self._functions.invoke(FunctionName=name, Payload=json.dumps(request).encode())
+        document: dict[str, Any] = json.loads(answer["Payload"].read() or "{}")
+        if answer.get("FunctionError"):
+            raise CommandFailed(
+                Problem(
+                    "function_failed",
+                    f"{name.rpartition(':')[2]} failed: {document.get('errorType', 'no reason given')}.",
+                    "Its log says why; what was asked is not lost if it had begun.",
+                )
+            )
+        return document

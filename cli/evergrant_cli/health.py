@@ -1,0 +1,116 @@
+"""Is anything about to break? Pure: records in, judgements out, ``now`` an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+from evergrant.connection import Connection, Status
+
+from .output import span
+from .views import NEEDS_SOMEBODY, advice
+
+#: A refresh this late (seconds) was not only waiting for its tick: nothing runs.
+OVERDUE = 600
+#: A grant that ends within this time (seconds), and is not prolonged by itself, needs somebody now.
+NOTICE = 7 * 86_400
+
+
+class Level(IntEnum):
+    """How much a connection wants of its operator."""
+
+    FINE = 0
+    WATCH = 1
+    ACT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """One connection's state of health: why, and what to do about it."""
+
+    level: Level
+    reason: str = ""
+    advice: str = ""
+
+
+_FINE = Health(Level.FINE)
+
+
+def health(connection: Connection, now: int, *, prolonged: bool = True) -> Health:
+    """Judge one connection.
+
+    Parameters
+    ----------
+    prolonged
+        Whether a refresh moves the end of the grant by itself.
+    """
+    name = connection.name
+    match connection.status:
+        case Status.DISCONNECTED:
+            return _FINE
+        case Status.PAUSED:
+            return Health(Level.WATCH, "paused: nothing is refreshed", f"evergrant resume {name}")
+        case Status.AUTHORIZATION_REQUIRED:
+            why = f"somebody must authorize it again ({connection.last_error}); {_left(connection, now)}"
+            return Health(Level.ACT, why, f"evergrant connect {name}")
+        case Status.CLIENT_REFUSED:
+            why = f"the provider refuses client {connection.client} ({connection.last_error}); {_left(connection, now)}"
+            return Health(Level.ACT, why, f"evergrant client set {connection.client}")
+    if connection.last_error in NEEDS_SOMEBODY:
+        return Health(Level.ACT, f"{connection.last_error}; {_left(connection, now)}", advice(connection))
+    if connection.status is Status.AWAITING_AUTHORIZATION and connection.grant == "authorization_code":
+        return Health(Level.WATCH, "nobody has authorized it yet", f"evergrant connect {name}")
+    return _of_running(connection, now, prolonged)
+
+
+def _of_running(connection: Connection, now: int, prolonged: bool) -> Health:
+    late = now - connection.refresh_at if connection.refresh_at is not None else 0
+    if late > OVERDUE and not connection.leased(now):
+        why = f"its refresh is {span(late)} late; {_left(connection, now)}"
+        return Health(Level.ACT, why, "Does the scheduler run? Its log and the stack's alarms say.")
+    if connection.expires_at is not None and connection.expires_at <= now and connection.refresh_at is not None:
+        error = f" ({connection.last_error})" if connection.last_error else ""
+        return Health(Level.ACT, f"its token has lapsed and none could be had{error}", advice(connection))
+    if connection.failures:
+        why = f"{connection.last_error}, {connection.failures} in a row; {_left(connection, now)}; retried by itself"
+        return Health(Level.WATCH, why, advice(connection))
+    end = connection.refresh_expires_at
+    if end is not None and end - now < NOTICE and not (prolonged and _before(connection.refresh_at, end)):
+        why = f"its grant ends in {span(end - now)}, and only a new authorization prolongs it"
+        return Health(Level.ACT, why, f"evergrant connect {connection.name}")
+    return _FINE
+
+
+def headline(judged: Sequence[tuple[str, Health]]) -> str:
+    """The first line of an overview: is anything about to break?"""
+    if not judged:
+        return "There are no connections yet. Make one: evergrant connect PROVIDER/ACCOUNT"
+    acts = [name for name, health in judged if health.level is Level.ACT]
+    watched = [name for name, health in judged if health.level is Level.WATCH]
+    if acts:
+        needs = "needs" if len(acts) == 1 else "need"
+        return f"{len(acts)} of {_connections(len(judged))} {needs} somebody: {_listed(acts)}."
+    if watched:
+        return f"Nothing needs you now. Keep an eye on {_listed(watched)}."
+    return f"Nothing is about to break: {_connections(len(judged))} kept alive."
+
+
+def _left(connection: Connection, now: int) -> str:
+    if connection.expires_at is None:
+        return "there is no token"
+    left = connection.expires_at - now
+    return f"its token is good for {span(left)} yet" if left > 0 else f"its token lapsed {span(-left)} ago"
+
+
+def _before(at: int | None, end: int) -> bool:
+    return at is not None and at < end
+
+
+def _connections(number: int) -> str:
+    return "1 connection" if number == 1 else f"{number} connections"
+
+
+def _listed(names: Sequence[str], most: int = 3) -> str:
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,116 @@
+"""``evergrant``: the verbs put together, the options they share, and one way to fail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from . import clients, connect, connections, providers, status, tokens
+from .problems import explain
+from .run import Run, run_of
+
+_GLOBAL = ("--stack", "--region", "--profile")
+
+
+class Root(TyperGroup):
+    """Takes the global options anywhere, as the AWS CLI does, and says foreseen failures in words."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, global_first(args))
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except Exception as error:
+            problem = explain(error)
+            if problem is None:
+                raise
+            run_of(ctx).output.fail(problem)
+            raise typer.Exit(1) from error
+
+
+def global_first(args: Sequence[str]) -> list[str]:
+    """The arguments with the global options moved before the verb. What follows ``--`` stays."""
+    front: list[str] = []
+    back: list[str] = []
+    rest = iter(args)
+    for arg in rest:
+        if arg == "--":
+            back += [arg, *rest]
+        elif arg in _GLOBAL:
+            front += [arg, *(value for value in [next(rest, None)] if value is not None)]
+        elif arg.startswith(tuple(f"{name}=" for name in _GLOBAL)):
+            front.append(arg)
+        else:
+            back.append(arg)
+    return front + back
+
+
+app = typer.Typer(
+    cls=Root,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    # A traceback with local variables would show what must never be shown.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from evergrant import __version__
+
+        typer.echo(f"evergrant {__version__}")
+        raise typer.Exit
+
+
+@app.callback(epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 ([bold]status[/]) somebody is needed.")
+def root(
+    context: typer.Context,
+    stack: Annotated[
+        str, typer.Option(envvar="EVERGRANT_STACK", help="Name of the deployed CloudFormation stack.")
+    ] = "evergrant",
+    region: Annotated[
+        str | None, typer.Option(show_default=False, help="AWS Region, as for the AWS CLI (else AWS_REGION …).")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(show_default=False, help="AWS profile, as for the AWS CLI (else AWS_PROFILE …).")
+    ] = None,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Keep OAuth grants alive on AWS: connect an account once, read a valid access token for ever.
+
+    [bold]First steps[/], once the stack is deployed:
+
+    \b
+      evergrant provider show keap             what to register at the provider
+      evergrant client set keap                its client id and secret
+      evergrant connect keap/main              connect an account
+      evergrant status                         is anything about to break?
+
+    It acts under your own AWS identity, on the stack it finds by its name.
+    """
+    context.obj = Run(stack, region, profile)
+
+
+app.command("status", rich_help_panel="Every day")(status.status)
+app.command("connect", rich_help_panel="Every day")(connect.connect)
+app.command("get", rich_help_panel="Every day")(tokens.get)
+app.command("rotate", rich_help_panel="Every day")(tokens.rotate)
+app.command("pause", rich_help_panel="Now and then")(connections.pause)
+app.command("resume", rich_help_panel="Now and then")(connections.resume)
+app.command("disconnect", rich_help_panel="Now and then")(connections.disconnect)
+app.add_typer(providers.app, name="provider", rich_help_panel="Setting up")
+app.add_typer(clients.app, name="client", rich_help_panel="Setting up")
+
+
+def main() -> None:
+    """The entry point."""
+    app(prog_name="evergrant")

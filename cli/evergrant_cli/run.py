@@ -1,0 +1,63 @@
+"""One run of the command: what the global options say, and the options that several verbs share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Annotated, cast
+
+import typer
+
+from .output import Output
+
+if TYPE_CHECKING:
+    from .deployment import Deployment
+
+
+@dataclass
+class Run:
+    """Carried in the context's ``obj``. Nothing heavy is imported before the deployment is asked for."""
+
+    stack: str
+    region: str | None = None
+    profile: str | None = None
+    output: Output = field(default_factory=Output)
+
+    @cached_property
+    def deployment(self) -> Deployment:
+        from .deployment import Deployment, open_session
+
+        open_session(self.region, self.profile)
+        return Deployment(self.stack)
+
+    @property
+    def now(self) -> int:
+        return int(self.deployment.clock.now())
+
+
+def run_of(context: typer.Context) -> Run:
+    return cast(Run, context.find_root().obj)
+
+
+def _json(context: typer.Context, value: bool) -> bool:
+    run_of(context).output.as_json = value
+    return value
+
+
+def variables_of(given: list[str] | None) -> dict[str, str]:
+    """``["host=api.example.com"]`` as a mapping. A value may hold further equals signs."""
+    variables = {}
+    for pair in given or []:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise typer.BadParameter(f"{pair!r} is no variable; write name=value.", param_hint="--var")
+        variables[name] = value
+    return variables
+
+
+AsJson = Annotated[bool, typer.Option("--json", callback=_json, help="One JSON document on standard output.")]
+Name = Annotated[str, typer.Argument(metavar="PROVIDER/ACCOUNT", show_default=False, help="Such as keap/main.")]
+Var = Annotated[
+    list[str] | None,
+    typer.Option("--var", metavar="NAME=VALUE", show_default=False, help="A variable of the profile; repeat it."),
+]

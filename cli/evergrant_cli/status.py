@@ -1,0 +1,168 @@
+"""``evergrant status``: the overview, and one connection in full."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import until
+from .run import AsJson, Run, run_of
+
+if TYPE_CHECKING:
+    from evergrant.connection import Connection
+
+    from .health import Health
+
+_SOMEBODY_IS_NEEDED = 3
+_STYLES = ("green", "yellow", "red")
+
+
+def status(
+    context: typer.Context,
+    connection: Annotated[
+        str | None,
+        typer.Argument(metavar="[PROVIDER/ACCOUNT]", show_default=False, help="One connection; all if left out."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Is anything about to break? The first line says.
+
+    The exit status is 0 while everything is well or mends itself, and 3 when
+    somebody is needed: a grant must be authorized again or is about to end, a
+    client is refused, a token has lapsed, or nothing is being refreshed.
+
+    \b
+    [bold]Examples[/]
+      evergrant status
+      evergrant status keap/main
+      evergrant status --json | jq '.connections[] | select(.health != "fine")'
+    """
+    from evergrant.connection import Status
+
+    from .health import Level, headline
+    from .tokens import record_of
+
+    run = run_of(context)
+    if connection:
+        records = [record_of(run, connection)]
+    else:
+        records = sorted(run.deployment.records.all(), key=lambda record: record.name)
+    judged = [(record, _judge(run, record)) for record in records]
+    shown = [pair for pair in judged if connection or pair[0].status is not Status.DISCONNECTED]
+    first = headline([(record.name, health) for record, health in shown])
+    worst = max((health.level for _, health in judged), default=Level.FINE)
+    if run.output.as_json:
+        run.output.document(_document(first, worst is Level.ACT, judged, run.now))
+    elif connection:
+        _print_one(run, *judged[0])
+    else:
+        run.output.line(first, _STYLES[worst])
+        _print_all(run, shown, len(judged) - len(shown))
+    if worst is Level.ACT:
+        raise typer.Exit(_SOMEBODY_IS_NEEDED)
+
+
+def _judge(run: Run, record: Connection) -> Health:
+    from evergrant.errors import UnknownProfile
+
+    from .health import health
+
+    prolonged = True
+    if record.refresh_expires_at is not None:
+        try:
+            prolonged = run.deployment.profiles.pinned(record.profile_hash).rotation.rotates
+        except UnknownProfile:
+            # Without its profile nothing is refreshed, and the record's last error says so.
+            prolonged = False
+    return health(record, run.now, prolonged=prolonged)
+
+
+def _document(
+    first: str, somebody_is_needed: bool, judged: Sequence[tuple[Connection, Health]], now: int
+) -> dict[str, Any]:
+    from .views import view
+
+    return {
+        "summary": first,
+        "somebody_is_needed": somebody_is_needed,
+        "connections": [
+            {**view(record, now), "health": health.level.name.lower(), "reason": health.reason, "advice": health.advice}
+            for record, health in judged
+        ],
+    }
+
+
+def _print_all(run: Run, shown: Sequence[tuple[Connection, Health]], hidden: int) -> None:
+    now = run.now
+    if shown:
+        run.output.line()
+        run.output.table(
+            ("connection", "state", "token expires", "next refresh", "refresh token dies", "last error"),
+            [
+                (
+                    record.name,
+                    str(record.status),
+                    until(record.expires_at, now),
+                    _next_refresh(record, now),
+                    until(record.refresh_expires_at, now),
+                    record.last_error or "",
+                )
+                for record, _ in shown
+            ],
+        )
+    for record, health in shown:
+        if health.level:
+            run.output.line()
+            run.output.line(f"{record.name}: {health.reason}.", _STYLES[health.level])
+            if health.advice:
+                run.output.line(f"  → {health.advice}")
+    if hidden:
+        run.output.line()
+        run.output.line(f"Not shown: {hidden} disconnected. --json shows all.", "dim")
+
+
+def _print_one(run: Run, record: Connection, health: Health) -> None:
+    from evergrant.times import rfc3339
+
+    now = run.now
+    if health.level:
+        run.output.line(f"{record.name}: {health.reason}.", _STYLES[health.level])
+        if health.advice:
+            run.output.line(f"  → {health.advice}")
+    else:
+        run.output.line(f"{record.name} is {record.status}.", _STYLES[0])
+    run.output.line()
+
+    def moment(at: int | None) -> str:
+        return "" if at is None else f"{rfc3339(at)}, {until(at, now)}"
+
+    run.output.facts(
+        [
+            ("state", str(record.status)),
+            ("grant", record.grant),
+            ("client", record.client),
+            ("token expires", moment(record.expires_at)),
+            ("next refresh", moment(record.refresh_at)),
+            ("refresh token dies", moment(record.refresh_expires_at)),
+            ("last error", f"{record.last_error} {until(record.last_error_at, now)}" if record.last_error else ""),
+            ("failures in a row", str(record.failures or "")),
+            (
+                "token refreshed",
+                f"{until(record.issued_at, now)}, generation {record.generation}" if record.issued_at else "",
+            ),
+            ("variables", ", ".join(f"{name}={value}" for name, value in record.variables.items())),
+            ("scope", record.scope or ""),
+            ("read", "" if record.direct_read else "through getter only"),
+            ("connected since", moment(record.created_at)),
+        ]
+    )
+
+
+def _next_refresh(record: Connection, now: int) -> str:
+    if record.leased(now):
+        return "now"
+    if record.refresh_at is not None and record.refresh_at <= now:
+        return "due"
+    return until(record.refresh_at, now)

@@ -1,0 +1,127 @@
+"""``evergrant rotate`` and ``evergrant get``: a new token, and the current one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .output import span
+from .problems import CommandFailed, Problem
+from .run import AsJson, Name, Run, run_of
+
+if TYPE_CHECKING:
+    from evergrant.connection import Connection
+
+
+def refreshed(run: Run, before: Connection) -> Connection:
+    """Have rotator refresh a connection now, and return its record.
+
+    Raises
+    ------
+    CommandFailed
+        No new token set came. That an old one is still served does not count.
+    """
+    from .views import failure
+
+    deployment = run.deployment
+    answer = deployment.ask_rotator({"connection": before.name, "force": True})
+    record = deployment.records.get(before.name) or before
+    if record.generation > before.generation and "error" not in answer:
+        return record
+    if "error" in answer and answer["error"].get("code") in ("paused", "disconnected", "unknown_connection"):
+        raise CommandFailed(Problem.of_answer(answer["error"]))
+    raise CommandFailed(failure(record, answer))
+
+
+def record_of(run: Run, connection: str) -> Connection:
+    """The connection's record. Raises InvalidName, UnknownConnection."""
+    from evergrant.errors import UnknownConnection
+    from evergrant.names import split_connection
+
+    split_connection(connection)
+    record = run.deployment.records.get(connection)
+    if record is None:
+        raise UnknownConnection(connection)
+    return record
+
+
+def rotate(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
+    """Refresh a connection now, and say whether it worked.
+
+    Nobody need do this for tokens to stay valid. It is for finding out whether
+    a mended client or provider works, and after a token leaked.
+
+    \b
+    [bold]Example[/]
+      evergrant rotate keap/main
+    """
+    from .views import view
+
+    run = run_of(context)
+    record = refreshed(run, record_of(run, connection))
+    if run.output.as_json:
+        run.output.document(view(record, run.now))
+        return
+    left = span((record.expires_at or run.now) - run.now)
+    run.output.line(f"{connection} has a new token (generation {record.generation}), good for {left}.", "green")
+
+
+def get(
+    context: typer.Context,
+    connection: Name,
+    min_ttl: Annotated[
+        int, typer.Option(metavar="SECONDS", min=0, help="How long the token must be good for yet.")
+    ] = 60,
+    token: Annotated[bool, typer.Option("--token", help="Print the access token and nothing else.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Get a connection's valid access token, as a consumer would.
+
+    The token itself is shown only when asked for, by --token or --json.
+
+    \b
+    [bold]Examples[/]
+      evergrant get keap/main
+      curl -H "Authorization: Bearer $(evergrant get keap/main --token)" …
+      evergrant get keap/main --json | jq .headers
+    """
+    from evergrant.names import split_connection
+
+    split_connection(connection)
+    run = run_of(context)
+    if token and run.output.as_json:
+        raise typer.BadParameter("it goes with --json not at all; the document holds the token.", param_hint="--token")
+    answer = run.deployment.ask_getter({"connection": connection, "min_ttl": min_ttl})
+    if "error" in answer:
+        raise CommandFailed(Problem.of_answer(answer["error"]))
+    if run.output.as_json:
+        run.output.document(answer)
+    elif token:
+        typer.echo(answer["access_token"])
+    else:
+        _summary(run, answer)
+
+
+def _summary(run: Run, answer: dict[str, object]) -> None:
+    from evergrant.secret import fingerprint
+
+    expires_in = answer["expires_in"]
+    headers, required, captured = answer.get("headers"), answer.get("required_headers"), answer.get("captured")
+    run.output.facts(
+        [
+            ("connection", str(answer["connection"])),
+            ("expires", f"{answer['expires_at']}, in {span(expires_in if isinstance(expires_in, int) else 0)}"),
+            (
+                "token",
+                f"{answer.get('token_type') or 'Bearer'}, fingerprint {fingerprint(str(answer['access_token']))}",
+            ),
+            ("scope", str(answer.get("scope") or "")),
+            ("generation", str(answer.get("generation", ""))),
+            ("headers to send", ", ".join(headers) if isinstance(headers, dict) else ""),
+            ("each call adds", ", ".join(required) if isinstance(required, list) else ""),
+            ("captured", ", ".join(captured) if isinstance(captured, dict) else ""),
+        ]
+    )
+    run.output.line()
+    run.output.line("The token itself: --token. The whole document: --json.", "dim")

@@ -1,0 +1,101 @@
+"""Waiting for somebody to use a link, and showing how far they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+
+from evergrant.authorization import ticket_progress
+from evergrant.connection import Connection
+from evergrant.ports import Authorizations, Clock, Records
+
+from .output import Output
+
+#: Often enough to feel immediate, seldom enough to cost nothing (seconds).
+_POLL = 1.0
+#: After the grant is saved, publication is a matter of seconds; beyond this the schedule sees to it.
+_UNTIL_PUBLISHED = 60
+
+
+class Stage(StrEnum):
+    """What is being waited for."""
+
+    OPENING = "waiting for the link to be opened"
+    CONSENT = "waiting for consent at the provider"
+    PUBLICATION = "publishing the token"
+
+
+_DONE = {Stage.OPENING: "opened", Stage.CONSENT: "consented, and the grant is saved", Stage.PUBLICATION: "published"}
+
+
+class TicketExpired(Exception):
+    """Nobody finished in time."""
+
+
+def until_connected(
+    records: Records,
+    authorizations: Authorizations,
+    clock: Clock,
+    before: Connection,
+    ticket: str,
+    expires_at: int,
+    show: Callable[[Stage], None],
+) -> Connection:
+    """Wait until the grant is saved and its token can be read. Returns the record.
+
+    Parameters
+    ----------
+    before
+        The record as it was when the ticket was issued: a new authorization id tells the new grant from the old.
+    expires_at
+        When the ticket expires (epoch seconds). Somebody who is at the provider by then may still finish.
+
+    Raises
+    ------
+    TicketExpired
+    """
+    show(Stage.OPENING)
+    while True:
+        record = records.get(before.name) or before
+        if record.authorization_id not in (None, before.authorization_id):
+            break
+        progress = ticket_progress(authorizations, ticket)
+        if progress == "opened":
+            show(Stage.CONSENT)
+        if clock.now() >= expires_at:
+            raise TicketExpired(f"The link has expired, and {before.name} was not connected.")
+        clock.sleep(_POLL)
+    show(Stage.PUBLICATION)
+    saved_at = clock.now()
+    while record.unpublished and clock.now() < saved_at + _UNTIL_PUBLISHED:
+        clock.sleep(_POLL)
+        record = records.get(before.name) or record
+    return record
+
+
+@contextmanager
+def shown_while(output: Output) -> Iterator[Callable[[Stage], None]]:
+    """Show the stages on standard error: a live line at a terminal, else one line for each stage."""
+    stages, waiting_for = list(Stage), -1
+    status = output.errors.status("") if output.errors.is_terminal else None
+
+    def show(stage: Stage) -> None:
+        nonlocal waiting_for
+        position = stages.index(stage)
+        if position <= waiting_for:
+            return
+        for passed in stages[max(waiting_for, 0) : position]:
+            output.aside(f"✓ {_DONE[passed]}", "green")
+        waiting_for = position
+        if status:
+            status.update(f"{stage} …")
+            status.start()
+        else:
+            output.aside(f"{stage} …")
+
+    try:
+        yield show
+    finally:
+        if status:
+            status.stop()
