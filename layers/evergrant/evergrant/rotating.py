@@ -57,6 +57,10 @@ def _work_on(rotation: Rotation, body: str) -> bool:
         # The claim on the due index runs out soon and sends the connection again; a sealed set has only this message.
         logger.error("service unavailable", connection=connection, reason=str(error))
         return bool(task.get("task") != "save")
+    except EvergrantError as error:
+        # Its own message alone is handed back, and is a dead letter in the end; the rest of the batch goes on.
+        logger.error("rotation failed", connection=connection, code=error.code)
+        return False
     metrics.add_metric(f"Outcome_{result.outcome}", MetricUnit.Count, 1)
     logger.info(
         "rotation",
