@@ -45,11 +45,13 @@ class Consumer:
         tallies: dict[str, dict[str, Any]] = json.loads(payload)
         return tallies
 
-    def events(self) -> list[dict[str, Any]]:
-        """Evergrant's events since the last time."""
+    def events(self, wait_seconds: int = 0) -> list[dict[str, Any]]:
+        """Evergrant's events since the last time; if there are none yet, those of the next ``wait_seconds``."""
         sqs = self.aws.client("sqs")
-        events = []
-        while messages := sqs.receive_message(QueueUrl=self.happenings, MaxNumberOfMessages=10).get("Messages"):
+        events: list[dict[str, Any]] = []
+        while messages := sqs.receive_message(
+            QueueUrl=self.happenings, MaxNumberOfMessages=10, WaitTimeSeconds=0 if events else wait_seconds
+        ).get("Messages"):
             for message in messages:
                 events.append(json.loads(message["Body"]))
                 sqs.delete_message(QueueUrl=self.happenings, ReceiptHandle=message["ReceiptHandle"])

@@ -68,13 +68,24 @@ def observe(world: World, consumer: Consumer, steps: Steps) -> bool:
         f"{ACCESS_TOKEN_SECONDS['wealthyhood']} seconds; until each has been rotated {ROTATIONS} times, a consumer "
         "calls both APIs without a pause.\n"
     )
-    watch(world, consumer, observation, steps, rotations=ROTATIONS, most_seconds=MOST_SECONDS)
-    steps.line("")
+    watch(consumer, observation, steps, rotations=ROTATIONS, most_seconds=MOST_SECONDS)
     steps.console.print(observation.table(final=True))
-    failures = observation.failures(ROTATIONS)
+    failures = observation.failures(ROTATIONS) + stranded(world)
     for failure in failures:
         steps.line(f"[red]✗[/] {escape(failure)}")
     return not failures
+
+
+def stranded(world: World) -> list[str]:
+    """Work that crashed until it was given up, and ticks that failed."""
+    found = []
+    for output in ("RotationDeadLetterQueueUrl", "SchedulerDeadLetterQueueUrl"):
+        attributes = world.aws.client("sqs").get_queue_attributes(
+            QueueUrl=world.stack.outputs[output], AttributeNames=["ApproximateNumberOfMessages"]
+        )["Attributes"]
+        if attributes["ApproximateNumberOfMessages"] != "0":
+            found.append(f"{output} holds {attributes['ApproximateNumberOfMessages']} messages.")
+    return found
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from local.providers import ProviderServer
@@ -120,15 +121,9 @@ class Observation:
 
     def table(self, *, final: bool) -> Table:
         """What was seen so far; with ``final``, the replay of the refresh tokens too."""
-        table = Table(title_justify="left", header_style="bold", pad_edge=False)
-        table.add_column("connection")
-        for heading in (
-            "rotations",
-            "replayed refresh tokens refused",
-            "consumer calls",
-            "failed",
-            "oldest token served",
-        ):
+        table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        table.add_column("connection", no_wrap=True)
+        for heading in ("rotations", "replays\nrefused", "consumer\ncalls", "failed", "oldest token\nserved"):
             if final or not heading.startswith("replayed"):
                 table.add_column(heading, justify="right")
         for connection in self.connections:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from local.terminal import Steps
 from local.tools import STATE, LocalRunError, ended_by_signals
@@ -50,7 +49,8 @@ def write_environment(path: Path, environment: Mapping[str, str]) -> None:
 
 def show(steps: Steps, world: World) -> None:
     """Say what runs where, and what to do with it."""
-    where = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    line = steps.line
+    line("")
     for name, address in (
         ("AWS", world.aws.endpoint),
         ("Evergrant's API", world.stack.api_url),
@@ -59,19 +59,21 @@ def show(steps: Steps, world: World) -> None:
         ("Simulated Wealthyhood", world.wealthyhood.url),
         ("Logs", str(world.aws.log)),
     ):
-        where.add_row(f"[bold]{name}[/]", address)
-    line = steps.line
-    line("")
-    steps.console.print(where)
+        line(f"[bold]{name:<22}[/] {address}")
     line("\n[bold]In another terminal[/]")
     line(f"  . {shlex.quote(str(ENVIRONMENT_FILE))} && PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
     for provider in ("keap", "wealthyhood"):
         line(f"  evergrant {escape(shlex.join(world.connect_arguments(provider)))}")
     line("  evergrant status")
-    line("  evergrant token keap/main")
+    line("  evergrant get keap/main")
+    line("\n[bold]Tokens that live for a minute[/], from the next one on")
+    line(
+        "  curl -H 'content-type: application/json' -d '{\"access_token_lifetime\": 60}' "
+        f"{world.keap.url}/_control/settings"
+    )
     line("\n[bold]A provider of your own[/] (one that listens on this machine may be spoken to in plain http)")
     line("  evergrant provider add my-provider.toml")
-    line("  evergrant client set my-provider --client-id … --host 127.0.0.1:PORT")
+    line("  evergrant client set my-provider --client-id …")
     line(f"  evergrant connect my-provider/main        [dim]register {world.stack.callback_url} there[/]")
     line("\nCtrl-C stops it all, and everything in it is forgotten.")
 

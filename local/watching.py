@@ -17,7 +17,6 @@ from local.consumer_stack import Consumer
 from local.observation import Observation
 from local.terminal import PLAIN_LINE_SECONDS, Steps
 from local.tools import LocalRunError
-from local.world import World
 
 # One invocation of the consumer: long enough to be mostly calls, short enough for what it counted to be fresh.
 CONSUMER_SECONDS = 4.0
@@ -25,7 +24,6 @@ LOOK_SECONDS = 1.0
 
 
 def watch(
-    world: World,
     consumer: Consumer,
     observation: Observation,
     steps: Steps,

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from local import browser
 from local.aws import LocalAws, local_aws
+from local.browser import Page
 from local.deploy import STACK, Stack, build, deploy
 from local.providers import KEAP, WEALTHYHOOD, Client, Provider, ProviderServer
 from local.terminal import Steps
@@ -46,31 +46,36 @@ class World:
             "EVERGRANT_GETTER": self.stack.outputs["GetterFunctionArn"],
         }
 
-    def connect_arguments(self, provider: str) -> list[str]:
-        """The arguments with which `evergrant` connects the simulated provider's account ``main``."""
+    def connect_arguments(self, provider: str, account: str = "main") -> list[str]:
+        """The arguments with which `evergrant` connects an account of a simulated provider."""
         if provider == "keap":
-            return ["connect", "keap/main", "--var", f"host={self.keap.host}", "--var", f"login_host={self.keap.host}"]
-        audience = str(WEALTHYHOOD.default_audience)
-        variables = ["--var", f"host={self.wealthyhood.host}", "--var", f"audience={audience}"]
-        return ["connect", "wealthyhood/main", *variables]
+            variables = {"host": self.keap.host, "login_host": self.keap.host}
+        else:
+            variables = {"host": self.wealthyhood.host, "audience": str(WEALTHYHOOD.default_audience)}
+        given = [word for name, value in variables.items() for word in ("--var", f"{name}={value}")]
+        return ["connect", f"{provider}/{account}", *given]
 
     def evergrant(self, *arguments: str, given: str | None = None) -> str:
         """Run the `evergrant` command, as an operator would, and return what it prints."""
         return run_evergrant(self.environment(), arguments, given)
 
-    def connect(self, provider: str) -> None:
-        """Connect the provider's account ``main``, consent page and all.
+    def connect(self, provider: str, account: str = "main") -> Page | None:
+        """Connect an account of a simulated provider, and return the last page of the walk if there was one.
 
         Raises
         ------
         LocalRunError, BrowsingError
             It could not be connected.
         """
-        if provider == "wealthyhood":
-            self.evergrant(*self.connect_arguments(provider), "--json")
-            return
-        answer: dict[str, Any] = json.loads(self.evergrant(*self.connect_arguments(provider), "--no-wait", "--json"))
-        browser.connect(str(answer["link"]))
+        if provider == "keap":
+            return browser.connect(self.link("keap", account))
+        self.evergrant(*self.connect_arguments(provider, account), "--json")
+        return None
+
+    def link(self, provider: str, account: str = "main") -> str:
+        """A link for the account's owner, as `evergrant connect` prints it."""
+        answer = self.evergrant(*self.connect_arguments(provider, account), "--no-wait", "--json")
+        return str(json.loads(answer)["link"])
 
 
 @contextmanager
