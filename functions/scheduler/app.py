@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from evergrant.aws.messages import SqsQueue
 from evergrant.aws.records import DynamoRecords
 from evergrant.clock import SystemClock
-from evergrant.observability import MetricUnit, logger, metrics
+from evergrant.observability import logger
 from evergrant.scheduling import tick
 
 #: Seconds left to the invocation when nothing more is claimed.
@@ -19,13 +19,10 @@ _queue = SqsQueue(os.environ["EVERGRANT_QUEUE_URL"])
 
 
 @logger.inject_lambda_context
-@metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One tick. Returns how many connections were claimed and sent."""
     clock = SystemClock()
     deadline = clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE
     done = tick(_records, _queue, clock, deadline)
-    metrics.add_metric("Tick", MetricUnit.Count, 1)
-    metrics.add_metric("ConnectionsClaimed", MetricUnit.Count, done.claimed)
     logger.info("tick", claimed=done.claimed, sent=done.sent, unfinished=done.unfinished)
     return {"claimed": done.claimed, "sent": done.sent, "unfinished": done.unfinished}

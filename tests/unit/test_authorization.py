@@ -327,6 +327,18 @@ def test_a_failed_exchange_saves_nothing_and_can_be_tried_again(scripted: Any) -
     assert w.arrive(params["state"], again.cookie)
 
 
+def test_a_table_that_takes_no_save_leaves_the_sealed_grant_in_the_queue() -> None:
+    w = world()
+    departure, params = w.depart()
+    faults = w.records._faults
+    faults.at, faults.kind = 6, "before"
+    w.arrive(params["state"], departure.cookie)
+    assert faults.calls[5] == "records.change"
+    message = w.queue.messages[0][0]
+    assert (message["task"], message["generation"], message["changes"]["status"]) == ("save", 0, "active")
+    assert "refresh-1" not in str(message)
+
+
 # --- connecting again -------------------------------------------------------------------------------------------------
 
 

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import sha256
 from typing import Any, Literal
 
-from . import transitions
+from . import deferred, transitions
 from .connection import Connection, Status
 from .dialect import HttpRequest, Refusal, authorization_url, read_answer, token_request
 from .errors import (
@@ -266,6 +266,10 @@ class Flow:
                 return self._ports.records.change(
                     current.name, changes, only_if={"generation": current.generation, "status": current.status}
                 )
+            except PortUnavailable:
+                # The code is spent: what it brought goes into the queue, and is saved by whoever receives it.
+                self._ports.queue.send(deferred.message(current, changes))
+                return current
             except Conflict as conflict:
                 # A rotation of the old grant was saved meanwhile: the new grant goes on top of it.
                 if conflict.current is None:

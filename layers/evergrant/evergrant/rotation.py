@@ -17,14 +17,13 @@ docs/rotation.md says what happens when it stops at each of them.
 from __future__ import annotations
 
 import uuid
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from . import transitions
-from .connection import AT_REST, Connection, Sealed, Status
+from . import deferred, transitions
+from .connection import AT_REST, Connection, Status
 from .dialect import Phase
 from .errors import (
     AuthorizationRequired,
@@ -136,10 +135,8 @@ class Rotation:
             self._ports.clock.sleep(_POLL)
 
     def save_from_queue(self, message: Mapping[str, Any]) -> None:
-        """Save a sealed set that the table would not take when it came (see :meth:`_save`)."""
-        name, changes = message["connection"], dict(message["changes"])
-        changes["sealed"] = Sealed(**{key: b64decode(value) for key, value in changes["sealed"].items()})
-        self._fenced(name, changes, changes["generation"] - 1, message["status"])
+        """Save a sealed set that the table would not take when it came (see :mod:`~evergrant.deferred`)."""
+        self._fenced(message["connection"], deferred.changes_of(message), message["generation"], message["status"])
 
     # --- look -------------------------------------------------------------------------------------------------
 
@@ -309,7 +306,7 @@ class Rotation:
                 if self._now < until:
                     self._ports.clock.sleep(_POLL)
                     continue
-            self._ports.queue.send(_save_message(connection, changes))
+            self._ports.queue.send(deferred.message(connection, changes))
             saved = replace(connection, **{name: changes[name] for name in changes if "." not in name})
             return Result("rotated", saved, tokens)
         if saved.sealed != sealed:
@@ -370,14 +367,4 @@ def _phase(connection: Connection, tokens: TokenSet | None) -> tuple[Phase, dict
         "refresh_token": refresh_token.reveal() if refresh_token else None,
         "redirect_uri": connection.redirect_uri,
         "scope": connection.scope,
-    }
-
-
-def _save_message(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any]:
-    sealed = {key: b64encode(value).decode() for key, value in asdict(changes["sealed"]).items()}
-    return {
-        "task": "save",
-        "connection": connection.name,
-        "status": connection.status,
-        "changes": {**changes, "sealed": sealed},
     }

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from . import schedule
 from .errors import Conflict
-from .ports import Clock, PortUnavailable, Records
+from .ports import Clock, Records
 
 _BATCH = 10
 
@@ -31,7 +31,7 @@ class Due(Protocol):
 class DueRecords(Records, Protocol):
     """Records with their due index."""
 
-    def due(self, shard: str, before: int) -> Iterator[Any]: ...
+    def due(self, shard: str, before: int) -> Iterator[Due]: ...
 
 
 class BatchQueue(Protocol):
@@ -40,7 +40,7 @@ class BatchQueue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one tick did. ``unfinished`` says that time ran out or a service failed; the next tick goes on."""
+    """What one tick did. ``unfinished`` says that time ran out; the next tick goes on."""
 
     claimed: int
     sent: int
@@ -54,25 +54,34 @@ def tick(records: DueRecords, queue: BatchQueue, clock: Clock, deadline: float) 
     ----------
     deadline
         Epoch seconds after which nothing more is claimed.
+
+    Raises
+    ------
+    PortUnavailable
+        The tick could not do its work, which somebody should hear of. What it had claimed is sent all the same.
     """
     now = int(clock.now())
     claimed = sent = 0
     batch: list[tuple[Mapping[str, Any], int]] = []
     try:
-        for partition in range(schedule.SHARDS):
-            for due in records.due(str(partition), now + schedule.HORIZON):
-                if clock.now() > deadline:
-                    return Tick(claimed, sent + queue.send_many(batch), unfinished=True)
-                if not _claim(records, due, now):
-                    continue
-                claimed += 1
-                batch.append(({"connection": due.name}, max(due.due_at - now, 0)))
-                if len(batch) == _BATCH:
-                    sent += queue.send_many(batch)
-                    batch = []
-        return Tick(claimed, sent + queue.send_many(batch), unfinished=False)
-    except PortUnavailable:
-        return Tick(claimed, sent, unfinished=True)
+        for due in _due(records, now + schedule.HORIZON):
+            if clock.now() > deadline:
+                return Tick(claimed, sent + len(batch), unfinished=True)
+            if not _claim(records, due, now):
+                continue
+            claimed += 1
+            batch.append(({"connection": due.name}, max(due.due_at - now, 0)))
+            if len(batch) == _BATCH:
+                full, batch = batch, []
+                sent += queue.send_many(full)
+    finally:
+        sent += queue.send_many(batch) if batch else 0
+    return Tick(claimed, sent, unfinished=False)
+
+
+def _due(records: DueRecords, before: int) -> Iterator[Due]:
+    for partition in range(schedule.SHARDS):
+        yield from records.due(str(partition), before)
 
 
 def _claim(records: Records, due: Due, now: int) -> bool:
