@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from typing import Any
@@ -13,6 +14,15 @@ from ..connection import Connection, Sealed, Status
 _serializer, _deserializer = TypeSerializer(), TypeDeserializer()
 _SEALED = ("sealed", "unread_answer")
 _NAMES = {field.name for field in fields(Connection)}
+
+#: The attribute that names the last change of an item. An SDK that repeats a write, having lost its answer, is refused
+#: by its own conditions; that the item shows its own change is how it knows that it was itself.
+CHANGE_ID = "change_id"
+
+
+def new_change_id() -> dict[str, Any]:
+    """A value of :data:`CHANGE_ID` that no other change has."""
+    return {"S": uuid.uuid4().hex}
 
 
 def key_of(connection: str) -> dict[str, Any]:

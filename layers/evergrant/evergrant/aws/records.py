@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from ..connection import Connection
 from ..errors import Conflict
 from .clients import client, code_of, unavailable
-from .items import attribute, connection_of, item_of, key_of
+from .items import CHANGE_ID, attribute, connection_of, item_of, key_of, new_change_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,10 @@ class _Expression:
         placeholder = f":v{len(self.values)}"
         self.values[placeholder] = attribute(value)
         return placeholder
+
+    def mark(self, change_id: Mapping[str, Any]) -> str:
+        self.values[":change"] = change_id
+        return f"{self.path(CHANGE_ID)} = :change"
 
     def _name(self, part: str) -> str:
         for placeholder, known in self.names.items():
@@ -84,30 +88,30 @@ class DynamoRecords:
         only_if: Mapping[str, Any] | None = None,
         lease_free_at: int | None = None,
     ) -> Connection:
-        expression = _Expression()
+        expression, change_id = _Expression(), new_change_id()
         set_parts = [f"{expression.path(n)} = {expression.value(v)}" for n, v in changes.items() if v is not None]
         remove_parts = [expression.path(name) for name, value in changes.items() if value is None]
-        update = ("SET " + ", ".join(set_parts) if set_parts else "") + (
-            " REMOVE " + ", ".join(remove_parts) if remove_parts else ""
+        update = f"SET {', '.join([*set_parts, expression.mark(change_id)])}" + (
+            f" REMOVE {', '.join(remove_parts)}" if remove_parts else ""
         )
         condition = " AND ".join(_conditions(expression, only_if or {}, lease_free_at))
         request = {
             "TableName": self.table,
             "Key": key_of(connection),
-            "UpdateExpression": update.strip(),
+            "UpdateExpression": update,
             "ConditionExpression": condition,
             "ExpressionAttributeNames": expression.names,
+            "ExpressionAttributeValues": expression.values,
             "ReturnValues": "ALL_NEW",
             "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
         }
-        if expression.values:
-            request["ExpressionAttributeValues"] = expression.values
         with unavailable("changing the record"):
             try:
                 answer = client("dynamodb").update_item(**request)
             except ClientError as error:
                 current = _conflicting(error)
-                if current is not None and _already(current, changes):
+                held: Any = error.response.get("Item") or {}
+                if current is not None and (held.get(CHANGE_ID) == change_id or _already(current, changes)):
                     return current
                 raise Conflict(connection, current) from error
         return connection_of(answer["Attributes"])
@@ -166,7 +170,7 @@ def _conflicting(error: ClientError) -> Connection | None:
 
 
 def _already(current: Connection, changes: Mapping[str, Any]) -> bool:
-    """Whether a change is there already: a retry inside the SDK met the write it repeats.
+    """Whether a change is there already, although another one followed it: an SDK's late repetition met both.
 
     A lease's owner, a spend's id, an event's id and a sealed set's nonce are never the same twice, so equality
     means that it was us.
