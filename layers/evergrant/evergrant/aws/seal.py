@@ -10,12 +10,16 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 
+from botocore.exceptions import ClientError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ..connection import Sealed
 from ..errors import SealBroken
-from .clients import client, unavailable
+from .clients import client, code_of, unavailable
+
+#: How KMS says that a data key is damaged, or was made for another context or under another key (API_Decrypt).
+_NOT_OPENED = ("InvalidCiphertextException", "IncorrectKeyException")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +49,18 @@ class KmsSeal:
 
     def unseal(self, sealed: Sealed, connection: str, generation: int) -> bytes:
         context = _context(connection, generation)
+        broken = SealBroken(f"The sealed token set of {connection} does not open as generation {generation}.")
         with unavailable("opening a data key"):
-            answer = client("kms").decrypt(KeyId=self.key_arn, CiphertextBlob=sealed.key, EncryptionContext=context)
+            try:
+                answer = client("kms").decrypt(KeyId=self.key_arn, CiphertextBlob=sealed.key, EncryptionContext=context)
+            except ClientError as error:
+                if code_of(error) in _NOT_OPENED:
+                    raise broken from error
+                raise
         try:
             return AESGCM(answer["Plaintext"]).decrypt(sealed.nonce, sealed.text, _associated(context))
         except InvalidTag as error:
-            raise SealBroken(
-                f"The sealed token set of {connection} does not open as generation {generation}."
-            ) from error
+            raise broken from error
 
 
 def _context(connection: str, generation: int) -> dict[str, str]:
