@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,25 +47,13 @@ class SecretsVault:
         name = f"{self.prefix}/tokens/{connection}"
         # Canonical, since the same request token with other bytes is an error.
         text = json.dumps(document, separators=(",", ":"), sort_keys=True)
-        secrets = client("secretsmanager")
+        value = {"SecretString": text, "ClientRequestToken": request_token}
+        if_new = {
+            "Description": f"Access token of {connection}, kept fresh by Evergrant.",
+            "Tags": [{"Key": "evergrant:connection", "Value": connection}],
+        }
         with unavailable("publishing the token"):
-            try:
-                secrets.put_secret_value(SecretId=name, SecretString=text, ClientRequestToken=request_token)
-            except ClientError as error:
-                if code_of(error) == "InvalidRequestException":  # marked for deletion by an earlier disconnect
-                    secrets.restore_secret(SecretId=name)
-                    secrets.put_secret_value(SecretId=name, SecretString=text, ClientRequestToken=request_token)
-                elif code_of(error) == "ResourceNotFoundException":
-                    secrets.create_secret(
-                        Name=name,
-                        SecretString=text,
-                        ClientRequestToken=request_token,
-                        Description=f"Access token of {connection}, kept fresh by Evergrant.",
-                        Tags=[{"Key": "evergrant:connection", "Value": connection}],
-                        **({"KmsKeyId": self.key_arn} if self.key_arn else {}),
-                    )
-                else:
-                    raise
+            self._put(name, value, if_new)
 
     def withdraw(self, connection: str) -> None:
         """Mark the connection's secret for deletion, with Secrets Manager's recovery window of 30 days."""
@@ -82,19 +71,23 @@ class SecretsVault:
         text = json.dumps(entry, separators=(",", ":"), sort_keys=True)
         parse_client(name, text)
         secret = f"{self.prefix}/clients/{name}"
-        secrets = client("secretsmanager")
         with unavailable("storing the client"):
-            try:
-                secrets.put_secret_value(SecretId=secret, SecretString=text)
-            except ClientError as error:
-                if code_of(error) != "ResourceNotFoundException":
-                    raise
-                secrets.create_secret(
-                    Name=secret,
-                    SecretString=text,
-                    Description=f"OAuth client {name}, used by Evergrant.",
-                    **({"KmsKeyId": self.key_arn} if self.key_arn else {}),
-                )
+            self._put(secret, {"SecretString": text}, {"Description": f"OAuth client {name}, used by Evergrant."})
+
+    def _put(self, secret: str, value: Mapping[str, str], if_new: Mapping[str, Any]) -> None:
+        """Put a value; where there is no such secret create it, where it is scheduled for deletion restore it."""
+        secrets = client("secretsmanager")
+        try:
+            secrets.put_secret_value(SecretId=secret, **value)
+        except ClientError as error:
+            if code_of(error) == "InvalidRequestException":  # scheduled for deletion, by a disconnect or by hand
+                secrets.restore_secret(SecretId=secret)
+                secrets.put_secret_value(SecretId=secret, **value)
+            elif code_of(error) == "ResourceNotFoundException":
+                key = {"KmsKeyId": self.key_arn} if self.key_arn else {}
+                secrets.create_secret(Name=secret, **value, **if_new, **key)
+            else:
+                raise
 
 
 def parse_client(name: str, text: str) -> Client:
@@ -105,10 +98,10 @@ def parse_client(name: str, text: str) -> Client:
     InvalidClient
         Naming the field at fault, never its value.
     """
-    try:
+    entry: Any = None
+    # Not chained, and so raised below: a JSONDecodeError carries the whole text, secrets and all, as its ``doc``.
+    with suppress(ValueError, RecursionError):
         entry = json.loads(text)
-    except ValueError as error:
-        raise InvalidClient(f"The entry of client {name} is not JSON.", _ENTRY_HINT) from error
     if not isinstance(entry, dict):
         raise InvalidClient(f"The entry of client {name} is no JSON object.", _ENTRY_HINT)
     unknown = sorted(entry.keys() - {"client_id", "client_secrets", "hosts"})
