@@ -10,7 +10,7 @@ from botocore.exceptions import ClientError
 
 from ..errors import Conflict
 from .clients import client, code_of, unavailable
-from .items import attribute, plain
+from .items import CHANGE_ID, attribute, new_change_id, plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,18 @@ class StoredAuthorizations:
     def put(self, key: str, fields: Mapping[str, Any], purge_at: int) -> None:
         values = {**fields, "pk": key, "purge_at": purge_at}
         item = {name: attribute(value) for name, value in values.items() if value is not None}
+        item[CHANGE_ID] = new_change_id()
         with unavailable("storing the authorization"):
-            client("dynamodb").put_item(TableName=self.table, Item=item, ConditionExpression="attribute_not_exists(pk)")
+            try:
+                client("dynamodb").put_item(
+                    TableName=self.table,
+                    Item=item,
+                    ConditionExpression="attribute_not_exists(pk)",
+                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
+                )
+            except ClientError as error:
+                if not _ours(error, item[CHANGE_ID]):
+                    raise
 
     def get(self, key: str) -> dict[str, Any] | None:
         with unavailable("reading the authorization"):
@@ -31,10 +41,15 @@ class StoredAuthorizations:
         return _fields(answer.get("Item"))
 
     def change(self, key: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> None:
-        names = {f"#n{number}": name for number, name in enumerate(dict.fromkeys([*changes, *only_if, "pk"]))}
+        change_id = new_change_id()
+        names = {
+            f"#n{number}": name for number, name in enumerate(dict.fromkeys([*changes, *only_if, "pk", CHANGE_ID]))
+        }
         place = {name: placeholder for placeholder, name in names.items()}
         values = {f":c{number}": attribute(value) for number, value in enumerate(changes.values())}
-        update = ", ".join(f"{place[name]} = :c{number}" for number, name in enumerate(changes))
+        values[":change"] = change_id
+        update = [f"{place[name]} = :c{number}" for number, name in enumerate(changes)]
+        update.append(f"{place[CHANGE_ID]} = :change")
         conditions = [f"attribute_exists({place['pk']})"]
         for number, (name, value) in enumerate(only_if.items()):
             if value is None:
@@ -47,7 +62,7 @@ class StoredAuthorizations:
                 client("dynamodb").update_item(
                     TableName=self.table,
                     Key={"pk": {"S": key}},
-                    UpdateExpression=f"SET {update}",
+                    UpdateExpression=f"SET {', '.join(update)}",
                     ConditionExpression=" AND ".join(conditions),
                     ExpressionAttributeNames=names,
                     ExpressionAttributeValues=values,
@@ -56,9 +71,17 @@ class StoredAuthorizations:
             except ClientError as error:
                 if code_of(error) != "ConditionalCheckFailedException":
                     raise
+                if _ours(error, change_id):
+                    return
                 current = error.response.get("Item")
                 raise Conflict("The authorization", _fields(current)) from error
 
 
+def _ours(error: ClientError, change_id: Mapping[str, Any]) -> bool:
+    """Whether what a write failed on is that write itself, repeated by the SDK."""
+    held: Any = error.response.get("Item") or {}
+    return bool(held.get(CHANGE_ID) == change_id)
+
+
 def _fields(item: Any) -> dict[str, Any] | None:
-    return {name: plain(value) for name, value in item.items()} if item else None
+    return {name: plain(value) for name, value in item.items() if name != CHANGE_ID} if item else None
