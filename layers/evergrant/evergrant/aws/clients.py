@@ -13,14 +13,19 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ..ports import PortUnavailable
 
-#: One attempt is bounded well below the lease; standard mode retries throttling with backoff.
+#: All attempts of one call are bounded well below the lease; standard mode retries throttling with backoff.
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+#: A save stands between a provider's answer and its loss, and has a budget of 5 seconds: a table that hangs must leave
+#: time for the queue.
+_SAVING = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
+_SAVES = frozenset({"dynamodb", "sqs"})
 
 
 @cache
 def client(service: str) -> Any:
     """The client of a service, one per process."""
-    return boto3.client(service, config=_CONFIG)  # type: ignore[call-overload]
+    config = _SAVING if service in _SAVES else _CONFIG
+    return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def code_of(error: ClientError) -> str:
