@@ -43,7 +43,7 @@ def watch(
     calling.start()
     bar = _bars(observation, rotations)
     begun = said = time.monotonic()
-    live = Live(console=steps.console, refresh_per_second=2) if steps.live else nullcontext()
+    live = Live(console=steps.console, refresh_per_second=2, transient=True) if steps.live else nullcontext()
     try:
         with live as display:
             while not observation.rotated(rotations) and time.monotonic() - begun < most_seconds and calling.is_alive():
