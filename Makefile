@@ -114,7 +114,7 @@ template: $(STAMPS)/dev $(STAMPS)/sam ## The template's promises, and the artifa
 	@$(PYTEST) tests/template
 
 .PHONY: contract
-contract: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/rie ## The built functions under Lambda's own runtime
+contract: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(STAMPS)/rie ## The built functions under Lambda's own runtime
 	$(call say,tests/contract)
 	@$(PYTEST) tests/contract
 
