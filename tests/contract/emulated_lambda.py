@@ -34,7 +34,7 @@ class EmulatedLambda:
     log: Path
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
-        """The function's answer. An unhandled error is ``{"errorType": ..., "errorMessage": ...}``, as callers see it."""
+        """The function's answer, as callers see it: an unhandled error has ``errorType`` and ``errorMessage``."""
         address = f"{self.url}/2015-03-31/functions/function/invocations"
         answer = httpx.post(address, content=json.dumps(event), timeout=65, trust_env=False)
         return answer.json()
