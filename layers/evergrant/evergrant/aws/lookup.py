@@ -14,15 +14,17 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from ..reading import Document, Reader
 
-#: An HTTP API gives up after 30 seconds, so getter's own waiting ends before.
-_PATIENCE = 27
+#: An HTTP API gives up after 30 seconds and getter's own function one before. Rotator lets its callers wait for 25.
+_PATIENCE = 26
+#: What Secrets Manager may use of it: one short attempt, for where it is slow rotator has the sealed copy.
+_HURRY = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})
 
 
 def reader() -> Reader:
     """A :class:`~evergrant.reading.Reader` over this deployment, its clients made at once."""
     prefix = os.environ.get("EVERGRANT_PREFIX", "evergrant")
     rotator = os.environ["EVERGRANT_ROTATOR_FUNCTION"]
-    secrets = boto3.client("secretsmanager", config=Config(connect_timeout=1, read_timeout=3))
+    secrets = boto3.client("secretsmanager", config=_HURRY)
     # One attempt: where an answer is lost rotator may have worked, and a second one would only queue behind it.
     functions = boto3.client(
         "lambda", config=Config(connect_timeout=1, read_timeout=_PATIENCE, retries={"total_max_attempts": 1})
@@ -34,20 +36,30 @@ def reader() -> Reader:
         except (ClientError, BotoCoreError):
             # Not published, or Secrets Manager does not answer: either way rotator has the sealed copy.
             return None
-        document: Document = json.loads(answer["SecretString"])
-        return document
+        return _document(answer.get("SecretString", ""))
 
     def ask_rotator(request: Mapping[str, Any]) -> Document:
         try:
             answer = functions.invoke(FunctionName=rotator, Payload=json.dumps(request))
+            payload = answer["Payload"].read()
         except (ClientError, BotoCoreError):
             return _unavailable("rotator could not be asked.")
         if answer.get("FunctionError"):
             return _unavailable("rotator failed.")
-        document: Document = json.loads(answer["Payload"].read())
+        document: Document = json.loads(payload)
         return document
 
     return Reader(read_secret, ask_rotator, time.time)
+
+
+def _document(text: str) -> Document | None:
+    """The published document; None where somebody else put another value there."""
+    try:
+        document = json.loads(text)
+    except ValueError:
+        return None
+    published = isinstance(document, dict) and {"access_token", "expires_at"} <= document.keys()
+    return document if published else None
 
 
 def _unavailable(what: str) -> Document:
