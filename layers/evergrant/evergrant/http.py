@@ -27,6 +27,7 @@ from .errors import LostAnswer, NotSent
 
 #: A token set is a few kilobytes; what is longer is refused while it is read.
 LARGEST_ANSWER = 1024 * 1024
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _Options = Iterable[tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]]
 
 
@@ -59,13 +60,18 @@ class GuardedHttp:
             raise NotSent("Only https is spoken to a provider.")
         if timeout <= 0:
             raise NotSent("No time was left to ask the provider.")
-        network = _Network(time.monotonic() + timeout, self._allow_loopback)
+        network = _Network(time.monotonic() + timeout, self._allow_loopback, plain=url.scheme == "http")
+        cause: Exception | None = None
         try:
             return _exchange(request, network)
-        except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, OSError) as error:
-            if network.sent:
-                raise LostAnswer(f"The provider's answer is lost ({type(error).__name__}).") from error
-            raise NotSent(f"The provider could not be reached ({type(error).__name__}).") from error
+        except httpcore.ProtocolError as error:
+            # Not chained, and so raised below: its text quotes the header, or the piece of the answer, that is wrong.
+            failure = type(error).__name__
+        except (httpcore.TimeoutException, httpcore.NetworkError, OSError) as error:
+            failure, cause = type(error).__name__, error
+        if network.sent:
+            raise LostAnswer(f"The provider's answer is lost ({failure}).") from cause
+        raise NotSent(f"The provider could not be reached ({failure}).") from cause
 
 
 def _exchange(request: HttpRequest, network: _Network) -> HttpResponse:
@@ -73,7 +79,7 @@ def _exchange(request: HttpRequest, network: _Network) -> HttpResponse:
         ssl_context=_tls(), network_backend=network, max_connections=1, http2=False, retries=0
     ) as pool:
         own = {"user-agent": "evergrant", "accept-encoding": "identity"}
-        headers = list({**own, **request.headers}.items())
+        headers = [(name.encode(), value.encode()) for name, value in {**own, **request.headers}.items()]
         with pool.stream(request.method, request.url, headers=headers, content=request.body) as answer:
             body = bytearray()
             for chunk in answer.iter_stream():
@@ -92,9 +98,10 @@ def _tls() -> ssl.SSLContext:
 class _Network(httpcore.NetworkBackend):
     """Connects only where it may, and gives every operation only what is left of the whole time."""
 
-    def __init__(self, deadline: float, allow_loopback: bool) -> None:
+    def __init__(self, deadline: float, allow_loopback: bool, *, plain: bool) -> None:
         self._deadline = deadline
         self._allow_loopback = allow_loopback
+        self._plain = plain
         self._backend = httpcore.SyncBackend()
         self.sent = False
 
@@ -130,7 +137,7 @@ class _Network(httpcore.NetworkBackend):
         def look_up() -> None:
             try:
                 found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-            except OSError as error:
+            except (OSError, UnicodeError) as error:  # the latter for what cannot be a name: "a..b"
                 found.set_exception(error)
 
         Thread(target=look_up, daemon=True).start()
@@ -138,19 +145,33 @@ class _Network(httpcore.NetworkBackend):
             answers = found.result(timeout=self.left(httpcore.ConnectTimeout))
         except FutureTimeoutError as error:
             raise httpcore.ConnectTimeout("the name was not resolved in time") from error
-        except OSError as error:
+        except (OSError, UnicodeError) as error:
             raise httpcore.ConnectError("the name does not resolve") from error
         return list(dict.fromkeys(answer[4][0] for answer in answers))
 
     def _check(self, address: str) -> None:
         """Refuse addresses inside the account: metadata services, private networks (checked at connect time)."""
-        ip = ipaddress.ip_address(address.partition("%")[0])
-        if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped:
-            ip = ip.ipv4_mapped
-        if ip.is_global and not ip.is_multicast:
+        ip = _destination(ipaddress.ip_address(address.partition("%")[0]))
+        public = ip.is_global and not (ip.is_multicast or ip.is_reserved or getattr(ip, "is_site_local", False))
+        if public and not self._plain:
             return
         if not (self._allow_loopback and ip.is_loopback):
-            raise httpcore.ConnectError("the host resolves to an address that is not public")
+            raise httpcore.ConnectError(
+                "only loopback is spoken to in plain http"
+                if public
+                else "the host resolves to an address that is not public"
+            )
+
+
+def _destination(
+    ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
+) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+    """Where an address leads: the IPv4 one inside a mapped, 6to4 or NAT64 one (RFC 4291, RFC 3056, RFC 6052)."""
+    if isinstance(ip, ipaddress.IPv4Address):
+        return ip
+    if ip in _NAT64:
+        return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
+    return ip.ipv4_mapped or ip.sixtofour or ip
 
 
 class _Stream(httpcore.NetworkStream):
