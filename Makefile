@@ -106,7 +106,8 @@ format: $(STAMPS)/dev ## Put format and import order right
 .PHONY: unit
 unit: $(STAMPS)/dev ## The fast tests: pure logic, adapters, command, client
 	$(call say,tests)
-	@$(PYTEST) tests --ignore=tests/template --ignore=tests/contract --ignore=tests/stack
+	@$(PYTEST) tests --ignore=tests/template --ignore=tests/contract --ignore=tests/stack \
+		--cov --cov-report=term:skip-covered --cov-fail-under=90
 
 .PHONY: template
 template: $(STAMPS)/dev $(STAMPS)/sam ## The template's promises, and the artifacts built for Lambda
