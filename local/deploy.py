@@ -2,7 +2,7 @@
 
 Two things differ, and nothing else. The artifacts are built for the interpreter that will run them, which is
 the emulator's own and not Lambda's. And what the emulator does not make of the template as AWS would is put right
-afterwards: the HTTP API's routes (see `local.routes`) and the event sources' concurrency.
+afterwards (see `local.routes` and `local.mending`).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
+from local.mending import mend_batches, mend_event_sources
 from local.routes import create_routes
 from local.terminal import Say
 from local.tools import ROOT, STATE, LocalRunError, clean_environment, run_tool, tool
@@ -74,7 +75,8 @@ def deploy(aws: LocalAws, template: Path, home: Path, say: Say) -> Stack:
     outputs = sam_deploy(aws, template, STACK, options, home / "deploy.log", say)
     say("routes of the HTTP API")
     api_id = create_routes(aws, STACK)
-    _mend_event_sources(aws)
+    mend_event_sources(aws)
+    mend_batches(aws, STACK)
     # Not http://{id}.execute-api.localhost:{port}, which needs a resolver that knows names under localhost.
     return Stack(outputs, f"{aws.endpoint}/_aws/execute-api/{api_id}")
 
@@ -117,15 +119,6 @@ def sam_deploy(aws: LocalAws, template: Path, stack: str, options: list[str], lo
         raise LocalRunError(f"{error}\n{_reasons(cloudformation, stack)}") from error
     described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
-
-
-def _mend_event_sources(aws: LocalAws) -> None:
-    """Make numbers of what the emulator keeps as the text of a template's parameter, and stumbles over later."""
-    functions = aws.client("lambda")
-    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
-        if scaling := mapping.get("ScalingConfig"):
-            numbers = {name: int(value) for name, value in scaling.items()}
-            functions.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig=numbers)
 
 
 def _reasons(cloudformation: Any, stack: str) -> str:

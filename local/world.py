@@ -55,9 +55,9 @@ class World:
         given = [word for name, value in variables.items() for word in ("--var", f"{name}={value}")]
         return ["connect", f"{provider}/{account}", *given]
 
-    def evergrant(self, *arguments: str, given: str | None = None) -> str:
+    def evergrant(self, *arguments: str, given: str | None = None, statuses: tuple[int, ...] = (0,)) -> str:
         """Run the `evergrant` command, as an operator would, and return what it prints."""
-        return run_evergrant(self.environment(), arguments, given)
+        return run_evergrant(self.environment(), arguments, given, statuses)
 
     def connect(self, provider: str, account: str = "main") -> Page | None:
         """Connect an account of a simulated provider, and return the last page of the walk if there was one.
@@ -128,13 +128,18 @@ def _register(world: World) -> None:
         )  # fmt: skip
 
 
-def run_evergrant(environment: Mapping[str, str], arguments: tuple[str, ...], given: str | None = None) -> str:
+def run_evergrant(
+    environment: Mapping[str, str],
+    arguments: tuple[str, ...],
+    given: str | None = None,
+    statuses: tuple[int, ...] = (0,),
+) -> str:
     """Run the `evergrant` command with ``given`` on its standard input and return its standard output.
 
     Raises
     ------
     LocalRunError
-        It failed, or took too long; the message carries what it said.
+        It ended with none of the exit ``statuses``; the message carries what it said.
     """
     done = subprocess.run(
         [Path(sys.executable).parent / "evergrant", *arguments],
@@ -146,7 +151,7 @@ def run_evergrant(environment: Mapping[str, str], arguments: tuple[str, ...], gi
         timeout=COMMAND_SECONDS,
         check=False,
     )
-    if done.returncode != 0:
+    if done.returncode not in statuses:
         said = done.stderr.strip() or done.stdout.strip()
         raise LocalRunError(f"`evergrant {shlex.join(arguments)}` failed ({done.returncode}):\n{said}")
     return done.stdout

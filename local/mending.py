@@ -1,0 +1,39 @@
+"""Put right what the emulator makes of a deployed stack otherwise than AWS would. The template knows nothing of it.
+
+The HTTP API's routes have a module of their own, `local.routes`.
+"""
+
+from __future__ import annotations
+
+import json
+
+from local.aws import LocalAws
+
+
+def mend_event_sources(aws: LocalAws) -> None:
+    """Make numbers of what is kept as the text of a template's parameter, and stumbled over at every poll."""
+    functions = aws.client("lambda")
+    for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
+        if scaling := mapping.get("ScalingConfig"):
+            numbers = {name: int(value) for name, value in scaling.items()}
+            functions.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig=numbers)
+
+
+def mend_batches(aws: LocalAws, stack: str) -> None:
+    """Let whoever may send a message send several at once.
+
+    On AWS ``sqs:SendMessage`` covers SendMessageBatch, which has no permission of its own (Amazon SQS developer
+    guide, "Amazon SQS batch actions"); the emulator wants one of that call's name.
+    """
+    iam, formation = aws.client("iam"), aws.client("cloudformation")
+    for resource in formation.describe_stack_resources(StackName=stack)["StackResources"]:
+        if resource["ResourceType"] != "AWS::IAM::Role":
+            continue
+        role = resource["PhysicalResourceId"]
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            document = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+            sending = [statement for statement in document["Statement"] if "sqs:SendMessage" in statement["Action"]]
+            if sending:
+                batches = [statement | {"Action": "sqs:SendMessageBatch"} for statement in sending]
+                document["Statement"] += [{**batch, "Sid": f"Batch{number}"} for number, batch in enumerate(batches)]
+                iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))

@@ -1,0 +1,89 @@
+"""Protects the rotation as deployed: tick, queue, rotator, provider, record, secret and event, hand in hand."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from local.consumer_stack import Consumer
+from local.world import World
+from tests.stack.deployed import Happenings, published
+
+
+@pytest.fixture
+def make_due(world: World) -> Callable[[str], None]:
+    """Move a connection's next refresh to now, and let the scheduler tick."""
+
+    def due(connection: str) -> None:
+        world.aws.client("dynamodb").update_item(
+            TableName=world.stack.outputs["RecordsTableName"],
+            Key={"pk": {"S": f"connection#{connection}"}},
+            UpdateExpression="SET refresh_at = :now, due_at = :now",
+            ExpressionAttributeValues={":now": {"N": str(int(time.time()))}},
+        )
+        answer = world.aws.client("lambda").invoke(FunctionName=world.stack.outputs["SchedulerFunctionArn"])
+        assert json.loads(answer["Payload"].read())["sent"] >= 1
+
+    return due
+
+
+def test_a_tick_rotates_what_is_due_and_publishes_the_new_token(
+    world: World, happenings: Happenings, make_due: Callable[[str], None]
+) -> None:
+    world.connect("keap", "rotated")
+    happenings.wait_for("Connection Authorized", "keap/rotated", 1)
+    before = published(world, "keap/rotated")
+
+    make_due("keap/rotated")
+    happenings.wait_for("Token Rotated", "keap/rotated", 2)
+
+    after = published(world, "keap/rotated")
+    assert (before["generation"], after["generation"]) == (1, 2)
+    assert after["access_token"] != before["access_token"]
+
+
+def test_every_refresh_token_that_was_rotated_away_is_refused_when_replayed(
+    world: World, happenings: Happenings, make_due: Callable[[str], None]
+) -> None:
+    world.connect("keap", "replayed")
+    happenings.wait_for("Connection Authorized", "keap/replayed", 1)
+    for generation in (2, 3):
+        make_due("keap/replayed")
+        happenings.wait_for("Token Rotated", "keap/replayed", generation)
+
+    replay = world.keap.provider.replay_all()
+
+    assert int(str(replay["replayed"])) >= 2
+    assert replay["accepted"] == 0
+    assert world.keap.provider.stats()["refresh_reuse"] == 0
+
+
+def test_a_client_of_its_own_asks_for_the_next_token(
+    world: World, wealthyhood: None, happenings: Happenings, make_due: Callable[[str], None]
+) -> None:
+    make_due("wealthyhood/main")
+
+    happenings.wait_for("Token Rotated", "wealthyhood/main", 2)
+
+
+def test_an_operator_rotates_by_hand(world: World, happenings: Happenings) -> None:
+    world.connect("keap", "by-hand")
+    happenings.wait_for("Connection Authorized", "keap/by-hand", 1)
+
+    world.evergrant("rotate", "keap/by-hand")
+
+    happenings.wait_for("Token Rotated", "keap/by-hand", 2)
+
+
+def test_a_disconnected_account_has_no_token_any_more(world: World, consumer: Consumer, happenings: Happenings) -> None:
+    world.connect("keap", "leaving")
+    happenings.wait_for("Connection Authorized", "keap/leaving", 1)
+
+    world.evergrant("disconnect", "keap/leaving", "--yes")
+
+    asked = json.dumps({"connection": "keap/leaving", "rejected": "0" * 16}).encode()
+    answer = world.aws.client("lambda").invoke(FunctionName=world.stack.outputs["GetterFunctionArn"], Payload=asked)
+    assert json.loads(answer["Payload"].read())["error"]["code"] == "disconnected"
