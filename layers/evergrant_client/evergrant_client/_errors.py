@@ -20,8 +20,6 @@ Codes are stable and, where getter has one, getter's own. No error holds a token
 exception that does.
 """
 
-
-
 from __future__ import annotations
 
 from typing import Any, ClassVar
