@@ -82,7 +82,7 @@ local: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## Run the whole stack on
 
 .PHONY: build
 build: $(STAMPS)/sam $(STAMPS)/uv ## Build what 'sam deploy' uploads
-	@$(SAM) build
+	@MAKEFLAGS= $(SAM) build
 
 # --- checking it ----------------------------------------------------------------------------------------------------
 
