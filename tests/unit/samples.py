@@ -1,0 +1,84 @@
+"""What the tests of the pure core start from: the two shipped profiles, a moment, a connection, a token set."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import parse_qsl
+
+from evergrant import catalogue
+from evergrant.connection import Connection, Sealed, Status
+from evergrant.dialect import HttpRequest, HttpResponse
+from evergrant.profile import Profile, load
+from evergrant.secret import Secret
+from evergrant.tokens import TokenSet
+
+#: 2026-11-22T10:00:00Z
+NOW = 1_795_341_600
+KEAP = catalogue.built_in()["keap"]
+WEALTHYHOOD = catalogue.built_in()["wealthyhood"]
+SEALED = Sealed(b"key", b"nonce", b"text")
+
+_CODE_GRANT = """
+name = "acme"
+title = "Acme"
+[authorize]
+url = "https://login.example.com/authorize"
+[exchange]
+url = "https://api.example.com/token"
+[refresh]
+url = "https://api.example.com/token"
+"""
+
+
+def acme(more: str = "") -> Profile:
+    """A plain authorization code profile, with more TOML tables behind it."""
+    return load(_CODE_GRANT + more)
+
+
+def respond(status: int, body: Mapping[str, Any] | bytes, **headers: str) -> HttpResponse:
+    """A provider's answer; a mapping is sent as JSON."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return HttpResponse(status, {"content-type": "application/json", **named}, raw)
+
+
+def form_of(request: HttpRequest) -> dict[str, str]:
+    """The body's form fields, each of which may come once."""
+    pairs = parse_qsl(request.body.decode(), keep_blank_values=True, strict_parsing=True)
+    assert len(dict(pairs)) == len(pairs)
+    return dict(pairs)
+
+
+def tokens(lifetime: int = 86_400, **fields: Any) -> TokenSet:
+    """A token set issued now."""
+    return TokenSet(
+        **{
+            "access_token": Secret("access-1"),
+            "refresh_token": Secret("refresh-1"),
+            "issued_at": NOW,
+            "expires_at": NOW + lifetime,
+            "expiry_rule": "expires_in:seconds",
+            **fields,
+        }
+    )
+
+
+def connection(**fields: Any) -> Connection:
+    """An active connection with a token set issued now."""
+    return Connection(
+        **{
+            "name": "keap/main",
+            "status": Status.ACTIVE,
+            "grant": "authorization_code",
+            "client": "keap",
+            "profile_hash": "0" * 64,
+            "generation": 3,
+            "published_generation": 3,
+            "sealed": SEALED,
+            "issued_at": NOW,
+            "expires_at": NOW + 86_400,
+            **fields,
+        }
+    )

@@ -1,0 +1,51 @@
+"""Protects the shipped profiles: each loads, is found by its name and by its hash, and says what its provider does."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+from evergrant import catalogue
+from evergrant.profile import content_hash
+from tests.unit.samples import KEAP, WEALTHYHOOD
+
+
+def test_every_shipped_file_is_a_profile_under_its_own_name() -> None:
+    folder = resources.files("evergrant") / "profiles"
+    files = {file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml")}
+    assert set(catalogue.built_in()) == files
+    assert {"keap", "wealthyhood"} <= files
+    assert all(profile.name == name for name, profile in catalogue.built_in().items())
+
+
+def test_every_shipped_profile_is_found_by_the_hash_that_connections_pin() -> None:
+    assert len(catalogue.by_hash()) == len(catalogue.built_in())
+    for profile in catalogue.built_in().values():
+        assert catalogue.by_hash()[content_hash(profile)] is profile
+
+
+def test_every_shipped_default_matches_its_own_pattern() -> None:
+    for profile in catalogue.built_in().values():
+        given = {name: "https://x.example" for name, variable in profile.variables.items() if variable.default is None}
+        assert profile.bind(given).keys() == profile.variables.keys()
+
+
+def test_keap_is_spoken_to_on_its_own_hosts_by_default() -> None:
+    assert KEAP.bind({}) == {"host": "api.infusionsoft.com", "login_host": "accounts.infusionsoft.com"}
+    assert KEAP.grants == ("authorization_code",)
+
+
+def test_keap_lives_a_day_and_its_refresh_token_forty_five() -> None:
+    assert KEAP.response.expires[-1].default == 86_400
+    assert KEAP.response.refresh_expires[-1].default == 45 * 86_400
+    assert KEAP.rotation.lead == 3 * 3600
+    assert KEAP.rotation.rotates
+    assert KEAP.rotation.reuse_grace == 0
+
+
+def test_wealthyhood_needs_an_audience_and_knows_no_refresh_token() -> None:
+    assert WEALTHYHOOD.grants == ("client_credentials",)
+    assert WEALTHYHOOD.variables["audience"].default is None
+    assert WEALTHYHOOD.bind({"audience": "https://api.wealthyhood.com"})["host"] == "auth.wealthyhood.com"
+    assert WEALTHYHOOD.response.expires[-1].default == 3600
+    assert not WEALTHYHOOD.rotation.rotates
+    assert WEALTHYHOOD.consumer.required_headers == ("x-user-id",)

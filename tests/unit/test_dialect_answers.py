@@ -1,0 +1,338 @@
+"""Protects what answers are taken to mean: success, refusal or doubt, whose fault, and no provider's text kept."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergrant.dialect import HttpResponse, Refusal, read_answer
+from evergrant.errors import UnreadAnswer
+from evergrant.profile import Profile
+from evergrant.secret import Secret
+from evergrant.tokens import TokenSet
+from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, acme, respond, tokens
+
+CANARY = "canary-1f0b7c5d"
+
+
+def granted(profile: Profile, body: Any, previous: TokenSet | None = None, **headers: str) -> TokenSet:
+    answer = read_answer(profile, respond(200, body, **headers), NOW, previous)
+    assert isinstance(answer, TokenSet)
+    return answer
+
+
+def refused(profile: Profile, status: int, body: Any = b"", **headers: str) -> Refusal:
+    answer = read_answer(profile, respond(status, body, **headers), NOW)
+    assert isinstance(answer, Refusal)
+    return answer
+
+
+# Success
+
+
+def test_keaps_answer_is_read_whole() -> None:
+    body = {"access_token": "a", "refresh_token": "r", "expires_in": 86400, "token_type": "bearer", "scope": "full|x.y"}
+    assert granted(KEAP, body) == TokenSet(
+        access_token=Secret("a"),
+        refresh_token=Secret("r"),
+        issued_at=NOW,
+        expires_at=NOW + 86_400,
+        expiry_rule="expires_in:seconds",
+        refresh_expires_at=NOW + 45 * 86_400,
+        token_type="bearer",
+        scope="full|x.y",
+    )
+
+
+def test_wealthyhoods_answer_is_read_whole() -> None:
+    body = {"access_token": "a", "token_type": "Bearer", "expires_in": 3600, "scope": "read write"}
+    assert granted(WEALTHYHOOD, body) == TokenSet(
+        access_token=Secret("a"),
+        issued_at=NOW,
+        expires_at=NOW + 3600,
+        expiry_rule="expires_in:seconds",
+        scope="read write",
+    )
+
+
+@pytest.mark.parametrize(("profile", "lifetime"), [(KEAP, 86_400), (WEALTHYHOOD, 3600)])
+@pytest.mark.parametrize("stated", [{}, {"expires_in": None}, {"expires_in": 0}, {"expires_in": "soon"}])
+def test_a_missing_or_absurd_lifetime_is_the_documented_one(
+    profile: Profile, lifetime: int, stated: dict[str, Any]
+) -> None:
+    read = granted(profile, {"access_token": "a", **stated})
+    assert (read.expires_at, read.expiry_rule) == (NOW + lifetime, "default")
+
+
+def test_what_a_refresh_leaves_out_stays_as_it_was() -> None:
+    previous = tokens(scope="full", refresh_expires_at=NOW + 7, captured={"realm": "7"})
+    read = granted(acme(), {"access_token": "a", "expires_in": 60}, previous)
+    assert read.refresh_token == Secret("refresh-1")
+    assert read.refresh_expires_at == NOW + 7
+    assert read.scope == "full"
+    assert read.captured == {"realm": "7"}
+
+
+def test_what_a_refresh_brings_replaces_what_was() -> None:
+    previous = tokens(scope="full", refresh_expires_at=NOW + 7)
+    body = {"access_token": "a", "refresh_token": "r", "expires_in": 60, "scope": "less"}
+    read = granted(acme(), body, previous)
+    assert (read.refresh_token, read.scope) == (Secret("r"), "less")
+    assert read.refresh_expires_at is None, "the new token's life is not the old one's"
+
+
+@pytest.mark.parametrize("empty", ["", None, 7, {}, [], False])
+def test_an_empty_refresh_token_is_none_at_all(empty: Any) -> None:
+    read = granted(acme(), {"access_token": "a", "refresh_token": empty, "expires_in": 60}, tokens())
+    assert read.refresh_token == Secret("refresh-1")
+
+
+def test_the_first_path_that_is_there_wins() -> None:
+    profile = acme(
+        '[response]\naccess_token = ["accessTtoken", "data.accessToken", "access_token"]\n'
+        'expires = [{ path = "expiresIn" }]\nrefresh_expires = [{ path = "x_refresh_token_expires_in" }]\n'
+        'capture = { instance = "instance_url", company = "ids.0", absent = "absent" }'
+    )
+    body = {"data": {"accessToken": "a"}, "expiresIn": "86400", "x_refresh_token_expires_in": 100, "ids": [42]}
+    read = granted(profile, {**body, "instance_url": "https://eu.example.com"})
+    assert read.access_token == Secret("a")
+    assert (read.expires_at, read.refresh_expires_at) == (NOW + 86_400, NOW + 100)
+    assert read.captured == {"instance": "https://eu.example.com", "company": "42"}
+
+
+def test_scopes_in_a_list_are_one_text() -> None:
+    assert granted(acme(), {"access_token": "a", "expires_in": 60, "scope": ["x", "y"]}).scope == "x y"
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded", "Application/X-WWW-Form-URLencoded; charset=utf-8"]
+)
+def test_an_answer_in_form_encoding_is_read(kind: str) -> None:
+    read = granted(acme(), b"access_token=a%2Fb&expires_in=60&refresh_token=r", content_type=kind)
+    assert (read.access_token, read.refresh_token) == (Secret("a/b"), Secret("r"))
+    assert read.expires_at == NOW + 60
+
+
+@pytest.mark.parametrize("kind", ["", "text/html", "text/plain; charset=utf-8", "application/problem+json"])
+def test_json_under_any_other_name_is_read_as_json(kind: str) -> None:
+    assert granted(acme(), b'{"access_token": "a", "expires_in": 60}', content_type=kind).access_token == Secret("a")
+
+
+def test_a_byte_order_mark_does_not_hide_the_answer() -> None:
+    assert granted(acme(), b'\xef\xbb\xbf{"access_token": "a", "expires_in": 60}').expires_at == NOW + 60
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"OK",
+        b"<html>",
+        b"\xff\xfe",
+        b"[]",
+        b"null",
+        b'"a"',
+        b'{"access_token": "a"',
+        b"[" * 100_000,
+        {},
+        {"ok": False},
+        {"access_token": ""},
+        {"access_token": None},
+        {"access_token": 7},
+        {"access_token": {"value": "a"}},
+        {"access_token": "a\r\nb", "expires_in": 60},
+        {"access_token": "a\ud800", "expires_in": 60},
+        {"access_token": "a"},
+        {"access_token": "a", "expires_in": 10**400},
+    ],
+)
+def test_a_success_that_is_no_token_set_is_unread(body: Any) -> None:
+    with pytest.raises(UnreadAnswer):
+        read_answer(acme(), respond(200, body), NOW)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "code"),
+    [
+        (400, {"error": "invalid_grant"}, "grant_rejected", "invalid_grant"),
+        (401, {"error": "invalid_grant"}, "grant_rejected", "invalid_grant"),
+        (
+            400,
+            {"error": "invalid_request", "error_description": "Invalid Refresh Token"},
+            "grant_rejected",
+            "invalid_request",
+        ),
+        (400, {"error": "invalid_request", "error_description": "Missing grant_type"}, "malformed", "invalid_request"),
+        (400, {"error": "invalid_request"}, "malformed", "invalid_request"),
+        (401, {"error": "invalid_client"}, "client_rejected", "invalid_client"),
+        (400, {"error": "unauthorized_client"}, "client_rejected", "unauthorized_client"),
+        (400, {"error": "unsupported_grant_type"}, "malformed", "unsupported_grant_type"),
+        (400, {"error": "invalid_scope"}, "malformed", "invalid_scope"),
+        (429, b"", "rate_limited", None),
+        (408, b"", "transient", None),
+        (400, b"", "rejected_unknown", None),
+        (401, b"", "rejected_unknown", None),
+        (404, b"<html>not here</html>", "rejected_unknown", None),
+        (302, b"", "rejected_unknown", None),
+    ],
+)
+def test_keaps_refusals_are_told_apart(status: int, body: Any, kind: str, code: str | None) -> None:
+    refusal = refused(KEAP, status, body)
+    assert (refusal.kind, refusal.status, refusal.code, refusal.in_doubt) == (kind, status, code, False)
+
+
+@pytest.mark.parametrize("code", ["invalid_client", "access_denied"])
+def test_wealthyhoods_refusals_blame_the_client(code: str) -> None:
+    for status in (400, 401, 403):
+        assert refused(WEALTHYHOOD, status, {"error": code}) == Refusal("client_rejected", status, code)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
+def test_a_failing_server_may_have_acted(status: int) -> None:
+    for body in (b"", b"<html>", {"error": "server_error"}, {"error": "temporarily_unavailable"}):
+        refusal = refused(KEAP, status, body)
+        assert (refusal.kind, refusal.in_doubt) == ("transient", True)
+    assert refused(KEAP, status, {"error": "invalid_grant"}).in_doubt, "a gateway's word is not the provider's"
+
+
+def test_a_profile_gives_a_failing_server_a_meaning_of_its_own() -> None:
+    profile = acme('[[errors]]\nstatus = 500\ncode = "too_soon"\nas = "not_spent"')
+    assert refused(profile, 500, {"error": "too_soon"}) == Refusal("not_spent", 500, "too_soon")
+    assert refused(profile, 500, {"error": "else"}).in_doubt
+    assert refused(profile, 400, {"error": "too_soon"}).kind == "rejected_unknown"
+
+
+def test_the_profiles_own_rules_come_before_the_standards() -> None:
+    profile = acme(
+        '[[errors]]\ncode = "BAD_HUB"\nas = "grant_rejected"\n[[errors]]\ncode = "invalid_grant"\nas = "transient"'
+    )
+    assert refused(profile, 403, {"error": "BAD_HUB"}) == Refusal("grant_rejected", 403, "BAD_HUB")
+    assert refused(profile, 400, {"error": "invalid_grant"}).kind == "transient"
+
+
+@pytest.mark.parametrize(
+    ("body", "kind", "code"),
+    [
+        ({"ok": False, "error": "invalid_grant"}, "grant_rejected", "invalid_grant"),
+        ({"error": "invalid_client", "access_token": "a", "expires_in": 60}, "client_rejected", "invalid_client"),
+        ({"error": "something_else"}, "rejected_unknown", None),
+        ({"error": {"message": "no"}}, "rejected_unknown", None),
+    ],
+)
+def test_an_error_under_status_200_is_an_error(body: dict[str, Any], kind: str, code: str | None) -> None:
+    refusal = refused(acme(), 200, body)
+    assert (refusal.kind, refusal.code, refusal.in_doubt) == (kind, code, False)
+
+
+@pytest.mark.parametrize("nothing", [None, "", 0, False, [], {}])
+def test_an_empty_error_beside_a_token_is_none(nothing: Any) -> None:
+    assert granted(acme(), {"access_token": "a", "expires_in": 60, "error": nothing}).access_token == Secret("a")
+
+
+@pytest.mark.parametrize("error", [{"code": "invalid_grant"}, ["invalid_grant"], 7, True, 1.5, {"message": CANARY}])
+def test_an_error_that_is_no_text_is_no_code(error: Any) -> None:
+    assert refused(KEAP, 400, {"error": error}) == Refusal("rejected_unknown", 400)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": CANARY},
+        {"error": f"invalid_grant {CANARY}"},
+        {"error": "invalid_grant", "error_description": f"token {CANARY} is dead", "error_uri": CANARY},
+        {"error": "invalid_request", "error_description": CANARY},
+        {"message": CANARY},
+        CANARY.encode(),
+    ],
+)
+@pytest.mark.parametrize("status", [200, 400, 401, 429, 500])
+def test_no_text_of_a_provider_survives_its_reading(status: int, body: Any) -> None:
+    answer: Any
+    try:
+        answer = read_answer(KEAP, respond(status, body, x_request_id=CANARY), NOW)
+    except UnreadAnswer as unread:
+        answer = unread.as_dict()
+    assert CANARY not in repr(answer)
+
+
+# Retry-After
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, None),
+        ({"retry_after": "120"}, 120),
+        ({"retry_after": " 7 "}, 7),
+        ({"retry_after": "0"}, 0),
+        ({"retry_after": "86401"}, 86_400),
+        ({"retry_after": "999999999"}, 86_400),
+        ({"retry_after": "9" * 30}, None),
+        ({"retry_after": "-5"}, None),
+        ({"retry_after": "1.5"}, None),
+        ({"retry_after": "soon"}, None),
+        ({"retry_after": ""}, None),
+        ({"retry_after": "²"}, None),
+        ({"retry_after": "Sun, 22 Nov 2026 10:02:00 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 120),
+        ({"retry_after": "Sun, 22 Nov 2026 09:00:00 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 0),
+        ({"retry_after": "Mon, 22 Nov 2027 10:00:00 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, 86_400),
+        ({"retry_after": "Sun, 22 Nov 2026 10:02:00 GMT"}, None),
+        ({"retry_after": "Sun, 22 Nov 2026 10:02:00 GMT", "date": "now"}, None),
+        ({"retry_after": "Sun, 22 Nov 2026 10:02:00 -0000", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, None),
+        ({"retry_after": "Sun, 22 Nov 99999999999 10:02:00 GMT", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, None),
+        ({"retry_after": "Sun, 22 Nov 2026 10:02:00 +99999999999", "date": "Sun, 22 Nov 2026 10:00:00 GMT"}, None),
+    ],
+)
+def test_the_wait_a_provider_asks_for_is_bounded_seconds(headers: dict[str, str], seconds: int | None) -> None:
+    assert refused(KEAP, 429, **headers).retry_after == seconds
+    assert refused(KEAP, 503, **headers).retry_after == seconds
+
+
+# Anything
+
+
+answers = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["invalid_grant", "a.b.c"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["access_token", "refresh_token", "expires_in", "error", "scope"]), inner)
+    ),
+    max_leaves=8,
+)
+dates = st.text(alphabet="Sun,0123456789 :NovGMT+-", max_size=40)
+
+
+@given(
+    body=st.binary() | answers.map(lambda answer: json.dumps(answer).encode()),
+    status=st.integers(min_value=200, max_value=599),
+    kind=st.sampled_from(["application/json", "application/x-www-form-urlencoded", ""]),
+    retry_after=dates,
+    previous=st.sampled_from([None, tokens()]),
+)
+def test_no_answer_raises_anything_but_unread(
+    body: bytes, status: int, kind: str, retry_after: str, previous: TokenSet | None
+) -> None:
+    headers = {"content-type": kind, "retry-after": retry_after, "date": "Sun, 22 Nov 2026 10:00:00 GMT"}
+    for profile in (KEAP, WEALTHYHOOD):
+        try:
+            answer = read_answer(profile, HttpResponse(status, headers, body), NOW, previous)
+        except UnreadAnswer:
+            assert 200 <= status < 300
+            continue
+        if isinstance(answer, Refusal):
+            assert answer.retry_after is None or 0 <= answer.retry_after <= 86_400
+            assert answer.in_doubt is (status >= 500)
+        else:
+            assert 200 <= status < 300
+            assert answer.expires_at > NOW
+            # It can be sealed, published, compared and sent.
+            assert TokenSet.decode(answer.encode()) == replace(answer)
+            assert answer.access_token.reveal().encode()

@@ -1,0 +1,163 @@
+"""Protects getter's two ways in: what may be asked, and how every outcome looks to a caller in any language."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergrant import errors
+from evergrant.getting import answer
+from evergrant.reading import Reader
+from tests.unit.samples import NOW
+
+DOCUMENT = {"connection": "keap/main", "access_token": "a", "expires_at": "2026-11-22T11:00:00Z"}
+NO_SECONDS: list[Any] = [-1, "60", 1.5, True, None, [], float("nan")]
+NO_FINGERPRINTS: list[Any] = [7, True, [], {}]
+
+
+class Rotator:
+    """Answers everything with one document, and remembers the requests."""
+
+    def __init__(self, document: Mapping[str, Any] = DOCUMENT) -> None:
+        self.document = dict(document)
+        self.asked: list[Mapping[str, Any]] = []
+        self.reader = Reader(lambda _: None, self._ask, lambda: NOW)
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append(request)
+        return dict(self.document)
+
+
+def http(provider: str | None = "keap", account: str | None = "main", **query: str) -> dict[str, Any]:
+    path = {name: value for name, value in (("provider", provider), ("account", account)) if value is not None}
+    event: dict[str, Any] = {"requestContext": {"http": {"method": "GET"}}, "pathParameters": path}
+    return {**event, "queryStringParameters": query} if query else event
+
+
+def test_a_direct_request_is_answered_with_the_document_itself() -> None:
+    rotator = Rotator()
+    request = {"connection": "keap/main", "min_ttl": 60, "rejected": "0123456789abcdef"}
+    assert answer(rotator.reader, request) == {**DOCUMENT, "expires_in": 3600}
+    assert rotator.asked == [request]
+
+
+def test_an_http_request_is_answered_with_json_that_nobody_keeps() -> None:
+    rotator = Rotator()
+    response = answer(rotator.reader, http(min_ttl="60", rejected="0123456789abcdef"))
+    assert response["statusCode"] == 200
+    assert response["headers"] == {"content-type": "application/json", "cache-control": "no-store"}
+    assert json.loads(response["body"]) == {**DOCUMENT, "expires_in": 3600}
+    assert rotator.asked == [{"connection": "keap/main", "min_ttl": 60, "rejected": "0123456789abcdef"}]
+
+
+def test_nothing_but_the_connection_need_be_said() -> None:
+    rotator = Rotator()
+    answer(rotator.reader, {"connection": "keap/main"})
+    answer(rotator.reader, {**http(account="other"), "queryStringParameters": None})
+    assert rotator.asked == [{"connection": "keap/main", "min_ttl": 0}, {"connection": "keap/other", "min_ttl": 0}]
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        ({}, "invalid_name"),
+        ({"connection": None}, "invalid_name"),
+        ({"connection": "keap"}, "invalid_name"),
+        ({"connection": "keap/main*"}, "invalid_name"),
+        ({"connection": ["keap/main"]}, "invalid_name"),
+        *(({"connection": "keap/main", "min_ttl": bad}, "invalid_request") for bad in NO_SECONDS),
+        *(({"connection": "keap/main", "rejected": bad}, "invalid_request") for bad in NO_FINGERPRINTS),
+    ],
+)
+def test_a_request_that_cannot_be_read_is_refused_before_anything_is_asked(request_: Any, code: str) -> None:
+    rotator = Rotator()
+    assert answer(rotator.reader, request_)["error"]["code"] == code
+    assert rotator.asked == []
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        http(provider=None),
+        http(account=None),
+        http(provider="Keap"),
+        http(account="a/b"),
+        http(account="main-abcdef"),
+        {"requestContext": {}},
+        {"requestContext": {}, "pathParameters": None},
+        *(http(min_ttl=bad) for bad in ("", "-1", "1.5", "x", "60,60", " 60", "٣", "²", "9" * 10)),
+    ],
+)
+def test_an_http_request_that_cannot_be_read_is_a_400(event: dict[str, Any]) -> None:
+    rotator = Rotator()
+    response = answer(rotator.reader, event)
+    assert response["statusCode"] == 400
+    assert json.loads(response["body"])["status"] == 400
+    assert rotator.asked == []
+
+
+EVERY_ERROR: list[tuple[errors.EvergrantError, int]] = [
+    (errors.UnknownConnection("keap/main"), 404),
+    (errors.AuthorizationRequired("keap/main"), 409),
+    (errors.ClientRefused("keap/main", "keap"), 409),
+    (errors.Paused("keap/main"), 409),
+    (errors.Disconnected("keap/main"), 410),
+    (errors.TemporarilyUnavailable("Not now.", 7), 503),
+    (errors.InvalidRequest("What?"), 400),
+    (errors.InvalidName("What?"), 400),
+    (errors.UnknownProfile("Gone."), 500),
+    (errors.SealBroken("Broken."), 500),
+]
+
+
+@pytest.mark.parametrize(("error", "status"), EVERY_ERROR, ids=[error.code for error, _ in EVERY_ERROR])
+def test_an_error_over_http_is_a_problem_that_says_what_to_do(error: errors.EvergrantError, status: int) -> None:
+    """RFC 9457: type, title, status and detail, and our own code."""
+    told = error.as_dict()
+    response = answer(Rotator({"error": told}).reader, http())
+    assert response["statusCode"] == status
+    assert response["headers"]["content-type"] == "application/problem+json"
+    assert response["headers"]["cache-control"] == "no-store"
+    problem = json.loads(response["body"])
+    assert problem.pop("retry_after", None) == told.get("retry_after")
+    assert problem == {
+        "type": f"urn:evergrant:error:{error.code}",
+        "title": error.message,
+        "status": status,
+        "detail": error.hint,
+        "code": error.code,
+    }
+
+
+def test_only_what_passes_says_when_to_try_again() -> None:
+    passing = answer(Rotator({"error": errors.TemporarilyUnavailable("Not now.", 7).as_dict()}).reader, http())
+    assert passing["headers"]["retry-after"] == "7"
+    lasting = answer(Rotator({"error": errors.Paused("keap/main").as_dict()}).reader, http())
+    assert "retry-after" not in lasting["headers"]
+
+
+def test_a_direct_caller_gets_the_error_as_it_is() -> None:
+    told = errors.AuthorizationRequired("keap/main").as_dict()
+    assert answer(Rotator({"error": told}).reader, {"connection": "keap/main"}) == {"error": told}
+
+
+json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text(), max_size=2)
+
+
+@given(st.fixed_dictionaries({}, optional=dict.fromkeys(("connection", "min_ttl", "rejected", "x"), json_values)))
+def test_no_direct_request_raises(request_: dict[str, Any]) -> None:
+    assert answer(Rotator().reader, request_).keys() & {"error", "access_token"}
+
+
+@given(
+    st.dictionaries(st.sampled_from(["provider", "account"]), st.text()),
+    st.dictionaries(st.sampled_from(["min_ttl", "rejected", "x"]), st.text()),
+)
+def test_no_http_request_raises(path: dict[str, str], query: dict[str, str]) -> None:
+    event = {"requestContext": {}, "pathParameters": path, "queryStringParameters": query}
+    assert answer(Rotator().reader, event)["statusCode"] in (200, 400)

@@ -1,0 +1,176 @@
+"""Protects getter's economy and truth: memory, the secret, then rotator; nothing refused or lapsing is served."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergrant.reading import LEAST_TTL, Reader
+from evergrant.secret import fingerprint
+from evergrant.times import rfc3339
+from tests.unit.samples import NOW
+
+KEAP = "keap/main"
+UNAVAILABLE = {"error": {"code": "temporarily_unavailable", "message": "Not now.", "retry_after": 5}}
+
+
+def doc(token: str, lifetime: float = 3600, **fields: Any) -> dict[str, Any]:
+    return {"connection": KEAP, "access_token": token, "expires_at": rfc3339(int(NOW + lifetime)), **fields}
+
+
+class World:
+    """A clock, a secret and a rotator that remember what was asked of them."""
+
+    def __init__(self) -> None:
+        self.time: float = NOW
+        self.secrets: dict[str, dict[str, Any]] = {}
+        self.rotator: dict[str, Any] = dict(UNAVAILABLE)
+        self.reads: list[str] = []
+        self.asked: list[Mapping[str, Any]] = []
+        self.reader = Reader(self._read_secret, self._ask_rotator, lambda: self.time)
+
+    def _read_secret(self, connection: str) -> dict[str, Any] | None:
+        self.reads.append(connection)
+        return self.secrets.get(connection)
+
+    def _ask_rotator(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append(request)
+        return dict(self.rotator)
+
+    def token(self, *args: Any, **kwargs: Any) -> Any:
+        return self.reader.read(KEAP, *args, **kwargs).get("access_token")
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def test_the_secret_is_read_once_and_then_remembered(world: World) -> None:
+    world.secrets[KEAP] = doc("a")
+    for _ in range(3):
+        assert world.reader.read(KEAP) == {**doc("a"), "expires_in": 3600}
+    assert (world.reads, world.asked) == ([KEAP], [])
+
+
+def test_seconds_left_are_those_of_the_moment_of_the_answer(world: World) -> None:
+    world.secrets[KEAP] = doc("a", expires_in=1)
+    assert world.reader.read(KEAP)["expires_in"] == 3600
+    world.time += 100.5
+    assert world.reader.read(KEAP)["expires_in"] == 3499
+
+
+def test_memory_lasts_as_long_as_the_token_and_no_fixed_time(world: World) -> None:
+    world.secrets[KEAP] = doc("a", 86_400)
+    world.token()
+    world.secrets[KEAP] = doc("b", 2 * 86_400)
+    world.time = NOW + 86_400 - LEAST_TTL - 1
+    assert world.token() == "a"
+    world.time = NOW + 86_400 - LEAST_TTL
+    assert world.token() == "b"
+    assert len(world.reads) == 2
+
+
+def test_a_longer_life_is_looked_for_in_the_secret_and_then_asked_of_rotator(world: World) -> None:
+    world.secrets[KEAP] = doc("a", 3600)
+    world.token()
+    world.rotator = doc("c", 9000)
+    assert world.token(min_ttl=3600) == "c"
+    assert len(world.reads) == 2
+    assert world.asked == [{"connection": KEAP, "min_ttl": 3600}]
+    assert world.token(min_ttl=3600) == "c", "rotator's answer is remembered"
+    assert len(world.asked) == 1
+
+
+def test_rotators_answer_is_the_freshest_there_is_even_if_it_lives_too_short(world: World) -> None:
+    world.rotator = doc("a", 60, expires_in=60)
+    assert world.reader.read(KEAP, 3600) == {**doc("a", 60), "expires_in": 60}
+    assert world.token(min_ttl=3600) == "a"
+    assert len(world.asked) == 2, "each asks again: the next one may live longer"
+
+
+def test_a_token_in_its_last_seconds_is_not_served_from_memory_or_secret(world: World) -> None:
+    world.secrets[KEAP] = doc("a", LEAST_TTL)
+    world.rotator = doc("b")
+    assert world.token(min_ttl=0) == "b"
+
+
+def test_a_refused_token_is_not_served_again(world: World) -> None:
+    world.secrets[KEAP] = doc("a")
+    world.token()
+    world.rotator = doc("b")
+    assert world.token(rejected=fingerprint("a")) == "b"
+    assert world.asked == [{"connection": KEAP, "min_ttl": 0, "rejected": fingerprint("a")}]
+    assert world.token() == "b"
+
+
+def test_a_token_refused_elsewhere_is_replaced_by_the_secrets_newer_one(world: World) -> None:
+    world.secrets[KEAP] = doc("a")
+    world.token()
+    world.secrets[KEAP] = doc("b")
+    assert world.token(rejected=fingerprint("a")) == "b"
+    assert world.asked == []
+
+
+def test_a_refusal_of_another_token_changes_nothing(world: World) -> None:
+    world.secrets[KEAP] = doc("a")
+    assert world.token(rejected=fingerprint("older")) == "a"
+    assert world.token(rejected="no fingerprint") == "a"
+    assert (world.reads, world.asked) == ([KEAP], [])
+
+
+def test_where_there_is_no_secret_rotator_is_asked_and_its_answer_kept(world: World) -> None:
+    world.rotator = doc("a", 300)
+    assert world.token() == world.token() == "a"
+    assert len(world.reads) == len(world.asked) == 1
+
+
+def test_an_error_is_handed_on_and_not_remembered(world: World) -> None:
+    assert world.reader.read(KEAP) == UNAVAILABLE
+    world.rotator = doc("a")
+    assert world.token() == "a"
+
+
+def test_after_an_error_nothing_remembered_is_served(world: World) -> None:
+    world.secrets[KEAP] = doc("a")
+    world.token()
+    del world.secrets[KEAP]
+    world.rotator = {"error": {"code": "disconnected", "message": "Gone."}}
+    assert "error" in world.reader.read(KEAP, rejected=fingerprint("a"))
+    assert "error" in world.reader.read(KEAP)
+
+
+def test_connections_are_remembered_apart(world: World) -> None:
+    world.secrets = {KEAP: doc("a"), "keap/other": doc("b")}
+    assert world.token() == "a"
+    assert world.reader.read("keap/other")["access_token"] == "b"
+    assert world.token() == "a"
+
+
+def test_an_answer_is_the_callers_own(world: World) -> None:
+    world.secrets[KEAP] = doc("a")
+    world.reader.read(KEAP)["access_token"] = "spoilt"
+    assert world.token() == "a"
+
+
+@given(
+    held=st.integers(-3600, 7200),
+    published=st.integers(-3600, 7200),
+    min_ttl=st.integers(0, 10_000),
+    rejected=st.sampled_from([None, fingerprint("secret"), fingerprint("rotator")]),
+)
+def test_without_rotator_nothing_is_served_that_does_not_fit(
+    held: int, published: int, min_ttl: int, rejected: str | None
+) -> None:
+    world = World()
+    world.secrets[KEAP] = doc("secret", held)
+    world.token()
+    world.secrets[KEAP] = doc("secret", published)
+    answer = world.reader.read(KEAP, min_ttl, rejected)
+    if "error" not in answer:
+        assert answer["expires_in"] >= max(min_ttl, LEAST_TTL)
+        assert fingerprint(answer["access_token"]) != rejected

@@ -1,0 +1,203 @@
+"""Protects rotator's two ways in: one bad message does not take others along, and every request gets an answer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergrant.errors import (
+    AuthorizationRequired,
+    Conflict,
+    InvalidRequest,
+    SealBroken,
+    TemporarilyUnavailable,
+    UnknownConnection,
+    UnknownProfile,
+)
+from evergrant.ports import PortUnavailable
+from evergrant.profile import content_hash
+from evergrant.rotating import answer, ask_of, work_through
+from evergrant.rotation import Ask, Ports, Result, Rotation
+from tests.unit.samples import KEAP, NOW, connection, tokens
+
+
+class Clock:
+    """Stands still, unless it is moved."""
+
+    time = float(NOW)
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("nothing here sleeps")
+
+
+class Protocol:
+    """Stands for the rotation protocol, which has tests of its own."""
+
+    def __init__(self, clock: Clock | None = None, takes: float = 0, **outcomes: Exception) -> None:
+        self.ran: list[Ask] = []
+        self.saved: list[Mapping[str, Any]] = []
+        self.clock, self.takes, self.outcomes = clock or Clock(), takes, outcomes
+        self.result = Result("rotated", connection(profile_hash=content_hash(KEAP)), tokens())
+
+    def run(self, ask: Ask) -> Result:
+        self.ran.append(ask)
+        self.clock.time += self.takes
+        failure = self.outcomes.get(ask.connection.partition("/")[2])
+        if failure:
+            raise failure
+        return self.result
+
+    def save_from_queue(self, message: Mapping[str, Any]) -> None:
+        self.saved.append(message)
+        failure = self.outcomes.get("saving")
+        if failure:
+            raise failure
+
+
+class Profiles:
+    def pinned(self, content_hash: str) -> Any:
+        return KEAP
+
+
+def work(protocol: Protocol, *bodies: Any, left: float = 60) -> list[str]:
+    """The messages handed back, by their place."""
+    messages = [
+        {"messageId": str(number), "body": body if isinstance(body, str) else json.dumps(body)}
+        for number, body in enumerate(bodies)
+    ]
+    response = work_through(cast(Rotation, protocol), messages, protocol.clock, protocol.clock.now() + left)
+    assert response.keys() == {"batchItemFailures"}
+    return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
+
+
+def of(account: str) -> dict[str, str]:
+    return {"connection": f"keap/{account}"}
+
+
+# The queue
+
+
+def test_every_message_is_worked_on_as_the_schedules() -> None:
+    protocol = Protocol()
+    assert work(protocol, of("a"), of("b")) == []
+    assert protocol.ran == [Ask("keap/a"), Ask("keap/b")]
+    assert protocol.saved == []
+
+
+def test_what_cannot_be_begun_in_time_is_handed_back_untouched() -> None:
+    protocol = Protocol(takes=25)
+    assert work(protocol, of("a"), of("b"), of("c"), left=50) == ["2"]
+    assert len(protocol.ran) == 2
+
+
+def test_a_connection_that_is_gone_is_done_with() -> None:
+    assert work(Protocol(gone=UnknownConnection("keap/gone")), of("gone"), of("b")) == []
+
+
+@pytest.mark.parametrize("failure", [SealBroken("x"), UnknownProfile("x"), Conflict("x")])
+def test_a_failure_of_our_own_hands_back_its_message_alone(failure: Exception) -> None:
+    protocol = Protocol(bad=failure)
+    assert work(protocol, of("a"), of("bad"), of("c")) == ["1"]
+    assert len(protocol.ran) == 3
+
+
+@pytest.mark.parametrize("body", ["", "{", "[]", "7", "null", '"x"', "{}", '{"connection": 7}', '{"connection": "x"}'])
+def test_a_message_that_cannot_be_read_is_handed_back_alone(body: str) -> None:
+    protocol = Protocol()
+    assert work(protocol, of("a"), body, of("c")) == ["1"]
+    assert [ask.connection for ask in protocol.ran] == ["keap/a", "keap/c"]
+
+
+def test_an_outage_leaves_the_next_try_to_the_claim() -> None:
+    assert work(Protocol(a=PortUnavailable("down")), of("a"), of("b")) == []
+
+
+def test_a_sealed_set_is_saved_before_anything_else_and_kept_until_it_is() -> None:
+    save = {**of("a"), "task": "save", "changes": {"generation": 4}}
+    protocol = Protocol()
+    assert work(protocol, save) == []
+    assert (protocol.saved, protocol.ran) == ([save], [Ask("keap/a")])
+    for failing in (Protocol(saving=PortUnavailable("down")), Protocol(a=PortUnavailable("down"))):
+        assert work(failing, save, of("b")) == ["0"]
+    assert work(Protocol(saving=Conflict("keap/a")), save) == ["0"]
+
+
+# Requests
+
+
+def ask(protocol: Protocol, request: Mapping[str, Any]) -> dict[str, Any]:
+    unused = cast(Any, None)
+    ports = Ports(*(unused, unused, unused, unused, unused, unused, Profiles(), protocol.clock))
+    return answer(cast(Rotation, protocol), ports, request)
+
+
+def test_a_request_is_answered_with_the_document_and_the_seconds_left() -> None:
+    protocol = Protocol()
+    protocol.clock.time += 0.5
+    told = ask(protocol, of("main"))
+    assert (told["access_token"], told["expires_in"], told["generation"]) == ("access-1", 86_399, 3)
+    assert told["headers"] == {"Authorization": "Bearer access-1"}
+    assert "refresh-1" not in json.dumps(told)
+
+
+@pytest.mark.parametrize(
+    ("failure", "code"),
+    [
+        (AuthorizationRequired("keap/main"), "authorization_required"),
+        (UnknownConnection("keap/main"), "unknown_connection"),
+        (TemporarilyUnavailable("x", 5), "temporarily_unavailable"),
+        (SealBroken("x"), "seal_broken"),
+        (PortUnavailable("canary"), "temporarily_unavailable"),
+    ],
+)
+def test_a_request_that_fails_is_answered_with_its_error(failure: Exception, code: str) -> None:
+    told = ask(Protocol(main=failure), of("main"))
+    assert told["error"]["code"] == code
+    assert "canary" not in json.dumps(told)
+
+
+def test_a_connection_without_a_token_yet_is_told_to_wait() -> None:
+    protocol = Protocol()
+    protocol.result = Result("waiting", connection(sealed=None))
+    told = ask(protocol, of("main"))["error"]
+    assert (told["code"], told["retry_after"]) == ("temporarily_unavailable", 5)
+
+
+def test_what_was_asked_is_what_the_protocol_is_asked() -> None:
+    request = {**of("main"), "min_ttl": 60, "rejected": "0123456789abcdef", "force": True, "wait": 5}
+    assert ask_of(request) == Ask("keap/main", True, 60, "0123456789abcdef", True, 5)
+    assert ask_of(of("main")) == Ask("keap/main", True, 0, None, False, 25)
+
+
+def test_nobody_waits_for_longer_than_an_http_api_does() -> None:
+    assert ask_of({**of("main"), "wait": 600}).wait == 25
+
+
+@pytest.mark.parametrize("force", [None, False, "true", 1, "yes"])
+def test_only_true_is_true(force: Any) -> None:
+    assert ask_of({**of("main"), "force": force}).force is False
+
+
+@pytest.mark.parametrize("field", ["min_ttl", "wait"])
+@pytest.mark.parametrize("value", [-1, "60", True, None, [], float("nan"), float("inf"), 10**9])
+def test_an_absurd_number_of_seconds_is_refused_by_its_name(field: str, value: Any) -> None:
+    with pytest.raises(InvalidRequest, match=field):
+        ask_of({**of("main"), field: value})
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["connection", "min_ttl", "wait", "rejected", "force"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just("keap/main"),
+    )
+)
+def test_no_request_raises_anything_but_a_refusal(request_: dict[str, Any]) -> None:
+    assert ask(Protocol(), request_).keys() & {"error", "access_token"}

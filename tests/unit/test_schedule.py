@@ -1,0 +1,165 @@
+"""Protects the timing: no token lapses for being refreshed late, and no provider is asked all the time."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergrant import schedule
+from evergrant.profile import Rotation
+from evergrant.schedule import DAY, Life, backoff, claim_until, daily_probe, refresh_at, shard
+from tests.unit.samples import KEAP, NOW, WEALTHYHOOD
+
+lifetimes = st.integers(min_value=1, max_value=100 * 365 * DAY)
+names = st.from_regex(r"[a-z]{1,6}/[a-z]{1,6}", fullmatch=True)
+rotations = st.builds(Rotation, lead=st.integers(0, 10 * DAY), minimum_age=st.integers(0, 7200))
+
+
+def at(
+    lifetime: int, rotation: Rotation | None = None, cache: int = 300, name: str = "keap/main", number: int = 1
+) -> int:
+    """Seconds after issue at which a token of this lifetime is refreshed."""
+    return refresh_at(Life(NOW, NOW + lifetime), rotation or Rotation(), cache, name, number) - NOW
+
+
+@given(lifetimes, rotations, st.integers(0, 3600), names, st.integers(0, 10**9))
+def test_a_refresh_lies_between_minimum_age_and_expiry(
+    lifetime: int, rotation: Rotation, cache: int, name: str, generation: int
+) -> None:
+    age = at(lifetime, rotation, cache, name, generation)
+    assert age >= rotation.minimum_age
+    assert age <= max(lifetime, rotation.minimum_age)
+    # Half the lifetime at most is lead, and a tenth of it jitter: a new token is never due at once.
+    assert age >= lifetime - lifetime // 2 - lifetime // 10
+
+
+@given(lifetimes, rotations, st.integers(0, 3600), names, st.integers(0, 10**9))
+def test_the_lead_is_kept_as_far_as_the_lifetime_lets_it(
+    lifetime: int, rotation: Rotation, cache: int, name: str, generation: int
+) -> None:
+    wanted = max(rotation.lead, 600, 2 * cache)
+    age = at(lifetime, rotation, cache, name, generation)
+    if age > rotation.minimum_age:
+        assert lifetime - age >= min(wanted, lifetime // 2)
+        assert lifetime - age <= min(wanted, lifetime // 2) * 3 // 2, "jitter must not double the lead"
+
+
+@given(lifetimes, names, st.integers(0, 10**9))
+def test_the_jitter_is_the_same_each_time_it_is_asked(lifetime: int, name: str, generation: int) -> None:
+    assert at(lifetime, name=name, number=generation) == at(lifetime, name=name, number=generation)
+
+
+def test_connections_and_generations_are_spread_over_a_tenth_of_the_lifetime() -> None:
+    lead = 2 * DAY
+    ages = {at(10 * DAY, Rotation(lead=lead), number=number) for number in range(500)}
+    assert len(ages) > 490
+    assert 10 * DAY - lead - DAY <= min(ages) < 10 * DAY - lead - 0.9 * DAY
+    assert 10 * DAY - lead - 0.1 * DAY < max(ages) <= 10 * DAY - lead
+    assert len({at(10 * DAY, Rotation(lead=lead), name=f"keap/{number}") for number in range(500)}) > 490
+
+
+@pytest.mark.parametrize("lifetime", [60, 120, 300, 600, 900])
+def test_a_short_lived_token_is_not_always_due(lifetime: int) -> None:
+    """A fixed lead of five or fifteen minutes makes a 300-second token due at every look."""
+    for number in range(50):
+        assert 0.4 * lifetime <= at(lifetime, number=number) <= 0.5 * lifetime + 1
+
+
+def test_a_provider_that_refuses_early_refreshes_is_not_asked_early() -> None:
+    """Exact Online: not before 9 minutes 30 seconds of a ten-minute token."""
+    assert {at(600, Rotation(minimum_age=570), number=number) for number in range(50)} == {570}
+
+
+def test_keap_is_refreshed_about_every_21_hours() -> None:
+    ages = [at(DAY, KEAP.rotation, number=number) for number in range(200)]
+    assert min(ages) >= 19.5 * 3600
+    assert max(ages) <= 21 * 3600
+    assert max(ages) > 20.8 * 3600
+
+
+def test_wealthyhoods_hour_is_left_ten_minutes_at_least() -> None:
+    ages = [at(3600, WEALTHYHOOD.rotation, number=number) for number in range(200)]
+    assert min(ages) >= 3600 - 900
+    assert max(ages) <= 3600 - 600
+
+
+def test_consumers_that_keep_tokens_longer_are_given_twice_that() -> None:
+    assert max(at(DAY, cache=3600, number=number) for number in range(200)) <= DAY - 7200
+
+
+# After failures
+
+
+@given(st.integers(0, 10_000), st.integers(0, 2**32))
+def test_a_try_after_failures_is_later_than_now_and_within_a_jittered_quarter_of_an_hour(
+    failures: int, seed: int
+) -> None:
+    random.seed(seed)
+    wait = backoff(failures, NOW) - NOW
+    assert 1 <= wait <= 1125
+    assert wait <= max(5 * 2 ** min(failures, 12), 1)
+
+
+def test_the_wait_grows_with_failures_and_is_never_the_same_for_all() -> None:
+    random.seed(1)
+    mean = [sum(backoff(failures, 0) for _ in range(500)) / 500 for failures in range(12)]
+    assert mean[0] < mean[3] < mean[6]
+    assert mean[6] < mean[11] < 600
+    assert len({backoff(11, 0) for _ in range(100)}) > 50
+
+
+def test_a_provider_that_names_its_wait_is_given_it() -> None:
+    random.seed(1)
+    assert all(backoff(0, NOW, 3600) == NOW + 3600 for _ in range(50))
+    assert all(NOW + 3 <= backoff(11, NOW, 3) <= NOW + 1125 for _ in range(50))
+    assert backoff(0, NOW, 0) > NOW
+
+
+def test_a_person_is_waited_for_about_a_day() -> None:
+    random.seed(1)
+    probes = [daily_probe(NOW) - NOW for _ in range(500)]
+    assert min(probes) >= 21 * 3600
+    assert max(probes) <= 27 * 3600
+    assert max(probes) - min(probes) > 3 * 3600
+
+
+# Claims
+
+
+@given(
+    st.integers(NOW - 10 * DAY, NOW + schedule.HORIZON),
+    st.none() | st.integers(NOW - 10 * DAY, NOW + 10 * DAY),
+)
+def test_a_lost_claim_is_found_again_within_a_quarter_of_what_remains(due_at: int, expires_at: int | None) -> None:
+    horizon = claim_until(due_at, NOW, expires_at) - max(due_at, NOW)
+    remaining = 480 if expires_at is None else max(expires_at - NOW, 0)
+    assert 15 <= horizon <= 120
+    assert horizon <= max(remaining / 4, 15)
+    assert horizon == 120 or remaining < 480
+
+
+def test_a_claim_moves_the_due_date_beyond_what_this_tick_takes() -> None:
+    for due_at in range(NOW, NOW + schedule.HORIZON + 1):
+        assert claim_until(due_at, NOW, NOW) > due_at
+    assert claim_until(NOW - DAY, NOW, None) == NOW + 120
+
+
+# Lives and shards
+
+
+def test_the_last_quarter_begins_after_three() -> None:
+    assert Life(NOW, NOW + 400).last_quarter_at == NOW + 300
+    assert Life(NOW, NOW + 1).last_quarter_at == NOW + 1
+    assert Life(NOW, NOW + 400).lifetime == 400
+
+
+def test_connections_are_spread_evenly_over_all_shards_and_stay_there() -> None:
+    shards = [shard(f"keap/{number}") for number in range(800)]
+    assert set(shards) == {str(number) for number in range(schedule.SHARDS)}
+    assert min(shards.count(one) for one in set(shards)) > 60
+    assert shard("keap/main") == shard("keap/main")
+    # Pinned: another spreading would leave every record in a partition that is never asked for it.
+    assert [shard(f"keap/{number}") for number in range(4)] == ["4", "2", "1", "1"]

@@ -1,0 +1,177 @@
+"""Protects the tick: everything due is sent once, in time and by its exact delay; what fails is found by the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from evergrant import schedule
+from evergrant.errors import Conflict
+from evergrant.ports import PortUnavailable
+from evergrant.scheduling import Tick, tick
+from tests.unit.samples import NOW
+
+
+@dataclass
+class Entry:
+    """A line of the due index."""
+
+    name: str
+    due_at: int
+    expires_at: int | None = None
+
+
+class Table:
+    """The due index and the one condition that claims are made under."""
+
+    def __init__(self, *entries: Entry) -> None:
+        self.entries = {entry.name: entry for entry in entries}
+        self.asked: list[tuple[str, int]] = []
+        self.beaten: set[str] = set()
+        self.broken_after: int | None = None
+
+    def due(self, shard: str, before: int) -> Iterator[Any]:
+        self.asked.append((shard, before))
+        if self.broken_after is not None and len(self.asked) > self.broken_after:
+            raise PortUnavailable("made to fail")
+        for entry in list(self.entries.values()):
+            if schedule.shard(entry.name) == shard and entry.due_at <= before:
+                yield Entry(entry.name, entry.due_at, entry.expires_at)
+
+    def change(
+        self,
+        connection: str,
+        changes: Mapping[str, Any],
+        *,
+        only_if: Mapping[str, Any] | None = None,
+        lease_free_at: int | None = None,
+    ) -> Any:
+        entry = self.entries[connection]
+        if connection in self.beaten or only_if != {"due_at": entry.due_at}:
+            raise Conflict(connection)
+        assert changes.keys() == {"due_at"}
+        entry.due_at = changes["due_at"]
+        return entry
+
+    def get(self, connection: str) -> Any:
+        raise AssertionError("a tick reads nothing but the index")
+
+    def create(self, connection: Any) -> None:
+        raise AssertionError("a tick creates nothing")
+
+
+class Queue:
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, int]] = []
+        self.batches: list[int] = []
+        self.fails = False
+
+    def send_many(self, messages: Sequence[tuple[Mapping[str, Any], int]]) -> int:
+        if self.fails and messages:
+            raise PortUnavailable("made to fail")
+        self.batches.append(len(messages))
+        assert all(message.keys() == {"connection"} for message, _ in messages)
+        self.sent += [(message["connection"], delay) for message, delay in messages]
+        return len(messages)
+
+
+class Clock:
+    """Moves on by a step at each look."""
+
+    def __init__(self, step: float = 0) -> None:
+        self.time, self.step = float(NOW), step
+
+    def now(self) -> float:
+        self.time += self.step
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError("a tick does not sleep")
+
+
+def run(table: Table, queue: Queue, clock: Clock | None = None, budget: float = 30) -> Tick:
+    return tick(table, queue, clock or Clock(), NOW + budget)
+
+
+def many(count: int, due_at: int = NOW) -> list[Entry]:
+    return [Entry(f"keap/a{number}", due_at, NOW + 86_400) for number in range(count)]
+
+
+def test_what_is_due_before_the_next_tick_could_see_it_is_sent_with_its_exact_delay() -> None:
+    table = Table(
+        Entry("keap/overdue", NOW - 500),
+        Entry("keap/now", NOW),
+        Entry("keap/soon", NOW + 31),
+        Entry("keap/last", NOW + 75),
+        Entry("keap/next", NOW + 76),
+    )
+    queue = Queue()
+    assert run(table, queue) == Tick(claimed=4, sent=4, unfinished=False)
+    assert sorted(queue.sent) == [("keap/last", 75), ("keap/now", 0), ("keap/overdue", 0), ("keap/soon", 31)]
+
+
+def test_every_partition_is_asked_once() -> None:
+    table = Table()
+    assert run(table, Queue()) == Tick(0, 0, unfinished=False)
+    assert table.asked == [(str(number), NOW + 75) for number in range(schedule.SHARDS)]
+
+
+def test_what_was_claimed_is_left_alone_by_the_next_tick_and_found_again_if_it_was_lost() -> None:
+    table, queue = Table(*many(5)), Queue()
+    run(table, queue)
+    assert run(table, queue) == Tick(0, 0, unfinished=False)
+    clock = Clock()
+    clock.time += 120
+    assert run(table, queue, clock, budget=200).claimed == 5
+
+
+def test_of_two_ticks_only_one_sends() -> None:
+    table, queue = Table(*many(3)), Queue()
+    table.beaten = {"keap/a1"}
+    assert run(table, queue) == Tick(2, 2, unfinished=False)
+    assert sorted(name for name, _ in queue.sent) == ["keap/a0", "keap/a2"]
+
+
+@pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 35])
+def test_messages_go_in_batches_of_ten_and_none_is_left_behind(count: int) -> None:
+    queue = Queue()
+    assert run(Table(*many(count)), queue) == Tick(count, count, unfinished=False)
+    assert max(queue.batches) <= 10
+    assert len(set(queue.sent)) == count
+
+
+def test_when_time_runs_out_what_is_claimed_is_still_sent() -> None:
+    queue = Queue()
+    done = run(Table(*many(35)), queue, Clock(step=1), budget=16)
+    assert done.unfinished
+    assert 0 < done.claimed < 35
+    assert done.sent == done.claimed == len(queue.sent)
+
+
+def test_a_queue_that_fails_is_heard_of() -> None:
+    table, queue = Table(*many(5)), Queue()
+    queue.fails = True
+    with pytest.raises(PortUnavailable):
+        run(table, queue)
+    assert {entry.due_at for entry in table.entries.values()} == {NOW + 120}, "the claims send them again in time"
+
+
+def test_an_index_that_fails_half_way_is_heard_of_and_what_was_claimed_is_sent() -> None:
+    table, queue = Table(*many(8)), Queue()
+    table.broken_after = 4
+    with pytest.raises(PortUnavailable):
+        run(table, queue)
+    claimed = {entry.name for entry in table.entries.values() if entry.due_at > NOW}
+    assert 0 < len(claimed) < 8
+    assert {name for name, _ in queue.sent} == claimed
+
+
+def test_a_full_batch_that_the_queue_refused_is_not_sent_twice() -> None:
+    queue = Queue()
+    queue.fails = True
+    with pytest.raises(PortUnavailable):
+        run(Table(*many(10)), queue)
+    assert queue.sent == []

@@ -1,0 +1,327 @@
+"""Protects the state machine: when a person is called for, when nobody is, and that a token set is never dropped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergrant import transitions
+from evergrant.connection import FIELDS, Connection, Sealed, Status
+from evergrant.dialect import Refusal
+from evergrant.profile import Profile
+from evergrant.schedule import DAY, shard
+from evergrant.settings import Settings
+from tests.unit.samples import KEAP, NOW, SEALED, WEALTHYHOOD, connection, tokens
+
+NEW = Sealed(b"k", b"n", b"new")
+GRANT_REJECTED = Refusal("grant_rejected", 400, "invalid_grant")
+KINDS: tuple[Any, ...] = (
+    *("transient", "rate_limited", "grant_rejected", "client_rejected", "rejected_unknown", "not_spent", "malformed"),
+)
+
+
+def spending(**fields: Any) -> Connection:
+    return connection(spend_id="spend-1", spend_at=NOW, **fields)
+
+
+def headless(**fields: Any) -> Connection:
+    return connection(name="wealthyhood/main", grant="client_credentials", **fields)
+
+
+def with_grace(seconds: int) -> Profile:
+    return msgspec.structs.replace(KEAP, rotation=msgspec.structs.replace(KEAP.rotation, reuse_grace=seconds))
+
+
+def events(changes: dict[str, Any]) -> list[str]:
+    return [value["type"] for name, value in changes.items() if name.startswith("outbox.")]
+
+
+def saved(current: Connection, lifetime: int = DAY, profile: Profile = KEAP, now: int = NOW) -> dict[str, Any]:
+    return transitions.saved(current, tokens(lifetime), NEW, profile, Settings(), now)
+
+
+# Saving
+
+
+def test_a_save_is_the_next_generation_with_every_trouble_gone() -> None:
+    troubled = spending(status=Status.DEGRADED, failures=4, last_error="x", rejected_at=NOW - 5, unread_answer=SEALED)
+    changes = saved(troubled, now=NOW + 3)
+    assert (changes["generation"], changes["sealed"], changes["status"]) == (4, NEW, Status.ACTIVE)
+    assert (changes["issued_at"], changes["expires_at"]) == (NOW, NOW + DAY)
+    assert changes["failures"] == changes["spend_tries"] == 0
+    gone = ("last_error", "last_error_at", "rejected_at", "unread_answer", "spend_id", "spend_at")
+    assert [changes[name] for name in gone] == [None] * len(gone)
+
+
+def test_a_save_is_due_within_a_tick_until_it_is_published_and_refreshed_much_later() -> None:
+    changes = saved(connection(), now=NOW + 3)
+    assert changes["due_at"] == NOW + 3 + 60
+    assert changes["due_shard"] == shard("keap/main")
+    assert NOW + 19 * 3600 < changes["refresh_at"] <= NOW + 21 * 3600
+
+
+def test_the_lease_is_not_the_saves_to_free() -> None:
+    assert not {"lease_owner", "lease_until"} & saved(connection()).keys()
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        (Status.AWAITING_AUTHORIZATION, ["Connection Authorized"]),
+        (Status.ACTIVE, ["Token Rotated"]),
+        (Status.DEGRADED, ["Token Rotated", "Connection Recovered"]),
+        (Status.CLIENT_REFUSED, ["Token Rotated", "Connection Recovered"]),
+        (Status.AUTHORIZATION_REQUIRED, ["Token Rotated", "Connection Recovered"]),
+    ],
+)
+def test_a_save_tells_what_it_changed(status: Status, told: list[str]) -> None:
+    changes = saved(connection(status=status))
+    assert events(changes) == told
+    details = [value["detail"] for name, value in changes.items() if name.startswith("outbox.")]
+    assert details[0]["generation"] == 4
+    assert details[0]["expires_at"] == "2026-11-23T10:00:00Z"
+
+
+def test_no_event_holds_a_token() -> None:
+    assert "access-1" not in repr(saved(connection(status=Status.DEGRADED)))
+    assert "refresh-1" not in repr(saved(connection()))
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "fields", "revokes", "published"),
+    [
+        (DAY, {}, False, True),
+        (1800, {}, False, True),
+        (1799, {}, False, False),
+        (300, {}, False, False),
+        (DAY, {"direct_read": False}, False, False),
+        (DAY, {}, True, False),
+    ],
+)
+def test_only_tokens_that_live_long_enough_get_a_secret(
+    lifetime: int, fields: dict[str, Any], revokes: bool, published: bool
+) -> None:
+    rotation = msgspec.structs.replace(KEAP.rotation, old_access_token_revoked=revokes)
+    changes = saved(connection(**fields), lifetime, msgspec.structs.replace(KEAP, rotation=rotation))
+    # Where there will be no secret, the generation counts as published.
+    assert changes.get("published_generation") == (None if published else 4)
+
+
+def test_a_connection_put_to_rest_meanwhile_keeps_the_set_and_its_rest() -> None:
+    changes = saved(spending())
+    kept = transitions.keeping_rest(changes)
+    assert changes.keys() - kept.keys() == {"status", "refresh_at", "due_at", "due_shard"}
+    assert kept["sealed"] == NEW
+    assert kept["generation"] == 4
+    assert kept["spend_id"] is None
+
+
+# Refusals
+
+
+def refuse(current: Connection, refusal: Refusal = GRANT_REJECTED, now: int = NOW) -> dict[str, Any]:
+    return transitions.refused(current, refusal, now)
+
+
+def test_one_rejection_degrades_and_is_asked_again_after_ten_minutes() -> None:
+    changes = refuse(spending())
+    assert (changes["status"], changes["rejected_at"]) == (Status.DEGRADED, NOW)
+    assert (changes["refresh_at"], changes["due_at"]) == (NOW + 600, NOW + 600)
+    assert (changes["failures"], changes["last_error"], changes["last_error_at"]) == (1, "invalid_grant", NOW)
+    assert events(changes) == ["Connection Degraded"]
+
+
+def test_a_second_rejection_too_soon_changes_nothing_but_waits() -> None:
+    changes = refuse(spending(status=Status.DEGRADED, rejected_at=NOW - 599))
+    assert "status" not in changes
+    assert "rejected_at" not in changes
+    assert changes["refresh_at"] == NOW + 1
+    assert events(changes) == []
+
+
+def test_a_second_rejection_ten_minutes_later_calls_for_a_person() -> None:
+    changes = refuse(spending(status=Status.DEGRADED, rejected_at=NOW - 600))
+    assert changes["status"] == Status.AUTHORIZATION_REQUIRED
+    assert events(changes) == ["Authorization Required"]
+    assert 21 * 3600 <= changes["refresh_at"] - NOW <= 27 * 3600, "some providers heal"
+
+
+def test_a_person_is_called_once_and_probed_for_daily() -> None:
+    changes = refuse(spending(status=Status.AUTHORIZATION_REQUIRED, rejected_at=NOW - DAY))
+    assert "status" not in changes
+    assert events(changes) == []
+    assert changes["refresh_at"] - NOW > 20 * 3600
+
+
+def test_an_unknown_rejection_counts_as_one_of_the_grant() -> None:
+    changes = refuse(spending(), Refusal("rejected_unknown", 400))
+    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "rejected_unknown")
+    assert changes["rejected_at"] == NOW
+
+
+def test_a_refused_client_calls_for_nobody_to_authorize() -> None:
+    changes = refuse(spending(rejected_at=NOW - DAY), Refusal("client_rejected", 401, "invalid_client"))
+    assert changes["status"] == Status.CLIENT_REFUSED
+    assert events(changes) == ["Client Refused"]
+    assert changes["refresh_at"] == NOW + 3600
+    assert "rejected_at" not in changes
+    again = refuse(spending(status=Status.CLIENT_REFUSED), Refusal("client_rejected", 401))
+    assert events(again) == []
+
+
+@pytest.mark.parametrize("kind", ["grant_rejected", "rejected_unknown", "client_rejected"])
+def test_without_a_grant_only_the_client_can_be_to_blame(kind: Any) -> None:
+    changes = refuse(headless(spend_id="s", spend_at=NOW), Refusal(kind, 401))
+    assert changes["status"] == Status.CLIENT_REFUSED
+    assert "rejected_at" not in changes
+
+
+@pytest.mark.parametrize("kind", ["transient", "rate_limited", "not_spent"])
+def test_a_third_failure_in_a_row_degrades(kind: Any) -> None:
+    for failures, degrades in ((0, False), (1, False), (2, True), (7, True)):
+        changes = refuse(spending(failures=failures), Refusal(kind, 503))
+        assert changes["failures"] == failures + 1
+        assert (changes.get("status") == Status.DEGRADED) is degrades
+        assert events(changes) == (["Connection Degraded"] if degrades else [])
+        assert NOW < changes["refresh_at"] == changes["due_at"] <= NOW + 1125
+    assert events(refuse(spending(failures=9, status=Status.DEGRADED), Refusal(kind, 503))) == []
+
+
+def test_a_request_we_made_wrongly_degrades_at_once() -> None:
+    changes = refuse(spending(), Refusal("malformed", 400, "invalid_scope"))
+    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "invalid_scope")
+
+
+def test_a_provider_that_names_its_wait_is_given_it() -> None:
+    assert refuse(spending(), Refusal("rate_limited", 429, retry_after=7200))["refresh_at"] == NOW + 7200
+
+
+@pytest.mark.parametrize(
+    "status", [Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED, Status.AWAITING_AUTHORIZATION]
+)
+def test_a_passing_failure_does_not_make_a_worse_state_look_better(status: Status) -> None:
+    changes = refuse(spending(status=status, failures=9), Refusal("transient", 503))
+    assert "status" not in changes
+    assert events(changes) == []
+
+
+@given(st.sampled_from(KINDS), st.sampled_from(list(Status)), st.booleans(), st.integers(0, 99))
+def test_every_refusal_has_a_next_try_and_deletes_no_credential(
+    kind: Any, status: Status, has_grant: bool, failures: int
+) -> None:
+    make = spending if has_grant else headless
+    changes = refuse(make(status=status, failures=failures, rejected_at=NOW - 900), Refusal(kind, 400))
+    assert changes["refresh_at"] == changes["due_at"] > NOW
+    assert changes["due_shard"] is not None
+    assert changes["spend_id"] is None
+    assert changes["failures"] == failures + 1
+    assert not {"sealed", "generation", "expires_at", "published_generation"} & changes.keys()
+    assert {name.partition(".")[0] for name in changes} <= FIELDS
+
+
+def test_a_request_that_never_left_costs_nothing_but_time() -> None:
+    changes = transitions.not_sent(spending(), NOW)
+    assert (changes["spend_id"], changes["last_error"], changes["failures"]) == (None, "not_sent", 1)
+    assert "status" not in changes
+
+
+# Doubt
+
+
+def test_a_lost_answer_leaves_its_marker_and_waits_for_the_last_quarter() -> None:
+    changes = transitions.lost(spending(), KEAP, NOW + 8)
+    assert not {"spend_id", "spend_at", "spend_tries"} & changes.keys()
+    assert (changes["failures"], changes["last_error"]) == (1, "lost_answer")
+    assert changes["status"] == Status.DEGRADED
+    assert changes["refresh_at"] >= NOW + DAY * 3 // 4
+    assert changes["refresh_at"] < NOW + DAY
+
+
+def test_a_lost_answer_inside_the_grace_is_asked_for_at_once() -> None:
+    changes = transitions.lost(spending(), with_grace(60), NOW + 8)
+    assert changes["refresh_at"] == NOW + 8
+    assert "spend_id" not in changes
+
+
+def test_where_nothing_is_single_use_a_lost_answer_is_a_passing_failure() -> None:
+    for current, profile in ((headless(spend_id="s", spend_at=NOW), WEALTHYHOOD), (headless(spend_id="s"), KEAP)):
+        changes = transitions.lost(current, profile, NOW)
+        assert changes["spend_id"] is None
+        assert changes["last_error"] == "lost_answer"
+        assert NOW < changes["refresh_at"] <= NOW + 60
+        assert "status" not in changes
+
+
+def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
+    changes = transitions.lost(spending(spend_tries=1), KEAP, NOW + DAY)
+    assert changes["status"] == Status.AUTHORIZATION_REQUIRED
+    assert (changes["refresh_at"], changes["due_at"], changes["due_shard"]) == (None, None, None)
+    assert events(changes) == ["Authorization Required"]
+
+
+@pytest.mark.parametrize(
+    ("grace", "age", "safe"), [(0, 0, False), (0, 5, False), (60, 0, True), (60, 60, True), (60, 61, False)]
+)
+def test_a_single_use_token_is_sent_again_only_within_the_grace(grace: int, age: int, safe: bool) -> None:
+    assert transitions.may_replay(spending(), with_grace(grace), NOW + age) is safe
+
+
+def test_what_is_not_single_use_may_always_be_sent_again() -> None:
+    assert transitions.may_replay(headless(spend_id="s", spend_at=NOW), KEAP, NOW + DAY)
+    assert transitions.may_replay(spending(), WEALTHYHOOD, NOW + DAY)
+
+
+@given(st.integers(0, 2 * DAY), st.integers(0, 120), st.integers(0, 1), st.integers(60, 10 * DAY), st.integers(0, DAY))
+def test_outside_the_grace_a_replay_comes_late_and_once(
+    age: int, grace: int, tries: int, lifetime: int, spent_after: int
+) -> None:
+    current = spending(spend_tries=tries, issued_at=NOW - spent_after, expires_at=NOW - spent_after + lifetime)
+    again = transitions.replay_at(current, with_grace(grace), NOW + age)
+    if grace and age <= grace:
+        assert again == NOW + age
+    elif tries:
+        assert again is None
+    else:
+        assert again is not None
+        assert again >= NOW + age
+        assert again >= current.expires_at - lifetime // 4  # type: ignore[operator]
+
+
+def test_with_no_token_to_live_on_a_replay_does_not_wait() -> None:
+    assert transitions.replay_at(spending(issued_at=None, expires_at=None), KEAP, NOW + 5) == NOW + 5
+    assert transitions.replay_at(connection(), KEAP, NOW + 5) == NOW + 5
+
+
+# What never reached the provider, and what cannot be read
+
+
+def test_an_unread_answer_is_kept_and_ends_all_spending() -> None:
+    changes = transitions.unread(spending(), NEW, NOW)
+    assert changes["unread_answer"] == NEW
+    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unread_answer")
+    assert (changes["refresh_at"], changes["due_at"]) == (None, None)
+    assert "sealed" not in changes
+
+
+def test_what_is_missing_on_our_side_degrades_and_is_looked_for_again() -> None:
+    changes = transitions.unprepared(connection(), "unknown_client", NOW)
+    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unknown_client")
+    assert NOW < changes["refresh_at"] <= NOW + 1125
+    assert not {"spend_id", "spend_at"} & changes.keys(), "a doubt from before stays one"
+
+
+def test_with_nothing_to_refresh_a_person_is_called_for() -> None:
+    changes = transitions.must_authorize(connection(), NOW)
+    assert (changes["status"], changes["last_error"]) == (Status.AUTHORIZATION_REQUIRED, "no_refresh_token")
+    assert (changes["refresh_at"], changes["due_at"]) == (None, None)
+    assert transitions.must_authorize(connection(status=Status.AUTHORIZATION_REQUIRED), NOW).get("status") is None
+
+
+def test_a_due_date_and_its_shard_come_and_go_together() -> None:
+    assert transitions.due(connection(), NOW) == {"due_at": NOW, "due_shard": shard("keap/main")}
+    assert transitions.due(connection(), None) == {"due_at": None, "due_shard": None}
+    assert transitions.next_at(connection(), NOW)["refresh_at"] == NOW
