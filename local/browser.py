@@ -45,10 +45,10 @@ class Page:
 
 
 class Browser:
-    """A browser with one tab."""
+    """A browser with one tab. ``transport`` is for tests: what answers in place of the network."""
 
-    def __init__(self) -> None:
-        self._http = httpx.Client(follow_redirects=False, trust_env=False, timeout=40)
+    def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
+        self._http = httpx.Client(follow_redirects=False, trust_env=False, timeout=40, transport=transport)
         # Ours, because httpx keeps Secure cookies from plain http, and browsers make an exception for loopback.
         self._cookies: dict[tuple[str, str], str] = {}
 
