@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .problems import CommandFailed, Problem
-from .run import AsJson, Run, Var, run_of, variables_of
+from .run import AsJson, Run, Var, interactive, run_of, variables_of
 
 if TYPE_CHECKING:
     from evergrant.profile import Profile
@@ -101,7 +101,7 @@ def set_client(
 
 def _entry(name: str, client_id: str | None) -> dict[str, Any]:
     """The entry as it was given. Nothing of it is ever repeated in an error."""
-    if sys.stdin.isatty():
+    if interactive():
         client_id = client_id or typer.prompt(f"Client id of {name}", err=True)
         secret = typer.prompt("Client secret (not shown)", hide_input=True, err=True)
         return {"client_id": client_id, "client_secrets": [secret]}

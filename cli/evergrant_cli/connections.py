@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .run import AsJson, Name, Run, run_of
+from .run import AsJson, Name, Run, interactive, run_of
 from .tokens import record_of
 
 if TYPE_CHECKING:
@@ -81,8 +80,8 @@ def disconnect(
 
 
 def _confirm(run: Run, connection: str) -> None:
-    if run.output.as_json or not sys.stdin.isatty():
-        raise typer.BadParameter("give it where nobody can be asked.", param_hint="--yes")
+    if run.output.as_json or not interactive():
+        raise typer.BadParameter("it is needed where nobody can be asked.", param_hint="--yes")
     question = f"Forget the tokens of {connection}? Whatever reads them stops working."
     if not typer.confirm(question, err=True):
         run.output.aside("Nothing was changed.")

@@ -125,12 +125,19 @@ class Deployment:
             raise UnknownClient(name)
 
     def ask_rotator(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Invoke rotator and wait for its answer."""
-        return self._invoke("RotatorFunctionArn", request)
-
-    def ask_getter(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Invoke getter and wait for its answer."""
-        return self._invoke("GetterFunctionArn", request)
+        """Invoke rotator and wait for its answer: a token document, or ``{"error": {...}}``."""
+        name = self.output("RotatorFunctionArn")
+        answer = self._functions.invoke(FunctionName=name, Payload=json.dumps(request).encode())
+        document: dict[str, Any] = json.loads(answer["Payload"].read() or "{}")
+        if answer.get("FunctionError"):
+            raise CommandFailed(
+                Problem(
+                    "function_failed",
+                    f"{name.rpartition(':')[2]} failed: {document.get('errorType', 'no reason given')}.",
+                    "Its log says why; what was asked is not lost if it had begun.",
+                )
+            )
+        return document
 
     def tell_rotator(self, request: Mapping[str, Any]) -> None:
         """Invoke rotator and do not wait."""
@@ -143,17 +150,3 @@ class Deployment:
         # One attempt: where an answer is lost the function may have worked, and a second would only queue behind it.
         config = Config(connect_timeout=5, read_timeout=_PATIENCE, retries={"total_max_attempts": 1})
         return boto3.client("lambda", config=config)
-
-    def _invoke(self, function: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        name = self.output(function)
-        answer = self._functions.invoke(FunctionName=name, Payload=json.dumps(request).encode())
-        document: dict[str, Any] = json.loads(answer["Payload"].read() or "{}")
-        if answer.get("FunctionError"):
-            raise CommandFailed(
-                Problem(
-                    "function_failed",
-                    f"{name.rpartition(':')[2]} failed: {document.get('errorType', 'no reason given')}.",
-                    "Its log says why; what was asked is not lost if it had begun.",
-                )
-            )
-        return document

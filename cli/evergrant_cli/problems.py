@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,8 @@ def explain(error: Exception) -> Problem | None:
         return error.problem
     if isinstance(error, EvergrantError):
         return Problem(error.code, error.message, error.hint, getattr(error, "retry_after", None))
+    if "botocore" not in sys.modules:
+        return None  # what was never loaded has not raised this, and is not loaded for a mistyped option
     from evergrant.ports import PortUnavailable
 
     if isinstance(error, PortUnavailable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, cast
@@ -42,6 +43,11 @@ def run_of(context: typer.Context) -> Run:
 def _json(context: typer.Context, value: bool) -> bool:
     run_of(context).output.as_json = value
     return value
+
+
+def interactive() -> bool:
+    """Whether somebody is there to be asked."""
+    return sys.stdin.isatty()
 
 
 def variables_of(given: list[str] | None) -> dict[str, str]:

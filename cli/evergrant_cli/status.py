@@ -155,7 +155,7 @@ def _print_one(run: Run, record: Connection, health: Health) -> None:
             ("variables", ", ".join(f"{name}={value}" for name, value in record.variables.items())),
             ("scope", record.scope or ""),
             ("read", "" if record.direct_read else "through getter only"),
-            ("connected since", moment(record.created_at)),
+            ("created", moment(record.created_at)),
         ]
     )
 

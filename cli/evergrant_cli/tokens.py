@@ -76,7 +76,7 @@ def get(
     token: Annotated[bool, typer.Option("--token", help="Print the access token and nothing else.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Get a connection's valid access token, as a consumer would.
+    """Get a connection's valid access token.
 
     The token itself is shown only when asked for, by --token or --json.
 
@@ -92,7 +92,8 @@ def get(
     run = run_of(context)
     if token and run.output.as_json:
         raise typer.BadParameter("it goes with --json not at all; the document holds the token.", param_hint="--token")
-    answer = run.deployment.ask_getter({"connection": connection, "min_ttl": min_ttl})
+    # Of rotator, which reads the record itself: getter may answer from memory, with the token before this one.
+    answer = run.deployment.ask_rotator({"connection": connection, "min_ttl": min_ttl})
     if "error" in answer:
         raise CommandFailed(Problem.of_answer(answer["error"]))
     if run.output.as_json:

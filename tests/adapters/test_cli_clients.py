@@ -1,0 +1,114 @@
+"""Protects client credentials: they come by standard input, go nowhere but into Secrets Manager, and never show."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from evergrant import catalogue
+from evergrant.aws.records import DynamoRecords
+from evergrant.connection import Status
+from evergrant.errors import InvalidVariable
+from evergrant_cli.clients import token_hosts
+from tests.adapters.cli_desk import CLIENT_SECRET, Desk, stored_client
+from tests.adapters.samples import connection
+
+ENTRY = json.dumps({"client_id": "id-1", "client_secrets": [CLIENT_SECRET, "older"]})
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch, records: DynamoRecords, queue_url: str) -> Desk:
+    return Desk(monkeypatch, records, queue_url)
+
+
+def test_an_entry_comes_as_json_and_its_hosts_from_the_provider_of_that_name(desk: Desk) -> None:
+    answer = desk.json("client", "set", "keap", given=ENTRY)
+    assert answer == {
+        "client": "keap",
+        "client_id": "id-1",
+        "client_secrets": 2,
+        "hosts": ["api.infusionsoft.com"],
+        "tried": {},
+    }
+    assert stored_client("keap") == {**json.loads(ENTRY), "hosts": ["api.infusionsoft.com"]}
+
+
+def test_a_host_may_follow_a_variable(desk: Desk) -> None:
+    desk("client", "set", "mine", "--provider", "keap", "--var", "host=127.0.0.1:8080", given=ENTRY)
+    assert stored_client("mine")["hosts"] == ["127.0.0.1:8080"]
+
+
+def test_hosts_in_the_entry_are_kept(desk: Desk) -> None:
+    desk("client", "set", "keap", given=json.dumps({**json.loads(ENTRY), "hosts": ["a.example"]}))
+    assert stored_client("keap")["hosts"] == ["a.example"]
+
+
+def test_with_the_client_id_given_standard_input_is_the_secret_alone(desk: Desk) -> None:
+    desk("client", "set", "x", "--client-id", "id-2", "--host", "a.example", "--host", "b.example", given="new\nold\n")
+    assert stored_client("x") == {
+        "client_id": "id-2",
+        "client_secrets": ["new", "old"],
+        "hosts": ["a.example", "b.example"],
+    }
+
+
+def test_at_a_terminal_it_asks_and_does_not_show_the_secret(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("evergrant_cli.clients.interactive", lambda: True)
+    desk("client", "set", "keap", given=f"id-1\n{CLIENT_SECRET}\n")
+    assert stored_client("keap")["client_secrets"] == [CLIENT_SECRET]
+
+
+def test_an_entry_is_replaced(desk: Desk) -> None:
+    desk("client", "set", "keap", given=ENTRY)
+    desk("client", "set", "keap", "--client-id", "id-3", given="newest")
+    assert stored_client("keap")["client_secrets"] == ["newest"]
+
+
+@pytest.mark.parametrize(
+    "given", ["", "not json", '"text"', "[]", '{"client_id": ""}', f'{{"secret": "{CLIENT_SECRET}"}}']
+)
+def test_what_is_no_entry_is_refused_without_repeating_it(desk: Desk, given: str) -> None:
+    assert desk.error("client", "set", "keap", given=given)["code"] == "invalid_client_entry"
+
+
+def test_an_empty_secret_is_no_secret(desk: Desk) -> None:
+    assert desk.error("client", "set", "keap", "--client-id", "x", given="\n")["code"] == "invalid_client_entry"
+
+
+def test_hosts_that_nobody_knows_must_be_given(desk: Desk) -> None:
+    error = desk.error("client", "set", "nosuch", given=ENTRY)
+    assert "--provider" in error["hint"]
+
+
+def test_the_secret_is_no_argument(desk: Desk) -> None:
+    said = desk.both("client", "set", "keap", "--client-secret", "x", status=2)[1]
+    assert "No such option" in said
+
+
+def test_connections_that_waited_for_the_client_are_tried_at_once_the_first_with_its_outcome(desk: Desk) -> None:
+    for name in ("keap/a", "keap/b"):
+        desk.records.create(connection(name, status=Status.CLIENT_REFUSED, last_error="invalid_client"))
+    desk.records.create(connection("keap/well"))
+    desk.records.create(connection("keap/other", client="other", status=Status.CLIENT_REFUSED))
+    said = desk("client", "set", "keap", given=ENTRY)
+    assert "keap/a was waiting for it, and works again." in said
+    assert desk.asked == [{"connection": "keap/a", "force": True}]
+    assert desk.told == [{"connection": "keap/b", "force": True}]
+
+
+def test_credentials_that_are_still_refused_are_said(desk: Desk) -> None:
+    desk.records.create(connection("keap/a", status=Status.CLIENT_REFUSED, last_error="invalid_client"))
+    desk.rotator = desk.refuses(status=Status.CLIENT_REFUSED)
+    assert desk.json("client", "set", "keap", given=ENTRY)["tried"]["keap/a"]["code"] == "client_refused"
+    assert "still fails" in desk("client", "set", "keap", given=ENTRY)
+
+
+def test_only_variables_that_stand_in_a_host_need_a_value() -> None:
+    profile = catalogue.built_in()["wealthyhood"]
+    assert token_hosts(profile, {}) == ["auth.wealthyhood.com"]
+    assert token_hosts(profile, {"host": "h.example"}) == ["h.example"]
+    with pytest.raises(InvalidVariable):
+        token_hosts(profile, {"host": "h.example/path"})
+    with pytest.raises(InvalidVariable):
+        token_hosts(profile, {"colour": "red"})

@@ -1,0 +1,235 @@
+"""Protects connecting: what is stored when, what the operator is told, and that waiting ends as it should."""
+
+from __future__ import annotations
+
+import json
+from hashlib import sha256
+from typing import Any
+
+import pytest
+
+from evergrant import catalogue
+from evergrant.aws.authorizations import StoredAuthorizations
+from evergrant.aws.clients import client
+from evergrant.aws.records import DynamoRecords
+from evergrant.connection import Status
+from evergrant.profile import content_hash
+from tests.adapters.cli_desk import ACCESS_TOKEN, API, Desk, store_client
+from tests.adapters.samples import NOW
+
+AUDIENCE = ("--var", "audience=https://api.example")
+
+
+@pytest.fixture
+def desk(
+    monkeypatch: pytest.MonkeyPatch, records: DynamoRecords, authorizations: StoredAuthorizations, queue_url: str
+) -> Desk:
+    desk = Desk(monkeypatch, records, queue_url)
+    store_client("keap")
+    store_client("wealthyhood")
+    return desk
+
+
+def key_of(link: str) -> str:
+    return "ticket#" + sha256(link.rpartition("/")[2].encode()).hexdigest()
+
+
+def link_in(text: str) -> str:
+    return next(line.strip() for line in text.splitlines() if "/connect/" in line)
+
+
+def test_a_link_is_printed_as_one_document_for_scripts(desk: Desk, authorizations: StoredAuthorizations) -> None:
+    answer = desk.json("connect", "keap/main", "--var", "host=127.0.0.1:8080", "--no-wait")
+    assert answer["connection"] == "keap/main"
+    assert answer["expires_at"] == "2027-01-15T08:15:00Z"
+    assert answer["redirect_uri"] == f"{API}/callback"
+    assert answer["link"].startswith(f"{API}/connect/")
+    ticket = authorizations.get(key_of(answer["link"]))
+    assert ticket is not None
+    assert ticket["variables"] == {"host": "127.0.0.1:8080", "login_host": "accounts.infusionsoft.com"}
+    assert ticket["redirect_uri"] == f"{API}/callback"
+
+
+def test_the_record_is_made_and_the_profile_is_pinned_before_anybody_opens_the_link(desk: Desk) -> None:
+    desk("connect", "keap/main", "--no-wait")
+    record = desk.record()
+    assert (record.status, record.client) == (Status.AWAITING_AUTHORIZATION, "keap")
+    assert record.profile_hash == content_hash(catalogue.built_in()["keap"])
+    key = {"pk": {"S": f"profile#{record.profile_hash}"}}
+    assert "Item" in client("dynamodb").get_item(TableName=desk.records.table, Key=key)
+
+
+def test_people_get_the_link_whole_and_on_a_line_of_its_own(desk: Desk) -> None:
+    said = desk("connect", "keap/main", "--no-wait")
+    assert len(link_in(said)) == len(f"{API}/connect/") + 43
+    assert "Keap (Infusionsoft)" in said
+    assert "15 min" in said
+
+
+def test_the_address_of_the_environment_outranks_the_stacks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EVERGRANT_API_URL", "http://localhost:4566/_aws/execute-api/x/")
+    answer = desk.json("connect", "keap/main", "--no-wait")
+    assert answer["link"].startswith("http://localhost:4566/_aws/execute-api/x/connect/")
+    assert answer["redirect_uri"] == "http://localhost:4566/_aws/execute-api/x/callback"
+
+
+def test_a_grant_without_a_person_is_tried_at_once(desk: Desk) -> None:
+    answer = desk.json("connect", "wealthyhood/main", *AUDIENCE)
+    assert desk.asked == [{"connection": "wealthyhood/main", "force": True}]
+    assert (answer["status"], answer["generation"], answer["expires_in"]) == ("active", 1, 3600)
+    assert ACCESS_TOKEN not in json.dumps(answer)
+
+
+def test_people_hear_that_the_credentials_work(desk: Desk) -> None:
+    assert "The credentials work." in desk("connect", "wealthyhood/main", *AUDIENCE)
+
+
+def test_credentials_that_do_not_work_are_said_within_the_same_command(desk: Desk) -> None:
+    desk.rotator = desk.refuses(status=Status.CLIENT_REFUSED)
+    error = desk.error("connect", "wealthyhood/main", *AUDIENCE)
+    assert error["code"] == "client_refused"
+    assert "invalid_client" in error["message"]
+    assert "evergrant client set wealthyhood" in error["hint"]
+
+
+def test_the_old_token_still_being_served_does_not_hide_that_new_credentials_fail(desk: Desk) -> None:
+    desk("connect", "wealthyhood/main", *AUDIENCE)
+    desk.rotator = desk.refuses("unauthorized_client", status=Status.DEGRADED)
+    error = desk.error("connect", "wealthyhood/main")
+    assert error["code"] == "not_refreshed"
+    assert "unauthorized_client" in error["message"]
+
+
+def test_a_host_that_cannot_be_reached_is_told_with_what_to_check(desk: Desk) -> None:
+    desk.rotator = desk.refuses("not_sent")
+    error = desk.error("connect", "wealthyhood/main", *AUDIENCE)
+    assert "hosts of client wealthyhood" in error["hint"]
+    assert error["retry_after"] == 7
+
+
+def test_connecting_again_keeps_what_is_not_given_anew(desk: Desk) -> None:
+    store_client("other")
+    desk("connect", "wealthyhood/main", "--client", "other", "--no-direct-read", "--var", "host=a.example", *AUDIENCE)
+    desk("connect", "wealthyhood/main", "--var", "host=b.example")
+    record = desk.record("wealthyhood/main")
+    assert record.variables == {"host": "b.example", "audience": "https://api.example"}
+    assert (record.client, record.direct_read) == ("other", False)
+
+
+def test_nothing_is_stored_when_there_is_no_such_client(desk: Desk) -> None:
+    assert desk.error("connect", "keap/main", "--client", "nobody")["code"] == "unknown_client"
+    assert desk.records.get("keap/main") is None
+
+
+def test_a_client_that_is_marked_for_deletion_is_no_client(desk: Desk) -> None:
+    client("secretsmanager").delete_secret(SecretId="evergrant/clients/keap")
+    assert desk.error("connect", "keap/main")["code"] == "unknown_client"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["keap"], "invalid_name"),
+        (["nosuch/main"], "unknown_profile"),
+        (["wealthyhood/main"], "invalid_variable"),
+        (["keap/main", "--var", "host=a/b"], "invalid_variable"),
+        (["keap/main", "--var", "colour=red"], "invalid_variable"),
+        (["keap/main", "--grant", "client_credentials"], "invalid_request"),
+    ],
+)
+def test_what_cannot_be_connected_is_refused_before_anything_is_stored(
+    desk: Desk, arguments: list[str], code: str
+) -> None:
+    assert desk.error("connect", *arguments)["code"] == code
+    assert list(desk.records.all()) == []
+
+
+def test_a_variable_without_a_value_is_wrong_usage(desk: Desk) -> None:
+    assert "name=value" in desk.both("connect", "keap/main", "--var", "host", status=2)[1]
+
+
+class Browser:
+    """Plays whoever opens the link, one step at each poll."""
+
+    def __init__(self, desk: Desk, authorizations: StoredAuthorizations, steps: str) -> None:
+        self.desk, self.authorizations, self.steps = desk, authorizations, list(steps.split())
+        desk.meanwhile = self.step
+
+    def step(self) -> None:
+        if self.steps:
+            getattr(self, self.steps.pop(0))()
+
+    def nothing(self) -> None:
+        pass
+
+    def opens(self) -> None:
+        (item,) = client("dynamodb").scan(TableName=self.authorizations.table)["Items"]
+        self.authorizations.change(item["pk"]["S"], {"cookie_hash": "c"}, only_if={})
+
+    def consents(self) -> None:
+        self.change(authorization_id="a-1", generation=1, status=Status.ACTIVE, expires_at=NOW + 86_400)
+
+    def is_published(self) -> None:
+        self.change(published_generation=1)
+
+    def change(self, **changes: Any) -> None:
+        self.desk.records.change("keap/main", changes)
+
+
+def test_waiting_shows_each_step_and_ends_when_the_token_can_be_read(
+    desk: Desk, authorizations: StoredAuthorizations
+) -> None:
+    Browser(desk, authorizations, "nothing opens nothing consents is_published")
+    said, aside = desk.both("connect", "keap/main")
+    assert "keap/main is connected; its token lives for 23 h 59 min" in said
+    assert aside.splitlines() == [
+        "waiting for the link to be opened …",
+        "✓ opened",
+        "waiting for consent at the provider …",
+        "✓ consented, and the grant is saved",
+        "publishing the token …",
+    ]
+
+
+def test_waiting_with_json_says_the_link_aside_and_ends_in_one_document(
+    desk: Desk, authorizations: StoredAuthorizations
+) -> None:
+    Browser(desk, authorizations, "consents is_published")
+    said, aside = desk.both("connect", "keap/main", "--json")
+    answer = json.loads(said)
+    assert (answer["status"], answer["generation"]) == ("active", 1)
+    assert link_in(aside) == answer["link"]
+
+
+def test_waiting_ends_with_the_ticket(desk: Desk) -> None:
+    desk.hurry = 300
+    error = desk.both("connect", "keap/main", status=1)[1]
+    assert "The link has expired, and keap/main was not connected." in error
+    assert NOW + 900 <= desk.now < NOW + 1200
+
+
+def test_a_rotation_of_the_old_grant_is_not_taken_for_the_new_one(
+    desk: Desk, authorizations: StoredAuthorizations
+) -> None:
+    Browser(desk, authorizations, "consents is_published")
+    desk("connect", "keap/main")
+    desk.now, desk.hurry = NOW, 300
+    desk.meanwhile = lambda: desk.rotates({"connection": "keap/main"})
+    assert "has expired" in desk.both("connect", "keap/main", status=1)[1]
+
+
+def test_a_publication_that_does_not_come_is_not_waited_for_for_ever(
+    desk: Desk, authorizations: StoredAuthorizations
+) -> None:
+    Browser(desk, authorizations, "consents")
+    assert "is connected" in desk("connect", "keap/main")
+    assert desk.now < NOW + 90
+
+
+def test_ctrl_c_while_waiting_is_quiet(desk: Desk) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    desk.meanwhile = interrupt
+    aside = desk.both("connect", "keap/main", status=130)[1]
+    assert aside.splitlines() == ["waiting for the link to be opened …"]

@@ -1,0 +1,149 @@
+"""Protects the overview: its first line and exit status tell monitoring and people whether somebody is needed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from evergrant import catalogue
+from evergrant.aws.records import DynamoRecords
+from evergrant.connection import Connection, Status
+from evergrant.profile import content_hash
+from tests.adapters.cli_desk import Desk
+from tests.adapters.samples import NOW, SEALED, connection
+
+KEAP = content_hash(catalogue.built_in()["keap"])
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch, records: DynamoRecords, queue_url: str) -> Desk:
+    return Desk(monkeypatch, records, queue_url)
+
+
+def healthy(name: str = "keap/main", **fields: Any) -> Connection:
+    given = {
+        "profile_hash": KEAP,
+        "published_generation": 7,
+        "sealed": SEALED,
+        "variables": {"host": "api.example.com"},
+        "created_at": NOW - 90_000,
+        "issued_at": NOW - 3600,
+        "expires_at": NOW + 82_800,
+        "refresh_at": NOW + 72_000,
+        "refresh_expires_at": NOW + 3_880_000,
+        **fields,
+    }
+    return connection(name, **given)
+
+
+def test_the_first_line_says_that_nothing_is_about_to_break(desk: Desk) -> None:
+    desk.records.create(healthy())
+    desk.records.create(healthy("keap/two"))
+    lines = desk("status").splitlines()
+    assert lines[0] == "Nothing is about to break: 2 connections kept alive."
+    assert lines[2].split("  ")[0] == "connection"
+    assert lines[3].split() == ["keap/main", "active", "in", "23", "h", "in", "20", "h", "in", "44", "days"]
+
+
+def test_the_first_line_names_who_needs_somebody_and_the_exit_status_is_3(desk: Desk) -> None:
+    desk.records.create(healthy())
+    desk.records.create(healthy("keap/two", status=Status.AUTHORIZATION_REQUIRED, last_error="invalid_grant"))
+    said = desk("status", status=3)
+    assert said.splitlines()[0] == "1 of 2 connections needs somebody: keap/two."
+    assert "→ evergrant connect keap/two" in said
+    assert "invalid_grant" in said
+
+
+def test_what_mends_itself_is_shown_but_needs_nobody(desk: Desk) -> None:
+    desk.records.create(healthy(status=Status.DEGRADED, failures=3, last_error="lost_answer"))
+    said = desk("status")
+    assert said.splitlines()[0] == "Nothing needs you now. Keep an eye on keap/main."
+    assert "retried by itself" in said
+
+
+def test_an_empty_stack_says_what_to_do_first(desk: Desk) -> None:
+    assert "evergrant connect" in desk("status")
+    assert desk.json("status")["connections"] == []
+
+
+def test_disconnected_ones_are_only_counted(desk: Desk) -> None:
+    desk.records.create(healthy())
+    desk.records.create(healthy("keap/gone", status=Status.DISCONNECTED))
+    said = desk("status")
+    assert "keap/gone" not in said
+    assert "1 disconnected" in said
+    assert [item["connection"] for item in desk.json("status")["connections"]] == ["keap/gone", "keap/main"]
+
+
+def test_the_document_holds_times_as_rfc_3339_and_a_verdict(desk: Desk) -> None:
+    desk.records.create(healthy())
+    answer = desk.json("status")
+    assert (answer["summary"], answer["somebody_is_needed"]) == (
+        "Nothing is about to break: 1 connection kept alive.",
+        False,
+    )
+    (item,) = answer["connections"]
+    assert item["expires_at"] == "2027-01-16T07:00:00Z"
+    assert (item["status"], item["expires_in"], item["health"]) == ("active", 82_800, "fine")
+    assert item["refresh_token_expires_at"] == "2027-03-01T05:46:40Z"
+
+
+def test_the_document_holds_nothing_sealed(desk: Desk) -> None:
+    desk.records.create(healthy(outbox={"e": {"type": "x", "at": NOW, "detail": {}}}))
+    (item,) = desk.json("status")["connections"]
+    assert item.keys().isdisjoint({"sealed", "unread_answer", "outbox", "lease_owner", "spend_id"})
+
+
+def test_monitoring_gets_the_same_exit_status_with_json(desk: Desk) -> None:
+    desk.records.create(healthy(status=Status.CLIENT_REFUSED, last_error="invalid_client"))
+    answer = desk.json("status", status=3)
+    assert answer["somebody_is_needed"] is True
+    assert answer["connections"][0]["advice"] == "evergrant client set keap"
+
+
+def test_one_connection_is_shown_in_full(desk: Desk) -> None:
+    desk.records.create(healthy(last_error="server_error", last_error_at=NOW - 120, failures=1))
+    said = desk("status", "keap/main")
+    assert "server_error 2 min ago" in said
+    assert "host=api.example.com" in said
+    assert "2027-01-16T07:00:00Z, in 23 h" in said
+
+
+def test_a_connection_that_does_not_exist_is_an_error_not_an_empty_table(desk: Desk) -> None:
+    assert desk.error("status", "keap/none")["code"] == "unknown_connection"
+    assert "There is no connection keap/none." in desk.both("status", "keap/none", status=1)[1]
+
+
+def test_a_grant_whose_provider_prolongs_nothing_needs_somebody_in_time(desk: Desk) -> None:
+    desk.records.create(healthy(profile_hash="0" * 64, refresh_expires_at=NOW + 5 * 86_400))
+    assert "its grant ends in 5 days" in desk("status", status=3)
+    desk.records.change("keap/main", {"profile_hash": KEAP})
+    assert "Nothing is about to break" in desk("status")
+
+
+def test_json_is_one_document_and_nothing_else(desk: Desk) -> None:
+    desk.records.create(healthy())
+    said, aside = desk.both("status", "--json")
+    assert json.loads(said)
+    assert aside == ""
+
+
+def test_one_connection_in_trouble_begins_with_why_and_what_to_do(desk: Desk) -> None:
+    desk.records.create(healthy(status=Status.AUTHORIZATION_REQUIRED, last_error="invalid_grant", direct_read=False))
+    said = desk("status", "keap/main", status=3).splitlines()
+    assert "somebody must authorize it again (invalid_grant)" in said[0]
+    assert said[1] == "  → evergrant connect keap/main"
+    assert "through getter only" in " ".join(said)
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [({"refresh_at": NOW - 5}, "due"), ({"lease_owner": "w", "lease_until": NOW + 30}, "now"), ({}, "in 20 h")],
+)
+def test_the_next_refresh_is_told_from_one_that_is_due_or_under_way(
+    desk: Desk, fields: dict[str, Any], shown: str
+) -> None:
+    desk.records.create(healthy(**fields))
+    assert f"  {shown}  " in desk("status").splitlines()[3]

@@ -1,0 +1,105 @@
+"""Protects `get` and `rotate`: no token shows unless it was asked for, and an old token never passes for a new one."""
+
+from __future__ import annotations
+
+import pytest
+
+from evergrant.aws.records import DynamoRecords
+from evergrant.connection import Status
+from evergrant.secret import fingerprint
+from tests.adapters.cli_desk import ACCESS_TOKEN, Desk, document
+from tests.adapters.samples import NOW, connection
+
+
+@pytest.fixture
+def desk(monkeypatch: pytest.MonkeyPatch, records: DynamoRecords, queue_url: str) -> Desk:
+    desk = Desk(monkeypatch, records, queue_url)
+    records.create(connection(expires_at=NOW + 600, refresh_at=NOW + 60))
+    return desk
+
+
+@pytest.fixture
+def serving(desk: Desk) -> Desk:
+    desk.rotator = lambda request: document(desk.record(request["connection"]))
+    return desk
+
+
+def test_people_see_a_fingerprint_and_not_the_token(serving: Desk) -> None:
+    said = serving("get", "keap/main")
+    assert ACCESS_TOKEN not in said
+    assert fingerprint(ACCESS_TOKEN) in said
+    assert "x-user-id" in said
+    assert serving.asked == [{"connection": "keap/main", "min_ttl": 60}]
+
+
+def test_the_token_alone_is_printed_when_asked_for(serving: Desk) -> None:
+    assert serving("get", "keap/main", "--token") == f"{ACCESS_TOKEN}\n"
+
+
+def test_the_document_is_the_whole_answer(serving: Desk) -> None:
+    answer = serving.json("get", "keap/main", "--min-ttl", "300")
+    assert answer["headers"] == {"Authorization": f"Bearer {ACCESS_TOKEN}"}
+    assert serving.asked[0]["min_ttl"] == 300
+
+
+def test_an_error_of_rotator_is_passed_on_whole(desk: Desk) -> None:
+    given = {"code": "authorization_required", "message": "Gone.", "hint": "Do this.", "retry_after": 9}
+    desk.rotator = lambda request: {"error": given}
+    assert desk.error("get", "keap/main") == given
+    assert desk.both("get", "keap/main", status=1) == ("", "Gone.\nDo this.\n")
+
+
+@pytest.mark.parametrize("arguments", [["--token", "--json"], ["--min-ttl", "-1"], ["--min-ttl", "soon"]])
+def test_wrong_usage_is_status_2(desk: Desk, arguments: list[str]) -> None:
+    desk("get", "keap/main", *arguments, status=2)
+
+
+def test_a_name_that_is_none_never_reaches_aws(desk: Desk) -> None:
+    assert desk.error("get", "keap")["code"] == "invalid_name"
+    assert desk.asked == []
+
+
+def test_rotate_forces_a_refresh_and_says_its_outcome(desk: Desk) -> None:
+    assert "keap/main has a new token (generation 8), good for 1 h." in desk("rotate", "keap/main")
+    assert desk.asked == [{"connection": "keap/main", "force": True}]
+    assert desk.json("rotate", "keap/main")["generation"] == 9
+
+
+def test_an_old_token_that_is_still_served_is_no_success(desk: Desk) -> None:
+    desk.rotator = desk.refuses("temporarily_overloaded")
+    error = desk.error("rotate", "keap/main")
+    assert error["code"] == "not_refreshed"
+    assert "temporarily_overloaded" in error["message"]
+    assert "by itself" in error["hint"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "hint"),
+    [
+        (Status.AUTHORIZATION_REQUIRED, "authorization_required", "evergrant connect keap/main"),
+        (Status.CLIENT_REFUSED, "client_refused", "evergrant client set keap"),
+    ],
+)
+def test_a_refusal_says_who_must_do_what(desk: Desk, status: Status, code: str, hint: str) -> None:
+    desk.rotator = desk.refuses(status=status)
+    error = desk.error("rotate", "keap/main")
+    assert error["code"] == code
+    assert hint in error["hint"]
+
+
+def test_rotating_a_paused_connection_says_that_it_is_paused(desk: Desk) -> None:
+    paused = {"code": "paused", "message": "keap/main is paused.", "hint": "Resume it."}
+    desk.rotator = lambda request: {"error": paused}
+    assert desk.error("rotate", "keap/main") == paused
+
+
+def test_rotating_what_does_not_exist_asks_nobody(desk: Desk) -> None:
+    assert desk.error("rotate", "keap/none")["code"] == "unknown_connection"
+    assert desk.asked == []
+
+
+def test_a_rotator_that_crashes_is_said_without_its_own_words(desk: Desk) -> None:
+    desk.rotator = lambda request: {"errorType": "Sandbox.Timedout", "errorMessage": ACCESS_TOKEN}
+    error = desk.error("rotate", "keap/main")
+    assert error["code"] == "function_failed"
+    assert error["message"] == "evergrant-rotator failed: Sandbox.Timedout."

@@ -1,0 +1,121 @@
+"""Protects the judgement behind `evergrant status`: whom it wakes, whom it leaves alone, and what it advises."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from evergrant.connection import Connection, Status
+from evergrant_cli.health import Health, Level, headline, health
+
+NOW = 1_800_000_000
+DAY = 86_400
+
+
+def connection(**fields: Any) -> Connection:
+    given = {
+        "name": "keap/main",
+        "status": Status.ACTIVE,
+        "grant": "authorization_code",
+        "client": "keap",
+        "profile_hash": "0" * 64,
+        "generation": 3,
+        "issued_at": NOW - 3600,
+        "expires_at": NOW + 82_800,
+        "refresh_at": NOW + 72_000,
+        **fields,
+    }
+    return Connection(**given)
+
+
+def judged(*, prolonged: bool = True, **fields: Any) -> Health:
+    return health(connection(**fields), NOW, prolonged=prolonged)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"status": Status.DISCONNECTED, "expires_at": NOW - DAY},
+        {"refresh_at": NOW - 60},
+        {"refresh_at": NOW - DAY, "lease_owner": "w", "lease_until": NOW + 30},
+        {"refresh_expires_at": NOW + 3600, "refresh_at": NOW + 600},
+        {"refresh_at": None, "expires_at": NOW - DAY},
+        {"status": Status.AWAITING_AUTHORIZATION, "grant": "client_credentials", "expires_at": None, "refresh_at": NOW},
+    ],
+    ids=[
+        "as it should be",
+        "disconnected",
+        "due a minute ago",
+        "being refreshed",
+        "each refresh prolongs the grant",
+        "refreshed on demand only",
+        "just connected",
+    ],
+)
+def test_what_is_fine_is_left_alone(fields: dict[str, Any]) -> None:
+    assert judged(**fields) == Health(Level.FINE)
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"status": Status.PAUSED}, "paused"),
+        ({"status": Status.DEGRADED, "failures": 4, "last_error": "lost_answer"}, "lost_answer, 4 in a row"),
+        ({"failures": 1, "last_error": "server_error"}, "retried by itself"),
+        ({"status": Status.AWAITING_AUTHORIZATION, "expires_at": None, "refresh_at": None}, "nobody has authorized"),
+    ],
+)
+def test_what_mends_itself_or_is_meant_so_is_watched(fields: dict[str, Any], reason: str) -> None:
+    verdict = judged(**fields)
+    assert verdict.level is Level.WATCH
+    assert reason in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason", "advice"),
+    [
+        ({"status": Status.AUTHORIZATION_REQUIRED}, "authorize it again", "evergrant connect keap/main"),
+        ({"status": Status.CLIENT_REFUSED}, "refuses client keap", "evergrant client set keap"),
+        ({"last_error": "unknown_client", "failures": 3}, "unknown_client", "evergrant client set keap"),
+        ({"last_error": "unread_answer", "status": Status.DEGRADED}, "unread_answer", "Mend the profile"),
+        ({"refresh_at": NOW - 3600}, "1 h late", "scheduler"),
+        (
+            {"expires_at": NOW - 5, "refresh_at": NOW + 60, "failures": 9, "last_error": "lost_answer"},
+            "lapsed",
+            "itself",
+        ),
+    ],
+)
+def test_what_needs_somebody_says_why_and_what_to_do(fields: dict[str, Any], reason: str, advice: str) -> None:
+    verdict = judged(**fields)
+    assert verdict.level is Level.ACT
+    assert reason in verdict.reason
+    assert advice in verdict.advice
+
+
+def test_how_long_the_token_serves_yet_is_said() -> None:
+    assert "good for 23 h yet" in judged(status=Status.AUTHORIZATION_REQUIRED).reason
+    assert "lapsed 1 h ago" in judged(status=Status.AUTHORIZATION_REQUIRED, expires_at=NOW - 3600).reason
+    assert "there is no token" in judged(status=Status.CLIENT_REFUSED, expires_at=None).reason
+
+
+def test_a_grant_that_nothing_prolongs_is_announced_a_week_before() -> None:
+    assert judged(prolonged=False, refresh_expires_at=NOW + 8 * DAY).level is Level.FINE
+    verdict = judged(prolonged=False, refresh_expires_at=NOW + 6 * DAY)
+    assert verdict.level is Level.ACT
+    assert "ends in 6 days" in verdict.reason
+
+
+def test_a_grant_that_ends_before_its_next_refresh_needs_somebody() -> None:
+    assert judged(refresh_expires_at=NOW + 3600, refresh_at=NOW + 7200).level is Level.ACT
+
+
+def test_the_headline_puts_the_worst_first_and_names_no_more_than_three() -> None:
+    fine, watch, act = Health(Level.FINE), Health(Level.WATCH), Health(Level.ACT)
+    assert headline([]).startswith("There are no connections yet.")
+    assert headline([("a", fine)]) == "Nothing is about to break: 1 connection kept alive."
+    assert headline([("a", fine), ("b", watch)]) == "Nothing needs you now. Keep an eye on b."
+    assert headline([("a", act), ("b", watch)]) == "1 of 2 connections needs somebody: a."
+    assert headline([(name, act) for name in "abcde"]) == "5 of 5 connections need somebody: a, b, c and 2 more."

@@ -1,0 +1,82 @@
+"""Protects what is printed: links stay whole, nothing is read as markup, colour is for terminals only."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from evergrant_cli.output import Output, span, until
+from evergrant_cli.problems import Problem
+from evergrant_cli.waiting import Stage, shown_while
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (-5, "0 s"),
+        (59, "59 s"),
+        (60, "1 min"),
+        (75, "1 min 15 s"),
+        (610, "10 min"),
+        (3600, "1 h"),
+        (12_000, "3 h 20 min"),
+        (86_400, "1 d"),
+        (100_000, "1 d 3 h"),
+        (3_888_000, "45 days"),
+    ],
+)
+def test_a_span_is_said_by_its_two_largest_units(seconds: int, said: str) -> None:
+    assert span(seconds) == said
+
+
+def test_a_moment_is_said_as_seen_from_now() -> None:
+    assert (until(160, 100), until(40, 100), until(None, 100)) == ("in 1 min", "1 min ago", "")
+
+
+def test_a_long_link_is_neither_folded_nor_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    link = "https://a.example/connect/" + "x" * 300 + "[red]:smile:"
+    Output().line(link)
+    assert capsys.readouterr().out == f"{link}\n"
+
+
+def test_cells_are_plain_text_and_rows_one_line_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().table(("name", "pattern"), [("host", "[a-z]+ " * 20)])
+    _, row = capsys.readouterr().out.splitlines()
+    assert row.startswith("host   [a-z]+ [a-z]+")
+
+
+def test_facts_without_a_value_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
+    Output().facts([("here", "[b]1[/b]"), ("not here", "")])
+    assert capsys.readouterr().out.split() == ["here", "[b]1[/b]"]
+
+
+def test_no_colour_leaves_for_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    output = Output()
+    output.line("fine", "green")
+    output.fail(Problem("code", "broken", "mend it"))
+    assert capsys.readouterr() == ("fine\n", "broken\nmend it\n")
+
+
+def test_a_failure_is_a_document_when_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    output = Output()
+    output.as_json = True
+    output.fail(Problem("code", "broken ü"))
+    said, aside = capsys.readouterr()
+    assert json.loads(said) == {"error": {"code": "code", "message": "broken ü"}}
+    assert aside == ""
+
+
+@pytest.mark.parametrize("terminal", [False, True])
+def test_each_step_that_is_passed_is_ticked_off_once(terminal: bool) -> None:
+    text = io.StringIO()
+    output = Output()
+    output.errors = Console(file=text, force_terminal=terminal, width=80)
+    with shown_while(output) as show:
+        for stage in (Stage.OPENING, Stage.OPENING, Stage.PUBLICATION, Stage.CONSENT):
+            show(stage)
+    assert [text.getvalue().count(f"✓ {step}") for step in ("opened", "consented", "published")] == [1, 1, 0]
+    assert Stage.PUBLICATION in text.getvalue()
