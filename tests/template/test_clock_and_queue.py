@@ -58,8 +58,9 @@ def test_rotator_has_its_seal_key_before_its_first_message() -> None:
 
 def test_silence_of_the_clock_is_an_alarm() -> None:
     alarm = properties("TicksStopped")
-    assert (alarm["Namespace"], alarm["MetricName"]) == ("Evergrant", "Tick")
-    assert alarm["Dimensions"] == [{"Name": "service", "Value": "scheduler"}]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Invocations")
+    (dimension,) = alarm["Dimensions"]
+    assert (dimension["Name"], words(dimension["Value"])) == ("FunctionName", "SchedulerFunction")
     assert alarm["TreatMissingData"] == "breaching"
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
     assert alarm["Period"] * alarm["EvaluationPeriods"] <= 300

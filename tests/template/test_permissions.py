@@ -47,7 +47,7 @@ EXPECTED = {
     | allow("SealKey.Arn", "kms:Decrypt", "kms:GenerateDataKey")
     | allow("EventBus.Arn", "events:PutEvents"),
     "Callback": log("Callback")
-    | allow("RecordsTable.Arn", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
+    | allow("RecordsTable.Arn", "dynamodb:GetItem", "dynamodb:UpdateItem")
     | allow("AuthorizationsTable.Arn", "dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem")
     | allow(CLIENTS, "secretsmanager:GetSecretValue")
     | allow("VaultKey.Arn", "kms:Decrypt")

@@ -296,6 +296,33 @@ def test_a_pause_during_the_spend_keeps_the_answer_and_stays_paused() -> None:
     assert w.record().due_at is None
 
 
+def test_a_disconnect_during_the_spend_is_not_undone_by_its_answer() -> None:
+    w = world()
+    send = w.provider.send
+
+    def disconnected(*args: Any, **kwargs: Any) -> Any:
+        response = send(*args, **kwargs)
+        w.records.items[NAME] = replace(w.record(), status=Status.DISCONNECTED, sealed=None, due_at=None)
+        return response
+
+    w.provider.send = disconnected  # type: ignore[method-assign]
+    w.run()
+    assert (w.record().status, w.record().sealed, w.record().generation) == (Status.DISCONNECTED, None, 1)
+    assert w.vault.published == {}
+
+
+def test_a_late_failure_does_not_undo_a_pause() -> None:
+    w = world()
+
+    def paused(*_: Any, **__: Any) -> Any:
+        w.records.items[NAME] = replace(w.record(), status=Status.PAUSED, due_at=None, due_shard=None)
+        raise NotSent("no route")
+
+    w.provider.send = paused  # type: ignore[method-assign]
+    w.run()
+    assert (w.record().status, w.record().due_at) == (Status.PAUSED, None)
+
+
 # --- a crash, or a failing service, at any call -----------------------------------------------------------------------
 
 CALLS = 10
@@ -418,6 +445,39 @@ def test_without_a_grace_a_spend_in_doubt_waits_for_the_last_quarter_and_is_trie
     w.clock.advance(LIFETIME)
     w.run()
     assert len(w.provider.requests) == 2, "never a third time"
+
+
+@pytest.mark.parametrize(
+    "then",
+    [NotSent("no route"), answer(429, b""), answer(408, b""), answer(401, {"error": "invalid_client"})],
+    ids=["not sent", "rate limited", "timed out", "client refused"],
+)
+def test_a_replay_that_the_provider_did_not_act_upon_leaves_the_doubt_as_it_was(then: Any) -> None:
+    w = world(with_grace(KEAP, 30))
+    w.faults.at, w.faults.kind = SPEND, "crash-after"
+    with pytest.raises(Crash):
+        w.run()
+    spent = w.record().spend_id
+    assert spent
+    w.clock.advance(41)  # the lease is over, and the grace too
+    w.run()
+    assert w.record().status == Status.DEGRADED
+    w.clock.time = float(w.record().refresh_at or 0)
+    w.provider.script = [then]
+    w.run()
+    assert (w.record().spend_id, w.record().spend_tries) == (spent, 0), "it may still be tried once"
+    assert len(w.provider.requests) == 2
+
+
+@pytest.mark.parametrize("then", [NotSent("no route"), answer(429, b"")], ids=["not sent", "rate limited"])
+def test_within_one_spend_a_lost_answer_outweighs_what_comes_after_it(then: Any) -> None:
+    w = world(with_grace(KEAP, 30))
+    w.provider.script = [LostAnswer("gone"), then]
+    w.run()
+    assert w.record().spend_id is not None
+    assert w.record().last_error == "lost_answer"
+    again = w.record().refresh_at or 0
+    assert w.clock.now() < again <= w.clock.now() + 30, "a moment later, within the grace"
 
 
 def test_a_server_error_counts_as_a_lost_answer() -> None:

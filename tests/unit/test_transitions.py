@@ -224,7 +224,7 @@ def test_every_refusal_has_a_next_try_and_deletes_no_credential(
 
 
 def test_a_request_that_never_left_costs_nothing_but_time() -> None:
-    changes = transitions.not_sent(spending(), NOW)
+    changes = transitions.refused(spending(), transitions.NOT_SENT, NOW)
     assert (changes["spend_id"], changes["last_error"], changes["failures"]) == (None, "not_sent", 1)
     assert "status" not in changes
 
@@ -241,9 +241,10 @@ def test_a_lost_answer_leaves_its_marker_and_waits_for_the_last_quarter() -> Non
     assert changes["refresh_at"] < NOW + DAY
 
 
-def test_a_lost_answer_inside_the_grace_is_asked_for_at_once() -> None:
-    changes = transitions.lost(spending(), with_grace(60), NOW + 8)
-    assert changes["refresh_at"] == NOW + 8
+def test_a_lost_answer_is_asked_for_again_a_moment_later_and_inside_the_grace() -> None:
+    for seconds in range(60):
+        changes = transitions.lost(spending(failures=9), with_grace(60), NOW + seconds)
+        assert NOW + seconds < changes["refresh_at"] <= NOW + 60
     assert "spend_id" not in changes
 
 

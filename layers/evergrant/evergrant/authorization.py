@@ -13,7 +13,7 @@ import secrets
 import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Literal
 
@@ -71,8 +71,8 @@ class View:
 class Departure:
     """Where the browser is sent, and the cookie it is to keep."""
 
-    url: str
-    cookie: str
+    url: str = field(repr=False)
+    cookie: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -162,7 +162,7 @@ def token_request(
     else:
         headers["content-type"] = "application/x-www-form-urlencoded"
         body = urlencode(params).encode()
-    headers |= {name.lower(): value for name, value in _filled(spec.headers, known).items()}
+    headers |= {name.lower(): value for name, value in _filled_headers(spec.headers, known).items()}
     return HttpRequest(spec.method, url, headers, body)
 
 
@@ -217,7 +217,7 @@ def read_answer(
 def consumer_headers(profile: Profile, variables: Mapping[str, str], tokens: TokenSet) -> dict[str, str]:
     """The headers with which a consumer calls the provider's API, ready to send."""
     known = {**variables, "access_token": tokens.access_token.reveal(), "token_type": tokens.token_type}
-    return _filled(profile.consumer.headers, known)
+    return _filled_headers(profile.consumer.headers, known)
 
 
 def _filled(templates: Mapping[str, str], known: Mapping[str, str | None]) -> dict[str, str]:
@@ -228,6 +228,15 @@ def _filled(templates: Mapping[str, str], known: Mapping[str, str | None]) -> di
             if "\r" in value or "\n" in value:
                 raise InvalidVariable(f"The value for {name} holds a line break.")
             filled[name] = value
+    return filled
+
+
+def _filled_headers(templates: Mapping[str, str], known: Mapping[str, str | None]) -> dict[str, str]:
+    """Header values are visible ASCII (RFC 9110 section 5.5)."""
+    filled = _filled(templates, known)
+    for name, value in filled.items():
+        if not value.isascii():
+            raise InvalidVariable(f"The value for the header {name} holds a character that no header may hold.")
     return filled
 
 

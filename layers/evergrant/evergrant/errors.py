@@ -210,7 +210,9 @@ class ProviderRefused(LinkError):
 
 class UnreadAnswer(EvergrantError):
     code = "unread_answer"
-    hint_default = "The answer is kept, sealed. Mend the provider's profile; it is then read again."
+    hint_default = (
+        "The answer is kept, sealed, and nothing more is spent. Mend the provider's profile and connect again."
+    )
 
 
 class ProviderUnreachable(EvergrantError):

@@ -241,6 +241,9 @@ def _problems(profile: Profile) -> Iterator[str]:
             re.compile(variable.pattern)
         except re.error as error:
             yield f"variables.{name}.pattern: {error}"
+    rules = (*profile.response.expires, *profile.response.refresh_expires)
+    if any((rule.path is None) + (rule.jwt is None) + (rule.default is None) != 2 for rule in rules):
+        yield "response: an expiry rule has exactly one of path, jwt and default"
     for place, template in _templates(profile):
         phase = place.split(".")[0]
         is_url = place == f"{phase}.url"
@@ -253,7 +256,7 @@ def _problems(profile: Profile) -> Iterator[str]:
             continue
         if unknown:
             yield f"{place}: {{{unknown[0]}}} has no value here; allowed are {', '.join(sorted(allowed))}"
-        if is_url and not re.fullmatch(r"https://[^/{}?#]*(\{[a-z_]+\})?[^/{}?#]*(/[^?#]*)?", template):
+        if is_url and not re.fullmatch(r"https://[^/{}?#]*(\{[a-z0-9_]+\})?[^/{}?#]*(/[^?#]*)?", template):
             yield f"{place}: write https://host/path, with no query"
     if any("\r" in text or "\n" in text for _, text in _templates(profile)):
         yield "a template holds a line break"

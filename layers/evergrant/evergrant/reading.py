@@ -61,6 +61,10 @@ class Reader:
         request = {"connection": connection, "min_ttl": min_ttl}
         answer = self._ask_rotator({**request, "rejected": rejected} if rejected else request)
         if "error" in answer:
+            # While a refresh cannot be had, a token that is valid yet is better than none.
+            passing = answer["error"].get("code") == "temporarily_unavailable"
+            if passing and held and self._fits(held, 0, rejected):
+                return self._answer(held)
             self._memory.pop(connection, None)
             return answer
         answer.pop("expires_in", None)

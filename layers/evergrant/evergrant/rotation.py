@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from . import deferred, transitions
 from .connection import AT_REST, Connection, Status
-from .dialect import Phase
+from .dialect import Phase, Refusal
 from .errors import (
     AuthorizationRequired,
     ClientRefused,
@@ -226,7 +226,7 @@ class Rotation:
         )
         phase, values = _phase(marked, tokens)
         end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - budgets.save)
-        spend = Spend(marked, profile, client, phase, values, tokens, end)
+        spend = Spend(marked, profile, client, phase, values, tokens, end, in_doubt)
         return self._spend(spend, data_key, ask)
 
     def _marked(self, connection: Connection, marks: Mapping[str, Any]) -> Connection:
@@ -254,26 +254,36 @@ class Rotation:
         except Unreadable as error:
             changes = transitions.unread(connection, data_key.seal(error.body), int(self._now))
         except NotSent:
-            changes = transitions.not_sent(connection, int(self._now))
+            changes = self._refused(spend, transitions.NOT_SENT)
         except LostAnswer:
             changes = transitions.lost(connection, spend.profile, int(self._now))
         else:
             if isinstance(answer, TokenSet):
                 return self._saved(connection, spend.profile, answer, data_key)
-            changes = transitions.refused(connection, answer, int(self._now))
+            changes = self._refused(spend, answer)
         try:
             connection = self._ports.records.change(
                 connection.name,
                 {**changes, **transitions.RELEASED},
-                only_if={"generation": connection.generation, "lease_owner": self._worker},
+                only_if={
+                    "generation": connection.generation,
+                    "status": connection.status,
+                    "lease_owner": self._worker,
+                },
             )
         except Conflict as conflict:
-            # Somebody rotated, re-connected or took over meanwhile: theirs is the truth.
+            # Somebody rotated, re-connected, paused or took over meanwhile: theirs is the truth.
             if conflict.current is not None:
                 connection = conflict.current
             return self._serve(connection, ask, self._unsealed(connection), "busy")
         self._publication.deliver_outbox(connection)
         return self._serve(connection, ask, spend.previous, "failed")
+
+    def _refused(self, spend: Spend, refusal: Refusal) -> dict[str, Any]:
+        now = int(self._now)
+        if spend.in_doubt:
+            return transitions.refused_in_doubt(spend.connection, spend.profile, refusal, now)
+        return transitions.refused(spend.connection, refusal, now)
 
     def _postponed(
         self, connection: Connection, ask: Ask, tokens: TokenSet | None, changes: Mapping[str, Any], outcome: Outcome
@@ -321,9 +331,9 @@ class Rotation:
             current: Connection | None = conflict.current
             if current is None:
                 raise
-            if current.generation != generation:
-                return current
-            if current.status in AT_REST:
+            if current.generation != generation or current.status is Status.DISCONNECTED:
+                return current  # an answer for a grant that was given up is nobody's
+            if current.status is Status.PAUSED:
                 changes = transitions.keeping_rest(dict(changes))
             return self._fenced(name, changes, generation, current.status)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import transitions
 from .connection import Connection
 from .dialect import Client, Phase, Refusal, read_answer, token_request
-from .errors import LostAnswer, UnreadAnswer
+from .errors import LostAnswer, NotSent, UnreadAnswer
 from .ports import Clock, Provider
 from .profile import Profile
 from .secret import Secret
@@ -29,15 +29,19 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Spend:
-    """One spend, prepared: ``connection`` carries its marker, ``end`` is the epoch second by which it is over."""
+    """One spend, prepared: ``connection`` carries its marker, ``end`` is the epoch second by which it is over.
+
+    ``in_doubt`` says that it is the replay of one whose answer never became a saved set.
+    """
 
     connection: Connection
     profile: Profile
     client: Client
     phase: Phase
-    values: Mapping[str, str | None]
+    values: Mapping[str, str | None] = field(repr=False)
     previous: TokenSet | None
     end: float
+    in_doubt: bool = False
 
     def ask(self, provider: Provider, clock: Clock, settings: Settings) -> TokenSet | Refusal:
         """Ask with the newest client secret, then with the older ones while the client is refused.
@@ -47,7 +51,7 @@ class Spend:
         NotSent
             The provider cannot have acted on it.
         LostAnswer
-            It may have, and no answer came although it was replayed as often as is safe.
+            It may have, and no answer that settles it came although it was replayed as often as is safe.
         Unreadable
             It has, and its answer makes no sense.
         """
@@ -70,24 +74,34 @@ class Spend:
             self.values,
             loopback=settings.allow_loopback,
         )
-        for attempt in range(1, ATTEMPTS + 1):
+        lost: LostAnswer | None = None
+        for _ in range(ATTEMPTS):
             sent_at = int(clock.now())
             timeout = min(settings.budgets.attempt, self.end - sent_at)
             try:
                 response = provider.send(request, hosts=self.client.hosts, timeout=timeout)
                 answer = read_answer(self.profile, response, sent_at, self.previous)
-                if not (isinstance(answer, Refusal) and answer.in_doubt):
-                    return answer
             except UnreadAnswer as error:
                 raise Unreadable(response.body) from error
-            except LostAnswer:
-                if not self._may_replay(attempt, clock.now(), settings):
-                    raise
+            except LostAnswer as error:
+                lost = error
+            except NotSent as error:
+                # Not this time; but the attempt before may have been, and that is what counts.
+                raise (lost or error) from error
             else:
-                if not self._may_replay(attempt, clock.now(), settings):
-                    break
-        raise LostAnswer("The provider failed with the outcome unknown.")
+                if not (isinstance(answer, Refusal) and answer.in_doubt):
+                    if (
+                        lost
+                        and isinstance(answer, Refusal)
+                        and answer.kind not in ("grant_rejected", "rejected_unknown")
+                    ):
+                        raise lost
+                    return answer
+                lost = LostAnswer("The provider failed with the outcome unknown.")
+            if not self._may_replay(clock.now(), settings):
+                break
+        raise lost or LostAnswer("The provider was not asked.")
 
-    def _may_replay(self, attempt: int, now: float, settings: Settings) -> bool:
+    def _may_replay(self, now: float, settings: Settings) -> bool:
         in_time = self.end - now > settings.budgets.attempt / 2
-        return attempt < ATTEMPTS and in_time and transitions.may_replay(self.connection, self.profile, int(now))
+        return in_time and transitions.may_replay(self.connection, self.profile, int(now))

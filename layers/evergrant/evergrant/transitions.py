@@ -5,6 +5,7 @@ Each function returns ``changes`` as :meth:`evergrant.ports.Records.change` take
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from . import schedule
@@ -52,7 +53,8 @@ def saved(
 ) -> Changes:
     """An answer of the provider becomes the next generation, due for publication soon."""
     generation = connection.generation + 1
-    life = schedule.Life(tokens.issued_at, tokens.expires_at)
+    # A refresh token that dies before its access token sets the time.
+    life = schedule.Life(tokens.issued_at, min(tokens.expires_at, tokens.refresh_expires_at or tokens.expires_at))
     refresh_at = schedule.refresh_at(life, profile.rotation, settings.consumer_cache, connection.name, generation)
     changes: Changes = {
         **NOT_SPENT,
@@ -107,9 +109,27 @@ def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
     return {**changes, **next_at(connection, schedule.backoff(wait, now, refusal.retry_after))}
 
 
-def not_sent(connection: Connection, now: int) -> Changes:
-    """The request never reached the provider: the refresh token is as good as before."""
-    return refused(connection, Refusal("transient", 0, "not_sent"), now)
+def refused_in_doubt(connection: Connection, profile: Profile, refusal: Refusal, now: int) -> Changes:
+    """A refusal of a replay, while an earlier attempt of the same spend is in doubt.
+
+    Unless it is the grant that is refused, it says nothing of the earlier attempt: the marker stays, and this attempt,
+    which the provider has not acted upon, does not count.
+    """
+    changes = refused(connection, refusal, now)
+    if refusal.kind in ("grant_rejected", "rejected_unknown") or not _single_use(connection, profile):
+        return changes
+    at = max(replay_at(replace(connection, spend_tries=0), profile, now) or now, changes["refresh_at"])
+    kept = {name: value for name, value in changes.items() if name not in NOT_SPENT}
+    return {
+        **_status(connection, Status.DEGRADED, now, "lost_answer"),
+        **kept,
+        "spend_tries": 0,
+        **next_at(connection, _within_grace(connection, profile, at, now)),
+    }
+
+
+#: What a request that never reached the provider comes to: the refresh token is as good as before.
+NOT_SENT = Refusal("transient", 0, "not_sent")
 
 
 def lost(connection: Connection, profile: Profile, now: int) -> Changes:
@@ -122,6 +142,8 @@ def lost(connection: Connection, profile: Profile, now: int) -> Changes:
 def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
     """Wait with a spend in doubt until it may be replayed, and say so; or give the grant up."""
     again = replay_at(connection, profile, now)
+    if again == now:
+        again = _within_grace(connection, profile, schedule.backoff(connection.failures, now), now)
     status = Status.DEGRADED if again is not None else Status.AUTHORIZATION_REQUIRED
     return {**_status(connection, status, now, "lost_answer"), **next_at(connection, again)}
 
@@ -147,7 +169,7 @@ def must_authorize(connection: Connection, now: int) -> Changes:
 
 
 def keeping_rest(changes: Changes) -> Changes:
-    """A save for a connection that was paused or disconnected meanwhile: the set is kept, the state stays."""
+    """A save for a connection that was paused meanwhile: the set is kept, the state stays."""
     return {name: value for name, value in changes.items() if name not in _OF_A_LIVE_CONNECTION}
 
 
@@ -183,6 +205,12 @@ def may_replay(connection: Connection, profile: Profile, now: int) -> bool:
     """Whether the same refresh token may be sent again without harm: it is not single use, or within the grace."""
     grace = profile.rotation.reuse_grace
     return not _single_use(connection, profile) or (grace > 0 and now <= (connection.spend_at or now) + grace)
+
+
+def _within_grace(connection: Connection, profile: Profile, at: int, now: int) -> int:
+    """``at``, but not after the provider's grace if it is not over yet."""
+    ends = (connection.spend_at or now) + profile.rotation.reuse_grace
+    return min(at, ends) if now < ends else at
 
 
 def _single_use(connection: Connection, profile: Profile) -> bool:
