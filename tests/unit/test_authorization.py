@@ -383,6 +383,13 @@ def test_what_is_authorized_travels_with_the_link_and_not_with_the_record() -> N
     assert (w.record().client, w.record().redirect_uri) == ("keap", REDIRECT_URI)
 
 
+def test_a_persons_grant_takes_over_from_a_clients_own() -> None:
+    w = world(status=Status.CLIENT_REFUSED, generation=1, grant="client_credentials")
+    departure, params = w.depart()
+    w.arrive(params["state"], departure.cookie)
+    assert (w.record().status, w.record().grant) == (Status.ACTIVE, "authorization_code")
+
+
 def test_the_fields_of_an_authorization_are_fields_of_the_record() -> None:
     names = set(Authorization.__dataclass_fields__) - {"connection"}
     assert names <= set(Connection.__dataclass_fields__)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.reading import LEAST_TTL, Reader
+from evergrant.reading import LEAST_TTL, MEMORY, Reader
 from evergrant.secret import fingerprint
 from evergrant.times import rfc3339
 from tests.unit.samples import NOW
@@ -64,15 +64,23 @@ def test_seconds_left_are_those_of_the_moment_of_the_answer(world: World) -> Non
     assert world.reader.read(KEAP)["expires_in"] == 3499
 
 
-def test_memory_lasts_as_long_as_the_token_and_no_fixed_time(world: World) -> None:
+def test_memory_is_believed_for_a_minute_and_then_a_replaced_token_is_noticed(world: World) -> None:
     world.secrets[KEAP] = doc("a", 86_400)
     world.token()
     world.secrets[KEAP] = doc("b", 2 * 86_400)
-    world.time = NOW + 86_400 - LEAST_TTL - 1
+    world.time = NOW + MEMORY - 1
     assert world.token() == "a"
-    world.time = NOW + 86_400 - LEAST_TTL
+    world.time = NOW + MEMORY
     assert world.token() == "b"
-    assert len(world.reads) == 2
+
+
+def test_a_withdrawn_token_is_noticed_although_it_is_still_valid(world: World) -> None:
+    world.secrets[KEAP] = doc("a", 86_400)
+    world.token()
+    del world.secrets[KEAP]
+    world.rotator = {"error": {"code": "disconnected"}}
+    world.time = NOW + MEMORY
+    assert world.reader.read(KEAP) == {"error": {"code": "disconnected"}}
 
 
 def test_a_longer_life_is_looked_for_in_the_secret_and_then_asked_of_rotator(world: World) -> None:

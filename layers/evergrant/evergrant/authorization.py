@@ -260,6 +260,7 @@ class Flow:
                     _pending(current, authorization), tokens, sealed, profile, self._settings, self._now
                 ),
                 **_brought(authorization),
+                "grant": "authorization_code",
                 "authorization_id": str(uuid.uuid4()),
             }
             try:

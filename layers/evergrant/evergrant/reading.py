@@ -10,8 +10,13 @@ from .secret import fingerprint
 
 #: Answered from memory or the secret only if it lives for longer than this, in seconds, whatever was asked.
 LEAST_TTL = 10
+#: Memory is believed for so long, in seconds: then a token that was replaced or withdrawn is noticed, while it lives.
+MEMORY = 60
 
 Document = dict[str, Any]
+#: When the token expires (epoch seconds), and its document.
+_Held = tuple[float, Document]
+_NOTHING: tuple[float, _Held | None] = (0.0, None)
 
 
 class Reader:
@@ -36,7 +41,7 @@ class Reader:
         self._read_secret = read_secret
         self._ask_rotator = ask_rotator
         self._now = now
-        self._memory: dict[str, tuple[float, Document]] = {}
+        self._memory: dict[str, tuple[float, _Held | None]] = {}
 
     def read(self, connection: str, min_ttl: int = 0, rejected: str | None = None) -> Document:
         """The token document with ``expires_in`` (seconds), or ``{"error": {...}}``.
@@ -50,8 +55,8 @@ class Reader:
         rejected
             The fingerprint of a token that the provider's API refused: another one is wanted.
         """
-        held = self._memory.get(connection)
-        if held and self._fits(held, min_ttl, rejected):
+        believed_until, held = self._memory.get(connection, _NOTHING)
+        if held and self._now() < believed_until and self._fits(held, min_ttl, rejected):
             return self._answer(held)
         document = self._read_secret(connection)
         if document:
@@ -70,15 +75,15 @@ class Reader:
         answer.pop("expires_in", None)
         return self._answer(self._hold(connection, answer))
 
-    def _fits(self, held: tuple[float, Document], min_ttl: int, rejected: str | None) -> bool:
+    def _fits(self, held: _Held, min_ttl: int, rejected: str | None) -> bool:
         expires_at, document = held
         return expires_at - self._now() > max(min_ttl, LEAST_TTL) and fingerprint(document["access_token"]) != rejected
 
-    def _hold(self, connection: str, document: Document) -> tuple[float, Document]:
+    def _hold(self, connection: str, document: Document) -> _Held:
         held = datetime.fromisoformat(document["expires_at"]).timestamp(), document
-        self._memory[connection] = held
+        self._memory[connection] = self._now() + MEMORY, held
         return held
 
-    def _answer(self, held: tuple[float, Document]) -> Document:
+    def _answer(self, held: _Held) -> Document:
         expires_at, document = held
         return {**document, "expires_in": max(int(expires_at - self._now()), 0)}
