@@ -71,10 +71,22 @@ def observe(world: World, consumer: Consumer, steps: Steps) -> bool:
     )
     watch(consumer, observation, steps, rotations=ROTATIONS, most_seconds=MOST_SECONDS)
     steps.console.print(observation.table(final=True))
+    ticked = ticks(world)
+    steps.line(f"Ticks of EventBridge: {ticked}; what fell due between two ticks went through the queue by itself.")
     failures = observation.failures(ROTATIONS) + stranded(world)
+    if not ticked:
+        failures.append("EventBridge never started the scheduler.")
     for failure in failures:
         steps.line(f"[red]✗[/] {escape(failure)}")
     return not failures
+
+
+def ticks(world: World) -> int:
+    """How often the schedule had the scheduler look for what is due, by the scheduler's own log."""
+    functions, logs = world.aws.client("lambda"), world.aws.client("logs")
+    function = functions.get_function(FunctionName=world.stack.outputs["SchedulerFunctionArn"])["Configuration"]
+    events = logs.filter_log_events(logGroupName=function["LoggingConfig"]["LogGroup"])["events"]
+    return sum('"message":"tick"' in event["message"] for event in events)
 
 
 def stranded(world: World) -> list[str]:
