@@ -66,8 +66,7 @@ def observe(world: World, consumer: Consumer, steps: Steps) -> bool:
     steps.line(
         f"\nThe schedule takes over. The tokens live for {ACCESS_TOKEN_SECONDS['keap']} and "
         f"{ACCESS_TOKEN_SECONDS['wealthyhood']} seconds; until each has been rotated {ROTATIONS} times, a consumer "
-        "calls both APIs without a pause. (Tokens that live for less than 30 minutes have no secret: it gets them from "
-        "getter.)\n"
+        "calls both APIs without a pause, with the tokens it finds in Secrets Manager.\n"
     )
     watch(consumer, observation, steps, rotations=ROTATIONS, most_seconds=MOST_SECONDS)
     steps.console.print(observation.table(final=True))

@@ -14,16 +14,18 @@ from aws_lambda_powertools.metrics import MetricUnit
 
 __all__ = ["MetricUnit", "logger", "metrics"]
 
-_TOKENS = re.compile(
-    r"eyJ[\w-]{8,}\.[\w.-]+"  # a JWT
-    r"|(?i:bearer|basic)\s+[\w.~+/=-]{8,}"
-    r"|(?i:access_token|refresh_token|client_secret|code_verifier|code|password)[\"']?\s*[=:]\s*[\"']?[^\s\"'&,}]+"
+_SECRETS = re.compile(
+    r"(?P<name>(?i:access_token|refresh_token|client_secret|code_verifier|password)\\?[\"']?\s*[=:]\s*\\?[\"']?"
+    r"|(?i:bearer|basic)\s+"
+    r"|\bcode=)"  # a parameter, not the `code` of one of our errors
+    r"[^\s\"'&,}\\]{6,}"
+    r"|\beyJ[\w-]{8,}\.[\w.-]+"  # a JWT
 )
 
 
 class _RedactingFormatter(LambdaPowertoolsFormatter):
     def serialize(self, log: Any) -> str:
-        return _TOKENS.sub("[redacted]", super().serialize(log))
+        return _SECRETS.sub(lambda found: f"{found['name'] or ''}[redacted]", super().serialize(log))
 
 
 logger = Logger(logger_formatter=_RedactingFormatter())
