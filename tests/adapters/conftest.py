@@ -1,0 +1,100 @@
+"""AWS in this process: moto, two tables as the template has them, and clients that no test shares with another run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import boto3
+import moto
+import pytest
+
+from evergrant.aws import clients
+from evergrant.aws.authorizations import StoredAuthorizations
+from evergrant.aws.records import DynamoRecords
+
+RECORDS, AUTHORIZATIONS = "records", "authorizations"
+_KEEP_SESSION: Any = {"core": {"mock_credentials": True, "passthrough": {}, "reset_boto3_session": False}}
+
+
+@pytest.fixture(scope="session")
+def boto3_session() -> boto3.Session:
+    """One for all modules: reading the descriptions of the services is what takes long."""
+    return boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name="eu-west-1")
+
+
+@pytest.fixture(scope="module")
+def credentials(boto3_session: boto3.Session) -> Iterator[None]:
+    """A Region and credentials that open nothing, and clients that use them."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_REGION", "eu-west-1")
+        patch.setenv("AWS_DEFAULT_REGION", "eu-west-1")
+        patch.setenv("AWS_ACCESS_KEY_ID", "testing")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        patch.setattr(boto3, "DEFAULT_SESSION", boto3_session)
+        clients.client.cache_clear()
+        yield
+        clients.client.cache_clear()
+
+
+@pytest.fixture
+def aws(credentials: None) -> Iterator[None]:
+    """An empty account."""
+    # What moto does for the requests library, which nothing here uses, takes longer than many a test.
+    with mock.patch("moto.core.models.RESPONSES_METHODS", []), moto.mock_aws(config=_KEEP_SESSION):
+        yield
+
+
+@pytest.fixture
+def records(aws: None) -> DynamoRecords:
+    clients.client("dynamodb").create_table(
+        TableName=RECORDS,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "due_shard", "AttributeType": "S"},
+            {"AttributeName": "due_at", "AttributeType": "N"},
+        ],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        GlobalSecondaryIndexes=[
+            {
+                "IndexName": "due",
+                "KeySchema": [
+                    {"AttributeName": "due_shard", "KeyType": "HASH"},
+                    {"AttributeName": "due_at", "KeyType": "RANGE"},
+                ],
+                "Projection": {
+                    "ProjectionType": "INCLUDE",
+                    "NonKeyAttributes": ["generation", "lease_until", "expires_at", "provider", "client"],
+                },
+            }
+        ],
+    )
+    return DynamoRecords(RECORDS)
+
+
+@pytest.fixture
+def authorizations(aws: None) -> StoredAuthorizations:
+    clients.client("dynamodb").create_table(
+        TableName=AUTHORIZATIONS,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    )
+    return StoredAuthorizations(AUTHORIZATIONS)
+
+
+@pytest.fixture
+def key_arn(aws: None) -> str:
+    """A symmetric KMS key. moto makes an RSA one beside each, 60 ms, that nobody needs."""
+    with mock.patch("moto.kms.models.generate_private_key"):
+        return str(clients.client("kms").create_key()["KeyMetadata"]["Arn"])
+
+
+@pytest.fixture
+def queue_url(aws: None) -> str:
+    return str(clients.client("sqs").create_queue(QueueName="rotation")["QueueUrl"])

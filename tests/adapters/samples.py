@@ -1,0 +1,65 @@
+"""Connections to store: an ordinary one, and one with a value in every field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from evergrant.connection import Connection, Sealed, Status
+
+NAME = "keap/main"
+NOW = 1_800_000_000
+SEALED = Sealed(b"\x00key\xff", b"nonce-of-12b", b"\x80text" * 50)
+
+
+def connection(name: str = NAME, **fields: Any) -> Connection:
+    given = {
+        "status": Status.ACTIVE,
+        "grant": "authorization_code",
+        "client": "keap",
+        "profile_hash": "a" * 64,
+        "generation": 7,
+        **fields,
+    }
+    return Connection(name, **given)
+
+
+def full() -> Connection:
+    """No field is at its default, so one that gets lost on the way shows."""
+    return Connection(
+        name="keap/Ops.team_1@example",
+        status=Status.DEGRADED,
+        grant="client_credentials",
+        client="keap-eu",
+        profile_hash="b" * 64,
+        record_version=2,
+        variables={"host": "api.example.com", "empty": "", "odd": "ü ☃ #:."},
+        scope="full read",
+        redirect_uri="https://grants.example.com/callback",
+        direct_read=False,
+        created_at=NOW - 86_400,
+        authorization_id="7f1b",
+        generation=12,
+        published_generation=11,
+        sealed=SEALED,
+        unread_answer=Sealed(b"k", b"n", b""),
+        issued_at=NOW - 60,
+        expires_at=NOW + 86_340,
+        refresh_expires_at=NOW + 3_888_000,
+        expiry_rule="expires_in:seconds",
+        refresh_at=NOW + 75_000,
+        due_shard="5",
+        due_at=NOW + 60,
+        lease_owner="worker-1",
+        lease_until=NOW + 40,
+        spend_id="spend-1",
+        spend_at=NOW - 1,
+        spend_tries=1,
+        failures=3,
+        last_error="invalid_grant",
+        last_error_at=NOW - 2,
+        rejected_at=NOW - 3,
+        outbox={
+            "b6a1": {"type": "Token Rotated", "at": NOW, "detail": {"connection": "keap/main", "generation": 12}},
+            "c.#:7": {"type": "Connection Degraded", "at": NOW, "detail": {"reason": None, "list": [1, "x"]}},
+        },
+    )

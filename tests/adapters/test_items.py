@@ -1,0 +1,67 @@
+"""Protects the record's form in DynamoDB: no field is lost, changed in type or stored in the clear by the trip."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import MISSING, fields
+
+from evergrant.aws.items import attribute, connection_of, item_of, plain
+from evergrant.connection import Connection, Status
+from tests.adapters.samples import connection, full
+
+
+def test_every_field_comes_back_as_it_was() -> None:
+    record = full()
+    assert connection_of(item_of(record)) == record
+
+
+def test_the_full_sample_leaves_no_field_at_its_default() -> None:
+    # Else the test above would not notice a field that is never written.
+    record = full()
+    for field in fields(Connection):
+        default = field.default_factory() if field.default_factory is not MISSING else field.default
+        assert getattr(record, field.name) != default, field.name
+
+
+def test_whole_numbers_come_back_as_int_and_flags_as_bool() -> None:
+    back = connection_of(item_of(full()))
+    assert type(back.expires_at) is int
+    assert type(back.generation) is int
+    assert back.direct_read is False
+    assert type(back.outbox["b6a1"]["detail"]["generation"]) is int
+    assert isinstance(back.status, Status)
+
+
+def test_binaries_come_back_as_bytes() -> None:
+    back = connection_of(item_of(full()))
+    assert back.sealed is not None
+    assert type(back.sealed.text) is bytes
+
+
+def test_a_field_without_a_value_takes_no_attribute() -> None:
+    item = item_of(connection())
+    assert "sealed" not in item
+    assert "due_at" not in item  # else the sparse index would not be sparse
+    assert connection_of(item) == connection()
+
+
+def test_an_attribute_of_a_later_version_is_passed_over() -> None:
+    item = {**item_of(connection()), "from_the_future": {"S": "x"}}
+    assert connection_of(item) == connection()
+
+
+def test_an_item_without_later_fields_gets_their_defaults() -> None:
+    item = item_of(full())
+    del item["spend_tries"], item["record_version"]
+    back = connection_of(item)
+    assert (back.spend_tries, back.record_version) == (0, 1)
+
+
+def test_nested_values_survive_typing() -> None:
+    value = {"a": [1, {"b": b"\x00"}, None, True, ""], "c": 10**17}
+    assert plain(attribute(value)) == value
+
+
+def test_status_is_stored_as_its_word() -> None:
+    assert item_of(connection(status=Status.PAUSED))["status"] == {"S": "paused"}
+    assert json.dumps(item_of(connection())["status"]) == '{"S": "active"}'
