@@ -1,0 +1,149 @@
+"""Protects the clients' entries: what an operator wrote is understood or refused by the field's name, and no value of
+it, least of all a secret, gets into an error."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from typing import Any
+
+import pytest
+
+from evergrant.aws import vault as vault_module
+from evergrant.aws.clients import client
+from evergrant.aws.vault import SecretsVault, parse_client
+from evergrant.dialect import Client
+from evergrant.errors import InvalidClient, UnknownClient
+from evergrant.ports import PortUnavailable
+from evergrant.secret import Secret
+from tests.adapters.hooks import failing
+from tests.adapters.leaks import everything_in
+from tests.adapters.strict_secrets_manager import StrictSecretsManager
+
+CANARY = "canary-7f1b"
+ENTRY = {"client_id": "app-1", "client_secrets": [CANARY, "older"], "hosts": ["Accounts.example.com", "127.0.0.1:8443"]}
+EXPECTED = Client("keap", "app-1", (Secret(CANARY), Secret("older")), ("accounts.example.com", "127.0.0.1:8443"))
+
+
+def test_an_entry_is_read_with_the_newest_secret_first_and_hosts_in_lower_case() -> None:
+    assert parse_client("keap", json.dumps(ENTRY)) == EXPECTED
+
+
+def test_a_public_client_has_no_secrets() -> None:
+    assert parse_client("app", '{"client_id": "a", "hosts": ["h"]}').secrets == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"client_id": None}, "client_id"),
+        ({"client_id": ""}, "client_id"),
+        ({"client_id": [CANARY]}, "client_id"),
+        ({"client_secrets": CANARY}, "client_secrets"),
+        ({"client_secrets": [CANARY, 5]}, "client_secrets"),
+        ({"client_secrets": [""]}, "client_secrets"),
+        ({"client_secrets": {"a": CANARY}}, "client_secrets"),
+        ({"client_secrets": None}, "client_secrets"),
+        ({"hosts": None}, "hosts"),
+        ({"hosts": []}, "hosts"),
+        ({"hosts": CANARY}, "hosts"),
+        ({"hosts": [CANARY, 1]}, "hosts"),
+        ({"client_secret": CANARY}, "client_secret"),
+    ],
+)
+def test_an_error_names_the_client_and_the_field_and_no_value(change: dict[str, Any], named: str) -> None:
+    with pytest.raises(InvalidClient) as caught:
+        parse_client("keap", json.dumps({**ENTRY, **change}))
+    assert "keap" in caught.value.message
+    assert named in caught.value.message
+    assert CANARY not in everything_in(caught.value)
+
+
+@pytest.mark.parametrize(
+    "text", [f'{{"client_secrets": ["{CANARY}"', CANARY, "", "[" * 2000, f'"{CANARY}"', "[]", "5", "null"]
+)
+def test_what_is_no_json_object_is_refused_without_being_repeated(text: str) -> None:
+    # The cause of a JSON error would carry the whole text along, as its ``doc``.
+    with pytest.raises(InvalidClient) as caught:
+        parse_client("keap", text)
+    assert CANARY not in everything_in(caught.value)
+    assert CANARY not in "".join(traceback.format_exception(caught.value))
+
+
+# --- reading and storing ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def vault() -> SecretsVault:
+    return SecretsVault("evergrant")
+
+
+@pytest.fixture
+def strict(monkeypatch: pytest.MonkeyPatch) -> StrictSecretsManager:
+    manager = StrictSecretsManager()
+    monkeypatch.setattr(vault_module, "client", lambda _: manager)
+    return manager
+
+
+@pytest.fixture(params=["moto", "strict"])
+def secrets(request: pytest.FixtureRequest) -> Any:
+    if request.param == "moto":
+        request.getfixturevalue("aws")
+        return client("secretsmanager")
+    return request.getfixturevalue("strict")
+
+
+def test_an_entry_comes_back_as_it_was_stored(secrets: Any, vault: SecretsVault) -> None:
+    vault.store_client("keap", ENTRY)
+    assert vault.client("keap") == EXPECTED
+
+
+def test_storing_again_replaces_the_entry(secrets: Any, vault: SecretsVault) -> None:
+    vault.store_client("keap", ENTRY)
+    vault.store_client("keap", {**ENTRY, "client_secrets": ["newer", CANARY]})
+    assert vault.client("keap").secrets[0] == Secret("newer")
+
+
+def test_an_entry_that_could_not_be_read_is_not_stored(secrets: Any, vault: SecretsVault) -> None:
+    with pytest.raises(InvalidClient):
+        vault.store_client("keap", {**ENTRY, "hosts": []})
+    with pytest.raises(UnknownClient):
+        vault.client("keap")
+
+
+def test_prefixes_keep_deployments_apart(secrets: Any, vault: SecretsVault) -> None:
+    vault.store_client("keap", ENTRY)
+    with pytest.raises(UnknownClient):
+        SecretsVault("staging").client("keap")
+
+
+def test_an_entry_that_is_not_there_is_an_unknown_client(secrets: Any, vault: SecretsVault) -> None:
+    with pytest.raises(UnknownClient) as caught:
+        vault.client("keap")
+    assert "evergrant client set keap" in caught.value.hint
+
+
+def test_a_deleted_entry_is_an_unknown_client_and_can_be_set_again(
+    strict: StrictSecretsManager, vault: SecretsVault
+) -> None:
+    # The hint for an unknown client is to set it: that must work.
+    vault.store_client("keap", ENTRY)
+    strict.delete_secret(SecretId="evergrant/clients/keap")
+    with pytest.raises(UnknownClient):
+        vault.client("keap")
+    vault.store_client("keap", ENTRY)
+    assert vault.client("keap") == EXPECTED
+
+
+def test_an_entry_stored_as_binary_is_refused_by_name(aws: None, vault: SecretsVault) -> None:
+    client("secretsmanager").create_secret(Name="evergrant/clients/keap", SecretBinary=b"{}")
+    with pytest.raises(InvalidClient, match="keap"):
+        vault.client("keap")
+
+
+@pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure", "ThrottlingException"])
+def test_a_vault_that_may_not_or_cannot_be_read_is_unavailable_and_no_unknown_client(
+    aws: None, vault: SecretsVault, code: str
+) -> None:
+    with failing("secretsmanager", "GetSecretValue", code), pytest.raises(PortUnavailable, match=code):
+        vault.client("keap")
