@@ -1,0 +1,183 @@
+"""Protects the pinning of profiles: what a connection was made with never changes under it, by nobody's hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from evergrant import catalogue
+from evergrant.aws.clients import client
+from evergrant.aws.profiles import StoredProfiles
+from evergrant.aws.records import DynamoRecords
+from evergrant.errors import InvalidProfile, UnknownProfile
+from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile, content_hash, decode, encode, load
+from tests.adapters.hooks import failing, lost_answers, page_size, parameters
+
+OWN = """
+name = "{name}"
+title = "{title}"
+[variables.host]
+pattern = '[a-z.]+'
+default = "login.example.com"
+[client_credentials]
+url = "https://{{host}}/token"
+format = "json"
+params = {{ audience = "ü" }}
+[[errors]]
+as = "grant_rejected"
+status = 400
+"""
+
+
+def own(name: str = "acme", title: str = "Acme") -> Profile:
+    return load(OWN.format(name=name, title=title))
+
+
+@pytest.fixture
+def profiles(records: DynamoRecords) -> StoredProfiles:
+    return StoredProfiles(records.table)
+
+
+def fresh(profiles: StoredProfiles) -> StoredProfiles:
+    """Another process, that remembers nothing."""
+    return StoredProfiles(profiles.table)
+
+
+def test_an_added_profile_is_found_by_its_name_and_by_its_hash(profiles: StoredProfiles) -> None:
+    pinned = profiles.add(own())
+    assert pinned == content_hash(own())
+    assert fresh(profiles).named("acme") == own()
+    assert fresh(profiles).pinned(pinned) == own()
+
+
+def test_a_built_in_profile_is_found_without_the_table(profiles: StoredProfiles) -> None:
+    keap = catalogue.built_in()["keap"]
+    with failing("dynamodb", "GetItem"):
+        assert profiles.named("keap") == keap
+        assert profiles.pinned(content_hash(keap)) == keap
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.built_in()))
+def test_a_built_in_profile_cannot_be_shadowed(profiles: StoredProfiles, name: str) -> None:
+    with pytest.raises(InvalidProfile, match=name):
+        profiles.add(own(name))
+    assert profiles.added() == []
+    assert profiles.named(name) == catalogue.built_in()[name]
+
+
+def test_not_even_an_item_written_by_hand_shadows_a_built_in_profile(profiles: StoredProfiles) -> None:
+    client("dynamodb").put_item(
+        TableName=profiles.table, Item={"pk": {"S": "provider#keap"}, "profile": {"B": encode(own("keap"))}}
+    )
+    assert profiles.named("keap") == catalogue.built_in()["keap"]
+
+
+def test_replacing_a_profile_leaves_the_pinned_one_as_it_was(profiles: StoredProfiles) -> None:
+    old = profiles.add(own(title="Old"))
+    new = profiles.add(own(title="New"))
+    assert old != new
+    assert fresh(profiles).named("acme").title == "New"
+    assert fresh(profiles).pinned(old).title == "Old"
+
+
+def test_what_is_stored_under_a_hash_is_never_written_again(profiles: StoredProfiles) -> None:
+    pinned = profiles.add(own())
+    key = {"pk": {"S": f"profile#{pinned}"}}
+    client("dynamodb").put_item(TableName=profiles.table, Item={**key, "profile": {"B": b"first"}})
+    assert profiles.keep(own()) == pinned
+    item = client("dynamodb").get_item(TableName=profiles.table, Key=key)["Item"]
+    assert bytes(item["profile"]["B"]) == b"first"
+
+
+def test_keeping_a_shipped_profile_outlives_its_shipping(
+    profiles: StoredProfiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keap = catalogue.built_in()["keap"]
+    pinned = profiles.keep(keap)
+    monkeypatch.setattr(catalogue, "by_hash", dict)  # a later release ships another one
+    assert fresh(profiles).pinned(pinned) == keap
+
+
+def test_a_profile_whose_answer_was_lost_is_added_all_the_same(profiles: StoredProfiles) -> None:
+    with lost_answers("dynamodb", "PutItem") as lost:
+        profiles.add(own())
+    assert lost
+    assert fresh(profiles).named("acme") == own()
+
+
+def test_a_pinned_profile_is_read_once_a_process(profiles: StoredProfiles) -> None:
+    pinned = profiles.add(own())
+    with parameters("dynamodb", "GetItem") as reads:
+        profiles.pinned(pinned)
+        profiles.pinned(pinned)
+    assert len(reads) == 1
+
+
+def test_a_replaced_profile_is_seen_at_once(profiles: StoredProfiles) -> None:
+    profiles.add(own(title="Old"))
+    assert profiles.named("acme").title == "Old"
+    fresh(profiles).add(own(title="New"))
+    assert profiles.named("acme").title == "New"
+
+
+def test_an_unknown_name_or_hash_is_said_so(profiles: StoredProfiles) -> None:
+    with pytest.raises(UnknownProfile, match="nowhere"):
+        profiles.named("nowhere")
+    with pytest.raises(UnknownProfile, match="abababababab"):
+        profiles.pinned("ab" * 32)
+
+
+def test_added_profiles_are_listed_from_every_page(profiles: StoredProfiles) -> None:
+    for number in range(4):
+        profiles.add(own(f"acme-{number}"))
+    with page_size("Scan", 2) as pages:
+        assert sorted(profile.name for profile in profiles.added()) == [f"acme-{number}" for number in range(4)]
+    assert len(pages) > 2
+
+
+def test_a_table_that_does_not_answer_is_unavailable(profiles: StoredProfiles) -> None:
+    with failing("dynamodb", "GetItem"), pytest.raises(PortUnavailable):
+        profiles.named("acme")
+    with failing("dynamodb", "GetItem"), pytest.raises(PortUnavailable):
+        profiles.pinned("ab" * 32)
+    with failing("dynamodb", "PutItem"), pytest.raises(PortUnavailable):
+        profiles.add(own())
+    with failing("dynamodb", "Scan"), pytest.raises(PortUnavailable):
+        profiles.added()
+
+
+# --- the stored form ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("profile", [*catalogue.built_in().values(), own()], ids=lambda profile: str(profile.name))
+def test_the_stored_form_comes_back_and_encodes_to_the_same_bytes(profile: Profile) -> None:
+    stored = encode(profile)
+    assert decode(stored) == profile
+    assert encode(decode(stored)) == stored
+
+
+def test_the_order_of_a_files_keys_makes_no_other_profile() -> None:
+    text = OWN.format(name="acme", title="Acme")
+    swapped = text.replace(
+        'format = "json"\nparams = { audience = "ü" }', 'params = { audience = "ü" }\nformat = "json"'
+    )
+    assert swapped != text
+    assert content_hash(load(swapped)) == content_hash(load(text))
+
+
+@pytest.mark.parametrize(
+    "change", [{"title": "Other"}, {"rotation": {"lead": 1}}, {"consumer": {"required_headers": ["x-user-id"]}}]
+)
+def test_any_other_content_is_another_profile(change: dict[str, Any]) -> None:
+    changed = msgspec.convert({**msgspec.to_builtins(own()), **change}, Profile)
+    assert content_hash(changed) != content_hash(own())
+
+
+def test_two_deployments_do_not_share_what_they_remember() -> None:
+    first = StoredProfiles("one")
+    assert replace(first, table="two") is not first
+    assert StoredProfiles("one")._known is not first._known
