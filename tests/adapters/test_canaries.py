@@ -1,0 +1,263 @@
+"""Protects the promise that no secret leaves in the clear: rotations and an authorization run whole, with the real
+wiring, the real adapters and a provider on loopback, and all that left the process is searched for what may not.
+
+A refresh token, a code, a verifier and a client secret go to the provider and nowhere else; an access token goes into
+its ``tokens/`` secret and the answer of who asked for it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from evergrant.authorization import Authorization, Flow, issue_ticket
+from evergrant.aws import wiring
+from evergrant.aws.authorizations import StoredAuthorizations
+from evergrant.aws.clients import client
+from evergrant.aws.records import DynamoRecords
+from evergrant.ports import PortUnavailable
+from evergrant.rotation import Ask
+from tests.adapters.canary_stage import (
+    CANARIES,
+    GRANTED,
+    PRIVATE,
+    PUBLISHED,
+    TALKATIVE,
+    at_rest,
+    nothing_leaked,
+    refuses,
+    stage,
+    watching,
+)
+from tests.adapters.hooks import failing, on
+from tests.adapters.leaks import everything_in, forms_of, found_in
+from tests.adapters.loopback import Behaviour, Server, answers, closes, sends
+from tests.adapters.samples import NAME, NOW
+
+
+@pytest.fixture
+def environment(
+    records: DynamoRecords,
+    authorizations: StoredAuthorizations,
+    key_arn: str,
+    queue_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    made = (wiring.settings, wiring.rotation_ports, wiring.authorization_ports)
+    client("events").create_event_bus(Name="evergrant")
+    for name, value in {
+        "EVERGRANT_PREFIX": "evergrant",
+        "EVERGRANT_RECORDS_TABLE": records.table,
+        "EVERGRANT_AUTHORIZATIONS_TABLE": authorizations.table,
+        "EVERGRANT_QUEUE_URL": queue_url,
+        "EVERGRANT_SEAL_KEY_ARN": key_arn,
+        "EVERGRANT_VAULT_KEY_ARN": key_arn,
+        "EVERGRANT_EVENT_BUS": "evergrant",
+        "EVERGRANT_ALLOW_LOOPBACK": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for cached in made:
+        cached.cache_clear()
+    yield
+    for cached in made:
+        cached.cache_clear()
+
+
+# --- the search itself --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", CANARIES)
+def test_the_search_finds_what_it_looks_for(name: str) -> None:
+    # Every test below passes if this does not.
+    secret = CANARIES[name]
+    for form in forms_of(secret):
+        assert found_in(b"before " + form + b" after", CANARIES) == {name}
+    assert found_in(json.dumps({"x": [secret]}), CANARIES) == {name}
+    assert all(len(form) >= 12 for form in forms_of(secret))
+
+
+# --- rotations ----------------------------------------------------------------------------------------------------
+
+
+def test_a_rotation_publishes_the_access_token_and_nothing_else_leaks(environment: None) -> None:
+    with stage(answers(json.dumps(GRANTED).encode())) as on_stage, watching() as outside:
+        on_stage.work()
+    assert on_stage.record.generation == on_stage.record.published_generation == 8
+    request = on_stage.server.requests[0]
+    assert found_in(request, PRIVATE) >= {"old refresh token"}  # the canaries really were on their way
+    assert outside.calls("GenerateDataKey")
+    assert outside.calls("PutEvents")
+    assert outside.logged.getvalue()
+    nothing_leaked(outside)
+    assert found_in(at_rest()["secrets"], CANARIES) == {"new access token"}
+
+
+def test_who_asks_gets_the_access_token_and_no_other_secret(environment: None) -> None:
+    with stage(answers(json.dumps(GRANTED).encode())) as on_stage, watching() as outside:
+        fresh = on_stage.asked()
+        assert found_in(json.dumps(fresh), CANARIES) == {"old access token"}
+        forced = on_stage.asked(force=True)
+    assert found_in(json.dumps(forced), CANARIES) == {"new access token"}
+    nothing_leaked(outside)
+
+
+@pytest.mark.parametrize(
+    ("behave", "expected"),
+    [
+        (refuses("invalid_grant"), "invalid_grant"),
+        (refuses("invalid_client"), "invalid_client"),
+        (refuses(PRIVATE["old refresh token"]), "rejected_unknown"),
+        (answers(TALKATIVE, "500 Oh"), "lost_answer"),
+        (answers(TALKATIVE), "unread_answer"),
+        (answers(TALKATIVE, "302 Found", f"location: /?t={PUBLISHED['new access token']}\r\n"), "rejected_unknown"),
+        (sends(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n" + TALKATIVE), "lost_answer"),
+        (sends(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + TALKATIVE + b"\r\n"), "lost_answer"),
+        (sends(TALKATIVE + b"\r\n\r\n"), "lost_answer"),
+        (closes, "lost_answer"),
+    ],
+    ids=[
+        "grant-refused", "client-refused", "token-as-code", "server-error", "unreadable", "redirect", "cut", "garbled",
+        "no-http", "closed",
+    ],
+)  # fmt: skip
+def test_a_failed_rotation_leaks_nothing_that_the_provider_says(
+    environment: None, behave: Behaviour, expected: str
+) -> None:
+    with stage(behave) as on_stage, watching() as outside:
+        on_stage.work()
+        found = on_stage.asked(min_ttl=10_000)
+    assert on_stage.server.requests
+    assert on_stage.record.last_error == expected
+    assert found_in(json.dumps(found), PRIVATE) == set()
+    nothing_leaked(outside)
+
+
+@contextmanager
+def table_gone_after_the_spend(server: Server) -> Iterator[None]:
+    def refuse(**_: Any) -> None:
+        if server.requests:
+            raise PortUnavailable("the table is gone")
+
+    with on("dynamodb", "provide-client-params.dynamodb.UpdateItem", refuse):
+        yield
+
+
+def test_a_token_set_that_the_table_would_not_take_goes_sealed_into_the_queue(environment: None) -> None:
+    with stage(answers(json.dumps(GRANTED).encode())) as on_stage, watching() as outside:
+        with table_gone_after_the_spend(on_stage.server):
+            on_stage.work()
+        assert on_stage.record.generation == 7
+        [sent] = outside.calls("SendMessage")
+        assert b"sealed" in sent
+        nothing_leaked(outside)
+        body = json.loads(parse_message(sent))
+        on_stage.work(**body)
+        assert on_stage.record.generation == 8
+        on_stage.clock.sleep(60)  # until the first worker's lease has run out
+        on_stage.work()
+    assert found_in(at_rest()["secrets"], CANARIES) == {"new access token"}
+    nothing_leaked(outside)
+
+
+def parse_message(sent: bytes) -> str:
+    return str(json.loads(sent.splitlines()[-1])["MessageBody"])
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"),
+    [
+        ("dynamodb", "GetItem"),
+        ("dynamodb", "UpdateItem"),
+        ("kms", "Decrypt"),
+        ("kms", "GenerateDataKey"),
+        ("secretsmanager", "GetSecretValue"),
+        ("secretsmanager", "PutSecretValue"),
+        ("secretsmanager", "CreateSecret"),
+        ("events", "PutEvents"),
+    ],
+)
+def test_no_exception_carries_a_secret_when_a_service_fails(environment: None, service: str, operation: str) -> None:
+    raised: list[str] = []
+    with stage(answers(json.dumps(GRANTED).encode())) as on_stage, watching() as outside:
+        with failing(service, operation):
+            for ask in (Ask(NAME), Ask(NAME, asked=True, force=True)):
+                _caught(lambda ask=ask: on_stage.rotation().run(ask), raised)  # type: ignore[misc]
+            on_stage.work()
+            found = on_stage.asked(force=True)
+        assert found_in(json.dumps(found), PRIVATE) == set()
+        nothing_leaked(outside)
+    assert found_in("\n".join(raised), CANARIES) == set()
+
+
+def test_no_exception_carries_a_secret_when_the_clients_entry_is_broken(environment: None) -> None:
+    raised: list[str] = []
+    with stage(closes) as on_stage, watching() as outside:
+        for text in (PRIVATE["client secret"], json.dumps({"client_secrets": PRIVATE["client secret"]})):
+            outside.aws.clear()
+            with on("secretsmanager", "after-call.secretsmanager.GetSecretValue", _replacing("SecretString", text)):
+                _caught(lambda: on_stage.ports.vault.client("keap"), raised)
+                on_stage.work()
+                on_stage.asked(force=True)
+            nothing_leaked(outside)
+    assert len(raised) == 2
+    assert on_stage.record.last_error == "invalid_client_entry"
+    assert found_in("\n".join(raised), CANARIES) == set()
+
+
+def _caught(call: Callable[[], object], raised: list[str]) -> None:
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is searched
+        raised.append(everything_in(error))
+
+
+def _replacing(name: str, value: str) -> Callable[..., None]:
+    def replace_it(parsed: dict[str, Any], **_: Any) -> None:
+        parsed[name] = value
+
+    return replace_it
+
+
+# --- an authorization ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "behave",
+    [
+        answers(json.dumps(GRANTED).encode()),
+        refuses("invalid_grant"),
+        answers(TALKATIVE),
+        closes,
+    ],
+    ids=["granted", "refused", "unreadable", "closed"],
+)
+def test_connecting_an_account_leaks_nothing(environment: None, behave: Behaviour) -> None:
+    raised: list[str] = []
+    with stage(behave) as on_stage:
+        ports = replace(wiring.authorization_ports(), clock=on_stage.clock)
+        flow, record = Flow(ports, wiring.settings()), on_stage.record
+        authorization = Authorization(
+            NAME, "keap", record.profile_hash, record.variables, "full", "https://grants.example.com/callback"
+        )
+        with watching() as outside:
+            ticket = issue_ticket(ports.authorizations, authorization, NOW)
+            departure = flow.depart(ticket, None)
+            state = parse_qs(urlsplit(departure.url).query)["state"][0]
+            _caught(lambda: flow.arrive({"state": state, "code": PRIVATE["code"]}, departure.cookie), raised)
+        nothing_leaked(outside)
+        sent = on_stage.server.requests[0]
+        assert found_in(sent, PRIVATE) >= {"code"}
+        verifier = parse_qs(sent.partition(b"\r\n\r\n")[2].decode())["code_verifier"][0]
+        mine = {"ticket": ticket, "state": state, "cookie": departure.cookie, "code verifier": verifier}
+        for name, left in outside.aws:
+            assert found_in(left, mine) == set(), name
+        assert found_in("\n".join(raised), {**CANARIES, **mine}) == set()
+        assert found_in(departure.url, CANARIES) == set()
+        assert outside.calls("Decrypt") == []  # who seals cannot open
+        assert outside.calls("PutSecretValue") == outside.calls("CreateSecret") == []
