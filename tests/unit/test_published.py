@@ -48,11 +48,10 @@ def test_an_answer_adds_the_whole_seconds_left_and_never_fewer_than_none() -> No
 
 def test_a_repeated_publication_carries_the_same_request_token() -> None:
     first = connection()
-    assert request_token(first) == request_token(
-        replace(first, failures=2, lease_owner="another", status=Status.DEGRADED)
-    )
-    assert len(request_token(first)) == 64
-    assert set(request_token(first)) <= set("0123456789abcdef")
+    again = replace(first, failures=2, lease_owner="another", status=Status.DEGRADED)
+    assert request_token(first, {"a": 1, "b": 2}) == request_token(again, {"b": 2, "a": 1})
+    assert len(request_token(first, {})) == 64
+    assert set(request_token(first, {})) <= set("0123456789abcdef")
 
 
 def test_every_other_token_set_is_published_under_another_request_token() -> None:
@@ -63,4 +62,8 @@ def test_every_other_token_set_is_published_under_another_request_token() -> Non
         replace(first, authorization_id="another"),
         replace(first, name="keap/other"),
     ]
-    assert len({request_token(one) for one in (first, *others)}) == 5
+    assert len({request_token(one, {}) for one in (first, *others)}) == 5
+
+
+def test_a_release_that_publishes_more_does_so_under_another_request_token() -> None:
+    assert request_token(connection(), {"a": 1}) != request_token(connection(), {"a": 1, "new": True})

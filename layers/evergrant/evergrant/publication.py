@@ -39,7 +39,7 @@ class Publication:
         if tokens and connection.published_generation != connection.generation:
             try:
                 document = published.document(connection, profile, tokens)
-                self.vault.publish(connection.name, document, published.request_token(connection))
+                self.vault.publish(connection.name, document, published.request_token(connection, document))
                 changes["published_generation"] = connection.generation
             except PortUnavailable:
                 complete = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
@@ -34,10 +35,13 @@ def answer(published: Mapping[str, Any], expires_at: int, now: float) -> dict[st
     return {**published, "expires_in": max(int(expires_at - now), 0)}
 
 
-def request_token(connection: Connection) -> str:
+def request_token(connection: Connection, published: Mapping[str, Any]) -> str:
     """Secrets Manager's ClientRequestToken for this publication: 64 hexadecimal digits.
 
-    Derived from what was saved, so that a repeated Put of one generation is a no-op and never a new version.
+    Derived from what was saved, so that a repeated Put of one generation is a no-op and never a new version; and from
+    what is published, since the same token with another value is an error, and a release may publish more than the
+    one before it did.
     """
-    seed = f"{connection.name}|{connection.authorization_id}|{connection.generation}|{connection.issued_at}"
+    text = json.dumps(published, sort_keys=True)
+    seed = f"{connection.name}|{connection.authorization_id}|{connection.generation}|{connection.issued_at}|{text}"
     return sha256(seed.encode()).hexdigest()

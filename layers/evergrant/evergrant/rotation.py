@@ -211,7 +211,7 @@ class Rotation:
                 connection, ask, tokens, transitions.unprepared(connection, error.code, now), "failed"
             )
         budgets, now = self._settings.budgets, int(self._now)
-        if self._deadline - now < budgets.attempt + budgets.save:
+        if self._deadline - now < budgets.attempt + 2 * budgets.save:
             return self._serve(connection, ask, tokens, "handed_back")
         marked = self._marked(
             connection,
@@ -225,7 +225,8 @@ class Rotation:
             },
         )
         phase, values = _phase(marked, tokens)
-        end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - budgets.save)
+        # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
+        end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - 2 * budgets.save)
         spend = Spend(marked, profile, client, phase, values, tokens, end, in_doubt)
         return self._spend(spend, data_key, ask)
 
@@ -307,7 +308,7 @@ class Rotation:
         """
         sealed = data_key.seal(tokens.encode())
         changes = transitions.saved(connection, tokens, sealed, profile, self._settings, int(self._now))
-        until = min(self._now + self._settings.budgets.save, self._deadline)
+        until = self._now + self._settings.budgets.save / 2
         while True:
             try:
                 saved = self._fenced(connection.name, changes, connection.generation, connection.status)

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from ..dialect import Client
 from ..errors import InvalidClient, UnknownClient
+from ..profile import is_host
 from ..secret import Secret
 from .clients import client, code_of, unavailable
 
@@ -113,8 +114,10 @@ def parse_client(name: str, text: str) -> Client:
     secrets, hosts = entry.get("client_secrets", []), entry.get("hosts")
     if not _texts(secrets):
         raise InvalidClient(f"client_secrets of client {name} must be a list of texts, newest first.", _ENTRY_HINT)
-    if not _texts(hosts) or not hosts:
-        raise InvalidClient(f"hosts of client {name} must list the hosts it may be sent to.", _ENTRY_HINT)
+    if not _texts(hosts) or not hosts or not all(map(is_host, hosts)):
+        raise InvalidClient(
+            f"hosts of client {name} must list the hosts it may be sent to, without https://.", _ENTRY_HINT
+        )
     return Client(name, client_id, tuple(Secret(secret) for secret in secrets), tuple(host.lower() for host in hosts))
 
 
