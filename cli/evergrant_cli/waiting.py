@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from evergrant.authorization import ticket_progress
+from evergrant.authorization import attempt
 from evergrant.connection import Connection
 from evergrant.ports import Authorizations, Clock, Records
 
@@ -60,7 +60,7 @@ def until_connected(
         record = records.get(before.name) or before
         if record.authorization_id not in (None, before.authorization_id):
             break
-        progress = ticket_progress(authorizations, ticket)
+        progress, _ = attempt(authorizations, ticket)
         if progress == "opened":
             show(Stage.CONSENT)
         if clock.now() >= expires_at:

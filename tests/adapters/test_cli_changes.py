@@ -45,7 +45,7 @@ def test_what_is_not_paused_cannot_be_resumed(desk: Desk) -> None:
 def test_disconnecting_forgets_the_tokens_withdraws_the_secret_and_has_the_event_delivered(desk: Desk) -> None:
     assert "is disconnected" in desk("disconnect", "keap/main", "--yes")
     record = desk.record()
-    assert (record.status, record.sealed, record.due_at) == (Status.DISCONNECTED, None, None)
+    assert (record.status, record.sealed, record.refresh_at) == (Status.DISCONNECTED, None, None)
     assert [body["type"] for body in record.outbox.values()] == ["Connection Disconnected"]
     assert secret_is_withdrawn()
     assert desk.queued() == [{"connection": "keap/main"}]

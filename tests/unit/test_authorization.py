@@ -14,10 +14,11 @@ import msgspec
 import pytest
 
 from evergrant import catalogue, operations
-from evergrant.authorization import KEPT, TICKET_LIFETIME, Authorization, Departure, Flow, Ports, issue_ticket
+from evergrant.authorization import KEPT, TICKET_LIFETIME, Authorization, Departure, Flow, Ports, attempt, issue_ticket
 from evergrant.connection import Connection, Status
 from evergrant.errors import (
     Denied,
+    InvalidClient,
     LinkExpired,
     LinkInvalid,
     LinkUsed,
@@ -25,6 +26,8 @@ from evergrant.errors import (
     ProviderRefused,
     WrongBrowser,
 )
+from evergrant.ports import PortUnavailable
+from evergrant.saving import Saving
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.tokens import TokenSet
@@ -330,13 +333,85 @@ def test_a_failed_exchange_saves_nothing_and_can_be_tried_again(scripted: Any) -
 def test_a_table_that_takes_no_save_leaves_the_sealed_grant_in_the_queue() -> None:
     w = world()
     departure, params = w.depart()
-    faults = w.records._faults
-    faults.at, faults.kind = 6, "before"
+
+    def down(*_: Any, **__: Any) -> Connection:
+        raise PortUnavailable("made to fail")
+
+    w.records.change = down  # type: ignore[method-assign]
     w.arrive(params["state"], departure.cookie)
-    assert faults.calls[5] == "records.change"
     message = w.queue.messages[0][0]
     assert (message["task"], message["generation"], message["changes"]["status"]) == ("save", 0, "active")
     assert "refresh-1" not in str(message)
+
+
+def test_a_grant_that_waited_in_the_queue_goes_on_top_of_a_rotation_saved_before_it() -> None:
+    w = world(status=Status.ACTIVE, generation=7)
+    departure, params = w.depart()
+
+    def down(*_: Any, **__: Any) -> Connection:
+        raise PortUnavailable("made to fail")
+
+    change = w.records.change
+    w.records.change = down  # type: ignore[method-assign]
+    w.arrive(params["state"], departure.cookie)
+    w.records.change = change  # type: ignore[method-assign]
+    w.records.items[NAME] = replace(w.record(), generation=8, sealed=MemoryKey(NAME, 8).seal(b"{}"))
+    saving = Saving(w.records, w.queue, w.clock, 5)
+    for _ in range(2):  # a queue delivers at least once
+        saving.save_message(w.queue.messages[0][0], MemorySeal(Faults()))
+    assert (w.record().generation, w.record().status) == (9, Status.ACTIVE)
+    assert w.stored().refresh_token == Secret("refresh-1")
+    sealed = w.record().sealed
+    assert sealed
+    assert sealed.key == b"keap/main|9"
+
+
+def test_a_link_does_not_outlive_a_disconnect() -> None:
+    w = world(status=Status.ACTIVE, generation=1)
+    departure, params = w.depart()
+    operations.disconnect(w.records, NAME, w.clock)
+    with pytest.raises(LinkInvalid):
+        w.arrive(params["state"], departure.cookie)
+    assert w.provider.requests == []
+    assert w.record().status == Status.DISCONNECTED
+
+
+def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> None:
+    w = world()
+    vault = w.flow._ports.vault
+    assert isinstance(vault, MemoryVault)
+    vault.clients["keap"] = replace(vault.clients["keap"], secrets=(Secret("new"), Secret("old")))
+    departure, params = w.depart()
+    w.provider.script = [answer(401, {"error": "invalid_client"})]
+    w.arrive(params["state"], departure.cookie)
+    sent = [dict(parse_qsl(request.body.decode()))["client_secret"] for request in w.provider.requests]
+    assert sent == ["new", "old"]
+        "new",
+        "old",
+    ]
+
+
+def test_who_waits_for_the_link_learns_how_the_last_attempt_ended() -> None:
+    w = world()
+    assert attempt(w.authorizations, w.ticket) == ("unopened", None)
+    departure, params = w.depart()
+    assert attempt(w.authorizations, w.ticket) == ("opened", None)
+    with pytest.raises(Denied):
+        w.flow.arrive({"state": params["state"], "error": "access_denied"}, departure.cookie)
+    assert attempt(w.authorizations, w.ticket) == ("opened", "access_denied")
+    again, params = w.depart(departure.cookie)
+    w.arrive(params["state"], again.cookie)
+    assert attempt(w.authorizations, w.ticket) == ("used", None)
+
+
+def test_a_client_that_may_not_be_sent_to_the_provider_is_found_out_before_anybody_consents() -> None:
+    w = world()
+    vault = w.flow._ports.vault
+    assert isinstance(vault, MemoryVault)
+    vault.clients["keap"] = replace(vault.clients["keap"], hosts=("elsewhere.example.com",))
+    with pytest.raises(InvalidClient, match=r"api\.example\.com"):
+        w.depart()
+    assert attempt(w.authorizations, w.ticket) == ("opened", "invalid_client_entry")
 
 
 # --- connecting again -------------------------------------------------------------------------------------------------

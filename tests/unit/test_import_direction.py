@@ -22,7 +22,9 @@ CORE = {
     *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred"),
 }
 #: Numbered steps over ports.
-PROTOCOLS = {"ports", "rotation", "spending", "publication", "authorization", "operations", "scheduling"}
+PROTOCOLS = {
+    *("ports", "rotation", "spending", "saving", "publication", "authorization", "operations", "scheduling"),
+}
 #: What handlers call: protocols with logging and metrics around them.
 ENTRANCES = {"rotating", "connecting"}
 ADAPTERS = {"clock", "http", "observability"}

@@ -10,7 +10,7 @@ import pytest
 from evergrant import catalogue, operations
 from evergrant.connection import Connection, Status
 from evergrant.errors import InvalidName, InvalidRequest, InvalidVariable, TemporarilyUnavailable, UnknownConnection
-from evergrant.schedule import SHARDS
+from evergrant.schedule import SHARDS, TICK
 from tests.unit.memory import FakeClock, Faults, MemoryKey, MemoryRecords
 
 KEAP, WEALTHYHOOD = catalogue.built_in()["keap"], catalogue.built_in()["wealthyhood"]
@@ -102,6 +102,30 @@ def test_a_connection_whose_refresh_was_missed_while_paused_is_due_when_it_resum
     assert operations.resume(records, NAME, clock).due_at == clock.now()
 
 
+def test_what_was_failing_is_tried_at_once_when_it_resumes_and_is_not_called_active() -> None:
+    records, clock = active(failures=4, refresh_at=1_800_099_999)
+    operations.pause(records, NAME, clock)
+    resumed = operations.resume(records, NAME, clock)
+    assert (resumed.status, resumed.refresh_at) == (Status.DEGRADED, clock.now())
+
+
+def test_what_nothing_can_refresh_is_not_refreshed_for_having_been_paused() -> None:
+    unread = MemoryKey(NAME, 4).seal(b"<html>")
+    for answer, status in ((None, Status.AUTHORIZATION_REQUIRED), (unread, Status.DEGRADED)):
+        records, clock = active(refresh_at=None, unread_answer=answer)
+        operations.pause(records, NAME, clock)
+        resumed = operations.resume(records, NAME, clock)
+        assert (resumed.status, resumed.refresh_at) == (status, None)
+
+
+def test_a_paused_client_grant_that_is_connected_again_is_not_paused_any_more() -> None:
+    records, clock = MemoryRecords(Faults()), FakeClock()
+    wanted, grant = operations.plan(WEALTHYHOOD, "wealthyhood/main", variables={"audience": "https://api"})
+    operations.begin(records, wanted, grant, clock)
+    operations.pause(records, "wealthyhood/main", clock)
+    assert operations.begin(records, wanted, grant, clock).status == Status.AWAITING_AUTHORIZATION
+
+
 def test_only_what_is_paused_resumes_and_nothing_disconnected_pauses() -> None:
     records, clock = active()
     with pytest.raises(InvalidRequest, match="active"):
@@ -114,7 +138,9 @@ def test_only_what_is_paused_resumes_and_nothing_disconnected_pauses() -> None:
 def test_disconnecting_forgets_the_tokens_keeps_the_tombstone_and_tells() -> None:
     records, clock = active(spend_id="x")
     record = operations.disconnect(records, NAME, clock)
-    assert (record.status, record.sealed, record.spend_id, record.due_at) == (Status.DISCONNECTED, None, None, None)
+    assert (record.status, record.sealed, record.spend_id) == (Status.DISCONNECTED, None, None)
+    assert record.refresh_at is None
+    assert record.due_at == clock.now() + TICK, "until its event is delivered, and no longer"
     assert record.generation == 3
     assert [event["type"] for event in record.outbox.values()] == ["Connection Disconnected"]
     assert operations.disconnect(records, NAME, clock) == record, "twice is once"

@@ -6,6 +6,7 @@ The provider here revokes the whole grant when a refresh token comes twice, so e
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,10 +25,11 @@ from evergrant.errors import (
     NotSent,
     Paused,
     TemporarilyUnavailable,
+    UnknownClient,
     UnknownConnection,
 )
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile, content_hash
+from evergrant.profile import ExpiryRule, Profile, content_hash
 from evergrant.rotation import Ask, Ports, Result, Rotation
 from evergrant.schedule import TICK
 from evergrant.secret import Secret
@@ -202,7 +204,7 @@ def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> Non
 def test_too_little_time_left_hands_the_work_back_before_anything_is_spent() -> None:
     w = world()
     result = Rotation(w.ports, w.settings, w.clock.now() + 5).run(Ask(NAME))
-    assert result.outcome == "handed_back"
+    assert result.outcome == "no_time"
     assert w.provider.requests == []
     assert w.record().spend_id is None
 
@@ -399,6 +401,167 @@ def test_a_table_that_takes_no_save_leaves_the_sealed_set_in_the_queue() -> None
     assert w.record().published_generation == 2
 
 
+def down(*_: Any, **__: Any) -> Any:
+    raise PortUnavailable("made to fail")
+
+
+def after_the_answer(w: World, happens: Callable[[], None]) -> None:
+    """Have something happen between the provider's answer and the save."""
+    send = w.provider.send
+
+    def answered(*args: Any, **kwargs: Any) -> Any:
+        response = send(*args, **kwargs)
+        happens()
+        return response
+
+    w.provider.send = answered  # type: ignore[method-assign]
+
+
+def break_table(w: World) -> None:
+    w.records.change = down  # type: ignore[method-assign]
+
+
+def test_table_and_queue_are_tried_in_turn_as_long_as_the_invocation_lasts() -> None:
+    w = world()
+    after_the_answer(w, lambda: break_table(w))
+    send, failures = w.queue.send, 0
+
+    def at_last(*args: Any, **kwargs: Any) -> None:
+        nonlocal failures
+        failures += 1
+        if failures < 20:
+            down()
+        send(*args, **kwargs)
+
+    w.queue.send = at_last  # type: ignore[method-assign]
+    w.run()
+    assert [message["task"] for message, _ in w.queue.messages] == ["save"]
+
+
+def test_a_deferred_save_that_fails_again_comes_back_in_seconds_not_in_minutes() -> None:
+    w = world()
+    change = w.records.change
+    after_the_answer(w, lambda: break_table(w))
+    w.run()
+    [(message, _)] = w.queue.messages
+    w.queue.messages.clear()
+    Rotation(w.ports, w.settings).save_from_queue(message)
+    [(again, delay)] = w.queue.messages
+    assert (again["changes"], again["resent"], delay) == (message["changes"], 1, 15)
+    w.records.change = change  # type: ignore[method-assign]
+    w.receive()
+    assert w.stored.refresh_token == Secret("refresh-1")
+    break_table(w)
+    with pytest.raises(PortUnavailable):
+        Rotation(w.ports, w.settings).save_from_queue({**message, "resent": 240})
+
+
+def test_an_unreadable_answer_is_kept_even_if_the_table_is_down_and_the_lease_ran_out() -> None:
+    w = world()
+    w.provider.script = [answer(200, b"<html>welcome</html>")]
+    change = w.records.change
+
+    def late_and_down() -> None:
+        w.records.items[NAME] = replace(w.record(), lease_owner="other", lease_until=int(w.clock.now()) + 40)
+        break_table(w)
+
+    after_the_answer(w, late_and_down)
+    w.run()
+    w.records.change = change  # type: ignore[method-assign]
+    [(message, _)] = w.queue.messages
+    Rotation(w.ports, w.settings).save_from_queue(message)
+    assert w.record().unread_answer is not None
+    assert w.record().refresh_at is None
+    w.clock.advance(LIFETIME)
+    w.run(asked=False)
+    assert len(w.provider.requests) == 1, "nothing more is spent, by force neither"
+
+
+def test_an_event_that_could_not_be_delivered_is_due_at_the_next_tick() -> None:
+    w = world()
+    bare = replace(w.stored, refresh_token=None)
+    w.records.items[NAME] = replace(w.record(), sealed=MemoryKey(NAME, 1).seal(bare.encode()))
+    put, w.bus.put = w.bus.put, down  # type: ignore[method-assign]
+    w.run()
+    assert w.record().refresh_at is None
+    assert 0 < (w.record().due_at or 0) - w.clock.now() <= TICK
+    w.bus.put = put  # type: ignore[method-assign]
+    w.clock.advance(TICK)
+    w.run()
+    assert w.bus.types == ["Authorization Required"]
+
+
+def test_a_service_that_fails_for_long_shows_in_the_record() -> None:
+    w = world()
+    w.ports.seal.prepare = down  # type: ignore[method-assign]
+    for _ in range(3):
+        assert w.run().outcome == "failed"
+        w.clock.time = max(w.clock.time, float(w.record().refresh_at or 0))
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "service_unavailable")
+    assert w.bus.types == ["Connection Degraded"]
+    assert w.run(asked=True, rejected="x").tokens == w.stored, "what is valid is served meanwhile"
+
+
+@pytest.mark.parametrize("status", [Status.PAUSED, Status.DISCONNECTED])
+def test_what_is_missing_on_our_side_does_not_undo_a_pause_or_a_disconnect(status: Status) -> None:
+    w = world()
+
+    def meanwhile(name: str) -> Client:
+        w.records.items[NAME] = replace(w.record(), status=status, due_at=None)
+        raise UnknownClient(name)
+
+    w.vault.client = meanwhile  # type: ignore[method-assign]
+    w.run()
+    assert (w.record().status, w.record().due_at) == (status, None)
+
+
+def test_a_late_worker_publishes_nothing_for_a_connection_that_was_disconnected() -> None:
+    w = world()
+    publish = w.vault.publish
+
+    def slow(*_: Any, **__: Any) -> None:
+        raise AssertionError("published without a lease")
+
+    def lease_lost() -> None:
+        w.clock.advance(41)
+
+    w.vault.publish = slow  # type: ignore[method-assign]
+    after_the_answer(w, lease_lost)
+    w.run()
+    assert w.record().generation == 2, "saved all the same"
+    w.vault.publish = publish  # type: ignore[method-assign]
+    w.clock.advance(TICK)
+    w.run()
+    assert w.vault.published[NAME]["access_token"] == "access-1"
+
+
+def test_a_client_secret_that_no_request_can_carry_is_found_out_before_anything_is_spent() -> None:
+    w = world()
+    w.vault.clients["keap"] = replace(CLIENT, client_id="canary\r\nid")
+    profile = msgspec.structs.replace(KEAP, refresh=KEAP.exchange)
+    w.ports.profiles.pinned = lambda content_hash: profile  # type: ignore[method-assign]
+    w.run()
+    assert (w.record().spend_id, w.record().last_error) == (None, "invalid_variable")
+    assert w.provider.requests == []
+
+
+def test_a_refresh_token_whose_end_does_not_move_is_not_raced_against() -> None:
+    w = world(lifetime=7200)
+    ends_at = int(w.clock.now()) + 9000
+    script = [{"access_token": f"a-{n}", "refresh_token": f"r-{n}", "expires_in": 7200} for n in range(50)]
+    profile = msgspec.structs.replace(
+        KEAP,
+        response=msgspec.structs.replace(KEAP.response, refresh_expires=(ExpiryRule(path="ends", format="epoch"),)),
+    )
+    w.ports.profiles.pinned = lambda content_hash: profile  # type: ignore[method-assign]
+    w.provider.script = [answer(200, {**body, "ends": ends_at}) for body in script]
+    for _ in range(40):
+        w.run()
+        w.clock.time = max(w.clock.time + 1, float(w.record().refresh_at or 0))
+    assert len(w.provider.requests) == 40
+    assert w.clock.now() - 1_800_000_000 > 38 * 2000, "refreshed by its life, not ever faster towards the end"
+
+
 # --- doubt ------------------------------------------------------------------------------------------------------------
 
 
@@ -440,11 +603,15 @@ def test_without_a_grace_a_spend_in_doubt_waits_for_the_last_quarter_and_is_trie
     w.provider.script = [LostAnswer("gone again")]
     w.run()
     assert w.record().status is Status.AUTHORIZATION_REQUIRED
-    assert w.record().refresh_at is None
     assert len(w.provider.requests) == 2
-    w.clock.advance(LIFETIME)
-    w.run()
-    assert len(w.provider.requests) == 2, "never a third time"
+    while w.clock.now() < young.expires_at:
+        w.run()
+        w.clock.advance(600)
+    assert len(w.provider.requests) == 2, "never a third time while the access token lives"
+    # Afterwards it is probed daily, as everything that waits for a person: the provider may never have acted.
+    w.clock.time = float(w.record().refresh_at or 0)
+    assert w.run().outcome == "rotated"
+    assert w.record().status is Status.ACTIVE
 
 
 @pytest.mark.parametrize(
@@ -682,11 +849,20 @@ def test_an_operator_can_force_a_refresh_of_a_fresh_token() -> None:
 
 
 @pytest.mark.parametrize(("status", "error"), [(Status.PAUSED, Paused), (Status.DISCONNECTED, Disconnected)])
-def test_a_connection_at_rest_is_neither_refreshed_nor_served(status: Status, error: type[Exception]) -> None:
+def test_a_connection_at_rest_is_not_refreshed(status: Status, error: type[Exception]) -> None:
     w = world(status=status)
     assert w.run().outcome == "at_rest"
     with pytest.raises(error):
         w.run(asked=True, force=True)
+    assert w.provider.requests == []
+
+
+def test_a_paused_connection_serves_its_token_to_the_end() -> None:
+    w = world(status=Status.PAUSED, due=False)
+    assert w.run(asked=True, min_ttl=LIFETIME).tokens == w.stored
+    w.clock.advance(LIFETIME)
+    with pytest.raises(Paused):
+        w.run(asked=True)
     assert w.provider.requests == []
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -13,7 +14,7 @@ from evergrant import transitions
 from evergrant.connection import FIELDS, Connection, Sealed, Status
 from evergrant.dialect import Refusal
 from evergrant.profile import Profile
-from evergrant.schedule import DAY, shard
+from evergrant.schedule import DAY, TICK, shard
 from evergrant.settings import Settings
 from tests.unit.samples import KEAP, NOW, SEALED, WEALTHYHOOD, connection, tokens
 
@@ -260,8 +261,15 @@ def test_where_nothing_is_single_use_a_lost_answer_is_a_passing_failure() -> Non
 def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
     changes = transitions.lost(spending(spend_tries=1), KEAP, NOW + DAY)
     assert changes["status"] == Status.AUTHORIZATION_REQUIRED
-    assert (changes["refresh_at"], changes["due_at"], changes["due_shard"]) == (None, None, None)
+    assert changes["refresh_at"] > NOW + DAY * 7 // 8, "probed a day later, when nothing is left to lose"
     assert events(changes) == ["Authorization Required"]
+
+
+def test_a_doubt_is_probed_only_once_the_access_token_has_lapsed() -> None:
+    held = spending(spend_tries=1, expires_at=NOW + DAY, refresh_at=NOW + 60)
+    assert not transitions.probe_due(held, NOW + 60)
+    assert transitions.probe_due(held, NOW + DAY)
+    assert not transitions.probe_due(replace(held, refresh_at=NOW + 2 * DAY), NOW + DAY)
 
 
 @pytest.mark.parametrize(
@@ -301,11 +309,37 @@ def test_with_no_token_to_live_on_a_replay_does_not_wait() -> None:
 
 
 def test_an_unread_answer_is_kept_and_ends_all_spending() -> None:
-    changes = transitions.unread(spending(), NEW, NOW)
+    changes = transitions.unread(spending(), KEAP, NEW, NOW)
     assert changes["unread_answer"] == NEW
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unread_answer")
     assert (changes["refresh_at"], changes["due_at"]) == (None, None)
     assert "sealed" not in changes
+
+
+def test_where_nothing_was_spent_an_unreadable_success_is_a_failure_like_others() -> None:
+    changes = transitions.unread(headless(), WEALTHYHOOD, NEW, NOW)
+    assert "unread_answer" not in changes
+    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unread_answer")
+    assert changes["refresh_at"] > NOW
+
+
+def test_an_event_makes_its_connection_due_at_the_next_tick() -> None:
+    changes = transitions.must_authorize(connection(), NOW)
+    assert changes["due_at"] is None
+    soon = transitions.due_soon(connection(), changes, NOW)
+    assert (soon["due_at"], soon["refresh_at"]) == (NOW + TICK, None)
+    assert transitions.due_soon(connection(), {"failures": 1}, NOW) == {"failures": 1}
+
+
+def test_an_outage_of_ours_degrades_only_when_it_lasts() -> None:
+    error = transitions.SERVICE_UNAVAILABLE
+    assert "status" not in transitions.unprepared(connection(failures=1), error, NOW)
+    assert transitions.unprepared(connection(failures=2), error, NOW)["status"] == Status.DEGRADED
+
+
+def test_a_grant_that_is_refused_while_its_client_was_is_no_longer_blamed_on_the_client() -> None:
+    changes = transitions.refused(connection(status=Status.CLIENT_REFUSED), GRANT_REJECTED, NOW)
+    assert changes["status"] == Status.DEGRADED
 
 
 def test_what_is_missing_on_our_side_degrades_and_is_looked_for_again() -> None:

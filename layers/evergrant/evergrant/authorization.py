@@ -12,17 +12,21 @@ import hmac
 import secrets
 import uuid
 from base64 import urlsafe_b64encode
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from hashlib import sha256
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from . import deferred, transitions
 from .connection import Connection, Status
-from .dialect import HttpRequest, Refusal, authorization_url, read_answer, token_request
+from .dialect import Client, HttpRequest, Refusal, authorization_url, read_answer, token_request
 from .errors import (
     Conflict,
     Denied,
+    EvergrantError,
+    InvalidClient,
     LinkError,
     LinkExpired,
     LinkInvalid,
@@ -30,12 +34,12 @@ from .errors import (
     LostAnswer,
     NotSent,
     ProviderRefused,
-    TemporarilyUnavailable,
     UnreadAnswer,
     WrongBrowser,
 )
-from .ports import Authorizations, Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
+from .ports import Authorizations, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .profile import Profile
+from .saving import Saving
 from .settings import Settings
 from .tokens import TokenSet
 
@@ -43,7 +47,6 @@ TICKET_LIFETIME = 900
 STATE_LIFETIME = 900
 #: How long expired tickets and states are kept, to tell a late visitor what happened (seconds).
 KEPT = 86_400
-_SAVE_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +102,15 @@ def issue_ticket(
     return ticket
 
 
-def ticket_progress(authorizations: Authorizations, ticket: str) -> Literal["unopened", "opened", "used"]:
-    """How far somebody is with a ticket: *opened* is sent to the provider, *used* is saved."""
+def attempt(authorizations: Authorizations, ticket: str) -> tuple[Literal["unopened", "opened", "used"], str | None]:
+    """How far somebody is with a ticket, and the code of the error that ended the last attempt, if one did.
+
+    *Opened* is sent to the provider, *used* is saved.
+    """
     held = authorizations.get(_key("ticket", ticket)) or {}
     if held.get("used_at"):
-        return "used"
-    return "opened" if held.get("cookie_hash") else "unopened"
+        return "used", None
+    return "opened" if held.get("cookie_hash") else "unopened", held.get("problem") or None
 
 
 class Flow:
@@ -142,6 +148,8 @@ class Flow:
         Raises
         ------
         LinkInvalid, LinkExpired, LinkUsed, WrongBrowser
+        UnknownClient, InvalidClient
+            The client cannot be used for this: better said now than after somebody consented.
         """
         key, now = _key("ticket", ticket), self._now
         held = self._ticket(key)
@@ -156,6 +164,8 @@ class Flow:
                 if (conflict.current or {}).get("cookie_hash") != owner:
                     raise WrongBrowser("This link was opened in another browser.") from conflict
         authorization = self._authorization(held)
+        with self._noting_problem(key):
+            client = self._usable_client(authorization)
         state = secrets.token_urlsafe(32)
         self._ports.authorizations.put(
             _key("state", state),
@@ -167,7 +177,7 @@ class Flow:
             self._profile(authorization),
             authorization.variables,
             {
-                "client_id": self._ports.vault.client(authorization.client).client_id,
+                "client_id": client.client_id,
                 "redirect_uri": authorization.redirect_uri,
                 "scope": authorization.scope,
                 "state": state,
@@ -207,14 +217,18 @@ class Flow:
             return self._told_again((conflict.current or {}).get("outcome", "begun"), authorization)
         outcome = "failed"
         try:
-            connection = self._finish(params, authorization, cookie, state)
+            with self._noting_problem(pending["ticket"]):
+                connection = self._finish(params, authorization, cookie, state)
             outcome = "connected"
         except LinkError as error:
             outcome = error.code
             raise
         finally:
-            self._ports.authorizations.change(key, {"outcome": outcome}, only_if={"outcome": "begun"})
-        self._ports.authorizations.change(pending["ticket"], {"used_at": self._now}, only_if={})
+            # The grant is saved or not by now; that a reload is told so is not worth failing for.
+            with suppress(PortUnavailable):
+                self._ports.authorizations.change(key, {"outcome": outcome}, only_if={"outcome": "begun"})
+        with suppress(PortUnavailable):
+            self._ports.authorizations.change(pending["ticket"], {"used_at": self._now}, only_if={})
         self._announce(connection)
         return self._view(authorization)
 
@@ -235,62 +249,85 @@ class Flow:
         current = self._ports.records.get(authorization.connection)
         if current is None:
             raise LinkInvalid("The connection is gone.")
+        _demand_connected(current)
         # Fetched before the code is spent: afterwards nothing but the save stands between it and safety.
         data_key = self._ports.seal.prepare(current.name, current.generation + 1)
-        request = token_request(
-            profile,
-            "exchange",
-            authorization.variables,
-            client.client_id,
-            client.secrets[0] if client.secrets else None,
-            {
-                "code": params["code"],
-                "redirect_uri": authorization.redirect_uri,
-                "code_verifier": _code_verifier(cookie, state)
-                if profile.authorize and profile.authorize.pkce
-                else None,
-            },
-            loopback=self._settings.allow_loopback,
-        )
-        tokens = self._exchange(request, profile, client.hosts)
-        for _ in range(_SAVE_TRIES):
-            sealed = data_key.seal(tokens.encode())
-            changes = {
-                **transitions.saved(
-                    _pending(current, authorization), tokens, sealed, profile, self._settings, self._now
-                ),
-                **_brought(authorization),
-                "grant": "authorization_code",
-                "authorization_id": str(uuid.uuid4()),
-            }
-            try:
-                return self._ports.records.change(
-                    current.name, changes, only_if={"generation": current.generation, "status": current.status}
-                )
-            except PortUnavailable:
-                # The code is spent: what it brought goes into the queue, and is saved by whoever receives it.
-                self._ports.queue.send(deferred.message(current, changes))
-                return current
-            except Conflict as conflict:
-                # A rotation of the old grant was saved meanwhile: the new grant goes on top of it.
-                if conflict.current is None:
-                    raise
-                current = conflict.current
-                data_key = self._ports.seal.prepare(current.name, current.generation + 1)
-        raise TemporarilyUnavailable("The connection changed too often meanwhile.", 60)
+        tokens = self._exchange(profile, authorization, client, params["code"], _code_verifier(cookie, state))
+        return self._save(current, authorization, profile, tokens, data_key)
 
-    def _exchange(self, request: HttpRequest, profile: Profile, hosts: tuple[str, ...]) -> TokenSet:
-        sent_at = self._now
-        try:
-            response = self._ports.provider.send(request, hosts=hosts, timeout=self._settings.budgets.attempt)
-            answer = read_answer(profile, response, sent_at)
-        except (NotSent, LostAnswer, UnreadAnswer) as error:
-            raise ProviderRefused(error.message) from error
+    def _exchange(
+        self, profile: Profile, authorization: Authorization, client: Client, code: str, code_verifier: str
+    ) -> TokenSet:
+        """The code for tokens: with the newest client secret, then with the older ones while the client is refused."""
+        values = {
+            "code": code,
+            "redirect_uri": authorization.redirect_uri,
+            "code_verifier": code_verifier if profile.authorize and profile.authorize.pkce else None,
+        }
+        answer: TokenSet | Refusal = transitions.NOT_SENT
+        for secret in client.secrets or (None,):
+            request = token_request(
+                profile,
+                "exchange",
+                authorization.variables,
+                client.client_id,
+                secret,
+                values,
+                loopback=self._settings.allow_loopback,
+            )
+            answer = self._ask(request, profile, client.hosts)
+            if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
+                break
         if isinstance(answer, Refusal):
             raise ProviderRefused(f"The provider refused the code's exchange ({answer.code or answer.status}).")
         if answer.refresh_token is None:
-            raise ProviderRefused("The provider gave no refresh token, so the connection could not be kept alive.")
+            raise ProviderRefused("The provider gave no refresh token: the connection could not be kept alive.")
         return answer
+
+    def _ask(self, request: HttpRequest, profile: Profile, hosts: tuple[str, ...]) -> TokenSet | Refusal:
+        sent_at = self._now
+        try:
+            response = self._ports.provider.send(request, hosts=hosts, timeout=self._settings.budgets.attempt)
+            return read_answer(profile, response, sent_at)
+        except (NotSent, LostAnswer, UnreadAnswer) as error:
+            raise ProviderRefused(error.message) from error
+
+    def _save(
+        self,
+        current: Connection,
+        authorization: Authorization,
+        profile: Profile,
+        tokens: TokenSet,
+        data_key: DataKey,
+    ) -> Connection:
+        """Save the new grant, on top of whatever a rotation of the old one saved meanwhile."""
+        authorization_id = str(uuid.uuid4())
+        saving = Saving(self._ports.records, self._ports.queue, self._ports.clock, self._settings.budgets.save)
+        while True:
+            changes = {
+                **transitions.saved(
+                    _pending(current, authorization),
+                    tokens,
+                    data_key.seal(tokens.encode()),
+                    profile,
+                    self._settings,
+                    self._now,
+                ),
+                **_brought(authorization),
+                "grant": "authorization_code",
+                "authorization_id": authorization_id,
+            }
+            saved = saving.keep(current, changes, self._now + self._settings.budgets.save)
+            if saved is None or saved.authorization_id == authorization_id:
+                return saved or current
+            _demand_connected(saved)
+            try:
+                data_key = self._ports.seal.prepare(saved.name, saved.generation + 1)
+            except PortUnavailable:
+                # Sealed for a generation that is gone: whoever receives it seals it anew, and puts it on top.
+                self._ports.queue.send(deferred.message(current, changes))
+                return current
+            current = saved
 
     def _announce(self, connection: Connection) -> None:
         """Ask for publication. Were the message lost, the record is due in a minute anyway."""
@@ -307,6 +344,38 @@ class Flow:
         if outcome == "begun":
             raise LinkUsed("This answer is being worked on already.")
         raise LinkUsed("This answer was used already, without success.")
+
+    def _usable_client(self, authorization: Authorization) -> Client:
+        client = self._ports.vault.client(authorization.client)
+        request = token_request(
+            self._profile(authorization),
+            "exchange",
+            authorization.variables,
+            client.client_id,
+            None,
+            {},
+            loopback=self._settings.allow_loopback,
+        )
+        host = urlsplit(request.url).netloc.lower()
+        if host not in client.hosts:
+            raise InvalidClient(
+                f"The entry of client {client.name} does not allow {host}, where the code is to be exchanged.",
+                f"Add it to the client's hosts: `evergrant client set {client.name}`.",
+            )
+        return client
+
+    @contextmanager
+    def _noting_problem(self, ticket: str) -> Iterator[None]:
+        """Leave the code of an error with the ticket, for the operator who waits for it."""
+        problem = ""
+        try:
+            yield
+        except EvergrantError as error:
+            problem = error.code
+            raise
+        finally:
+            with suppress(PortUnavailable):
+                self._ports.authorizations.change(ticket, {"problem": problem}, only_if={})
 
     # --- small things -----------------------------------------------------------------------------------------
 
@@ -333,6 +402,12 @@ class Flow:
     @property
     def _now(self) -> int:
         return int(self._ports.clock.now())
+
+
+def _demand_connected(connection: Connection) -> None:
+    """A link does not outlive a disconnect: connecting again takes a new one."""
+    if connection.status is Status.DISCONNECTED:
+        raise LinkInvalid("The connection was disconnected meanwhile.")
 
 
 def _brought(authorization: Authorization) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A save that the table would not take, as a message of the rotation queue: sealed, and fenced as it was."""
+"""What the table would not take, as a message of the rotation queue: sealed, and fenced as it was."""
 
 from __future__ import annotations
 
@@ -13,19 +13,28 @@ TASK = "save"
 
 
 def message(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The message that carries ``changes``, the next generation of ``connection``."""
-    sealed = {key: b64encode(value).decode() for key, value in asdict(changes["sealed"]).items()}
+    """The message that carries ``changes`` of ``connection``."""
     return {
         "task": TASK,
         "connection": connection.name,
         "generation": connection.generation,
         "status": connection.status,
-        "changes": {**changes, "sealed": sealed},
+        "changes": {name: _encoded(value) for name, value in changes.items()},
     }
 
 
 def changes_of(message: Mapping[str, Any]) -> dict[str, Any]:
     """The inverse of :func:`message`."""
-    changes: dict[str, Any] = dict(message["changes"])
-    changes["sealed"] = Sealed(**{key: b64decode(value) for key, value in changes["sealed"].items()})
-    return changes
+    return {name: _decoded(name, value) for name, value in message["changes"].items()}
+
+
+def _encoded(value: Any) -> Any:
+    if isinstance(value, Sealed):
+        return {key: b64encode(part).decode() for key, part in asdict(value).items()}
+    return value
+
+
+def _decoded(name: str, value: Any) -> Any:
+    if name in ("sealed", "unread_answer") and value is not None:
+        return Sealed(**{key: b64decode(part) for key, part in value.items()})
+    return value

@@ -190,7 +190,7 @@ def read_answer(
         return refusal
     spec = profile.response
     access_token = _text(answer, spec.access_token)
-    if not access_token:
+    if not access_token or not access_token.isascii():
         raise UnreadAnswer("The provider's answer holds no access token where the profile says it would.")
     expires = expiry(spec.expires, answer, sent_at)
     if not expires:

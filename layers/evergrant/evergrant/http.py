@@ -25,8 +25,8 @@ import httpcore
 from .dialect import HttpRequest, HttpResponse
 from .errors import LostAnswer, NotSent
 
-#: A token set is a few kilobytes; what is longer is refused while it is read.
-LARGEST_ANSWER = 1024 * 1024
+#: A token set is a few kilobytes, and has to fit into a record sealed; what is longer is refused while it is read.
+LARGEST_ANSWER = 128 * 1024
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _Options = Iterable[tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]]
 
@@ -51,7 +51,7 @@ class GuardedHttp:
         NotSent
             No byte of the request left: forbidden host or address, DNS, connect or TLS failed, or no time was left.
         LostAnswer
-            Some of it left and no whole answer of at most 1 MiB came.
+            Some of it left and no whole answer of at most 128 KiB came.
         """
         url = urlsplit(request.url)
         if url.netloc.lower() not in hosts:

@@ -81,7 +81,7 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
     except Conflict as conflict:
         current: Connection = conflict.current
         changes: dict[str, Any] = {}
-        if current.status is Status.DISCONNECTED:
+        if current.status is Status.DISCONNECTED or (headless and current.status is Status.PAUSED):
             changes["status"] = Status.AWAITING_AUTHORIZATION
         if headless:
             changes |= {**fields, "grant": grant, **transitions.next_at(current, now), "failures": 0}
@@ -95,20 +95,24 @@ def pause(records: Records, connection: str, clock: Clock) -> Connection:
 
     def changes(current: Connection) -> Mapping[str, Any]:
         _demand(current, current.status is not Status.DISCONNECTED, "it is disconnected")
-        return {"status": Status.PAUSED, **transitions.due(current, None)}
+        return {"status": Status.PAUSED, **transitions.RELEASED, **transitions.due(current, None)}
 
     return _change(records, connection, changes, clock)
 
 
 def resume(records: Records, connection: str, clock: Clock) -> Connection:
-    """Undo :func:`pause`: refreshed when it would have been, or now if that is past."""
+    """Undo :func:`pause`: refreshed when it would have been; now if that is past, or if it was failing."""
     now = int(clock.now())
 
     def changes(current: Connection) -> Mapping[str, Any]:
         _demand(current, current.status is Status.PAUSED, f"it is {current.status}")
-        if current.sealed is None and current.refresh_at is None:
-            return {"status": Status.AWAITING_AUTHORIZATION}
-        return {"status": Status.ACTIVE, **transitions.next_at(current, max(current.refresh_at or now, now))}
+        if current.refresh_at is None:
+            # Nothing can refresh it: it never was authorized, or it has to be again, or its answer waits to be read.
+            nothing = Status.AWAITING_AUTHORIZATION if current.sealed is None else Status.AUTHORIZATION_REQUIRED
+            return {"status": Status.DEGRADED if current.unread_answer else nothing}
+        if current.failures:
+            return {"status": Status.DEGRADED, **transitions.next_at(current, now)}
+        return {"status": Status.ACTIVE, **transitions.next_at(current, max(current.refresh_at, now))}
 
     return _change(records, connection, changes, clock)
 
@@ -119,14 +123,19 @@ def disconnect(records: Records, connection: str, clock: Clock) -> Connection:
     def changes(current: Connection) -> Mapping[str, Any]:
         if current.status is Status.DISCONNECTED:
             return {}
-        return {
+        now = int(clock.now())
+        changes = {
             "status": Status.DISCONNECTED,
             "sealed": None,
             "unread_answer": None,
+            "failures": 0,
+            "last_error": None,
             **transitions.NOT_SPENT,
+            **transitions.RELEASED,
             **transitions.next_at(current, None),
-            **event(EventType.DISCONNECTED, current, int(clock.now())),
+            **event(EventType.DISCONNECTED, current, now),
         }
+        return transitions.due_soon(current, changes, now)
 
     return _change(records, connection, changes, clock)
 
@@ -136,7 +145,7 @@ def _change(
     connection: str,
     changes_of: Callable[[Connection], Mapping[str, Any]],
     clock: Clock,
-    patience: float = 45.0,
+    patience: float = 60.0,
 ) -> Connection:
     """Apply changes as soon as nobody holds the lease."""
     give_up = clock.now() + patience

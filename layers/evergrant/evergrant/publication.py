@@ -18,7 +18,10 @@ _BEFORE_RETRY = 3
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Tells the outside world of a saved connection. Every step may be repeated; none is needed for safety."""
+    """Tells the outside world of a saved connection. Every step may be repeated; none is needed for safety.
+
+    A service that fails costs nothing but time: the record stays due soon, and the next pass comes by.
+    """
 
     records: Records
     vault: Vault
@@ -29,11 +32,9 @@ class Publication:
     def publish(
         self, connection: Connection, profile: Profile, tokens: TokenSet | None, lease_owner: str
     ) -> Connection:
-        """Publish what is unpublished, then free the lease and set the due date.
-
-        A service that fails costs nothing but time: the record stays due soon, the next pass comes by.
-        """
-        now = int(self.clock.now())
+        """Publish what is unpublished, then free the lease and set the due date. Only for who holds the lease."""
+        if connection.lease_owner != lease_owner or not connection.leased(int(self.clock.now())):
+            return connection  # too late: whoever has the lease now, or gets it soon, publishes
         changes: dict[str, Any] = dict(transitions.RELEASED)
         complete = True
         if tokens and connection.published_generation != connection.generation:
@@ -43,6 +44,22 @@ class Publication:
                 changes["published_generation"] = connection.generation
             except PortUnavailable:
                 complete = False
+        only_if = {"generation": connection.generation, "lease_owner": lease_owner}
+        return self._told(connection, changes, only_if, complete=complete)
+
+    def tell(self, connection: Connection) -> Connection:
+        """Deliver the events of a change that published nothing, and see to it that the next try comes in time."""
+        now = int(self.clock.now())
+        soon = connection.refresh_at is not None and connection.refresh_at < now + schedule.TICK
+        if not connection.outbox and not soon and connection.due_at == _due_date(connection):
+            return connection
+        only_if = {name: getattr(connection, name) for name in ("generation", "status", "refresh_at")}
+        return self._told(connection, {}, only_if, complete=True)
+
+    def _told(
+        self, connection: Connection, changes: dict[str, Any], only_if: dict[str, Any], *, complete: bool
+    ) -> Connection:
+        now = int(self.clock.now())
         delivered = self._put(connection)
         changes |= {f"outbox.{key}": None for key in delivered}
         if complete and len(delivered) == len(connection.outbox):
@@ -51,24 +68,13 @@ class Publication:
             due_at = schedule.backoff(_BEFORE_RETRY, now)
         changes |= transitions.due(connection, due_at)
         try:
-            return self.records.change(
-                connection.name, changes, only_if={"generation": connection.generation, "lease_owner": lease_owner}
-            )
+            return self.records.change(connection.name, changes, only_if=only_if)
         except (Conflict, PortUnavailable):
-            return connection  # it stays due soon, and the next pass repeats this without harm
-
-    def deliver_outbox(self, connection: Connection) -> None:
-        """Send the events of a failure; what cannot be sent now goes with the next pass."""
-        delivered = self._put(connection)
-        if delivered:
-            try:
-                self.records.change(connection.name, {f"outbox.{key}": None for key in delivered})
-            except (Conflict, PortUnavailable):
-                return
+            return connection
 
     def _sent_ahead(self, connection: Connection, now: int) -> int | None:
         """What falls due before the next tick could see it sends its own message, and counts as claimed."""
-        due_at = None if connection.status in AT_REST else connection.refresh_at
+        due_at = _due_date(connection)
         if due_at is None or due_at >= now + schedule.TICK:
             return due_at
         try:
@@ -84,3 +90,7 @@ class Publication:
             return self.bus.put(connection.outbox)
         except PortUnavailable:
             return frozenset()
+
+
+def _due_date(connection: Connection) -> int | None:
+    return None if connection.status in AT_REST else connection.refresh_at

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from . import published
+from . import deferred, published
 from .errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import split_connection
 from .observability import MetricUnit, logger, metrics
@@ -47,7 +47,7 @@ def _work_on(rotation: Rotation, body: str) -> bool:
         logger.error("unreadable message")  # handed back alone, until it is a dead letter
         return False
     try:
-        if task.get("task") == "save":
+        if task.get("task") == deferred.TASK:
             rotation.save_from_queue(task)
         result = rotation.run(Ask(connection))
     except UnknownConnection:
@@ -56,10 +56,13 @@ def _work_on(rotation: Rotation, body: str) -> bool:
     except PortUnavailable as error:
         # The claim on the due index runs out soon and sends the connection again; a sealed set has only this message.
         logger.error("service unavailable", connection=connection, reason=str(error))
-        return bool(task.get("task") != "save")
+        return bool(task.get("task") != deferred.TASK)
     except EvergrantError as error:
         # Its own message alone is handed back, and is a dead letter in the end; the rest of the batch goes on.
         logger.error("rotation failed", connection=connection, code=error.code)
+        return False
+    except (KeyError, TypeError, ValueError) as error:
+        logger.error("unreadable message", connection=connection, reason=type(error).__name__)
         return False
     _count(result)
     logger.info(

@@ -22,9 +22,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from . import deferred, transitions
+from . import transitions
 from .connection import AT_REST, Connection, Status
-from .dialect import Phase, Refusal
+from .dialect import Client, HttpRequest, Phase, Refusal, token_request
 from .errors import (
     AuthorizationRequired,
     ClientRefused,
@@ -40,15 +40,16 @@ from .errors import (
 from .ports import Bus, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .profile import Profile
 from .publication import Publication
+from .saving import Saving
 from .settings import Settings
 from .spending import Spend, Unreadable
 from .tokens import TokenSet
 
-#: A refused token younger than this (seconds) is not refreshed again: its refusal has another cause.
+#: A token younger than this (seconds) is not refreshed again, though it be refused: its refusal has another cause.
 FORCED_COOLDOWN = 10
 _POLL = 0.25
 
-Outcome = Literal["rotated", "fresh", "published", "busy", "at_rest", "waiting", "handed_back", "failed"]
+Outcome = Literal["rotated", "fresh", "published", "busy", "at_rest", "waiting", "no_time", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a pass over a connection ended. ``tokens`` is always there when somebody asked."""
+    """How a pass over a connection ended. ``tokens`` are there when somebody asked."""
 
     outcome: Outcome
     connection: Connection
@@ -104,6 +105,7 @@ class Rotation:
         self._settings = settings
         self._deadline = deadline
         self._worker = str(uuid.uuid4())
+        self._saving = Saving(ports.records, ports.queue, ports.clock, settings.budgets.save)
         self._publication = Publication(ports.records, ports.vault, ports.queue, ports.bus, ports.clock)
         self._opened: dict[tuple[str, int], TokenSet] = {}
 
@@ -114,6 +116,8 @@ class Rotation:
         ------
         UnknownConnection, Paused, Disconnected, AuthorizationRequired, ClientRefused, TemporarilyUnavailable
             When asked, and no valid token can be had. The schedule meets UnknownConnection only.
+        PortUnavailable
+            A service of AWS failed, and there is no valid token in hand to serve meanwhile.
         """
         give_up = min(self._now + ask.wait, self._deadline)
         while True:
@@ -130,13 +134,17 @@ class Rotation:
                     return self._refresh(connection, ask, tokens)
             except Conflict:
                 pass  # somebody was quicker between our look and our write
+            except PortUnavailable:
+                if tokens is None or tokens.expires_at <= self._now:
+                    raise
+                return self._serve(connection, ask, tokens, "failed")
             if not ask.asked or self._now + _POLL >= give_up:
                 return self._serve(connection, ask, tokens, "busy")
             self._ports.clock.sleep(_POLL)
 
     def save_from_queue(self, message: Mapping[str, Any]) -> None:
-        """Save a sealed set that the table would not take when it came (see :mod:`~evergrant.deferred`)."""
-        self._fenced(message["connection"], deferred.changes_of(message), message["generation"], message["status"])
+        """Save an answer that the table would not take when it came (see :mod:`~evergrant.saving`)."""
+        self._saving.save_message(message, self._ports.seal)
 
     # --- look -------------------------------------------------------------------------------------------------
 
@@ -144,6 +152,8 @@ class Rotation:
         now = int(self._now)
         # Backing off, or waiting for a person: what is left is served, and nothing is hammered.
         failing = connection.failures > 0 and (connection.refresh_at is None or connection.refresh_at > now)
+        if connection.unread_answer is not None:
+            return False  # whatever was spent is in there; another spend would only lose it
         if not ask.asked:
             return connection.refresh_at is not None and connection.refresh_at <= now
         if ask.force:
@@ -154,7 +164,7 @@ class Rotation:
         refused = ask.rejected == tokens.access_token.fingerprint
         # More than the tokens live cannot be had: then half a life is fresh enough.
         enough = ask.min_ttl if ask.min_ttl < tokens.lifetime else tokens.lifetime // 2
-        youngest = max(FORCED_COOLDOWN if refused else 0, self._profile(connection).rotation.minimum_age)
+        youngest = max(FORCED_COOLDOWN, self._profile(connection).rotation.minimum_age)
         if left > 0 and ((left > enough and not refused) or age < youngest):
             return False
         return not failing
@@ -164,6 +174,8 @@ class Rotation:
         now = int(self._now)
         if not ask.asked:
             return Result(outcome, connection, tokens)
+        if connection.status in AT_REST:
+            return self._at_rest(ask, connection)
         needs_a_person = connection.status in (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED)
         refused = tokens is not None and ask.rejected == tokens.access_token.fingerprint
         if tokens and tokens.expires_at > now and not (needs_a_person and refused):
@@ -179,40 +191,42 @@ class Rotation:
 
     def _at_rest(self, ask: Ask, connection: Connection) -> Result:
         if not ask.asked:
-            self._publication.deliver_outbox(connection)
-            return Result("at_rest", connection)
-        raise (Paused if connection.status is Status.PAUSED else Disconnected)(connection.name)
+            return Result("at_rest", self._publication.tell(connection))
+        if connection.status is Status.DISCONNECTED:
+            raise Disconnected(connection.name)
+        tokens = self._unsealed(connection)
+        if ask.force or tokens is None or tokens.expires_at <= self._now:
+            raise Paused(connection.name)
+        return Result("at_rest", connection, tokens)  # nothing is refreshed, but what is left is served
 
     # --- prepare, lease and mark, spend -----------------------------------------------------------------------
 
     def _refresh(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Result:
         now = int(self._now)
+        in_doubt = connection.spend_id is not None
         try:
             profile = self._profile(connection)
-            tokens = tokens or self._unsealed(connection)
-            in_doubt = connection.spend_id is not None
             again = transitions.replay_at(connection, profile, now) if in_doubt and not ask.force else now
+            if again is None and transitions.probe_due(connection, now):
+                again = now
             if again is None or again > now:
-                return self._postponed(
-                    connection, ask, tokens, transitions.in_doubt(connection, profile, now), "waiting"
-                )
+                return self._waiting(connection, ask, tokens, profile)
+            tokens = tokens or self._unsealed(connection)
             if connection.grant == "authorization_code" and (tokens is None or tokens.refresh_token is None):
-                return self._postponed(connection, ask, tokens, transitions.must_authorize(connection, now), "failed")
+                return self._settled(connection, ask, tokens, transitions.must_authorize(connection, now), "failed")
             client = self._ports.vault.client(connection.client)
+            requests = self._requests(connection, profile, client, tokens)
             data_key = self._ports.seal.prepare(connection.name, connection.generation + 1)
-        except PortUnavailable as error:
-            if ask.asked:
-                raise TemporarilyUnavailable("A service of AWS that a refresh needs does not answer.", 10) from error
-            return Result("failed", connection)
-        except (Conflict, AuthorizationRequired):
+        except Conflict:
             raise
-        except EvergrantError as error:
-            return self._postponed(
-                connection, ask, tokens, transitions.unprepared(connection, error.code, now), "failed"
-            )
+        except (PortUnavailable, EvergrantError) as error:
+            if isinstance(error, PortUnavailable) and ask.asked:
+                raise
+            code = error.code if isinstance(error, EvergrantError) else transitions.SERVICE_UNAVAILABLE
+            return self._settled(connection, ask, tokens, transitions.unprepared(connection, code, now), "failed")
         budgets, now = self._settings.budgets, int(self._now)
         if self._deadline - now < budgets.attempt + 2 * budgets.save:
-            return self._serve(connection, ask, tokens, "handed_back")
+            return self._serve(connection, ask, tokens, "no_time")
         marked = self._marked(
             connection,
             {
@@ -224,19 +238,43 @@ class Rotation:
                 + (in_doubt and not transitions.may_replay(connection, profile, now)),
             },
         )
-        phase, values = _phase(marked, tokens)
         # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
         end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - 2 * budgets.save)
-        spend = Spend(marked, profile, client, phase, values, tokens, end, in_doubt)
-        return self._spend(spend, data_key, ask)
+        return self._spend(Spend(marked, profile, requests, client.hosts, tokens, end, in_doubt), data_key, ask)
+
+    def _waiting(self, connection: Connection, ask: Ask, tokens: TokenSet | None, profile: Profile) -> Result:
+        """A spend in doubt is not replayed now. That is written down once, not for everybody who asks."""
+        changes = transitions.in_doubt(connection, profile, int(self._now))
+        known = connection.refresh_at is not None and connection.refresh_at > self._now
+        if known and "status" not in changes:
+            return self._serve(connection, ask, tokens, "waiting")
+        return self._settled(connection, ask, tokens, changes, "waiting")
+
+    def _requests(
+        self, connection: Connection, profile: Profile, client: Client, tokens: TokenSet | None
+    ) -> tuple[HttpRequest, ...]:
+        """The request that obtains the next token set, once for each of the client's secrets."""
+        phase: Phase = "client_credentials" if connection.grant == "client_credentials" else "refresh"
+        refresh_token = tokens.refresh_token if tokens else None
+        values = {
+            "refresh_token": refresh_token.reveal() if refresh_token else None,
+            "redirect_uri": connection.redirect_uri,
+            "scope": connection.scope,
+        }
+        loopback = self._settings.allow_loopback
+        return tuple(
+            token_request(profile, phase, connection.variables, client.client_id, secret, values, loopback=loopback)
+            for secret in client.secrets or (None,)
+        )
 
     def _marked(self, connection: Connection, marks: Mapping[str, Any]) -> Connection:
         """Take the lease and write the spend marker, in one write, if nothing has changed since the look."""
+        seen = ("generation", "status", "spend_id", "spend_tries")
         try:
             return self._ports.records.change(
                 connection.name,
                 marks,
-                only_if={name: getattr(connection, name) for name in ("generation", "status", "spend_id")},
+                only_if={name: getattr(connection, name) for name in seen},
                 lease_free_at=int(self._now),
             )
         except PortUnavailable:
@@ -251,9 +289,13 @@ class Rotation:
     def _spend(self, spend: Spend, data_key: DataKey, ask: Ask) -> Result:
         connection = spend.connection
         try:
-            answer = spend.ask(self._ports.provider, self._ports.clock, self._settings)
+            answer = spend.ask(self._ports.provider, self._ports.clock, self._settings.budgets)
         except Unreadable as error:
-            changes = transitions.unread(connection, data_key.seal(error.body), int(self._now))
+            sealed = data_key.seal(error.body)
+            changes = transitions.unread(connection, spend.profile, sealed, int(self._now))
+            if "unread_answer" in changes:
+                kept = self._kept(connection, transitions.due_soon(connection, changes, int(self._now)))
+                return self._serve(self._publication.tell(kept), ask, spend.previous, "failed")
         except NotSent:
             changes = self._refused(spend, transitions.NOT_SENT)
         except LostAnswer:
@@ -263,22 +305,11 @@ class Rotation:
                 return self._saved(connection, spend.profile, answer, data_key)
             changes = self._refused(spend, answer)
         try:
-            connection = self._ports.records.change(
-                connection.name,
-                {**changes, **transitions.RELEASED},
-                only_if={
-                    "generation": connection.generation,
-                    "status": connection.status,
-                    "lease_owner": self._worker,
-                },
-            )
+            return self._settled(connection, ask, spend.previous, changes, "failed")
         except Conflict as conflict:
             # Somebody rotated, re-connected, paused or took over meanwhile: theirs is the truth.
-            if conflict.current is not None:
-                connection = conflict.current
-            return self._serve(connection, ask, self._unsealed(connection), "busy")
-        self._publication.deliver_outbox(connection)
-        return self._serve(connection, ask, spend.previous, "failed")
+            current = conflict.current or connection
+            return self._serve(current, ask, self._unsealed(current) if ask.asked else None, "busy")
 
     def _refused(self, spend: Spend, refusal: Refusal) -> dict[str, Any]:
         now = int(self._now)
@@ -286,57 +317,53 @@ class Rotation:
             return transitions.refused_in_doubt(spend.connection, spend.profile, refusal, now)
         return transitions.refused(spend.connection, refusal, now)
 
-    def _postponed(
-        self, connection: Connection, ask: Ask, tokens: TokenSet | None, changes: Mapping[str, Any], outcome: Outcome
+    def _settled(
+        self, connection: Connection, ask: Ask, tokens: TokenSet | None, changes: dict[str, Any], outcome: Outcome
     ) -> Result:
-        """Nothing is sent now: write down why and until when."""
-        connection = self._ports.records.change(
-            connection.name,
-            changes,
-            only_if={"generation": connection.generation, "spend_id": connection.spend_id},
-            lease_free_at=int(self._now),
-        )
-        self._publication.deliver_outbox(connection)
-        return self._serve(connection, ask, tokens, outcome)
+        """No token set came of this pass: write down why, tell of it, and serve what is left.
+
+        Raises
+        ------
+        Conflict
+            Somebody else changed the connection meanwhile.
+        """
+        ours = connection.lease_owner == self._worker
+        changes = transitions.due_soon(connection, changes, int(self._now))
+        seen = ("generation", "status", "spend_id", *(("lease_owner",) if ours else ()))
+        until = min(self._now + self._settings.budgets.save, self._deadline)
+        while True:
+            try:
+                settled = self._ports.records.change(
+                    connection.name,
+                    {**changes, **(transitions.RELEASED if ours else {})},
+                    only_if={name: getattr(connection, name) for name in seen},
+                    lease_free_at=None if ours else int(self._now),
+                )
+                return self._serve(self._publication.tell(settled), ask, tokens, outcome)
+            except PortUnavailable:
+                # The claim on the due index brings the connection back; until then the record says less than we know.
+                if self._now >= until:
+                    return self._serve(connection, ask, tokens, outcome)
+                self._ports.clock.sleep(_POLL)
 
     # --- save and publish -------------------------------------------------------------------------------------
 
     def _saved(self, connection: Connection, profile: Profile, tokens: TokenSet, data_key: DataKey) -> Result:
-        """Nothing else stands between the provider's answer and safety.
-
-        Where the table will not take it, the sealed set goes into the queue as a message of its own.
-        """
+        """Nothing else stands between the provider's answer and safety."""
         sealed = data_key.seal(tokens.encode())
         changes = transitions.saved(connection, tokens, sealed, profile, self._settings, int(self._now))
-        until = self._now + self._settings.budgets.save / 2
-        while True:
-            try:
-                saved = self._fenced(connection.name, changes, connection.generation, connection.status)
-                break
-            except PortUnavailable:
-                if self._now < until:
-                    self._ports.clock.sleep(_POLL)
-                    continue
-            self._ports.queue.send(deferred.message(connection, changes))
-            saved = replace(connection, **{name: changes[name] for name in changes if "." not in name})
-            return Result("rotated", saved, tokens)
+        saved = self._kept(connection, changes)
         if saved.sealed != sealed:
             return Result("busy", saved, self._unsealed(saved))  # another answer of this generation was first
         return Result("rotated", self._publication.publish(saved, profile, tokens, self._worker), tokens)
 
-    def _fenced(self, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
-        """Save by generation. Returns the record as it then is: ours, or the one that was saved before."""
-        try:
-            return self._ports.records.change(name, changes, only_if={"generation": generation, "status": status})
-        except Conflict as conflict:
-            current: Connection | None = conflict.current
-            if current is None:
-                raise
-            if current.generation != generation or current.status is Status.DISCONNECTED:
-                return current  # an answer for a grant that was given up is nobody's
-            if current.status is Status.PAUSED:
-                changes = transitions.keeping_rest(dict(changes))
-            return self._fenced(name, changes, generation, current.status)
+    def _kept(self, connection: Connection, changes: Mapping[str, Any]) -> Connection:
+        """Keep an answer in hand; the record as it then is, or as it will be when the queue's message is saved."""
+        kept = self._saving.keep(connection, changes, self._deadline)
+        if kept is not None:
+            return kept
+        applied = {name: value for name, value in changes.items() if "." not in name}
+        return replace(connection, **applied, **transitions.RELEASED)
 
     def _publish_unpublished(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Result:
         now = int(self._now)
@@ -344,7 +371,10 @@ class Rotation:
             return self._serve(connection, ask, tokens, "fresh")
         lease = {"lease_owner": self._worker, "lease_until": now + self._settings.budgets.lease}
         connection = self._ports.records.change(
-            connection.name, lease, only_if={"generation": connection.generation}, lease_free_at=now
+            connection.name,
+            lease,
+            only_if={"generation": connection.generation, "status": connection.status},
+            lease_free_at=now,
         )
         tokens = tokens or self._unsealed(connection)
         connection = self._publication.publish(connection, self._profile(connection), tokens, self._worker)
@@ -367,15 +397,3 @@ class Rotation:
             plain = self._ports.seal.unseal(connection.sealed, *key)
             self._opened = {key: TokenSet.decode(plain)}
         return self._opened[key]
-
-
-def _phase(connection: Connection, tokens: TokenSet | None) -> tuple[Phase, dict[str, str | None]]:
-    """Which request obtains the next token set, and with what."""
-    if connection.grant == "client_credentials":
-        return "client_credentials", {"scope": connection.scope}
-    refresh_token = tokens.refresh_token if tokens else None
-    return "refresh", {
-        "refresh_token": refresh_token.reveal() if refresh_token else None,
-        "redirect_uri": connection.redirect_uri,
-        "scope": connection.scope,
-    }

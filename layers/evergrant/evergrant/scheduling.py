@@ -64,7 +64,7 @@ def tick(records: DueRecords, queue: BatchQueue, clock: Clock, deadline: float) 
     claimed = sent = 0
     batch: list[tuple[Mapping[str, Any], int]] = []
     try:
-        for due in _due(records, now + schedule.HORIZON):
+        for due in _due(records, now):
             if clock.now() > deadline:
                 return Tick(claimed, sent + len(batch), unfinished=True)
             if not _claim(records, due, now):
@@ -79,9 +79,11 @@ def tick(records: DueRecords, queue: BatchQueue, clock: Clock, deadline: float) 
     return Tick(claimed, sent, unfinished=False)
 
 
-def _due(records: DueRecords, before: int) -> Iterator[Due]:
-    for partition in range(schedule.SHARDS):
-        yield from records.due(str(partition), before)
+def _due(records: DueRecords, now: int) -> Iterator[Due]:
+    """Every shard in turn, another one first with every tick, so that a tick that runs out of time starves none."""
+    first = now // schedule.TICK
+    for number in range(schedule.SHARDS):
+        yield from records.due(str((first + number) % schedule.SHARDS), now + schedule.HORIZON)
 
 
 def _claim(records: Records, due: Due, now: int) -> bool:

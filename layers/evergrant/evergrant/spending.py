@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from . import transitions
 from .connection import Connection
-from .dialect import Client, Phase, Refusal, read_answer, token_request
+from .dialect import HttpRequest, Refusal, read_answer
 from .errors import LostAnswer, NotSent, UnreadAnswer
 from .ports import Clock, Provider
 from .profile import Profile
-from .secret import Secret
-from .settings import Settings
+from .settings import Budgets
 from .tokens import TokenSet
 
 #: How often a lost answer is asked for within one spend, where that is safe.
@@ -31,19 +29,19 @@ class Unreadable(Exception):
 class Spend:
     """One spend, prepared: ``connection`` carries its marker, ``end`` is the epoch second by which it is over.
 
-    ``in_doubt`` says that it is the replay of one whose answer never became a saved set.
+    ``requests`` are one for each of the client's secrets, the newest first. ``in_doubt`` says that this is the replay
+    of a spend whose answer never became a saved set.
     """
 
     connection: Connection
     profile: Profile
-    client: Client
-    phase: Phase
-    values: Mapping[str, str | None] = field(repr=False)
-    previous: TokenSet | None
+    requests: tuple[HttpRequest, ...]
+    hosts: tuple[str, ...]
+    previous: TokenSet | None = field(repr=False)
     end: float
     in_doubt: bool = False
 
-    def ask(self, provider: Provider, clock: Clock, settings: Settings) -> TokenSet | Refusal:
+    def ask(self, provider: Provider, clock: Clock, budgets: Budgets) -> TokenSet | Refusal:
         """Ask with the newest client secret, then with the older ones while the client is refused.
 
         Raises
@@ -55,31 +53,20 @@ class Spend:
         Unreadable
             It has, and its answer makes no sense.
         """
-        answer = self._ask_with(self.client.secrets[0] if self.client.secrets else None, provider, clock, settings)
-        for older in self.client.secrets[1:]:
+        answer: TokenSet | Refusal | None = None
+        for request in self.requests:
+            answer = self._ask_with(request, provider, clock, budgets)
             if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
                 break
-            answer = self._ask_with(older, provider, clock, settings)
-        return answer
+        return answer or transitions.NOT_SENT
 
-    def _ask_with(
-        self, secret: Secret | None, provider: Provider, clock: Clock, settings: Settings
-    ) -> TokenSet | Refusal:
-        request = token_request(
-            self.profile,
-            self.phase,
-            self.connection.variables,
-            self.client.client_id,
-            secret,
-            self.values,
-            loopback=settings.allow_loopback,
-        )
+    def _ask_with(self, request: HttpRequest, provider: Provider, clock: Clock, budgets: Budgets) -> TokenSet | Refusal:
         lost: LostAnswer | None = None
         for _ in range(ATTEMPTS):
             sent_at = int(clock.now())
-            timeout = min(settings.budgets.attempt, self.end - sent_at)
+            timeout = min(budgets.attempt, self.end - sent_at)
             try:
-                response = provider.send(request, hosts=self.client.hosts, timeout=timeout)
+                response = provider.send(request, hosts=self.hosts, timeout=timeout)
                 answer = read_answer(self.profile, response, sent_at, self.previous)
             except UnreadAnswer as error:
                 raise Unreadable(response.body) from error
@@ -90,18 +77,11 @@ class Spend:
                 raise (lost or error) from error
             else:
                 if not (isinstance(answer, Refusal) and answer.in_doubt):
-                    if (
-                        lost
-                        and isinstance(answer, Refusal)
-                        and answer.kind not in ("grant_rejected", "rejected_unknown")
-                    ):
+                    if lost and isinstance(answer, Refusal) and answer.kind != "grant_rejected":
                         raise lost
                     return answer
                 lost = LostAnswer("The provider failed with the outcome unknown.")
-            if not self._may_replay(clock.now(), settings):
+            in_time = self.end - clock.now() > budgets.attempt / 2
+            if not (in_time and transitions.may_replay(self.connection, self.profile, int(clock.now()))):
                 break
         raise lost or LostAnswer("The provider was not asked.")
-
-    def _may_replay(self, now: float, settings: Settings) -> bool:
-        in_time = self.end - now > settings.budgets.attempt / 2
-        return in_time and transitions.may_replay(self.connection, self.profile, int(now))

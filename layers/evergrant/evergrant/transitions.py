@@ -25,6 +25,9 @@ DEGRADED_AFTER = 3
 #: An operator mends a client within hours, not seconds.
 CLIENT_PROBE = 3600
 
+#: The error of a connection whose refresh a service of AWS stood in the way of.
+SERVICE_UNAVAILABLE = "service_unavailable"
+
 RELEASED: Changes = {"lease_owner": None, "lease_until": None}
 NOT_SPENT: Changes = {"spend_id": None, "spend_at": None, "spend_tries": 0}
 
@@ -53,8 +56,12 @@ def saved(
 ) -> Changes:
     """An answer of the provider becomes the next generation, due for publication soon."""
     generation = connection.generation + 1
-    # A refresh token that dies before its access token sets the time.
-    life = schedule.Life(tokens.issued_at, min(tokens.expires_at, tokens.refresh_expires_at or tokens.expires_at))
+    life = schedule.Life(tokens.issued_at, tokens.expires_at)
+    ends_at = tokens.refresh_expires_at
+    if ends_at and tokens.issued_at < ends_at < tokens.expires_at and ends_at != connection.refresh_expires_at:
+        # The refresh token dies first, and a refresh moves its end: that sets the time. An end that stays where it is
+        # cannot be outrun.
+        life = schedule.Life(tokens.issued_at, ends_at)
     refresh_at = schedule.refresh_at(life, profile.rotation, settings.consumer_cache, connection.name, generation)
     changes: Changes = {
         **NOT_SPENT,
@@ -113,11 +120,13 @@ def refused_in_doubt(connection: Connection, profile: Profile, refusal: Refusal,
     """A refusal of a replay, while an earlier attempt of the same spend is in doubt.
 
     Unless it is the grant that is refused, it says nothing of the earlier attempt: the marker stays, and this attempt,
-    which the provider has not acted upon, does not count.
+    which the provider has not acted upon, does not count. An answer that may mean either leaves all as it was.
     """
     changes = refused(connection, refusal, now)
-    if refusal.kind in ("grant_rejected", "rejected_unknown") or not _single_use(connection, profile):
+    if refusal.kind == "grant_rejected" or not _single_use(connection, profile):
         return changes
+    if refusal.kind == "rejected_unknown":
+        return {**_failure(connection, refusal.code or refusal.kind, now), **in_doubt(connection, profile, now)}
     at = max(replay_at(replace(connection, spend_tries=0), profile, now) or now, changes["refresh_at"])
     kept = {name: value for name, value in changes.items() if name not in NOT_SPENT}
     return {
@@ -140,21 +149,36 @@ def lost(connection: Connection, profile: Profile, now: int) -> Changes:
 
 
 def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
-    """Wait with a spend in doubt until it may be replayed, and say so; or give the grant up."""
+    """Wait with a spend in doubt until it may be replayed, and say so; or ask for a person.
+
+    Then it is probed like every grant that needs one, daily, but only once the access token has lapsed: the provider
+    may never have acted, and there is nothing left to lose.
+    """
     again = replay_at(connection, profile, now)
+    if again is None:
+        probe = max(schedule.daily_probe(now), connection.expires_at or now)
+        return {
+            **_status(connection, Status.AUTHORIZATION_REQUIRED, now, "lost_answer"),
+            **next_at(connection, probe),
+        }
     if again == now:
         again = _within_grace(connection, profile, schedule.backoff(connection.failures, now), now)
-    status = Status.DEGRADED if again is not None else Status.AUTHORIZATION_REQUIRED
-    return {**_status(connection, status, now, "lost_answer"), **next_at(connection, again)}
+    return {**_status(connection, Status.DEGRADED, now, "lost_answer"), **next_at(connection, again)}
+
+
+def probe_due(connection: Connection, now: int) -> bool:
+    """Whether the daily probe of a spend that stayed in doubt is due (see :func:`in_doubt`)."""
+    lapsed = connection.expires_at is None or connection.expires_at <= now
+    return lapsed and connection.refresh_at is not None and connection.refresh_at <= now
 
 
 def unprepared(connection: Connection, error: str, now: int) -> Changes:
     """Something that a refresh needs is missing or unusable on our side; nothing was sent."""
-    return {
-        **_failure(connection, error, now),
-        **_status(connection, Status.DEGRADED, now, error),
-        **next_at(connection, schedule.backoff(max(connection.failures, DEGRADED_AFTER), now)),
-    }
+    failures = connection.failures + 1
+    changes = {**_failure(connection, error, now), **next_at(connection, schedule.backoff(failures, now))}
+    if error != SERVICE_UNAVAILABLE or failures >= DEGRADED_AFTER:
+        changes |= _status(connection, Status.DEGRADED, now, error)
+    return changes
 
 
 def must_authorize(connection: Connection, now: int) -> Changes:
@@ -168,13 +192,27 @@ def must_authorize(connection: Connection, now: int) -> Changes:
     }
 
 
+def due_soon(connection: Connection, changes: Changes, now: int) -> Changes:
+    """A change with an event is due at the next tick, whatever else it is due for: nobody else delivers the event."""
+    if not any(name.startswith("outbox.") for name in changes):
+        return changes
+    at = changes.get("refresh_at", connection.refresh_at)
+    return {**changes, **due(connection, min(at if at is not None else now + schedule.TICK, now + schedule.TICK))}
+
+
 def keeping_rest(changes: Changes) -> Changes:
     """A save for a connection that was paused meanwhile: the set is kept, the state stays."""
     return {name: value for name, value in changes.items() if name not in _OF_A_LIVE_CONNECTION}
 
 
-def unread(connection: Connection, sealed: Sealed, now: int) -> Changes:
-    """A success that cannot be read is kept, sealed, and spending stops until somebody mends the profile."""
+def unread(connection: Connection, profile: Profile, sealed: Sealed, now: int) -> Changes:
+    """A success that cannot be read is kept, sealed, and spending stops until somebody mends the profile.
+
+    Where nothing was spent by it, as by a maintenance page before a token that can be asked for afresh, it is a failure
+    like others.
+    """
+    if not _single_use(connection, profile):
+        return refused(connection, Refusal("malformed", 200, "unread_answer"), now)
     return {
         **NOT_SPENT,
         **_failure(connection, "unread_answer", now),
@@ -223,6 +261,8 @@ def _failure(connection: Connection, error: str, now: int) -> Changes:
 
 def _strike(connection: Connection, now: int, error: str) -> Changes:
     """One rejection degrades; a second one, at least ten minutes later and unbroken, needs a person."""
+    if connection.status is Status.CLIENT_REFUSED:
+        connection = replace(connection, status=Status.ACTIVE)  # it is the grant now: the client was accepted
     if connection.rejected_at is None:
         again = next_at(connection, now + SECOND_STRIKE)
         return {"rejected_at": now, **_status(connection, Status.DEGRADED, now, error), **again}

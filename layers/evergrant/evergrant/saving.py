@@ -1,0 +1,113 @@
+"""An answer in hand is kept, whatever happens: in the record, or in the rotation queue until the record takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import deferred, transitions
+from .connection import Connection, Status
+from .errors import Conflict
+from .ports import Clock, PortUnavailable, Queue, Records, Seal
+
+_POLL = 0.25
+#: How often a message whose save fails is sent again, and how many seconds apart; then it is handed back to the queue.
+RESENT, APART = 240, 15
+
+
+@dataclass(frozen=True, slots=True)
+class Saving:
+    """Keeps what a provider answered. Saves are fenced by generation: whoever brings the first answer wins."""
+
+    records: Records
+    queue: Queue
+    clock: Clock
+    patience: float
+
+    def keep(self, connection: Connection, changes: Mapping[str, Any], deadline: float) -> Connection | None:
+        """Save ``changes`` (which hold a sealed answer) on top of ``connection``.
+
+        The table is tried for half of ``patience`` seconds; then the queue, then the two in turn until ``deadline``.
+
+        Returns
+        -------
+        Connection or None
+            The record as it then is: with ours, or as somebody else saved it before. None: ours is in the queue.
+
+        Raises
+        ------
+        PortUnavailable
+            Neither took it until ``deadline`` (epoch seconds).
+        """
+        queue_from = self.clock.now() + self.patience / 2
+        while True:
+            try:
+                return self.fenced(connection.name, changes, connection.generation, connection.status)
+            except PortUnavailable:
+                if self.clock.now() >= queue_from and self._queued(connection, changes, deadline):
+                    return None
+                self.clock.sleep(_POLL)
+
+    def fenced(self, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
+        """Save by generation, once. Returns the record as it then is."""
+        try:
+            return self.records.change(name, changes, only_if={"generation": generation, "status": status})
+        except Conflict as conflict:
+            current: Connection | None = conflict.current
+            if current is None:
+                raise
+            if current.generation != generation or current.status is Status.DISCONNECTED:
+                return current  # an answer for a grant that was given up is nobody's
+            if current.status is Status.PAUSED:
+                changes = transitions.keeping_rest(dict(changes))
+            return self.fenced(name, changes, generation, current.status)
+
+    def save_message(self, message: Mapping[str, Any], seal: Seal) -> None:
+        """Save what a message of the queue carries; ``seal`` is for a new grant that has to go on top of another.
+
+        Raises
+        ------
+        PortUnavailable
+            The table still does not take it, and the message could not be sent again: hand it back.
+        """
+        changes, generation, status = deferred.changes_of(message), message["generation"], message["status"]
+        try:
+            current = self.fenced(message["connection"], changes, generation, status)
+            if current.generation > generation and _is_new_grant(changes, current):
+                self._on_top(current, changes, generation + 1, seal)
+        except PortUnavailable:
+            if message.get("resent", 0) >= RESENT:
+                raise
+            # The queue's own redelivery takes minutes, and a spend in doubt may be replayed before.
+            self.queue.send({**message, "resent": message.get("resent", 0) + 1}, delay=APART)
+
+    def _on_top(self, current: Connection, changes: Mapping[str, Any], sealed_as: int, seal: Seal) -> None:
+        """A person's new grant outlives a rotation of the old one that was saved before it: sealed anew, on top."""
+        while current.status is not Status.DISCONNECTED:
+            generation = current.generation + 1
+            plain = seal.unseal(changes["sealed"], current.name, sealed_as)
+            anew = {
+                **changes,
+                "sealed": seal.prepare(current.name, generation).seal(plain),
+                "generation": generation,
+            }
+            if "published_generation" in anew:
+                anew["published_generation"] = generation
+            current = self.fenced(current.name, anew, current.generation, current.status)
+            if not _is_new_grant(changes, current):
+                return
+
+    def _queued(self, connection: Connection, changes: Mapping[str, Any], deadline: float) -> bool:
+        try:
+            self.queue.send(deferred.message(connection, changes))
+        except PortUnavailable:
+            if self.clock.now() >= deadline:
+                raise
+            return False
+        return True
+
+
+def _is_new_grant(changes: Mapping[str, Any], current: Connection) -> bool:
+    authorization_id = changes.get("authorization_id")
+    return authorization_id is not None and authorization_id != current.authorization_id
