@@ -386,9 +386,6 @@ def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> Non
     w.arrive(params["state"], departure.cookie)
     sent = [dict(parse_qsl(request.body.decode()))["client_secret"] for request in w.provider.requests]
     assert sent == ["new", "old"]
-        "new",
-        "old",
-    ]
 
 
 def test_who_waits_for_the_link_learns_how_the_last_attempt_ended() -> None:
