@@ -11,9 +11,9 @@ from .problems import CommandFailed, Problem
 from .run import AsJson, Name, Run, Var, run_of, variables_of
 
 if TYPE_CHECKING:
-    from evergrant.authorization import Authorization
     from evergrant.connection import Connection
     from evergrant.profile import Profile
+    from evergrant.tickets import Authorization
 
 
 def connect(
@@ -117,7 +117,7 @@ def _at_once(run: Run, record: Connection) -> None:
 
 
 def _by_link(run: Run, record: Connection, authorization: Authorization, title: str, wait: bool) -> None:
-    from evergrant.authorization import TICKET_LIFETIME, issue_ticket
+    from evergrant.tickets import TICKET_LIFETIME, issue_ticket
     from evergrant.times import rfc3339
 
     deployment, output = run.deployment, run.output

@@ -16,13 +16,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from evergrant.authorization import Authorization, Flow, issue_ticket
+from evergrant.asking import Ask
+from evergrant.authorization import Flow
 from evergrant.aws import wiring
 from evergrant.aws.authorizations import StoredAuthorizations
 from evergrant.aws.clients import client
 from evergrant.aws.records import DynamoRecords
 from evergrant.ports import PortUnavailable
-from evergrant.rotation import Ask
+from evergrant.tickets import Authorization, issue_ticket
 from tests.adapters.canary_stage import (
     CANARIES,
     GRANTED,

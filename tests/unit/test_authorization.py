@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from evergrant import catalogue, operations
-from evergrant.authorization import KEPT, TICKET_LIFETIME, Authorization, Departure, Flow, Ports, attempt, issue_ticket
+from evergrant.authorization import Departure, Flow, Ports
 from evergrant.connection import Connection, Status
 from evergrant.errors import (
     Denied,
@@ -30,6 +30,7 @@ from evergrant.ports import PortUnavailable
 from evergrant.saving import Saving
 from evergrant.secret import Secret
 from evergrant.settings import Settings
+from evergrant.tickets import KEPT, TICKET_LIFETIME, Authorization, attempt, issue_ticket
 from evergrant.tokens import TokenSet
 from tests.unit.memory import (
     FakeClock,

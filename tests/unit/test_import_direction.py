@@ -19,11 +19,12 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 #: Pure decisions: values in, values out.
 CORE = {
     *("names", "secret", "errors", "times", "tokens", "placeholders", "profile", "catalogue", "dialect", "schedule"),
-    *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred"),
+    *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred", "asking"),
 }
 #: Numbered steps over ports.
 PROTOCOLS = {
     *("ports", "rotation", "spending", "saving", "publication", "authorization", "operations", "scheduling"),
+    *("tickets", "code_exchange"),
 }
 #: What handlers call: protocols with logging and metrics around them.
 ENTRANCES = {"rotating", "connecting"}

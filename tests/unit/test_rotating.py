@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergrant.asking import Ask, Result
 from evergrant.errors import (
     AuthorizationRequired,
     Conflict,
@@ -22,7 +23,7 @@ from evergrant.errors import (
 from evergrant.ports import PortUnavailable
 from evergrant.profile import content_hash
 from evergrant.rotating import answer, ask_of, work_through
-from evergrant.rotation import Ask, Ports, Result, Rotation
+from evergrant.rotation import Ports, Rotation
 from tests.unit.samples import KEAP, NOW, connection, tokens
 
 

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from evergrant import catalogue, transitions
+from evergrant.asking import Ask, Result
 from evergrant.connection import Connection, Status
 from evergrant.dialect import Client
 from evergrant.errors import (
@@ -30,7 +31,7 @@ from evergrant.errors import (
 )
 from evergrant.ports import PortUnavailable
 from evergrant.profile import ExpiryRule, Profile, content_hash
-from evergrant.rotation import Ask, Ports, Result, Rotation
+from evergrant.rotation import Ports, Rotation
 from evergrant.schedule import TICK
 from evergrant.secret import Secret
 from evergrant.settings import Settings
@@ -489,6 +490,29 @@ def test_an_event_that_could_not_be_delivered_is_due_at_the_next_tick() -> None:
     w.clock.advance(TICK)
     w.run()
     assert w.bus.types == ["Authorization Required"]
+
+
+def test_somebody_who_asks_of_a_spend_in_doubt_changes_nothing_in_its_record() -> None:
+    w = world()
+    w.provider.script = [LostAnswer("gone")]
+    w.run()
+    before = w.record()
+    w.clock.time = before.expires_at or 0
+    w.records.items[NAME] = before = replace(before, refresh_at=int(w.clock.now()) + 600)
+    for _ in range(3):
+        with pytest.raises(TemporarilyUnavailable):
+            w.run(asked=True)
+    assert w.record() == before
+
+
+def test_somebody_who_asks_of_a_grant_without_a_refresh_token_hears_what_to_do() -> None:
+    w = world()
+    bare = replace(w.stored, refresh_token=None)
+    w.records.items[NAME] = replace(w.record(), sealed=MemoryKey(NAME, 1).seal(bare.encode()))
+    w.clock.advance(LIFETIME)
+    with pytest.raises(AuthorizationRequired):
+        w.run(asked=True)
+    assert (w.record().status, w.record().last_error) == (Status.AUTHORIZATION_REQUIRED, "no_refresh_token")
 
 
 def test_a_service_that_fails_for_long_shows_in_the_record() -> None:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import dialect, rotation, spending
+from evergrant import asking, dialect, spending
 from evergrant.authorization import Departure
 from evergrant.aws.seal import KmsDataKey
 from evergrant.connection import Sealed
@@ -63,9 +63,7 @@ def test_no_way_of_printing_shows_the_value(value: str) -> None:
 
 
 def a_spend() -> spending.Spend:
-    client = Client("keap", "client-1", (Secret(CANARY),), ("api.example.com",))
-    values = {"refresh_token": CANARY, "redirect_uri": None, "scope": None}
-    return spending.Spend(connection(), KEAP, client, "refresh", values, secret_tokens(), 0.0)
+    return spending.Spend(connection(), KEAP, (a_request(),), ("api.example.com",), secret_tokens(), 0.0)
 
 
 def secret_tokens() -> Any:
@@ -87,7 +85,7 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "Sealed": lambda: Sealed(CANARY.encode(), CANARY.encode(), CANARY.encode()),
     "KmsDataKey": lambda: KmsDataKey(CANARY.encode(), CANARY.encode(), b"context"),
     "Connection": lambda: connection(sealed=Sealed(b"", b"", CANARY.encode())),
-    "Result": lambda: rotation.Result("fresh", connection(), secret_tokens()),
+    "Result": lambda: asking.Result("fresh", connection(), secret_tokens()),
     "Unreadable": lambda: spending.Unreadable(CANARY.encode()),
     "Spend": a_spend,
     "Departure": lambda: Departure(f"https://login.example.com/?state={CANARY}", CANARY),

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import hmac
 import secrets
-import uuid
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
-from . import deferred, transitions
-from .connection import Connection, Status
-from .dialect import Client, HttpRequest, Refusal, authorization_url, read_answer, token_request
+from .code_exchange import CodeExchange, demand_connected
+from .connection import Connection
+from .dialect import Client, authorization_url, token_request
 from .errors import (
     Conflict,
     Denied,
@@ -31,35 +30,13 @@ from .errors import (
     LinkExpired,
     LinkInvalid,
     LinkUsed,
-    LostAnswer,
-    NotSent,
     ProviderRefused,
-    UnreadAnswer,
     WrongBrowser,
 )
-from .ports import Authorizations, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
+from .ports import Authorizations, Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .profile import Profile
-from .saving import Saving
 from .settings import Settings
-from .tokens import TokenSet
-
-TICKET_LIFETIME = 900
-STATE_LIFETIME = 900
-#: How long expired tickets and states are kept, to tell a late visitor what happened (seconds).
-KEPT = 86_400
-
-
-@dataclass(frozen=True, slots=True)
-class Authorization:
-    """What is to be authorized: everything of the connection that a saved grant brings with it."""
-
-    connection: str
-    client: str
-    profile_hash: str
-    variables: Mapping[str, str]
-    scope: str | None
-    redirect_uri: str
-    direct_read: bool = True
+from .tickets import KEPT, STATE_LIFETIME, Authorization, hashed, state_key, ticket_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,27 +69,6 @@ class Ports:
     clock: Clock
 
 
-def issue_ticket(
-    authorizations: Authorizations, authorization: Authorization, now: int, lifetime: int = TICKET_LIFETIME
-) -> str:
-    """A new ticket: 256 random bits, as 43 characters of base64url. ``lifetime`` is in seconds."""
-    ticket = secrets.token_urlsafe(32)
-    fields = {**asdict(authorization), "expires_at": now + lifetime}
-    authorizations.put(_key("ticket", ticket), fields, now + lifetime + KEPT)
-    return ticket
-
-
-def attempt(authorizations: Authorizations, ticket: str) -> tuple[Literal["unopened", "opened", "used"], str | None]:
-    """How far somebody is with a ticket, and the code of the error that ended the last attempt, if one did.
-
-    *Opened* is sent to the provider, *used* is saved.
-    """
-    held = authorizations.get(_key("ticket", ticket)) or {}
-    if held.get("used_at"):
-        return "used", None
-    return "opened" if held.get("cookie_hash") else "unopened", held.get("problem") or None
-
-
 class Flow:
     """The three steps a browser takes."""
 
@@ -127,11 +83,11 @@ class Flow:
         ------
         LinkInvalid, LinkExpired, LinkUsed
         """
-        return self._view(self._authorization(self._ticket(_key("ticket", ticket))))
+        return self._view(self._authorization(self._ticket(ticket_key(ticket))))
 
     def allowed_origin(self, ticket: str) -> str:
         """The origin of the provider's authorization endpoint, for the page's ``form-action``."""
-        authorization = self._authorization(self._ticket(_key("ticket", ticket)))
+        authorization = self._authorization(self._ticket(ticket_key(ticket)))
         url = authorization_url(
             self._profile(authorization), authorization.variables, {}, loopback=self._settings.allow_loopback
         )
@@ -151,10 +107,10 @@ class Flow:
         UnknownClient, InvalidClient
             The client cannot be used for this: better said now than after somebody consented.
         """
-        key, now = _key("ticket", ticket), self._now
+        key, now = ticket_key(ticket), self._now
         held = self._ticket(key)
         cookie = cookie or secrets.token_urlsafe(32)
-        owner = _hash(cookie)
+        owner = hashed(cookie)
         if held.get("cookie_hash") not in (None, owner):
             raise WrongBrowser("This link was opened in another browser.")
         if held.get("cookie_hash") is None:
@@ -168,7 +124,7 @@ class Flow:
             client = self._usable_client(authorization)
         state = secrets.token_urlsafe(32)
         self._ports.authorizations.put(
-            _key("state", state),
+            state_key(state),
             {"ticket": key, "cookie_hash": owner, "expires_at": now + STATE_LIFETIME},
             now + STATE_LIFETIME + KEPT,
         )
@@ -197,11 +153,11 @@ class Flow:
         LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, Denied, ProviderRefused, TemporarilyUnavailable
         """
         state = params.get("state", "")
-        key = _key("state", state)
+        key = state_key(state)
         pending = self._ports.authorizations.get(key) if state else None
         if pending is None:
             raise LinkInvalid("This answer belongs to no authorization that was begun here.")
-        if not cookie or not hmac.compare_digest(_hash(cookie), pending["cookie_hash"]):
+        if not cookie or not hmac.compare_digest(hashed(cookie), pending["cookie_hash"]):
             raise WrongBrowser("This authorization was begun in another browser.")
         held = self._ports.authorizations.get(pending["ticket"])
         if held is None:
@@ -249,85 +205,13 @@ class Flow:
         current = self._ports.records.get(authorization.connection)
         if current is None:
             raise LinkInvalid("The connection is gone.")
-        _demand_connected(current)
+        demand_connected(current)
         # Fetched before the code is spent: afterwards nothing but the save stands between it and safety.
         data_key = self._ports.seal.prepare(current.name, current.generation + 1)
-        tokens = self._exchange(profile, authorization, client, params["code"], _code_verifier(cookie, state))
-        return self._save(current, authorization, profile, tokens, data_key)
-
-    def _exchange(
-        self, profile: Profile, authorization: Authorization, client: Client, code: str, code_verifier: str
-    ) -> TokenSet:
-        """The code for tokens: with the newest client secret, then with the older ones while the client is refused."""
-        values = {
-            "code": code,
-            "redirect_uri": authorization.redirect_uri,
-            "code_verifier": code_verifier if profile.authorize and profile.authorize.pkce else None,
-        }
-        answer: TokenSet | Refusal = transitions.NOT_SENT
-        for secret in client.secrets or (None,):
-            request = token_request(
-                profile,
-                "exchange",
-                authorization.variables,
-                client.client_id,
-                secret,
-                values,
-                loopback=self._settings.allow_loopback,
-            )
-            answer = self._ask(request, profile, client.hosts)
-            if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
-                break
-        if isinstance(answer, Refusal):
-            raise ProviderRefused(f"The provider refused the code's exchange ({answer.code or answer.status}).")
-        if answer.refresh_token is None:
-            raise ProviderRefused("The provider gave no refresh token: the connection could not be kept alive.")
-        return answer
-
-    def _ask(self, request: HttpRequest, profile: Profile, hosts: tuple[str, ...]) -> TokenSet | Refusal:
-        sent_at = self._now
-        try:
-            response = self._ports.provider.send(request, hosts=hosts, timeout=self._settings.budgets.attempt)
-            return read_answer(profile, response, sent_at)
-        except (NotSent, LostAnswer, UnreadAnswer) as error:
-            raise ProviderRefused(error.message) from error
-
-    def _save(
-        self,
-        current: Connection,
-        authorization: Authorization,
-        profile: Profile,
-        tokens: TokenSet,
-        data_key: DataKey,
-    ) -> Connection:
-        """Save the new grant, on top of whatever a rotation of the old one saved meanwhile."""
-        authorization_id = str(uuid.uuid4())
-        saving = Saving(self._ports.records, self._ports.queue, self._ports.clock, self._settings.budgets.save)
-        while True:
-            changes = {
-                **transitions.saved(
-                    _pending(current, authorization),
-                    tokens,
-                    data_key.seal(tokens.encode()),
-                    profile,
-                    self._settings,
-                    self._now,
-                ),
-                **_brought(authorization),
-                "grant": "authorization_code",
-                "authorization_id": authorization_id,
-            }
-            saved = saving.keep(current, changes, self._now + self._settings.budgets.save)
-            if saved is None or saved.authorization_id == authorization_id:
-                return saved or current
-            _demand_connected(saved)
-            try:
-                data_key = self._ports.seal.prepare(saved.name, saved.generation + 1)
-            except PortUnavailable:
-                # Sealed for a generation that is gone: whoever receives it seals it anew, and puts it on top.
-                self._ports.queue.send(deferred.message(current, changes))
-                return current
-            current = saved
+        ports = self._ports
+        exchange = CodeExchange(ports.records, ports.seal, ports.provider, ports.queue, ports.clock, self._settings)
+        tokens = exchange.exchange(profile, authorization, client, params["code"], _code_verifier(cookie, state))
+        return exchange.save(current, authorization, profile, tokens, data_key)
 
     def _announce(self, connection: Connection) -> None:
         """Ask for publication. Were the message lost, the record is due in a minute anyway."""
@@ -402,32 +286,6 @@ class Flow:
     @property
     def _now(self) -> int:
         return int(self._ports.clock.now())
-
-
-def _demand_connected(connection: Connection) -> None:
-    """A link does not outlive a disconnect: connecting again takes a new one."""
-    if connection.status is Status.DISCONNECTED:
-        raise LinkInvalid("The connection was disconnected meanwhile.")
-
-
-def _brought(authorization: Authorization) -> dict[str, Any]:
-    """What the saved grant brings into the record, over whatever an earlier one left there."""
-    brought = asdict(authorization)
-    del brought["connection"]
-    return brought
-
-
-def _pending(current: Connection, authorization: Authorization) -> Connection:
-    """The record as if this authorization were its first: whatever troubled the old grant is over."""
-    return replace(current, **_brought(authorization), grant="authorization_code", status=Status.AWAITING_AUTHORIZATION)
-
-
-def _key(kind: str, secret: str) -> str:
-    return f"{kind}#{_hash(secret)}"
-
-
-def _hash(secret: str) -> str:
-    return sha256(secret.encode()).hexdigest()
 
 
 def _code_verifier(cookie: str, state: str) -> str:

@@ -7,12 +7,12 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from . import transitions
-from .authorization import Authorization
 from .connection import Connection, EventType, Status, event
 from .errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import check_client, split_connection
 from .ports import Clock, Records
 from .profile import Profile, content_hash
+from .tickets import Authorization
 
 _POLL = 0.5
 

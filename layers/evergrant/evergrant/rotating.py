@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import deferred, published
+from .asking import Ask, Result
 from .errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import split_connection
 from .observability import MetricUnit, logger, metrics
 from .ports import Clock, PortUnavailable
-from .rotation import Ask, Ports, Result, Rotation
+from .rotation import Ports, Rotation
 
 #: A record of the batch is begun only if this many seconds are left; else it is handed back.
 _TO_BEGIN = 20.0

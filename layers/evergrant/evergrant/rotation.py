@@ -20,21 +20,17 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from . import transitions
-from .connection import AT_REST, Connection, Status
+from .asking import Ask, Outcome, Result, serve, wants_refresh
+from .connection import AT_REST, Connection
 from .dialect import Client, HttpRequest, Phase, Refusal, token_request
 from .errors import (
-    AuthorizationRequired,
-    ClientRefused,
     Conflict,
-    Disconnected,
     EvergrantError,
     LostAnswer,
     NotSent,
-    Paused,
-    TemporarilyUnavailable,
     UnknownConnection,
 )
 from .ports import Bus, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
@@ -45,36 +41,7 @@ from .settings import Settings
 from .spending import Spend, Unreadable
 from .tokens import TokenSet
 
-#: A token younger than this (seconds) is not refreshed again, though it be refused: its refusal has another cause.
-FORCED_COOLDOWN = 10
 _POLL = 0.25
-
-Outcome = Literal["rotated", "fresh", "published", "busy", "at_rest", "waiting", "no_time", "failed"]
-
-
-@dataclass(frozen=True, slots=True)
-class Ask:
-    """What is wanted of a connection.
-
-    ``asked`` says that somebody waits, getter or an operator; else it is the schedule. ``min_ttl`` and ``wait`` are
-    in seconds; ``rejected`` is the fingerprint of a token that the provider's API refused.
-    """
-
-    connection: str
-    asked: bool = False
-    min_ttl: int = 0
-    rejected: str | None = None
-    force: bool = False
-    wait: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """How a pass over a connection ended. ``tokens`` are there when somebody asked."""
-
-    outcome: Outcome
-    connection: Connection
-    tokens: TokenSet | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,11 +91,13 @@ class Rotation:
             connection = self._ports.records.get(ask.connection)
             if connection is None:
                 raise UnknownConnection(ask.connection)
-            if connection.status in AT_REST:
-                return self._at_rest(ask, connection)
             tokens = self._unsealed(connection) if ask.asked else None
+            if connection.status in AT_REST:
+                if not ask.asked:
+                    return Result("at_rest", self._publication.tell(connection))
+                return self._served(connection, ask, tokens, "at_rest")
             try:
-                if not self._wants_refresh(connection, ask, tokens):
+                if not self._wanted(connection, ask, tokens):
                     return self._publish_unpublished(connection, ask, tokens)
                 if not connection.leased(int(self._now)):
                     return self._refresh(connection, ask, tokens)
@@ -137,96 +106,41 @@ class Rotation:
             except PortUnavailable:
                 if tokens is None or tokens.expires_at <= self._now:
                     raise
-                return self._serve(connection, ask, tokens, "failed")
+                return self._served(connection, ask, tokens, "failed")
             if not ask.asked or self._now + _POLL >= give_up:
-                return self._serve(connection, ask, tokens, "busy")
+                return self._served(connection, ask, tokens, "busy")
             self._ports.clock.sleep(_POLL)
 
     def save_from_queue(self, message: Mapping[str, Any]) -> None:
         """Save an answer that the table would not take when it came (see :mod:`~evergrant.saving`)."""
         self._saving.save_message(message, self._ports.seal)
 
-    # --- look -------------------------------------------------------------------------------------------------
-
-    def _wants_refresh(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> bool:
-        now = int(self._now)
-        # Backing off, or waiting for a person: what is left is served, and nothing is hammered.
-        failing = connection.failures > 0 and (connection.refresh_at is None or connection.refresh_at > now)
-        if connection.unread_answer is not None:
-            return False  # whatever was spent is in there; another spend would only lose it
-        if not ask.asked:
-            return connection.refresh_at is not None and connection.refresh_at <= now
-        if ask.force:
-            return tokens is not None or connection.refresh_at is not None
-        if tokens is None:
-            return connection.refresh_at is not None and not failing
-        age, left = now - tokens.issued_at, tokens.expires_at - now
-        refused = ask.rejected == tokens.access_token.fingerprint
-        # More than the tokens live cannot be had: then half a life is fresh enough.
-        enough = ask.min_ttl if ask.min_ttl < tokens.lifetime else tokens.lifetime // 2
-        youngest = max(FORCED_COOLDOWN, self._profile(connection).rotation.minimum_age)
-        if left > 0 and ((left > enough and not refused) or age < youngest):
-            return False
-        return not failing
-
-    def _serve(self, connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Outcome) -> Result:
-        """What is left of the current token set, or the error that says why there is none."""
-        now = int(self._now)
-        if not ask.asked:
-            return Result(outcome, connection, tokens)
-        if connection.status in AT_REST:
-            return self._at_rest(ask, connection)
-        needs_a_person = connection.status in (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED)
-        refused = tokens is not None and ask.rejected == tokens.access_token.fingerprint
-        if tokens and tokens.expires_at > now and not (needs_a_person and refused):
-            return Result(outcome, connection, tokens)
-        if connection.status is Status.CLIENT_REFUSED:
-            raise ClientRefused(connection.name, connection.client)
-        if needs_a_person or connection.refresh_at is None:
-            raise AuthorizationRequired(connection.name)
-        reason = f" ({connection.last_error})" if connection.last_error else ""
-        raise TemporarilyUnavailable(
-            f"No valid token of {connection.name} can be had now{reason}.", max(connection.refresh_at - now, 1)
-        )
-
-    def _at_rest(self, ask: Ask, connection: Connection) -> Result:
-        if not ask.asked:
-            return Result("at_rest", self._publication.tell(connection))
-        if connection.status is Status.DISCONNECTED:
-            raise Disconnected(connection.name)
-        tokens = self._unsealed(connection)
-        if ask.force or tokens is None or tokens.expires_at <= self._now:
-            raise Paused(connection.name)
-        return Result("at_rest", connection, tokens)  # nothing is refreshed, but what is left is served
-
     # --- prepare, lease and mark, spend -----------------------------------------------------------------------
 
     def _refresh(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Result:
         now = int(self._now)
         in_doubt = connection.spend_id is not None
+        changes: dict[str, Any] | None
         try:
             profile = self._profile(connection)
-            again = transitions.replay_at(connection, profile, now) if in_doubt and not ask.force else now
-            if again is None and transitions.probe_due(connection, now):
-                again = now
-            if again is None or again > now:
-                return self._waiting(connection, ask, tokens, profile)
             tokens = tokens or self._unsealed(connection)
-            if connection.grant == "authorization_code" and (tokens is None or tokens.refresh_token is None):
-                return self._settled(connection, ask, tokens, transitions.must_authorize(connection, now), "failed")
-            client = self._ports.vault.client(connection.client)
-            requests = self._requests(connection, profile, client, tokens)
-            data_key = self._ports.seal.prepare(connection.name, connection.generation + 1)
-        except Conflict:
-            raise
+            changes, outcome = self._held_back(connection, ask, profile, tokens)
+            if changes is None:
+                client = self._ports.vault.client(connection.client)
+                requests = self._requests(connection, profile, client, tokens)
+                data_key = self._ports.seal.prepare(connection.name, connection.generation + 1)
         except (PortUnavailable, EvergrantError) as error:
             if isinstance(error, PortUnavailable) and ask.asked:
                 raise
             code = error.code if isinstance(error, EvergrantError) else transitions.SERVICE_UNAVAILABLE
-            return self._settled(connection, ask, tokens, transitions.unprepared(connection, code, now), "failed")
+            changes, outcome = transitions.unprepared(connection, code, now), "failed"
+        if changes:
+            return self._settled(connection, ask, tokens, changes, outcome)
+        if changes is not None:
+            return self._served(connection, ask, tokens, outcome)
         budgets, now = self._settings.budgets, int(self._now)
         if self._deadline - now < budgets.attempt + 2 * budgets.save:
-            return self._serve(connection, ask, tokens, "no_time")
+            return self._served(connection, ask, tokens, "no_time")
         marked = self._marked(
             connection,
             {
@@ -242,13 +156,20 @@ class Rotation:
         end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - 2 * budgets.save)
         return self._spend(Spend(marked, profile, requests, client.hosts, tokens, end, in_doubt), data_key, ask)
 
-    def _waiting(self, connection: Connection, ask: Ask, tokens: TokenSet | None, profile: Profile) -> Result:
-        """A spend in doubt is not replayed now. That is written down once, not for everybody who asks."""
-        changes = transitions.in_doubt(connection, profile, int(self._now))
-        known = connection.refresh_at is not None and connection.refresh_at > self._now
-        if known and "status" not in changes:
-            return self._serve(connection, ask, tokens, "waiting")
-        return self._settled(connection, ask, tokens, changes, "waiting")
+    def _held_back(
+        self, connection: Connection, ask: Ask, profile: Profile, tokens: TokenSet | None
+    ) -> tuple[dict[str, Any] | None, Outcome]:
+        """Why nothing is to be sent now: what to write down of it ({}: it is written already). None: send."""
+        now = int(self._now)
+        if connection.spend_id is not None and not ask.force:
+            again = transitions.replay_at(connection, profile, now)
+            if (again is None or again > now) and not (again is None and transitions.probe_due(connection, now)):
+                changes = transitions.in_doubt(connection, profile, now)
+                known = connection.refresh_at is not None and connection.refresh_at > now and "status" not in changes
+                return {} if known else changes, "waiting"
+        if connection.grant == "authorization_code" and (tokens is None or tokens.refresh_token is None):
+            return transitions.must_authorize(connection, now), "failed"
+        return None, "rotated"
 
     def _requests(
         self, connection: Connection, profile: Profile, client: Client, tokens: TokenSet | None
@@ -295,7 +216,7 @@ class Rotation:
             changes = transitions.unread(connection, spend.profile, sealed, int(self._now))
             if "unread_answer" in changes:
                 kept = self._kept(connection, transitions.due_soon(connection, changes, int(self._now)))
-                return self._serve(self._publication.tell(kept), ask, spend.previous, "failed")
+                return self._served(self._publication.tell(kept), ask, spend.previous, "failed")
         except NotSent:
             changes = self._refused(spend, transitions.NOT_SENT)
         except LostAnswer:
@@ -309,7 +230,7 @@ class Rotation:
         except Conflict as conflict:
             # Somebody rotated, re-connected, paused or took over meanwhile: theirs is the truth.
             current = conflict.current or connection
-            return self._serve(current, ask, self._unsealed(current) if ask.asked else None, "busy")
+            return self._served(current, ask, self._unsealed(current) if ask.asked else None, "busy")
 
     def _refused(self, spend: Spend, refusal: Refusal) -> dict[str, Any]:
         now = int(self._now)
@@ -339,11 +260,11 @@ class Rotation:
                     only_if={name: getattr(connection, name) for name in seen},
                     lease_free_at=None if ours else int(self._now),
                 )
-                return self._serve(self._publication.tell(settled), ask, tokens, outcome)
+                return self._served(self._publication.tell(settled), ask, tokens, outcome)
             except PortUnavailable:
                 # The claim on the due index brings the connection back; until then the record says less than we know.
                 if self._now >= until:
-                    return self._serve(connection, ask, tokens, outcome)
+                    return self._served(connection, ask, tokens, outcome)
                 self._ports.clock.sleep(_POLL)
 
     # --- save and publish -------------------------------------------------------------------------------------
@@ -368,7 +289,7 @@ class Rotation:
     def _publish_unpublished(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Result:
         now = int(self._now)
         if not connection.unpublished or connection.leased(now):
-            return self._serve(connection, ask, tokens, "fresh")
+            return self._served(connection, ask, tokens, "fresh")
         lease = {"lease_owner": self._worker, "lease_until": now + self._settings.budgets.lease}
         connection = self._ports.records.change(
             connection.name,
@@ -378,9 +299,16 @@ class Rotation:
         )
         tokens = tokens or self._unsealed(connection)
         connection = self._publication.publish(connection, self._profile(connection), tokens, self._worker)
-        return self._serve(connection, ask, tokens, "published")
+        return self._served(connection, ask, tokens, "published")
 
     # --- small things -----------------------------------------------------------------------------------------
+
+    def _wanted(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> bool:
+        minimum_age = self._profile(connection).rotation.minimum_age if tokens else 0
+        return wants_refresh(connection, ask, tokens, minimum_age, int(self._now))
+
+    def _served(self, connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Outcome) -> Result:
+        return serve(connection, ask, tokens, outcome, int(self._now))
 
     @property
     def _now(self) -> float:

@@ -1,0 +1,92 @@
+"""What is wanted of a connection, and what can be had without asking its provider. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from .connection import AT_REST, Connection, Status
+from .errors import AuthorizationRequired, ClientRefused, Disconnected, Paused, TemporarilyUnavailable
+from .tokens import TokenSet
+
+#: A token younger than this (seconds) is not refreshed again, though it be refused: its refusal has another cause.
+FORCED_COOLDOWN = 10
+
+Outcome = Literal["rotated", "fresh", "published", "busy", "at_rest", "waiting", "no_time", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What is wanted of a connection.
+
+    ``asked`` says that somebody waits, getter or an operator; else it is the schedule. ``min_ttl`` and ``wait`` are
+    in seconds; ``rejected`` is the fingerprint of a token that the provider's API refused.
+    """
+
+    connection: str
+    asked: bool = False
+    min_ttl: int = 0
+    rejected: str | None = None
+    force: bool = False
+    wait: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a pass over a connection ended. ``tokens`` are there when somebody asked."""
+
+    outcome: Outcome
+    connection: Connection
+    tokens: TokenSet | None = None
+
+
+def wants_refresh(connection: Connection, ask: Ask, tokens: TokenSet | None, minimum_age: int, now: int) -> bool:
+    """Whether the provider is to be asked for another token set. ``minimum_age`` is the provider's, in seconds."""
+    if connection.unread_answer is not None:
+        return False  # whatever was spent is in there; another spend would only lose it
+    if not ask.asked:
+        return connection.refresh_at is not None and connection.refresh_at <= now
+    if ask.force:
+        return tokens is not None or connection.refresh_at is not None
+    # Backing off, or waiting for a person: what is left is served, and nothing is hammered.
+    failing = connection.failures > 0 and (connection.refresh_at is None or connection.refresh_at > now)
+    if tokens is None:
+        return connection.refresh_at is not None and not failing
+    age, left = now - tokens.issued_at, tokens.expires_at - now
+    refused = ask.rejected == tokens.access_token.fingerprint
+    # More than the tokens live cannot be had: then half a life is fresh enough.
+    enough = ask.min_ttl if ask.min_ttl < tokens.lifetime else tokens.lifetime // 2
+    if left > 0 and ((left > enough and not refused) or age < max(FORCED_COOLDOWN, minimum_age)):
+        return False
+    return not failing
+
+
+def serve(connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Outcome, now: int) -> Result:
+    """What is left of the current token set.
+
+    Raises
+    ------
+    AuthorizationRequired, ClientRefused, Paused, Disconnected, TemporarilyUnavailable
+        When asked, and there is none.
+    """
+    if not ask.asked:
+        return Result(outcome, connection, tokens)
+    valid = tokens is not None and tokens.expires_at > now
+    if connection.status in AT_REST:
+        if connection.status is Status.DISCONNECTED:
+            raise Disconnected(connection.name)
+        if ask.force or not valid:
+            raise Paused(connection.name)
+        return Result("at_rest", connection, tokens)
+    needs_a_person = connection.status in (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED)
+    refused = tokens is not None and ask.rejected == tokens.access_token.fingerprint
+    if valid and not (needs_a_person and refused):
+        return Result(outcome, connection, tokens)
+    if connection.status is Status.CLIENT_REFUSED:
+        raise ClientRefused(connection.name, connection.client)
+    if needs_a_person or connection.refresh_at is None:
+        raise AuthorizationRequired(connection.name)
+    reason = f" ({connection.last_error})" if connection.last_error else ""
+    raise TemporarilyUnavailable(
+        f"No valid token of {connection.name} can be had now{reason}.", max(connection.refresh_at - now, 1)
+    )

@@ -1,0 +1,69 @@
+"""Tickets and states, the secrets of the connect links: 256 random bits each, stored hashed.
+
+A *ticket* says what is to be authorized and is used up when the grant is saved. A *state* is the secret of one trip to
+the provider. Both say themselves when they expire.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from typing import Literal
+
+from .ports import Authorizations
+
+TICKET_LIFETIME = 900
+STATE_LIFETIME = 900
+#: How long expired tickets and states are kept, to tell a late visitor what happened (seconds).
+KEPT = 86_400
+
+
+@dataclass(frozen=True, slots=True)
+class Authorization:
+    """What is to be authorized: everything of the connection that a saved grant brings with it."""
+
+    connection: str
+    client: str
+    profile_hash: str
+    variables: Mapping[str, str]
+    scope: str | None
+    redirect_uri: str
+    direct_read: bool = True
+
+
+def issue_ticket(
+    authorizations: Authorizations, authorization: Authorization, now: int, lifetime: int = TICKET_LIFETIME
+) -> str:
+    """A new ticket: 256 random bits, as 43 characters of base64url. ``lifetime`` is in seconds."""
+    ticket = secrets.token_urlsafe(32)
+    fields = {**asdict(authorization), "expires_at": now + lifetime}
+    authorizations.put(ticket_key(ticket), fields, now + lifetime + KEPT)
+    return ticket
+
+
+def attempt(authorizations: Authorizations, ticket: str) -> tuple[Literal["unopened", "opened", "used"], str | None]:
+    """How far somebody is with a ticket, and the code of the error that ended the last attempt, if one did.
+
+    *Opened* is sent to the provider, *used* is saved.
+    """
+    held = authorizations.get(ticket_key(ticket)) or {}
+    if held.get("used_at"):
+        return "used", None
+    return "opened" if held.get("cookie_hash") else "unopened", held.get("problem") or None
+
+
+def ticket_key(ticket: str) -> str:
+    """Under which a ticket is stored."""
+    return f"ticket#{hashed(ticket)}"
+
+
+def state_key(state: str) -> str:
+    """Under which a state is stored."""
+    return f"state#{hashed(state)}"
+
+
+def hashed(secret: str) -> str:
+    """What is stored of a secret of 256 random bits: its SHA-256 needs no salt."""
+    return sha256(secret.encode()).hexdigest()
