@@ -11,11 +11,12 @@ import typer
 
 from .problems import CommandFailed, Problem
 from .run import AsJson, Run, Var, interactive, run_of, variables_of
+from .usage import Verb, Verbs
 
 if TYPE_CHECKING:
     from evergrant.profile import Profile
 
-app = typer.Typer(no_args_is_help=True, help="The client credentials that providers gave you.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The client credentials that providers gave you.")
 
 #: Beyond what any entry needs; a file given by mistake is not read to its end.
 _LARGEST = 65_536
@@ -26,21 +27,29 @@ def _group() -> None:
     pass
 
 
-@app.command("set")
+@app.command("set", cls=Verb)
 def set_client(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(show_default=False, help="The client's name; usually the provider's.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", show_default=False, help="The client's name; usually the provider's.")
+    ],
     client_id: Annotated[
         str | None,
-        typer.Option(show_default=False, help="The client id. Standard input then holds nothing but the secret."),
+        typer.Option(
+            metavar="ID", show_default=False, help="The client id. Standard input then holds nothing but the secret."
+        ),
     ] = None,
     host: Annotated[
         list[str] | None,
-        typer.Option(show_default=False, help="A host the credentials may be sent to (host or host:port); repeat it."),
+        typer.Option(
+            metavar="HOST",
+            show_default=False,
+            help="A host the credentials may be sent to (host or host:port); repeat it.",
+        ),
     ] = None,
     provider: Annotated[
         str | None,
-        typer.Option(show_default=False, help="Take the hosts from this provider's token endpoints."),
+        typer.Option(metavar="NAME", show_default=False, help="Take the hosts from this provider's token endpoints."),
     ] = None,
     var: Var = None,
     as_json: AsJson = False,
@@ -58,7 +67,6 @@ def set_client(
 
     Connections that wait for better credentials are tried with them at once.
 
-    \b
     [bold]Examples[/]
       evergrant client set keap
       evergrant client set keap --client-id 3yX… < secret.txt
@@ -130,16 +138,17 @@ def _hosts_of(run: Run, client: str, provider: str | None, variables: Mapping[st
     """The hosts of the provider's token endpoints. Its consent page is not among them: no secret is sent there."""
     from evergrant.errors import UnknownProfile
 
+    name = provider or client
     try:
-        profile = run.deployment.profiles.named(provider or client)
+        profile = run.deployment.profiles.named(name)
     except UnknownProfile as error:
         if provider:
             raise
         raise CommandFailed(
             Problem(
                 "invalid_client_entry",
-                f"It is not known to which hosts client {client} may be sent.",
-                "Give --provider, or --host for each.",
+                f"There is no provider {name}, so it is not known to which hosts client {client} may be sent.",
+                "Give --host for each, or the --provider it is for; `evergrant provider list` lists them.",
             )
         ) from error
     return token_hosts(profile, variables)

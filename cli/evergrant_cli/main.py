@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from . import clients, connect, connections, providers, status, tokens
-from .problems import explain
+from .problems import WrongUsage, explain
 from .run import Run, run_of
+from .usage import Verb, Verbs
 
 _GLOBAL = ("--stack", "--region", "--profile")
 
 
-class Root(TyperGroup):
+class Root(Verbs):
     """Takes the global options anywhere, as the AWS CLI does, and says foreseen failures in words."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
@@ -26,12 +26,18 @@ class Root(TyperGroup):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
+        except typer.Abort as aborted:
+            # Of a prompt, which turns Ctrl-C and the end of the input into the same; only the first is meant.
+            if not isinstance(aborted.__context__, KeyboardInterrupt):
+                raise
+            typer.echo(err=True)  # from the line with the ^C in it
+            raise typer.Exit(130) from None
         except Exception as error:
             problem = explain(error)
             if problem is None:
                 raise
             run_of(ctx).output.fail(problem)
-            raise typer.Exit(1) from error
+            raise typer.Exit(2 if isinstance(error, WrongUsage) else 1) from error
 
 
 def global_first(args: Sequence[str]) -> list[str]:
@@ -73,13 +79,16 @@ def _version(wanted: bool) -> None:
 def root(
     context: typer.Context,
     stack: Annotated[
-        str, typer.Option(envvar="EVERGRANT_STACK", help="Name of the deployed CloudFormation stack.")
+        str,
+        typer.Option(metavar="NAME", envvar="EVERGRANT_STACK", help="Name of the deployed CloudFormation stack."),
     ] = "evergrant",
     region: Annotated[
-        str | None, typer.Option(show_default=False, help="AWS Region, as for the AWS CLI (else AWS_REGION …).")
+        str | None,
+        typer.Option(metavar="REGION", show_default=False, help="AWS Region, as for the AWS CLI (else AWS_REGION …)."),
     ] = None,
     profile: Annotated[
-        str | None, typer.Option(show_default=False, help="AWS profile, as for the AWS CLI (else AWS_PROFILE …).")
+        str | None,
+        typer.Option(metavar="NAME", show_default=False, help="AWS profile, as for the AWS CLI (else AWS_PROFILE …)."),
     ] = None,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
@@ -89,7 +98,6 @@ def root(
 
     [bold]First steps[/], once the stack is deployed:
 
-    \b
       evergrant provider show keap             what to register at the provider
       evergrant client set keap                its client id and secret
       evergrant connect keap/main              connect an account
@@ -100,13 +108,13 @@ def root(
     context.obj = Run(stack, region, profile)
 
 
-app.command("status", rich_help_panel="Every day")(status.status)
-app.command("connect", rich_help_panel="Every day")(connect.connect)
-app.command("get", rich_help_panel="Every day")(tokens.get)
-app.command("rotate", rich_help_panel="Every day")(tokens.rotate)
-app.command("pause", rich_help_panel="Now and then")(connections.pause)
-app.command("resume", rich_help_panel="Now and then")(connections.resume)
-app.command("disconnect", rich_help_panel="Now and then")(connections.disconnect)
+app.command("status", cls=Verb, rich_help_panel="Every day")(status.status)
+app.command("connect", cls=Verb, rich_help_panel="Every day")(connect.connect)
+app.command("get", cls=Verb, rich_help_panel="Every day")(tokens.get)
+app.command("rotate", cls=Verb, rich_help_panel="Every day")(tokens.rotate)
+app.command("pause", cls=Verb, rich_help_panel="Now and then")(connections.pause)
+app.command("resume", cls=Verb, rich_help_panel="Now and then")(connections.resume)
+app.command("disconnect", cls=Verb, rich_help_panel="Now and then")(connections.disconnect)
 app.add_typer(providers.app, name="provider", rich_help_panel="Setting up")
 app.add_typer(clients.app, name="client", rich_help_panel="Setting up")
 

@@ -41,6 +41,13 @@ class CommandFailed(Exception):
         self.problem = problem
 
 
+class WrongUsage(CommandFailed):
+    """Ends the command with exit status 2: what was asked contradicts itself, or something is missing."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Problem("wrong_usage", message))
+
+
 def explain(error: Exception) -> Problem | None:
     """The problem behind an exception, None for one that nobody foresaw: that is a defect, and shows its traceback."""
     if isinstance(error, CommandFailed):

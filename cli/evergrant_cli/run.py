@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import typer
 
 from .output import Output
+from .problems import WrongUsage
 
 if TYPE_CHECKING:
     from .deployment import Deployment
@@ -56,7 +57,7 @@ def variables_of(given: list[str] | None) -> dict[str, str]:
     for pair in given or []:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise typer.BadParameter(f"{pair!r} is no variable; write name=value.", param_hint="--var")
+            raise WrongUsage(f"{pair!r} is no variable; write --var name=value.")
         variables[name] = value
     return variables
 

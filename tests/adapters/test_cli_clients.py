@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+import typer
 
 from evergrant import catalogue
 from evergrant.aws.records import DynamoRecords
@@ -78,7 +79,19 @@ def test_an_empty_secret_is_no_secret(desk: Desk) -> None:
 
 def test_hosts_that_nobody_knows_must_be_given(desk: Desk) -> None:
     error = desk.error("client", "set", "nosuch", given=ENTRY)
+    assert "There is no provider nosuch" in error["message"]
     assert "--provider" in error["hint"]
+
+
+def test_ctrl_c_at_a_prompt_is_quiet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    def prompt(*_: object, **__: object) -> str:
+        aborted = typer.Abort()
+        aborted.__context__ = KeyboardInterrupt()
+        raise aborted
+
+    monkeypatch.setattr("evergrant_cli.clients.interactive", lambda: True)
+    monkeypatch.setattr(typer, "prompt", prompt)
+    assert desk.both("client", "set", "keap", status=130) == ("", "\n")
 
 
 def test_the_secret_is_no_argument(desk: Desk) -> None:

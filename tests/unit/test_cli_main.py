@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -38,6 +39,8 @@ def test_each_verbs_help_teaches_by_an_example(verb: list[str]) -> None:
     assert "Example" in text
     assert f"evergrant {' '.join(verb)}" in text
     assert "--json" in text
+    assert not re.search(r"<\w+>", text)
+    assert not re.search(r"\n\s*\n\s*\n\s*Example", text)
 
 
 def test_the_commands_own_help_lists_every_verb_and_what_its_exit_status_means() -> None:
