@@ -8,8 +8,9 @@ from enum import IntEnum
 
 from evergrant.connection import Connection, Status
 
+from .codes import spoken
 from .output import span
-from .views import NEEDS_SOMEBODY, advice
+from .views import NEEDS_SOMEBODY, advice, wrong_variable
 
 #: A refresh this late (seconds) was not only waiting for its tick: nothing runs.
 OVERDUE = 600
@@ -52,13 +53,13 @@ def health(connection: Connection, now: int, *, prolonged: bool = True) -> Healt
         case Status.PAUSED:
             return Health(Level.WATCH, "paused: nothing is refreshed", f"evergrant resume {name}")
         case Status.AUTHORIZATION_REQUIRED:
-            why = f"somebody must authorize it again ({connection.last_error}); {_left(connection, now)}"
+            why = f"somebody must authorize it again{_since(connection)}; {_left(connection, now)}"
             return Health(Level.ACT, why, f"evergrant connect {name}")
         case Status.CLIENT_REFUSED:
-            why = f"the provider refuses client {connection.client} ({connection.last_error}); {_left(connection, now)}"
-            return Health(Level.ACT, why, f"evergrant client set {connection.client}")
+            why = f"the provider refuses client {connection.client}{_since(connection)}; {_left(connection, now)}"
+            return Health(Level.ACT, why, f"`evergrant client set {connection.client}`. {wrong_variable(name)}")
     if connection.last_error in NEEDS_SOMEBODY:
-        return Health(Level.ACT, f"{connection.last_error}; {_left(connection, now)}", advice(connection))
+        return Health(Level.ACT, f"{spoken(connection.last_error)}; {_left(connection, now)}", advice(connection))
     if connection.status is Status.AWAITING_AUTHORIZATION and connection.grant == "authorization_code":
         return Health(Level.WATCH, "nobody has authorized it yet", f"evergrant connect {name}")
     return _of_running(connection, now, prolonged)
@@ -70,10 +71,11 @@ def _of_running(connection: Connection, now: int, prolonged: bool) -> Health:
         why = f"its refresh is {span(late)} late; {_left(connection, now)}"
         return Health(Level.ACT, why, "Does the scheduler run? Its log and the stack's alarms say.")
     if connection.expires_at is not None and connection.expires_at <= now and connection.refresh_at is not None:
-        error = f" ({connection.last_error})" if connection.last_error else ""
-        return Health(Level.ACT, f"its token has lapsed and none could be had{error}", advice(connection))
+        why = f"its token has lapsed and none could be had{_since(connection)}"
+        return Health(Level.ACT, why, advice(connection))
     if connection.failures:
-        why = f"{connection.last_error}, {connection.failures} in a row; {_left(connection, now)}; retried by itself"
+        times = "once" if connection.failures == 1 else f"{connection.failures} times in a row"
+        why = f"{spoken(connection.last_error)}, {times}; {_left(connection, now)}; retried by itself"
         return Health(Level.WATCH, why, advice(connection))
     end = connection.refresh_expires_at
     if end is not None and end - now < NOTICE and not (prolonged and _before(connection.refresh_at, end)):
@@ -94,6 +96,10 @@ def headline(judged: Sequence[tuple[str, Health]]) -> str:
     if watched:
         return f"Nothing needs you now. Keep an eye on {_listed(watched)}."
     return f"Nothing is about to break: {_connections(len(judged))} kept alive."
+
+
+def _since(connection: Connection) -> str:
+    return f": {spoken(connection.last_error)}" if connection.last_error else ""
 
 
 def _left(connection: Connection, now: int) -> str:

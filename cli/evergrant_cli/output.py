@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,10 @@ from .problems import Problem
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
 #: Wide enough that nothing of a table is folded when a program reads it.
-_WIDTH_WHEN_PIPED = 240
+_WIDTH_WHEN_PIPED = 10_000
+_GAP = 3
 
 
 class Output:
@@ -51,23 +52,53 @@ class Output:
         self.errors.print(text, style=style, markup=False, soft_wrap=True)
 
     def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table; cells are plain text."""
-        table = self._table(header=True)
-        for name in header:
-            table.add_column(name, no_wrap=not self.console.is_terminal)
+        """A table; cells are plain text, and columns without any are left out.
+
+        No cell is ever cut. Where the terminal is too narrow the header is folded, and where that is not enough each
+        row is a block of lines.
+        """
+        shown = [column for column in range(len(header)) if any(row[column] for row in rows)]
+        header = [header[column] for column in shown]
+        rows = [[row[column] for column in shown] for row in rows]
+        for folded, gap in (([[name] for name in header], _GAP), ([name.split() for name in header], _GAP - 1)):
+            widths = [max(map(len, [*names, *cells])) for names, *cells in zip(folded, *rows, strict=True)]
+            if sum(widths) + gap * (len(widths) - 1) <= self.console.width:
+                self._grid(folded, rows, widths, " " * gap)
+                return
         for row in rows:
-            table.add_row(*map(_plain, row))
-        self.console.print(table)
+            self.line(row[0], "bold")
+            for name, cell in zip(header[1:], row[1:], strict=True):
+                if cell:
+                    self.line(f"  {name}: {cell}")
+
+    def _grid(
+        self, header: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], widths: Sequence[int], gap: str
+    ) -> None:
+        height = max(map(len, header), default=0)
+        heads = [[*names, *[""] * (height - len(names))] for names in header]
+        for style, lines in (("bold", list(zip(*heads, strict=True))), (None, rows)):
+            for cells in lines:
+                padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
+                self.line(gap.join(padded).rstrip(), style)
 
     def facts(self, facts: Sequence[tuple[str, str]]) -> None:
-        """Names and values, one below the other; those without a value are left out."""
-        table = self._table(header=False)
-        table.add_column(style="dim", no_wrap=True)
-        table.add_column(overflow="fold")
-        for name, value in facts:
-            if value:
-                table.add_row(name, _plain(value))
-        self.console.print(table)
+        """Names and values, one below the other and each on one line; those without a value are left out."""
+        from rich.text import Text
+
+        shown = [(name, value) for name, value in facts if value]
+        width = max((len(name) for name, _ in shown), default=0)
+        for name, value in shown:
+            text = Text.assemble((name.ljust(width), "dim"), " " * _GAP, value)
+            self.console.print(text, soft_wrap=True)
+
+    @contextmanager
+    def busy(self, what: str) -> Iterator[None]:
+        """At a terminal, show that something is being waited for."""
+        if not self.errors.is_terminal:
+            yield
+            return
+        with self.errors.status(what):
+            yield
 
     def fail(self, problem: Problem) -> None:
         """The end of a command that failed."""
@@ -77,18 +108,6 @@ class Output:
         self.aside(problem.message, "red")
         if problem.hint:
             self.aside(problem.hint)
-
-    @staticmethod
-    def _table(header: bool) -> Table:
-        from rich.table import Table
-
-        return Table(box=None, pad_edge=False, show_header=header, header_style="bold", padding=(0, 3, 0, 0))
-
-
-def _plain(text: str) -> Any:
-    from rich.text import Text
-
-    return Text(text)
 
 
 def span(seconds: float) -> str:

@@ -23,7 +23,7 @@ def status(
     context: typer.Context,
     connection: Annotated[
         str | None,
-        typer.Argument(metavar="[PROVIDER/ACCOUNT]", show_default=False, help="One connection; all if left out."),
+        typer.Argument(metavar="PROVIDER/ACCOUNT", show_default=False, help="One connection; all if left out."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -33,7 +33,6 @@ def status(
     somebody is needed: a grant must be authorized again or is about to end, a
     client is refused, a token has lapsed, or nothing is being refreshed.
 
-    \b
     [bold]Examples[/]
       evergrant status
       evergrant status keap/main
@@ -52,6 +51,8 @@ def status(
     judged = [(record, _judge(run, record)) for record in records]
     shown = [pair for pair in judged if connection or pair[0].status is not Status.DISCONNECTED]
     first = headline([(record.name, health) for record, health in shown])
+    if connection and records[0].status is Status.DISCONNECTED:
+        first = f"{connection} is disconnected."
     worst = max((health.level for _, health in judged), default=Level.FINE)
     if run.output.as_json:
         run.output.document(_document(first, worst is Level.ACT, judged, run.now))
@@ -99,7 +100,7 @@ def _print_all(run: Run, shown: Sequence[tuple[Connection, Health]], hidden: int
     if shown:
         run.output.line()
         run.output.table(
-            ("connection", "state", "token expires", "next refresh", "refresh token dies", "last error"),
+            ("connection", "state", "token expires", "next refresh", "refresh token dies"),
             [
                 (
                     record.name,
@@ -107,7 +108,6 @@ def _print_all(run: Run, shown: Sequence[tuple[Connection, Health]], hidden: int
                     until(record.expires_at, now),
                     _next_refresh(record, now),
                     until(record.refresh_expires_at, now),
-                    record.last_error or "",
                 )
                 for record, _ in shown
             ],
@@ -126,7 +126,9 @@ def _print_all(run: Run, shown: Sequence[tuple[Connection, Health]], hidden: int
 def _print_one(run: Run, record: Connection, health: Health) -> None:
     from evergrant.times import rfc3339
 
-    now = run.now
+    from .views import without_tokens
+
+    now, record = run.now, without_tokens(record)
     if health.level:
         run.output.line(f"{record.name}: {health.reason}.", _STYLES[health.level])
         if health.advice:
@@ -146,7 +148,7 @@ def _print_one(run: Run, record: Connection, health: Health) -> None:
             ("token expires", moment(record.expires_at)),
             ("next refresh", moment(record.refresh_at)),
             ("refresh token dies", moment(record.refresh_expires_at)),
-            ("last error", f"{record.last_error} {until(record.last_error_at, now)}" if record.last_error else ""),
+            ("last error", _error(record, now)),
             ("failures in a row", str(record.failures or "")),
             (
                 "token refreshed",
@@ -158,6 +160,12 @@ def _print_one(run: Run, record: Connection, health: Health) -> None:
             ("created", moment(record.created_at)),
         ]
     )
+
+
+def _error(record: Connection, now: int) -> str:
+    from .codes import spoken
+
+    return f"{until(record.last_error_at, now)}: {spoken(record.last_error)}" if record.last_error else ""
 
 
 def _next_refresh(record: Connection, now: int) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from evergrant.connection import Connection, Status
 from evergrant.errors import AuthorizationRequired, ClientRefused, EvergrantError, UnknownClient
 from evergrant.times import rfc3339
 
+from .codes import spoken, spoken_step
 from .problems import Problem
 
 
 def view(connection: Connection, now: int) -> dict[str, Any]:
     """The JSON of a connection. Times in RFC 3339 UTC, durations in seconds. Nothing in it is secret."""
-    expires_at = connection.expires_at
+    shown = without_tokens(connection)
+    expires_at = shown.expires_at
     return {
         "connection": connection.name,
         "status": str(connection.status),
@@ -22,16 +25,32 @@ def view(connection: Connection, now: int) -> dict[str, Any]:
         "generation": connection.generation,
         "expires_at": _time(expires_at),
         "expires_in": max(expires_at - now, 0) if expires_at is not None else None,
-        "next_refresh_at": _time(connection.refresh_at),
-        "refresh_token_expires_at": _time(connection.refresh_expires_at),
-        "failures": connection.failures,
-        "last_error": connection.last_error,
-        "last_error_at": _time(connection.last_error_at),
+        "next_refresh_at": _time(shown.refresh_at),
+        "refresh_token_expires_at": _time(shown.refresh_expires_at),
+        "failures": None if connection.status is Status.DISCONNECTED else connection.failures,
+        "last_error": shown.last_error,
+        "last_error_at": _time(shown.last_error_at),
         "variables": dict(connection.variables),
         "scope": connection.scope,
         "direct_read": connection.direct_read,
         "created_at": _time(connection.created_at),
     }
+
+
+def without_tokens(connection: Connection) -> Connection:
+    """The record as it is shown: a disconnected connection has no token any more, whatever its tombstone says."""
+    if connection.status is not Status.DISCONNECTED:
+        return connection
+    return replace(
+        connection,
+        issued_at=None,
+        expires_at=None,
+        refresh_expires_at=None,
+        refresh_at=None,
+        failures=0,
+        last_error=None,
+        last_error_at=None,
+    )
 
 
 def _time(at: int | None) -> str | None:
@@ -43,8 +62,10 @@ _ADVICE = {
     "invalid_client_entry": "Write the client's entry anew: `evergrant client set {client}`.",
     "not_sent": "Is the host right, does its name resolve, and is it among the hosts of client {client}? "
     "`evergrant client set {client}` sets them.",
-    "lost_answer": "The provider did not answer in time. It is asked again by itself.",
-    "unread_answer": "The provider's answer fits its profile no longer; it is kept, sealed. Mend the profile.",
+    "lost_answer": "It is asked again by itself, as soon as that can do no harm.",
+    "unread_answer": "The answer is kept, sealed. Mend the profile (one of your own: `evergrant provider add FILE`), "
+    "then `evergrant connect {connection}`.",
+    "invalid_variable": "Give the variable anew: `evergrant connect {connection} --var NAME=VALUE`.",
     "unknown_profile": "The profile it was connected with is gone from the table: `evergrant connect {connection}`.",
     "seal_broken": "The sealed token set does not open: `evergrant connect {connection}`.",
 }
@@ -62,6 +83,22 @@ def advice(connection: Connection) -> str:
     return text.format(client=connection.client, connection=connection.name)
 
 
+def wrong_variable(connection: str) -> str:
+    """What else to do where a client is refused: it may have been shown to the wrong host or for the wrong audience."""
+    return f"If it is a variable of the connection that is wrong: `evergrant connect {connection} --var NAME=VALUE`."
+
+
+def refused_link(code: str, connection: Connection, client: str) -> Problem:
+    """Why nobody can use a link as things are, and what to do before another one."""
+    said = spoken_step(code, client)
+    mend = {
+        "unknown_client": f"Store them with `evergrant client set {client}`. Then make",
+        "invalid_client_entry": f"Store it anew, for all its hosts: `evergrant client set {client}`. Then make",
+        "link_invalid": "Make",
+    }.get(code, "Mend that, then make")
+    return Problem(code, f"{said[0].upper()}{said[1:]}.", f"{mend} a new link: `evergrant connect {connection.name}`.")
+
+
 def failure(connection: Connection, answer: dict[str, Any]) -> Problem:
     """Why a forced refresh brought no new token set.
 
@@ -72,14 +109,15 @@ def failure(connection: Connection, answer: dict[str, Any]) -> Problem:
     answer
         What rotator said. It may be the old token, which is still served although the refresh failed.
     """
-    error = connection.last_error or "no reason is recorded"
+    error = spoken(connection.last_error)
     state: EvergrantError | None = None
     if connection.status is Status.CLIENT_REFUSED:
         state = ClientRefused(connection.name, connection.client)
     elif connection.status is Status.AUTHORIZATION_REQUIRED:
         state = AuthorizationRequired(connection.name)
     if state:
-        return Problem(state.code, f"{state.message} It said: {error}.", state.hint)
+        hint = f"{state.hint} {wrong_variable(connection.name)}" if isinstance(state, ClientRefused) else state.hint
+        return Problem(state.code, f"{state.message} The last error: {error}.", hint)
     if "error" in answer and not connection.last_error:
         return Problem.of_answer(answer["error"])
     problem = Problem.of_answer(answer.get("error", {}))

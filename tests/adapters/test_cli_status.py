@@ -100,13 +100,14 @@ def test_monitoring_gets_the_same_exit_status_with_json(desk: Desk) -> None:
     desk.records.create(healthy(status=Status.CLIENT_REFUSED, last_error="invalid_client"))
     answer = desk.json("status", status=3)
     assert answer["somebody_is_needed"] is True
-    assert answer["connections"][0]["advice"] == "evergrant client set keap"
+    assert answer["connections"][0]["advice"].startswith("`evergrant client set keap`. ")
+    assert "evergrant connect keap/main --var" in answer["connections"][0]["advice"]
 
 
 def test_one_connection_is_shown_in_full(desk: Desk) -> None:
     desk.records.create(healthy(last_error="server_error", last_error_at=NOW - 120, failures=1))
     said = desk("status", "keap/main")
-    assert "server_error 2 min ago" in said
+    assert "2 min ago: the provider failed (server_error)" in said
     assert "host=api.example.com" in said
     assert "2027-01-16T07:00:00Z, in 23 h" in said
 
@@ -133,9 +134,21 @@ def test_json_is_one_document_and_nothing_else(desk: Desk) -> None:
 def test_one_connection_in_trouble_begins_with_why_and_what_to_do(desk: Desk) -> None:
     desk.records.create(healthy(status=Status.AUTHORIZATION_REQUIRED, last_error="invalid_grant", direct_read=False))
     said = desk("status", "keap/main", status=3).splitlines()
-    assert "somebody must authorize it again (invalid_grant)" in said[0]
+    assert "authorize it again: the provider no longer accepts the grant (invalid_grant)" in said[0]
     assert said[1] == "  → evergrant connect keap/main"
     assert "through getter only" in " ".join(said)
+
+
+def test_a_disconnected_connection_shows_no_token_expiry_or_failures(desk: Desk) -> None:
+    desk.records.create(healthy(status=Status.DISCONNECTED, failures=2, last_error="lost_answer", last_error_at=NOW))
+    said = desk("status", "keap/main")
+    assert said.splitlines()[0] == "keap/main is disconnected."
+    assert not any(word in said for word in ("expires", "dies", "refresh", "failures", "error"))
+    answer = desk.json("status", "keap/main")
+    assert answer["summary"] == "keap/main is disconnected."
+    (item,) = answer["connections"]
+    gone = ("expires_at", "expires_in", "next_refresh_at", "refresh_token_expires_at", "failures", "last_error")
+    assert {item[name] for name in gone} == {None}
 
 
 @pytest.mark.parametrize(

@@ -48,6 +48,45 @@ def test_cells_are_plain_text_and_rows_one_line_when_piped(capsys: pytest.Captur
     assert row.startswith("host   [a-z]+ [a-z]+")
 
 
+ROWS = [("wealthyhood/customer-4711", "awaiting_authorization", "", "in 23 h 59 min"), ("keap/main", "active", "", "")]
+
+
+def at_a_terminal(width: int) -> list[str]:
+    output, text = Output(), io.StringIO()
+    output.console = Console(file=text, force_terminal=True, color_system=None, width=width)
+    output.table(("connection", "state", "refresh token dies", "token expires"), ROWS)
+    return [line.rstrip() for line in text.getvalue().splitlines()]
+
+
+def test_a_table_has_no_column_without_cells_and_cuts_none() -> None:
+    head, first, second = at_a_terminal(80)
+    assert head.split() == ["connection", "state", "token", "expires"]
+    assert first.split("   ") == ["wealthyhood/customer-4711", "awaiting_authorization", "in 23 h 59 min"]
+    assert second.split() == ["keap/main", "active"]
+
+
+def test_a_narrow_terminal_folds_the_header_first_and_then_shows_blocks() -> None:
+    folded = at_a_terminal(66)
+    assert [line.split() for line in folded[:2]] == [["connection", "state", "token"], ["expires"]]
+    assert folded[2].split("  ") == ["wealthyhood/customer-4711", "awaiting_authorization", "in 23 h 59 min"]
+    assert at_a_terminal(40) == [
+        "wealthyhood/customer-4711",
+        "  state: awaiting_authorization",
+        "  token expires: in 23 h 59 min",
+        "keap/main",
+        "  state: active",
+    ]
+
+
+def test_waiting_shows_at_a_terminal_only() -> None:
+    for terminal in (False, True):
+        output, text = Output(), io.StringIO()
+        output.errors = Console(file=text, force_terminal=terminal, width=80)
+        with output.busy("refreshing keap/main"):
+            pass
+        assert ("refreshing keap/main" in text.getvalue()) is terminal
+
+
 def test_facts_without_a_value_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     Output().facts([("here", "[b]1[/b]"), ("not here", "")])
     assert capsys.readouterr().out.split() == ["here", "[b]1[/b]"]

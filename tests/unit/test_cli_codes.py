@@ -1,0 +1,38 @@
+"""Protects the words for what went wrong: no code stands alone, and an unknown one is still told."""
+
+from __future__ import annotations
+
+import pytest
+
+from evergrant_cli.codes import spoken, spoken_step
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        *("lost_answer", "not_sent", "unread_answer", "rate_limited", "transient", "malformed", "rejected_unknown"),
+        *("service_unavailable", "no_refresh_token", "unknown_client", "unknown_profile", "invalid_variable"),
+        *("invalid_client_entry", "seal_broken", "invalid_grant", "invalid_client", "unauthorized_client"),
+    ],
+)
+def test_each_code_follows_a_sentence(code: str) -> None:
+    said = spoken(code)
+    assert said.endswith(f" ({code})")
+    assert "words of its own" not in said
+
+
+def test_a_lost_answer_leaves_open_what_became_of_the_refresh_token() -> None:
+    assert spoken("lost_answer") == (
+        "the provider's answer was lost or it failed (timeout, reset or 5xx); "
+        "whether it used the refresh token is unknown (lost_answer)"
+    )
+
+
+def test_a_providers_own_code_and_none_at_all_are_told_as_such() -> None:
+    assert spoken("odd_thing") == "the provider refused, in words of its own (odd_thing)"
+    assert spoken(None) == "no reason is recorded"
+
+
+def test_a_step_at_the_connect_pages_names_the_client_it_wants() -> None:
+    assert "client keap" in spoken_step("unknown_client", "keap")
+    assert "(wrong_browser)" in spoken_step("wrong_browser", "keap")
