@@ -27,7 +27,8 @@ def connect(
     ] = None,
     var: Var = None,
     grant: Annotated[
-        str | None, typer.Option(show_default=False, help="One of the profile's grants; its first if left out.")
+        str | None,
+        typer.Option(metavar="GRANT", show_default=False, help="One of the profile's grants; its first if left out."),
     ] = None,
     direct_read: Annotated[
         bool | None,
@@ -49,7 +50,6 @@ def connect(
     A connection that exists keeps its client, variables and grant unless you
     give others. Until the new grant is saved it goes on as it was.
 
-    \b
     [bold]Examples[/]
       evergrant connect keap/main
       evergrant connect wealthyhood/main --var audience=https://api.example
@@ -60,7 +60,7 @@ def connect(
     run = run_of(context)
     deployment = run.deployment
     profile, authorization, grant = _planned(run, connection, client, variables_of(var), grant, direct_read)
-    deployment.demand_client(authorization.client)
+    deployment.demand_client(authorization.client, _hosts(profile, authorization, grant))
     # Pinned by its hash from here on, whatever a later release of this command ships.
     deployment.profiles.keep(profile)
     record = operations.begin(deployment.records, authorization, grant, deployment.clock)
@@ -104,6 +104,16 @@ def _planned(
     return profile, authorization, chosen
 
 
+def _hosts(profile: Profile, authorization: Authorization, grant: str) -> list[str]:
+    """The hosts that the client is going to be sent to."""
+    from evergrant.placeholders import fill
+
+    headless = grant == "client_credentials"
+    requests = [profile.client_credentials] if headless else [profile.exchange, profile.refresh]
+    hosts = [fill(request.url.split("/", 3)[2], authorization.variables) for request in requests if request]
+    return list(dict.fromkeys(host.lower() for host in hosts if host))
+
+
 def _at_once(run: Run, record: Connection) -> None:
     """A client's own grant: rotator tries it now, and the answer says whether the credentials work."""
     from .tokens import refreshed
@@ -144,21 +154,29 @@ def _by_link(run: Run, record: Connection, authorization: Authorization, title: 
     say("")
     say(f"It is good for {span(TICKET_LIFETIME)}, until {rfc3339(expires_at)}, and for one use.")
     if wait:
-        _wait(run, record, ticket, expires_at, invitation)
+        _wait(run, record, authorization.client, ticket, expires_at, invitation)
     else:
         say(f"`evergrant status {record.name}` shows when it is done.")
 
 
-def _wait(run: Run, before: Connection, ticket: str, expires_at: int, invitation: dict[str, Any]) -> None:
-    from .views import view
-    from .waiting import TicketExpired, shown_while, until_connected
+def _wait(run: Run, before: Connection, client: str, ticket: str, expires_at: int, invitation: dict[str, Any]) -> None:
+    from .codes import spoken_step
+    from .views import refused_link, view
+    from .waiting import AttemptFailed, TicketExpired, shown_while, until_connected
 
     deployment = run.deployment
+
+    def tell(code: str) -> None:
+        again = f"it can be tried again until {invitation['expires_at']}"
+        run.output.aside(f"✗ {spoken_step(code, client)}; {again}.", "yellow")
+
     try:
         with shown_while(run.output) as show:
             record = until_connected(
-                deployment.records, deployment.authorizations, deployment.clock, before, ticket, expires_at, show
+                deployment.records, deployment.authorizations, deployment.clock, before, ticket, expires_at, show, tell
             )
+    except AttemptFailed as failed:
+        raise CommandFailed(refused_link(failed.code, before, client)) from failed
     except TicketExpired as expired:
         raise CommandFailed(
             Problem("link_expired", str(expired), f"For a new link: `evergrant connect {before.name}`.")

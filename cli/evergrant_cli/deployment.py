@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -20,8 +20,8 @@ from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.aws.vault import SecretsVault
 from evergrant.clock import SystemClock
-from evergrant.errors import UnknownClient
-from evergrant.ports import Clock
+from evergrant.errors import InvalidClient, UnknownClient
+from evergrant.ports import Clock, PortUnavailable
 
 from .problems import CommandFailed, Problem
 
@@ -111,8 +111,30 @@ class Deployment:
     def queue(self) -> SqsQueue:
         return SqsQueue(self.output("RotationQueueUrl"))
 
-    def demand_client(self, name: str) -> None:
-        """Raise UnknownClient if nobody has stored this client. Its secret is not read for that."""
+    def demand_client(self, name: str, hosts: Sequence[str]) -> None:
+        """Raise if a client cannot be used, as far as this operator may look: its entry, or whether there is one.
+
+        Raises
+        ------
+        UnknownClient, InvalidClient
+            Nobody has stored it, its entry cannot be read, or does not allow one of these hosts.
+        """
+        try:
+            entry = self.vault.client(name)
+        except PortUnavailable as error:
+            if not (isinstance(error.__cause__, ClientError) and "AccessDenied" in code_of(error.__cause__)):
+                raise
+            self._demand_secret(name)
+            return
+        refused = [host for host in hosts if host not in entry.hosts]
+        if refused:
+            allowed = " ".join(f"--host {host}" for host in (*entry.hosts, *refused))
+            raise InvalidClient(
+                f"Client {name} may not be sent to {', '.join(refused)}, but it has to be, for this connection.",
+                f"If that is where it belongs, store it again: `evergrant client set {name} {allowed}`.",
+            )
+
+    def _demand_secret(self, name: str) -> None:
         try:
             found = client("secretsmanager").describe_secret(SecretId=f"{self.output('SecretPrefix')}/clients/{name}")
         except ClientError as error:

@@ -29,8 +29,20 @@ class Stage(StrEnum):
 _DONE = {Stage.OPENING: "opened", Stage.CONSENT: "consented, and the grant is saved", Stage.PUBLICATION: "published"}
 
 
+#: Problems of an attempt that no other attempt cures, until the operator has done something.
+_FINAL = frozenset({"unknown_client", "invalid_client_entry", "invalid_variable", "unknown_profile", "link_invalid"})
+
+
 class TicketExpired(Exception):
     """Nobody finished in time."""
+
+
+class AttemptFailed(Exception):
+    """Somebody tried and could not succeed; ``code`` is the problem's."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
 
 
 def until_connected(
@@ -41,6 +53,7 @@ def until_connected(
     ticket: str,
     expires_at: int,
     show: Callable[[Stage], None],
+    tell: Callable[[str], None],
 ) -> Connection:
     """Wait until the grant is saved and its token can be read. Returns the record.
 
@@ -50,19 +63,27 @@ def until_connected(
         The record as it was when the ticket was issued: a new authorization id tells the new grant from the old.
     expires_at
         When the ticket expires (epoch seconds). Somebody who is at the provider by then may still finish.
+    tell
+        Called with the code of each problem that ended an attempt, where another attempt may succeed.
 
     Raises
     ------
-    TicketExpired
+    TicketExpired, AttemptFailed
     """
     show(Stage.OPENING)
+    told: str | None = None
     while True:
         record = records.get(before.name) or before
         if record.authorization_id not in (None, before.authorization_id):
             break
-        progress, _ = attempt(authorizations, ticket)
+        progress, problem = attempt(authorizations, ticket)
         if progress == "opened":
             show(Stage.CONSENT)
+        if problem in _FINAL:
+            raise AttemptFailed(problem)
+        if problem and problem != told:
+            tell(problem)
+        told = problem
         if clock.now() >= expires_at:
             raise TicketExpired(f"The link has expired, and {before.name} was not connected.")
         clock.sleep(_POLL)

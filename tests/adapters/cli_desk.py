@@ -180,7 +180,7 @@ def stored_client(name: str) -> dict[str, Any]:
     return entry
 
 
-def store_client(name: str) -> None:
-    """A client whose secret never shows."""
-    entry = {"client_id": "id-1", "client_secrets": [CLIENT_SECRET], "hosts": ["api.example.com"]}
+def store_client(name: str, *hosts: str) -> None:
+    """A client that may be sent to these hosts, and whose secret never shows."""
+    entry = {"client_id": "id-1", "client_secrets": [CLIENT_SECRET], "hosts": hosts}
     client("secretsmanager").create_secret(Name=f"evergrant/clients/{name}", SecretString=json.dumps(entry))

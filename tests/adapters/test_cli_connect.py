@@ -25,8 +25,8 @@ def desk(
     monkeypatch: pytest.MonkeyPatch, records: DynamoRecords, authorizations: StoredAuthorizations, queue_url: str
 ) -> Desk:
     desk = Desk(monkeypatch, records, queue_url)
-    store_client("keap")
-    store_client("wealthyhood")
+    store_client("keap", "api.infusionsoft.com", "127.0.0.1:8080")
+    store_client("wealthyhood", "auth.wealthyhood.com")
     return desk
 
 
@@ -108,7 +108,7 @@ def test_a_host_that_cannot_be_reached_is_told_with_what_to_check(desk: Desk) ->
 
 
 def test_connecting_again_keeps_what_is_not_given_anew(desk: Desk) -> None:
-    store_client("other")
+    store_client("other", "a.example", "b.example")
     desk("connect", "wealthyhood/main", "--client", "other", "--no-direct-read", "--var", "host=a.example", *AUDIENCE)
     desk("connect", "wealthyhood/main", "--var", "host=b.example")
     record = desk.record("wealthyhood/main")
@@ -124,6 +124,17 @@ def test_nothing_is_stored_when_there_is_no_such_client(desk: Desk) -> None:
 def test_a_client_that_is_marked_for_deletion_is_no_client(desk: Desk) -> None:
     client("secretsmanager").delete_secret(SecretId="evergrant/clients/keap")
     assert desk.error("connect", "keap/main")["code"] == "unknown_client"
+
+
+@pytest.mark.parametrize("name", ["keap/main", "wealthyhood/main"])
+def test_a_client_that_may_not_be_sent_there_is_refused_before_a_link_is_made(desk: Desk, name: str) -> None:
+    given = AUDIENCE if name.startswith("wealthyhood") else ()
+    error = desk.error("connect", name, "--var", "host=elsewhere.example", *given)
+    assert error["code"] == "invalid_client_entry"
+    assert "elsewhere.example" in error["message"]
+    assert "--host elsewhere.example" in error["hint"]
+    assert list(desk.records.all()) == []
+    assert desk.asked == []
 
 
 @pytest.mark.parametrize(
@@ -166,6 +177,19 @@ class Browser:
         (item,) = client("dynamodb").scan(TableName=self.authorizations.table)["Items"]
         self.authorizations.change(item["pk"]["S"], {"cookie_hash": "c"}, only_if={})
 
+    def denies(self) -> None:
+        self.fails("access_denied")
+
+    def tries_again(self) -> None:
+        self.fails("")
+
+    def meets_a_wrong_client(self) -> None:
+        self.fails("invalid_client_entry")
+
+    def fails(self, code: str) -> None:
+        (item,) = client("dynamodb").scan(TableName=self.authorizations.table)["Items"]
+        self.authorizations.change(item["pk"]["S"], {"problem": code}, only_if={})
+
     def consents(self) -> None:
         self.change(authorization_id="a-1", generation=1, status=Status.ACTIVE, expires_at=NOW + 86_400)
 
@@ -189,6 +213,25 @@ def test_waiting_shows_each_step_and_ends_when_the_token_can_be_read(
         "✓ consented, and the grant is saved",
         "publishing the token …",
     ]
+
+
+def test_each_refusal_is_said_at_once_and_waiting_goes_on(desk: Desk, authorizations: StoredAuthorizations) -> None:
+    Browser(desk, authorizations, "opens denies nothing tries_again denies consents is_published")
+    said, aside = desk.both("connect", "keap/main")
+    assert "keap/main is connected" in said
+    denied = "✗ somebody opened the link and chose not to allow access; it can be tried again until "
+    assert aside.count(f"{denied}2027-01-15T08:15:00Z.") == 2
+
+
+def test_what_only_the_operator_can_mend_ends_the_waiting(desk: Desk, authorizations: StoredAuthorizations) -> None:
+    Browser(desk, authorizations, "opens meets_a_wrong_client")
+    said = desk.both("connect", "keap/main", "--json", status=1)[0]
+    error = json.loads(said)["error"]
+    assert error["code"] == "invalid_client_entry"
+    assert "client keap cannot be used" in error["message"]
+    assert "evergrant client set keap" in error["hint"]
+    assert "evergrant connect keap/main" in error["hint"]
+    assert desk.now < NOW + 10
 
 
 def test_waiting_with_json_says_the_link_aside_and_ends_in_one_document(

@@ -39,7 +39,7 @@ def test_another_stack_of_that_name_is_not_taken_for_evergrant(desk: Desk) -> No
 
 
 def test_a_service_in_trouble_is_not_taken_for_a_client_that_is_missing(desk: Desk) -> None:
-    with failing("secretsmanager", "DescribeSecret", "InternalServiceError"):
+    with failing("secretsmanager", "GetSecretValue", "InternalServiceError"):
         assert desk.error("connect", "keap/main")["code"] == "aws_error"
 
 
@@ -67,8 +67,13 @@ def test_aws_out_of_reach_is_said_in_words(desk: Desk, failure: Exception, code:
 
 @pytest.mark.usefixtures("authorizations")
 def test_who_may_not_look_at_client_secrets_may_still_connect(desk: Desk) -> None:
-    with failing("secretsmanager", "DescribeSecret"):
+    with failing("secretsmanager", "GetSecretValue"), failing("secretsmanager", "DescribeSecret"):
         desk("connect", "keap/main", "--no-wait")
+
+
+def test_who_may_not_read_a_client_still_hears_that_there_is_none(desk: Desk) -> None:
+    with failing("secretsmanager", "GetSecretValue"):
+        assert desk.error("connect", "keap/main")["code"] == "unknown_client"
 
 
 def test_a_defect_is_not_dressed_up(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
