@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .problems import WrongUsage
 from .run import AsJson, Name, Run, interactive, run_of
 from .tokens import record_of
 
@@ -18,14 +19,17 @@ def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> 
 
     Its token stays readable until it lapses.
 
-    \b
     [bold]Example[/]
       evergrant pause keap/main
     """
     from evergrant import operations
+    from evergrant.connection import Status
 
     run = run_of(context)
-    record_of(run, connection)
+    record = _connected(run, connection)
+    if record.status is Status.PAUSED:
+        _done(run, record, f"{connection} is paused already. `evergrant resume {connection}` goes on with it.")
+        return
     record = operations.pause(run.deployment.records, connection, run.deployment.clock)
     _done(run, record, f"{connection} is paused. `evergrant resume {connection}` goes on with it.")
 
@@ -35,14 +39,17 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
 
     It is refreshed when it would have been, or now if that is past.
 
-    \b
     [bold]Example[/]
       evergrant resume keap/main
     """
     from evergrant import operations
+    from evergrant.connection import Status
 
     run = run_of(context)
-    record_of(run, connection)
+    record = _connected(run, connection)
+    if record.status is not Status.PAUSED:
+        _done(run, record, f"{connection} is not paused: it is {record.status} already.")
+        return
     record = operations.resume(run.deployment.records, connection, run.deployment.clock)
     if record.refresh_at is not None and record.refresh_at <= run.now:
         # The next tick would find it as well; nobody need wait for that.
@@ -62,7 +69,6 @@ def disconnect(
     owns the account can withdraw the grant there. Connecting the account again
     needs a new authorization.
 
-    \b
     [bold]Example[/]
       evergrant disconnect keap/main
     """
@@ -79,9 +85,20 @@ def disconnect(
     _done(run, record, f"{connection} is disconnected. Its secret goes in 30 days, and cannot be read until then.")
 
 
+def _connected(run: Run, connection: str) -> Connection:
+    """The record. Raises InvalidName, UnknownConnection, Disconnected."""
+    from evergrant.connection import Status
+    from evergrant.errors import Disconnected
+
+    record = record_of(run, connection)
+    if record.status is Status.DISCONNECTED:
+        raise Disconnected(connection)
+    return record
+
+
 def _confirm(run: Run, connection: str) -> None:
     if run.output.as_json or not interactive():
-        raise typer.BadParameter("it is needed where nobody can be asked.", param_hint="--yes")
+        raise WrongUsage(f"Nobody can be asked whether to disconnect {connection}; say --yes to do it.")
     question = f"Forget the tokens of {connection}? Whatever reads them stops working."
     if not typer.confirm(question, err=True):
         run.output.aside("Nothing was changed.")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .output import span
-from .problems import CommandFailed, Problem
+from .problems import CommandFailed, Problem, WrongUsage
 from .run import AsJson, Name, Run, run_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ def refreshed(run: Run, before: Connection) -> Connection:
     from .views import failure
 
     deployment = run.deployment
-    answer = deployment.ask_rotator({"connection": before.name, "force": True})
+    with run.output.busy(f"refreshing {before.name} …"):
+        answer = deployment.ask_rotator({"connection": before.name, "force": True})
     record = deployment.records.get(before.name) or before
     if record.generation > before.generation and "error" not in answer:
         return record
@@ -52,7 +54,6 @@ def rotate(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     Nobody need do this for tokens to stay valid. It is for finding out whether
     a mended client or provider works, and after a token leaked.
 
-    \b
     [bold]Example[/]
       evergrant rotate keap/main
     """
@@ -71,7 +72,8 @@ def get(
     context: typer.Context,
     connection: Name,
     min_ttl: Annotated[
-        int, typer.Option(metavar="SECONDS", min=0, help="How long the token must be good for yet.")
+        int,
+        typer.Option(metavar="SECONDS", min=0, help="Refresh first if it has less left; a provider may not give more."),
     ] = 60,
     token: Annotated[bool, typer.Option("--token", help="Print the access token and nothing else.")] = False,
     as_json: AsJson = False,
@@ -80,7 +82,6 @@ def get(
 
     The token itself is shown only when asked for, by --token or --json.
 
-    \b
     [bold]Examples[/]
       evergrant get keap/main
       curl -H "Authorization: Bearer $(evergrant get keap/main --token)" …
@@ -91,17 +92,30 @@ def get(
     split_connection(connection)
     run = run_of(context)
     if token and run.output.as_json:
-        raise typer.BadParameter("it goes with --json not at all; the document holds the token.", param_hint="--token")
+        raise WrongUsage("--token and --json exclude each other; the document holds the token.")
     # Of rotator, which reads the record itself: getter may answer from memory, with the token before this one.
     answer = run.deployment.ask_rotator({"connection": connection, "min_ttl": min_ttl})
     if "error" in answer:
-        raise CommandFailed(Problem.of_answer(answer["error"]))
+        raise CommandFailed(_refusal(connection, answer["error"]))
+    if answer["expires_in"] < min_ttl:
+        run.output.aside(
+            f"It is good for {span(answer['expires_in'])} only, less than the {min_ttl} s asked.", "yellow"
+        )
     if run.output.as_json:
         run.output.document(answer)
     elif token:
         typer.echo(answer["access_token"])
     else:
         _summary(run, answer)
+
+
+def _refusal(connection: str, error: dict[str, Any]) -> Problem:
+    from .views import wrong_variable
+
+    problem = Problem.of_answer(error)
+    if problem.code == "client_refused":
+        return replace(problem, hint=f"{problem.hint} {wrong_variable(connection)}".strip())
+    return problem
 
 
 def _summary(run: Run, answer: dict[str, object]) -> None:

@@ -38,8 +38,20 @@ def test_a_refresh_that_was_missed_meanwhile_is_asked_for_at_once(desk: Desk) ->
     assert desk.queued() == [{"connection": "keap/main"}]
 
 
-def test_what_is_not_paused_cannot_be_resumed(desk: Desk) -> None:
-    assert desk.error("resume", "keap/main")["code"] == "invalid_request"
+def test_pausing_and_resuming_twice_is_the_same(desk: Desk) -> None:
+    assert "is active already" in desk("resume", "keap/main")
+    assert desk.json("resume", "keap/main")["status"] == "active"
+    desk("pause", "keap/main")
+    assert "is paused already" in desk("pause", "keap/main")
+    assert desk.record().status is Status.PAUSED
+
+
+@pytest.mark.parametrize("verb", ["pause", "resume"])
+def test_what_is_disconnected_is_neither_paused_nor_resumed(desk: Desk, verb: str) -> None:
+    desk("disconnect", "keap/main", "--yes")
+    error = desk.error(verb, "keap/main")
+    assert error["code"] == "disconnected"
+    assert "evergrant connect keap/main" in error["hint"]
 
 
 def test_disconnecting_forgets_the_tokens_withdraws_the_secret_and_has_the_event_delivered(desk: Desk) -> None:
@@ -56,9 +68,9 @@ def test_disconnecting_twice_is_the_same(desk: Desk) -> None:
     assert desk.json("disconnect", "keap/main", "--yes")["status"] == "disconnected"
 
 
-@pytest.mark.parametrize("arguments", [[], ["--json"]])
-def test_where_nobody_can_be_asked_disconnecting_needs_a_yes(desk: Desk, arguments: list[str]) -> None:
-    assert "--yes" in desk.both("disconnect", "keap/main", *arguments, status=2)[1]
+def test_where_nobody_can_be_asked_disconnecting_needs_a_yes(desk: Desk) -> None:
+    assert "--yes" in desk.both("disconnect", "keap/main", status=2)[1]
+    assert "--yes" in desk.json("disconnect", "keap/main", status=2)["error"]["message"]
     assert desk.record().status is Status.ACTIVE
 
 

@@ -49,6 +49,24 @@ def test_an_error_of_rotator_is_passed_on_whole(desk: Desk) -> None:
     assert desk.both("get", "keap/main", status=1) == ("", "Gone.\nDo this.\n")
 
 
+def test_a_token_with_less_left_than_asked_is_said_aside(serving: Desk) -> None:
+    said, aside = serving.both("get", "keap/main", "--token", "--min-ttl", "3600")
+    assert said == f"{ACCESS_TOKEN}\n"
+    assert aside == "It is good for 10 min only, less than the 3600 s asked.\n"
+
+
+def test_a_refused_client_is_told_with_the_variables_that_may_be_wrong(desk: Desk) -> None:
+    desk.rotator = lambda request: {"error": {"code": "client_refused", "message": "No.", "hint": "Mend it."}}
+    hint = desk.error("get", "keap/main")["hint"]
+    assert hint.startswith("Mend it. ")
+    assert "evergrant connect keap/main --var" in hint
+
+
+def test_token_and_json_exclude_each_other(desk: Desk) -> None:
+    error = desk.json("get", "keap/main", "--token", status=2)["error"]
+    assert "--token and --json exclude each other" in error["message"]
+
+
 @pytest.mark.parametrize("arguments", [["--token", "--json"], ["--min-ttl", "-1"], ["--min-ttl", "soon"]])
 def test_wrong_usage_is_status_2(desk: Desk, arguments: list[str]) -> None:
     desk("get", "keap/main", *arguments, status=2)
