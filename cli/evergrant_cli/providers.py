@@ -10,20 +10,20 @@ import typer
 
 from .problems import explain
 from .run import AsJson, Run, run_of
+from .usage import Verb, Verbs
 
 if TYPE_CHECKING:
     from evergrant.profile import Profile
 
-app = typer.Typer(no_args_is_help=True, help="The providers that accounts can be connected at.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The providers that accounts can be connected at.")
 
 _ProviderName = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="Such as keap.")]
 
 
-@app.command("list")
+@app.command("list", cls=Verb)
 def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
     """List the providers that ship with Evergrant, and those added to the stack.
 
-    \b
     [bold]Example[/]
       evergrant provider list
     """
@@ -51,11 +51,10 @@ def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
     )
 
 
-@app.command("show")
+@app.command("show", cls=Verb)
 def show(context: typer.Context, name: _ProviderName, as_json: AsJson = False) -> None:
     """Show a provider's grants and variables, and what to register there.
 
-    \b
     [bold]Example[/]
       evergrant provider show keap
     """
@@ -80,24 +79,30 @@ def show(context: typer.Context, name: _ProviderName, as_json: AsJson = False) -
     run.output.facts(list(_facts(profile, redirect_uri or missing)))
     if profile.variables:
         run.output.line()
-        run.output.table(
-            ("variable", "default", "must match", "what it is"),
-            [
-                (key, "(needed)" if variable.default is None else variable.default, variable.pattern, variable.describe)
-                for key, variable in profile.variables.items()
-            ],
-        )
+        run.output.line("Variables, given as --var NAME=VALUE:")
+    for key, variable in profile.variables.items():
+        run.output.line()
+        run.output.line(f"  {key}: {variable.describe}" if variable.describe else f"  {key}")
+        run.output.line(f"    default     {'(needed)' if variable.default is None else variable.default}")
+        run.output.line(f"    must match  {variable.pattern}")
     for page in profile.documentation:
         run.output.line()
         run.output.line(f"From {page.url}, read {page.read}.", "dim")
 
 
-@app.command("add")
+@app.command("add", cls=Verb)
 def add(
     context: typer.Context,
     file: Annotated[
         Path,
-        typer.Argument(exists=True, dir_okay=False, readable=True, show_default=False, help="A profile, in TOML."),
+        typer.Argument(
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+            show_default=False,
+            help="A profile, in TOML.",
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
@@ -106,7 +111,6 @@ def add(
     Connections keep the profile they were made with until they are connected
     again.
 
-    \b
     [bold]Example[/]
       evergrant provider add acme.toml
     """
@@ -119,17 +123,39 @@ def add(
     except UnicodeDecodeError as error:
         raise InvalidProfile(f"{file.name}: it is not UTF-8.") from error
     profile = load(text, file.name)
+    before = _known(run, profile.name)
     content_hash = run.deployment.profiles.add(profile)
+    change = "added" if before is None else "unchanged" if before == profile else "replaced"
     redirect_uri, _ = _redirect_uri(run, profile)
     if run.output.as_json:
-        run.output.document({**_summary(profile), "redirect_uri": redirect_uri, "content_hash": content_hash})
+        run.output.document(
+            {**_summary(profile), "change": change, "redirect_uri": redirect_uri, "content_hash": content_hash}
+        )
         return
     output = run.output
+    if change == "unchanged":
+        output.line(f"{profile.name} is unchanged: it is this profile already.", "green")
+        return
+    if change == "replaced":
+        output.line(
+            f"{profile.name} is replaced. Connections keep the old one until they are connected again:", "green"
+        )
+        output.line(f"  evergrant connect {profile.name}/ACCOUNT")
+        return
     output.line(f"{profile.title} is added as {profile.name}. Next:", "green")
     if redirect_uri:
         output.line(f"  Register this redirect URI there:  {redirect_uri}")
     output.line(f"  Store what you registered:         evergrant client set {profile.name}")
     output.line(f"  Connect an account:                evergrant connect {profile.name}/main")
+
+
+def _known(run: Run, name: str) -> Profile | None:
+    from evergrant.errors import UnknownProfile
+
+    try:
+        return run.deployment.profiles.named(name)
+    except UnknownProfile:
+        return None
 
 
 def _summary(profile: Profile) -> dict[str, Any]:

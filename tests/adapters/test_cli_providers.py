@@ -67,6 +67,15 @@ def test_show_has_the_redirect_uri_the_variables_and_the_sources(desk: Desk, fil
     assert answer["profile"]["refresh"]["url"] == "https://{region}.acme.example/token"
 
 
+def test_adding_again_says_whether_anything_changed_and_for_whom(desk: Desk, file: Path) -> None:
+    assert desk.json("provider", "add", str(file))["change"] == "added"
+    assert "unchanged" in desk("provider", "add", str(file))
+    file.write_text(ACME.replace("Acme", "Acme Ltd"), "utf-8")
+    said = desk("provider", "add", str(file))
+    assert "acme is replaced. Connections keep the old one until they are connected again:" in said
+    assert "evergrant connect acme/ACCOUNT" in said
+
+
 def test_a_grant_without_a_browser_has_no_redirect_uri_to_register(desk: Desk) -> None:
     assert desk.json("provider", "show", "wealthyhood")["redirect_uri"] is None
     assert "redirect URI" not in desk("provider", "show", "wealthyhood")
