@@ -41,8 +41,10 @@ def main() -> int:
 
 
 def write_environment(path: Path, environment: Mapping[str, str]) -> None:
-    """Write what `. .local/env` sets in a shell."""
+    """Write what `. .local/env` sets in a shell: the environment, and `evergrant` at the end of the search path."""
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items())]
+    # Last, so that nothing of the shell's own is hidden by it.
+    lines.append(f'export PATH="$PATH":{shlex.quote(str(Path(sys.executable).parent))}\n')
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("# Written by `make local`; good until it stops.\n" + "".join(lines), encoding="utf-8")
 
@@ -61,7 +63,7 @@ def show(steps: Steps, world: World) -> None:
     ):
         line(f"[bold]{name:<22}[/] {address}")
     line("\n[bold]In another terminal[/]")
-    line(f"  . {shlex.quote(str(ENVIRONMENT_FILE))} && PATH={shlex.quote(str(Path(sys.executable).parent))}:$PATH")
+    line(f"  . {shlex.quote(str(ENVIRONMENT_FILE))}")
     for provider in ("keap", "wealthyhood"):
         line(f"  evergrant {escape(shlex.join(world.connect_arguments(provider)))}")
     line("  evergrant status")
@@ -71,7 +73,9 @@ def show(steps: Steps, world: World) -> None:
         "  curl -H 'content-type: application/json' -d '{\"access_token_lifetime\": 60}' "
         f"{world.keap.url}/_control/settings"
     )
-    line("\n[bold]A provider of your own[/] (one that listens on this machine may be spoken to in plain http)")
+    line(
+        "\n[bold]A provider of your own[/] (write https:// in its profile; one on localhost is spoken to in plain http)"
+    )
     line("  evergrant provider add my-provider.toml")
     line("  evergrant client set my-provider --client-id …")
     line(f"  evergrant connect my-provider/main        [dim]register {world.stack.callback_url} there[/]")
