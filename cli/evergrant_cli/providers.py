@@ -111,7 +111,7 @@ def add(
       evergrant provider add acme.toml
     """
     from evergrant.errors import InvalidProfile
-    from evergrant.profile import load
+    from evergrant.profile_file import load
 
     run = run_of(context)
     try:

@@ -14,7 +14,8 @@ from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.errors import InvalidProfile, UnknownProfile
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile, content_hash, decode, encode, load
+from evergrant.profile import Profile, content_hash, decode, encode
+from evergrant.profile_file import load
 from tests.adapters.hooks import failing, lost_answers, page_size, parameters
 
 OWN = """

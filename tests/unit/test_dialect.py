@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from evergrant.dialect import HttpRequest, authorization_url, consumer_headers, token_request
 from evergrant.errors import InvalidVariable
-from evergrant.profile import Profile, load
+from evergrant.profile import Profile
+from evergrant.profile_file import load
 from evergrant.secret import Secret
 from tests.unit.samples import KEAP, WEALTHYHOOD, acme, form_of, tokens
 

@@ -18,7 +18,20 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 
 #: Pure decisions: values in, values out.
 CORE = {
-    *("names", "secret", "errors", "times", "tokens", "placeholders", "profile", "catalogue", "dialect", "schedule"),
+    *(
+        "names",
+        "secret",
+        "errors",
+        "times",
+        "tokens",
+        "placeholders",
+        "profile",
+        "profile_file",
+        "profile_checks",
+        "catalogue",
+        "dialect",
+        "schedule",
+    ),
     *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred"),
 }
 #: Numbered steps over ports.

@@ -16,8 +16,9 @@ from typing import Any, Literal
 from urllib.parse import parse_qsl, quote, quote_plus, urlencode, urlsplit
 
 from .errors import InvalidVariable, UnreadAnswer
+from .names import is_host
 from .placeholders import fill
-from .profile import Authorize, ErrorRule, FailureKind, Profile, TokenRequest, is_host
+from .profile import Authorize, ErrorRule, FailureKind, Profile, TokenRequest
 from .secret import Secret
 from .tokens import TokenSet, expiry, look_up
 

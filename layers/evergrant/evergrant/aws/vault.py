@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from ..dialect import Client
 from ..errors import InvalidClient, UnknownClient
-from ..profile import is_host
+from ..names import is_host
 from ..secret import Secret
 from .clients import client, code_of, unavailable
 
