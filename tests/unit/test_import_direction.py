@@ -18,20 +18,8 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 
 #: Pure decisions: values in, values out.
 CORE = {
-    *(
-        "names",
-        "secret",
-        "errors",
-        "times",
-        "tokens",
-        "placeholders",
-        "profile",
-        "profile_file",
-        "profile_checks",
-        "catalogue",
-        "dialect",
-        "schedule",
-    ),
+    *("names", "secret", "errors", "times", "tokens", "placeholders", "profile", "catalogue", "dialect", "schedule"),
+    *("profile_file", "profile_checks", "answers", "assertions"),
     *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred"),
 }
 #: Numbered steps over ports.
@@ -129,6 +117,12 @@ def test_the_core_loads_nothing_that_speaks_to_the_world() -> None:
 
 def test_the_protocols_load_nothing_that_speaks_to_the_world() -> None:
     assert not loaded(*sorted(CORE | PROTOCOLS)) & (AWS | NETWORK | POWERTOOLS | {"cryptography", "certifi"})
+
+
+def test_only_signing_loads_a_library_for_signing() -> None:
+    assert "joserfc" not in loaded(*sorted(CORE | PROTOCOLS))
+    signers = {name for name, file in modules().items() if "joserfc" in imports(file, name)}
+    assert signers == {"assertions"}
 
 
 def test_only_one_module_speaks_http() -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from . import deferred, transitions
 from .connection import Connection, Status
-from .dialect import HttpRequest, Refusal, authorization_url, read_answer, token_request
+from .dialect import HttpRequest, Refusal, authorization_url, read_answer, read_callback, token_request
 from .errors import (
     Conflict,
     Denied,
@@ -223,13 +223,14 @@ class Flow:
     def _finish(self, params: Mapping[str, str], authorization: Authorization, cookie: str, state: str) -> Connection:
         profile = self._profile(authorization)
         issuer = profile.authorize.issuer if profile.authorize else None
-        if params.get("error"):
-            if params["error"] == "access_denied":
+        callback = read_callback(profile, params)
+        if callback.error:
+            if callback.error == "access_denied":
                 raise Denied("Access was not allowed.")
             raise ProviderRefused("The provider refused the authorization.")
         if issuer and params.get("iss") not in (None, issuer):
             raise ProviderRefused("The answer came from another server than the one asked (RFC 9207).")
-        if not params.get("code"):
+        if callback.code is None:
             raise ProviderRefused("The provider's answer holds no authorization code.")
         client = self._ports.vault.client(authorization.client)
         current = self._ports.records.get(authorization.connection)
@@ -241,18 +242,20 @@ class Flow:
             profile,
             "exchange",
             authorization.variables,
-            client.client_id,
+            client,
             client.secrets[0] if client.secrets else None,
             {
-                "code": params["code"],
+                "code": callback.code,
                 "redirect_uri": authorization.redirect_uri,
                 "code_verifier": _code_verifier(cookie, state)
                 if profile.authorize and profile.authorize.pkce
                 else None,
             },
+            now=self._now,
             loopback=self._settings.allow_loopback,
         )
         tokens = self._exchange(request, profile, client.hosts)
+        tokens = replace(tokens, captured={**callback.captured, **tokens.captured})
         for _ in range(_SAVE_TRIES):
             sealed = data_key.seal(tokens.encode())
             changes = {
@@ -288,7 +291,7 @@ class Flow:
             raise ProviderRefused(error.message) from error
         if isinstance(answer, Refusal):
             raise ProviderRefused(f"The provider refused the code's exchange ({answer.code or answer.status}).")
-        if answer.refresh_token is None:
+        if answer.refresh_token is None and profile.refresh:
             raise ProviderRefused("The provider gave no refresh token, so the connection could not be kept alive.")
         return answer
 

@@ -26,6 +26,8 @@ def _says(description: str, example: Any, **limits: Any) -> Meta:
 Grant = Literal["authorization_code", "client_credentials", "login", "jwt_bearer", "static"]
 #: Grants that a client obtains by itself: nobody ever has to authorize.
 HEADLESS: frozenset[str] = frozenset({"client_credentials", "login", "jwt_bearer"})
+#: The phases that are requests to the provider, by their tables.
+REQUESTS = ("exchange", "refresh", "client_credentials", "login", "jwt_bearer", "revoke")
 FailureKind = Literal[
     "transient", "rate_limited", "grant_rejected", "client_rejected", "rejected_unknown", "not_spent", "malformed"
 ]

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from .errors import InvalidName
 from .names import check_provider, is_host
 from .placeholders import fill, names_in
-from .profile import Profile, TokenRequest
+from .profile import REQUESTS, Profile, TokenRequest
 
 _CLIENT = {"client_id", "client_secret"}
 #: What each phase's templates may name, besides the profile's variables (never more than the phase needs). A log-in's
@@ -27,7 +27,6 @@ NAMES_BY_PHASE: dict[str, set[str]] = {
 #: What an assertion's claims may name: ``url`` is the endpoint that it is sent to.
 NAMES_IN_CLAIMS = {"client_id", "scope", "url"}
 _ADDED_CLAIMS = {"iat", "exp", "jti"}
-_REQUESTS = ("exchange", "refresh", "client_credentials", "login", "jwt_bearer", "revoke")
 _RESERVED = set().union(*NAMES_BY_PHASE.values(), NAMES_IN_CLAIMS)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 #: RFC 9110 section 5.1: a field name is a token.
@@ -115,7 +114,7 @@ def _of_login(profile: Profile) -> Iterator[str]:
 
 
 def _of_assertions(profile: Profile) -> Iterator[str]:
-    for phase in _REQUESTS:
+    for phase in REQUESTS:
         request: TokenRequest | None = getattr(profile, phase)
         if request and request.client_auth == "private_key_jwt":
             taken = {"client_assertion", "client_assertion_type"} & request.params.keys()
@@ -165,7 +164,7 @@ def _is_endpoint(template: str) -> bool:
 
 
 def _of_headers(profile: Profile) -> Iterator[str]:
-    tables = {phase: getattr(profile, phase) for phase in (*_REQUESTS, "consumer")}
+    tables = {phase: getattr(profile, phase) for phase in (*REQUESTS, "consumer")}
     for phase, table in tables.items():
         for name, template in (table.headers if table else {}).items():
             if not _HEADER.fullmatch(name):
@@ -189,7 +188,7 @@ def _templates(profile: Profile) -> Iterator[tuple[str, str, set[str]]]:
         yield "authorize.url", profile.authorize.url, set()
         for key, template in profile.authorize.params.items():
             yield f"authorize.params.{key}", template, NAMES_BY_PHASE["authorize"]
-    for phase in _REQUESTS:
+    for phase in REQUESTS:
         request: TokenRequest | None = getattr(profile, phase)
         if request is None:
             continue

@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from . import deferred, transitions
 from .connection import AT_REST, Connection, Status
-from .dialect import Phase, Refusal
+from .dialect import Refusal, next_phase
 from .errors import (
     AuthorizationRequired,
     ClientRefused,
@@ -38,7 +38,7 @@ from .errors import (
     UnknownConnection,
 )
 from .ports import Bus, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
-from .profile import Profile
+from .profile import HEADLESS, Profile
 from .publication import Publication
 from .settings import Settings
 from .spending import Spend, Unreadable
@@ -196,7 +196,8 @@ class Rotation:
                 return self._postponed(
                     connection, ask, tokens, transitions.in_doubt(connection, profile, now), "waiting"
                 )
-            if connection.grant == "authorization_code" and (tokens is None or tokens.refresh_token is None):
+            can_refresh = profile.refresh is not None and tokens is not None and tokens.refresh_token is not None
+            if connection.grant not in HEADLESS and not can_refresh:
                 return self._postponed(connection, ask, tokens, transitions.must_authorize(connection, now), "failed")
             client = self._ports.vault.client(connection.client)
             data_key = self._ports.seal.prepare(connection.name, connection.generation + 1)
@@ -224,7 +225,7 @@ class Rotation:
                 + (in_doubt and not transitions.may_replay(connection, profile, now)),
             },
         )
-        phase, values = _phase(marked, tokens)
+        phase, values = next_phase(profile, marked.grant, tokens), _values(marked, tokens)
         # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
         end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - 2 * budgets.save)
         spend = Spend(marked, profile, client, phase, values, tokens, end, in_doubt)
@@ -369,12 +370,10 @@ class Rotation:
         return self._opened[key]
 
 
-def _phase(connection: Connection, tokens: TokenSet | None) -> tuple[Phase, dict[str, str | None]]:
-    """Which request obtains the next token set, and with what."""
-    if connection.grant == "client_credentials":
-        return "client_credentials", {"scope": connection.scope}
+def _values(connection: Connection, tokens: TokenSet | None) -> dict[str, str | None]:
+    """What the request that obtains the next token set may need."""
     refresh_token = tokens.refresh_token if tokens else None
-    return "refresh", {
+    return {
         "refresh_token": refresh_token.reveal() if refresh_token else None,
         "redirect_uri": connection.redirect_uri,
         "scope": connection.scope,

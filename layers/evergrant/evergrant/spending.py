@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from . import transitions
 from .connection import Connection
@@ -60,6 +60,14 @@ class Spend:
             if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
                 break
             answer = self._ask_with(older, provider, clock, settings)
+        if (
+            isinstance(answer, Refusal)
+            and answer.kind in ("grant_rejected", "rejected_unknown")
+            and (self.connection.grant, self.phase) == ("login", "refresh")
+            and self.profile.rotation.fall_back_to_login
+        ):
+            # The refresh token is dead; the log-in's own credentials are not.
+            return replace(self, phase="login").ask(provider, clock, settings)
         return answer
 
     def _ask_with(
@@ -69,9 +77,10 @@ class Spend:
             self.profile,
             self.phase,
             self.connection.variables,
-            self.client.client_id,
+            self.client,
             secret,
             self.values,
+            now=int(clock.now()),
             loopback=settings.allow_loopback,
         )
         lost: LostAnswer | None = None

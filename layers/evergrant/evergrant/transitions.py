@@ -11,7 +11,7 @@ from typing import Any
 from . import schedule
 from .connection import Connection, EventType, Sealed, Status, event
 from .dialect import Refusal
-from .profile import Profile
+from .profile import HEADLESS, Profile
 from .settings import Settings
 from .times import rfc3339
 from .tokens import TokenSet
@@ -53,8 +53,11 @@ def saved(
 ) -> Changes:
     """An answer of the provider becomes the next generation, due for publication soon."""
     generation = connection.generation + 1
-    # A refresh token that dies before its access token sets the time.
-    life = schedule.Life(tokens.issued_at, min(tokens.expires_at, tokens.refresh_expires_at or tokens.expires_at))
+    # A refresh token that dies before its access token sets the time, unless refreshing does not move that date: then
+    # it would be done again and again, the faster the nearer the date.
+    moves = profile.rotation.refresh_token_life != "hard"  # noqa: S105
+    ends = min(tokens.expires_at, tokens.refresh_expires_at or tokens.expires_at) if moves else tokens.expires_at
+    life = schedule.Life(tokens.issued_at, ends)
     refresh_at = schedule.refresh_at(life, profile.rotation, settings.consumer_cache, connection.name, generation)
     changes: Changes = {
         **NOT_SPENT,
@@ -89,7 +92,7 @@ def saved(
 def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
     """A whole answer of the provider that is no token set, and that it has certainly not acted upon."""
     kind = refusal.kind
-    if connection.grant == "client_credentials" and kind in ("grant_rejected", "rejected_unknown"):
+    if connection.grant in HEADLESS and kind in ("grant_rejected", "rejected_unknown"):
         kind = "client_rejected"  # there is no grant to blame
     error = refusal.code or kind
     if kind == "client_rejected":
@@ -214,7 +217,7 @@ def _within_grace(connection: Connection, profile: Profile, at: int, now: int) -
 
 
 def _single_use(connection: Connection, profile: Profile) -> bool:
-    return connection.grant != "client_credentials" and profile.rotation.rotates
+    return connection.grant not in HEADLESS and profile.rotation.rotates
 
 
 def _failure(connection: Connection, error: str, now: int) -> Changes:
