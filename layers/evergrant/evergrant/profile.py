@@ -110,7 +110,7 @@ class Login(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
     client_auth: Annotated[
         Literal["post", "basic", "basic_raw", "none", "private_key_jwt"],
-        _says("As in other phases, but usually a log-in has no client.", "none"),
+        _says("As in other phases, but `none` sends nothing of the client: usually a log-in has none.", "none"),
     ] = "none"
     credentials: Annotated[
         tuple[tuple[str, ...], ...],
@@ -132,7 +132,7 @@ class JwtBearer(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=T
     ]
     client_auth: Annotated[
         Literal["post", "basic", "basic_raw", "none", "private_key_jwt"],
-        _says("The assertion itself usually proves the client.", "none"),
+        _says("As in other phases, but `none` sends nothing: the assertion itself proves the client.", "none"),
     ] = "none"
     algorithm: Annotated[Literal["RS256", "ES256"], _says("How it is signed.", "RS256")] = "RS256"
     lifetime: Annotated[Seconds, _says("For how long it is valid, in seconds.", 300)] = 300
