@@ -13,8 +13,9 @@ from evergrant.dialect import Client
 from evergrant.errors import LostAnswer
 from evergrant.secret import Secret
 from evergrant.settings import Settings
+from tests.unit.memory import answer
 from tests.unit.samples import NOW, SEALED, acme, connection, tokens
-from tests.unit.test_rotation import World, answer, world
+from tests.unit.test_rotation import World, world
 
 INVESTSUITE = catalogue.built_in()["investsuite"]
 CREDENTIALS = {"username": Secret("ann"), "password": Secret("canary-password")}

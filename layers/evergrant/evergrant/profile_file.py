@@ -35,12 +35,12 @@ def load(text: str, source: str = "the profile") -> Profile:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number of 5000 digits is a ValueError
         raise InvalidProfile(f"{source}: {error}") from error
-    for problem in _misfits(raw, Profile, ""):
-        raise InvalidProfile(f"{source}: {problem}")
     try:
         profile = msgspec.convert(raw, Profile)
     except (msgspec.ValidationError, RecursionError) as error:
-        raise InvalidProfile(f"{source}: {_placed(str(error))}") from error
+        # The careful look is for who has to mend it; a sound profile is read fast, on every cold start.
+        told = next(_misfits(raw, Profile, ""), _placed(str(error)))
+        raise InvalidProfile(f"{source}: {told}") from error
     for problem in problems(profile):
         raise InvalidProfile(f"{source}: {problem}")
     return profile
