@@ -26,7 +26,7 @@ say = @printf '\033[1m%s\033[0m\n' "$(1)"
 
 .PHONY: help
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- environments ---------------------------------------------------------------------------------------------------
 
@@ -141,6 +141,10 @@ COMPILE = $(UV) pip compile --quiet --generate-hashes --universal --python-versi
 lock: $(STAMPS)/uv ## Write the locks anew from the .in files (LOCK_FLAGS=--upgrade for newer versions)
 	@$(COMPILE) layers/evergrant/requirements.in -o layers/evergrant/requirements.txt
 	@for name in uv sam ministack rie dev; do echo "$$name"; $(COMPILE) -c layers/evergrant/requirements.txt requirements/$$name.in -o requirements/$$name.txt; done
+
+.PHONY: profile-docs
+profile-docs: $(STAMPS)/dev ## Write docs/profiles.md and its JSON Schema anew from the profile format
+	@$(VENV)/bin/python scripts/profile_docs.py
 
 .PHONY: clean
 clean: ## Remove what builds and runs left (environments stay; 'make distclean' takes them too)

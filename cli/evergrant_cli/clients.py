@@ -162,8 +162,9 @@ def token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
     import msgspec
 
     from evergrant.placeholders import fill, names_in
+    from evergrant.profile import REQUESTS
 
-    requests = [profile.exchange, profile.refresh, profile.client_credentials]
+    requests = [getattr(profile, phase) for phase in REQUESTS]
     hosts = [request.url.split("/", 3)[2] for request in requests if request]
     wanted = {name for host in hosts for name in names_in(host)} | (variables.keys() & profile.variables.keys())
     narrowed = msgspec.structs.replace(

@@ -56,6 +56,7 @@ def connect(
       evergrant connect keap/main --no-wait --json | jq -r .link
     """
     from evergrant import operations
+    from evergrant.profile import HEADLESS
 
     run = run_of(context)
     deployment = run.deployment
@@ -64,7 +65,7 @@ def connect(
     # Pinned by its hash from here on, whatever a later release of this command ships.
     deployment.profiles.keep(profile)
     record = operations.begin(deployment.records, authorization, grant, deployment.clock)
-    if grant == "client_credentials":
+    if grant in HEADLESS:
         _at_once(run, record)
     else:
         _by_link(run, record, authorization, profile.title, wait)

@@ -115,7 +115,7 @@ def add(
       evergrant provider add acme.toml
     """
     from evergrant.errors import InvalidProfile
-    from evergrant.profile import load
+    from evergrant.profile_file import load
 
     run = run_of(context)
     try:
@@ -191,13 +191,15 @@ def _redirect_uri(run: Run, profile: Profile) -> tuple[str | None, str]:
 
 
 def _facts(profile: Profile, redirect_uri: str) -> Iterator[tuple[str, str]]:
+    from evergrant.profile import REQUESTS
+
     yield "provider", f"{profile.name}: {profile.title}"
     yield "grants", ", ".join(profile.grants)
     yield "register redirect URI", redirect_uri
     if profile.authorize:
         yield "consent page", profile.authorize.url
         yield "scopes", " ".join(profile.authorize.scopes)
-    for phase in ("exchange", "refresh", "client_credentials"):
+    for phase in REQUESTS:
         request = getattr(profile, phase)
         if request:
             yield phase.replace("_", " "), f"{request.method} {request.url}, client by {request.client_auth}"

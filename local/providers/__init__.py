@@ -6,7 +6,7 @@
 ...     print(keap.url)
 """
 
-from local.providers.catalogue import DIALECTS, KEAP, WEALTHYHOOD
+from local.providers.catalogue import DIALECTS, INVESTREADY, INVESTSUITE, KEAP, MODELPORTFOLIOS, WEALTHYHOOD
 from local.providers.dialect import Dialect, Phase, ProtectedApi
 from local.providers.provider import Provider
 from local.providers.server import ProviderServer
@@ -15,7 +15,10 @@ from local.providers.state import Client, fingerprint
 
 __all__ = [
     "DIALECTS",
+    "INVESTREADY",
+    "INVESTSUITE",
     "KEAP",
+    "MODELPORTFOLIOS",
     "WEALTHYHOOD",
     "Client",
     "Dialect",

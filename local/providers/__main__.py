@@ -1,4 +1,4 @@
-"""Runs the simulated providers as a process: ``python -m local.providers --keap-port 0 --wealthyhood-port 0``.
+"""Runs the simulated providers as a process: ``python -m local.providers --keap-port 8081 --investsuite-port 8082``.
 
 Prints one line of JSON when all of them answer, and stops on SIGTERM or SIGINT. Clients come from a file, or from
 standard input (``-``), and not from arguments, which every user of the machine can read:

@@ -28,8 +28,8 @@ def make_app(provider: Provider) -> Starlette:
     dialect = provider.dialect
 
     async def token(request: Request) -> Response:
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        return _respond(provider.token(TokenRequest(headers, await request.body(), request.url.query)))
+        body = await request.body()
+        return _respond(provider.token(TokenRequest(_headers(request), body, request.url.query, request.url.path)))
 
     async def consent(request: Request) -> Response:
         return _respond(provider.consent(request.url.query))
@@ -39,17 +39,20 @@ def make_app(provider: Provider) -> Starlette:
         return _respond(provider.decide(request.url.query, form.get("decision", [None])[0]))
 
     async def api(request: Request) -> Response:
-        return _respond(provider.api({name.lower(): value for name, value in request.headers.items()}))
+        return _respond(provider.api(_headers(request)))
 
     routes = [
-        Route(dialect.token_path, token, methods=["POST"]),
+        *(Route(path, token, methods=["POST"]) for path in sorted(dialect.token_paths())),
         Route(dialect.api.path, api, methods=["GET"]),
         *_control_routes(provider),
     ]
     if dialect.authorize_path is not None:
         routes.append(Route(dialect.authorize_path, consent, methods=["GET"]))
         routes.append(Route(dialect.authorize_path, decide, methods=["POST"]))
-    return Starlette(routes=routes)
+    app = Starlette(routes=routes)
+    # An address with a slash more or less is another address: none of the real ones promises a redirect.
+    app.router.redirect_slashes = False
+    return app
 
 
 def _control_routes(provider: Provider) -> list[Route]:
@@ -89,13 +92,15 @@ def client_from(described: Mapping[str, object]) -> Client:
     ValueError
         A member is missing, unknown or of the wrong type. The message holds no values, which may be secret.
     """
-    texts = {"client_id", "client_secret", "name", "audience"}
+    texts = {"client_id", "client_secret", "name", "audience", "username", "password"}
     if unknown := described.keys() - texts - {"redirect_uris"}:
         raise _BadCommandError(f"unknown: {', '.join(sorted(unknown))}")
     values = {name: described[name] for name in texts & described.keys()}
     redirect_uris = described.get("redirect_uris", [])
     if not {"client_id", "client_secret"} <= values.keys():
         raise _BadCommandError("a client needs client_id and client_secret")
+    if ("username" in values) != ("password" in values):
+        raise _BadCommandError("username and password belong together")
     if not all(isinstance(value, str) and value for value in values.values()):
         raise _BadCommandError(f"{', '.join(sorted(texts))} must be texts")
     if not isinstance(redirect_uris, list) or not all(isinstance(uri, str) for uri in redirect_uris):
@@ -147,6 +152,14 @@ def _read_command(request: Request, body: bytes) -> Mapping[str, object]:
     if not isinstance(command, dict):
         raise _BadCommandError("the body must be a JSON object")
     return command
+
+
+def _headers(request: Request) -> dict[str, str]:
+    # RFC 9110, section 5.3: a header that comes twice is one with both values, and not the last of them.
+    headers: dict[str, str] = {}
+    for name, value in request.headers.items():
+        headers[name.lower()] = f"{headers[name.lower()]}, {value}" if name.lower() in headers else value
+    return headers
 
 
 def _respond(answer: Answer) -> Response:

@@ -3,10 +3,11 @@
 An :class:`AuthorizationServer` is made for one request, over whatever state it is given: the live one, or a copy.
 """
 
+import json
 from typing import Any
 from urllib.parse import parse_qs
 
-from oauthlib.common import Request, generate_token
+from oauthlib.common import Request
 from oauthlib.oauth2 import (
     AccessDeniedError,
     AuthorizationCodeGrant,
@@ -20,9 +21,10 @@ from oauthlib.oauth2 import (
 )
 
 from local.providers.dialect import Dialect
-from local.providers.messages import Answer, TokenRequest, answer_json, check_fields, read_fields
+from local.providers.messages import Answer, TokenRequest, answer_json, check_fields, read_fields, spell
 from local.providers.settings import Settings
 from local.providers.state import Client, State
+from local.providers.tokens import Tokens
 from local.providers.validator import Validator
 
 # oauthlib insists on https in what it is given; the address itself means nothing to it.
@@ -34,12 +36,15 @@ class AuthorizationServer:
 
     def __init__(self, dialect: Dialect, settings: Settings, state: State, now: float) -> None:
         self._dialect = dialect
-        validator = Validator(dialect, settings, state, now)
-        # The tokens begin with provider and kind, so that a search for leaks knows them when it sees them.
+        self._settings = settings
+        self._state = state
+        self._now = now
+        self._made = Tokens(dialect, settings, state, now)
+        validator = Validator(dialect, settings, state, now, self._made)
         bearer = BearerToken(
             validator,
-            token_generator=lambda request: f"{dialect.name}_access_{generate_token(32)}",
-            refresh_token_generator=lambda request: f"{dialect.name}_refresh_{generate_token(32)}",
+            token_generator=lambda request: self._made.new_access_token(str(request.client_id)),
+            refresh_token_generator=lambda request: self._made.new_refresh_token(),
             expires_in=settings.access_token_lifetime,
         )
         code = AuthorizationCodeGrant(validator, pre_auth=[validator.check_code_challenge])
@@ -65,7 +70,8 @@ class AuthorizationServer:
                 body=list(fields.items()),
                 headers=dict(request.headers),
             )
-            answer = Answer(status, body, dict(answer_json(status, None).headers))
+            content = json.loads(body)
+            answer = answer_json(status, spell(content, self._dialect) if status == 200 else content)
         except OAuth2Error as error:
             answer = answer_json(error.status_code, dict(error.twotuples))
         if answer.status == 401:

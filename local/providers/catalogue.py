@@ -39,4 +39,79 @@ WEALTHYHOOD = Dialect(
     default_audience="https://api.wealthyhood.example",
 )
 
-DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (KEAP, WEALTHYHOOD)}
+INVESTREADY = Dialect(
+    name="investready",
+    title="InvestReady",
+    body_format="form",
+    token_path="/oauth/token",
+    authorize_path="/oauth/authorize",
+    phases={
+        "authorization_code": Phase(client_authentication="body", required=("code", "redirect_uri")),
+        # InvestReady wants the redirect URI on the refresh too, where RFC 6749 knows of none.
+        "refresh_token": Phase(client_authentication="body", required=("refresh_token", "redirect_uri")),
+        # For tokens of the application itself, which belong to no user and come without a refresh token.
+        "client_credentials": Phase(client_authentication="body"),
+    },
+    api=ProtectedApi(
+        path="/api/verifications",
+        answer={"verifications": [{"id": "verification-1", "status": "accredited"}]},
+    ),
+    scopes=("verifications",),
+    answer_fields={name: name for name in ("access_token", "refresh_token", "expires_in")},
+    withdrawn_client="invalid_client",
+    access_token_lifetime=90 * 86400,
+    # Two years, unless the user revokes or the token is refreshed: a refresh token works once.
+    refresh_token_lifetime=2 * 365 * 86400,
+)
+
+MODELPORTFOLIOS = Dialect(
+    name="modelportfolios",
+    title="ModelPortfolios",
+    body_format="json",
+    token_path="/oauth/token",
+    phases={"client_credentials": Phase(client_authentication="body")},
+    api=ProtectedApi(
+        path="/model-portfolios",
+        answer={"modelPortfolios": [{"id": "model-1", "name": "Balanced"}]},
+    ),
+    scopes=("model-portfolios",),
+    accept="application/json; version=1.0.0",
+    # The first name is the document's own spelling.
+    answer_fields={"access_token": "accessTtoken", "expires_in": "expiresIn", "token_type": "tokenType"},
+    withdrawn_client="invalid_client",
+    access_token_lifetime=24 * 3600,
+)
+
+# The real InvestSuite refuses plain HTTP. The simulation takes it, because it listens on the loopback interface only:
+# nothing it is sent crosses a network, and a certificate would have to be trusted by all that run against it.
+INVESTSUITE = Dialect(
+    name="investsuite",
+    title="InvestSuite",
+    protocol="login",
+    body_format="json",
+    token_path="/auth/login/",
+    phases={
+        "login": Phase(
+            client_authentication="body",
+            client_fields=("access_key_id", "secret_access_key"),
+            person_fields=("username", "password"),
+        ),
+        "refresh_token": Phase(client_authentication="none", required=("refresh_token",), path="/auth/refresh-token/"),
+    },
+    api=ProtectedApi(
+        path="/portfolios/",
+        answer={"results": [{"id": "portfolio-1", "currency": "EUR"}]},
+        dead_token_status=403,
+    ),
+    scopes=(),
+    # A duration in seconds, despite its name.
+    answer_fields={"access_token": "access_token", "refresh_token": "refresh_token", "expires_in": "expires_at"},
+    access_token_format="jwt",
+    dead_refresh_token=401,
+    access_token_lifetime=300,
+    refresh_token_lifetime=86400,  # not documented
+)
+
+DIALECTS: Mapping[str, Dialect] = {
+    dialect.name: dialect for dialect in (KEAP, WEALTHYHOOD, INVESTREADY, MODELPORTFOLIOS, INVESTSUITE)
+}

@@ -1,8 +1,8 @@
 """What one simulated provider speaks, as data.
 
 A dialect says how token requests must look (encoding, where the client authenticates, which fields), how
-refusals are spelt, and what the protected API demands. The machinery that enforces it is common to all providers,
-so another provider is another :class:`Dialect`, not another server.
+answers and refusals are spelt, and what the protected API demands. The machinery that enforces it is common to all
+providers, so another provider is another :class:`Dialect`, not another server.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 BodyFormat = Literal["form", "json"]
-ClientAuthentication = Literal["body", "basic"]
+ClientAuthentication = Literal["body", "basic", "none"]
+Protocol = Literal["oauth", "login"]
+AccessTokenFormat = Literal["opaque", "jwt"]
+WithdrawnClient = Literal["access_denied", "invalid_client"]
+DeadRefreshToken = Literal["invalid_grant", "invalid_request", 401, 403]
 
 CONTENT_TYPES: Mapping[BodyFormat, str] = {
     "form": "application/x-www-form-urlencoded",
@@ -20,18 +24,28 @@ CONTENT_TYPES: Mapping[BodyFormat, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """How a token request of one grant type must look.
+    """How a token request of one kind must look.
 
     Parameters
     ----------
     client_authentication
         ``body``: `client_id` and `client_secret` as fields. ``basic``: HTTP Basic, and neither of them as a field.
+        ``none``: the refresh token alone says whose it is.
     required
         Fields without which the request is an `invalid_request`, beside `grant_type` and the client's own.
+        A refresh that requires `redirect_uri` wants the very one of the authorization.
+    client_fields, person_fields
+        Of a login: the fields that carry the client's id and secret, and those that may come in their place with
+        the name and password of a person.
+    path
+        Where it is asked for, if not at the dialect's `token_path`. A login's phases are known by this alone.
     """
 
     client_authentication: ClientAuthentication
     required: tuple[str, ...] = ()
+    client_fields: tuple[str, str] = ("client_id", "client_secret")
+    person_fields: tuple[str, str] | None = None
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,16 +58,19 @@ class ProtectedApi:
         Demanded of every call that has a good token; a call without one is answered 400.
     answer
         The JSON object that a good call gets.
+    dead_token_status
+        How a call with a token that is not accepted is answered. One without any credentials gets 401.
     """
 
     path: str
     answer: Mapping[str, object]
     required_headers: tuple[str, ...] = ()
+    dead_token_status: Literal[401, 403] = 401
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """One provider's way of speaking OAuth 2.0.
+    """One provider's way of issuing tokens.
 
     Parameters
     ----------
@@ -62,11 +79,24 @@ class Dialect:
     title
         The provider's name as people know it.
     phases
-        By `grant_type`. Any other grant type is `unsupported_grant_type`.
+        By `grant_type`. Any other grant type is `unsupported_grant_type`. Of a login: ``login`` and ``refresh_token``.
+    protocol
+        ``oauth``: OAuth 2.0. ``login``: two addresses that take JSON of their own, and refuse by status alone.
     authorize_path
         Where people consent, or nothing if the provider has no such page.
     default_audience
         The `audience` that clients must name unless they are registered with another one.
+    accept
+        What the `Accept` header must say, to the letter, at the token endpoint and at the API.
+    answer_fields
+        The provider's spelling of each field of a token answer, by its name in RFC 6749; a field without one is
+        left out. Nothing: all fields, as the RFC spells them.
+    access_token_format
+        ``opaque``, or ``jwt``: signed, with `exp` among its claims.
+    withdrawn_client
+        How client credentials of a client are refused whose standing has been revoked.
+    dead_refresh_token
+        How a dead refresh token is answered; a setting may change it at run time.
     access_token_lifetime, refresh_token_lifetime
         Seconds, as the provider documents them; settings may change them at run time.
     """
@@ -82,4 +112,18 @@ class Dialect:
     refresh_token_lifetime: int = 180 * 86400
     authorize_path: str | None = None
     default_audience: str | None = None
+    protocol: Protocol = "oauth"
+    accept: str | None = None
+    answer_fields: Mapping[str, str] | None = None
+    access_token_format: AccessTokenFormat = "opaque"
+    withdrawn_client: WithdrawnClient = "access_denied"
+    dead_refresh_token: DeadRefreshToken = "invalid_grant"
     default_account: str = field(default="Example Ltd")
+
+    def path_of(self, phase: Phase) -> str:
+        """Return where a phase is asked for."""
+        return phase.path or self.token_path
+
+    def token_paths(self) -> frozenset[str]:
+        """Return every address that takes token requests."""
+        return frozenset(self.path_of(phase) for phase in self.phases.values())

@@ -13,7 +13,7 @@ from local.providers.dialect import CONTENT_TYPES, Dialect
 from local.providers.state import Client, fingerprint
 
 # Only these fields of a request are shown as they came; whatever else a client sends might be a secret.
-_SHOWN_FIELDS = frozenset({"grant_type", "client_id", "redirect_uri", "audience", "scope"})
+_SHOWN_FIELDS = frozenset({"grant_type", "client_id", "access_key_id", "redirect_uri", "audience", "scope"})
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -24,6 +24,7 @@ class TokenRequest:
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
     query: str = field(default="", repr=False)
+    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +56,11 @@ def read_fields(request: TokenRequest, dialect: Dialect) -> dict[str, str]:
     Raises
     ------
     InvalidRequestError
-        The content type is another than the dialect's, the body cannot be read, or a field is given twice.
+        The content type or what is accepted is another than the dialect's, the body cannot be read, or a field is
+        given twice.
     """
+    if dialect.accept is not None and request.headers.get("accept") != dialect.accept:
+        raise InvalidRequestError(f"The Accept header must be {dialect.accept}.", status_code=406)
     expected = CONTENT_TYPES[dialect.body_format]
     content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if content_type != expected:
@@ -71,6 +75,22 @@ def read_fields(request: TokenRequest, dialect: Dialect) -> dict[str, str]:
     if len(fields) != len(pairs):
         raise InvalidRequestError("A parameter is given more than once.")
     return {name: value for name, value in fields.items() if value}
+
+
+def phase_of(request: TokenRequest, fields: Mapping[str, str] | None, dialect: Dialect) -> str:
+    """Return the name of the phase that a request is meant for, or what stands for one that is unknown: ``other``."""
+    if dialect.protocol == "login":
+        names = {dialect.path_of(phase): name for name, phase in dialect.phases.items()}
+        return names.get(request.path, "other")
+    grant_type = (fields or {}).get("grant_type", "")
+    return grant_type if grant_type in dialect.phases else "other"
+
+
+def spell(issued: Mapping[str, object], dialect: Dialect) -> dict[str, object]:
+    """Return a token answer with its fields as the provider spells them, without those that it does not send."""
+    if dialect.answer_fields is None:
+        return dict(issued)
+    return {spelt: issued[name] for name, spelt in dialect.answer_fields.items() if name in issued}
 
 
 def check_fields(fields: Mapping[str, str], request: TokenRequest, dialect: Dialect) -> None:
@@ -113,24 +133,38 @@ def basic_credentials(authorization: str | None) -> tuple[str, str] | None:
     return (client_id, client_secret) if separator else None
 
 
-def compose_refresh(dialect: Dialect, client: Client, refresh_token: str) -> TokenRequest:
+def compose_refresh(
+    dialect: Dialect, client: Client, refresh_token: str, redirect_uri: str | None = None
+) -> TokenRequest:
     """Return the refresh that a well-behaved client would send."""
-    fields = {"grant_type": "refresh_token", "refresh_token": refresh_token}
+    phase = dialect.phases["refresh_token"]
+    fields = {"refresh_token": refresh_token}
     headers = {"content-type": CONTENT_TYPES[dialect.body_format]}
-    if dialect.phases["refresh_token"].client_authentication == "basic":
+    if dialect.accept is not None:
+        headers["accept"] = dialect.accept
+    if dialect.protocol == "oauth":
+        fields["grant_type"] = "refresh_token"
+    if "redirect_uri" in phase.required and redirect_uri is not None:
+        fields["redirect_uri"] = redirect_uri
+    if phase.client_authentication == "basic":
         pair = base64.b64encode(f"{client.client_id}:{client.client_secret}".encode()).decode()
         headers["authorization"] = f"Basic {pair}"
-    else:
+    elif phase.client_authentication == "body":
         fields |= {"client_id": client.client_id, "client_secret": client.client_secret}
     body = urlencode(fields) if dialect.body_format == "form" else json.dumps(fields)
-    return TokenRequest(headers, body.encode())
+    return TokenRequest(headers, body.encode(), path=dialect.path_of(phase))
 
 
-def describe(fields: Mapping[str, str] | None, request: TokenRequest, answer: Answer) -> dict[str, object]:
+def describe(
+    fields: Mapping[str, str] | None, request: TokenRequest, answer: Answer, dialect: Dialect
+) -> dict[str, object]:
     """Return what may be kept and shown of a token request: its shape, with fingerprints for whatever is secret."""
+    # A provider whose refusals have no code is quoted by the status.
+    nameless = None if answer.status == 200 else str(answer.status)
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     basic = basic_credentials(request.headers.get("authorization"))
     content = answer.json()
+    spellings = dialect.answer_fields or {name: name for name in ("access_token", "refresh_token")}
     return {
         "fields": None if fields is None else {name: _shown(name, value) for name, value in fields.items()},
         "content_type": request.headers.get("content-type"),
@@ -142,9 +176,11 @@ def describe(fields: Mapping[str, str] | None, request: TokenRequest, answer: An
         if "authorization" in request.headers
         else None,
         "status": answer.status,
-        "error": content.get("error"),
+        "error": content.get("error", nameless),
         "issued": {
-            name: fingerprint(str(content[name])) for name in ("access_token", "refresh_token") if name in content
+            name: fingerprint(str(content[spelt]))
+            for name, spelt in spellings.items()
+            if name in ("access_token", "refresh_token") and spelt in content
         },
     }
 

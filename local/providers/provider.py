@@ -11,7 +11,8 @@ from oauthlib.oauth2 import FatalClientError, OAuth2Error
 from local.providers import pages
 from local.providers.authorization_server import AuthorizationServer
 from local.providers.dialect import Dialect
-from local.providers.messages import Answer, TokenRequest, answer_json, compose_refresh, describe
+from local.providers.login_server import LoginServer
+from local.providers.messages import Answer, TokenRequest, answer_json, compose_refresh, describe, phase_of
 from local.providers.settings import Settings
 from local.providers.state import Client, State, fingerprint
 
@@ -64,10 +65,9 @@ class Provider:
         """Answer a request at the token endpoint."""
         with self._lock:
             fields, answer = self._server().token(request)
-            seen = describe(fields, request, answer)
+            seen = describe(fields, request, answer, self.dialect)
             self._requests.append({"at": self._clock(), **seen})
-            grant_type = (fields or {}).get("grant_type")
-            phase = grant_type if grant_type in self.dialect.phases else "other"
+            phase = phase_of(request, fields, self.dialect)
             self._state.counters[f"token:{phase}:{seen['error'] or 'ok'}"] += 1
         return answer
 
@@ -158,8 +158,9 @@ class Provider:
                 if token.superseded_at is None:
                     continue
                 client = self._state.clients[token.client_id]
-                server = self._server(parts[token.grant_id].copy())
-                _, answer = server.token(compose_refresh(self.dialect, client, token.refresh_token))
+                redirect_uri = self._state.grants[token.grant_id].redirect_uri
+                request = compose_refresh(self.dialect, client, token.refresh_token, redirect_uri)
+                _, answer = self._server(parts[token.grant_id].copy()).token(request)
                 results.append(
                     {
                         "refresh_token": fingerprint(token.refresh_token),
@@ -238,7 +239,8 @@ class Provider:
     # --- inside ---
 
     def _server(self, state: State | None = None) -> AuthorizationServer:
-        return AuthorizationServer(self.dialect, self._settings, self._state if state is None else state, self._clock())
+        kind = LoginServer if self.dialect.protocol == "login" else AuthorizationServer
+        return kind(self.dialect, self._settings, self._state if state is None else state, self._clock())
 
     def _authorize(self, query: str, then: Callable[[AuthorizationServer, Client], Answer]) -> Answer:
         server = self._server()
@@ -266,8 +268,12 @@ class Provider:
             # RFC 6750, section 3.1: a call without any credentials is told no more than the scheme.
             return answer_json(401, {"message": "Unauthorized"}, {"www-authenticate": challenge})
         if not self._server().accepts(headers["authorization"]):
+            if self.dialect.api.dead_token_status == 403:
+                return answer_json(403, {"message": "Forbidden"})
             challenge += ', error="invalid_token"'
             return answer_json(401, {"error": "invalid_token"}, {"www-authenticate": challenge})
+        if self.dialect.accept is not None and headers.get("accept") != self.dialect.accept:
+            return answer_json(406, {"message": f"The Accept header must be {self.dialect.accept}."})
         for name in self.dialect.api.required_headers:
             if not headers.get(name):
                 return answer_json(400, {"message": f"Missing header: {name}"})

@@ -82,6 +82,9 @@ class ProviderServer:
             "api_url": self.url + dialect.api.path,
             "control_url": f"{self.url}/_control",
         }
+        refresh = dialect.phases.get("refresh_token")
+        if refresh is not None and refresh.path is not None:
+            described["refresh_url"] = self.url + refresh.path
         if dialect.authorize_path is not None:
             described["authorize_url"] = self.url + dialect.authorize_path
         if dialect.default_audience is not None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import Literal, Self
+from typing import Self
 
-from local.providers.dialect import Dialect
-
-DeadRefreshToken = Literal["invalid_grant", "invalid_request"]
+from local.providers.dialect import DeadRefreshToken, Dialect
 
 _LIFETIMES = ("access_token_lifetime", "refresh_token_lifetime", "code_lifetime")
-_DEAD_REFRESH_TOKEN = ("invalid_grant", "invalid_request")
+_FLAGS = ("old_access_token_dies", "single_use_refresh_tokens")
+# OAuth refuses with a code; a login refuses with a status.
+_DEAD_REFRESH_TOKEN: tuple[tuple[DeadRefreshToken, ...], ...] = (("invalid_grant", "invalid_request"), (401, 403))
 
 
 class SettingError(ValueError):
@@ -25,10 +25,14 @@ class Settings:
     access_token_lifetime, refresh_token_lifetime, code_lifetime
         Seconds, at least 1.
     dead_refresh_token
-        How a refresh token that is unknown, spent, expired or revoked is answered, always with status 400:
-        ``invalid_grant``, or ``invalid_request`` described as "Invalid Refresh Token". Keap is known for both.
+        How a refresh token that is unknown, spent, expired or revoked is answered. With OAuth always with status 400:
+        ``invalid_grant``, or ``invalid_request`` described as "Invalid Refresh Token"; Keap is known for both.
+        With a login, the status itself: 401 or 403.
     old_access_token_dies
         Whether a refresh kills the grant's earlier access tokens at once. Otherwise they live until they expire.
+    single_use_refresh_tokens
+        Whether every refresh answers a new refresh token and the old one dies. Otherwise the refresh token stays the
+        same, and lives as long as it was issued for.
     account
         The account that the consent page names, and that grants made from now on belong to.
     """
@@ -36,10 +40,11 @@ class Settings:
     access_token_lifetime: int
     refresh_token_lifetime: int
     account: str
+    dead_refresh_token: DeadRefreshToken
     # RFC 6749, section 4.1.2, recommends ten minutes at most; a browser needs a second.
     code_lifetime: int = 60
-    dead_refresh_token: DeadRefreshToken = "invalid_grant"
     old_access_token_dies: bool = False
+    single_use_refresh_tokens: bool = True
 
     @classmethod
     def of(cls, dialect: Dialect) -> Self:
@@ -48,6 +53,7 @@ class Settings:
             access_token_lifetime=dialect.access_token_lifetime,
             refresh_token_lifetime=dialect.refresh_token_lifetime,
             account=dialect.default_account,
+            dead_refresh_token=dialect.dead_refresh_token,
         )
 
     def changed(self, changes: Mapping[str, object]) -> Self:
@@ -63,9 +69,10 @@ class Settings:
                 if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                     raise SettingError(f"{name} must be a whole number of seconds, at least 1")
             elif name == "dead_refresh_token":
-                if value not in _DEAD_REFRESH_TOKEN:
-                    raise SettingError(f"{name} must be one of {', '.join(_DEAD_REFRESH_TOKEN)}")
-            elif name == "old_access_token_dies":
+                choices = next(group for group in _DEAD_REFRESH_TOKEN if self.dead_refresh_token in group)
+                if not isinstance(value, str | int) or value not in choices:
+                    raise SettingError(f"{name} must be one of {', '.join(map(str, choices))}")
+            elif name in _FLAGS:
                 if not isinstance(value, bool):
                     raise SettingError(f"{name} must be true or false")
             elif name == "account":

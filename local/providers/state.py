@@ -24,6 +24,9 @@ class Client:
     redirect_uris: tuple[str, ...] = ()
     name: str = "Evergrant"
     audience: str | None = None
+    # Where a person may log in for the client.
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Grant:
     account: str
     scope: str
     created_at: float
+    redirect_uri: str | None = None
     rotations: int = 0
     revoked_at: float | None = None
     revoked_because: str | None = None
@@ -111,8 +115,8 @@ class State:
             parts[access_token.grant_id].access_tokens[value] = access_token
         return parts
 
-    def new_grant(self, client_id: str, account: str, scope: str, now: float) -> Grant:
-        grant = Grant(f"grant-{len(self.grants) + 1}", client_id, account, scope, created_at=now)
+    def new_grant(self, client_id: str, account: str, scope: str, now: float, redirect_uri: str | None = None) -> Grant:
+        grant = Grant(f"grant-{len(self.grants) + 1}", client_id, account, scope, now, redirect_uri)
         self.grants[grant.grant_id] = grant
         return grant
 

@@ -9,6 +9,7 @@ from typing import Any
 from oauthlib.common import Request
 from oauthlib.oauth2 import (
     AccessDeniedError,
+    InvalidClientError,
     InvalidGrantError,
     InvalidRequestError,
     RequestValidator,
@@ -18,7 +19,8 @@ from oauthlib.oauth2.rfc6749.errors import UnsupportedCodeChallengeMethodError
 from local.providers.dialect import Dialect
 from local.providers.messages import basic_credentials
 from local.providers.settings import Settings
-from local.providers.state import AccessToken, Client, Code, RefreshToken, State, fingerprint
+from local.providers.state import Client, Code, State
+from local.providers.tokens import Tokens
 
 # RFC 7636, sections 4.1 and 4.2: the verifier, and the S256 challenge, which is always 43 characters.
 _CODE_VERIFIER = re.compile(r"[A-Za-z0-9._~-]{43,128}")
@@ -28,12 +30,13 @@ _S256_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 class Validator(RequestValidator):
     """One request's view of a provider: its state, its settings, and the time it is."""
 
-    def __init__(self, dialect: Dialect, settings: Settings, state: State, now: float) -> None:
+    def __init__(self, dialect: Dialect, settings: Settings, state: State, now: float, tokens: Tokens) -> None:
         super().__init__()
         self.dialect = dialect
         self.settings = settings
         self.state = state
         self.now = now
+        self.tokens = tokens
 
     # --- the client ---
 
@@ -60,10 +63,13 @@ class Validator(RequestValidator):
     def check_audience_and_standing(self, request: Request) -> None:
         """Refuse client credentials for another audience, or of a client whose standing has been revoked."""
         client: Client = self.state.clients[str(request.client_id)]
-        if request.audience != (client.audience or self.dialect.default_audience):
+        audience = client.audience or self.dialect.default_audience
+        if audience is not None and getattr(request, "audience", None) != audience:
             raise AccessDeniedError("The client may not ask for this audience.", status_code=403)
         standing = self.state.standing_grants.get(client.client_id)
         if standing is not None and self.state.grants[standing].revoked_at is not None:
+            if self.dialect.withdrawn_client == "invalid_client":
+                raise InvalidClientError(request=request)
             raise AccessDeniedError("The client's access has been withdrawn.", status_code=403)
 
     # --- the authorization request ---
@@ -175,14 +181,12 @@ class Validator(RequestValidator):
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Request, *args: object, **kwargs: object
     ) -> bool:
-        known = self.state.refresh_tokens.get(refresh_token)
-        if known is not None and known.client_id == client.client_id:
-            if self.state.refresh_token_is_good(known, self.now):
+        known = self.tokens.good_refresh_token(refresh_token, client.client_id)
+        if known is not None:
+            if "redirect_uri" not in self.dialect.phases["refresh_token"].required:
                 return True
-            if known.superseded_at is not None:
-                # RFC 9700, section 4.14.2: of two holders of one token, one is a thief; both lose the grant.
-                self.state.counters["refresh_reuse"] += 1
-                self.state.revoke(known.grant_id, "refresh_token_reuse", self.now)
+            # A refusal, but no use: the token stays as good as it was.
+            return bool(request.redirect_uri == self.state.grants[known.grant_id].redirect_uri)
         if self.settings.dead_refresh_token == "invalid_request":
             raise InvalidRequestError("Invalid Refresh Token")
         return False
@@ -191,42 +195,24 @@ class Validator(RequestValidator):
         return self.state.grants[self.state.refresh_tokens[refresh_token].grant_id].scope.split()
 
     def rotate_refresh_token(self, request: Request) -> bool:
-        return True
+        return self.settings.single_use_refresh_tokens
 
     # --- what is issued ---
 
     def save_bearer_token(self, token: Mapping[str, Any], request: Request, *args: object, **kwargs: object) -> None:
-        state, grant_id = self.state, self._grant_of(request)
-        if request.grant_type == "refresh_token":
-            state.counters["rotations"] += 1
-            state.grants[grant_id] = replace(state.grants[grant_id], rotations=state.grants[grant_id].rotations + 1)
-            spent = state.refresh_tokens[str(request.refresh_token)]
-            state.refresh_tokens[spent.refresh_token] = replace(spent, superseded_at=self.now)
-            if self.settings.old_access_token_dies:
-                for old in [old for old in state.access_tokens.values() if old.grant_id == grant_id]:
-                    state.access_tokens[old.access_token] = replace(old, dead=True)
-        access_token = str(token["access_token"])
-        state.access_tokens[access_token] = AccessToken(
-            access_token, grant_id, issued_at=self.now, expires_at=self.now + int(token["expires_in"])
+        self.tokens.save(
+            self._grant_of(request), str(request.client_id), str(token["access_token"]), token.get("refresh_token")
         )
-        if "refresh_token" in token:
-            refresh_token = str(token["refresh_token"])
-            state.refresh_tokens[refresh_token] = RefreshToken(
-                refresh_token,
-                grant_id,
-                str(request.client_id),
-                expires_at=self.now + self.settings.refresh_token_lifetime,
-            )
 
     def _grant_of(self, request: Request) -> str:
         state, client_id = self.state, str(request.client_id)
         if request.grant_type == "refresh_token":
-            return state.refresh_tokens[str(request.refresh_token)].grant_id
+            return self.tokens.spend(str(request.refresh_token)).grant_id
         if request.grant_type == "authorization_code":
             code = state.codes[str(request.code)]
-            grant_id = state.new_grant(client_id, code.account, code.scope, self.now).grant_id
-            state.codes[code.code] = replace(code, grant_id=grant_id)
-            return grant_id
+            grant = state.new_grant(client_id, code.account, code.scope, self.now, code.redirect_uri)
+            state.codes[code.code] = replace(code, grant_id=grant.grant_id)
+            return grant.grant_id
         if client_id not in state.standing_grants:
             scope = " ".join(request.scopes or ())
             grant = state.new_grant(client_id, self.settings.account, scope, self.now)
@@ -236,9 +222,4 @@ class Validator(RequestValidator):
     # --- the protected API ---
 
     def validate_bearer_token(self, token: str | None, scopes: list[str], request: Request) -> bool:
-        known = self.state.access_tokens.get(token or "")
-        if known is None or not self.state.access_token_is_good(known, self.now):
-            return False
-        self.state.accepted.add(fingerprint(known.access_token))
-        self.state.oldest_accepted_age = max(self.state.oldest_accepted_age, self.now - known.issued_at)
-        return True
+        return self.tokens.accept(token or "")

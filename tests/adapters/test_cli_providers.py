@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from evergrant import catalogue
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from tests.adapters.cli_desk import API, Desk
@@ -49,8 +50,7 @@ def test_an_added_profile_is_listed_shown_and_told_what_to_do_next(desk: Desk, f
     assert StoredProfiles(desk.records.table).named("acme").title == "Acme"
     listed = desk.json("provider", "list")["providers"]
     assert [(item["provider"], item["built_in"]) for item in listed] == [
-        ("keap", True),
-        ("wealthyhood", True),
+        *((name, True) for name in catalogue.built_in()),
         ("acme", False),
     ]
     assert "this stack" in desk("provider", "list")
@@ -94,7 +94,7 @@ def test_a_profile_that_does_not_hold_is_refused_with_the_place(desk: Desk, file
     assert error["code"] == "invalid_profile"
     assert "acme.toml" in error["message"]
     assert "nowhere" in error["message"]
-    assert [item["provider"] for item in desk.json("provider", "list")["providers"]] == ["keap", "wealthyhood"]
+    assert [item["provider"] for item in desk.json("provider", "list")["providers"]] == list(catalogue.built_in())
 
 
 def test_a_built_in_name_is_not_shadowed(desk: Desk, file: Path) -> None:

@@ -14,7 +14,8 @@ from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.errors import InvalidProfile, UnknownProfile
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile, content_hash, decode, encode, load
+from evergrant.profile import Profile, content_hash, decode, encode
+from evergrant.profile_file import load
 from tests.adapters.hooks import failing, lost_answers, page_size, parameters
 
 OWN = """
@@ -54,11 +55,11 @@ def test_an_added_profile_is_found_by_its_name_and_by_its_hash(profiles: StoredP
     assert fresh(profiles).pinned(pinned) == own()
 
 
-def test_a_built_in_profile_is_found_without_the_table(profiles: StoredProfiles) -> None:
+def test_a_built_in_profile_is_found_although_nobody_stored_it(profiles: StoredProfiles) -> None:
     keap = catalogue.built_in()["keap"]
     with failing("dynamodb", "GetItem"):
         assert profiles.named("keap") == keap
-        assert profiles.pinned(content_hash(keap)) == keap
+    assert profiles.pinned(content_hash(keap)) == keap
 
 
 @pytest.mark.parametrize("name", sorted(catalogue.built_in()))

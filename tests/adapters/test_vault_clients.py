@@ -33,9 +33,29 @@ def test_a_public_client_has_no_secrets() -> None:
     assert parse_client("app", '{"client_id": "a", "hosts": ["h"]}').secrets == ()
 
 
+def test_a_log_in_needs_no_client_id() -> None:
+    held = parse_client("suite", json.dumps({"credentials": {"username": "ann", "password": CANARY}, "hosts": ["h"]}))
+    assert (held.client_id, held.secrets) == (None, ())
+    assert held.credentials == {"username": Secret("ann"), "password": Secret(CANARY)}
+    assert CANARY not in repr(held)
+    assert Secret(CANARY).fingerprint not in repr(held), "a short password is found by its hash"
+
+
+def test_a_client_may_hold_a_private_key_instead_of_a_secret() -> None:
+    entry = {"client_id": "a", "private_key": CANARY, "key_id": "k1", "hosts": ["h"]}
+    held = parse_client("app", json.dumps(entry))
+    assert (held.private_key, held.key_id, held.secrets) == (Secret(CANARY), "k1", ())
+    assert CANARY not in repr(held)
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
+        ({"credentials": CANARY}, "credentials"),
+        ({"credentials": {"password": 5}}, "credentials"),
+        ({"credentials": {"password": ""}}, "credentials"),
+        ({"private_key": [CANARY]}, "private_key"),
+        ({"key_id": ""}, "key_id"),
         ({"client_id": None}, "client_id"),
         ({"client_id": ""}, "client_id"),
         ({"client_id": [CANARY]}, "client_id"),

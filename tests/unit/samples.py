@@ -10,7 +10,8 @@ from urllib.parse import parse_qsl
 from evergrant import catalogue
 from evergrant.connection import Connection, Sealed, Status
 from evergrant.dialect import HttpRequest, HttpResponse
-from evergrant.profile import Profile, load
+from evergrant.profile import Profile
+from evergrant.profile_file import load
 from evergrant.secret import Secret
 from evergrant.tokens import TokenSet
 

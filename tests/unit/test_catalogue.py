@@ -23,12 +23,6 @@ def test_every_shipped_profile_is_found_by_the_hash_that_connections_pin() -> No
         assert catalogue.by_hash()[content_hash(profile)] is profile
 
 
-def test_every_shipped_default_matches_its_own_pattern() -> None:
-    for profile in catalogue.built_in().values():
-        given = {name: "https://x.example" for name, variable in profile.variables.items() if variable.default is None}
-        assert profile.bind(given).keys() == profile.variables.keys()
-
-
 def test_keap_is_spoken_to_on_its_own_hosts_by_default() -> None:
     assert KEAP.bind({}) == {"host": "api.infusionsoft.com", "login_host": "accounts.infusionsoft.com"}
     assert KEAP.grants == ("authorization_code",)

@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.dialect import HttpRequest, authorization_url, consumer_headers, token_request
+from evergrant.dialect import Client, HttpRequest, authorization_url, consumer_headers, token_request
 from evergrant.errors import InvalidVariable
-from evergrant.profile import Profile, load
+from evergrant.profile import Profile
+from evergrant.profile_file import load
 from evergrant.secret import Secret
-from tests.unit.samples import KEAP, WEALTHYHOOD, acme, form_of, tokens
+from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, acme, form_of, tokens
 
 # Reserved characters, a space, a plus, a percent, a tilde, one outside ASCII: each is a way to spell it wrongly.
 CLIENT_ID, CLIENT_SECRET = "cli:ent id", "s+c%r/t~é="
@@ -24,21 +25,25 @@ WEALTHYHOOD_HOSTS = WEALTHYHOOD.bind({"audience": "https://api.wealthyhood.com"}
 EXCHANGE = {"code": "c0de", "redirect_uri": "https://e.example.com/callback", "code_verifier": "v" * 43}
 
 
+def client(client_id: str) -> Client:
+    return Client("acme", client_id, (Secret("unused"),), ("api.example.com",))
+
+
 def exchange(profile: Profile, variables: dict[str, str] | None = None, **values: str | None) -> HttpRequest:
     known = {**EXCHANGE, **values}
-    return token_request(profile, "exchange", variables or {}, CLIENT_ID, Secret(CLIENT_SECRET), known)
+    return token_request(profile, "exchange", variables or {}, client(CLIENT_ID), Secret(CLIENT_SECRET), known, now=NOW)
 
 
 def refresh(profile: Profile, variables: dict[str, str] | None = None, **values: str | None) -> HttpRequest:
     known = {"refresh_token": "r/1+", "redirect_uri": "https://e.example.com/callback", "scope": "full", **values}
-    return token_request(profile, "refresh", variables or {}, CLIENT_ID, Secret(CLIENT_SECRET), known)
+    return token_request(profile, "refresh", variables or {}, client(CLIENT_ID), Secret(CLIENT_SECRET), known, now=NOW)
 
 
 # Keap
 
 
 def test_keap_is_sent_the_code_with_the_client_in_the_body() -> None:
-    request = token_request(KEAP, "exchange", KEAP_HOSTS, "client-1", Secret("hush"), EXCHANGE)
+    request = token_request(KEAP, "exchange", KEAP_HOSTS, client("client-1"), Secret("hush"), EXCHANGE, now=NOW)
     assert (request.method, request.url) == ("POST", "https://api.infusionsoft.com/token")
     assert request.headers == {"accept": "application/json", "content-type": "application/x-www-form-urlencoded"}
     assert form_of(request) == {
@@ -53,7 +58,13 @@ def test_keap_is_sent_the_code_with_the_client_in_the_body() -> None:
 
 def test_keap_is_sent_a_refresh_with_the_client_in_basic_and_nowhere_else() -> None:
     request = token_request(
-        KEAP, "refresh", KEAP_HOSTS, "client-1", Secret("hush"), {"refresh_token": "r/1+", "scope": "full"}
+        KEAP,
+        "refresh",
+        KEAP_HOSTS,
+        client("client-1"),
+        Secret("hush"),
+        {"refresh_token": "r/1+", "scope": "full"},
+        now=NOW,
     )
     assert (request.method, request.url) == ("POST", "https://api.infusionsoft.com/token")
     assert request.body == b"grant_type=refresh_token&refresh_token=r%2F1%2B"
@@ -93,7 +104,13 @@ def test_a_call_to_keap_carries_the_token_as_bearer() -> None:
 
 def test_wealthyhood_is_asked_in_json_with_the_audience() -> None:
     request = token_request(
-        WEALTHYHOOD, "client_credentials", WEALTHYHOOD_HOSTS, "client-1", Secret("hush"), {"scope": None}
+        WEALTHYHOOD,
+        "client_credentials",
+        WEALTHYHOOD_HOSTS,
+        client("client-1"),
+        Secret("hush"),
+        {"scope": None},
+        now=NOW,
     )
     assert (request.method, request.url) == ("POST", "https://auth.wealthyhood.com/oauth/token")
     assert request.headers == {"accept": "application/json", "content-type": "application/json"}
@@ -140,7 +157,7 @@ def test_only_who_decodes_basic_as_it_was_spelled_gets_id_and_secret_back(
     client_id: str, secret: str, raw: bool
 ) -> None:
     profile = with_auth("basic_raw" if raw else "basic")
-    request = token_request(profile, "refresh", {}, client_id, Secret(secret), {"refresh_token": "r"})
+    request = token_request(profile, "refresh", {}, client(client_id), Secret(secret), {"refresh_token": "r"}, now=NOW)
     sent = b64decode(request.headers["authorization"].removeprefix("Basic ")).decode()
     if raw:
         assert sent == f"{client_id}:{secret}"
@@ -251,7 +268,9 @@ tenant = { pattern = '.*' }
 def tenant_url(loopback: bool = False, **variables: str) -> str:
     profile = acme(TENANT)
     bound: dict[str, Any] = {"host": "api.example.com", "tenant": "main", **variables}
-    return token_request(profile, "client_credentials", bound, "c", Secret("s"), {}, loopback=loopback).url
+    return token_request(
+        profile, "client_credentials", bound, client("c"), Secret("s"), {}, now=NOW, loopback=loopback
+    ).url
 
 
 def test_a_variable_in_a_path_is_percent_encoded() -> None:

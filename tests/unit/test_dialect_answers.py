@@ -98,7 +98,13 @@ def test_the_first_path_that_is_there_wins() -> None:
         'expires = [{ path = "expiresIn" }]\nrefresh_expires = [{ path = "x_refresh_token_expires_in" }]\n'
         'capture = { instance = "instance_url", company = "ids.0", absent = "absent" }'
     )
-    body = {"data": {"accessToken": "a"}, "expiresIn": "86400", "x_refresh_token_expires_in": 100, "ids": [42]}
+    body = {
+        "data": {"accessToken": "a"},
+        "refresh_token": "r",
+        "expiresIn": "86400",
+        "x_refresh_token_expires_in": 100,
+        "ids": [42],
+    }
     read = granted(profile, {**body, "instance_url": "https://eu.example.com"})
     assert read.access_token == Secret("a")
     assert (read.expires_at, read.refresh_expires_at) == (NOW + 86_400, NOW + 100)

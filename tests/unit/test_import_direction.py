@@ -20,6 +20,7 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 CORE = {
     *("names", "secret", "errors", "times", "tokens", "placeholders", "profile", "catalogue", "dialect", "schedule"),
     *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred", "asking"),
+    *("profile_file", "profile_checks", "answers", "assertions"),
 }
 #: Numbered steps over ports.
 PROTOCOLS = {
@@ -119,6 +120,12 @@ def test_the_core_loads_nothing_that_speaks_to_the_world() -> None:
 
 def test_the_protocols_load_nothing_that_speaks_to_the_world() -> None:
     assert not loaded(*sorted(CORE | PROTOCOLS)) & (AWS | NETWORK | POWERTOOLS | {"cryptography", "certifi"})
+
+
+def test_only_signing_loads_a_library_for_signing() -> None:
+    assert "joserfc" not in loaded(*sorted(CORE | PROTOCOLS))
+    signers = {name for name, file in modules().items() if "joserfc" in imports(file, name)}
+    assert signers == {"assertions"}
 
 
 def test_only_one_module_speaks_http() -> None:

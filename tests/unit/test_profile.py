@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.errors import InvalidProfile, InvalidVariable
-from evergrant.profile import ExpiryRule, Profile, content_hash, decode, encode, is_host, load
+from evergrant.names import is_host
+from evergrant.profile import ExpiryRule, Profile, content_hash, decode, encode
+from evergrant.profile_file import load
 from tests.unit.samples import KEAP, WEALTHYHOOD, acme
 
 _CLIENT_GRANT = """
@@ -168,9 +170,9 @@ def test_no_pattern_lets_a_control_character_through() -> None:
         tenant(r"(?s).*").bind({"tenant": "a\x00b"})
 
 
-def test_a_default_that_does_not_match_is_no_value_either() -> None:
-    with pytest.raises(InvalidVariable):
-        tenant(default="Home7").bind({})
+def test_a_default_that_does_not_match_its_pattern_is_refused_with_the_file() -> None:
+    with pytest.raises(InvalidProfile, match=r"variables\.tenant\.default"):
+        tenant(default="Home7")
 
 
 @pytest.mark.parametrize(

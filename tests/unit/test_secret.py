@@ -21,7 +21,7 @@ from evergrant import asking, dialect, spending
 from evergrant.authorization import Departure
 from evergrant.aws.seal import KmsDataKey
 from evergrant.connection import Sealed
-from evergrant.dialect import Client, HttpRequest, HttpResponse
+from evergrant.dialect import CallbackAnswer, Client, HttpRequest, HttpResponse
 from evergrant.errors import UnreadAnswer
 from evergrant.secret import Secret, fingerprint
 from tests.unit.samples import KEAP, connection, respond, tokens
@@ -72,13 +72,16 @@ def secret_tokens() -> Any:
 
 def a_request() -> HttpRequest:
     values = {"refresh_token": CANARY}
-    return dialect.token_request(KEAP, "refresh", KEAP.bind({}), CANARY, Secret(CANARY), values)
+    client = Client("keap", CANARY, (), ("api.example.com",))
+    return dialect.token_request(KEAP, "refresh", KEAP.bind({}), client, Secret(CANARY), values, now=0)
 
 
 HOLDERS: dict[str, Callable[[], Any]] = {
     "Secret": lambda: Secret(CANARY),
     "TokenSet": secret_tokens,
     "Client": lambda: Client("keap", "client-1", (Secret(CANARY),), ("api.example.com",)),
+    "Client that logs in": lambda: Client("x", None, (), (), {"password": Secret(CANARY)}, Secret(CANARY), "key-1"),
+    "CallbackAnswer": lambda: CallbackAnswer(CANARY, None, {"realm": CANARY}),
     "HttpRequest": a_request,
     "HttpRequest with all in its URL": lambda: HttpRequest("GET", f"https://x/?secret={CANARY}", {}, b""),
     "HttpResponse": lambda: HttpResponse(200, {"x-token": CANARY}, CANARY.encode()),

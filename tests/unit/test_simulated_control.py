@@ -3,7 +3,6 @@ nothing, mistyped commands change nothing, and no secret is ever shown.
 """
 
 import json
-import threading
 from collections.abc import Iterator
 
 import httpx
@@ -207,6 +206,7 @@ def test_settings_are_shown_and_changed(keap: Simulated) -> None:
         "code_lifetime": 60,
         "dead_refresh_token": "invalid_grant",
         "old_access_token_dies": False,
+        "single_use_refresh_tokens": True,
         "account": "Example Ltd",
     }
     assert keap.tell("settings", {"access_token_lifetime": 5}) == {**before, "access_token_lifetime": 5}
@@ -229,6 +229,8 @@ def test_reset_forgets_grants_and_numbers_and_goes_back_to_the_first_settings(ke
         ("settings", {"access_token_lifetime": 1.5}),
         ("settings", {"access_token_lifetime": True}),
         ("settings", {"dead_refresh_token": "whatever"}),
+        ("settings", {"dead_refresh_token": 401}),
+        ("settings", {"single_use_refresh_tokens": 1}),
         ("settings", {"old_access_token_dies": "yes"}),
         ("settings", {"account": ""}),
         ("settings", {"acess_token_lifetime": 5}),
@@ -236,6 +238,7 @@ def test_reset_forgets_grants_and_numbers_and_goes_back_to_the_first_settings(ke
         ("clients", {"client_id": "a", "client_secret": 1}),
         ("clients", {"client_id": "a", "client_secret": "b", "redirect_uris": REDIRECT_URI}),
         ("clients", {"client_id": "a", "client_secret": "b", "colour": "red"}),
+        ("clients", {"client_id": "a", "client_secret": "b", "username": "c"}),
         ("revoke", {}),
         ("revoke", {"all": False}),
         ("revoke", {"grant": "grant-1", "al": True}),
@@ -265,27 +268,6 @@ def test_settings_can_be_given_at_the_start() -> None:
     assert provider.settings()["access_token_lifetime"] == 5
     with pytest.raises(SettingError):
         Provider(KEAP, settings={"acess_token_lifetime": 5})
-
-
-# --- threads ---
-
-
-def test_of_many_refreshes_at_once_exactly_one_wins(keap: Simulated) -> None:
-    tokens = keap.connect()
-    together = threading.Barrier(8)
-    statuses: list[int] = []
-
-    def refresh() -> None:
-        together.wait()
-        statuses.append(keap.refresh(tokens.refresh_token).status_code)
-
-    threads = [threading.Thread(target=refresh) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(statuses) == [200, *[400] * 7]
-    assert keap.ask("stats")["refresh_reuse"] == 7
 
 
 def _results(replayed: dict[str, object]) -> list[dict[str, object]]:

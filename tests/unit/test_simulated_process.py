@@ -12,8 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
+from local.providers import DIALECTS
+
 _ROOT = Path(__file__).parents[2]
-_CLIENTS = {"wealthyhood": [{"client_id": "app-1", "client_secret": "s3cret"}]}
+_CLIENTS = {
+    "wealthyhood": [{"client_id": "app-1", "client_secret": "s3cret"}],
+    "investsuite": [{"client_id": "key-1", "client_secret": "s3cret", "username": "ada", "password": "pa55"}],
+}
 
 
 def _start(*arguments: str) -> subprocess.Popen[str]:
@@ -30,7 +35,8 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
 def test_process_prints_its_addresses_serves_and_stops_when_told(ending: signal.Signals) -> None:
     process = _start(
-        *("--keap-port", "0", "--wealthyhood-port", "0", "--clients", "-"),
+        *(f"--{name}-port=0" for name in DIALECTS),
+        *("--clients", "-", "--set", "investsuite.dead_refresh_token=403"),
         *("--set", "wealthyhood.access_token_lifetime=7", "--set", "keap.dead_refresh_token=invalid_request"),
     )
     try:
@@ -40,7 +46,7 @@ def test_process_prints_its_addresses_serves_and_stops_when_told(ending: signal.
         process.stdin.close()
         process.stdin = None  # or communicate() would flush it again
         where = json.loads(process.stdout.readline())
-        assert where.keys() == {"keap", "wealthyhood"}
+        assert where.keys() == {"keap", "wealthyhood", "investready", "modelportfolios", "investsuite"}
         for described in where.values():
             assert described["url"] == f"http://127.0.0.1:{described['port']}"
             assert described["host"] == f"127.0.0.1:{described['port']}"
@@ -49,6 +55,9 @@ def test_process_prints_its_addresses_serves_and_stops_when_told(ending: signal.
         audience = where["wealthyhood"]["audience"]
         answer = httpx.post(where["wealthyhood"]["token_url"], json={**fields, "audience": audience})
         assert answer.json()["expires_in"] == 7
+        person = {"username": "ada", "password": "pa55"}
+        assert httpx.post(where["investsuite"]["token_url"], json=person).status_code == 200
+        assert httpx.post(where["investsuite"]["refresh_url"], json={"refresh_token": "unknown"}).status_code == 403
         settings = httpx.get(where["keap"]["control_url"] + "/settings").json()
         assert settings["dead_refresh_token"] == "invalid_request"
     finally:
@@ -62,6 +71,7 @@ def test_process_prints_its_addresses_serves_and_stops_when_told(ending: signal.
     ("arguments", "clients"),
     [
         (["--set", "keap.colour=red"], "{}"),
+        (["--set", "investsuite.dead_refresh_token=invalid_grant"], "{}"),
         (["--set", "keep.code_lifetime=5"], "{}"),
         (["--clients", "-"], '{"keep": []}'),
         (["--clients", "-"], '{"keap": [{"client_id": "app-1"}]}'),

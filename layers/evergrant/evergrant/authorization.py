@@ -13,14 +13,14 @@ import secrets
 from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
 from .code_exchange import CodeExchange, demand_connected
 from .connection import Connection
-from .dialect import Client, authorization_url, token_request
+from .dialect import Client, authorization_url, read_callback, token_request
 from .errors import (
     Conflict,
     Denied,
@@ -193,13 +193,14 @@ class Flow:
     def _finish(self, params: Mapping[str, str], authorization: Authorization, cookie: str, state: str) -> Connection:
         profile = self._profile(authorization)
         issuer = profile.authorize.issuer if profile.authorize else None
-        if params.get("error"):
-            if params["error"] == "access_denied":
+        callback = read_callback(profile, params)
+        if callback.error:
+            if callback.error == "access_denied":
                 raise Denied("Access was not allowed.")
             raise ProviderRefused("The provider refused the authorization.")
         if issuer and params.get("iss") not in (None, issuer):
             raise ProviderRefused("The answer came from another server than the one asked (RFC 9207).")
-        if not params.get("code"):
+        if callback.code is None:
             raise ProviderRefused("The provider's answer holds no authorization code.")
         client = self._ports.vault.client(authorization.client)
         current = self._ports.records.get(authorization.connection)
@@ -210,7 +211,8 @@ class Flow:
         data_key = self._ports.seal.prepare(current.name, current.generation + 1)
         ports = self._ports
         exchange = CodeExchange(ports.records, ports.seal, ports.provider, ports.queue, ports.clock, self._settings)
-        tokens = exchange.exchange(profile, authorization, client, params["code"], _code_verifier(cookie, state))
+        tokens = exchange.exchange(profile, authorization, client, callback.code, _code_verifier(cookie, state))
+        tokens = replace(tokens, captured={**callback.captured, **tokens.captured})
         return exchange.save(current, authorization, profile, tokens, data_key)
 
     def _announce(self, connection: Connection) -> None:
@@ -235,9 +237,10 @@ class Flow:
             self._profile(authorization),
             "exchange",
             authorization.variables,
-            client.client_id,
-            None,
+            client,
+            client.secrets[0] if client.secrets else None,
             {},
+            now=self._now,
             loopback=self._settings.allow_loopback,
         )
         host = urlsplit(request.url).netloc.lower()

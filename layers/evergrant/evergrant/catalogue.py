@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 
-from .profile import Profile, content_hash, load
+from .profile import Profile, content_hash
+from .profile_file import load
 
 
 @cache

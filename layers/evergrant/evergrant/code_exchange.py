@@ -44,9 +44,10 @@ class CodeExchange:
                 profile,
                 "exchange",
                 authorization.variables,
-                client.client_id,
+                client,
                 secret,
                 values,
+                now=self._now,
                 loopback=self.settings.allow_loopback,
             )
             answer = self._ask(request, profile, client.hosts)
@@ -54,7 +55,7 @@ class CodeExchange:
                 break
         if isinstance(answer, Refusal):
             raise ProviderRefused(f"The provider refused the code's exchange ({answer.code or answer.status}).")
-        if answer.refresh_token is None:
+        if answer.refresh_token is None and profile.refresh:
             raise ProviderRefused("The provider gave no refresh token: the connection could not be kept alive.")
         return answer
 

@@ -1,27 +1,42 @@
-"""A profile spoken: what to send a provider, and what its answer means. Pure.
+"""A profile spoken: what to send a provider. Pure. What its answer means is :mod:`evergrant.answers`, told here too.
 
-Requests are those of RFC 6749 sections 4.1, 4.4 and 6 as the profile bends them; answers become a token set, a
-:class:`Refusal`, or :class:`~evergrant.errors.UnreadAnswer`. Of a provider's texts only allow-listed codes survive.
+Requests are those of RFC 6749 sections 4.1, 4.4 and 6, RFC 7009 and RFC 7523, and log-ins, as the profile bends them.
 """
 
 from __future__ import annotations
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
-from typing import Any, Literal
-from urllib.parse import parse_qsl, quote, quote_plus, urlencode, urlsplit
+from typing import Literal
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
-from .errors import InvalidVariable, UnreadAnswer
+from . import assertions
+from .answers import CallbackAnswer, HttpResponse, Refusal, read_answer, read_callback
+from .errors import InvalidClient, InvalidVariable
+from .names import is_host
 from .placeholders import fill
-from .profile import Authorize, ErrorRule, FailureKind, Profile, TokenRequest, is_host
+from .profile import Authorize, JwtBearer, Login, Profile, TokenRequest
 from .secret import Secret
-from .tokens import TokenSet, expiry, look_up
+from .tokens import TokenSet
 
-Phase = Literal["exchange", "refresh", "client_credentials"]
+__all__ = [
+    "CallbackAnswer",
+    "Client",
+    "HttpRequest",
+    "HttpResponse",
+    "Phase",
+    "Refusal",
+    "authorization_url",
+    "consumer_headers",
+    "next_phase",
+    "read_answer",
+    "read_callback",
+    "token_request",
+]
+
+Phase = Literal["exchange", "refresh", "client_credentials", "login", "jwt_bearer", "revoke"]
 
 #: What a request carries before the profile has its say; a parameter without a value is left out.
 _DEFAULT_PARAMS: dict[Phase, dict[str, str]] = {
@@ -33,6 +48,13 @@ _DEFAULT_PARAMS: dict[Phase, dict[str, str]] = {
     },
     "refresh": {"grant_type": "refresh_token", "refresh_token": "{refresh_token}"},
     "client_credentials": {"grant_type": "client_credentials", "scope": "{scope}"},
+    "login": {},  # no grant of the standard: its credentials, see below
+    "jwt_bearer": {
+        "grant_type": "urn:ietf:params:oauth:grant-type:jwt-bearer",
+        "assertion": "{assertion}",
+        "scope": "{scope}",
+    },
+    "revoke": {"token": "{token}"},
 }
 _AUTHORIZE_PARAMS = {
     "response_type": "code",
@@ -43,24 +65,10 @@ _AUTHORIZE_PARAMS = {
 }
 _PKCE_PARAMS = {"code_challenge": "{code_challenge}", "code_challenge_method": "S256"}
 _CLIENT_PARAMS = {"client_id": "{client_id}", "client_secret": "{client_secret}"}
-
-#: RFC 6749 section 5.2, RFC 6749 section 4.1.2.1 and HTTP, for what the profile does not say itself.
-_STANDARD_ERRORS = (
-    ErrorRule(kind="grant_rejected", code="invalid_grant"),
-    ErrorRule(kind="client_rejected", code="invalid_client"),
-    ErrorRule(kind="client_rejected", code="unauthorized_client"),
-    ErrorRule(kind="transient", code="temporarily_unavailable"),
-    ErrorRule(kind="transient", code="server_error"),
-    ErrorRule(kind="rate_limited", status=429),
-    ErrorRule(kind="malformed", code="invalid_request"),
-    ErrorRule(kind="malformed", code="invalid_scope"),
-    ErrorRule(kind="malformed", code="unsupported_grant_type"),
-    ErrorRule(kind="transient", status=408),
-)
-_STANDARD_CODES = {rule.code for rule in _STANDARD_ERRORS} | {"access_denied"}
-_LONGEST_RETRY_AFTER = 86_400
-#: Control characters, and halves of surrogate pairs, which JSON can name and UTF-8 cannot.
-_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_PROOF_PARAMS = {
+    "client_assertion_type": assertions.CLIENT_ASSERTION_TYPE,
+    "client_assertion": "{client_assertion}",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,37 +82,20 @@ class HttpRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """One whole answer. ``headers`` have lower-case names."""
+class Client:
+    """A registered client's entry: the newest secret first, and the hosts (``host`` or ``host:port``) it may go to.
 
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """An answer that is no token set.
-
-    ``code`` is the provider's error code if it is an allow-listed one; ``retry_after`` is in seconds; ``in_doubt``
-    says that the provider may have acted on the request all the same.
+    ``credentials`` are a log-in's values by name; ``private_key`` is PEM, and ``key_id`` its name at the provider.
     """
 
-    kind: FailureKind
-    status: int
-    code: str | None = None
-    retry_after: int | None = None
-    in_doubt: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Client:
-    """A registered client's entry: the newest secret first, and the hosts (``host`` or ``host:port``) it may go to."""
-
     name: str
-    client_id: str
+    client_id: str | None
     secrets: tuple[Secret, ...]
     hosts: tuple[str, ...]
+    # Not even their fingerprints: a password may be short enough to be found by its hash.
+    credentials: Mapping[str, Secret] = field(default_factory=dict, repr=False)
+    private_key: Secret | None = field(default=None, repr=False)
+    key_id: str | None = None
 
 
 def authorization_url(
@@ -120,39 +111,73 @@ def authorization_url(
     return f"{_url(authorize.url, variables, loopback)}?{urlencode(params, quote_via=quote)}"
 
 
+def next_phase(profile: Profile, grant: str, tokens: TokenSet | None) -> Phase:
+    """Which request obtains the next token set of a connection that has this grant and these tokens."""
+    if grant == "client_credentials":
+        return "client_credentials"
+    if grant == "jwt_bearer":
+        return "jwt_bearer"
+    if grant == "login" and not (profile.refresh and tokens and tokens.refresh_token):
+        return "login"
+    return "refresh"
+
+
 def token_request(
     profile: Profile,
     phase: Phase,
     variables: Mapping[str, str],
-    client_id: str,
+    client: Client,
     client_secret: Secret | None,
     values: Mapping[str, str | None],
     *,
+    now: int,
     loopback: bool = False,
 ) -> HttpRequest:
     """The request of one phase, ready to send.
 
     Parameters
     ----------
+    client_secret
+        The one of the client's secrets to send.
     values
         What the phase's templates may name besides client and variables: code, redirect_uri, code_verifier,
-        refresh_token, scope. A parameter whose value is None is left out.
+        refresh_token, scope, token. A parameter whose value is None is left out.
+    now
+        Epoch seconds, which a signed assertion names.
     loopback
         The local run's switch: hosts on loopback are spoken to in plain HTTP.
+
+    Raises
+    ------
+    InvalidClient
+        The client's entry lacks what this phase needs.
+    InvalidVariable
+        A value cannot stand where the profile puts it.
     """
-    spec: TokenRequest = getattr(profile, phase)
+    spec: TokenRequest | None = getattr(profile, phase)
+    if spec is None:
+        raise InvalidVariable(f"The profile {profile.name} has no [{phase}].")
+    url = _url(spec.url, variables, loopback)
     secret = client_secret.reveal() if client_secret else None
-    known = {**variables, **values, "client_id": client_id, "client_secret": secret}
+    known = {**variables, **values, "client_id": client.client_id, "client_secret": secret}
     templates = dict(_DEFAULT_PARAMS[phase])
     headers = {"accept": "application/json"}
+    if isinstance(spec, Login):
+        known |= _credentials(spec, client)
+        templates |= {name: f"{{{name}}}" for names in spec.credentials for name in names}
+    if isinstance(spec, JwtBearer):
+        known["assertion"] = _assertion(spec, client, {**known, "url": url}, now)
     if spec.client_auth == "post":
         templates |= _CLIENT_PARAMS
+    elif spec.client_auth == "private_key_jwt":
+        templates |= {"client_id": "{client_id}", **_PROOF_PARAMS}
+        known |= {"client_assertion": _proof(client, url, now)}
     elif spec.client_auth == "none":
-        templates["client_id"] = "{client_id}"
+        if not isinstance(spec, Login | JwtBearer):
+            templates["client_id"] = "{client_id}"
     else:
-        headers["authorization"] = _basic(client_id, secret or "", raw=spec.client_auth == "basic_raw")
+        headers["authorization"] = _basic(client.client_id or "", secret or "", raw=spec.client_auth == "basic_raw")
     params = _filled({**templates, **spec.params}, known)
-    url = _url(spec.url, variables, loopback)
     body = b""
     if spec.format == "query" or spec.method == "GET":
         url = f"{url}?{urlencode(params)}"
@@ -166,58 +191,46 @@ def token_request(
     return HttpRequest(spec.method, url, headers, body)
 
 
-def read_answer(
-    profile: Profile, response: HttpResponse, sent_at: int, previous: TokenSet | None = None
-) -> TokenSet | Refusal:
-    """What an answer of the token endpoint means.
-
-    Parameters
-    ----------
-    sent_at
-        Epoch seconds at which the request was sent.
-    previous
-        The token set that was refreshed: a refresh token or scope that the answer leaves out stays as it was
-        (RFC 6749 sections 5.1 and 6).
-
-    Raises
-    ------
-    UnreadAnswer
-        A success that is no token set, or whose expiry no rule of the profile can tell.
-    """
-    answer = _decoded(response)
-    refusal = _refusal(profile, response, answer)
-    if refusal:
-        return refusal
-    spec = profile.response
-    access_token = _text(answer, spec.access_token)
-    if not access_token or not access_token.isascii():
-        raise UnreadAnswer("The provider's answer holds no access token where the profile says it would.")
-    expires = expiry(spec.expires, answer, sent_at)
-    if not expires:
-        raise UnreadAnswer("The provider's answer does not say when its access token expires, nor does the profile.")
-    refresh_token = _text(answer, spec.refresh_token)
-    refresh_expires = expiry(spec.refresh_expires, answer, sent_at)
-    refresh_expires_at = refresh_expires[0] if refresh_expires else None
-    kept = previous.refresh_token if previous else None
-    if previous and not refresh_token and refresh_expires_at is None:
-        refresh_expires_at = previous.refresh_expires_at  # the same refresh token, of which nothing new was said
-    return TokenSet(
-        access_token=Secret(access_token),
-        issued_at=sent_at,
-        expires_at=expires[0],
-        expiry_rule=expires[1],
-        refresh_token=Secret(refresh_token) if refresh_token else kept,
-        refresh_expires_at=refresh_expires_at,
-        token_type=_text(answer, spec.token_type) or "Bearer",
-        scope=_text(answer, spec.scope) or (previous.scope if previous else None),
-        captured=_captured(spec.capture, answer, previous),
-    )
-
-
 def consumer_headers(profile: Profile, variables: Mapping[str, str], tokens: TokenSet) -> dict[str, str]:
     """The headers with which a consumer calls the provider's API, ready to send."""
     known = {**variables, "access_token": tokens.access_token.reveal(), "token_type": tokens.token_type}
     return _filled_headers(profile.consumer.headers, known)
+
+
+def _credentials(login: Login, client: Client) -> dict[str, str | None]:
+    """The first set of credentials that the client's entry holds in full, and nothing of the others."""
+    for names in login.credentials:
+        if client.credentials.keys() >= set(names):
+            every = {name: None for others in login.credentials for name in others}
+            return {**every, **{name: client.credentials[name].reveal() for name in names}}
+    sets = ", or ".join(" and ".join(names) for names in login.credentials)
+    raise InvalidClient(f"The credentials of client {client.name} are not enough to log in.", f"It needs {sets}.")
+
+
+def _assertion(spec: JwtBearer, client: Client, known: Mapping[str, str | None], now: int) -> str:
+    """The grant itself, signed (RFC 7523 section 2.1). It never holds the client's secret."""
+    claims = {name: fill(template, {**known, "client_secret": None}) for name, template in spec.claims.items()}
+    return assertions.signed(
+        claims,
+        _private_key(client),
+        client=client.name,
+        now=now,
+        lifetime=spec.lifetime,
+        key_id=client.key_id,
+        algorithm=spec.algorithm,
+    )
+
+
+def _proof(client: Client, url: str, now: int) -> str:
+    """The client's own assertion (RFC 7523 section 2.2 and 3)."""
+    claims = {"iss": client.client_id, "sub": client.client_id, "aud": url}
+    return assertions.signed(claims, _private_key(client), client=client.name, now=now, key_id=client.key_id)
+
+
+def _private_key(client: Client) -> Secret:
+    if client.private_key is None:
+        raise InvalidClient(f"The entry of client {client.name} holds no private_key.", "This provider needs one.")
+    return client.private_key
 
 
 def _filled(templates: Mapping[str, str], known: Mapping[str, str | None]) -> dict[str, str]:
@@ -256,63 +269,3 @@ def _basic(client_id: str, secret: str, *, raw: bool) -> str:
     """HTTP Basic: RFC 6749 section 2.3.1 wants both parts form-encoded first; many servers want them raw."""
     pair = f"{client_id}:{secret}" if raw else f"{quote_plus(client_id)}:{quote_plus(secret)}"
     return f"Basic {b64encode(pair.encode()).decode()}"
-
-
-def _decoded(response: HttpResponse) -> Any:
-    """The body as JSON, or as a form where the provider says it is one; {} when it is neither."""
-    kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        text = response.body.decode("utf-8-sig")  # some servers put a byte order mark before their JSON
-        return dict(parse_qsl(text)) if kind == "application/x-www-form-urlencoded" else json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-
-
-def _refusal(profile: Profile, response: HttpResponse, answer: Any) -> Refusal | None:
-    error, description = look_up(answer, "error"), look_up(answer, "error_description")
-    if 200 <= response.status < 300 and not error:
-        return None
-    code = error if isinstance(error, str) else None  # some servers send an object, which is no code
-    shown = code if code in _STANDARD_CODES | {rule.code for rule in profile.errors} else None
-    for rule in (*profile.errors, *_STANDARD_ERRORS):
-        if (
-            rule.status in (None, response.status)
-            and rule.code in (None, code)
-            and rule.description in (None, description)
-        ):
-            # A 5xx is the provider's word only where the profile gives it a meaning of its own.
-            doubt = rule not in profile.errors and response.status >= 500
-            return Refusal(rule.kind, response.status, shown, _retry_after(response), doubt)
-    kind: FailureKind = "transient" if response.status >= 500 else "rejected_unknown"
-    return Refusal(kind, response.status, shown, _retry_after(response), response.status >= 500)
-
-
-def _retry_after(response: HttpResponse) -> int | None:
-    """Retry-After (RFC 9110 section 10.2.3) in seconds, bounded; a date counts from the answer's own Date."""
-    value = response.headers.get("retry-after", "").strip()
-    if value.isascii() and value.isdecimal() and len(value) < 10:
-        return min(int(value), _LONGEST_RETRY_AFTER)
-    try:
-        wait = parsedate_to_datetime(value) - parsedate_to_datetime(response.headers.get("date", ""))
-        return min(max(int(wait.total_seconds()), 0), _LONGEST_RETRY_AFTER)
-    except (TypeError, ValueError, OverflowError):
-        return None
-
-
-def _text(answer: Any, paths: tuple[str, ...]) -> str | None:
-    for path in paths:
-        value = look_up(answer, path)
-        if isinstance(value, list) and all(isinstance(part, str) for part in value):
-            value = " ".join(value)
-        if isinstance(value, str) and value and not _UNSENDABLE.search(value):
-            return value
-    return None
-
-
-def _captured(paths: Mapping[str, str], answer: Any, previous: TokenSet | None) -> dict[str, str]:
-    captured = dict(previous.captured) if previous else {}
-    for name, path in paths.items():
-        value = look_up(answer, path)
-        if isinstance(value, str | int) and not isinstance(value, bool):
-            captured[name] = str(value)
-    return captured

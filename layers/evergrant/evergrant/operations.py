@@ -11,7 +11,7 @@ from .connection import Connection, EventType, Status, event
 from .errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import check_client, split_connection
 from .ports import Clock, Records
-from .profile import Profile, content_hash
+from .profile import HEADLESS, Profile, content_hash
 from .tickets import Authorization
 
 _POLL = 0.5
@@ -64,7 +64,7 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
     client, profile and variables at once and is due now.
     """
     now = int(clock.now())
-    headless = grant == "client_credentials"
+    headless = grant in HEADLESS
     fields = asdict(authorization)
     name = fields.pop("connection")
     record = Connection(

@@ -1,87 +1,166 @@
 """A provider profile: everything Evergrant knows of one provider, as data.
 
-One TOML file per provider; its keys are the fields below, and an unknown key is an error. A connection pins the
-profile it was made with by :func:`content_hash`, so a live connection never changes its behaviour by an upgrade.
+One TOML file per provider; its keys are the fields below. Each field's description and example are the source of the
+JSON Schema and of docs/profiles.md. :mod:`evergrant.profile_file` reads and checks files. A connection pins the profile
+it was made with by :func:`content_hash`, so a live connection never changes its behaviour by an upgrade; defaults are
+left out of the hash, so that a release which adds a field changes no hash.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
-from .errors import InvalidName, InvalidProfile, InvalidVariable
-from .names import check_provider
-from .placeholders import names_in
+from .errors import InvalidVariable
 
-Seconds = Annotated[int, Meta(ge=0, le=315_360_000)]
-Path = Annotated[str, Meta(min_length=1, max_length=200)]
+
+def _says(description: str, example: Any, **limits: Any) -> Meta:
+    return Meta(description=description, examples=[example], **limits)
+
+
+Grant = Literal["authorization_code", "client_credentials", "login", "jwt_bearer"]
+#: Grants that a client obtains by itself: nobody ever has to authorize.
+HEADLESS: frozenset[str] = frozenset({"client_credentials", "login", "jwt_bearer"})
+#: The phases that are requests to the provider, by their tables.
+REQUESTS = ("exchange", "refresh", "client_credentials", "login", "jwt_bearer", "revoke")
 FailureKind = Literal[
     "transient", "rate_limited", "grant_rejected", "client_rejected", "rejected_unknown", "not_spent", "malformed"
 ]
-Grant = Literal["authorization_code", "client_credentials"]
-
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(?::[0-9]{1,5})?")
-_CLIENT = {"client_id", "client_secret"}
-#: What each phase's templates may name, besides the profile's variables (never more than the phase needs).
-NAMES_BY_PHASE: dict[str, set[str]] = {
-    "authorize": {"client_id", "redirect_uri", "scope", "state", "code_challenge"},
-    "exchange": {*_CLIENT, "code", "redirect_uri", "code_verifier"},
-    "refresh": {*_CLIENT, "refresh_token", "redirect_uri", "scope"},
-    "client_credentials": {*_CLIENT, "scope"},
-    "consumer": {"access_token", "token_type"},
-}
+Text = Annotated[str, Meta(min_length=1, max_length=2000)]
+Path = Annotated[str, Meta(min_length=1, max_length=200)]
+Seconds = Annotated[int, Meta(ge=0, le=315_360_000)]
+Status = Annotated[int, Meta(ge=100, le=599)]
 
 
 class Documentation(Struct, frozen=True, forbid_unknown_fields=True):
-    """A page that a fact of the profile comes from, and the day it was read."""
+    """A page that facts of the profile come from."""
 
-    url: str
-    read: str
+    url: Annotated[Text, _says("The page.", "https://developer.example.com/oauth")]
+    read: Annotated[str, _says("The day it was read.", "2026-11-22", pattern=r"^\d{4}-\d\d-\d\d$")]
+    says: Annotated[str, _says("Which facts, in a few words.", "refresh tokens rotate and live for 60 days")] = ""
 
 
 class Variable(Struct, frozen=True, forbid_unknown_fields=True):
-    """A value that a connection chooses. It must match ``pattern`` in full."""
+    """A value that each connection chooses, such as a tenant's sub-domain."""
 
-    pattern: str
-    describe: str = ""
-    default: str | None = None
+    pattern: Annotated[Text, _says("A regular expression that the value must match in full.", "[a-z0-9-]+")]
+    describe: Annotated[str, _says("What it is and where an operator finds it.", "The tenant's sub-domain.")] = ""
+    default: Annotated[str | None, _says("Its value where a connection gives none.", "api.example.com")] = None
 
 
 class Authorize(Struct, frozen=True, forbid_unknown_fields=True):
     """The authorization request a browser is sent with (RFC 6749 section 4.1.1, RFC 7636)."""
 
-    url: str
-    params: dict[str, str] = {}
-    scopes: tuple[str, ...] = ()
-    scope_separator: str = " "
-    pkce: bool = True
-    issuer: str | None = None
+    url: Annotated[Text, _says("The authorization endpoint.", "https://{host}/oauth/authorize")]
+    params: Annotated[
+        dict[str, str],
+        _says("Parameters over the usual ones; an empty text deletes one.", {"access_type": "offline"}),
+    ] = {}
+    scopes: Annotated[
+        tuple[str, ...], _says("What is asked for where the operator gives no scopes.", ["offline_access"])
+    ] = ()
+    scope_separator: Annotated[str, _says("What stands between scopes.", ",")] = " "
+    pkce: Annotated[bool, _says("Whether to send a code challenge; off for servers that refuse one.", False)] = True
+    issuer: Annotated[
+        str | None, _says("What `iss` must say in the answer, if it is there (RFC 9207).", "https://login.example.com")
+    ] = None
+
+
+class Callback(Struct, frozen=True, forbid_unknown_fields=True):
+    """The parameters with which the provider sends the browser back (RFC 6749 section 4.1.2)."""
+
+    code: Annotated[str, _says("Which one holds the code.", "auth_code")] = "code"
+    error: Annotated[str, _says("Which one holds the error's code.", "error_code")] = "error"
+    capture: Annotated[
+        dict[str, str], _says("Values for consumers: their name, and the parameter's.", {"realm_id": "realmId"})
+    ] = {}
 
 
 class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """One phase's request to a token endpoint. ``params`` add to the grant's own; an empty one deletes a default."""
+    """One phase's request to the provider."""
 
-    url: str
-    method: Literal["POST", "GET"] = "POST"
-    format: Literal["form", "json", "query"] = "form"
-    client_auth: Literal["post", "basic", "basic_raw", "none"] = "post"
-    headers: dict[str, str] = {}
-    params: dict[str, str] = {}
+    url: Annotated[Text, _says("The endpoint.", "https://{host}/oauth/token")]
+    method: Annotated[Literal["POST", "GET"], _says("The HTTP method.", "POST")] = "POST"
+    format: Annotated[
+        Literal["form", "json", "query"], _says("How the parameters travel: form body, JSON body or query.", "json")
+    ] = "form"
+    client_auth: Annotated[
+        Literal["post", "basic", "basic_raw", "none", "private_key_jwt"],
+        _says(
+            "How the client proves itself: `post` in the parameters; `basic` by HTTP Basic, form-encoded as RFC 6749 "
+            "section 2.3.1 says; `basic_raw` by HTTP Basic without that encoding; `none` by client_id alone; "
+            "`private_key_jwt` by a signed assertion (RFC 7523).",
+            "basic",
+        ),
+    ] = "post"
+    headers: Annotated[dict[str, str], _says("Extra headers.", {"Accept": "application/json; version=1.0.0"})] = {}
+    params: Annotated[
+        dict[str, str],
+        _says("Parameters over the phase's usual ones; an empty text deletes one.", {"audience": "{audience}"}),
+    ] = {}
+
+
+class Login(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A log-in that is no OAuth grant: credentials for tokens."""
+
+    client_auth: Annotated[
+        Literal["post", "basic", "basic_raw", "none", "private_key_jwt"],
+        _says("As in other phases, but `none` sends nothing of the client: usually a log-in has none.", "none"),
+    ] = "none"
+    credentials: Annotated[
+        tuple[tuple[str, ...], ...],
+        _says(
+            "The sets of credentials it takes, one of which a client's entry must hold in full. Each is a parameter of "
+            "the same name, and can be named in `params` and `headers`.",
+            [["access_key_id", "secret_access_key"], ["username", "password"]],
+            min_length=1,
+        ),
+    ]
+
+
+class JwtBearer(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A signed assertion for tokens (RFC 7523 section 2.1)."""
+
+    claims: Annotated[
+        dict[str, str],
+        _says("The assertion's claims; `iat`, `exp` and `jti` are added.", {"iss": "{client_id}", "aud": "{url}"}),
+    ]
+    client_auth: Annotated[
+        Literal["post", "basic", "basic_raw", "none", "private_key_jwt"],
+        _says("As in other phases, but `none` sends nothing: the assertion itself proves the client.", "none"),
+    ] = "none"
+    algorithm: Annotated[Literal["RS256", "ES256"], _says("How it is signed.", "RS256")] = "RS256"
+    lifetime: Annotated[Seconds, _says("For how long it is valid, in seconds.", 300)] = 300
+
+
+class Revoke(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A token's revocation (RFC 7009)."""
+
+    scope: Annotated[
+        Literal["token", "grant"],
+        _says("What ends: the token, or all that this application was ever granted by this account.", "grant"),
+    ] = "token"
 
 
 class ExpiryRule(Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to learn when a token lapses: a field and its format, the ``exp`` of a JWT, or a declared default."""
+    """One way to learn when a token lapses: exactly one of `path`, `jwt` and `default`."""
 
-    path: Path | None = None
-    format: Literal["seconds", "milliseconds", "epoch", "epoch_milliseconds", "iso8601"] = "seconds"
-    jwt: Path | None = None
-    default: Seconds | None = None
+    path: Annotated[Path | None, _says("A field of the answer (dotted path).", "data.expires_at")] = None
+    format: Annotated[
+        Literal["seconds", "milliseconds", "epoch", "epoch_milliseconds", "iso8601"],
+        _says(
+            "What the field holds: a duration in seconds or milliseconds, or a moment as Unix time in seconds or "
+            "milliseconds, or as ISO 8601. Its name proves nothing.",
+            "epoch",
+        ),
+    ] = "seconds"
+    jwt: Annotated[Path | None, _says("A field that holds a JWT, whose `exp` counts.", "access_token")] = None
+    default: Annotated[Seconds | None, _says("What the provider documents, in seconds.", 3600)] = None
 
     @property
     def name(self) -> str:
@@ -91,70 +170,130 @@ class ExpiryRule(Struct, frozen=True, forbid_unknown_fields=True):
         return f"jwt:{self.jwt}" if self.jwt is not None else f"{self.path}:{self.format}"
 
 
+class Success(Struct, frozen=True, forbid_unknown_fields=True):
+    """What tells a success from an error that comes with HTTP 200."""
+
+    path: Annotated[Path, _says("A field of the answer.", "ok")]
+    equals: Annotated[str | int | bool, _says("What it holds in a success.", True)]
+
+
 class Response(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the answer holds what: dotted paths, the first that is there wins."""
 
-    access_token: tuple[Path, ...] = ("access_token",)
-    refresh_token: tuple[Path, ...] = ("refresh_token",)
-    token_type: tuple[Path, ...] = ("token_type",)
-    scope: tuple[Path, ...] = ("scope",)
-    expires: tuple[ExpiryRule, ...] = (ExpiryRule(path="expires_in"),)
-    refresh_expires: tuple[ExpiryRule, ...] = ()
-    capture: dict[str, Path] = {}
+    access_token: Annotated[
+        tuple[Path, ...], _says("The access token.", ["accessTtoken", "accessToken", "access_token"])
+    ] = ("access_token",)
+    refresh_token: Annotated[tuple[Path, ...], _says("The refresh token.", ["refresh_token"])] = ("refresh_token",)
+    token_type: Annotated[tuple[Path, ...], _says("The token's type.", ["tokenType"])] = ("token_type",)
+    scope: Annotated[tuple[Path, ...], _says("The granted scope, as a text or a list.", ["scope"])] = ("scope",)
+    expires: Annotated[
+        tuple[ExpiryRule, ...],
+        _says("How to learn when the access token lapses; the first that applies.", [{"path": "expires_in"}]),
+    ] = (ExpiryRule(path="expires_in"),)
+    refresh_expires: Annotated[
+        tuple[ExpiryRule, ...],
+        _says("The same for the refresh token.", [{"path": "x_refresh_token_expires_in"}, {"default": 8640000}]),
+    ] = ()
+    capture: Annotated[
+        dict[str, Path], _says("Values for consumers: their name, and where they are.", {"api": "instance_url"})
+    ] = {}
+    success_when: Annotated[
+        Success | None, _says("Where HTTP 200 alone is no success.", {"path": "ok", "equals": True})
+    ] = None
+    error: Annotated[tuple[Path, ...], _says("The error's code.", ["error", "error.code"])] = ("error",)
+    error_description: Annotated[tuple[Path, ...], _says("The error's text. It is matched, never kept.", ["msg"])] = (
+        "error_description",
+    )
 
 
 class ErrorRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"kind": "as"}):
-    """An answer that is no success, and what it means. Every condition given must hold; texts compare in full."""
+    """An answer that is no success, and what it means. Every condition given must hold."""
 
-    kind: FailureKind
-    status: int | None = None
-    code: str | None = None
-    description: str | None = None
+    kind: Annotated[
+        FailureKind,
+        _says(
+            "What it means: `transient`, try again; `rate_limited`, later; `grant_rejected`, somebody must authorize "
+            "again; `client_rejected`, the client's credentials are refused; `rejected_unknown`, one of the two; "
+            "`not_spent`, the refresh token was certainly not used; `malformed`, the request is wrong.",
+            "grant_rejected",
+        ),
+    ]
+    status: Annotated[Status | None, _says("The HTTP status.", 400)] = None
+    code: Annotated[str | None, _says("The error's code, in full.", "invalid_request")] = None
+    description: Annotated[str | None, _says("The error's text, in full.", "Invalid Refresh Token")] = None
+    empty: Annotated[bool, _says("Whether the answer's body must be empty.", True)] = False
 
 
 class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
     """When and how safely this provider's tokens can be refreshed. Times in seconds."""
 
-    lead: Seconds = 0
-    minimum_age: Seconds = 0
-    rotates: bool = True
-    reuse_grace: Seconds = 0
-    old_access_token_revoked: bool = False
+    lead: Annotated[Seconds, _says("How long before expiry, at the least.", 10800)] = 0
+    minimum_age: Annotated[Seconds, _says("A token younger than this must not be refreshed.", 570)] = 0
+    rotates: Annotated[bool, _says("Whether a refresh ends the old refresh token.", False)] = True
+    reuse_grace: Annotated[Seconds, _says("For how long the old refresh token may be repeated.", 30)] = 0
+    refresh_token_life: Annotated[
+        Literal["hard", "idle", "with_access_token"],
+        _says(
+            "What `response.refresh_expires` means: `hard`, from the authorization on, whatever is done; `idle`, from "
+            "its last use on; `with_access_token`, it dies with its access token.",
+            "idle",
+        ),
+    ] = "idle"  # noqa: S105
+    old_access_token_revoked: Annotated[bool, _says("Whether a refresh ends the old access token.", True)] = False
+    fall_back_to_login: Annotated[bool, _says("Whether a refused refresh is followed by a log-in.", True)] = False
 
 
 class Consumer(Struct, frozen=True, forbid_unknown_fields=True):
     """How a consumer calls the provider's API, and how a dead token shows there."""
 
-    headers: dict[str, str] = msgspec.field(default_factory=lambda: {"Authorization": "Bearer {access_token}"})
-    required_headers: tuple[str, ...] = ()
-    reject_statuses: tuple[int, ...] = (401,)
+    headers: Annotated[
+        dict[str, str], _says("Headers, ready to send.", {"X-Shopify-Access-Token": "{access_token}"})
+    ] = msgspec.field(default_factory=lambda: {"Authorization": "Bearer {access_token}"})
+    required_headers: Annotated[tuple[str, ...], _says("Headers that each call must add.", ["x-user-id"])] = ()
+    reject_statuses: Annotated[tuple[Status, ...], _says("Statuses of a dead token.", [401, 403])] = (401,)
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole provider. ``[authorize]`` with ``[exchange]``, or ``[client_credentials]``, or both."""
+    """A whole provider. Its grants are what it has phases for."""
 
-    name: str
-    title: str
-    documentation: tuple[Documentation, ...] = ()
-    variables: dict[str, Variable] = {}
-    authorize: Authorize | None = None
-    exchange: TokenRequest | None = None
-    refresh: TokenRequest | None = None
-    client_credentials: TokenRequest | None = None
+    name: Annotated[Text, _says("The first half of every connection's name.", "keap")]
+    title: Annotated[Text, _says("What people call it.", "Keap (Infusionsoft)")]
+    documentation: Annotated[
+        tuple[Documentation, ...],
+        _says("Where its facts come from.", [{"url": "https://developer.example.com/oauth", "read": "2026-11-22"}]),
+    ] = ()
+    notes: Annotated[
+        tuple[str, ...],
+        _says("What an operator should know, and which facts could not be confirmed.", ["Add offline_access."]),
+    ] = ()
+    variables: Annotated[
+        dict[str, Variable], _says("Values that each connection chooses.", {"host": {"pattern": "[a-z.]+"}})
+    ] = {}
+    authorize: Annotated[Authorize | None, Meta(description="Where a person consents; with `exchange`.")] = None
+    callback: Callback = Callback()
+    exchange: Annotated[TokenRequest | None, Meta(description="The code for tokens (RFC 6749 section 4.1.3).")] = None
+    refresh: Annotated[TokenRequest | None, Meta(description="A refresh token for tokens (section 6).")] = None
+    client_credentials: Annotated[TokenRequest | None, Meta(description="The client's own grant (section 4.4).")] = None
+    login: Login | None = None
+    jwt_bearer: JwtBearer | None = None
+    revoke: Revoke | None = None
     response: Response = Response()
-    errors: tuple[ErrorRule, ...] = ()
+    errors: Annotated[
+        tuple[ErrorRule, ...], _says("What refusals mean, before the standard's own rules.", [{"as": "transient"}])
+    ] = ()
     rotation: Rotation = Rotation()
     consumer: Consumer = Consumer()
 
     @property
     def grants(self) -> tuple[Grant, ...]:
         """The grants this profile can obtain, the usual one first."""
-        grants: list[Grant] = []
-        if self.authorize:
-            grants.append("authorization_code")
-        if self.client_credentials:
-            grants.append("client_credentials")
-        return tuple(grants)
+        has: dict[Grant, object] = {
+            "authorization_code": self.authorize,
+            "client_credentials": self.client_credentials,
+            "login": self.login,
+            "jwt_bearer": self.jwt_bearer,
+        }
+        return tuple(grant for grant, phase in has.items() if phase is not None)
 
     def bind(self, given: Mapping[str, str]) -> dict[str, str]:
         """The variables' values for one connection: what was given, over the defaults.
@@ -181,33 +320,26 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
         return bound
 
 
-def load(text: str, source: str = "the profile") -> Profile:
-    """Read a profile from TOML.
-
-    Parameters
-    ----------
-    text
-        The file's text.
-    source
-        What to call it in an error.
-
-    Raises
-    ------
-    InvalidProfile
-        With the source, the key at fault and what is allowed there.
-    """
-    try:
-        profile = msgspec.convert(tomllib.loads(text), Profile)
-    except (tomllib.TOMLDecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise InvalidProfile(f"{source}: {error}") from error
-    for problem in _problems(profile):
-        raise InvalidProfile(f"{source}: {problem}")
-    return profile
-
-
 def encode(profile: Profile) -> bytes:
-    """The canonical form in which a profile is stored and hashed."""
-    return msgspec.json.encode(profile, order="sorted")
+    """The canonical form in which a profile is stored and hashed: all that differs from a default, keys sorted."""
+    return msgspec.json.encode(_said(profile), order="sorted")
+
+
+def _said(value: Any) -> Any:
+    """Compared by value: msgspec's own omit_defaults compares most types by identity, which a reader does not keep."""
+    if isinstance(value, Struct):
+        said = {}
+        for field in msgspec.structs.fields(value):
+            current = getattr(value, field.name)
+            default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
+            if default is msgspec.NODEFAULT or current != default:
+                said[field.encode_name] = _said(current)
+        return said
+    if isinstance(value, tuple):
+        return [_said(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _said(item) for key, item in value.items()}
+    return value
 
 
 def decode(stored: bytes) -> Profile:
@@ -218,61 +350,3 @@ def decode(stored: bytes) -> Profile:
 def content_hash(profile: Profile) -> str:
     """The SHA-256 of the canonical form, in hexadecimal: the name under which a profile is stored and pinned."""
     return sha256(encode(profile)).hexdigest()
-
-
-def is_host(value: str) -> bool:
-    """Whether ``value`` can stand as a URL's authority: a host name or IPv4 address, and perhaps a port."""
-    return _HOST.fullmatch(value) is not None
-
-
-def _problems(profile: Profile) -> Iterator[str]:
-    try:
-        check_provider(profile.name)
-    except InvalidName as error:
-        yield f"name: {error}"
-    if not profile.grants:
-        yield "it needs [authorize] with [exchange], or [client_credentials]"
-    if (profile.authorize is None) != (profile.exchange is None):
-        yield "[authorize] and [exchange] go together"
-    if profile.authorize and not profile.refresh:
-        yield "[refresh] is missing"
-    for name, variable in profile.variables.items():
-        try:
-            re.compile(variable.pattern)
-        except re.error as error:
-            yield f"variables.{name}.pattern: {error}"
-    rules = (*profile.response.expires, *profile.response.refresh_expires)
-    if any((rule.path is None) + (rule.jwt is None) + (rule.default is None) != 2 for rule in rules):
-        yield "response: an expiry rule has exactly one of path, jwt and default"
-    for place, template in _templates(profile):
-        phase = place.split(".")[0]
-        is_url = place == f"{phase}.url"
-        # Only variables go into a URL's host and path; what a phase names goes into its parameters and headers.
-        allowed = profile.variables.keys() | (set() if is_url else NAMES_BY_PHASE[phase])
-        try:
-            unknown = [name for name in names_in(template) if name not in allowed]
-        except ValueError as error:
-            yield f"{place}: {error}"
-            continue
-        if unknown:
-            yield f"{place}: {{{unknown[0]}}} has no value here; allowed are {', '.join(sorted(allowed))}"
-        if is_url and not re.fullmatch(r"https://[^/{}?#]*(\{[a-z0-9_]+\})?[^/{}?#]*(/[^?#]*)?", template):
-            yield f"{place}: write https://host/path, with no query"
-    if any("\r" in text or "\n" in text for _, text in _templates(profile)):
-        yield "a template holds a line break"
-
-
-def _templates(profile: Profile) -> Iterator[tuple[str, str]]:
-    if profile.authorize:
-        yield "authorize.url", profile.authorize.url
-        for key, template in profile.authorize.params.items():
-            yield f"authorize.params.{key}", template
-    for phase in ("exchange", "refresh", "client_credentials"):
-        request: TokenRequest | None = getattr(profile, phase)
-        if request:
-            yield f"{phase}.url", request.url
-            for group, entries in (("headers", request.headers), ("params", request.params)):
-                for key, template in entries.items():
-                    yield f"{phase}.{group}.{key}", template
-    for key, template in profile.consumer.headers.items():
-        yield f"consumer.headers.{key}", template

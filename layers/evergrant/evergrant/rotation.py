@@ -25,7 +25,7 @@ from typing import Any
 from . import transitions
 from .asking import Ask, Outcome, Result, serve, wants_refresh
 from .connection import AT_REST, Connection
-from .dialect import Client, HttpRequest, Phase, Refusal, token_request
+from .dialect import Client, HttpRequest, Phase, Refusal, next_phase, token_request
 from .errors import (
     Conflict,
     EvergrantError,
@@ -34,7 +34,7 @@ from .errors import (
     UnknownConnection,
 )
 from .ports import Bus, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
-from .profile import Profile
+from .profile import HEADLESS, Profile
 from .publication import Publication
 from .saving import Saving
 from .settings import Settings
@@ -127,7 +127,10 @@ class Rotation:
             changes, outcome = self._held_back(connection, ask, profile, tokens)
             if changes is None:
                 client = self._ports.vault.client(connection.client)
-                requests = self._requests(connection, profile, client, tokens)
+                phase = next_phase(profile, connection.grant, tokens)
+                requests = self._requests(phase, connection, profile, client, tokens)
+                log_in = (connection.grant, phase) == ("login", "refresh") and profile.rotation.fall_back_to_login
+                fallback = self._requests("login", connection, profile, client, None) if log_in else ()
                 data_key = self._ports.seal.prepare(connection.name, connection.generation + 1)
         except (PortUnavailable, EvergrantError) as error:
             if isinstance(error, PortUnavailable) and ask.asked:
@@ -154,7 +157,8 @@ class Rotation:
         )
         # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
         end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - 2 * budgets.save)
-        return self._spend(Spend(marked, profile, requests, client.hosts, tokens, end, in_doubt), data_key, ask)
+        spend = Spend(marked, profile, requests, client.hosts, tokens, end, in_doubt, fallback)
+        return self._spend(spend, data_key, ask)
 
     def _held_back(
         self, connection: Connection, ask: Ask, profile: Profile, tokens: TokenSet | None
@@ -167,24 +171,24 @@ class Rotation:
                 changes = transitions.in_doubt(connection, profile, now)
                 known = connection.refresh_at is not None and connection.refresh_at > now and "status" not in changes
                 return {} if known else changes, "waiting"
-        if connection.grant == "authorization_code" and (tokens is None or tokens.refresh_token is None):
+        refreshable = profile.refresh is not None and tokens is not None and tokens.refresh_token is not None
+        if connection.grant not in HEADLESS and not refreshable:
             return transitions.must_authorize(connection, now), "failed"
         return None, "rotated"
 
     def _requests(
-        self, connection: Connection, profile: Profile, client: Client, tokens: TokenSet | None
+        self, phase: Phase, connection: Connection, profile: Profile, client: Client, tokens: TokenSet | None
     ) -> tuple[HttpRequest, ...]:
         """The request that obtains the next token set, once for each of the client's secrets."""
-        phase: Phase = "client_credentials" if connection.grant == "client_credentials" else "refresh"
         refresh_token = tokens.refresh_token if tokens else None
         values = {
             "refresh_token": refresh_token.reveal() if refresh_token else None,
             "redirect_uri": connection.redirect_uri,
             "scope": connection.scope,
         }
-        loopback = self._settings.allow_loopback
+        now, loopback = int(self._now), self._settings.allow_loopback
         return tuple(
-            token_request(profile, phase, connection.variables, client.client_id, secret, values, loopback=loopback)
+            token_request(profile, phase, connection.variables, client, secret, values, now=now, loopback=loopback)
             for secret in client.secrets or (None,)
         )
 

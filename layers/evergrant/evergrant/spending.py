@@ -29,7 +29,8 @@ class Unreadable(Exception):
 class Spend:
     """One spend, prepared: ``connection`` carries its marker, ``end`` is the epoch second by which it is over.
 
-    ``requests`` are one for each of the client's secrets, the newest first. ``in_doubt`` says that this is the replay
+    ``requests`` are one for each of the client's secrets, the newest first; ``fallback`` are those that log in again
+    where the provider refuses a refresh and its profile says so. ``in_doubt`` says that this is the replay
     of a spend whose answer never became a saved set.
     """
 
@@ -40,6 +41,7 @@ class Spend:
     previous: TokenSet | None = field(repr=False)
     end: float
     in_doubt: bool = False
+    fallback: tuple[HttpRequest, ...] = ()
 
     def ask(self, provider: Provider, clock: Clock, budgets: Budgets) -> TokenSet | Refusal:
         """Ask with the newest client secret, then with the older ones while the client is refused.
@@ -53,12 +55,20 @@ class Spend:
         Unreadable
             It has, and its answer makes no sense.
         """
-        answer: TokenSet | Refusal | None = None
-        for request in self.requests:
+        answer = self._ask_in_turn(self.requests, provider, clock, budgets)
+        if self.fallback and isinstance(answer, Refusal) and answer.kind in ("grant_rejected", "rejected_unknown"):
+            answer = self._ask_in_turn(self.fallback, provider, clock, budgets)
+        return answer
+
+    def _ask_in_turn(
+        self, requests: tuple[HttpRequest, ...], provider: Provider, clock: Clock, budgets: Budgets
+    ) -> TokenSet | Refusal:
+        answer: TokenSet | Refusal = transitions.NOT_SENT
+        for request in requests:
             answer = self._ask_with(request, provider, clock, budgets)
             if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
                 break
-        return answer or transitions.NOT_SENT
+        return answer
 
     def _ask_with(self, request: HttpRequest, provider: Provider, clock: Clock, budgets: Budgets) -> TokenSet | Refusal:
         lost: LostAnswer | None = None

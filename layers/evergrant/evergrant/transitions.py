@@ -11,7 +11,7 @@ from typing import Any
 from . import schedule
 from .connection import Connection, EventType, Sealed, Status, event
 from .dialect import Refusal
-from .profile import Profile
+from .profile import HEADLESS, Profile
 from .settings import Settings
 from .times import rfc3339
 from .tokens import TokenSet
@@ -58,7 +58,8 @@ def saved(
     generation = connection.generation + 1
     life = schedule.Life(tokens.issued_at, tokens.expires_at)
     ends_at = tokens.refresh_expires_at
-    if ends_at and tokens.issued_at < ends_at < tokens.expires_at and ends_at != connection.refresh_expires_at:
+    moves = profile.rotation.refresh_token_life != "hard" and ends_at != connection.refresh_expires_at  # noqa: S105
+    if ends_at and tokens.issued_at < ends_at < tokens.expires_at and moves:
         # The refresh token dies first, and a refresh moves its end: that sets the time. An end that stays where it is
         # cannot be outrun.
         life = schedule.Life(tokens.issued_at, ends_at)
@@ -96,7 +97,7 @@ def saved(
 def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
     """A whole answer of the provider that is no token set, and that it has certainly not acted upon."""
     kind = refusal.kind
-    if connection.grant == "client_credentials" and kind in ("grant_rejected", "rejected_unknown"):
+    if connection.grant in HEADLESS and kind in ("grant_rejected", "rejected_unknown"):
         kind = "client_rejected"  # there is no grant to blame
     error = refusal.code or kind
     if kind == "client_rejected":
@@ -252,7 +253,7 @@ def _within_grace(connection: Connection, profile: Profile, at: int, now: int) -
 
 
 def _single_use(connection: Connection, profile: Profile) -> bool:
-    return connection.grant != "client_credentials" and profile.rotation.rotates
+    return connection.grant not in HEADLESS and profile.rotation.rotates
 
 
 def _failure(connection: Connection, error: str, now: int) -> Changes:

@@ -14,19 +14,21 @@ from .clients import client, code_of, unavailable
 
 @dataclass(frozen=True, slots=True)
 class StoredProfiles:
-    """:class:`evergrant.ports.Profiles`: shipped profiles from the package, all others from the table."""
+    """:class:`evergrant.ports.Profiles`: from the table, else from the package."""
 
     table: str
     _known: dict[str, Profile] = field(default_factory=dict)
 
     def pinned(self, content_hash: str) -> Profile:
         """The profile of that content, for ever the same."""
-        profile = catalogue.by_hash().get(content_hash) or self._known.get(content_hash)
+        profile = self._known.get(content_hash)
         if profile is None:
+            # The table first: every connection's profile is there, and one read is quicker than loading the catalogue.
             stored = self._get(f"profile#{content_hash}", "profile")
-            if stored is None:
+            profile = decode(stored) if stored is not None else catalogue.by_hash().get(content_hash)
+            if profile is None:
                 raise UnknownProfile(f"The profile {content_hash[:12]}… that this connection was made with is gone.")
-            profile = self._known[content_hash] = decode(stored)
+            self._known[content_hash] = profile
         return profile
 
     def named(self, name: str) -> Profile:

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from ..dialect import Client
 from ..errors import InvalidClient, UnknownClient
-from ..profile import is_host
+from ..names import is_host
 from ..secret import Secret
 from .clients import client, code_of, unavailable
 
@@ -92,7 +92,10 @@ class SecretsVault:
 
 
 def parse_client(name: str, text: str) -> Client:
-    """Read a client's entry: ``{"client_id", "client_secrets": [newest first], "hosts": [host or host:port]}``.
+    """Read a client's entry.
+
+    ``{"client_id", "client_secrets": [newest first], "hosts": [host or host:port]}``, and instead of or beside id and
+    secrets ``"credentials": {name: value}`` for a log-in, or ``"private_key"`` (PEM) with its ``"key_id"``.
 
     Raises
     ------
@@ -105,12 +108,17 @@ def parse_client(name: str, text: str) -> Client:
         entry = json.loads(text)
     if not isinstance(entry, dict):
         raise InvalidClient(f"The entry of client {name} is no JSON object.", _ENTRY_HINT)
-    unknown = sorted(entry.keys() - {"client_id", "client_secrets", "hosts"})
+    unknown = sorted(entry.keys() - _FIELDS)
     if unknown:
         raise InvalidClient(f"The entry of client {name} has an unknown field {unknown[0]!r}.", _ENTRY_HINT)
-    client_id = entry.get("client_id")
-    if not isinstance(client_id, str) or not client_id:
-        raise InvalidClient(f"The entry of client {name} needs client_id, a text.", _ENTRY_HINT)
+    for field in sorted(_TEXT_FIELDS & entry.keys()):
+        if not isinstance(entry[field], str) or not entry[field]:
+            raise InvalidClient(f"{field} of client {name} must be a text.", _ENTRY_HINT)
+    credentials = entry.get("credentials", {})
+    if not isinstance(credentials, dict) or not _texts(list(credentials.values())):
+        raise InvalidClient(f"credentials of client {name} must be texts by name.", _ENTRY_HINT)
+    if "client_id" not in entry and not credentials:
+        raise InvalidClient(f"The entry of client {name} needs client_id, a text, or credentials.", _ENTRY_HINT)
     secrets, hosts = entry.get("client_secrets", []), entry.get("hosts")
     if not _texts(secrets):
         raise InvalidClient(f"client_secrets of client {name} must be a list of texts, newest first.", _ENTRY_HINT)
@@ -118,11 +126,21 @@ def parse_client(name: str, text: str) -> Client:
         raise InvalidClient(
             f"hosts of client {name} must list the hosts it may be sent to, without https://.", _ENTRY_HINT
         )
-    return Client(name, client_id, tuple(Secret(secret) for secret in secrets), tuple(host.lower() for host in hosts))
+    return Client(
+        name,
+        entry.get("client_id"),
+        tuple(Secret(secret) for secret in secrets),
+        tuple(host.lower() for host in hosts),
+        {key: Secret(value) for key, value in credentials.items()},
+        Secret(entry["private_key"]) if "private_key" in entry else None,
+        entry.get("key_id"),
+    )
 
 
 def _texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
 
 
+_TEXT_FIELDS = {"client_id", "private_key", "key_id"}
+_FIELDS = {"client_secrets", "hosts", "credentials", *_TEXT_FIELDS}
 _ENTRY_HINT = 'Write {"client_id": "…", "client_secrets": ["…"], "hosts": ["accounts.example.com"]}.'

@@ -1,0 +1,111 @@
+"""What becomes of tokens in one request, whatever the protocol around it: made, saved, spent, accepted, reused."""
+
+import base64
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import replace
+
+from local.providers.dialect import Dialect
+from local.providers.settings import Settings
+from local.providers.state import AccessToken, RefreshToken, State, fingerprint
+
+# Nobody but this process checks the signature, and it looks tokens up instead; but a JWT without one is none.
+_SIGNING_KEY = secrets.token_bytes(32)
+
+
+class Tokens:
+    """One request's view of a provider's tokens: its state, its settings, and the time it is."""
+
+    def __init__(self, dialect: Dialect, settings: Settings, state: State, now: float) -> None:
+        self._dialect = dialect
+        self._settings = settings
+        self._state = state
+        self._now = now
+
+    # Tokens begin with provider and kind, so that a search for leaks knows them when it sees them.
+    # A JWT cannot; its first segment is constant instead, because `kid` holds the same words.
+
+    def new_access_token(self, client_id: str) -> str:
+        """Return an access token that nobody has had, in the dialect's format."""
+        kind = f"{self._dialect.name}_access"
+        if self._dialect.access_token_format == "opaque":
+            return f"{kind}_{secrets.token_urlsafe(24)}"
+        return _sign(
+            {"alg": "HS256", "kid": kind, "typ": "JWT"},
+            {
+                "iss": self._dialect.name,
+                "sub": client_id,
+                "iat": int(self._now),
+                "exp": int(self._now) + self._settings.access_token_lifetime,
+                "jti": secrets.token_urlsafe(16),
+            },
+        )
+
+    def new_refresh_token(self) -> str:
+        """Return a refresh token that nobody has had."""
+        return f"{self._dialect.name}_refresh_{secrets.token_urlsafe(24)}"
+
+    def good_refresh_token(self, value: str, client_id: str | None = None) -> RefreshToken | None:
+        """Return the refresh token if it may be used now; a use of one that is spent costs its grant.
+
+        Parameters
+        ----------
+        client_id
+            The client that uses it, where the provider asks for one: another's token is as good as none.
+        """
+        known = self._state.refresh_tokens.get(value)
+        if known is None or client_id not in (None, known.client_id):
+            return None
+        if self._state.refresh_token_is_good(known, self._now):
+            return known
+        if known.superseded_at is not None:
+            # RFC 9700, section 4.14.2: of two holders of one token, one is a thief; both lose the grant.
+            self._state.counters["refresh_reuse"] += 1
+            self._state.revoke(known.grant_id, "refresh_token_reuse", self._now)
+        return None
+
+    def spend(self, value: str) -> RefreshToken:
+        """Note the use of a refresh token that is good, and return it: it dies if it may be used only once."""
+        state, spent = self._state, self._state.refresh_tokens[value]
+        grant = state.grants[spent.grant_id]
+        state.counters["rotations"] += 1
+        state.grants[grant.grant_id] = replace(grant, rotations=grant.rotations + 1)
+        if self._settings.single_use_refresh_tokens:
+            state.refresh_tokens[value] = replace(spent, superseded_at=self._now)
+        if self._settings.old_access_token_dies:
+            for old in [old for old in state.access_tokens.values() if old.grant_id == grant.grant_id]:
+                state.access_tokens[old.access_token] = replace(old, dead=True)
+        return spent
+
+    def save(self, grant_id: str, client_id: str, access_token: str, refresh_token: str | None) -> None:
+        """Save what was issued. A refresh token that is known already keeps the lifetime it was issued with."""
+        state, settings = self._state, self._settings
+        state.access_tokens[access_token] = AccessToken(
+            access_token, grant_id, issued_at=self._now, expires_at=self._now + settings.access_token_lifetime
+        )
+        if refresh_token is not None and refresh_token not in state.refresh_tokens:
+            state.refresh_tokens[refresh_token] = RefreshToken(
+                refresh_token, grant_id, client_id, expires_at=self._now + settings.refresh_token_lifetime
+            )
+
+    def accept(self, access_token: str) -> bool:
+        """Say whether an access token is good now, and note that it came."""
+        known = self._state.access_tokens.get(access_token)
+        if known is None or not self._state.access_token_is_good(known, self._now):
+            return False
+        self._state.accepted.add(fingerprint(known.access_token))
+        self._state.oldest_accepted_age = max(self._state.oldest_accepted_age, self._now - known.issued_at)
+        return True
+
+
+def _sign(header: Mapping[str, object], claims: Mapping[str, object]) -> str:
+    # RFC 7515, section 7.1: three parts in base64url without padding.
+    content = ".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
+    return f"{content}.{_base64url(hmac.digest(_SIGNING_KEY, content.encode(), hashlib.sha256))}"
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")

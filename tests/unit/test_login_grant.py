@@ -1,0 +1,91 @@
+"""Protects the log-in as a grant: it needs nobody, refreshes while it can, and logs in again when that is refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from evergrant import catalogue, transitions
+from evergrant.connection import Status
+from evergrant.dialect import Client
+from evergrant.errors import LostAnswer
+from evergrant.secret import Secret
+from evergrant.settings import Settings
+from tests.unit.memory import answer
+from tests.unit.samples import NOW, SEALED, acme, connection, tokens
+from tests.unit.test_rotation import World, world
+
+INVESTSUITE = catalogue.built_in()["investsuite"]
+CREDENTIALS = {"username": Secret("ann"), "password": Secret("canary-password")}
+GRANTED = answer(200, {"access_token": "access-1", "refresh_token": "refresh-1", "expires_at": 300})
+REFUSED = answer(403, b"")
+
+
+def logging_in(**fields: Any) -> World:
+    w = world(INVESTSUITE, lifetime=300, grant="login", **{"variables": {"host": "api.example.com"}, **fields})
+    w.vault.clients["keap"] = Client("keap", None, (), ("api.example.com",), CREDENTIALS)
+    return w
+
+
+def sent(w: World) -> list[tuple[str, set[str]]]:
+    return [(request.url.split("/auth/")[1], set(json.loads(request.body))) for request in w.provider.requests]
+
+
+REFRESH, LOGIN = ("refresh-token/", {"refresh_token"}), ("login/", {"username", "password"})
+
+
+def test_the_first_token_comes_by_a_log_in() -> None:
+    w = logging_in(status=Status.AWAITING_AUTHORIZATION, generation=0, published_generation=0, sealed=None)
+    w.provider.script = [GRANTED]
+    assert w.run(asked=True, force=True).outcome == "rotated"
+    assert sent(w) == [LOGIN]
+
+
+def test_the_next_one_comes_by_a_refresh() -> None:
+    w = logging_in()
+    w.provider.script = [GRANTED]
+    assert w.run().outcome == "rotated"
+    assert sent(w) == [REFRESH]
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_refused_refresh_is_followed_by_a_log_in_at_once(status: int) -> None:
+    w = logging_in()
+    w.provider.script = [answer(status, b""), GRANTED]
+    assert w.run().outcome == "rotated"
+    assert sent(w) == [REFRESH, LOGIN]
+    assert w.record().status is Status.ACTIVE
+    assert w.record().failures == 0
+
+
+def test_a_refused_log_in_blames_the_client_and_nobody_need_authorize() -> None:
+    w = logging_in()
+    w.provider.script = [REFUSED, REFUSED]
+    w.run()
+    assert w.record().status is Status.CLIENT_REFUSED
+
+
+def test_a_lost_answer_is_no_doubt_where_one_can_log_in() -> None:
+    w = logging_in()
+    w.provider.script = [LostAnswer("gone"), REFUSED, GRANTED]
+    assert w.run().outcome == "rotated"
+    assert sent(w) == [REFRESH, REFRESH, LOGIN]
+
+
+def test_a_busy_provider_is_not_logged_in_to() -> None:
+    w = logging_in()
+    w.provider.script = [answer(429, b"")]
+    w.run()
+    assert sent(w) == [REFRESH]
+
+
+def test_a_date_that_refreshing_does_not_move_hurries_no_refresh() -> None:
+    """Else each refresh would bring the next one nearer, without end, as the date comes."""
+    near = tokens(lifetime=86_400, refresh_expires_at=NOW + 60)
+    at = {}
+    for life in ("hard", "idle"):
+        profile = acme(f'[rotation]\nrefresh_token_life = "{life}"')
+        at[life] = transitions.saved(connection(), near, SEALED, profile, Settings(), NOW)["refresh_at"]
+    assert at["idle"] < NOW + 60 < NOW + 43_200 <= at["hard"]

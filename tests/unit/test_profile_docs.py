@@ -1,0 +1,53 @@
+"""Protects the written reference of the profile format: it is the format, and nobody has to keep it so by hand."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any, get_type_hints
+
+import msgspec
+import pytest
+
+from evergrant import profile, profile_file
+from scripts import profile_docs
+
+TABLES = [value for value in vars(profile).values() if isinstance(value, type) and issubclass(value, msgspec.Struct)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("profiles.md", profile_docs.reference), ("profile.schema.json", profile_docs.schema_file)]
+)
+def test_the_written_reference_is_up_to_date(name: str, text: Any) -> None:
+    assert (profile_docs.DOCS / name).read_text("utf-8") == text(), "run make profile-docs"
+
+
+def test_every_field_is_described_and_shown_by_an_example_that_holds() -> None:
+    seen = 0
+    for path, table in profile_docs._tables(profile.Profile, ""):
+        hints = get_type_hints(table, include_extras=True)
+        for field in msgspec.structs.fields(table):
+            meta, hint = profile_docs._meta(hints[field.name]), hints[field.name]
+            assert (meta and meta.description) or profile_docs._docstring(hint), f"{path}.{field.name}"
+            if meta and meta.examples:
+                written = tomllib.loads(f"x = {profile_docs._toml(meta.examples[0])}")["x"]
+                assert written == meta.examples[0]
+                msgspec.convert(written, hint)
+                seen += 1
+            else:
+                assert profile_docs._struct_in(hint)[0], f"{path}.{field.name} has no example"
+    assert seen > 50
+
+
+def test_the_least_profile_of_the_reference_is_one() -> None:
+    text = profile_docs.reference().split("```toml\n")[1].split("```")[0]
+    assert profile_file.load(text).grants == ("authorization_code",)
+
+
+def test_the_schema_names_every_table_and_allows_no_unknown_key() -> None:
+    schema = profile_file.schema()
+    json.dumps(schema)
+    defined = schema["$defs"]
+    for table in TABLES:
+        if table is not msgspec.Struct:
+            assert defined[table.__name__]["additionalProperties"] is False

@@ -1,0 +1,67 @@
+"""Protects how often the simulated providers' refresh tokens work: once, however many ask at the same time, or as
+often as wanted where a provider's settings say so.
+"""
+
+import threading
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from local.providers import KEAP, Provider, ProviderServer
+from tests.unit.simulated import APPLICATION, Clock, Simulated, refusal, tokens_of
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[Simulated]:
+    clock = Clock()
+    provider = Provider(KEAP, clients=(APPLICATION,), clock=clock)
+    with ProviderServer(provider) as server, httpx.Client(base_url=server.url) as http:
+        yield Simulated(provider, server, clock, http)
+
+
+@pytest.fixture
+def keap(running: Simulated) -> Simulated:
+    running.provider.reset()
+    return running
+
+
+def test_of_many_refreshes_at_once_exactly_one_wins(keap: Simulated) -> None:
+    tokens = keap.connect()
+    together = threading.Barrier(8)
+    statuses: list[int] = []
+
+    def refresh() -> None:
+        together.wait()
+        statuses.append(keap.refresh(tokens.refresh_token).status_code)
+
+    threads = [threading.Thread(target=refresh) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(statuses) == [200, *[400] * 7]
+    assert keap.ask("stats")["refresh_reuse"] == 7
+
+
+def test_a_reusable_refresh_token_stays_the_same_and_lives_as_long_as_it_was_issued_for(keap: Simulated) -> None:
+    keap.tell("settings", {"single_use_refresh_tokens": False, "refresh_token_lifetime": 100})
+    first = keap.connect()
+    for _ in range(2):
+        keap.clock.advance(40)
+        again = tokens_of(keap.refresh(first.refresh_token))
+        assert again.refresh_token == first.refresh_token
+        assert again.access_token != first.access_token
+    keap.clock.advance(20)
+    assert refusal(keap.refresh(first.refresh_token)) == (400, "invalid_grant")
+    stats = keap.ask("stats")
+    assert (stats["rotations"], stats["refresh_reuse"]) == (2, 0)
+    assert keap.tell("replay-all")["replayed"] == 0
+
+
+def test_a_spent_refresh_token_stays_dead_when_the_next_ones_are_reusable(keap: Simulated) -> None:
+    first = keap.connect()
+    second = tokens_of(keap.refresh(first.refresh_token))
+    keap.tell("settings", {"single_use_refresh_tokens": False})
+    assert tokens_of(keap.refresh(second.refresh_token)).refresh_token == second.refresh_token
+    assert refusal(keap.refresh(first.refresh_token)) == (400, "invalid_grant")
