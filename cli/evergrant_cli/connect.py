@@ -108,9 +108,9 @@ def _planned(
 def _hosts(profile: Profile, authorization: Authorization, grant: str) -> list[str]:
     """The hosts that the client is going to be sent to."""
     from evergrant.placeholders import fill
+    from evergrant.profile import HEADLESS
 
-    headless = grant == "client_credentials"
-    requests = [profile.client_credentials] if headless else [profile.exchange, profile.refresh]
+    requests = [getattr(profile, grant)] if grant in HEADLESS else [profile.exchange, profile.refresh]
     hosts = [fill(request.url.split("/", 3)[2], authorization.variables) for request in requests if request]
     return list(dict.fromkeys(host.lower() for host in hosts if host))
 
