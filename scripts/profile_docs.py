@@ -48,7 +48,7 @@ url = "https://api.acme.example/token"
 ```
 
 Its grants are what it has phases for: `[authorize]` with `[exchange]` and `[refresh]` (a person consents),
-`[client_credentials]`, `[login]`, `[jwt_bearer]`, and `static = true`. `[refresh]` may be left out only where tokens
+`[client_credentials]`, `[login]` and `[jwt_bearer]`. `[refresh]` may be left out only where tokens
 are long-lived.
 
 ## Templates

@@ -139,7 +139,7 @@ class JwtBearer(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Revoke(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A token's revocation (RFC 7009)."""
+    """A token's revocation (RFC 7009). It is written down for whoever reads the profile: nothing is revoked yet."""
 
     scope: Annotated[
         Literal["token", "grant"],
