@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from datetime import datetime
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.times import epoch_seconds, rfc3339
+from evergrant.times import rfc3339
 from tests.unit.samples import NOW
 
 
@@ -17,18 +18,9 @@ def test_a_moment_is_written_in_utc_to_the_second() -> None:
 
 @given(st.integers(min_value=0, max_value=253_402_300_799))
 def test_what_is_written_is_read_back(at: int) -> None:
-    assert epoch_seconds(rfc3339(at)) == at
+    assert datetime.fromisoformat(rfc3339(at)).timestamp() == at
 
 
 @given(st.integers(min_value=0, max_value=253_402_300_798))
 def test_later_moments_sort_later_as_text(at: int) -> None:
     assert rfc3339(at) < rfc3339(at + 1)
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["", "2026-11-22", "2026-11-22T10:00:00", "2026-11-22T10:00:00+01:00", "2026-11-22T10:00:00.5Z", "1795341600"],
-)
-def test_any_other_spelling_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"does not match|unconverted"):
-        epoch_seconds(text)
