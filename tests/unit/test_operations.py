@@ -118,6 +118,16 @@ def test_what_nothing_can_refresh_is_not_refreshed_for_having_been_paused() -> N
         assert (resumed.status, resumed.refresh_at) == (status, None)
 
 
+def test_an_unread_answer_of_an_earlier_grant_does_not_hold_up_a_clients_own() -> None:
+    records, clock = MemoryRecords(Faults()), FakeClock()
+    name = "wealthyhood/main"
+    wanted, grant = operations.plan(WEALTHYHOOD, name, variables={"audience": "https://api"})
+    operations.begin(records, wanted, grant, clock)
+    unread = MemoryKey(name, 1).seal(b"<html>")
+    records.items[name] = replace(records.items[name], grant="authorization_code", unread_answer=unread)
+    assert operations.begin(records, wanted, grant, clock).unread_answer is None
+
+
 def test_a_paused_client_grant_that_is_connected_again_is_not_paused_any_more() -> None:
     records, clock = MemoryRecords(Faults()), FakeClock()
     wanted, grant = operations.plan(WEALTHYHOOD, "wealthyhood/main", variables={"audience": "https://api"})

@@ -85,7 +85,8 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
             changes["status"] = Status.AWAITING_AUTHORIZATION
         if headless:
             changes |= {**fields, "grant": grant, **transitions.next_at(current, now), "failures": 0}
-            changes |= transitions.NOT_SPENT
+            # Whatever an earlier grant left in doubt or unread is no concern of a client's own.
+            changes |= {**transitions.NOT_SPENT, "unread_answer": None}
         return _change(records, name, lambda _: changes, clock) if changes else current
     return record
 
