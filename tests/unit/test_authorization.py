@@ -113,7 +113,7 @@ def test_the_link_shows_what_it_is_for_and_changes_nothing() -> None:
         view = w.flow.landing(w.ticket)
     assert (view.provider, view.account) == ("Keap (Infusionsoft)", "main")
     assert str(w.authorizations.items) == before
-    assert w.flow.allowed_origin(w.ticket) == "https://login.example.com"
+    assert view.origin == "https://login.example.com"
 
 
 def test_the_browser_is_sent_to_the_provider_with_state_and_a_pkce_challenge() -> None:

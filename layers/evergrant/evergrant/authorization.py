@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from .code_exchange import CodeExchange, demand_connected
 from .connection import Connection
-from .dialect import Client, authorization_url, read_callback, token_request
+from .dialect import Client, authorization_url, read_callback, token_requests
 from .errors import (
     Conflict,
     Denied,
@@ -45,6 +45,13 @@ class View:
 
     provider: str
     account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Landing(View):
+    """The first page: also the origin to which its form leads in the end, for ``form-action``."""
+
+    origin: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +83,17 @@ class Flow:
         self._ports = ports
         self._settings = settings
 
-    def landing(self, ticket: str) -> View:
+    def landing(self, ticket: str) -> Landing:
         """What the link is for. Changes nothing: link previews and scanners come here too.
 
         Raises
         ------
         LinkInvalid, LinkExpired, LinkUsed
         """
-        return self._view(self._authorization(self._ticket(ticket_key(ticket))))
-
-    def allowed_origin(self, ticket: str) -> str:
-        """The origin of the provider's authorization endpoint, for the page's ``form-action``."""
         authorization = self._authorization(self._ticket(ticket_key(ticket)))
-        url = authorization_url(
-            self._profile(authorization), authorization.variables, {}, loopback=self._settings.allow_loopback
-        )
-        return "/".join(url.split("/", 3)[:3])
+        view, loopback = self._view(authorization), self._settings.allow_loopback
+        url = urlsplit(authorization_url(self._profile(authorization), authorization.variables, {}, loopback=loopback))
+        return Landing(view.provider, view.account, f"{url.scheme}://{url.netloc}")
 
     def depart(self, ticket: str, cookie: str | None) -> Departure:
         """Bind the ticket to this browser and send it to the provider.
@@ -185,7 +187,9 @@ class Flow:
                 self._ports.authorizations.change(key, {"outcome": outcome}, only_if={"outcome": "begun"})
         with suppress(PortUnavailable):
             self._ports.authorizations.change(pending["ticket"], {"used_at": self._now}, only_if={})
-        self._announce(connection)
+        # Ask for publication. Were the message lost, the record is due in a minute anyway.
+        with suppress(PortUnavailable):
+            self._ports.queue.send({"connection": connection.name})
         return self._view(authorization)
 
     # --- the parts of an arrival ------------------------------------------------------------------------------
@@ -215,13 +219,6 @@ class Flow:
         tokens = replace(tokens, captured={**callback.captured, **tokens.captured})
         return exchange.save(current, authorization, profile, tokens, data_key)
 
-    def _announce(self, connection: Connection) -> None:
-        """Ask for publication. Were the message lost, the record is due in a minute anyway."""
-        try:
-            self._ports.queue.send({"connection": connection.name})
-        except PortUnavailable:
-            return
-
     def _told_again(self, outcome: str, authorization: Authorization) -> View:
         if outcome == "connected":
             return self._view(authorization)
@@ -233,17 +230,16 @@ class Flow:
 
     def _usable_client(self, authorization: Authorization) -> Client:
         client = self._ports.vault.client(authorization.client)
-        request = token_request(
+        newest, *_ = token_requests(
             self._profile(authorization),
             "exchange",
             authorization.variables,
             client,
-            client.secrets[0] if client.secrets else None,
             {},
             now=self._now,
             loopback=self._settings.allow_loopback,
         )
-        host = urlsplit(request.url).netloc.lower()
+        host = urlsplit(newest.url).netloc.lower()
         if host not in client.hosts:
             raise InvalidClient(
                 f"The entry of client {client.name} does not allow {host}, where the code is to be exchanged.",

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import deferred, transitions
 from .connection import Connection, Status
-from .dialect import Client, HttpRequest, Refusal, read_answer, token_request
+from .dialect import Client, HttpRequest, Refusal, read_answer, token_requests
 from .errors import LinkInvalid, LostAnswer, NotSent, ProviderRefused, UnreadAnswer
 from .ports import Clock, DataKey, PortUnavailable, Provider, Queue, Records, Seal
 from .profile import Profile
@@ -39,17 +39,15 @@ class CodeExchange:
             "code_verifier": code_verifier if profile.authorize and profile.authorize.pkce else None,
         }
         answer: TokenSet | Refusal = transitions.NOT_SENT
-        for secret in client.secrets or (None,):
-            request = token_request(
-                profile,
-                "exchange",
-                authorization.variables,
-                client,
-                secret,
-                values,
-                now=self._now,
-                loopback=self.settings.allow_loopback,
-            )
+        for request in token_requests(
+            profile,
+            "exchange",
+            authorization.variables,
+            client,
+            values,
+            now=self._now,
+            loopback=self.settings.allow_loopback,
+        ):
             answer = self._ask(request, profile, client.hosts)
             if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
                 break

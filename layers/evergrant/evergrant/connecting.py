@@ -35,7 +35,7 @@ def respond(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:
 
 def _landing(flow: Flow, ticket: str) -> dict[str, Any]:
     view = flow.landing(ticket)
-    return web.page(200, pages.landing(view.provider, view.account), pages.headers(flow.allowed_origin(ticket)))
+    return web.page(200, pages.landing(view.provider, view.account), pages.headers(view.origin))
 
 
 def _depart(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:

@@ -191,6 +191,23 @@ def token_request(
     return HttpRequest(spec.method, url, headers, body)
 
 
+def token_requests(
+    profile: Profile,
+    phase: Phase,
+    variables: Mapping[str, str],
+    client: Client,
+    values: Mapping[str, str | None],
+    *,
+    now: int,
+    loopback: bool = False,
+) -> tuple[HttpRequest, ...]:
+    """:func:`token_request` once for each of the client's secrets, the newest first; once for a client without any."""
+    return tuple(
+        token_request(profile, phase, variables, client, secret, values, now=now, loopback=loopback)
+        for secret in client.secrets or (None,)
+    )
+
+
 def consumer_headers(profile: Profile, variables: Mapping[str, str], tokens: TokenSet) -> dict[str, str]:
     """The headers with which a consumer calls the provider's API, ready to send."""
     known = {**variables, "access_token": tokens.access_token.reveal(), "token_type": tokens.token_type}

@@ -25,7 +25,7 @@ from typing import Any
 from . import transitions
 from .asking import Ask, Outcome, Result, serve, wants_refresh
 from .connection import AT_REST, Connection
-from .dialect import Client, HttpRequest, Phase, Refusal, next_phase, token_request
+from .dialect import Client, HttpRequest, Phase, Refusal, next_phase, token_requests
 from .errors import (
     Conflict,
     EvergrantError,
@@ -179,7 +179,7 @@ class Rotation:
     def _requests(
         self, phase: Phase, connection: Connection, profile: Profile, client: Client, tokens: TokenSet | None
     ) -> tuple[HttpRequest, ...]:
-        """The request that obtains the next token set, once for each of the client's secrets."""
+        """The requests that obtain the next token set, one for each of the client's secrets."""
         refresh_token = tokens.refresh_token if tokens else None
         values = {
             "refresh_token": refresh_token.reveal() if refresh_token else None,
@@ -187,10 +187,7 @@ class Rotation:
             "scope": connection.scope,
         }
         now, loopback = int(self._now), self._settings.allow_loopback
-        return tuple(
-            token_request(profile, phase, connection.variables, client, secret, values, now=now, loopback=loopback)
-            for secret in client.secrets or (None,)
-        )
+        return token_requests(profile, phase, connection.variables, client, values, now=now, loopback=loopback)
 
     def _marked(self, connection: Connection, marks: Mapping[str, Any]) -> Connection:
         """Take the lease and write the spend marker, in one write, if nothing has changed since the look."""
