@@ -73,7 +73,7 @@ $(STAMPS)/rie: requirements/rie.txt $(STAMPS)/uv
 # --- running it -----------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## See it work: local AWS, two simulated providers, a token kept alive
+demo: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## See it work: local AWS, five simulated providers, six connections kept alive
 	@$(VENV)/bin/python -m local.demo
 
 .PHONY: local

@@ -5,6 +5,7 @@ The simulated providers are asked, not Evergrant: they know which tokens they is
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from local.connections import Connection
 from local.providers import ProviderServer
 
 LATEST_REFRESH = 0.8
@@ -20,45 +22,45 @@ getter for another token only when its own has fifteen seconds left, the share o
 
 
 @dataclass
-class Connection:
-    """One connection under observation."""
+class Observed:
+    """One connection under observation, the only one of its grant at its provider."""
 
-    name: str
+    connection: Connection
     server: ProviderServer
-    headers: dict[str, str]
-    """What its API wants with every call, besides the token."""
-    issues_refresh_tokens: bool
+    read_from: str = ""
+    """Where consumers read its token."""
     calls: int = 0
     failed: int = 0
     reasons: set[str] = field(default_factory=set)
 
     @property
-    def api_url(self) -> str:
-        """The protected API that a consumer calls."""
-        return str(self.server.urls()["api_url"])
+    def name(self) -> str:
+        return self.connection.name
 
     @property
     def rotations(self) -> int:
         """Token sets that the provider issued after the first."""
-        outcomes: dict[str, dict[str, int]] = self._stats()["token_requests"]["by_outcome"]
-        phase = "refresh_token" if self.issues_refresh_tokens else "client_credentials"
-        return max(outcomes.get(phase, {}).get("ok", 0) - (0 if self.issues_refresh_tokens else 1), 0)
+        return max(len(self._issued()) - 1, 0)
 
     @property
     def longest_interval(self) -> float:
         """The longest time, in seconds, from one token to the next."""
-        issued = [float(str(request["at"])) for request in self.server.provider.requests() if not request["error"]]
-        return max((later - earlier for earlier, later in pairwise(issued)), default=0.0)
+        return max((later - earlier for earlier, later in pairwise(self._issued())), default=0.0)
 
     @property
     def reuses(self) -> int:
         """How often a refresh token was used that had been rotated away: always a mistake."""
-        return int(self._stats()["refresh_reuse"])
+        return int(str(self.server.provider.stats()["refresh_reuse"]))
+
+    @property
+    def log_ins(self) -> int:
+        """How often Evergrant logged in, the first time included."""
+        return len(self._grants()) if self.connection.grant == "login" else 0
 
     @property
     def accepted(self) -> int:
         """Calls that the provider's API answered with 200."""
-        return int(self._stats()["api"]["ok"])
+        return sum(int(grant["accepted_calls"]) for grant in self._grants())
 
     @property
     def lifetime(self) -> int:
@@ -68,77 +70,89 @@ class Connection:
     @property
     def oldest(self) -> float:
         """The age, in seconds, of the oldest token that came with a call."""
-        return float(self._stats()["api"]["oldest_accepted_token_age"])
+        return max((float(grant["oldest_accepted_token_age"]) for grant in self._grants()), default=0.0)
 
     def replay(self) -> tuple[int, int]:
         """Replay every refresh token that was rotated away: how many there were, how many were refused."""
-        result = self.server.provider.replay_all()
-        return int(str(result["replayed"])), int(str(result["refused"]))
+        ours = {grant["grant"] for grant in self._grants()}
+        results: Any = self.server.provider.replay_all()["results"]
+        refused = [result["refused"] for result in results if result["grant"] in ours]
+        return len(refused), sum(refused)
 
-    def _stats(self) -> dict[str, Any]:
-        return self.server.provider.stats()
+    def _issued(self) -> list[float]:
+        return sorted(at for grant in self._grants() for at in grant["issued_at"])
+
+    def _grants(self) -> list[dict[str, Any]]:
+        return [grant for grant in self.server.provider.grants() if grant["obtained_by"] == self.connection.grant]
 
 
 @dataclass
 class Observation:
     """All connections under observation."""
 
-    connections: list[Connection]
+    observed: list[Observed]
 
-    def rotated(self, times: int) -> bool:
+    @property
+    def calls(self) -> int:
+        return sum(seen.calls for seen in self.observed)
+
+    @property
+    def failed(self) -> int:
+        return sum(seen.failed for seen in self.observed)
+
+    def rotated(self, times: int) -> int:
+        """How many rotations there were, of each connection no more than so many."""
+        return sum(min(seen.rotations, times) for seen in self.observed)
+
+    def enough(self, times: int) -> bool:
         """Whether every connection has been rotated so often."""
-        return all(connection.rotations >= times for connection in self.connections)
+        return self.rotated(times) == times * len(self.observed)
 
     def failures(self, rotations: int) -> list[str]:
         """Everything that is not as promised."""
-        found = []
-        for connection in self.connections:
-            replayed, refused = connection.replay()
-            if connection.rotations < rotations:
-                found.append(f"{connection.name} was rotated {connection.rotations} times, not {rotations}.")
-            if connection.issues_refresh_tokens and replayed != connection.rotations:
-                found.append(
-                    f"{connection.name}: {replayed} refresh tokens superseded in {connection.rotations} rotations."
-                )
-            if refused != replayed:
-                found.append(
-                    f"{connection.name}: {replayed - refused} of {replayed} replayed refresh tokens were accepted."
-                )
-            if connection.reuses:
-                found.append(f"{connection.name}: a spent refresh token was used {connection.reuses} times.")
-            if connection.longest_interval > connection.lifetime * LATEST_REFRESH:
-                found.append(
-                    f"{connection.name}: the schedule let a token get {connection.longest_interval:.0f} s old."
-                )
-            if connection.failed:
-                reasons = "; ".join(sorted(connection.reasons))
-                found.append(f"{connection.name}: {connection.failed} of {connection.calls} calls failed: {reasons}")
-            if not connection.calls or connection.accepted < connection.calls - connection.failed:
-                found.append(
-                    f"{connection.name}: {connection.calls} calls made, {connection.accepted} seen by the API."
-                )
-        return found
+        return [f"{seen.name}{failure}" for seen in self.observed for failure in _failures(seen, rotations)]
 
     def table(self, *, final: bool) -> Table:
-        """What was seen so far; with ``final``, the replay of the refresh tokens too."""
-        table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+        """What was seen so far; with ``final``, how it was read and the replay of the refresh tokens too."""
+        table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("connection", no_wrap=True)
-        for heading in ("rotations", "replays\nrefused", "consumer\ncalls", "failed", "oldest token\nserved"):
+        for heading in ("rotations", "replays\nrefused", "calls", "failed"):
             if final or "replays" not in heading:
-                table.add_column(heading, justify="right")
-        for connection in self.connections:
-            cells = [connection.name, str(connection.rotations)]
+                table.add_column(heading, justify="right", no_wrap=True)
+        if final:
+            table.add_column("read from", no_wrap=True)
+        for seen in self.observed:
+            good = "green" if seen.failed == 0 else "red"
+            cells = [seen.name, str(seen.rotations), str(seen.calls), f"[{good}]{seen.failed}[/]"]
             if final:
-                replayed, refused = connection.replay()
-                good = "green" if refused == replayed else "red"
-                cells.append(
-                    f"[{good}]{refused} of {replayed}[/]" if connection.issues_refresh_tokens else "none issued"
-                )
-            good = "green" if connection.failed == 0 else "red"
-            cells += [
-                str(connection.calls),
-                f"[{good}]{connection.failed}[/]",
-                f"{connection.oldest:.0f} s of {connection.lifetime} s",
-            ]
+                cells.insert(2, _replays(seen))
+                cells.append(seen.read_from)
             table.add_row(*cells)
         return table
+
+
+def _replays(seen: Observed) -> str:
+    replayed, refused = seen.replay()
+    if not replayed:
+        return "[dim]none[/]"
+    return f"[{'green' if refused == replayed else 'red'}]{refused} of {replayed}[/]"
+
+
+def _failures(seen: Observed, rotations: int) -> Iterator[str]:
+    replayed, refused = seen.replay()
+    if seen.rotations < rotations:
+        yield f" was rotated {seen.rotations} times, not {rotations}."
+    if seen.connection.needs_a_person and replayed != seen.rotations:
+        yield f": {replayed} refresh tokens superseded in {seen.rotations} rotations."
+    if refused != replayed:
+        yield f": {replayed - refused} of {replayed} replayed refresh tokens were accepted."
+    if seen.reuses:
+        yield f": a spent refresh token was used {seen.reuses} times."
+    if seen.log_ins == 1:
+        yield ": its log-in never ended, so that nothing is shown of another."
+    if seen.longest_interval > seen.lifetime * LATEST_REFRESH:
+        yield f": the schedule let a token get {seen.longest_interval:.0f} s old."
+    if seen.failed:
+        yield f": {seen.failed} of {seen.calls} calls failed: {'; '.join(sorted(seen.reasons))}"
+    if not seen.calls or seen.accepted < seen.calls - seen.failed:
+        yield f": {seen.calls} calls made, {seen.accepted} seen by the API."

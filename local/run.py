@@ -14,6 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from local.connections import CONNECTIONS
 from local.terminal import Steps
 from local.tools import STATE, LocalRunError, ended_by_signals
 from local.world import World, local_world
@@ -57,21 +58,20 @@ def show(steps: Steps, world: World) -> None:
         ("AWS", world.aws.endpoint),
         ("Evergrant's API", world.stack.api_url),
         ("Redirect URI", world.stack.callback_url),
-        ("Simulated Keap", world.keap.url),
-        ("Simulated Wealthyhood", world.wealthyhood.url),
+        *((f"Simulated {server.provider.dialect.title}", server.url) for server in world.providers.values()),
         ("Logs", str(world.aws.log)),
     ):
-        line(f"[bold]{name:<22}[/] {address}")
+        line(f"[bold]{name:<25}[/] {address}")
     line("\n[bold]In another terminal[/]")
     line(f"  . {shlex.quote(str(ENVIRONMENT_FILE))}")
-    for provider in ("keap", "wealthyhood"):
-        line(f"  evergrant {escape(shlex.join(world.connect_arguments(provider)))}")
+    for connection in CONNECTIONS:
+        line(f"  evergrant {escape(shlex.join(world.connect_arguments(connection)))}")
     line("  evergrant status")
     line("  evergrant get keap/main")
     line("\n[bold]Tokens that live for a minute[/], from the next one on")
     line(
         "  curl -H 'content-type: application/json' -d '{\"access_token_lifetime\": 60}' "
-        f"{world.keap.url}/_control/settings"
+        f"{world.providers['keap'].url}/_control/settings"
     )
     line(
         "\n[bold]A provider of your own[/] (write https:// in its profile; one on localhost is spoken to in plain http)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -26,6 +27,7 @@ LOOK_SECONDS = 1.0
 def watch(
     consumer: Consumer,
     observation: Observation,
+    targets: Sequence[Mapping[str, object]],
     steps: Steps,
     *,
     rotations: int,
@@ -39,22 +41,27 @@ def watch(
         The consumer's function failed.
     """
     enough = threading.Event()
-    calling = _Calling(consumer, observation, enough)
+    calling = _Calling(consumer, observation, targets, enough)
     calling.start()
-    bar = _bars(observation, rotations)
+    progress = Progress(TextColumn("rotations"), BarColumn(), TextColumn("{task.completed} of {task.total}"))
+    bar = progress.add_task("", total=rotations * len(observation.observed))
     begun = said = time.monotonic()
     live = Live(console=steps.console, refresh_per_second=2, transient=True) if steps.live else nullcontext()
     try:
         with live as display:
-            while not observation.rotated(rotations) and time.monotonic() - begun < most_seconds and calling.is_alive():
+            while not observation.enough(rotations) and time.monotonic() - begun < most_seconds and calling.is_alive():
                 time.sleep(LOOK_SECONDS)
                 for event in consumer.events():
                     steps.line(f"[dim]{time.monotonic() - begun:4.0f} s[/]  {escape(_told(event))}")
                 if display is not None:
-                    display.update(Group(_moved(bar, observation, rotations), observation.table(final=False)))
+                    progress.update(bar, completed=observation.rotated(rotations))
+                    display.update(Group(progress, observation.table(final=False)))
                 elif time.monotonic() - said >= PLAIN_LINE_SECONDS:
                     said = time.monotonic()
-                    steps.line(f"{said - begun:4.0f} s  {_in_a_line(observation, rotations)}")
+                    steps.line(
+                        f"{said - begun:4.0f} s  {observation.rotated(rotations)} of {progress.tasks[bar].total:.0f} "
+                        f"rotations, {observation.calls} calls, {observation.failed} failed"
+                    )
     finally:
         enough.set()
     calling.join(timeout=CONSUMER_SECONDS + 30)
@@ -65,27 +72,29 @@ def watch(
 class _Calling(threading.Thread):
     """Invokes the consumer again and again and adds up what it counted."""
 
-    def __init__(self, consumer: Consumer, observation: Observation, enough: threading.Event) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        observation: Observation,
+        targets: Sequence[Mapping[str, object]],
+        enough: threading.Event,
+    ) -> None:
         super().__init__(name="consumer", daemon=True)
-        self._consumer, self._observation, self._enough = consumer, observation, enough
+        self._consumer, self._observation, self._targets, self._enough = consumer, observation, targets, enough
         self.failure: LocalRunError | BotoCoreError | None = None
 
     def run(self) -> None:
-        targets = [
-            {"connection": connection.name, "url": connection.api_url, "headers": connection.headers}
-            for connection in self._observation.connections
-        ]
         while not self._enough.is_set():
             try:
-                tallies = self._consumer.call(targets, CONSUMER_SECONDS)
+                tallies = self._consumer.call(self._targets, CONSUMER_SECONDS)
             except (LocalRunError, BotoCoreError) as error:
                 self.failure = error
                 return
-            for connection in self._observation.connections:
-                tally = tallies[connection.name]
-                connection.calls += int(tally["calls"])
-                connection.failed += int(tally["failed"])
-                connection.reasons.update(tally["failures"])
+            for seen in self._observation.observed:
+                tally = tallies[seen.name]
+                seen.calls += int(tally["calls"])
+                seen.failed += int(tally["failed"])
+                seen.reasons.update(tally["failures"])
 
 
 def _told(event: dict[str, Any]) -> str:
@@ -94,26 +103,3 @@ def _told(event: dict[str, Any]) -> str:
     if "generation" in detail:
         words.append(f"generation {detail['generation']}")
     return "  ".join(words)
-
-
-def _bars(observation: Observation, rotations: int) -> Progress:
-    progress = Progress(
-        TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} rotations")
-    )
-    for connection in observation.connections:
-        progress.add_task(connection.name, total=rotations)
-    return progress
-
-
-def _moved(progress: Progress, observation: Observation, rotations: int) -> Progress:
-    for task, connection in zip(progress.task_ids, observation.connections, strict=True):
-        progress.update(task, completed=min(connection.rotations, rotations))
-    return progress
-
-
-def _in_a_line(observation: Observation, rotations: int) -> str:
-    return "; ".join(
-        f"{connection.name}: {connection.rotations} of {rotations} rotations, {connection.calls} calls, "
-        f"{connection.failed} failed"
-        for connection in observation.connections
-    )

@@ -12,16 +12,18 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from local import browser
 from local.aws import LocalAws, local_aws
 from local.browser import Page
+from local.connections import Connection
 from local.deploy import STACK, Stack, build, deploy
-from local.providers import KEAP, WEALTHYHOOD, Client, Provider, ProviderServer
-from local.terminal import Steps
+from local.providers import DIALECTS, Client, Provider, ProviderServer
+from local.terminal import Say, Steps
 from local.tools import ROOT, LocalRunError, clean_environment
 
 COMMAND_SECONDS = 60.0
@@ -29,13 +31,12 @@ COMMAND_SECONDS = 60.0
 
 @dataclass(frozen=True)
 class World:
-    """A running local set-up."""
+    """A running local set-up; ``providers`` and Evergrant's ``clients`` there go by the provider's name."""
 
     aws: LocalAws
     stack: Stack
-    keap: ProviderServer
-    wealthyhood: ProviderServer
-    client_secrets: Mapping[str, str] = field(repr=False)
+    providers: Mapping[str, ProviderServer]
+    clients: Mapping[str, Client]
 
     def environment(self) -> dict[str, str]:
         """What makes `evergrant`, an SDK or a tool work with this set-up."""
@@ -46,20 +47,15 @@ class World:
             "EVERGRANT_GETTER": self.stack.outputs["GetterFunctionArn"],
         }
 
-    def connect_arguments(self, provider: str, account: str = "main") -> list[str]:
-        """The arguments with which `evergrant` connects an account of a simulated provider."""
-        if provider == "keap":
-            variables = {"host": self.keap.host, "login_host": self.keap.host}
-        else:
-            variables = {"host": self.wealthyhood.host, "audience": str(WEALTHYHOOD.default_audience)}
-        given = [word for name, value in variables.items() for word in ("--var", f"{name}={value}")]
-        return ["connect", f"{provider}/{account}", *given]
-
     def evergrant(self, *arguments: str, given: str | None = None, statuses: tuple[int, ...] = (0,)) -> str:
         """Run the `evergrant` command, as an operator would, and return what it prints."""
         return run_evergrant(self.environment(), arguments, given, statuses)
 
-    def connect(self, provider: str, account: str = "main") -> Page | None:
+    def connect_arguments(self, connection: Connection) -> list[str]:
+        """The arguments with which `evergrant` makes a connection to a simulated provider."""
+        return connection.arguments(self.providers[connection.provider.name].host)
+
+    def connect(self, connection: Connection) -> Page | None:
         """Connect an account of a simulated provider, and return the last page of the walk if there was one.
 
         Raises
@@ -67,15 +63,20 @@ class World:
         LocalRunError, BrowsingError
             It could not be connected.
         """
-        if provider == "keap":
-            return browser.connect(self.link("keap", account))
-        self.evergrant(*self.connect_arguments(provider, account), "--json")
+        if connection.needs_a_person:
+            return browser.connect(self.link(connection))
+        self.evergrant(*self.connect_arguments(connection), "--json")
         return None
 
-    def link(self, provider: str, account: str = "main") -> str:
+    def link(self, connection: Connection) -> str:
         """A link for the account's owner, as `evergrant connect` prints it."""
-        answer = self.evergrant(*self.connect_arguments(provider, account), "--no-wait", "--json")
+        answer = self.evergrant(*self.connect_arguments(connection), "--no-wait", "--json")
         return str(json.loads(answer)["link"])
+
+    def target(self, connection: Connection) -> dict[str, object]:
+        """What a consumer has to know to call the protected API of a connection's provider."""
+        url = self.providers[connection.provider.name].urls()["api_url"]
+        return {"connection": connection.name, "url": url, "headers": dict(connection.headers)}
 
 
 @contextmanager
@@ -99,33 +100,49 @@ def local_world(
     home.mkdir(parents=True, exist_ok=True)
     with steps.step("Building the stack for this machine") as say:
         template = build(home, say)
-    keap = ProviderServer(Provider(KEAP, settings=settings.get("keap")))
-    wealthyhood = ProviderServer(Provider(WEALTHYHOOD, settings=settings.get("wealthyhood")))
-    with local_aws(home, enforce_iam=enforce_iam) as aws, keap, wealthyhood:
+    with local_aws(home, enforce_iam=enforce_iam) as aws, ExitStack() as running:
+        providers = {
+            name: running.enter_context(ProviderServer(Provider(dialect, settings=settings.get(name))))
+            for name, dialect in DIALECTS.items()
+        }
         with steps.step("Deploying it to the local AWS") as say:
             stack = deploy(aws, template, home, say)
-        world = World(aws, stack, keap, wealthyhood, {name: secrets.token_hex(16) for name in ("keap", "wealthyhood")})
-        with steps.step("Registering Evergrant with both providers"):
-            _register(world)
+        world = World(aws, stack, providers, {name: _client(name, stack) for name in providers})
+        with steps.step(f"Registering Evergrant with {len(providers)} simulated providers") as say:
+            _register(world, say)
         yield world
 
 
-def _register(world: World) -> None:
-    for server in (world.keap, world.wealthyhood):
-        provider = server.provider
-        name = provider.dialect.name
-        provider.register(
-            Client(
-                client_id=f"evergrant-at-{name}",
-                client_secret=world.client_secrets[name],
-                redirect_uris=(world.stack.callback_url,),
-                audience=provider.dialect.default_audience,
-            )
-        )
-        world.evergrant(
-            "client", "set", name, "--client-id", f"evergrant-at-{name}", "--host", server.host,
-            given=world.client_secrets[name],
-        )  # fmt: skip
+def _client(provider: str, stack: Stack) -> Client:
+    """Evergrant as a provider knows it."""
+    dialect = DIALECTS[provider]
+    logs_in = dialect.protocol == "login"
+    return Client(
+        client_id=f"evergrant-at-{provider}",
+        client_secret=secrets.token_hex(16),
+        redirect_uris=(stack.callback_url,),
+        audience=dialect.default_audience,
+        username=f"somebody-at-{provider}" if logs_in else None,
+        password=secrets.token_hex(16) if logs_in else None,
+    )
+
+
+def _register(world: World, say: Say) -> None:
+    for name, server in world.providers.items():
+        say(name)
+        client = world.clients[name]
+        server.provider.register(client)
+        entry = _entry(server, client) | {"hosts": [server.host]}
+        world.evergrant("client", "set", name, given=json.dumps(entry))
+
+
+def _entry(server: ProviderServer, client: Client) -> dict[str, Any]:
+    """The client as `evergrant client set` reads it."""
+    login = server.provider.dialect.phases.get("login")
+    if login is not None:
+        fields = zip(login.client_fields, (client.client_id, client.client_secret), strict=True)
+        return {"credentials": dict(fields)}
+    return {"client_id": client.client_id, "client_secrets": [client.client_secret]}
 
 
 def run_evergrant(

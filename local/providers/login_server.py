@@ -51,7 +51,7 @@ class LoginServer(AuthorizationServer):
         if client is None:
             raise _RefusedError(401, "The credentials are wrong.")
         scope = " ".join(self._dialect.scopes)
-        grant = self._state.new_grant(client.client_id, self._settings.account, scope, self._now)
+        grant = self._state.new_grant("login", client.client_id, self._settings.account, scope, self._now)
         return self._issue(grant.grant_id, client.client_id, self._made.new_refresh_token())
 
     def _refresh(self, phase: Phase, fields: dict[str, str]) -> dict[str, object]:

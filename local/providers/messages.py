@@ -167,7 +167,9 @@ def describe(
     spellings = dialect.answer_fields or {name: name for name in ("access_token", "refresh_token")}
     return {
         "fields": None if fields is None else {name: _shown(name, value) for name, value in fields.items()},
+        "path": request.path,
         "content_type": request.headers.get("content-type"),
+        "accept": request.headers.get("accept"),
         "authorization": {
             "scheme": scheme.lower() if credentials else "unreadable",
             "client_id": basic[0] if basic else None,

@@ -180,7 +180,7 @@ class Provider:
         return kept if last is None else kept[max(len(kept) - last, 0) :]
 
     def grants(self) -> list[dict[str, object]]:
-        """Return all grants, with the fingerprints of the tokens that are good now."""
+        """Return all grants, with the fingerprints of the tokens that are good now, and when tokens were issued."""
         with self._lock:
             state, now = self._state, self._clock()
             refresh = {
@@ -189,12 +189,15 @@ class Provider:
                 if state.refresh_token_is_good(token, now)
             }
             access: dict[str, list[str]] = {}
+            issued: dict[str, list[float]] = {}
             for value, token in state.access_tokens.items():
+                issued.setdefault(token.grant_id, []).append(token.issued_at)
                 if state.access_token_is_good(token, now):
                     access.setdefault(token.grant_id, []).append(fingerprint(value))
             return [
                 {
                     "grant": grant.grant_id,
+                    "obtained_by": grant.obtained_by,
                     "client_id": grant.client_id,
                     "account": grant.account,
                     "scope": grant.scope,
@@ -204,6 +207,9 @@ class Provider:
                     "revoked_because": grant.revoked_because,
                     "refresh_token": refresh.get(grant.grant_id),
                     "access_tokens": access.get(grant.grant_id, []),
+                    "issued_at": issued.get(grant.grant_id, []),
+                    "accepted_calls": grant.accepted_calls,
+                    "oldest_accepted_token_age": grant.oldest_accepted_age,
                 }
                 for grant in state.grants.values()
             ]

@@ -31,9 +31,14 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One permission: of an account to a client, or, for client credentials, the client's own standing."""
+    """One permission: of an account to a client, or, for client credentials, the client's own standing.
+
+    `obtained_by` is the phase that it came of. `accepted_calls` counts the API's calls with its tokens, and
+    `oldest_accepted_age` is the age, in seconds, of the oldest of these tokens.
+    """
 
     grant_id: str
+    obtained_by: str
     client_id: str
     account: str
     scope: str
@@ -42,6 +47,8 @@ class Grant:
     rotations: int = 0
     revoked_at: float | None = None
     revoked_because: str | None = None
+    accepted_calls: int = 0
+    oldest_accepted_age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +122,11 @@ class State:
             parts[access_token.grant_id].access_tokens[value] = access_token
         return parts
 
-    def new_grant(self, client_id: str, account: str, scope: str, now: float, redirect_uri: str | None = None) -> Grant:
-        grant = Grant(f"grant-{len(self.grants) + 1}", client_id, account, scope, now, redirect_uri)
+    def new_grant(
+        self, obtained_by: str, client_id: str, account: str, scope: str, now: float, redirect_uri: str | None = None
+    ) -> Grant:
+        grant_id = f"grant-{len(self.grants) + 1}"
+        grant = Grant(grant_id, obtained_by, client_id, account, scope, now, redirect_uri)
         self.grants[grant.grant_id] = grant
         return grant
 

@@ -97,7 +97,14 @@ class Tokens:
         if known is None or not self._state.access_token_is_good(known, self._now):
             return False
         self._state.accepted.add(fingerprint(known.access_token))
-        self._state.oldest_accepted_age = max(self._state.oldest_accepted_age, self._now - known.issued_at)
+        age = self._now - known.issued_at
+        self._state.oldest_accepted_age = max(self._state.oldest_accepted_age, age)
+        grant = self._state.grants[known.grant_id]
+        self._state.grants[grant.grant_id] = replace(
+            grant,
+            accepted_calls=grant.accepted_calls + 1,
+            oldest_accepted_age=max(grant.oldest_accepted_age, age),
+        )
         return True
 
 

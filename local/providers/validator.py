@@ -210,12 +210,14 @@ class Validator(RequestValidator):
             return self.tokens.spend(str(request.refresh_token)).grant_id
         if request.grant_type == "authorization_code":
             code = state.codes[str(request.code)]
-            grant = state.new_grant(client_id, code.account, code.scope, self.now, code.redirect_uri)
+            grant = state.new_grant(
+                "authorization_code", client_id, code.account, code.scope, self.now, code.redirect_uri
+            )
             state.codes[code.code] = replace(code, grant_id=grant.grant_id)
             return grant.grant_id
         if client_id not in state.standing_grants:
             scope = " ".join(request.scopes or ())
-            grant = state.new_grant(client_id, self.settings.account, scope, self.now)
+            grant = state.new_grant("client_credentials", client_id, self.settings.account, scope, self.now)
             state.standing_grants[client_id] = grant.grant_id
         return state.standing_grants[client_id]
 

@@ -37,14 +37,14 @@ def happenings(consumer: Consumer) -> Happenings:
 @pytest.fixture(scope="session")
 def refused(world: World) -> str:
     """A connection whose token is to be refused; connected early, because it has to be of some age by then."""
-    world.connect("keap", "refused")
+    world.connect(connections.KEAP.called("refused"))
     return "keap/refused"
 
 
 @pytest.fixture(scope="session")
 def keap(world: World, happenings: Happenings, refused: str) -> browser.Page:
     """Keap's account `main` is connected, by way of the consent page; the page that said so."""
-    page = world.connect("keap")
+    page = world.connect(connections.KEAP)
     happenings.wait_for("Connection Authorized", "keap/main")
     assert page is not None
     return page
@@ -53,7 +53,7 @@ def keap(world: World, happenings: Happenings, refused: str) -> browser.Page:
 @pytest.fixture(scope="session")
 def wealthyhood(world: World, happenings: Happenings) -> None:
     """Wealthyhood's account `main` is connected."""
-    world.connect("wealthyhood")
+    world.connect(connections.WEALTHYHOOD)
     happenings.wait_for("Connection Authorized", "wealthyhood/main")
 
 

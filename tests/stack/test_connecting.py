@@ -39,7 +39,7 @@ def test_a_client_of_its_own_connects_without_anybody(wealthyhood: None, world: 
 
 
 def test_who_denied_may_open_the_link_again_and_allow(world: World, happenings: Happenings) -> None:
-    link = world.link("keap", "hesitant")
+    link = world.link(connections.KEAP.called("hesitant"))
     with Browser() as browser:
         connect = browser.open(link)
         consent = browser.submit(connect, connect.forms[0])
@@ -54,7 +54,7 @@ def test_who_denied_may_open_the_link_again_and_allow(world: World, happenings: 
 
 
 def test_another_browser_cannot_finish_what_this_one_began(world: World) -> None:
-    link = world.link("keap", "stolen")
+    link = world.link(connections.KEAP.called("stolen"))
     with Browser() as mine, Browser() as other:
         connect = mine.open(link)
         consent = mine.submit(connect, connect.forms[0])
@@ -65,7 +65,7 @@ def test_another_browser_cannot_finish_what_this_one_began(world: World) -> None
 
 
 def test_a_link_that_was_used_is_not_good_again(keap: Page, world: World) -> None:
-    link = world.link("keap", "once")
+    link = world.link(connections.KEAP.called("once"))
     with Browser() as browser:
         connect = browser.open(link)
         consent = browser.submit(connect, connect.forms[0])
@@ -80,8 +80,8 @@ def test_a_provider_of_ones_own_on_this_machine_is_added_and_connected(
     world: World, happenings: Happenings, tmp_path: Path
 ) -> None:
     profile = tmp_path / "homemade.toml"
-    profile.write_text(HOMEMADE.format(host=world.wealthyhood.host), encoding="utf-8")
-    given = f"{world.client_secrets['wealthyhood']}\n"
+    profile.write_text(HOMEMADE.format(host=world.providers["wealthyhood"].host), encoding="utf-8")
+    given = f"{world.clients['wealthyhood'].client_secret}\n"
 
     world.evergrant("provider", "add", str(profile))
     world.evergrant("client", "set", "homemade", "--client-id", "evergrant-at-wealthyhood", given=given)

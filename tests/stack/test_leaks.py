@@ -21,14 +21,14 @@ from tests.stack.deployed import Happenings
 @pytest.fixture(scope="module")
 def secrets_known(world: World, consumer: Consumer, happenings: Happenings, wealthyhood: None) -> dict[str, str]:
     """Secret to what it is, once an account has been connected, rotated, read and refused."""
-    world.connect("keap", "canary")
+    world.connect(connections.KEAP.called("canary"))
     happenings.wait_for("Connection Authorized", "keap/canary")
     world.evergrant("rotate", "keap/canary")
     happenings.wait_for("Token Rotated", "keap/canary")
-    target = {"connection": "keap/canary", "url": world.keap.urls()["api_url"], "headers": {}}
+    target = {"connection": "keap/canary", "url": world.providers["keap"].urls()["api_url"], "headers": {}}
     assert consumer.call([target], seconds=0)["keap/canary"]["failed"] == 0
     # The newest grant is the canary's; the others are other tests' business.
-    world.keap.provider.revoke(grant=str(world.keap.provider.grants()[-1]["grant"]))
+    world.providers["keap"].provider.revoke(grant=str(world.providers["keap"].provider.grants()[-1]["grant"]))
     world.aws.client("lambda").invoke(
         FunctionName=world.stack.outputs["RotatorFunctionArn"],
         Payload=json.dumps({"connection": "keap/canary", "force": True}).encode(),

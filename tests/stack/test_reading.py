@@ -26,10 +26,10 @@ def test_a_consumer_with_the_layer_and_the_policy_calls_both_apis(
 ) -> None:
     tallies = consumer.call(
         [
-            {"connection": "keap/main", "url": world.keap.urls()["api_url"], "headers": {}},
+            {"connection": "keap/main", "url": world.providers["keap"].urls()["api_url"], "headers": {}},
             {
                 "connection": "wealthyhood/main",
-                "url": world.wealthyhood.urls()["api_url"],
+                "url": world.providers["wealthyhood"].urls()["api_url"],
                 "headers": {"x-user-id": "user-1"},
             },
         ],
@@ -44,7 +44,7 @@ def test_any_sdk_reads_the_token_from_the_secret(world: World, keap: Page, as_ro
     secret = as_role("consumer", "secretsmanager").get_secret_value(SecretId="evergrant/tokens/keap/main")
 
     document = json.loads(secret["SecretString"])
-    answer = httpx.get(str(world.keap.urls()["api_url"]), headers=document["headers"])
+    answer = httpx.get(str(world.providers["keap"].urls()["api_url"]), headers=document["headers"])
     assert answer.status_code == 200
     assert "refresh_token" not in document
 
@@ -63,7 +63,7 @@ def test_getter_has_a_refused_token_renewed(
     world: World, keap: Page, refused: str, as_role: Callable[[str, str], Any]
 ) -> None:
     old = getter_answer(world, as_role, {"connection": refused})["access_token"]
-    world.keap.provider.kill_access_token(fingerprint(old))
+    world.providers["keap"].provider.kill_access_token(fingerprint(old))
 
     # A token only a few seconds old is not renewed, and until then getter goes on answering with it.
     deadline, new = time.monotonic() + PATIENCE_SECONDS, {"access_token": old}
@@ -71,7 +71,7 @@ def test_getter_has_a_refused_token_renewed(
         new = getter_answer(world, as_role, {"connection": refused, "rejected": fingerprint(old)})
 
     assert new["access_token"] != old
-    assert httpx.get(str(world.keap.urls()["api_url"]), headers=new["headers"]).status_code == 200
+    assert httpx.get(str(world.providers["keap"].urls()["api_url"]), headers=new["headers"]).status_code == 200
 
 
 @pytest.fixture(scope="module")

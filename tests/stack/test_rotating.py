@@ -33,7 +33,7 @@ def make_due(world: World) -> Callable[[str], None]:
 def test_a_tick_rotates_what_is_due_and_publishes_the_new_token(
     world: World, happenings: Happenings, make_due: Callable[[str], None]
 ) -> None:
-    world.connect("keap", "rotated")
+    world.connect(connections.KEAP.called("rotated"))
     happenings.wait_for("Connection Authorized", "keap/rotated", 1)
     before = published(world, "keap/rotated")
 
@@ -48,17 +48,17 @@ def test_a_tick_rotates_what_is_due_and_publishes_the_new_token(
 def test_every_refresh_token_that_was_rotated_away_is_refused_when_replayed(
     world: World, happenings: Happenings, make_due: Callable[[str], None]
 ) -> None:
-    world.connect("keap", "replayed")
+    world.connect(connections.KEAP.called("replayed"))
     happenings.wait_for("Connection Authorized", "keap/replayed", 1)
     for generation in (2, 3):
         make_due("keap/replayed")
         happenings.wait_for("Token Rotated", "keap/replayed", generation)
 
-    replay = world.keap.provider.replay_all()
+    replay = world.providers["keap"].provider.replay_all()
 
     assert int(str(replay["replayed"])) >= 2
     assert replay["accepted"] == 0
-    assert world.keap.provider.stats()["refresh_reuse"] == 0
+    assert world.providers["keap"].provider.stats()["refresh_reuse"] == 0
 
 
 def test_a_client_of_its_own_asks_for_the_next_token(
@@ -70,7 +70,7 @@ def test_a_client_of_its_own_asks_for_the_next_token(
 
 
 def test_an_operator_rotates_by_hand(world: World, happenings: Happenings) -> None:
-    world.connect("keap", "by-hand")
+    world.connect(connections.KEAP.called("by-hand"))
     happenings.wait_for("Connection Authorized", "keap/by-hand", 1)
 
     world.evergrant("rotate", "keap/by-hand")
@@ -79,7 +79,7 @@ def test_an_operator_rotates_by_hand(world: World, happenings: Happenings) -> No
 
 
 def test_a_disconnected_account_has_no_token_any_more(world: World, consumer: Consumer, happenings: Happenings) -> None:
-    world.connect("keap", "leaving")
+    world.connect(connections.KEAP.called("leaving"))
     happenings.wait_for("Connection Authorized", "keap/leaving", 1)
 
     world.evergrant("disconnect", "keap/leaving", "--yes")

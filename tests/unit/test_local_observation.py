@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from urllib.parse import urlencode
 
 import pytest
 
-from local.observation import Connection, Observation
-from local.providers import WEALTHYHOOD, Client, Provider, ProviderServer
+from local.connections import INVESTREADY, INVESTREADY_APPLICATION, INVESTSUITE, WEALTHYHOOD, Connection
+from local.observation import Observation, Observed
+from local.providers import Client, Provider, ProviderServer
 from local.providers.messages import TokenRequest
 from tests.unit.simulated import Clock
 
 LIFETIME = 60
-CLIENT = Client("app", "secret", audience=WEALTHYHOOD.default_audience)
+CLIENT = Client("app", "secret", redirect_uris=("http://localhost/callback",))
+Observe = Callable[[Connection], Observed]
 
 
 @pytest.fixture
@@ -22,62 +25,109 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def connection(clock: Clock) -> Iterator[Connection]:
-    settings = {"access_token_lifetime": LIFETIME}
-    server = ProviderServer(Provider(WEALTHYHOOD, clients=(CLIENT,), settings=settings, clock=clock))
-    yield Connection("wealthyhood/main", server, {"x-user-id": "u"}, issues_refresh_tokens=False)
-    server.stop()
+def observe(clock: Clock) -> Iterator[Observe]:
+    """Makes a provider for a connection, and observes the connection."""
+    servers = []
+
+    def start(connection: Connection) -> Observed:
+        settings = {"access_token_lifetime": LIFETIME}
+        server = ProviderServer(Provider(connection.provider, clients=(CLIENT,), settings=settings, clock=clock))
+        servers.append(server)
+        return Observed(connection, server)
+
+    yield start
+    for server in servers:
+        server.stop()
 
 
-def live_on(connection: Connection, clock: Clock, *, tokens: int, every: float) -> None:
-    """Have the provider issue tokens at a distance, and its API called once with each."""
-    provider = connection.server.provider
-    fields = {
-        "grant_type": "client_credentials",
-        "client_id": CLIENT.client_id,
-        "client_secret": CLIENT.client_secret,
-        "audience": CLIENT.audience,
-    }
+@pytest.fixture
+def observed(observe: Observe) -> Observed:
+    return observe(WEALTHYHOOD)
+
+
+def ask(seen: Observed, fields: dict[str, str]) -> str:
+    """Ask the provider for tokens, and return the access token."""
+    dialect = seen.connection.provider
+    if dialect.body_format == "json":
+        headers, body = {"content-type": "application/json"}, json.dumps(fields)
+    else:
+        headers, body = {"content-type": "application/x-www-form-urlencoded"}, urlencode(fields)
+    answer = seen.server.provider.token(TokenRequest(headers, body.encode(), path=dialect.token_path))
+    return str(answer.json()["access_token"])
+
+
+def call(seen: Observed, token: str) -> None:
+    headers = {"authorization": f"Bearer {token}", **seen.connection.headers}
+    assert seen.server.provider.api(headers).status == 200
+    seen.calls += 1
+
+
+def live_on(seen: Observed, clock: Clock, *, tokens: int, every: float) -> None:
+    """Have the provider issue tokens of the client's own at a distance, and its API called once with each."""
+    fields = {"grant_type": "client_credentials", "client_id": "app", "client_secret": "secret"}
     for number in range(tokens):
         if number:
             clock.advance(every)
-        answer = provider.token(TokenRequest({"content-type": "application/json"}, json.dumps(fields).encode(), ""))
-        token = answer.json()["access_token"]
-        assert provider.api({"authorization": f"Bearer {token}", "x-user-id": "u"}).status == 200
-        connection.calls += 1
+        call(seen, ask(seen, fields | dict(seen.connection.variables)))
 
 
-def test_all_held_when_the_schedule_was_in_time_and_every_call_succeeded(connection: Connection, clock: Clock) -> None:
-    live_on(connection, clock, tokens=4, every=30)
+def test_all_held_when_the_schedule_was_in_time_and_every_call_succeeded(observed: Observed, clock: Clock) -> None:
+    live_on(observed, clock, tokens=4, every=30)
 
-    assert Observation([connection]).failures(3) == []
+    assert Observation([observed]).failures(3) == []
 
 
-def test_the_first_token_is_no_rotation(connection: Connection, clock: Clock) -> None:
-    live_on(connection, clock, tokens=3, every=30)
+def test_the_first_token_is_no_rotation(observed: Observed, clock: Clock) -> None:
+    live_on(observed, clock, tokens=3, every=30)
 
-    assert Observation([connection]).failures(3) == ["wealthyhood/main was rotated 2 times, not 3."]
+    assert not Observation([observed]).enough(3)
+    assert Observation([observed]).failures(3) == ["wealthyhood/main was rotated 2 times, not 3."]
 
 
 def test_a_token_that_only_a_consumer_can_have_renewed_is_not_the_schedules_work(
-    connection: Connection, clock: Clock
+    observed: Observed, clock: Clock
 ) -> None:
-    live_on(connection, clock, tokens=4, every=50)
+    live_on(observed, clock, tokens=4, every=50)
 
-    assert Observation([connection]).failures(3) == ["wealthyhood/main: the schedule let a token get 50 s old."]
-
-
-def test_one_failed_call_is_enough(connection: Connection, clock: Clock) -> None:
-    live_on(connection, clock, tokens=4, every=30)
-    connection.calls += 1
-    connection.failed = 1
-    connection.reasons = {"status 401"}
-
-    assert Observation([connection]).failures(3) == ["wealthyhood/main: 1 of 5 calls failed: status 401"]
+    assert Observation([observed]).failures(3) == ["wealthyhood/main: the schedule let a token get 50 s old."]
 
 
-def test_calls_that_the_api_never_saw_do_not_count(connection: Connection, clock: Clock) -> None:
-    live_on(connection, clock, tokens=4, every=30)
-    connection.calls += 1
+def test_one_failed_call_is_enough(observed: Observed, clock: Clock) -> None:
+    live_on(observed, clock, tokens=4, every=30)
+    observed.calls += 1
+    observed.failed = 1
+    observed.reasons = {"status 401"}
 
-    assert Observation([connection]).failures(3) == ["wealthyhood/main: 5 calls made, 4 seen by the API."]
+    assert Observation([observed]).failures(3) == ["wealthyhood/main: 1 of 5 calls failed: status 401"]
+
+
+def test_calls_that_the_api_never_saw_do_not_count(observed: Observed, clock: Clock) -> None:
+    live_on(observed, clock, tokens=4, every=30)
+    observed.calls += 1
+
+    assert Observation([observed]).failures(3) == ["wealthyhood/main: 5 calls made, 4 seen by the API."]
+
+
+def test_rotations_of_one_connection_are_not_anothers_because_they_share_a_provider(
+    observe: Observe, clock: Clock
+) -> None:
+    application = observe(INVESTREADY_APPLICATION)
+    person = Observed(INVESTREADY, application.server)
+    live_on(application, clock, tokens=4, every=30)
+
+    assert application.rotations == 3
+    assert Observation([application, person]).rotated(3) == 3
+    assert "investready/main was rotated 0 times, not 3." in Observation([application, person]).failures(3)
+
+
+@pytest.mark.parametrize(("log_ins", "shown"), [(1, False), (2, True)])
+def test_a_fall_back_to_the_log_in_is_shown_only_if_there_was_one(
+    log_ins: int, shown: bool, observe: Observe, clock: Clock
+) -> None:
+    seen = observe(INVESTSUITE)
+    for _ in range(log_ins):
+        call(seen, ask(seen, {"access_key_id": "app", "secret_access_key": "secret"}))
+        clock.advance(30)
+
+    unshown = "investsuite/main: its log-in never ended, so that nothing is shown of another."
+    assert (unshown in Observation([seen]).failures(0)) is not shown

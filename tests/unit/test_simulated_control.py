@@ -65,19 +65,25 @@ def test_stats_count_what_happened(keap: Simulated) -> None:
 
 def test_grants_show_the_account_and_the_fingerprints_of_what_is_good_now(keap: Simulated) -> None:
     first = keap.connect()
+    keap.clock.advance(10)
     second = tokens_of(keap.refresh(first.refresh_token))
+    keap.contacts(first.access_token)
     assert keap.ask("grants")["grants"] == [
         {
             "grant": "grant-1",
+            "obtained_by": "authorization_code",
             "client_id": "app-1",
             "account": "Example Ltd",
             "scope": "full",
-            "created_at": keap.clock.now,
+            "created_at": keap.clock.now - 10,
             "rotations": 1,
             "revoked_at": None,
             "revoked_because": None,
             "refresh_token": fingerprint(second.refresh_token),
             "access_tokens": [fingerprint(first.access_token), fingerprint(second.access_token)],
+            "issued_at": [keap.clock.now - 10, keap.clock.now],
+            "accepted_calls": 1,
+            "oldest_accepted_token_age": 10.0,
         }
     ]
 
@@ -93,7 +99,9 @@ def test_requests_show_the_shape_of_each_request_and_fingerprints_for_its_secret
                 "grant_type": "refresh_token",
                 "refresh_token": {"fingerprint": fingerprint(first.refresh_token)},
             },
+            "path": "/token",
             "content_type": "application/x-www-form-urlencoded",
+            "accept": "*/*",
             "authorization": {
                 "scheme": "basic",
                 "client_id": "app-1",
