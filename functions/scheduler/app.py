@@ -1,11 +1,13 @@
 """scheduler: every minute, send what is due into the rotation queue."""
 
 import os
+from dataclasses import asdict
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from evergrant.aws.messages import SqsQueue
+from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.clock import SystemClock
 from evergrant.observability import logger
@@ -15,14 +17,15 @@ from evergrant.scheduling import tick
 _RESERVE = 5
 
 _records = DynamoRecords(os.environ["EVERGRANT_RECORDS_TABLE"])
+_profiles = StoredProfiles(os.environ["EVERGRANT_RECORDS_TABLE"])
 _queue = SqsQueue(os.environ["EVERGRANT_QUEUE_URL"])
 
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """One tick. Returns how many connections were claimed and sent."""
+    """One tick. Returns how many connections were claimed, sent, and left for the next."""
     clock = SystemClock()
     deadline = clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE
-    done = tick(_records, _queue, clock, deadline)
-    logger.info("tick", claimed=done.claimed, sent=done.sent, unfinished=done.unfinished)
-    return {"claimed": done.claimed, "sent": done.sent, "unfinished": done.unfinished}
+    done = asdict(tick(_records, _profiles, _queue, clock, deadline))
+    logger.info("tick", **done)
+    return done

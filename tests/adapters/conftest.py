@@ -69,7 +69,7 @@ def records(aws: None) -> DynamoRecords:
                 ],
                 "Projection": {
                     "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": ["generation", "lease_until", "expires_at", "provider", "client"],
+                    "NonKeyAttributes": ["expires_at", "client", "profile_hash"],
                 },
             }
         ],

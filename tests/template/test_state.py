@@ -49,13 +49,7 @@ def test_the_due_index_is_sharded_ordered_by_time_and_carries_what_a_tick_needs(
         {"AttributeName": "due_at", "KeyType": "RANGE"},
     ]
     assert index["Projection"]["ProjectionType"] == "INCLUDE"
-    assert set(index["Projection"]["NonKeyAttributes"]) == {
-        "generation",
-        "lease_until",
-        "expires_at",
-        "provider",
-        "client",
-    }
+    assert set(index["Projection"]["NonKeyAttributes"]) == {"expires_at", "client", "profile_hash"}
 
 
 def test_the_records_never_expire_and_the_authorizations_are_cleared_up() -> None:

@@ -60,6 +60,7 @@ def test_what_was_probably_meant_is_said(text: str, place: str, meant: str) -> N
         (CLIENT + "[response]\nexpires = []", "response.expires: it needs a rule"),
         (CLIENT + "[response]\nexpires = [{}]", "response.expires[0]: an expiry rule has exactly one"),
         (CLIENT + "[response]\nrefresh_expires = [{ path = 'x', default = 1 }]", "response.refresh_expires[0]: "),
+        (CLIENT + "[rotation]\nrate = { requests = 1, seconds = 3600 }", "rotation.rate: a rate of less than one"),
         (CLIENT + "[rotation]\nfall_back_to_login = true", "rotation.fall_back_to_login: there is no [login]"),
         (CLIENT + f"[refresh]\n{URL}", "[refresh] is for grants"),
         (CODE, "[refresh] is missing"),

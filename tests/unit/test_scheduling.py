@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from evergrant import schedule
-from evergrant.errors import Conflict
+from evergrant.errors import Conflict, UnknownProfile
 from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile, Rate
 from evergrant.scheduling import Tick, tick
-from tests.unit.samples import NOW
+from tests.unit.samples import KEAP, NOW
 
 
 @dataclass
@@ -22,6 +24,8 @@ class Entry:
     name: str
     due_at: int
     expires_at: int | None = None
+    client: str = "keap"
+    profile_hash: str = "unpaced"
 
 
 class Table:
@@ -39,7 +43,7 @@ class Table:
             raise PortUnavailable("made to fail")
         for entry in list(self.entries.values()):
             if schedule.shard(entry.name) == shard and entry.due_at <= before:
-                yield Entry(entry.name, entry.due_at, entry.expires_at)
+                yield replace(entry)
 
     def change(
         self,
@@ -78,6 +82,21 @@ class Queue:
         return len(messages)
 
 
+class Profiles:
+    """One profile without a rate, and one with each rate that is asked for as ``requests/seconds``."""
+
+    fails = False
+
+    def pinned(self, content_hash: str) -> Profile:
+        if self.fails:
+            raise PortUnavailable("made to fail")
+        if content_hash == "gone":
+            raise UnknownProfile("gone")
+        requests, _, seconds = content_hash.partition("/")
+        rate = Rate(int(requests), int(seconds)) if seconds else None
+        return structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, rate=rate))
+
+
 class Clock:
     """Moves on by a step at each look."""
 
@@ -92,8 +111,10 @@ class Clock:
         raise AssertionError("a tick does not sleep")
 
 
-def run(table: Table, queue: Queue, clock: Clock | None = None, budget: float = 30) -> Tick:
-    return tick(table, queue, clock or Clock(), NOW + budget)
+def run(
+    table: Table, queue: Queue, clock: Clock | None = None, budget: float = 30, profiles: Profiles | None = None
+) -> Tick:
+    return tick(table, profiles or Profiles(), queue, clock or Clock(), NOW + budget)
 
 
 def many(count: int, due_at: int = NOW) -> list[Entry]:
@@ -109,20 +130,20 @@ def test_what_is_due_before_the_next_tick_could_see_it_is_sent_with_its_exact_de
         Entry("keap/next", NOW + 76),
     )
     queue = Queue()
-    assert run(table, queue) == Tick(claimed=4, sent=4, unfinished=False)
+    assert run(table, queue) == Tick(claimed=4, sent=4)
     assert sorted(queue.sent) == [("keap/last", 75), ("keap/now", 0), ("keap/overdue", 0), ("keap/soon", 31)]
 
 
 def test_every_partition_is_asked_once() -> None:
     table = Table()
-    assert run(table, Queue()) == Tick(0, 0, unfinished=False)
+    assert run(table, Queue()) == Tick(0, 0)
     assert table.asked == [(str(number), NOW + 75) for number in range(schedule.SHARDS)]
 
 
 def test_what_was_claimed_is_left_alone_by_the_next_tick_and_found_again_if_it_was_lost() -> None:
     table, queue = Table(*many(5)), Queue()
     run(table, queue)
-    assert run(table, queue) == Tick(0, 0, unfinished=False)
+    assert run(table, queue) == Tick(0, 0)
     clock = Clock()
     clock.time += 120
     assert run(table, queue, clock, budget=200).claimed == 5
@@ -131,14 +152,14 @@ def test_what_was_claimed_is_left_alone_by_the_next_tick_and_found_again_if_it_w
 def test_of_two_ticks_only_one_sends() -> None:
     table, queue = Table(*many(3)), Queue()
     table.beaten = {"keap/a1"}
-    assert run(table, queue) == Tick(2, 2, unfinished=False)
+    assert run(table, queue) == Tick(2, 2)
     assert sorted(name for name, _ in queue.sent) == ["keap/a0", "keap/a2"]
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 35])
 def test_messages_go_in_batches_of_ten_and_none_is_left_behind(count: int) -> None:
     queue = Queue()
-    assert run(Table(*many(count)), queue) == Tick(count, count, unfinished=False)
+    assert run(Table(*many(count)), queue) == Tick(count, count)
     assert max(queue.batches) <= 10
     assert len(set(queue.sent)) == count
 
@@ -165,8 +186,78 @@ def test_an_index_that_fails_half_way_is_heard_of_and_what_was_claimed_is_sent()
     with pytest.raises(PortUnavailable):
         run(table, queue)
     claimed = {entry.name for entry in table.entries.values() if entry.due_at > NOW}
-    assert 0 < len(claimed) < 8
+    assert 0 < len(claimed) < 8, "what the readable shards showed"
     assert {name for name, _ in queue.sent} == claimed
+
+
+def paced(count: int, rate: str, due_at: int = NOW, client: str = "keap", provider: str = "keap") -> list[Entry]:
+    return [Entry(f"{provider}/{client}-{number}", due_at, NOW + 86_400, client, rate) for number in range(count)]
+
+
+def test_a_declared_rate_spreads_what_is_due_together_over_the_tick_and_leaves_the_rest() -> None:
+    table, queue = Table(*paced(200, "100/60")), Queue()
+    assert run(table, queue) == Tick(claimed=100, sent=100, left=100)
+    delays = [delay for _, delay in queue.sent]
+    assert delays == sorted(delays)
+    assert (min(delays), max(delays)) == (0, 59)
+    assert max(delays.count(second) for second in delays) == 2, "100 a minute are two in a second at most"
+    assert {entry.due_at for entry in table.entries.values()} > {NOW}, "what is left is due as before"
+
+
+def test_the_next_tick_goes_on_with_what_a_rate_left() -> None:
+    table, queue = Table(*paced(150, "100/60")), Queue()
+    run(table, queue)
+    for name, _ in queue.sent:
+        del table.entries[name]  # rotated
+    clock = Clock()
+    clock.time += schedule.TICK
+    assert run(table, queue, clock, budget=120) == Tick(claimed=50, sent=50)
+    assert len(set(queue.sent)) == len({name for name, _ in queue.sent}) == 150
+
+
+def test_a_rate_holds_for_each_client_and_each_provider_by_itself() -> None:
+    table = Table(
+        *paced(20, "10/60", client="one"), *paced(20, "10/60", client="two"), *paced(20, "10/60", provider="xero")
+    )
+    assert run(table, Queue()) == Tick(claimed=30, sent=30, left=30)
+
+
+def test_what_has_no_declared_rate_is_not_held_up_by_what_has_one() -> None:
+    table = Table(*paced(50, "1/60", due_at=NOW - 100), *many(20))
+    assert run(table, Queue()) == Tick(claimed=21, sent=21, left=49)
+
+
+def test_the_most_overdue_goes_first_whatever_its_shard() -> None:
+    entries = paced(40, "10/60")
+    for number, entry in enumerate(entries):
+        entry.due_at = NOW - (number * 7) % 40
+    queue = Queue()
+    run(Table(*entries), queue)
+    waited = {f"keap/keap-{number}": (number * 7) % 40 for number in range(40)}
+    assert [waited[name] for name, _ in queue.sent] == list(range(39, 29, -1))
+
+
+def test_a_claim_reaches_beyond_the_moment_that_a_rate_gave() -> None:
+    table = Table(*paced(60, "60/60"))
+    run(table, Queue())
+    assert min(entry.due_at - NOW - 15 for entry in table.entries.values()) >= 0
+    assert max(entry.due_at for entry in table.entries.values()) == NOW + 59 + 120
+
+
+def test_a_slow_rate_sends_one_and_no_more_within_a_tick() -> None:
+    assert run(Table(*paced(5, "1/60")), Queue()) == Tick(claimed=1, sent=1, left=4)
+
+
+def test_a_profile_that_cannot_be_read_is_heard_of_and_holds_up_nobody_else() -> None:
+    table, queue, profiles = Table(*many(3)), Queue(), Profiles()
+    profiles.fails = True
+    with pytest.raises(PortUnavailable):
+        run(table, queue, profiles=profiles)
+    assert queue.sent == []
+
+
+def test_a_connection_whose_profile_is_gone_is_sent_to_hear_so() -> None:
+    assert run(Table(*paced(3, "gone")), Queue()) == Tick(claimed=3, sent=3)
 
 
 def test_a_full_batch_that_the_queue_refused_is_not_sent_twice() -> None:

@@ -224,6 +224,13 @@ class ErrorRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"kind":
     empty: Annotated[bool, _says("Whether the answer's body must be empty.", True)] = False
 
 
+class Rate(Struct, frozen=True, forbid_unknown_fields=True):
+    """How many requests the token endpoint takes from one client, as documented."""
+
+    requests: Annotated[int, _says("So many requests.", 100, ge=1, le=1_000_000)]
+    seconds: Annotated[int, _says("In so many seconds.", 60, ge=1, le=86_400)]
+
+
 class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
     """When and how safely this provider's tokens can be refreshed. Times in seconds."""
 
@@ -240,6 +247,13 @@ class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = "idle"  # noqa: S105
     old_access_token_revoked: Annotated[bool, _says("Whether a refresh ends the old access token.", True)] = False
+    rate: Annotated[
+        Rate | None,
+        _says(
+            "The documented limit of the token endpoint for one client. What falls due together is spread within it.",
+            {"requests": 100, "seconds": 60},
+        ),
+    ] = None
     fall_back_to_login: Annotated[bool, _says("Whether a refused refresh is followed by a log-in.", True)] = False
 
 

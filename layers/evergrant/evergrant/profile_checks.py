@@ -10,6 +10,7 @@ from .errors import InvalidName
 from .names import check_provider, is_host
 from .placeholders import fill, names_in
 from .profile import REQUESTS, Profile, TokenRequest
+from .schedule import TICK
 
 _CLIENT = {"client_id", "client_secret"}
 #: What each phase's templates may name, besides the profile's variables (never more than the phase needs). A log-in's
@@ -47,6 +48,9 @@ def problems(profile: Profile) -> Iterator[str]:
     for place, template, allowed in _templates(profile):
         yield from _of_template(place, template, allowed | profile.variables.keys())
     yield from _of_headers(profile)
+    rate = profile.rotation.rate
+    if rate and rate.seconds > TICK * rate.requests:
+        yield "rotation.rate: a rate of less than one request a minute cannot be kept; leave it out"
 
 
 def _of_phases(profile: Profile) -> Iterator[str]:

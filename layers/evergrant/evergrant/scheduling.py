@@ -1,18 +1,22 @@
 """One tick: claim what is due soon, and send each connection its message with the exact delay.
 
 A claim moves ``due_at`` on by a conditional write, so that of two ticks only one sends, and a message that gets lost is
-found again in time. The cost grows with what is due, not with what exists.
+found again in time. What a provider's declared rate leaves no room for stays unclaimed, for the next tick. The cost
+grows with what is due, not with what exists.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
+from operator import attrgetter
 from typing import Any, Protocol
 
 from . import schedule
-from .errors import Conflict
-from .ports import Clock, Records
+from .errors import Conflict, UnknownProfile
+from .ports import Clock, PortUnavailable, Profiles, Records
+from .profile import Rate
 
 _BATCH = 10
 
@@ -26,6 +30,10 @@ class Due(Protocol):
     def due_at(self) -> int: ...
     @property
     def expires_at(self) -> int | None: ...
+    @property
+    def client(self) -> str: ...
+    @property
+    def profile_hash(self) -> str: ...
 
 
 class DueRecords(Records, Protocol):
@@ -40,15 +48,17 @@ class BatchQueue(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """What one tick did. ``unfinished`` says that time ran out; the next tick goes on."""
+    """What one tick did. ``left`` are those that declared rates left no room for; ``unfinished`` says that time ran
+    out. The next tick goes on with both."""
 
     claimed: int
     sent: int
-    unfinished: bool
+    left: int = 0
+    unfinished: bool = False
 
 
-def tick(records: DueRecords, queue: BatchQueue, clock: Clock, deadline: float) -> Tick:
-    """Take everything due within the next :data:`~evergrant.schedule.HORIZON` seconds.
+def tick(records: DueRecords, profiles: Profiles, queue: BatchQueue, clock: Clock, deadline: float) -> Tick:
+    """Take everything due within the next :data:`~evergrant.schedule.HORIZON` seconds, the most overdue first.
 
     Parameters
     ----------
@@ -58,36 +68,87 @@ def tick(records: DueRecords, queue: BatchQueue, clock: Clock, deadline: float) 
     Raises
     ------
     PortUnavailable
-        The tick could not do its work, which somebody should hear of. What it had claimed is sent all the same.
+        The tick could not do all its work, which somebody should hear of. What it could do is done all the same.
     """
     now = int(clock.now())
-    claimed = sent = 0
+    dues, failure = _due(records, now)
+    pace = _Pace(profiles, now)
+    claimed = sent = left = 0
+    unfinished = False
     batch: list[tuple[Mapping[str, Any], int]] = []
     try:
-        for due in _due(records, now):
+        for due in dues:
             if clock.now() > deadline:
-                return Tick(claimed, sent + len(batch), unfinished=True)
-            if not _claim(records, due, now):
+                unfinished = True
+                break
+            try:
+                at = pace.slot(due)
+            except PortUnavailable as error:
+                failure = error
+                continue
+            if at is None:
+                left += 1
+                continue
+            if not _claim(records, due, at, now):
                 continue
             claimed += 1
-            batch.append(({"connection": due.name}, max(due.due_at - now, 0)))
+            batch.append(({"connection": due.name}, at - now))
             if len(batch) == _BATCH:
                 full, batch = batch, []
                 sent += queue.send_many(full)
     finally:
         sent += queue.send_many(batch) if batch else 0
-    return Tick(claimed, sent, unfinished=False)
+    if failure:
+        raise failure
+    return Tick(claimed, sent, left, unfinished)
 
 
-def _due(records: DueRecords, now: int) -> Iterator[Due]:
-    """Every shard in turn, another one first with every tick, so that a tick that runs out of time starves none."""
-    first = now // schedule.TICK
+def _due(records: DueRecords, now: int) -> tuple[list[Due], PortUnavailable | None]:
+    """What every shard shows, the most overdue first; and why a shard showed less than it holds."""
+    dues: list[Due] = []
+    failure = None
     for number in range(schedule.SHARDS):
-        yield from records.due(str((first + number) % schedule.SHARDS), now + schedule.HORIZON)
+        try:
+            dues.extend(records.due(str(number), now + schedule.HORIZON))
+        except PortUnavailable as error:
+            failure = error
+    return sorted(dues, key=attrgetter("due_at")), failure
 
 
-def _claim(records: Records, due: Due, now: int) -> bool:
-    until = schedule.claim_until(due.due_at, now, due.expires_at)
+class _Pace:
+    """Gives each connection its moment: when it is due, or when its client's declared rate has room.
+
+    A tick fills the time until the next one and no more, so that nothing need be remembered between ticks.
+    """
+
+    def __init__(self, profiles: Profiles, now: int) -> None:
+        self._profiles = profiles
+        self._now = now
+        #: In milliseconds, as whole numbers: many small steps of a float do not add up to what was declared.
+        self._free_at: dict[tuple[str, str], int] = {}
+
+    def slot(self, due: Due) -> int | None:
+        """Epoch seconds, not before now. None: not within this tick."""
+        at = max(due.due_at, self._now)
+        rate = self._rate(due)
+        if rate is None:
+            return at
+        group = due.name.partition("/")[0], due.client
+        moment = max(self._free_at.get(group, 0), at * 1000)
+        if moment >= (self._now + schedule.TICK) * 1000:
+            return None
+        self._free_at[group] = moment + ceil(rate.seconds * 1000 / rate.requests)
+        return moment // 1000
+
+    def _rate(self, due: Due) -> Rate | None:
+        try:
+            return self._profiles.pinned(due.profile_hash).rotation.rate
+        except UnknownProfile:
+            return None  # rotator says what is wrong with it
+
+
+def _claim(records: Records, due: Due, at: int, now: int) -> bool:
+    until = schedule.claim_until(at, now, due.expires_at)
     try:
         records.change(due.name, {"due_at": until}, only_if={"due_at": due.due_at})
     except Conflict:

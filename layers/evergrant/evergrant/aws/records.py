@@ -24,6 +24,8 @@ class DueConnection:
     name: str
     due_at: int
     expires_at: int | None
+    client: str
+    profile_hash: str
 
 
 @dataclass(slots=True)
@@ -133,7 +135,12 @@ class DynamoRecords:
                 for item in page["Items"]:
                     name = item["pk"]["S"].partition("#")[2]
                     expires_at = int(item["expires_at"]["N"]) if "expires_at" in item else None
-                    yield DueConnection(name, int(item["due_at"]["N"]), expires_at)
+                    due_at, of_client, profile = (
+                        int(item["due_at"]["N"]),
+                        item["client"]["S"],
+                        item["profile_hash"]["S"],
+                    )
+                    yield DueConnection(name, due_at, expires_at, of_client, profile)
 
     def all(self) -> Iterator[Connection]:
         """Every connection, by a scan: for an operator's overview, never for a tick."""

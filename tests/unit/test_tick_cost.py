@@ -1,0 +1,177 @@
+"""Protects the cost of a tick: it grows with what is due, not with what exists; and what is due together is spread.
+
+Capacity is counted as DynamoDB counts it (Developer Guide, "Read/write capacity units", "Global secondary indexes").
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right, insort
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from evergrant import schedule
+from evergrant.aws.items import item_of
+from evergrant.connection import Connection, Sealed
+from evergrant.errors import Conflict
+from evergrant.profile import Profile, Rate, Rotation, content_hash
+from evergrant.schedule import DAY, Life
+from evergrant.scheduling import Tick, tick
+from tests.unit.memory import FakeClock
+from tests.unit.samples import KEAP, NOW, connection
+
+#: What the index holds of an item, see template.yaml.
+PROJECTED = ("pk", "due_shard", "due_at", "expires_at", "client", "profile_hash")
+
+
+def size(item: Mapping[str, Any]) -> int:
+    """An item's size in bytes ("DynamoDB item sizes and formats"), a little more than DynamoDB counts for numbers."""
+    return sum(len(name) + _size(value) for name, value in item.items())
+
+
+def _size(typed: Mapping[str, Any]) -> int:
+    ((kind, value),) = typed.items()
+    if kind == "M":
+        return 3 + sum(len(name) + _size(held) + 1 for name, held in value.items())
+    return len(value) if kind in "SB" else len(str(value)) // 2 + 2 if kind == "N" else 1
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A line of the due index."""
+
+    name: str
+    due_at: int
+    expires_at: int | None
+    client: str
+    profile_hash: str
+
+
+class Table:
+    """A table and its due index that count what they consume, as fast for many items as for few."""
+
+    def __init__(self, template: Connection) -> None:
+        item = item_of(template)
+        self._item_size = size(item)
+        self._line_size = size({name: item[name] for name in PROJECTED})
+        self._template = template
+        self._shards: dict[str, list[tuple[int, str]]] = {str(number): [] for number in range(schedule.SHARDS)}
+        self._due_at: dict[str, int] = {}
+        self.read = self.written = 0.0
+
+    def __len__(self) -> int:
+        return len(self._due_at)
+
+    def put(self, name: str, due_at: int) -> None:
+        if name in self._due_at:
+            self._shards[schedule.shard(name)].remove((self._due_at[name], name))
+        self._due_at[name] = due_at
+        insort(self._shards[schedule.shard(name)], (due_at, name))
+
+    def due(self, shard: str, before: int) -> Iterator[Entry]:
+        lines = self._shards[shard]
+        found = lines[: bisect_right(lines, (before, chr(0x10FFFF)))]
+        # An eventually consistent query: half a unit for each 4 KB of all that it read, and for nothing as well.
+        self.read += max(ceil(len(found) * self._line_size / 4096), 1) / 2
+        held = self._template
+        for due_at, name in found:
+            yield Entry(name, due_at, held.expires_at, held.client, held.profile_hash)
+
+    def change(
+        self,
+        connection: str,
+        changes: Mapping[str, Any],
+        *,
+        only_if: Mapping[str, Any] | None = None,
+        lease_free_at: int | None = None,
+    ) -> Connection:
+        # A unit for each KB of the item, whatever part of it changes, and a refused write costs as much.
+        self.written += ceil(self._item_size / 1024)
+        if only_if != {"due_at": self._due_at[connection]}:
+            raise Conflict(connection)
+        # The index's sort key changes: one line is deleted, another one put.
+        self.written += 2 * ceil(self._line_size / 1024)
+        self.put(connection, changes["due_at"])
+        return self._template
+
+    def get(self, connection: str) -> Any:
+        raise AssertionError("a tick reads nothing but the index")
+
+    def create(self, connection: Any) -> None:
+        raise AssertionError("a tick creates nothing")
+
+
+class Queue:
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, int]] = []
+
+    def send_many(self, messages: Sequence[tuple[Mapping[str, Any], int]]) -> int:
+        self.sent += [(message["connection"], delay) for message, delay in messages]
+        return len(messages)
+
+
+class Profiles:
+    def __init__(self, profile: Profile = KEAP) -> None:
+        self._profile = profile
+
+    def pinned(self, content_hash: str) -> Profile:
+        return self._profile
+
+
+def whole() -> Connection:
+    """A record of the usual size: a sealed token set of 2 KB and all its fields."""
+    sealed = Sealed(b"k" * 184, b"n" * 12, b"t" * 2000)
+    return connection(sealed=sealed, expires_at=NOW + DAY, due_at=NOW, due_shard="0", profile_hash=content_hash(KEAP))
+
+
+@pytest.mark.parametrize("due", [0, 50])
+def test_a_tick_consumes_as_much_among_a_hundred_thousand_connections_as_among_a_hundred(due: int) -> None:
+    consumed = {}
+    for count in (100, 100_000):
+        table, queue = Table(whole()), Queue()
+        for number in range(count):
+            table.put(f"keap/a{number}", NOW if number < due else NOW + 3600 + number)
+        assert tick(table, Profiles(), queue, FakeClock(NOW), NOW + 55) == Tick(claimed=due, sent=due)
+        assert len(table) == count
+        consumed[count] = table.read, table.written
+    assert consumed[100_000] == consumed[100]
+    read, written = consumed[100_000]
+    assert read == schedule.SHARDS / 2, "half a unit a shard"
+    assert written == due * (ceil(size(item_of(whole())) / 1024) + 2)
+
+
+def test_connections_that_were_made_together_fall_due_spread_over_minutes() -> None:
+    life, count = Life(NOW, NOW + 3600), 10_000
+    due = [schedule.refresh_at(life, Rotation(), 300, f"keap/a{number}", 1) for number in range(count)]
+    assert max(due) - min(due) == 300, "half the lead of ten minutes"
+    a_second = Counter(due)
+    assert max(a_second.values()) < 3 * count / 300, "no second gets more than thrice its share"
+    again = [schedule.refresh_at(life, Rotation(), 300, f"keap/a{number}", 2) for number in range(count)]
+    assert due != again, "another generation, another place: nobody is always the last"
+
+
+def test_ten_thousand_that_fall_due_at_the_same_moment_are_drained_within_the_declared_rate() -> None:
+    rate = Rate(requests=50, seconds=1)
+    paced = structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, rate=rate))
+    table, clock = Table(replace(whole(), profile_hash=content_hash(paced))), FakeClock(NOW)
+    for number in range(10_000):
+        table.put(f"keap/a{number}", NOW)
+    asked: Counter[int] = Counter()
+    refreshed: set[str] = set()
+    for _ in range(5):
+        queue, now = Queue(), int(clock.now())
+        tick(table, Profiles(paced), queue, clock, clock.now() + 55)
+        for name, delay in queue.sent:
+            assert name not in refreshed
+            refreshed.add(name)
+            asked[now + delay] += 1
+            table.put(name, NOW + DAY)
+        clock.advance(schedule.TICK)
+    assert len(refreshed) == 10_000
+    assert max(asked.values()) == 50
+    assert max(asked) - NOW < 10_000 / 50, "and no slower than that"
