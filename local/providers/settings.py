@@ -7,6 +7,7 @@ from typing import Self
 from local.providers.dialect import DeadRefreshToken, Dialect
 
 _LIFETIMES = ("access_token_lifetime", "refresh_token_lifetime", "code_lifetime")
+_DURATIONS = ("refresh_token_grace",)
 _FLAGS = ("old_access_token_dies", "single_use_refresh_tokens")
 # OAuth refuses with a code; a login refuses with a status.
 _DEAD_REFRESH_TOKEN: tuple[tuple[DeadRefreshToken, ...], ...] = (("invalid_grant", "invalid_request"), (401, 403))
@@ -33,6 +34,9 @@ class Settings:
     single_use_refresh_tokens
         Whether every refresh answers a new refresh token and the old one dies. Otherwise the refresh token stays the
         same, and lives as long as it was issued for.
+    refresh_token_grace
+        Seconds for which a refresh token that was used may be used again, as after an answer that was lost: the tokens
+        of the last answer count, and the refresh token of the one before it is spent too.
     account
         The account that the consent page names, and that grants made from now on belong to.
     """
@@ -45,6 +49,7 @@ class Settings:
     code_lifetime: int = 60
     old_access_token_dies: bool = False
     single_use_refresh_tokens: bool = True
+    refresh_token_grace: int = 0
 
     @classmethod
     def of(cls, dialect: Dialect) -> Self:
@@ -68,6 +73,9 @@ class Settings:
             if name in _LIFETIMES:
                 if not isinstance(value, int) or isinstance(value, bool) or value < 1:
                     raise SettingError(f"{name} must be a whole number of seconds, at least 1")
+            elif name in _DURATIONS:
+                if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+                    raise SettingError(f"{name} must be a whole number of seconds")
             elif name == "dead_refresh_token":
                 choices = next(group for group in _DEAD_REFRESH_TOKEN if self.dead_refresh_token in group)
                 if not isinstance(value, str | int) or value not in choices:

@@ -72,6 +72,7 @@ class RefreshToken:
     client_id: str
     expires_at: float
     superseded_at: float | None = None
+    successor: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,8 @@ class Tokens:
         if self._state.refresh_token_is_good(known, self._now):
             return known
         if known.superseded_at is not None:
+            if self._may_be_repeated(known, known.superseded_at):
+                return known
             # RFC 9700, section 4.14.2: of two holders of one token, one is a thief; both lose the grant.
             self._state.counters["refresh_reuse"] += 1
             self._state.revoke(known.grant_id, "refresh_token_reuse", self._now)
@@ -74,14 +76,34 @@ class Tokens:
         state.counters["rotations"] += 1
         state.grants[grant.grant_id] = replace(grant, rotations=grant.rotations + 1)
         if self._settings.single_use_refresh_tokens:
-            state.refresh_tokens[value] = replace(spent, superseded_at=self._now)
+            self._supersede(spent)
+            if spent.successor is not None:  # the answer that brought it is lost, or so this repetition says
+                self._supersede(state.refresh_tokens[spent.successor])
         if self._settings.old_access_token_dies:
             for old in [old for old in state.access_tokens.values() if old.grant_id == grant.grant_id]:
                 state.access_tokens[old.access_token] = replace(old, dead=True)
         return spent
 
-    def save(self, grant_id: str, client_id: str, access_token: str, refresh_token: str | None) -> None:
-        """Save what was issued. A refresh token that is known already keeps the lifetime it was issued with."""
+    def _supersede(self, token: RefreshToken) -> None:
+        if token.superseded_at is None:
+            self._state.refresh_tokens[token.refresh_token] = replace(token, superseded_at=self._now)
+
+    def _may_be_repeated(self, token: RefreshToken, superseded_at: float) -> bool:
+        ends_at = min(superseded_at + self._settings.refresh_token_grace, token.expires_at)
+        return self._now < ends_at and self._state.grants[token.grant_id].revoked_at is None
+
+    def save(
+        self,
+        grant_id: str,
+        client_id: str,
+        access_token: str,
+        refresh_token: str | None,
+        spent: str | None = None,
+    ) -> None:
+        """Save what was issued, for the refresh token ``spent`` if it was for one.
+
+        A refresh token that is known already keeps the lifetime it was issued with.
+        """
         state, settings = self._state, self._settings
         state.access_tokens[access_token] = AccessToken(
             access_token, grant_id, issued_at=self._now, expires_at=self._now + settings.access_token_lifetime
@@ -90,6 +112,8 @@ class Tokens:
             state.refresh_tokens[refresh_token] = RefreshToken(
                 refresh_token, grant_id, client_id, expires_at=self._now + settings.refresh_token_lifetime
             )
+            if spent is not None:
+                state.refresh_tokens[spent] = replace(state.refresh_tokens[spent], successor=refresh_token)
 
     def accept(self, access_token: str) -> bool:
         """Say whether an access token is good now, and note that it came."""

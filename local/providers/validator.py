@@ -200,8 +200,13 @@ class Validator(RequestValidator):
     # --- what is issued ---
 
     def save_bearer_token(self, token: Mapping[str, Any], request: Request, *args: object, **kwargs: object) -> None:
+        spent = str(request.refresh_token) if request.grant_type == "refresh_token" else None
         self.tokens.save(
-            self._grant_of(request), str(request.client_id), str(token["access_token"]), token.get("refresh_token")
+            self._grant_of(request),
+            str(request.client_id),
+            str(token["access_token"]),
+            token.get("refresh_token"),
+            spent,
         )
 
     def _grant_of(self, request: Request) -> str:

@@ -215,6 +215,7 @@ def test_settings_are_shown_and_changed(keap: Simulated) -> None:
         "dead_refresh_token": "invalid_grant",
         "old_access_token_dies": False,
         "single_use_refresh_tokens": True,
+        "refresh_token_grace": 0,
         "account": "Example Ltd",
     }
     assert keap.tell("settings", {"access_token_lifetime": 5}) == {**before, "access_token_lifetime": 5}

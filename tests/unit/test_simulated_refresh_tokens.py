@@ -65,3 +65,26 @@ def test_a_spent_refresh_token_stays_dead_when_the_next_ones_are_reusable(keap: 
     keap.tell("settings", {"single_use_refresh_tokens": False})
     assert tokens_of(keap.refresh(second.refresh_token)).refresh_token == second.refresh_token
     assert refusal(keap.refresh(first.refresh_token)) == (400, "invalid_grant")
+
+
+def test_within_its_grace_a_spent_refresh_token_brings_new_tokens_and_the_unseen_ones_are_spent(
+    keap: Simulated,
+) -> None:
+    keap.tell("settings", {"refresh_token_grace": 30})
+    first = keap.connect()
+    unseen = tokens_of(keap.refresh(first.refresh_token))
+    keap.clock.advance(20)
+    seen = tokens_of(keap.refresh(first.refresh_token))
+    keap.clock.advance(31)
+    assert tokens_of(keap.refresh(seen.refresh_token)).refresh_token not in {unseen.refresh_token, seen.refresh_token}
+    assert refusal(keap.refresh(unseen.refresh_token)) == (400, "invalid_grant")
+
+
+def test_after_its_grace_a_spent_refresh_token_costs_the_grant(keap: Simulated) -> None:
+    keap.tell("settings", {"refresh_token_grace": 30})
+    first = keap.connect()
+    second = tokens_of(keap.refresh(first.refresh_token))
+    keap.clock.advance(31)
+    assert refusal(keap.refresh(first.refresh_token)) == (400, "invalid_grant")
+    assert refusal(keap.refresh(second.refresh_token)) == (400, "invalid_grant")
+    assert keap.ask("stats")["refresh_reuse"] == 1
