@@ -19,7 +19,10 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """A batch of the rotation queue, answered with its failures; or a request, answered with a token document."""
     ports = rotation_ports()
     deadline = ports.clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE
-    rotation = Rotation(ports, settings(), deadline)
+
+    def begin() -> Rotation:
+        return Rotation(ports, settings(), deadline)
+
     if "Records" in event:
-        return work_through(rotation, event["Records"], ports.clock, deadline)
-    return answer(rotation, ports, event)
+        return work_through(begin, event["Records"], ports.clock, deadline)
+    return answer(begin(), ports, event)

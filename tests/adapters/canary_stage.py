@@ -134,7 +134,7 @@ class Stage:
 
     def work(self, **task: Any) -> dict[str, Any]:
         message = {"messageId": "m", "body": json.dumps({"connection": NAME, **task})}
-        return work_through(self.rotation(), [message], self.clock, self.clock.now() + 60)
+        return work_through(self.rotation, [message], self.clock, self.clock.now() + 60)
 
     def asked(self, **request: Any) -> dict[str, Any]:
         return answer(self.rotation(), self.ports, {"connection": NAME, **request})

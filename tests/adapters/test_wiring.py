@@ -20,6 +20,7 @@ ENVIRONMENT = {
     "EVERGRANT_LEASE_SECONDS": "55",
     "EVERGRANT_DIRECT_READ_MIN_LIFETIME": "2400",
     "EVERGRANT_CONSUMER_CACHE_SECONDS": "120",
+    "EVERGRANT_ROTATOR_CONCURRENCY": "20",
 }
 #: What the template gives callback: no bus, no vault key.
 CALLBACKS = ENVIRONMENT.keys() - {"EVERGRANT_EVENT_BUS", "EVERGRANT_VAULT_KEY_ARN"}
@@ -64,7 +65,7 @@ def test_a_missing_name_stops_the_function_at_its_start(environment: pytest.Monk
     if name == "EVERGRANT_AUTHORIZATIONS_TABLE":
         with pytest.raises(KeyError, match=name):
             wiring.authorization_ports()
-    elif name.endswith(("SECONDS", "LIFETIME")):
+    elif name.endswith(("SECONDS", "LIFETIME", "CONCURRENCY")):
         wiring.rotation_ports()  # has a default
     else:
         with pytest.raises(KeyError, match=name):

@@ -15,6 +15,7 @@ ENVIRONMENT = {
         "EVERGRANT_SEAL_KEY_ARN": "SealKey.Arn",
         "EVERGRANT_VAULT_KEY_ARN": "VaultKey.Arn",
         "EVERGRANT_EVENT_BUS": "EventBus",
+        "EVERGRANT_ROTATOR_CONCURRENCY": "RotatorConcurrency",
         "EVERGRANT_LEASE_SECONDS": "LeaseSeconds",
         "EVERGRANT_DIRECT_READ_MIN_LIFETIME": "DirectReadMinLifetime",
         "EVERGRANT_CONSUMER_CACHE_SECONDS": "ConsumerCacheSeconds",

@@ -29,7 +29,7 @@ PROTOCOLS = {
 }
 #: What handlers call: protocols with logging and metrics around them.
 ENTRANCES = {"rotating", "connecting"}
-ADAPTERS = {"clock", "http", "observability"}
+ADAPTERS = {"clock", "http", "observability", "pacing"}
 
 AWS = {"boto3", "botocore", "s3transfer", "urllib3"}
 NETWORK = {"httpcore", "httpx", "requests", "h11", "anyio"}

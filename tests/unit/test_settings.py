@@ -25,8 +25,9 @@ def test_every_variable_of_the_template_is_read() -> None:
         "EVERGRANT_CONSUMER_CACHE_SECONDS": "10",
         "EVERGRANT_ALLOW_LOOPBACK": "true",
         "EVERGRANT_LEASE_SECONDS": "50",
+        "EVERGRANT_ROTATOR_CONCURRENCY": "20",
     }
-    assert Settings.from_environment(environ) == Settings("acme", 60, 10, True, Budgets(lease=50))
+    assert Settings.from_environment(environ) == Settings("acme", 60, 10, 20, True, Budgets(lease=50))
 
 
 @pytest.mark.parametrize("value", ["", "false", "False", "True", "1", "yes", "true "])

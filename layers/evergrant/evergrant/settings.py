@@ -23,12 +23,14 @@ class Settings:
 
     ``direct_read_min_lifetime``: tokens that live for less (seconds) are served by getter and have no secret, since
     Secrets Manager takes one sustained write per 10 minutes and secret. ``consumer_cache``: the longest time, in
-    seconds, that a consumer keeps a token without asking. ``allow_loopback``: the local run's switch.
+    seconds, that a consumer keeps a token without asking. ``rotators``: how many of them work at once, which share the
+    Region's limits. ``allow_loopback``: the local run's switch.
     """
 
     prefix: str = "evergrant"
     direct_read_min_lifetime: int = 1800
     consumer_cache: int = 300
+    rotators: int = 10
     allow_loopback: bool = False
     budgets: Budgets = Budgets()
 
@@ -38,6 +40,7 @@ class Settings:
             prefix=environ.get("EVERGRANT_PREFIX", "evergrant"),
             direct_read_min_lifetime=int(environ.get("EVERGRANT_DIRECT_READ_MIN_LIFETIME", "1800")),
             consumer_cache=int(environ.get("EVERGRANT_CONSUMER_CACHE_SECONDS", "300")),
+            rotators=int(environ.get("EVERGRANT_ROTATOR_CONCURRENCY", "10")),
             allow_loopback=environ.get("EVERGRANT_ALLOW_LOOPBACK") == "true",
             budgets=Budgets(lease=int(environ.get("EVERGRANT_LEASE_SECONDS", "40"))),
         )

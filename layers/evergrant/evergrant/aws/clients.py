@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import Lock
 from typing import Any
 
 import boto3
@@ -21,11 +22,16 @@ _SAVING = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard",
 _SAVES = frozenset({"dynamodb", "sqs"})
 
 
+#: Clients may be shared by threads, but not made by two at once (boto3 guide, "Multithreading with clients").
+_making = Lock()
+
+
 @cache
 def client(service: str) -> Any:
     """The client of a service, one per process."""
     config = _SAVING if service in _SAVES else _CONFIG
-    return boto3.client(service, config=config)  # type: ignore[call-overload]
+    with _making:
+        return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def code_of(error: ClientError) -> str:

@@ -13,6 +13,7 @@ from botocore.exceptions import ClientError
 from ..dialect import Client
 from ..errors import InvalidClient, UnknownClient
 from ..names import is_host
+from ..pacing import Pace
 from ..secret import Secret
 from .clients import client, code_of, unavailable
 
@@ -21,11 +22,13 @@ from .clients import client, code_of, unavailable
 class SecretsVault:
     """:class:`evergrant.ports.Vault` over Secrets Manager.
 
-    ``prefix`` begins every secret's name; ``key_arn`` is the vault key for secrets that are created.
+    ``prefix`` begins every secret's name; ``key_arn`` is the vault key for secrets that are created; ``pace`` keeps
+    publications within the Region's limit.
     """
 
     prefix: str
     key_arn: str | None = None
+    pace: Pace | None = None
 
     def client(self, name: str) -> Client:
         with unavailable("reading the client"):
@@ -53,6 +56,8 @@ class SecretsVault:
             "Description": f"Access token of {connection}, kept fresh by Evergrant.",
             "Tags": [{"Key": "evergrant:connection", "Value": connection}],
         }
+        if self.pace:
+            self.pace.wait()
         with unavailable("publishing the token"):
             self._put(name, value, if_new)
 

@@ -8,6 +8,7 @@ from functools import cache
 from .. import authorization, rotation
 from ..clock import SystemClock
 from ..http import GuardedHttp
+from ..pacing import Pace
 from ..settings import Settings
 from .authorizations import StoredAuthorizations
 from .messages import EventBus, SqsQueue
@@ -15,6 +16,10 @@ from .profiles import StoredProfiles
 from .records import DynamoRecords
 from .seal import KmsSeal
 from .vault import SecretsVault
+
+#: Of the 50 writes a second that Secrets Manager takes in a Region, so many are rotator's, its workers' together
+#: ("AWS Secrets Manager quotas").
+_VAULT_WRITES = 40
 
 
 @cache
@@ -26,10 +31,11 @@ def settings() -> Settings:
 def rotation_ports() -> rotation.Ports:
     """For rotator."""
     table = os.environ["EVERGRANT_RECORDS_TABLE"]
+    pace = Pace(_VAULT_WRITES / settings().rotators, SystemClock())
     return rotation.Ports(
         records=DynamoRecords(table),
         seal=KmsSeal(os.environ["EVERGRANT_SEAL_KEY_ARN"]),
-        vault=SecretsVault(settings().prefix, os.environ["EVERGRANT_VAULT_KEY_ARN"]),
+        vault=SecretsVault(settings().prefix, os.environ["EVERGRANT_VAULT_KEY_ARN"], pace),
         provider=GuardedHttp(allow_loopback=settings().allow_loopback),
         queue=SqsQueue(os.environ["EVERGRANT_QUEUE_URL"]),
         bus=EventBus(os.environ["EVERGRANT_EVENT_BUS"]),

@@ -1,0 +1,58 @@
+"""Protects a shared limit: each worker keeps to its share, and nobody waits without need."""
+
+from __future__ import annotations
+
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from threading import Lock
+
+import pytest
+
+from evergrant.pacing import Pace
+
+
+class Clock:
+    """Each waiting thread sleeps by itself: what it returns from ``sleep`` is noted, and time stands still."""
+
+    def __init__(self) -> None:
+        self.time = 1000.0
+        self.slept: list[float] = []
+        self._lock = Lock()
+
+    def now(self) -> float:
+        return self.time
+
+    def sleep(self, seconds: float) -> None:
+        with self._lock:
+            self.slept.append(seconds)
+
+
+def test_who_comes_rarely_never_waits() -> None:
+    clock = Clock()
+    pace = Pace(4, clock)
+    for _ in range(20):
+        pace.wait()
+        clock.time += 0.25
+    assert clock.slept == []
+
+
+@pytest.mark.parametrize("per_second", [0.5, 4, 40])
+def test_of_many_at_once_no_second_sees_more_than_twice_the_rate_and_each_later_one_the_rate(per_second: float) -> None:
+    clock = Clock()
+    pace = Pace(per_second, clock)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: pace.wait(), range(100)))
+    at_once = 100 - len(clock.slept)
+    assert at_once <= per_second + 1
+    later = Counter(int(seconds) for seconds in clock.slept if seconds >= 1)
+    assert max(later.values()) <= max(per_second, 1)
+
+
+def test_a_pause_is_no_credit_beyond_a_second() -> None:
+    clock = Clock()
+    pace = Pace(4, clock)
+    pace.wait()
+    clock.time += 3600
+    for _ in range(10):
+        pace.wait()
+    assert len(clock.slept) == 5
