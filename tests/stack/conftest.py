@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from local import browser
+from local import browser, connections
+from local.connections import Connection
 from local.consumer_stack import Consumer, deploy_consumer
 from local.terminal import Steps
 from local.tools import STATE
@@ -35,14 +36,16 @@ def happenings(consumer: Consumer) -> Happenings:
 
 
 @pytest.fixture(scope="session")
-def refused(world: World) -> str:
-    """A connection whose token is to be refused; connected early, because it has to be of some age by then."""
-    world.connect(connections.KEAP.called("refused"))
-    return "keap/refused"
+def refused(world: World) -> Mapping[str, Connection]:
+    """By provider, connections whose token is to be refused; made early, because it has to be of some age by then."""
+    found = {each.provider.name: each.called("refused") for each in (connections.KEAP, connections.INVESTSUITE)}
+    for connection in found.values():
+        world.connect(connection)
+    return found
 
 
 @pytest.fixture(scope="session")
-def keap(world: World, happenings: Happenings, refused: str) -> browser.Page:
+def keap(world: World, happenings: Happenings, refused: Mapping[str, Connection]) -> browser.Page:
     """Keap's account `main` is connected, by way of the consent page; the page that said so."""
     page = world.connect(connections.KEAP)
     happenings.wait_for("Connection Authorized", "keap/main")
@@ -58,8 +61,8 @@ def wealthyhood(world: World, happenings: Happenings) -> None:
 
 
 @pytest.fixture(scope="session")
-def as_role(world: World, consumer: Consumer) -> Callable[[str, str], Any]:
-    """A boto3 client that acts as one of the stack's roles: `as_role("getter", "dynamodb")`."""
+def credentials_of(world: World, consumer: Consumer) -> Callable[[str], dict[str, str]]:
+    """Temporary credentials of one of the stack's roles, as boto3's clients and sessions take them."""
     functions = world.aws.client("lambda")
     arns: Mapping[str, str] = {
         name.lower(): functions.get_function(FunctionName=world.stack.outputs[f"{name}FunctionArn"])["Configuration"][
@@ -68,13 +71,18 @@ def as_role(world: World, consumer: Consumer) -> Callable[[str, str], Any]:
         for name in ("Scheduler", "Rotator", "Callback", "Getter")
     } | {"consumer": consumer.role_arn}
 
-    def client(role: str, service: str) -> Any:
+    def credentials(role: str) -> dict[str, str]:
         given = world.aws.client("sts").assume_role(RoleArn=arns[role], RoleSessionName="test")["Credentials"]
-        return world.aws.client(
-            service,
-            aws_access_key_id=given["AccessKeyId"],
-            aws_secret_access_key=given["SecretAccessKey"],
-            aws_session_token=given["SessionToken"],
-        )
+        return {
+            "aws_access_key_id": given["AccessKeyId"],
+            "aws_secret_access_key": given["SecretAccessKey"],
+            "aws_session_token": given["SessionToken"],
+        }
 
-    return client
+    return credentials
+
+
+@pytest.fixture(scope="session")
+def as_role(world: World, credentials_of: Callable[[str], dict[str, str]]) -> Callable[[str, str], Any]:
+    """A boto3 client that acts as one of the stack's roles: `as_role("getter", "dynamodb")`."""
+    return lambda role, service: world.aws.client(service, **credentials_of(role))

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import httpx
+
 from local.browser import Form, Page
 from local.consumer_stack import Consumer
+from local.providers import ProviderServer, fingerprint
 from local.world import World
 
 # Everything here happens within a second or two; this is what a busy machine is allowed.
@@ -37,10 +42,48 @@ class Happenings:
             self.seen += self.consumer.events(wait_seconds=2)
 
 
+@dataclass(frozen=True)
+class Control:
+    """A simulated provider as it shows and changes itself, over HTTP."""
+
+    server: ProviderServer
+
+    def ask(self, what: str) -> Any:
+        return httpx.get(f"{self.server.url}/_control/{what}").raise_for_status().json()
+
+    def tell(self, what: str, command: dict[str, object]) -> Any:
+        return httpx.post(f"{self.server.url}/_control/{what}", json=command).raise_for_status().json()
+
+    @contextmanager
+    def requests(self) -> Iterator[list[dict[str, Any]]]:
+        """The token requests that arrive while the block runs; the list is filled at its end."""
+        arrived: list[dict[str, Any]] = []
+        before = self.ask("stats")["token_requests"]["total"]
+        yield arrived
+        new = self.ask("stats")["token_requests"]["total"] - before
+        arrived += self.ask(f"requests?last={new}")["requests"]
+
+    def grant_of(self, access_token: str) -> dict[str, Any]:
+        """The grant that a living access token belongs to."""
+        grants = self.ask("grants")["grants"]
+        found: dict[str, Any] = next(grant for grant in grants if fingerprint(access_token) in grant["access_tokens"])
+        return found
+
+
 def published(world: World, connection: str) -> dict[str, Any]:
     """The document in a connection's secret."""
     secret = world.aws.client("secretsmanager").get_secret_value(SecretId=f"evergrant/tokens/{connection}")
     document: dict[str, Any] = json.loads(secret["SecretString"])
+    return document
+
+
+def forced(world: World, connection: str) -> dict[str, Any]:
+    """Rotator's answer to a request that forces a refresh."""
+    answer = world.aws.client("lambda").invoke(
+        FunctionName=world.stack.outputs["RotatorFunctionArn"],
+        Payload=json.dumps({"connection": connection, "force": True}).encode(),
+    )
+    document: dict[str, Any] = json.loads(answer["Payload"].read())
     return document
 
 

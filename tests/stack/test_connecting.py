@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from local import connections
 from local.browser import Browser, Page
 from local.world import World
 from tests.stack.deployed import Happenings, button

@@ -13,28 +13,28 @@ from typing import Any
 
 import pytest
 
+from local import connections
 from local.consumer_stack import Consumer
 from local.world import World
-from tests.stack.deployed import Happenings
+from tests.stack.deployed import Happenings, forced
 
 
 @pytest.fixture(scope="module")
 def secrets_known(world: World, consumer: Consumer, happenings: Happenings, wealthyhood: None) -> dict[str, str]:
     """Secret to what it is, once an account has been connected, rotated, read and refused."""
-    world.connect(connections.KEAP.called("canary"))
+    canary = connections.KEAP.called("canary")
+    world.connect(canary)
     happenings.wait_for("Connection Authorized", "keap/canary")
     world.evergrant("rotate", "keap/canary")
     happenings.wait_for("Token Rotated", "keap/canary")
-    target = {"connection": "keap/canary", "url": world.providers["keap"].urls()["api_url"], "headers": {}}
-    assert consumer.call([target], seconds=0)["keap/canary"]["failed"] == 0
+    assert consumer.call([world.target(canary)], seconds=0)["keap/canary"]["failed"] == 0
     # The newest grant is the canary's; the others are other tests' business.
-    world.providers["keap"].provider.revoke(grant=str(world.providers["keap"].provider.grants()[-1]["grant"]))
-    world.aws.client("lambda").invoke(
-        FunctionName=world.stack.outputs["RotatorFunctionArn"],
-        Payload=json.dumps({"connection": "keap/canary", "force": True}).encode(),
-    )
-    known = {secret: f"the client secret at {name}" for name, secret in world.client_secrets.items()}
-    for server in (world.keap, world.wealthyhood):
+    keap = world.providers["keap"].provider
+    keap.revoke(grant=str(keap.grants()[-1]["grant"]))
+    forced(world, "keap/canary")
+    known = {client.client_secret: f"the client secret at {name}" for name, client in world.clients.items()}
+    known |= {client.password: f"a password at {name}" for name, client in world.clients.items() if client.password}
+    for server in world.providers.values():
         issued = server.provider._state
         known |= dict.fromkeys(issued.refresh_tokens, "a refresh token")
         known |= dict.fromkeys(issued.access_tokens, "an access token")

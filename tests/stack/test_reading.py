@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
@@ -13,8 +13,10 @@ from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from local import connections
 from local.aws import REGION
 from local.browser import Page
+from local.connections import Connection
 from local.consumer_stack import Consumer
 from local.providers import fingerprint
 from local.world import World
@@ -24,17 +26,9 @@ from tests.stack.deployed import PATIENCE_SECONDS, published
 def test_a_consumer_with_the_layer_and_the_policy_calls_both_apis(
     world: World, consumer: Consumer, keap: Page, wealthyhood: None
 ) -> None:
-    tallies = consumer.call(
-        [
-            {"connection": "keap/main", "url": world.providers["keap"].urls()["api_url"], "headers": {}},
-            {
-                "connection": "wealthyhood/main",
-                "url": world.providers["wealthyhood"].urls()["api_url"],
-                "headers": {"x-user-id": "user-1"},
-            },
-        ],
-        seconds=0,
-    )
+    targets = [world.target(connection) for connection in (connections.KEAP, connections.WEALTHYHOOD)]
+
+    tallies = consumer.call(targets, seconds=0)
 
     good = {"calls": 1, "failed": 0, "failures": []}
     assert tallies == {"keap/main": good, "wealthyhood/main": good}
@@ -60,15 +54,16 @@ def test_a_consumer_invokes_getter(world: World, keap: Page, as_role: Callable[[
 
 
 def test_getter_has_a_refused_token_renewed(
-    world: World, keap: Page, refused: str, as_role: Callable[[str, str], Any]
+    world: World, keap: Page, refused: Mapping[str, Connection], as_role: Callable[[str, str], Any]
 ) -> None:
-    old = getter_answer(world, as_role, {"connection": refused})["access_token"]
+    name = refused["keap"].name
+    old = getter_answer(world, as_role, {"connection": name})["access_token"]
     world.providers["keap"].provider.kill_access_token(fingerprint(old))
 
     # A token only a few seconds old is not renewed, and until then getter goes on answering with it.
     deadline, new = time.monotonic() + PATIENCE_SECONDS, {"access_token": old}
     while new["access_token"] == old and time.monotonic() < deadline:
-        new = getter_answer(world, as_role, {"connection": refused, "rejected": fingerprint(old)})
+        new = getter_answer(world, as_role, {"connection": name, "rejected": fingerprint(old)})
 
     assert new["access_token"] != old
     assert httpx.get(str(world.providers["keap"].urls()["api_url"]), headers=new["headers"]).status_code == 200

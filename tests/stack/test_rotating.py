@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from local import connections
 from local.consumer_stack import Consumer
 from local.world import World
 from tests.stack.deployed import Happenings, published
