@@ -68,10 +68,17 @@ def build(home: Path, say: Say) -> Path:
     return template
 
 
-def deploy(aws: LocalAws, template: Path, home: Path, say: Say) -> Stack:
-    """Deploy a built template as the stack ``evergrant``, with its ``local`` settings of samconfig.toml."""
+def deploy(
+    aws: LocalAws, template: Path, home: Path, say: Say, parameters: Mapping[str, object] | None = None
+) -> Stack:
+    """Deploy a built template as the stack ``evergrant``, with its ``local`` settings of samconfig.toml.
+
+    ``parameters`` of the template take the place of those settings' own.
+    """
     # SAM looks for its configuration beside the template; the built one is elsewhere.
     options = ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"]
+    if parameters:
+        options += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
     outputs = sam_deploy(aws, template, STACK, options, home / "deploy.log", say)
     say("routes of the HTTP API")
     api_id = create_routes(aws, STACK)
