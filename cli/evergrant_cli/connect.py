@@ -52,7 +52,7 @@ def connect(
 
     [bold]Examples[/]
       evergrant connect keap/main
-      evergrant connect wealthyhood/main --var audience=https://api.example
+      evergrant connect wealthyhood/main --var host=auth.example --var audience=https://api.example
       evergrant connect keap/main --no-wait --json | jq -r .link
     """
     from evergrant import operations

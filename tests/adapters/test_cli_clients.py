@@ -119,7 +119,6 @@ def test_credentials_that_are_still_refused_are_said(desk: Desk) -> None:
 
 def test_only_variables_that_stand_in_a_host_need_a_value() -> None:
     profile = catalogue.built_in()["wealthyhood"]
-    assert token_hosts(profile, {}) == ["auth.wealthyhood.com"]
     assert token_hosts(profile, {"host": "h.example"}) == ["h.example"]
     with pytest.raises(InvalidVariable):
         token_hosts(profile, {"host": "h.example/path"})

@@ -18,6 +18,7 @@ from tests.adapters.cli_desk import ACCESS_TOKEN, API, Desk, store_client
 from tests.adapters.samples import NOW
 
 AUDIENCE = ("--var", "audience=https://api.example")
+VARIABLES = ("--var", "host=auth.example", *AUDIENCE)
 
 
 @pytest.fixture
@@ -26,7 +27,7 @@ def desk(
 ) -> Desk:
     desk = Desk(monkeypatch, records, queue_url)
     store_client("keap", "api.infusionsoft.com", "127.0.0.1:8080")
-    store_client("wealthyhood", "auth.wealthyhood.com")
+    store_client("wealthyhood", "auth.example")
     return desk
 
 
@@ -74,26 +75,26 @@ def test_the_address_of_the_environment_outranks_the_stacks(desk: Desk, monkeypa
 
 
 def test_a_grant_without_a_person_is_tried_at_once(desk: Desk) -> None:
-    answer = desk.json("connect", "wealthyhood/main", *AUDIENCE)
+    answer = desk.json("connect", "wealthyhood/main", *VARIABLES)
     assert desk.asked == [{"connection": "wealthyhood/main", "force": True}]
     assert (answer["status"], answer["generation"], answer["expires_in"]) == ("active", 1, 3600)
     assert ACCESS_TOKEN not in json.dumps(answer)
 
 
 def test_people_hear_that_the_credentials_work(desk: Desk) -> None:
-    assert "The credentials work." in desk("connect", "wealthyhood/main", *AUDIENCE)
+    assert "The credentials work." in desk("connect", "wealthyhood/main", *VARIABLES)
 
 
 def test_credentials_that_do_not_work_are_said_within_the_same_command(desk: Desk) -> None:
     desk.rotator = desk.refuses(status=Status.CLIENT_REFUSED)
-    error = desk.error("connect", "wealthyhood/main", *AUDIENCE)
+    error = desk.error("connect", "wealthyhood/main", *VARIABLES)
     assert error["code"] == "client_refused"
     assert "invalid_client" in error["message"]
     assert "evergrant client set wealthyhood" in error["hint"]
 
 
 def test_the_old_token_still_being_served_does_not_hide_that_new_credentials_fail(desk: Desk) -> None:
-    desk("connect", "wealthyhood/main", *AUDIENCE)
+    desk("connect", "wealthyhood/main", *VARIABLES)
     desk.rotator = desk.refuses("unauthorized_client", status=Status.DEGRADED)
     error = desk.error("connect", "wealthyhood/main")
     assert error["code"] == "not_refreshed"
@@ -102,7 +103,7 @@ def test_the_old_token_still_being_served_does_not_hide_that_new_credentials_fai
 
 def test_a_host_that_cannot_be_reached_is_told_with_what_to_check(desk: Desk) -> None:
     desk.rotator = desk.refuses("not_sent")
-    error = desk.error("connect", "wealthyhood/main", *AUDIENCE)
+    error = desk.error("connect", "wealthyhood/main", *VARIABLES)
     assert "hosts of client wealthyhood" in error["hint"]
     assert error["retry_after"] == 7
 

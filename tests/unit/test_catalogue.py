@@ -36,10 +36,9 @@ def test_keap_lives_a_day_and_its_refresh_token_forty_five() -> None:
     assert KEAP.rotation.reuse_grace == 0
 
 
-def test_wealthyhood_needs_an_audience_and_knows_no_refresh_token() -> None:
+def test_wealthyhood_needs_a_host_and_an_audience_and_knows_no_refresh_token() -> None:
     assert WEALTHYHOOD.grants == ("client_credentials",)
-    assert WEALTHYHOOD.variables["audience"].default is None
-    assert WEALTHYHOOD.bind({"audience": "https://api.wealthyhood.com"})["host"] == "auth.wealthyhood.com"
+    assert [variable.default for variable in WEALTHYHOOD.variables.values()] == [None, None]
     assert WEALTHYHOOD.response.expires[-1].default == 3600
     assert not WEALTHYHOOD.rotation.rotates
     assert WEALTHYHOOD.consumer.required_headers == ("x-user-id",)

@@ -21,7 +21,7 @@ from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, acme, form_of, tokens
 # Reserved characters, a space, a plus, a percent, a tilde, one outside ASCII: each is a way to spell it wrongly.
 CLIENT_ID, CLIENT_SECRET = "cli:ent id", "s+c%r/t~é="
 KEAP_HOSTS = KEAP.bind({})
-WEALTHYHOOD_HOSTS = WEALTHYHOOD.bind({"audience": "https://api.wealthyhood.com"})
+WEALTHYHOOD_HOSTS = WEALTHYHOOD.bind({"host": "auth.example.com", "audience": "https://api.example.com"})
 EXCHANGE = {"code": "c0de", "redirect_uri": "https://e.example.com/callback", "code_verifier": "v" * 43}
 
 
@@ -112,13 +112,13 @@ def test_wealthyhood_is_asked_in_json_with_the_audience() -> None:
         {"scope": None},
         now=NOW,
     )
-    assert (request.method, request.url) == ("POST", "https://auth.wealthyhood.com/oauth/token")
+    assert (request.method, request.url) == ("POST", "https://auth.example.com/oauth/token")
     assert request.headers == {"accept": "application/json", "content-type": "application/json"}
     assert json.loads(request.body) == {
         "grant_type": "client_credentials",
         "client_id": "client-1",
         "client_secret": "hush",
-        "audience": "https://api.wealthyhood.com",
+        "audience": "https://api.example.com",
     }
 
 

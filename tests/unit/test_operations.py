@@ -14,6 +14,7 @@ from evergrant.schedule import SHARDS, TICK
 from tests.unit.memory import FakeClock, Faults, MemoryKey, MemoryRecords
 
 KEAP, WEALTHYHOOD = catalogue.built_in()["keap"], catalogue.built_in()["wealthyhood"]
+VARIABLES = {"host": "auth.example.com", "audience": "https://api"}
 NAME = "keap/main"
 
 
@@ -65,7 +66,7 @@ def test_a_new_connection_awaits_its_authorization_and_is_not_due() -> None:
 
 def test_a_clients_own_grant_is_due_at_once() -> None:
     records, clock = MemoryRecords(Faults()), FakeClock()
-    wanted, grant = operations.plan(WEALTHYHOOD, "wealthyhood/main", variables={"audience": "https://api"})
+    wanted, grant = operations.plan(WEALTHYHOOD, "wealthyhood/main", variables=VARIABLES)
     record = operations.begin(records, wanted, grant, clock)
     assert record.refresh_at == record.due_at == clock.now()
     assert int(record.due_shard or "") < SHARDS
@@ -121,7 +122,7 @@ def test_what_nothing_can_refresh_is_not_refreshed_for_having_been_paused() -> N
 def test_an_unread_answer_of_an_earlier_grant_does_not_hold_up_a_clients_own() -> None:
     records, clock = MemoryRecords(Faults()), FakeClock()
     name = "wealthyhood/main"
-    wanted, grant = operations.plan(WEALTHYHOOD, name, variables={"audience": "https://api"})
+    wanted, grant = operations.plan(WEALTHYHOOD, name, variables=VARIABLES)
     operations.begin(records, wanted, grant, clock)
     unread = MemoryKey(name, 1).seal(b"<html>")
     records.items[name] = replace(records.items[name], grant="authorization_code", unread_answer=unread)
@@ -130,7 +131,7 @@ def test_an_unread_answer_of_an_earlier_grant_does_not_hold_up_a_clients_own() -
 
 def test_a_paused_client_grant_that_is_connected_again_is_not_paused_any_more() -> None:
     records, clock = MemoryRecords(Faults()), FakeClock()
-    wanted, grant = operations.plan(WEALTHYHOOD, "wealthyhood/main", variables={"audience": "https://api"})
+    wanted, grant = operations.plan(WEALTHYHOOD, "wealthyhood/main", variables=VARIABLES)
     operations.begin(records, wanted, grant, clock)
     operations.pause(records, "wealthyhood/main", clock)
     assert operations.begin(records, wanted, grant, clock).status == Status.AWAITING_AUTHORIZATION
