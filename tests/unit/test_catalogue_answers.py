@@ -114,7 +114,7 @@ def test_every_profile_says_where_its_facts_come_from(name: str) -> None:
 def test_every_profile_says_how_long_a_refresh_token_lives_or_that_it_does_not_know(name: str) -> None:
     profile = PROFILES[name]
     said = (*profile.notes, *(page.says for page in profile.documentation))
-    about = [text for text in said if "efresh token" in text and re.search(r"liv|life|lapse|expir|end", text)]
+    about = [text for text in said if "efresh token" in text and re.search(r"\b(lives?|lifetimes?|lapses?)\b", text)]
     assert profile.response.refresh_expires or about
 
 
