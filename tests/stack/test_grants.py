@@ -82,7 +82,6 @@ def unseal(kms: Any, world: World) -> object:
 FORBIDDEN: list[tuple[str, str, Try]] = [
     ("scheduler", "secretsmanager", read_a_client),
     ("scheduler", "secretsmanager", read_a_token),
-    ("scheduler", "dynamodb", read_a_record),
     ("scheduler", "dynamodb", read_all_records),
     ("scheduler", "kms", unseal),
     ("scheduler", "lambda", invoke_rotator),
