@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
+from evergrant.circuit import Circuit
 from evergrant.connection import Connection, Sealed, Status
 from evergrant.dialect import Client, HttpRequest, HttpResponse
 from evergrant.errors import Conflict, LostAnswer, NotSent, UnknownClient
@@ -116,6 +117,32 @@ class MemoryRecords:
         return self._faults.around("records.change", effect, _unavailable)  # type: ignore[no-any-return]
 
 
+class MemoryCircuits:
+    def __init__(self, faults: Faults) -> None:
+        self.items: dict[str, Circuit] = {}
+        self._faults = faults
+
+    def get(self, client: str) -> Circuit:
+        return self._faults.around("circuits.get", lambda: self.items.get(client, Circuit(client)), _unavailable)  # type: ignore[no-any-return]
+
+    def change(self, client: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> Circuit:
+        def effect() -> Circuit:
+            current = self.items.get(client, Circuit(client))
+            if any(getattr(current, name) != value for name, value in only_if.items()):
+                raise Conflict(client, current)
+            values: dict[str, Any] = {name: value for name, value in changes.items() if "." not in name}
+            for kind in ("rejected", "waiting", "outbox"):
+                named = {**getattr(current, kind)}
+                for name, value in changes.items():
+                    if name.startswith(f"{kind}."):
+                        named[name.removeprefix(f"{kind}.")] = value
+                values[kind] = {name: value for name, value in named.items() if value is not None}
+            self.items[client] = replace(current, **values)
+            return self.items[client]
+
+        return self._faults.around("circuits.change", effect, _unavailable)  # type: ignore[no-any-return]
+
+
 @dataclass(frozen=True)
 class MemoryKey:
     connection: str
@@ -170,6 +197,13 @@ class MemoryQueue:
     def send(self, message: Mapping[str, Any], delay: int = 0) -> None:
         text = json.dumps(message)
         self._faults.around("queue.send", lambda: self.messages.append((json.loads(text), delay)), _unavailable)
+
+    def send_many(self, messages: Sequence[tuple[Mapping[str, Any], int]]) -> int:
+        def effect() -> int:
+            self.messages += [(dict(message), delay) for message, delay in messages]
+            return len(messages)
+
+        return self._faults.around("queue.send_many", effect, _unavailable)  # type: ignore[no-any-return]
 
 
 class MemoryBus:

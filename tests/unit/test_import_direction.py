@@ -20,11 +20,13 @@ FUNCTIONS = Path(__file__).parents[2] / "functions"
 CORE = {
     *("names", "secret", "errors", "times", "tokens", "placeholders", "profile", "catalogue", "dialect", "schedule"),
     *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred", "asking"),
+    *("circuit", "waking", "unread"),
     *("profile_file", "profile_checks", "answers", "assertions"),
 }
 #: Numbered steps over ports.
 PROTOCOLS = {
     *("ports", "rotation", "spending", "saving", "publication", "authorization", "operations", "scheduling"),
+    *("breaker", "rereading"),
     *("tickets", "code_exchange"),
 }
 #: What handlers call: protocols with logging and metrics around them.

@@ -152,12 +152,18 @@ def test_a_sealed_set_is_saved_before_anything_else_and_kept_until_it_is() -> No
     assert work(Protocol(saving=Conflict("keap/a")), save) == ["0"]
 
 
+def test_a_connection_that_is_woken_need_not_wait_for_its_next_try() -> None:
+    protocol = Protocol()
+    assert work(protocol, {**of("a"), "task": "wake"}) == []
+    assert protocol.ran == [Ask("keap/a", woken=True)]
+
+
 # Requests
 
 
 def ask(protocol: Protocol, request: Mapping[str, Any]) -> dict[str, Any]:
     unused = cast(Any, None)
-    ports = Ports(*(unused, unused, unused, unused, unused, unused, Profiles(), protocol.clock))
+    ports = Ports(*(unused, unused, unused, unused, unused, unused, Profiles(), protocol.clock, unused))
     return answer(cast(Rotation, protocol), ports, request)
 
 

@@ -42,6 +42,7 @@ from tests.unit.memory import (
     FakeClock,
     Faults,
     MemoryBus,
+    MemoryCircuits,
     MemoryKey,
     MemoryProfiles,
     MemoryQueue,
@@ -128,7 +129,8 @@ def world(profile: Profile = KEAP, *, lifetime: int = LIFETIME, due: bool = True
         due_shard="0",
     )
     records.items[NAME] = replace(connection, **fields)
-    ports = Ports(records, MemorySeal(faults), vault, provider, queue, bus, MemoryProfiles(profile), clock)
+    profiles, circuits = MemoryProfiles(profile), MemoryCircuits(faults)
+    ports = Ports(records, MemorySeal(faults), vault, provider, queue, bus, profiles, clock, circuits)
     return World(faults, clock, records, vault, provider, queue, bus, ports, Settings())
 
 
@@ -328,8 +330,8 @@ def test_a_late_failure_does_not_undo_a_pause() -> None:
 
 # --- a crash, or a failing service, at any call -----------------------------------------------------------------------
 
-CALLS = 10
-SPEND = 6
+CALLS = 11
+SPEND = 7
 
 
 def test_the_number_of_calls_that_the_faults_below_cover_is_all_of_them() -> None:

@@ -24,6 +24,7 @@ from evergrant.connection import Sealed
 from evergrant.dialect import CallbackAnswer, Client, HttpRequest, HttpResponse
 from evergrant.errors import UnreadAnswer
 from evergrant.secret import Secret, fingerprint
+from evergrant.unread import KeptAnswer
 from tests.unit.samples import KEAP, connection, respond, tokens
 
 CANARY = "canary-1f0b7c5d"
@@ -89,7 +90,7 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "KmsDataKey": lambda: KmsDataKey(CANARY.encode(), CANARY.encode(), b"context"),
     "Connection": lambda: connection(sealed=Sealed(b"", b"", CANARY.encode())),
     "Result": lambda: asking.Result("fresh", connection(), secret_tokens()),
-    "Unreadable": lambda: spending.Unreadable(CANARY.encode()),
+    "Unreadable": lambda: spending.Unreadable(KeptAnswer(0, HttpResponse(200, {"x": CANARY}, CANARY.encode()))),
     "Spend": a_spend,
     "Departure": lambda: Departure(f"https://login.example.com/?state={CANARY}", CANARY),
 }

@@ -20,7 +20,8 @@ class Ask:
     """What is wanted of a connection.
 
     ``asked`` says that somebody waits, getter or an operator; else it is the schedule. ``min_ttl`` and ``wait`` are
-    in seconds; ``rejected`` is the fingerprint of a token that the provider's API refused.
+    in seconds; ``rejected`` is the fingerprint of a token that the provider's API refused. ``woken`` says that what a
+    connection failed for may be mended: it need not wait for its next try.
     """
 
     connection: str
@@ -29,6 +30,7 @@ class Ask:
     rejected: str | None = None
     force: bool = False
     wait: float = 0.0
+    woken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,9 @@ def wants_refresh(connection: Connection, ask: Ask, tokens: TokenSet | None, min
     if connection.unread_answer is not None:
         return False  # whatever was spent is in there; another spend would only lose it
     if not ask.asked:
-        return connection.refresh_at is not None and connection.refresh_at <= now
+        if connection.refresh_at is None:
+            return False
+        return connection.refresh_at <= now or (ask.woken and connection.failures > 0)
     if ask.force:
         return tokens is not None or connection.refresh_at is not None
     # Backing off, or waiting for a person: what is left is served, and nothing is hammered.

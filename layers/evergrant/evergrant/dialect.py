@@ -86,6 +86,7 @@ class Client:
     """A registered client's entry: the newest secret first, and the hosts (``host`` or ``host:port``) it may go to.
 
     ``credentials`` are a log-in's values by name; ``private_key`` is PEM, and ``key_id`` its name at the provider.
+    ``version`` tells one entry from the next, and nothing of either.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Client:
     credentials: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     private_key: Secret | None = field(default=None, repr=False)
     key_id: str | None = None
+    version: str | None = field(default=None, compare=False)
 
 
 def authorization_url(

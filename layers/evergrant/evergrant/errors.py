@@ -211,7 +211,8 @@ class ProviderRefused(LinkError):
 class UnreadAnswer(EvergrantError):
     code = "unread_answer"
     hint_default = (
-        "The answer is kept, sealed, and nothing more is spent. Mend the provider's profile and connect again."
+        "An answer to a refresh is kept, sealed, and nothing more is spent: mend the provider's profile, then "
+        "`evergrant reread`. One to a new authorization is not: mend the profile and connect again."
     )
 
 

@@ -6,9 +6,10 @@ after its effect, loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from .circuit import Circuit
 from .connection import Connection, Sealed
 from .dialect import Client, HttpRequest, HttpResponse
 from .profile import Profile
@@ -66,6 +67,24 @@ class Records(Protocol):
         """
 
 
+class Circuits(Protocol):
+    """One item for each client with which something is, or lately was, wrong."""
+
+    def get(self, client: str) -> Circuit:
+        """A strongly consistent read; an empty circuit where there is no item."""
+
+    def change(self, client: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> Circuit:
+        """Change the item, or make it, all or nothing; ``changes`` and ``only_if`` as of :meth:`Records.change`.
+
+        ``rejected.<connection>``, ``waiting.<connection>`` and ``outbox.<id>`` name single entries.
+
+        Raises
+        ------
+        Conflict
+            A condition failed. ``current`` is the circuit as it is.
+        """
+
+
 class Seal(Protocol):
     """Envelope encryption bound to a connection and a generation."""
 
@@ -105,6 +124,9 @@ class Provider(Protocol):
 class Queue(Protocol):
     def send(self, message: Mapping[str, Any], delay: int = 0) -> None:
         """Put a message into the rotation queue, to arrive after ``delay`` seconds (at most 900)."""
+
+    def send_many(self, messages: Sequence[tuple[Mapping[str, Any], int]]) -> int:
+        """Send messages, each with its delay. Returns how many were taken."""
 
 
 class Bus(Protocol):

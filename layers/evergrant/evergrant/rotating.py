@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
-from . import deferred, published
+from . import deferred, published, waking
 from .asking import Ask, Result
 from .errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import split_connection
@@ -64,7 +64,7 @@ def _work_on(rotation: Rotation, body: str) -> bool:
     try:
         if task.get("task") == deferred.TASK:
             rotation.save_from_queue(task)
-        result = rotation.run(Ask(connection))
+        result = rotation.run(Ask(connection, woken=task.get("task") == waking.TASK))
     except UnknownConnection:
         logger.warning("unknown connection", connection=connection)
         return True
@@ -92,10 +92,15 @@ def _work_on(rotation: Rotation, body: str) -> bool:
 
 
 def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer a request with a token document, or ``{"error": {...}}``."""
+    """Answer a request with a token document, or ``{"error": {...}}``.
+
+    With ``reread``, the content hash of a profile, an answer that could not be read is read by that profile first.
+    """
     try:
         ask = ask_of(request)
         try:
+            if "reread" in request:
+                rotation.reread(ask.connection, _profile_hash(request["reread"]))
             result = rotation.run(ask)
         except PortUnavailable as error:
             logger.error("service unavailable", connection=ask.connection, reason=str(error))
@@ -111,6 +116,12 @@ def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict
     profile = ports.profiles.pinned(result.connection.profile_hash)
     document = published.document(result.connection, profile, tokens)
     return published.answer(document, tokens.expires_at, ports.clock.now())
+
+
+def _profile_hash(value: Any) -> str:
+    if not isinstance(value, str):
+        raise InvalidRequest("reread must be the content hash of a profile.")
+    return value
 
 
 def _count(result: Result) -> None:

@@ -24,8 +24,9 @@ from typing import Any
 
 from . import transitions
 from .asking import Ask, Outcome, Result, serve, wants_refresh
+from .breaker import Breaker, Passage
 from .connection import AT_REST, Connection
-from .dialect import Client, HttpRequest, Phase, Refusal, next_phase, token_requests
+from .dialect import Client, HttpRequest, Phase, next_phase, token_requests
 from .errors import (
     Conflict,
     EvergrantError,
@@ -33,9 +34,10 @@ from .errors import (
     NotSent,
     UnknownConnection,
 )
-from .ports import Bus, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
+from .ports import Bus, Circuits, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .profile import HEADLESS, Profile
 from .publication import Publication
+from .rereading import reread
 from .saving import Saving
 from .settings import Settings
 from .spending import Spend, Unreadable
@@ -56,6 +58,7 @@ class Ports:
     bus: Bus
     profiles: Profiles
     clock: Clock
+    circuits: Circuits
 
 
 class Rotation:
@@ -74,6 +77,7 @@ class Rotation:
         self._worker = str(uuid.uuid4())
         self._saving = Saving(ports.records, ports.queue, ports.clock, settings.budgets.save)
         self._publication = Publication(ports.records, ports.vault, ports.queue, ports.bus, ports.clock)
+        self._breaker = Breaker(ports.circuits, ports.queue, ports.clock)
         self._opened: dict[tuple[str, int], TokenSet] = {}
 
     def run(self, ask: Ask) -> Result:
@@ -115,6 +119,10 @@ class Rotation:
         """Save an answer that the table would not take when it came (see :mod:`~evergrant.saving`)."""
         self._saving.save_message(message, self._ports.seal)
 
+    def reread(self, connection: str, profile_hash: str) -> None:
+        """Read an answer that could not be read by a mended profile (see :mod:`~evergrant.rereading`)."""
+        reread(self._ports, self._settings, self._deadline, connection, profile_hash)
+
     # --- prepare, lease and mark, spend -----------------------------------------------------------------------
 
     def _refresh(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Result:
@@ -127,6 +135,9 @@ class Rotation:
             changes, outcome = self._held_back(connection, ask, profile, tokens)
             if changes is None:
                 client = self._ports.vault.client(connection.client)
+                passage = self._breaker.passage(connection, client.version, force=ask.force)
+                changes, outcome = passage.held, "waiting" if passage.held is not None else outcome
+            if changes is None:
                 phase = next_phase(profile, connection.grant, tokens)
                 requests = self._requests(phase, connection, profile, client, tokens)
                 log_in = (connection.grant, phase) == ("login", "refresh") and profile.rotation.fall_back_to_login
@@ -144,6 +155,8 @@ class Rotation:
         budgets, now = self._settings.budgets, int(self._now)
         if self._deadline - now < budgets.attempt + 2 * budgets.save:
             return self._served(connection, ask, tokens, "no_time")
+        if not self._breaker.claim(connection, passage):
+            return self._served(connection, ask, tokens, "busy")
         marked = self._marked(
             connection,
             {
@@ -158,7 +171,7 @@ class Rotation:
         # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
         end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - 2 * budgets.save)
         spend = Spend(marked, profile, requests, client.hosts, tokens, end, in_doubt, fallback)
-        return self._spend(spend, data_key, ask)
+        return self._spend(spend, data_key, ask, passage)
 
     def _held_back(
         self, connection: Connection, ask: Ask, profile: Profile, tokens: TokenSet | None
@@ -208,36 +221,34 @@ class Rotation:
                 )
             raise
 
-    def _spend(self, spend: Spend, data_key: DataKey, ask: Ask) -> Result:
+    def _spend(self, spend: Spend, data_key: DataKey, ask: Ask, passage: Passage) -> Result:
         connection = spend.connection
         try:
             answer = spend.ask(self._ports.provider, self._ports.clock, self._settings.budgets)
         except Unreadable as error:
-            sealed = data_key.seal(error.body)
+            sealed = data_key.seal(error.kept.encode())
             changes = transitions.unread(connection, spend.profile, sealed, int(self._now))
             if "unread_answer" in changes:
                 kept = self._kept(connection, transitions.due_soon(connection, changes, int(self._now)))
+                self._breaker.unanswered(passage, changes)
                 return self._served(self._publication.tell(kept), ask, spend.previous, "failed")
         except NotSent:
-            changes = self._refused(spend, transitions.NOT_SENT)
+            changes = self._breaker.refused(spend, transitions.NOT_SENT, passage)
         except LostAnswer:
             changes = transitions.lost(connection, spend.profile, int(self._now))
+            self._breaker.unanswered(passage, changes)
         else:
             if isinstance(answer, TokenSet):
-                return self._saved(connection, spend.profile, answer, data_key)
-            changes = self._refused(spend, answer)
+                result = self._saved(connection, spend.profile, answer, data_key)
+                self._breaker.accepted(connection, passage)
+                return result
+            changes = self._breaker.refused(spend, answer, passage)
         try:
             return self._settled(connection, ask, spend.previous, changes, "failed")
         except Conflict as conflict:
             # Somebody rotated, re-connected, paused or took over meanwhile: theirs is the truth.
             current = conflict.current or connection
             return self._served(current, ask, self._unsealed(current) if ask.asked else None, "busy")
-
-    def _refused(self, spend: Spend, refusal: Refusal) -> dict[str, Any]:
-        now = int(self._now)
-        if spend.in_doubt:
-            return transitions.refused_in_doubt(spend.connection, spend.profile, refusal, now)
-        return transitions.refused(spend.connection, refusal, now)
 
     def _settled(
         self, connection: Connection, ask: Ask, tokens: TokenSet | None, changes: dict[str, Any], outcome: Outcome
@@ -261,6 +272,7 @@ class Rotation:
                     only_if={name: getattr(connection, name) for name in seen},
                     lease_free_at=None if ours else int(self._now),
                 )
+                self._breaker.told()
                 return self._served(self._publication.tell(settled), ask, tokens, outcome)
             except PortUnavailable:
                 # The claim on the due index brings the connection back; until then the record says less than we know.

@@ -12,17 +12,18 @@ from .ports import Clock, Provider
 from .profile import Profile
 from .settings import Budgets
 from .tokens import TokenSet
+from .unread import KeptAnswer
 
 #: How often a lost answer is asked for within one spend, where that is safe.
 ATTEMPTS = 3
 
 
 class Unreadable(Exception):
-    """The provider granted something that we cannot read. ``body`` is kept, sealed."""
+    """The provider granted something that we cannot read. It is kept, sealed."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, kept: KeptAnswer) -> None:
         super().__init__("a success that is no token set")
-        self.body = body
+        self.kept = kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,7 @@ class Spend:
                 response = provider.send(request, hosts=self.hosts, timeout=timeout)
                 answer = read_answer(self.profile, response, sent_at, self.previous)
             except UnreadAnswer as error:
-                raise Unreadable(response.body) from error
+                raise Unreadable(KeptAnswer(sent_at, response)) from error
             except LostAnswer as error:
                 lost = error
             except NotSent as error:

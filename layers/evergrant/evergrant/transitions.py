@@ -11,7 +11,7 @@ from typing import Any
 from . import schedule
 from .connection import Connection, EventType, Sealed, Status, event
 from .dialect import Refusal
-from .profile import HEADLESS, Profile
+from .profile import HEADLESS, FailureKind, Profile
 from .settings import Settings
 from .times import rfc3339
 from .tokens import TokenSet
@@ -94,11 +94,16 @@ def saved(
     return changes
 
 
+def blamed(connection: Connection, refusal: Refusal) -> FailureKind:
+    """The kind of a refusal, seen for itself. Where the client is the grant there is no other to blame."""
+    if connection.grant in HEADLESS and refusal.kind in ("grant_rejected", "rejected_unknown"):
+        return "client_rejected"
+    return refusal.kind
+
+
 def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
     """A whole answer of the provider that is no token set, and that it has certainly not acted upon."""
-    kind = refusal.kind
-    if connection.grant in HEADLESS and kind in ("grant_rejected", "rejected_unknown"):
-        kind = "client_rejected"  # there is no grant to blame
+    kind = blamed(connection, refusal)
     error = refusal.code or kind
     if kind == "client_rejected":
         return {

@@ -6,7 +6,7 @@ DynamoDB, "Condition expressions" and "ReturnValuesOnConditionCheckFailure" (API
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from ..connection import Connection
 from ..errors import Conflict
 from .clients import client, code_of, unavailable
+from .expressions import Expression
 from .items import CHANGE_ID, attribute, connection_of, item_of, key_of, new_change_id
 
 
@@ -26,35 +27,6 @@ class DueConnection:
     expires_at: int | None
     client: str
     profile_hash: str
-
-
-@dataclass(slots=True)
-class _Expression:
-    """Collects names and values of one request, so that nothing is ever put into the text itself."""
-
-    names: dict[str, str] = field(default_factory=dict)
-    values: dict[str, Any] = field(default_factory=dict)
-
-    def path(self, dotted: str) -> str:
-        # An event's id holds no dot: the first one parts the map from its key.
-        return ".".join(self._name(part) for part in dotted.split(".", 1))
-
-    def value(self, value: Any) -> str:
-        placeholder = f":v{len(self.values)}"
-        self.values[placeholder] = attribute(value)
-        return placeholder
-
-    def mark(self, change_id: Mapping[str, Any]) -> str:
-        self.values[":change"] = change_id
-        return f"{self.path(CHANGE_ID)} = :change"
-
-    def _name(self, part: str) -> str:
-        for placeholder, known in self.names.items():
-            if known == part:
-                return placeholder
-        placeholder = f"#n{len(self.names)}"
-        self.names[placeholder] = part
-        return placeholder
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +62,9 @@ class DynamoRecords:
         only_if: Mapping[str, Any] | None = None,
         lease_free_at: int | None = None,
     ) -> Connection:
-        expression, change_id = _Expression(), new_change_id()
-        set_parts = [f"{expression.path(n)} = {expression.value(v)}" for n, v in changes.items() if v is not None]
-        remove_parts = [expression.path(name) for name, value in changes.items() if value is None]
-        update = f"SET {', '.join([*set_parts, expression.mark(change_id)])}" + (
-            f" REMOVE {', '.join(remove_parts)}" if remove_parts else ""
-        )
+        expression, change_id = Expression(), new_change_id()
+        # An event's id holds no dot: the first one parts the map from its key.
+        update = expression.update({tuple(name.split(".", 1)): value for name, value in changes.items()}, change_id)
         condition = " AND ".join(_conditions(expression, only_if or {}, lease_free_at))
         request = {
             "TableName": self.table,
@@ -158,13 +127,11 @@ class DynamoRecords:
                 yield from map(connection_of, page["Items"])
 
 
-def _conditions(expression: _Expression, only_if: Mapping[str, Any], lease_free_at: int | None) -> Iterator[str]:
-    yield f"attribute_exists({expression.path('pk')})"
-    for name, value in only_if.items():
-        path = expression.path(name)
-        yield f"attribute_not_exists({path})" if value is None else f"{path} = {expression.value(value)}"
+def _conditions(expression: Expression, only_if: Mapping[str, Any], lease_free_at: int | None) -> Iterator[str]:
+    yield f"attribute_exists({expression.name('pk')})"
+    yield from expression.conditions(only_if)
     if lease_free_at is not None:
-        until = expression.path("lease_until")
+        until = expression.name("lease_until")
         yield f"(attribute_not_exists({until}) OR {until} <= {expression.value(lease_free_at)})"
 
 

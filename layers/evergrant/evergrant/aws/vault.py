@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -40,7 +40,7 @@ class SecretsVault:
                 if code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
                     raise UnknownClient(name) from error
                 raise
-        return parse_client(name, answer.get("SecretString", ""))
+        return replace(parse_client(name, answer.get("SecretString", "")), version=answer["VersionId"])
 
     def publish(self, connection: str, document: Mapping[str, Any], request_token: str) -> None:
         """Put the document as the secret's current version; create or restore the secret if need be.

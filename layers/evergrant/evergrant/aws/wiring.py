@@ -11,6 +11,7 @@ from ..http import GuardedHttp
 from ..pacing import Pace
 from ..settings import Settings
 from .authorizations import StoredAuthorizations
+from .circuits import DynamoCircuits
 from .messages import EventBus, SqsQueue
 from .profiles import StoredProfiles
 from .records import DynamoRecords
@@ -41,6 +42,7 @@ def rotation_ports() -> rotation.Ports:
         bus=EventBus(os.environ["EVERGRANT_EVENT_BUS"]),
         profiles=StoredProfiles(table),
         clock=SystemClock(),
+        circuits=DynamoCircuits(table),
     )
 
 

@@ -1,0 +1,75 @@
+"""The clients' circuits: an item ``client#NAME`` of the record table for each client with which something was wrong.
+
+Entries of its maps are attributes of the item itself (``waiting.keap/main``), since an update can set no entry of a map
+that is not there yet (DynamoDB, "Update expressions"), and an item that is made by its first update has none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ..circuit import Circuit
+from ..errors import Conflict
+from .clients import client, code_of, unavailable
+from .expressions import Expression
+from .items import CHANGE_ID, new_change_id, plain
+
+_MAPS = ("rejected", "waiting", "outbox")
+_PLAIN = {field.name for field in fields(Circuit)} - {"client", *_MAPS}
+
+
+@dataclass(frozen=True, slots=True)
+class DynamoCircuits:
+    """:class:`evergrant.ports.Circuits` over DynamoDB."""
+
+    table: str
+
+    def get(self, client_name: str) -> Circuit:
+        with unavailable("reading the client's circuit"):
+            answer = client("dynamodb").get_item(TableName=self.table, Key=_key(client_name), ConsistentRead=True)
+        return _circuit(client_name, answer.get("Item", {}))
+
+    def change(self, client_name: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> Circuit:
+        expression, change_id = Expression(), new_change_id()
+        request = {
+            "TableName": self.table,
+            "Key": _key(client_name),
+            "UpdateExpression": expression.update({(name,): value for name, value in changes.items()}, change_id),
+            "ReturnValues": "ALL_NEW",
+            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
+        }
+        conditions = " AND ".join(expression.conditions(only_if))
+        if conditions:
+            request["ConditionExpression"] = conditions
+        names = {"ExpressionAttributeNames": expression.names, "ExpressionAttributeValues": expression.values}
+        with unavailable("changing the client's circuit"):
+            try:
+                answer = client("dynamodb").update_item(**request, **names)
+            except ClientError as error:
+                if code_of(error) != "ConditionalCheckFailedException":
+                    raise
+                held: Any = error.response.get("Item") or {}
+                current = _circuit(client_name, held)
+                if held.get(CHANGE_ID) == change_id:
+                    return current  # our own write, repeated by the SDK
+                raise Conflict(f"The circuit of client {client_name}", current) from error
+        return _circuit(client_name, answer["Attributes"])
+
+
+def _key(client_name: str) -> dict[str, Any]:
+    return {"pk": {"S": f"client#{client_name}"}}
+
+
+def _circuit(client_name: str, item: Mapping[str, Any]) -> Circuit:
+    """Attributes that this version does not know are passed over."""
+    known: dict[str, Any] = {name: plain(value) for name, value in item.items() if name in _PLAIN}
+    for kind in _MAPS:
+        prefix = f"{kind}."
+        known[kind] = {
+            name.removeprefix(prefix): plain(value) for name, value in item.items() if name.startswith(prefix)
+        }
+    return Circuit(client_name, **known)

@@ -1,0 +1,150 @@
+"""A client's circuit: whether a provider refuses its credentials, and who may find out. Pure; times are epoch seconds.
+
+The circuit opens for all of a client's connections when one of them is refused for the client's sake. It also opens
+when two of them are refused within a day by an answer that may mean either client or grant, and none is accepted
+in between. While it is open, one connection probes, once an hour. Whatever the provider accepts closes it.
+
+A connection that goes on being refused while another one of its client is accepted has a trouble of its own (a
+variable that is wrong, say): it no longer testifies against the client until it was accepted itself.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import transitions
+from .connection import Connection, EventType, Status, event
+from .schedule import DAY
+
+#: Two rejections that may mean either speak against the client only if they began within so many seconds.
+TOGETHER = DAY
+#: Connections that the item remembers to wake. Those beyond look again by themselves, hourly.
+MOST_WAITING = 500
+
+Changes = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """What is remembered of a client while something is wrong with it, one item of the table; of most there is none.
+
+    ``refused_at`` says since when the circuit is open; ``error`` is the provider's allow-listed code, ``version`` that
+    of the client's entry which was refused. ``probe_at`` is when the next probe may go; ``suspected`` says that no
+    answer named the client, so that a connection which was not refused itself need not wait for that. ``rejected``
+    holds since when each connection has been rejected, ``waiting`` which ones were held back, ``outbox`` the event
+    that tells of it until it is on its way.
+    """
+
+    client: str
+    refused_at: int | None = None
+    error: str | None = None
+    version: str | None = None
+    probe_at: int | None = None
+    suspected: bool | None = None
+    accepted_at: int | None = None
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    outbox: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+    @property
+    def open(self) -> bool:
+        """Whether nothing but a probe is spent for the client."""
+        return self.refused_at is not None
+
+    def witnesses(self, now: int) -> frozenset[str]:
+        """The connections whose rejection may be the client's fault."""
+        return frozenset(name for name, since in self.rejected.items() if self._live(since) and since > now - TOGETHER)
+
+    def blames_client(self, connection: str, now: int, *, certain: bool) -> bool:
+        """Whether the rejection of a connection, written down already, opens the circuit."""
+        since = self.rejected.get(connection)
+        if self.open or since is None or not self._live(since):
+            return False
+        return certain or len(self.witnesses(now)) > 1
+
+    def may_probe(self, connection: str, version: str | None, now: int) -> bool:
+        """Whether this connection may ask now: the hour is over, the client's entry is another one, or it is not among
+        those by which the client is suspected."""
+        uninvolved = bool(self.suspected) and connection not in self.rejected
+        return now >= (self.probe_at or 0) or version != self.version or uninvolved
+
+    def heeds_acceptance(self, connection: str, now: int) -> bool:
+        """Whether it changes anything that this connection was accepted."""
+        return self.open or connection in self.rejected or bool(self.witnesses(now))
+
+    def _live(self, since: int) -> bool:
+        return self.accepted_at is None or since > self.accepted_at
+
+
+def testimony(circuit: Circuit, connection: Connection, version: str | None, error: str, now: int) -> Changes:
+    """A connection was rejected, perhaps for the client's sake. The first time counts, until it is accepted."""
+    changes: Changes = {f"rejected.{connection.name}": circuit.rejected.get(connection.name, now)}
+    if circuit.open:
+        changes |= {f"waiting.{connection.name}": now, "error": error, "version": version, "suspected": None}
+    return changes
+
+
+def opened(
+    circuit: Circuit, connection: Connection, version: str | None, error: str, now: int, *, certain: bool
+) -> Changes:
+    """The client is to blame: one event for all its connections, naming those that were rejected so far."""
+    known = sorted(circuit.witnesses(now) | {connection.name})
+    return {
+        "refused_at": now,
+        f"waiting.{connection.name}": now,
+        "error": error,
+        "version": version,
+        "probe_at": next_probe(now),
+        "suspected": None if certain else True,
+        **event(
+            EventType.CLIENT_REFUSED, connection, now, reason=error, client=connection.client, connections=known[:20]
+        ),
+    }
+
+
+def claimed(version: str | None, now: int) -> Changes:
+    """A probe goes, and the next one an hour later; the client's entry that it shows is the one that counts."""
+    return {"probe_at": next_probe(now), "version": version, "suspected": None}
+
+
+def accepted(circuit: Circuit, connection: str, now: int) -> Changes:
+    """The provider accepted the client, whatever it answered else."""
+    return {**_closed(circuit), "accepted_at": now, f"rejected.{connection}": None, f"waiting.{connection}": None}
+
+
+def renewed(circuit: Circuit) -> Changes:
+    """The operator stored other credentials: whatever was held against the old ones is void."""
+    return {**_closed(circuit), "accepted_at": None, **{f"rejected.{name}": None for name in circuit.rejected}}
+
+
+def held(connection: Connection, circuit: Circuit, now: int) -> Changes:
+    """What is written of a connection that is due and held back: no event of its own, and a look again after the
+    next probe, not all in one moment."""
+    if connection.status is Status.CLIENT_REFUSED and (connection.refresh_at or 0) > now:
+        return {}  # woken, and closed again before it came
+    again = transitions.next_at(connection, max(circuit.probe_at or now, now) + random.randint(30, 600))  # noqa: S311
+    if connection.status is Status.CLIENT_REFUSED or (
+        connection.status is Status.AUTHORIZATION_REQUIRED and connection.name not in circuit.rejected
+    ):
+        return again
+    return {
+        **again,
+        "status": Status.CLIENT_REFUSED,
+        "failures": max(connection.failures, 1),
+        "last_error": circuit.error,
+        "last_error_at": now,
+        "rejected_at": None,
+    }
+
+
+def next_probe(now: int) -> int:
+    """About an hour ahead, jittered by an eighth."""
+    return now + int(transitions.CLIENT_PROBE * random.uniform(0.875, 1.125))  # noqa: S311
+
+
+def _closed(circuit: Circuit) -> Changes:
+    # An event that is not on its way yet stays: that the client was refused is true all the same.
+    return dict.fromkeys(("refused_at", "error", "version", "probe_at", "suspected")) if circuit.open else {}

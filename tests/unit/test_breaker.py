@@ -1,0 +1,480 @@
+"""Protects the client circuit: one refused client is told once, asked once an hour, and nobody waits longer than that.
+
+Several connections of one client, at a provider that says either what is wrong, or only that something is.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+
+from evergrant import catalogue, schedule, waking
+from evergrant.asking import Ask, Result
+from evergrant.circuit import MOST_WAITING
+from evergrant.connection import Connection, Status
+from evergrant.dialect import HttpRequest, HttpResponse
+from evergrant.errors import ClientRefused, NotSent
+from evergrant.ports import PortUnavailable
+from evergrant.profile import content_hash
+from evergrant.rotation import Ports, Rotation
+from evergrant.secret import Secret
+from evergrant.settings import Settings
+from evergrant.tokens import TokenSet
+from tests.unit.memory import (
+    CLIENT,
+    Crash,
+    FakeClock,
+    Faults,
+    MemoryBus,
+    MemoryCircuits,
+    MemoryKey,
+    MemoryProfiles,
+    MemoryQueue,
+    MemoryRecords,
+    MemorySeal,
+    MemoryVault,
+    answer,
+)
+
+KEAP = catalogue.built_in()["keap"]
+HOUR = 3600
+A, B, C, D = "keap/a", "keap/b", "keap/c", "keap/d"
+
+
+@dataclass
+class Provider:
+    """Rotates as it should; ``works`` is whether it accepts the client, ``dead`` whose grants it does not."""
+
+    faults: Faults
+    works: bool = True
+    vague: bool = False
+    down: bool = False
+    dead: set[str] = field(default_factory=set)
+    asked: list[str] = field(default_factory=list)
+
+    def send(self, request: HttpRequest, *, hosts: tuple[str, ...], timeout: float) -> HttpResponse:
+        token = dict(parse_qsl(request.body.decode()))["refresh_token"]
+        name = token.partition(" ")[0]
+        self.asked.append(name)
+        if self.down:
+            raise NotSent("no route")
+        failure = lambda: NotSent("made to fail")  # noqa: E731
+        return self.faults.around("provider.send", lambda: self._answer(name), failure)  # type: ignore[no-any-return]
+
+    def _answer(self, name: str) -> HttpResponse:
+        if not self.works:
+            return answer(400, b"") if self.vague else answer(401, {"error": "invalid_client"})
+        if name in self.dead:
+            return answer(400, b"") if self.vague else answer(400, {"error": "invalid_grant"})
+        return answer(200, {"access_token": "new", "refresh_token": f"{name} next", "expires_in": 86_400})
+
+
+@dataclass
+class Fleet:
+    """Connections of one client that are due, and everything around them."""
+
+    ports: Ports
+    provider: Provider
+    clock: FakeClock
+    faults: Faults
+    records: MemoryRecords
+    circuits: MemoryCircuits
+    queue: MemoryQueue
+    bus: MemoryBus
+    vault: MemoryVault
+
+    def run(self, name: str, **ask: Any) -> Result:
+        return Rotation(self.ports, Settings(), self.clock.now() + 59).run(Ask(name, **ask))
+
+    def run_all(self) -> None:
+        """A tick: what is due runs, in the order of the names."""
+        for name in sorted(self.records.items):
+            if (self.records.items[name].due_at or 0) <= self.clock.now():
+                self.run(name)
+
+    def receive(self) -> None:
+        """Work through the rotation queue, and everything that comes of it."""
+        messages, self.queue.messages = self.queue.messages, []
+        for message, _ in messages:
+            self.run(message["connection"], woken=message.get("task") == waking.TASK)
+
+    def pass_time(self, seconds: int, step: int = 60) -> None:
+        """Ticks and messages, minute by minute."""
+        for _ in range(seconds // step):
+            self.clock.advance(step)
+            self.run_all()
+            self.receive()
+
+    def status(self, name: str) -> Status:
+        return self.records.items[name].status
+
+    @property
+    def open(self) -> bool:
+        return self.circuits.get("keap").open
+
+    def store_secret(self, version: str, *, works: bool) -> None:
+        self.vault.clients["keap"] = replace(CLIENT, version=version)
+        self.provider.works = works
+
+
+def fleet(*names: str, due: bool = True, **behaviour: Any) -> Fleet:
+    faults, clock = Faults(), FakeClock()
+    records, circuits = MemoryRecords(faults), MemoryCircuits(faults)
+    vault, queue, bus, provider = MemoryVault(faults), MemoryQueue(faults), MemoryBus(faults), Provider(faults)
+    for name, value in behaviour.items():
+        setattr(provider, name, value)
+    for name in names:
+        records.items[name] = connection(name, int(clock.now()), due=due)
+    profiles = MemoryProfiles(KEAP)
+    ports = Ports(records, MemorySeal(faults), vault, provider, queue, bus, profiles, clock, circuits)
+    return Fleet(ports, provider, clock, faults, records, circuits, queue, bus, vault)
+
+
+def connection(name: str, now: int, *, due: bool = True) -> Connection:
+    issued_at = now - 75_600
+    tokens = TokenSet(Secret("old"), issued_at, issued_at + 86_400, "r", Secret(f"{name} first"))
+    refresh_at = now if due else now + 7200
+    return Connection(
+        name,
+        Status.ACTIVE,
+        "authorization_code",
+        "keap",
+        content_hash(KEAP),
+        variables={"host": "api.example.com"},
+        generation=1,
+        published_generation=1,
+        sealed=MemoryKey(name, 1).seal(tokens.encode()),
+        issued_at=tokens.issued_at,
+        expires_at=tokens.expires_at,
+        refresh_at=refresh_at,
+        due_at=refresh_at,
+        due_shard=schedule.shard(name),
+    )
+
+
+# --- while nothing is wrong -------------------------------------------------------------------------------------------
+
+
+def test_a_sound_client_costs_one_read_and_no_write() -> None:
+    f = fleet(A)
+    f.run(A)
+    assert [call for call in f.faults.calls if call.startswith("circuits")] == ["circuits.get"]
+    assert f.circuits.items == {}
+
+
+# --- a client that is refused -----------------------------------------------------------------------------------------
+
+
+def test_one_refusal_of_the_client_holds_back_all_its_connections_and_is_told_once() -> None:
+    f = fleet(A, B, C, works=False)
+    f.run_all()
+    assert f.provider.asked == [A]
+    assert [f.status(name) for name in (A, B, C)] == [Status.CLIENT_REFUSED] * 3
+    assert f.bus.types == ["Client Refused"]
+    [event] = f.bus.events.values()
+    assert event["detail"]["client"] == "keap"
+    assert event["detail"]["connections"] == [A]
+    assert event["detail"]["reason"] == "invalid_client"
+
+
+def test_those_held_back_serve_their_tokens_to_the_end_and_then_say_whose_credentials_to_mend() -> None:
+    f = fleet(A, B, works=False)
+    f.run_all()
+    served = f.run(B, asked=True, rejected="another").tokens
+    assert served is not None
+    assert served.access_token == Secret("old")
+    f.clock.advance(86_400)
+    f.records.items[B] = replace(f.records.items[B], refresh_at=int(f.clock.now()) + 60)
+    with pytest.raises(ClientRefused) as raised:
+        f.run(B, asked=True)
+    assert "evergrant client set keap" in raised.value.hint
+
+
+def test_somebody_who_asks_for_more_than_the_token_has_does_not_make_a_held_connection_spend() -> None:
+    f = fleet(A, B, works=False)
+    f.run(A)
+    f.run(B, asked=True, min_ttl=80_000)
+    assert f.provider.asked == [A]
+    assert f.status(B) is Status.CLIENT_REFUSED
+
+
+def test_the_client_is_probed_once_an_hour_by_one_connection_only() -> None:
+    f = fleet(A, B, C, D, works=False)
+    f.run_all()
+    f.pass_time(12 * HOUR)
+    assert 10 <= len(f.provider.asked) <= 15, "a probe an hour, jittered by an eighth"
+    assert f.bus.types == ["Client Refused"]
+
+
+def test_of_two_that_would_probe_at_the_same_time_one_does() -> None:
+    f = fleet(A, B, works=False)
+    f.run_all()
+    f.clock.advance(2 * HOUR)
+    change = f.circuits.change
+
+    def while_we_claim(*args: Any, **kwargs: Any) -> Any:
+        f.circuits.change = change  # type: ignore[method-assign]
+        f.run(B)
+        return change(*args, **kwargs)
+
+    f.circuits.change = while_we_claim  # type: ignore[method-assign]
+    assert f.run(A).outcome == "busy"
+    assert f.provider.asked == [A, B]
+
+
+def test_a_probe_that_succeeds_closes_the_circuit_and_everybody_recovers_one_by_one() -> None:
+    f = fleet(A, B, C, works=False)
+    f.run_all()
+    f.provider.works = True
+    f.clock.advance(75 * 60)
+    f.run(A)
+    assert not f.open
+    assert f.status(B) is Status.CLIENT_REFUSED
+    woken = {message["connection"]: delay for message, delay in f.queue.messages if message.get("task") == "wake"}
+    assert woken == {B: 1, C: 2}, "spread, a second each"
+    f.receive()
+    assert [f.status(name) for name in (A, B, C)] == [Status.ACTIVE] * 3
+    assert f.bus.types.count("Connection Recovered") == 3
+    assert f.bus.types.count("Client Refused") == 1
+    assert (f.circuits.get("keap").waiting, f.circuits.get("keap").outbox) == ({}, {})
+
+
+def test_another_secret_is_tried_at_once_by_one_connection() -> None:
+    f = fleet(A, B, C, works=False)
+    f.run(A)
+    f.store_secret("v2", works=True)
+    f.run(B)
+    assert f.provider.asked == [A, B]
+    assert not f.open
+    f.receive()
+    assert f.status(A) is Status.ACTIVE
+
+
+def test_another_secret_that_is_refused_too_is_tried_once_and_not_told_again() -> None:
+    f = fleet(A, B, C, works=False)
+    f.run(A)
+    f.store_secret("v2", works=False)
+    f.run(B)
+    f.run(C)
+    assert f.provider.asked == [A, B]
+    assert f.bus.types == ["Client Refused"]
+    assert f.status(C) is Status.CLIENT_REFUSED
+
+
+def test_an_operator_who_forces_a_refresh_probes_at_once() -> None:
+    f = fleet(A, B, works=False)
+    f.run_all()
+    f.provider.works = True
+    tokens = f.run(B, asked=True, force=True).tokens
+    assert tokens is not None
+    assert tokens.access_token == Secret("new")
+    assert not f.open
+
+
+def test_a_grant_that_is_refused_by_name_shows_that_the_client_is_accepted() -> None:
+    f = fleet(A, B, works=False, dead={A})
+    f.run_all()
+    f.provider.works = True
+    f.clock.advance(75 * 60)
+    f.run(A)
+    assert not f.open
+    f.receive()
+    assert (f.status(A), f.status(B)) == (Status.DEGRADED, Status.ACTIVE)
+
+
+def test_a_probe_that_does_not_reach_the_provider_is_made_good_soon() -> None:
+    f = fleet(A, B, works=False)
+    f.run_all()
+    f.clock.advance(75 * 60)
+    f.provider.down = True
+    f.run(A)
+    assert f.open
+    assert (f.circuits.get("keap").probe_at or 0) - f.clock.now() < 900
+
+
+def test_a_client_that_is_refused_again_later_is_told_again() -> None:
+    f = fleet(A, B, works=False)
+    f.run_all()
+    f.provider.works = True
+    f.pass_time(2 * HOUR)
+    assert [f.status(name) for name in (A, B)] == [Status.ACTIVE] * 2
+    f.provider.works = False
+    f.pass_time(86_400)
+    assert f.bus.types.count("Client Refused") == 2
+
+
+def test_one_connection_with_a_trouble_of_its_own_does_not_hold_back_the_others_again_and_again() -> None:
+    f = fleet(A, B, works=False)
+    f.run(A)
+    f.provider.works = True
+    f.clock.advance(75 * 60)
+    f.run(B)  # the probe: accepted
+    f.receive()
+    f.provider.works = False  # but for A it still is refused
+    f.records.items[A] = replace(f.records.items[A], refresh_at=int(f.clock.now()))
+    circuit = f.circuits.get("keap")
+    f.circuits.items["keap"] = replace(circuit, rejected={A: int(f.clock.now()) - 80 * 60})
+    f.run(A)
+    assert f.status(A) is Status.CLIENT_REFUSED
+    assert not f.open
+
+
+def test_a_client_that_waits_for_hundreds_remembers_a_bounded_number() -> None:
+    f = fleet(A, B, works=False)
+    f.run(A)
+    full = {f"keap/{number}": 1 for number in range(MOST_WAITING)}
+    f.circuits.items["keap"] = replace(f.circuits.get("keap"), waiting=full)
+    f.run(B)
+    assert len(f.circuits.get("keap").waiting) == MOST_WAITING
+    assert f.status(B) is Status.CLIENT_REFUSED
+    assert (f.records.items[B].refresh_at or 0) - f.clock.now() < 2 * HOUR, "it looks again by itself"
+    f.provider.works = True
+    f.run(A, asked=True, force=True)
+    assert len({message["connection"] for message, _ in f.queue.messages}) == MOST_WAITING
+    assert f.circuits.get("keap").waiting == {}
+
+
+def test_a_connection_that_is_held_back_as_the_circuit_closes_is_not_forgotten() -> None:
+    f = fleet(A, B, works=False)
+    f.run(A)
+    change = f.circuits.change
+
+    def closed_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        f.circuits.change = change  # type: ignore[method-assign]
+        f.provider.works = True
+        f.run(A, asked=True, force=True)
+        return change(*args, **kwargs)
+
+    f.circuits.change = closed_meanwhile  # type: ignore[method-assign]
+    assert f.run(B).outcome == "rotated"
+
+
+# --- a crash, or a failing service, at any call -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["crash-before", "crash-after", "before", "after"])
+@pytest.mark.parametrize("at", range(1, 26))
+def test_whatever_call_fails_all_recover_and_the_refusal_was_told(at: int, kind: str) -> None:
+    f = fleet(A, B, C, works=False)
+    f.faults.at, f.faults.kind = at, kind
+    for name in (A, B, C):
+        with suppress(Crash, PortUnavailable):
+            f.run(name)
+    assert len(f.faults.calls) >= at
+    f.faults.at = None
+    f.pass_time(3 * HOUR, step=300)
+    events = f.bus.types
+    assert 1 <= events.count("Client Refused") <= 2, "by the connection itself too, where the circuit was not written"
+    f.provider.works = True
+    f.pass_time(10 * HOUR, step=300)
+    assert [f.status(name) for name in (A, B, C)] == [Status.ACTIVE] * 3
+    assert not f.open
+
+
+@pytest.mark.parametrize("kind", ["crash-before", "crash-after", "before", "after"])
+@pytest.mark.parametrize("at", range(1, 16))
+def test_whatever_call_of_the_probe_fails_all_recover(at: int, kind: str) -> None:
+    f = fleet(A, B, C, works=False)
+    f.run_all()
+    f.provider.works = True
+    f.clock.advance(75 * 60)
+    f.faults.calls.clear()
+    f.faults.at, f.faults.kind = at, kind
+    with suppress(Crash, PortUnavailable):
+        f.run(A)
+    assert len(f.faults.calls) >= at
+    f.faults.at = None
+    f.pass_time(10 * HOUR, step=300)
+    lost = {name for name in (A, B, C) if f.records.items[name].spend_id is not None}
+    assert lost <= {A}
+    assert all(f.status(name) is Status.ACTIVE for name in (A, B, C) if name not in lost)
+    assert not f.open
+
+
+# --- the same answer for a dead grant and a refused client ------------------------------------------------------------
+
+
+def test_a_client_with_one_connection_is_never_suspected() -> None:
+    f = fleet(A, works=False, vague=True)
+    f.run(A)
+    assert f.status(A) is Status.DEGRADED
+    f.pass_time(660)
+    assert f.status(A) is Status.AUTHORIZATION_REQUIRED
+    assert not f.open
+
+
+def test_when_a_second_connection_fails_in_the_same_way_the_client_is_blamed_and_nobody_need_authorize() -> None:
+    f = fleet(A, B, works=False, vague=True)
+    f.run_all()
+    assert (f.status(A), f.status(B)) == (Status.DEGRADED, Status.CLIENT_REFUSED)
+    f.receive()
+    assert f.status(A) is Status.CLIENT_REFUSED
+    assert f.bus.types == ["Connection Degraded", "Client Refused"]
+    assert [event["detail"].get("connections") for event in f.bus.events.values()][-1] == [A, B]
+    f.pass_time(5 * HOUR)
+    assert "Authorization Required" not in f.bus.types
+    f.provider.works = True
+    f.pass_time(2 * HOUR)
+    assert (f.status(A), f.status(B)) == (Status.ACTIVE, Status.ACTIVE)
+
+
+def test_one_that_was_taken_for_a_dead_grant_is_put_right() -> None:
+    f = fleet(A, works=False, vague=True)
+    f.run(A)
+    f.pass_time(660)
+    assert f.status(A) is Status.AUTHORIZATION_REQUIRED
+    f.records.items[B] = connection(B, int(f.clock.now()))
+    f.run(B)
+    f.receive()
+    assert f.status(A) is Status.CLIENT_REFUSED
+
+
+def test_two_witnesses_at_the_same_time_see_each_other() -> None:
+    f = fleet(A, B, works=False, vague=True)
+    change = f.circuits.change
+
+    def overtaken(*args: Any, **kwargs: Any) -> Any:
+        f.circuits.change = change  # type: ignore[method-assign]
+        f.run(B)
+        return change(*args, **kwargs)
+
+    f.circuits.change = overtaken  # type: ignore[method-assign]
+    f.run(A)
+    assert f.open
+
+
+def test_two_dead_grants_are_not_the_clients_fault_if_another_connection_is_accepted_in_between() -> None:
+    f = fleet(A, B, C, vague=True, dead={A, C})
+    f.run_all()  # A fails, B is accepted, C fails
+    assert not f.open
+    assert f.status(C) is Status.DEGRADED
+    f.pass_time(20 * 60)
+    assert (f.status(A), f.status(C)) == (Status.AUTHORIZATION_REQUIRED,) * 2
+    assert "Client Refused" not in f.bus.types
+
+
+def test_a_client_that_is_only_suspected_is_tried_at_once_by_a_connection_that_was_not_refused() -> None:
+    f = fleet(A, B, C, vague=True, dead={A, B})
+    f.run(A)
+    f.run(B)
+    assert f.circuits.get("keap").suspected
+    f.run(C)
+    assert f.status(C) is Status.ACTIVE
+    assert not f.open
+    f.pass_time(30 * 60)
+    assert (f.status(A), f.status(B)) == (Status.AUTHORIZATION_REQUIRED,) * 2, "each for itself now"
+    assert f.bus.types.count("Client Refused") == 1
+
+
+def test_a_day_apart_two_dead_grants_have_nothing_to_do_with_each_other() -> None:
+    f = fleet(A, works=False, vague=True)
+    f.run(A)
+    f.pass_time(25 * HOUR)
+    f.records.items[B] = connection(B, int(f.clock.now()))
+    f.run(B)
+    assert f.status(B) is Status.DEGRADED
+    assert not f.open
