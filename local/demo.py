@@ -98,6 +98,9 @@ def observe(world: World, consumer: Consumer, steps: Steps) -> bool:
 def explain(observation: Observation, ticked: int, steps: Steps) -> None:
     """Say what the table does not."""
     oldest = max(seen.oldest for seen in observation.observed)
+    replays = [seen.replay() for seen in observation.observed]
+    replayed, refused = (sum(counts) for counts in zip(*replays, strict=True))
+    steps.line(f"Refresh tokens that had been rotated away were replayed at the end: {refused} of {replayed} refused.")
     steps.line(f"Oldest token that came with a call: {oldest:.0f} s of {ACCESS_TOKEN_SECONDS} s.")
     for seen in observation.observed:
         if seen.log_ins > 1:
