@@ -85,6 +85,10 @@ def test_what_was_probably_meant_is_said(text: str, place: str, meant: str) -> N
         (CLIENT + "headers = { 'a b' = 'x' }", "client_credentials.headers: 'a b' is no name of a header"),
         (CLIENT + "headers = { Host = 'x' }", "client_credentials.headers.Host: HTTP itself"),
         (CLIENT + "headers = { x = 'é' }", "client_credentials.headers.x: a header holds ASCII"),
+        (CLIENT + "headers = { x = 'y ' }", "client_credentials.headers.x: a header holds ASCII only, no space at"),
+        (CLIENT + '[consumer.headers]\nx = "{access_token}\\u0000"', "consumer.headers.x: a header holds"),
+        (CLIENT.replace("/token", "/t\\u0000"), "client_credentials.url: write https://host/path"),
+        (CLIENT.replace("/token", "/é"), "client_credentials.url: write https://host/path"),
         (CLIENT.replace("api.example.com", "user@example.com"), "client_credentials.url: write https://host/path"),
     ],
 )

@@ -38,6 +38,8 @@ _LONGEST_RETRY_AFTER = 86_400
 _LONGEST_CAPTURED = 2000
 #: Control characters, and halves of surrogate pairs, which JSON can name and UTF-8 cannot.
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+#: Visible ASCII, with spaces inside (RFC 9110 section 5.5): what consumers' headers are made of.
+_IN_A_HEADER = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ def read_answer(
         return refusal
     spec = profile.response
     access_token = _text(answer, spec.access_token)
-    if not access_token or not access_token.isascii():
+    if not access_token or not _IN_A_HEADER.fullmatch(access_token):
         raise UnreadAnswer("The provider's answer holds no access token where the profile says it would.")
     expires = expiry(spec.expires, answer, sent_at)
     if not expires:
@@ -103,8 +105,8 @@ def read_answer(
         expiry_rule=expires[1],
         refresh_token=renewed or kept,
         refresh_expires_at=_refresh_expires_at(profile, answer, sent_at, expires[0], renewed, previous),
-        token_type=_text(answer, spec.token_type) or "Bearer",
-        scope=_text(answer, spec.scope) or (previous.scope if previous else None),
+        token_type=_token_type(answer, spec.token_type),
+        scope=_text(answer, spec.scope, listed=True) or (previous.scope if previous else None),
         captured=_captured(spec.capture, answer, previous),
     )
 
@@ -217,14 +219,20 @@ def _retry_after(response: HttpResponse) -> int | None:
         return None
 
 
-def _text(answer: Any, paths: tuple[str, ...]) -> str | None:
+def _text(answer: Any, paths: tuple[str, ...], *, listed: bool = False) -> str | None:
+    """The first text that can be sent and is not blank; where ``listed``, it may also come as a list of texts."""
     for path in paths:
         value = look_up(answer, path)
-        if isinstance(value, list) and all(isinstance(part, str) for part in value):
+        if listed and isinstance(value, list) and all(isinstance(part, str) for part in value):
             value = " ".join(value)
-        if isinstance(value, str) and value and not _UNSENDABLE.search(value):
+        if isinstance(value, str) and value.strip() and not _UNSENDABLE.search(value):
             return value
     return None
+
+
+def _token_type(answer: Any, paths: tuple[str, ...]) -> str:
+    token_type = _text(answer, paths) or ""
+    return token_type if _IN_A_HEADER.fullmatch(token_type) else "Bearer"
 
 
 def _captured(paths: Mapping[str, str], answer: Any, previous: TokenSet | None) -> dict[str, str]:

@@ -32,6 +32,8 @@ _RESERVED = set().union(*NAMES_BY_PHASE.values(), NAMES_IN_CLAIMS)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 #: RFC 9110 section 5.1: a field name is a token.
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+#: RFC 9110 section 5.5, with visible ASCII alone; an empty one deletes a header.
+_HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 #: HTTP's own, which a profile could only break.
 _OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection"}
 #: Without a refresh token somebody authorizes again each time: bearable from this lifetime on (30 days, in seconds).
@@ -164,7 +166,7 @@ def _is_endpoint(template: str) -> bool:
     scheme, _, rest = template.partition("://")
     authority, _, path = rest.partition("/")
     host = fill(authority, dict.fromkeys(names_in(authority), "x")) or ""
-    return scheme == "https" and is_host(host) and not re.search(r"[?#\s\\]", path)
+    return scheme == "https" and is_host(host) and not re.search(r"[^!-~]|[?#\\]", path)
 
 
 def _of_headers(profile: Profile) -> Iterator[str]:
@@ -175,8 +177,8 @@ def _of_headers(profile: Profile) -> Iterator[str]:
                 yield f"{phase}.headers: {name!r} is no name of a header"
             elif name.lower() in _OWN_HEADERS:
                 yield f"{phase}.headers.{name}: HTTP itself writes it"
-            if not template.isascii():
-                yield f"{phase}.headers.{name}: a header holds ASCII only (RFC 9110 section 5.5)"
+            if not _HEADER_VALUE.fullmatch(template):
+                yield f"{phase}.headers.{name}: a header holds ASCII only, no space at its ends (RFC 9110 section 5.5)"
     for name in profile.consumer.required_headers:
         if not _HEADER.fullmatch(name):
             yield f"consumer.required_headers: {name!r} is no name of a header"

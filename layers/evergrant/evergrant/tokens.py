@@ -33,8 +33,9 @@ class TokenSet:
     expiry_rule: str
     refresh_token: Secret | None = None
     refresh_expires_at: int | None = None
-    token_type: str = "Bearer"  # noqa: S105
-    scope: str | None = None
+    # The provider's own texts, which nobody promised to be harmless.
+    token_type: str = field(default="Bearer", repr=False)
+    scope: str | None = field(default=None, repr=False)
     captured: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
