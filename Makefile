@@ -31,7 +31,7 @@ help: ## Show this list
 # --- environments ---------------------------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(if $(LINUX),$(STAMPS)/rie) ## Install everything, from hash-pinned locks (again only what changed)
+setup: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(STAMPS)/fuzz $(if $(LINUX),$(STAMPS)/rie) ## Install everything, from hash-pinned locks (again only what changed)
 	@echo "Ready. The command is $(VENV)/bin/evergrant; 'make demo' shows the whole thing working."
 
 $(STAMPS):
@@ -68,6 +68,11 @@ $(STAMPS)/ministack: requirements/ministack.txt $(STAMPS)/uv
 $(STAMPS)/rie: requirements/rie.txt $(STAMPS)/uv
 	$(call say,$(TOOLS)/rie: Lambda's Python runtime)
 	$(call environment,rie,$(TOOLS)/rie)
+	@touch $@
+
+$(STAMPS)/fuzz: requirements/fuzz.txt $(STAMPS)/uv
+	$(call say,$(TOOLS)/fuzz: the fuzzer)
+	$(call environment,fuzz,$(TOOLS)/fuzz)
 	@touch $@
 
 # --- running it -----------------------------------------------------------------------------------------------------
@@ -124,9 +129,17 @@ stack: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## The deployed stack, on
 	$(call say,tests/stack)
 	@$(PYTEST) tests/stack
 
+FUZZ_SECONDS ?= 120
+
+.PHONY: fuzz
+fuzz: $(STAMPS)/fuzz ## Feed the parsers anything, guided by coverage (FUZZ_SECONDS=120 for each of four targets)
+	$(call say,tests/fuzz)
+	@PYTHONPATH=.:layers/evergrant $(TOOLS)/fuzz/bin/python -m tests.fuzz $(FUZZ_SECONDS)
+
 .PHONY: test
 test: lint ## Everything CI runs
 	@$(MAKE) --no-print-directory unit
+	@$(MAKE) --no-print-directory fuzz FUZZ_SECONDS=2
 	@$(MAKE) --no-print-directory template
 	@$(if $(LINUX),$(MAKE) --no-print-directory contract,echo "contract tests need Linux: left out")
 	@$(MAKE) --no-print-directory stack
@@ -140,7 +153,7 @@ COMPILE = $(UV) pip compile --quiet --generate-hashes --universal --python-versi
 .PHONY: lock
 lock: $(STAMPS)/uv ## Write the locks anew from the .in files (LOCK_FLAGS=--upgrade for newer versions)
 	@$(COMPILE) layers/evergrant/requirements.in -o layers/evergrant/requirements.txt
-	@for name in uv sam ministack rie dev; do echo "$$name"; $(COMPILE) -c layers/evergrant/requirements.txt requirements/$$name.in -o requirements/$$name.txt; done
+	@for name in uv sam ministack rie fuzz dev; do echo "$$name"; $(COMPILE) -c layers/evergrant/requirements.txt requirements/$$name.in -o requirements/$$name.txt; done
 
 .PHONY: profile-docs
 profile-docs: $(STAMPS)/dev ## Write docs/profiles.md and its JSON Schema anew from the profile format
