@@ -58,6 +58,8 @@ def full() -> Connection:
         last_error="invalid_grant",
         last_error_at=NOW - 2,
         rejected_at=NOW - 3,
+        alerted_at=NOW - 2,
+        warn_at=NOW + 3,
         outbox={
             "b6a1": {"type": "Token Rotated", "at": NOW, "detail": {"connection": "keap/main", "generation": 12}},
             "c.#:7": {"type": "Connection Degraded", "at": NOW, "detail": {"reason": None, "list": [1, "x"]}},

@@ -120,6 +120,9 @@ def test_an_event_has_the_shape_that_rules_match(bus: EventBus) -> None:
         "account": "main",
         "time": "2027-01-15T08:00:00Z",
         "reason": "invalid_grant",
+        "alert": False,
+        "summary": "keap/main cannot be refreshed at present (invalid_grant). It is tried again by itself.",
+        "command": "evergrant status keap/main",
     }
 
 

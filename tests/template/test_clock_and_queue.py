@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from evergrant.connection import EventType
+from evergrant.notices import told
 from evergrant.rotating import _SIDE_BY_SIDE, _TO_BEGIN
 from evergrant.settings import Budgets
 from tests.template.stack import as_list, of_type, properties, words
@@ -89,16 +92,23 @@ def test_every_alarm_reaches_the_topic() -> None:
 def test_events_that_need_somebody_reach_the_topic() -> None:
     rule = properties("AlertRule")
     assert words(rule["EventBusName"]) == "EventBus"
-    told = set(rule["EventPattern"]["detail-type"])
-    assert {EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.DEGRADED, "Grant Expiring"} <= told
-    assert not {EventType.ROTATED, EventType.AUTHORIZED} & told, "what goes well is no news"
+    types = set(rule["EventPattern"]["detail-type"])
+    assert {
+        EventType.AUTHORIZATION_REQUIRED,
+        EventType.CLIENT_REFUSED,
+        EventType.DEGRADED,
+        EventType.GRANT_EXPIRING,
+    } <= types
+    assert not {EventType.ROTATED, EventType.AUTHORIZED} & types, "what goes well is no news"
     (target,) = rule["Targets"]
     assert words(target["Arn"]) == "AlertTopic"
-    assert set(target["InputTransformer"]["InputPathsMap"].values()) == {
-        "$.detail-type",
-        "$.detail.connection",
-        "$.detail.time",
-    }
+    assert rule["EventPattern"]["detail"] == {"alert": [True]}
+    paths = target["InputTransformer"]["InputPathsMap"]
+    event = told({"type": EventType.DEGRADED, "detail": {"connection": "keap/main", "time": "2027-01-15T08:00:00Z"}})
+    assert {path.removeprefix("$.detail.") for path in paths.values()} <= {*event, "$.detail-type"}
+    template = target["InputTransformer"]["InputTemplate"]
+    assert set(re.findall(r"<(\w+)>", template)) == paths.keys()
+    assert {"<summary>", "<command>", "<connection>"} <= set(re.findall(r"<\w+>", template)), "words, and what to do"
 
 
 def test_the_topic_takes_messages_from_this_rule_and_this_accounts_alarms_only() -> None:

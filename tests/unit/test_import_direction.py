@@ -21,7 +21,7 @@ CORE = {
     *("names", "secret", "errors", "times", "tokens", "placeholders", "profile", "catalogue", "dialect", "schedule"),
     *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred", "asking"),
     *("circuit", "waking", "unread"),
-    *("profile_file", "profile_checks", "answers", "assertions"),
+    *("profile_file", "profile_checks", "answers", "assertions", "notices"),
 }
 #: Numbered steps over ports.
 PROTOCOLS = {

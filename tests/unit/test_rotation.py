@@ -941,3 +941,19 @@ def test_clients_without_a_secret_are_spoken_for_too() -> None:
     w = world()
     w.vault.clients["keap"] = Client("keap", "client-1", (), ("api.example.com",))
     assert w.run().outcome == "rotated"
+
+
+# Warnings
+
+
+def test_a_pass_warns_of_a_grant_that_ends_soon_once_and_goes_back_to_sleep() -> None:
+    w = world(due=False)
+    now = int(w.clock.now())
+    ends_at, day = now + 20 * 86_400, 86_400
+    w.records.items[NAME] = replace(w.record(), refresh_expires_at=ends_at, warn_at=now - 5, due_at=now - 5)
+    assert w.run().outcome == "published"
+    assert w.bus.types == ["Grant Expiring"]
+    assert (w.record().warn_at, w.record().due_at) == (ends_at - 7 * day, w.record().refresh_at)
+    assert w.run().outcome == "fresh"
+    assert w.bus.types == ["Grant Expiring"]
+    assert not w.provider.requests

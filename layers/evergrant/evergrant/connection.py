@@ -37,6 +37,7 @@ class EventType(StrEnum):
     RECOVERED = "Connection Recovered"
     AUTHORIZATION_REQUIRED = "Authorization Required"
     CLIENT_REFUSED = "Client Refused"
+    GRANT_EXPIRING = "Grant Expiring"
     DISCONNECTED = "Connection Disconnected"
 
 
@@ -56,7 +57,8 @@ class Connection:
     ``generation`` counts the token sets saved and fences every save. ``refresh_at`` is when the next refresh is meant
     to happen; ``due_at`` is the same in the index, moved on while a message is on its way. ``spend_id`` marks a
     request to the provider whose answer is not saved yet; ``spend_tries`` counts its replays outside the provider's
-    grace. ``outbox`` holds events not yet delivered, by their id.
+    grace. ``warn_at`` is when somebody is to be warned that the grant ends; ``alerted_at`` is when somebody was told of
+    the present trouble. ``outbox`` holds events not yet delivered, by their id.
     """
 
     name: str
@@ -91,6 +93,8 @@ class Connection:
     last_error: str | None = None
     last_error_at: int | None = None
     rejected_at: int | None = None
+    alerted_at: int | None = None
+    warn_at: int | None = None
     outbox: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -107,6 +111,12 @@ class Connection:
         if self.issued_at is None or self.expires_at is None:
             return None
         return Life(self.issued_at, self.expires_at)
+
+    @property
+    def next_at(self) -> int | None:
+        """When it has to be looked at next, unless it is at rest: to refresh it, or to warn of its end."""
+        moments = [at for at in (self.refresh_at, self.warn_at) if at is not None]
+        return min(moments, default=None)
 
     @property
     def unpublished(self) -> bool:

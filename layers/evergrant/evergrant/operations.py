@@ -133,7 +133,8 @@ def disconnect(records: Records, connection: str, clock: Clock) -> Connection:
             "last_error": None,
             **transitions.NOT_SPENT,
             **transitions.RELEASED,
-            **transitions.next_at(current, None),
+            **transitions.next_at(replace(current, warn_at=None), None),
+            "warn_at": None,
             **event(EventType.DISCONNECTED, current, now),
         }
         return transitions.due_soon(current, changes, now)

@@ -50,7 +50,7 @@ class Publication:
     def tell(self, connection: Connection) -> Connection:
         """Deliver the events of a change that published nothing, and see to it that the next try comes in time."""
         now = int(self.clock.now())
-        soon = connection.refresh_at is not None and connection.refresh_at < now + schedule.TICK
+        soon = connection.next_at is not None and connection.next_at < now + schedule.TICK
         if not connection.outbox and not soon and connection.due_at == _due_date(connection):
             return connection
         only_if = {name: getattr(connection, name) for name in ("generation", "status", "refresh_at")}
@@ -93,4 +93,4 @@ class Publication:
 
 
 def _due_date(connection: Connection) -> int | None:
-    return None if connection.status in AT_REST else connection.refresh_at
+    return None if connection.status in AT_REST else connection.next_at

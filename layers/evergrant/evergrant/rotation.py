@@ -261,6 +261,7 @@ class Rotation:
             Somebody else changed the connection meanwhile.
         """
         ours = connection.lease_owner == self._worker
+        changes = transitions.still_failing(connection, changes, int(self._now))
         changes = transitions.due_soon(connection, changes, int(self._now))
         seen = ("generation", "status", "spend_id", *(("lease_owner",) if ours else ()))
         until = min(self._now + self._settings.budgets.save, self._deadline)
@@ -301,6 +302,9 @@ class Rotation:
 
     def _publish_unpublished(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Result:
         now = int(self._now)
+        if connection.warn_at is not None and connection.warn_at <= now:
+            seen = {name: getattr(connection, name) for name in ("generation", "status", "warn_at")}
+            connection = self._ports.records.change(connection.name, transitions.warned(connection, now), only_if=seen)
         if not connection.unpublished or connection.leased(now):
             return self._served(connection, ask, tokens, "fresh")
         lease = {"lease_owner": self._worker, "lease_until": now + self._settings.budgets.lease}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from . import schedule
+from . import notices, schedule
 from .connection import Connection, EventType, Sealed, Status, event
 from .dialect import Refusal
 from .profile import HEADLESS, FailureKind, Profile
@@ -27,6 +27,8 @@ CLIENT_PROBE = 3600
 
 #: The error of a connection whose refresh a service of AWS stood in the way of.
 SERVICE_UNAVAILABLE = "service_unavailable"
+#: The error of a connection whose provider's answer waits to be read.
+UNREAD = "unread_answer"
 
 RELEASED: Changes = {"lease_owner": None, "lease_until": None}
 NOT_SPENT: Changes = {"spend_id": None, "spend_at": None, "spend_tries": 0}
@@ -39,7 +41,7 @@ def due(connection: Connection, at: int | None) -> Changes:
 
 def next_at(connection: Connection, at: int | None) -> Changes:
     """The next refresh is meant to happen at ``at``."""
-    return {"refresh_at": at, **due(connection, at)}
+    return {"refresh_at": at, **due(connection, replace(connection, refresh_at=at).next_at)}
 
 
 def directly_readable(connection: Connection, tokens: TokenSet, profile: Profile, settings: Settings) -> bool:
@@ -78,6 +80,8 @@ def saved(
         "last_error": None,
         "last_error_at": None,
         "rejected_at": None,
+        "alerted_at": None,
+        "warn_at": _warn_at(connection, tokens, profile),
         "refresh_at": refresh_at,
         # Due soon until it is published, so that a worker that dies now is followed by another.
         **due(connection, now + schedule.TICK),
@@ -90,7 +94,7 @@ def saved(
     else:
         changes |= event(EventType.ROTATED, connection, now, **detail)
         if connection.status is not Status.ACTIVE:
-            changes |= event(EventType.RECOVERED, connection, now)
+            changes |= event(EventType.RECOVERED, connection, now, alert=connection.alerted_at is not None)
     return changes
 
 
@@ -99,6 +103,33 @@ def blamed(connection: Connection, refusal: Refusal) -> FailureKind:
     if connection.grant in HEADLESS and refusal.kind in ("grant_rejected", "rejected_unknown"):
         return "client_rejected"
     return refusal.kind
+
+
+def _warn_at(connection: Connection, tokens: TokenSet, profile: Profile) -> int | None:
+    """When to warn that the grant ends: only where rotation does not move the end by itself."""
+    ends_at = tokens.refresh_expires_at
+    stays = connection.status is not Status.AWAITING_AUTHORIZATION and ends_at == connection.refresh_expires_at
+    if ends_at is None or not (stays or profile.rotation.refresh_token_life == "hard"):  # noqa: S105
+        return None
+    return (connection.warn_at if stays else None) or notices.first_warning(tokens.issued_at, ends_at)
+
+
+def warned(connection: Connection, now: int) -> Changes:
+    """The grant ends soon: somebody is told, unless a person has to authorize again anyway."""
+    ends_at = connection.refresh_expires_at
+    if ends_at is None or connection.status in _NO_GRANT:
+        return {"warn_at": None, **due(connection, connection.refresh_at)}
+    changes = event(EventType.GRANT_EXPIRING, connection, now, ends_at=rfc3339(ends_at))
+    return due_soon(connection, {"warn_at": notices.next_warning(ends_at, now), **changes}, now)
+
+
+def still_failing(connection: Connection, changes: Changes, now: int) -> Changes:
+    """``changes`` of a try that failed; somebody is told, once, when the token in hand is about to lapse."""
+    status = changes.get("status", connection.status)
+    if not changes or status is not Status.DEGRADED or connection.alerted_at or "alerted_at" in changes:
+        return changes
+    error = changes.get("last_error", connection.last_error) or status
+    return {**changes, **_told(EventType.DEGRADED, connection, now, error)} if _urgent(connection, now) else changes
 
 
 def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
@@ -218,11 +249,11 @@ def unread(connection: Connection, profile: Profile, sealed: Sealed, now: int) -
     like others.
     """
     if not _single_use(connection, profile):
-        return refused(connection, Refusal("malformed", 200, "unread_answer"), now)
+        return refused(connection, Refusal("malformed", 200, UNREAD), now)
     return {
         **NOT_SPENT,
-        **_failure(connection, "unread_answer", now),
-        **_status(connection, Status.DEGRADED, now, "unread_answer"),
+        **_failure(connection, UNREAD, now),
+        **_status(connection, Status.DEGRADED, now, UNREAD),
         **next_at(connection, None),
         "unread_answer": sealed,
     }
@@ -286,10 +317,25 @@ _EVENT_OF = {
     Status.CLIENT_REFUSED: EventType.CLIENT_REFUSED,
 }
 _OF_A_LIVE_CONNECTION = frozenset({"status", "refresh_at", "due_at", "due_shard"})
+_NO_GRANT = (Status.AUTHORIZATION_REQUIRED, Status.AWAITING_AUTHORIZATION)
 _WORSE_THAN_DEGRADED = (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED, Status.AWAITING_AUTHORIZATION)
 
 
 def _status(connection: Connection, status: Status, now: int, error: str) -> Changes:
     if connection.status is status or (status is Status.DEGRADED and connection.status in _WORSE_THAN_DEGRADED):
         return {}
-    return {"status": status, **event(_EVENT_OF[status], connection, now, reason=error)}
+    return {"status": status, **_told(_EVENT_OF[status], connection, now, error)}
+
+
+def _told(kind: EventType, connection: Connection, now: int, error: str) -> Changes:
+    """A change for the worse, as an event. It is an alert where somebody has to act, or may have to soon."""
+    alert = kind is not EventType.DEGRADED or error == UNREAD or _urgent(connection, now)
+    detail: dict[str, Any] = {"reason": error, "client": connection.client, "alert": alert}
+    if connection.expires_at is not None:
+        detail["expires_at"] = rfc3339(connection.expires_at)
+    return {**event(kind, connection, now, **detail), **({"alerted_at": now} if alert else {})}
+
+
+def _urgent(connection: Connection, now: int) -> bool:
+    """Whether the token in hand is within its last quarter."""
+    return connection.life is None or now >= connection.life.last_quarter_at

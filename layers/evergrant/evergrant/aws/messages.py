@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
+from ..notices import told
 from .clients import client, unavailable
 
 #: SendMessageBatch and PutEvents both take at most 10 entries a call.
@@ -56,7 +57,7 @@ class EventBus:
                     "Source": SOURCE,
                     "DetailType": body["type"],
                     "Time": datetime.fromtimestamp(body["at"], UTC),
-                    "Detail": json.dumps({"id": key, **body["detail"]}),
+                    "Detail": json.dumps({"id": key, **told(body)}),
                 }
                 for key, body in batch
             ]

@@ -1,0 +1,66 @@
+"""What people are told of a connection, and when: an event's words, and the warnings before a grant ends. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .connection import EventType
+from .schedule import DAY
+
+#: Days before a grant ends on which somebody is warned.
+WARNED_DAYS = (30, 7, 1)
+#: What always needs a person. Other events say so themselves, by ``alert`` in their detail.
+_NEEDS_A_PERSON = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANT_EXPIRING})
+
+
+def first_warning(issued_at: int, ends_at: int) -> int | None:
+    """When the first warning is due of a grant that ends at ``ends_at``; only such that come in its second half."""
+    return _warning(ends_at, [days for days in WARNED_DAYS if 2 * days * DAY < ends_at - issued_at])
+
+
+def next_warning(ends_at: int, now: int) -> int | None:
+    """When the next warning is due, after those that ``now`` is too late for."""
+    return _warning(ends_at, [days for days in WARNED_DAYS if ends_at - days * DAY > now])
+
+
+def _warning(ends_at: int, days: list[int]) -> int | None:
+    return ends_at - max(days) * DAY if days else None
+
+
+def told(event: Mapping[str, Any]) -> dict[str, Any]:
+    """An event's detail as it is sent: with whether a person has to know, what happened, and the command that mends it.
+
+    The words are for an e-mail; ``reason`` and the times are there for programs.
+    """
+    kind, detail = EventType(event["type"]), event["detail"]
+    name, reason = detail["connection"], detail.get("reason", "")
+    because = f" ({reason})" if reason else ""
+    token = f" Its access token is valid until {detail['expires_at']}." if "expires_at" in detail else ""
+    connect, status = f"evergrant connect {name}", f"evergrant status {name}"
+    summary, command = {
+        EventType.AUTHORIZED: (f"{name} is connected.", status),
+        EventType.ROTATED: (f"{name} has a new access token.", status),
+        EventType.DEGRADED: (
+            f"{name} cannot be refreshed at present{because}.{token} It is tried again by itself.",
+            status,
+        ),
+        EventType.RECOVERED: (f"{name} is refreshed again.", status),
+        EventType.AUTHORIZATION_REQUIRED: (
+            f"{name} cannot be refreshed any more{because}: somebody has to authorize it again.{token}",
+            connect,
+        ),
+        EventType.CLIENT_REFUSED: (
+            f"The credentials of client {detail.get('client', '')}, with which {name} is refreshed, are refused"
+            f"{because}. Nobody has to authorize again; the client's entry has to be put right.{token}",
+            f"evergrant client set {detail.get('client', '')}",
+        ),
+        EventType.GRANT_EXPIRING: (
+            f"The grant of {name} ends at {detail.get('ends_at', '')}, and refreshing does not prolong it: "
+            "somebody has to authorize it again before.",
+            connect,
+        ),
+        EventType.DISCONNECTED: (f"{name} is disconnected.", status),
+    }[kind]
+    alert = kind in _NEEDS_A_PERSON or detail.get("alert", False)
+    return {**detail, "alert": alert, "summary": summary, "command": command}

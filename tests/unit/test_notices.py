@@ -1,0 +1,192 @@
+"""Protects what people hear: in time, in words, with the command that mends it, and not when nothing is needed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from msgspec import structs
+
+from evergrant import transitions
+from evergrant.connection import Connection, EventType, Sealed, Status
+from evergrant.dialect import Refusal
+from evergrant.notices import first_warning, next_warning, told
+from evergrant.profile import Profile
+from evergrant.schedule import DAY
+from evergrant.settings import Settings
+from evergrant.times import rfc3339
+from tests.unit.samples import KEAP, NOW, connection, tokens
+
+REFUSED = Refusal("transient", 503, "server_error")
+SEALED = Sealed(b"", b"", b"")
+HARD = structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, refresh_token_life="hard"))
+
+
+def apply(current: Connection, changes: dict[str, Any]) -> Connection:
+    plain = {name: value for name, value in changes.items() if "." not in name}
+    return replace(current, **plain)
+
+
+def events(changes: dict[str, Any]) -> list[dict[str, Any]]:
+    return [told(body) | {"type": body["type"]} for name, body in changes.items() if name.startswith("outbox.")]
+
+
+# When
+
+
+@pytest.mark.parametrize(
+    ("lifetime", "days"), [(365, 30), (61, 30), (60, 7), (45, 7), (14, 1), (15, 7), (3, 1), (2, None), (1, None)]
+)
+def test_the_first_warning_is_the_earliest_that_comes_in_the_second_half_of_the_grants_life(
+    lifetime: int, days: int | None
+) -> None:
+    ends_at = NOW + lifetime * DAY
+    assert first_warning(NOW, ends_at) == (None if days is None else ends_at - days * DAY)
+
+
+def test_warnings_follow_one_another_and_those_that_were_missed_are_left_out() -> None:
+    ends_at = NOW + 365 * DAY
+    assert next_warning(ends_at, ends_at - 30 * DAY) == ends_at - 7 * DAY
+    assert next_warning(ends_at, ends_at - 7 * DAY) == ends_at - DAY
+    assert next_warning(ends_at, ends_at - 3 * DAY) == ends_at - DAY
+    assert next_warning(ends_at, ends_at - DAY) is None
+
+
+def saved(current: Connection, profile: Profile, ends_at: int | None, issued_at: int = NOW) -> Connection:
+    given = replace(tokens(), issued_at=issued_at, expires_at=issued_at + DAY, refresh_expires_at=ends_at)
+    return apply(current, transitions.saved(current, given, SEALED, profile, Settings(), issued_at))
+
+
+def test_a_grant_that_rotation_prolongs_is_never_warned_of() -> None:
+    first = saved(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, NOW + 45 * DAY)
+    assert first.warn_at is None
+    again = saved(first, KEAP, NOW + 46 * DAY, NOW + DAY)
+    assert again.warn_at is None
+
+
+def test_a_grant_with_a_hard_end_is_warned_of_and_refreshing_forgets_no_warning() -> None:
+    ends_at = NOW + 365 * DAY
+    current = saved(connection(status=Status.AWAITING_AUTHORIZATION), HARD, ends_at)
+    assert current.warn_at == ends_at - 30 * DAY
+    current = saved(current, HARD, ends_at, ends_at - 20 * DAY)
+    assert current.warn_at == ends_at - 30 * DAY, "not told yet: late is better than never"
+    current = apply(current, transitions.warned(current, ends_at - 20 * DAY))
+    assert current.warn_at == ends_at - 7 * DAY
+    assert saved(current, HARD, ends_at, ends_at - 19 * DAY).warn_at == ends_at - 7 * DAY
+    current = apply(current, transitions.warned(current, ends_at - DAY))
+    assert current.warn_at is None
+    assert saved(current, HARD, ends_at, ends_at - DAY // 2).warn_at is None, "all were told"
+
+
+def test_an_end_that_a_rotation_left_where_it_was_is_warned_of_whatever_the_profile_hopes() -> None:
+    ends_at = NOW + 100 * DAY
+    first = saved(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, ends_at)
+    assert first.warn_at is None
+    assert saved(first, KEAP, ends_at, NOW + DAY).warn_at == ends_at - 30 * DAY
+
+
+def test_a_new_authorization_begins_its_warnings_anew() -> None:
+    ends_at = NOW + 365 * DAY
+    old = replace(saved(connection(status=Status.AWAITING_AUTHORIZATION), HARD, ends_at), warn_at=None)
+    again = replace(old, status=Status.AWAITING_AUTHORIZATION)
+    assert saved(again, HARD, ends_at).warn_at == ends_at - 30 * DAY
+
+
+def test_a_connection_is_due_when_its_warning_is() -> None:
+    current = connection(refresh_at=NOW + 90 * DAY, warn_at=NOW + 10 * DAY)
+    assert current.next_at == NOW + 10 * DAY
+    assert transitions.next_at(current, NOW + 80 * DAY)["due_at"] == NOW + 10 * DAY
+    assert transitions.next_at(current, None)["due_at"] == NOW + 10 * DAY
+    assert transitions.next_at(current, NOW + DAY)["due_at"] == NOW + DAY
+    assert connection(refresh_at=None, warn_at=None).next_at is None
+
+
+def test_a_grant_that_is_over_already_is_not_warned_of() -> None:
+    dead = connection(status=Status.AUTHORIZATION_REQUIRED, refresh_at=NOW + DAY, refresh_expires_at=NOW, warn_at=NOW)
+    changes = transitions.warned(dead, NOW)
+    assert not events(changes)
+    assert (changes["warn_at"], changes["due_at"]) == (None, NOW + DAY), "and is not due for it again and again"
+
+
+# Whether
+
+
+def degraded(expires_in: int = DAY, **fields: Any) -> Connection:
+    fields = {"issued_at": NOW + expires_in - DAY, "expires_at": NOW + expires_in, "failures": 3, **fields}
+    return connection(status=Status.DEGRADED, **fields)
+
+
+def test_trouble_with_most_of_the_tokens_life_ahead_alerts_nobody() -> None:
+    current = replace(degraded(), status=Status.ACTIVE)
+    [event] = events(transitions.refused(current, REFUSED, NOW))
+    assert (event["type"], event["alert"]) == (EventType.DEGRADED, False)
+
+
+def test_somebody_is_told_once_when_the_token_is_about_to_lapse() -> None:
+    current = degraded(DAY // 4 + 1)
+    changes = transitions.refused(current, REFUSED, NOW)
+    assert not events(transitions.still_failing(current, changes, NOW))
+    [event] = events(transitions.still_failing(current, changes, NOW + 1))
+    assert (event["type"], event["alert"], event["reason"]) == (EventType.DEGRADED, True, "server_error")
+    assert f"valid until {rfc3339(current.expires_at or 0)}" in event["summary"]
+    current = apply(current, transitions.still_failing(current, changes, NOW + 1))
+    assert current.alerted_at == NOW + 1
+    assert not events(transitions.still_failing(current, transitions.refused(current, REFUSED, NOW + 2), NOW + 2))
+
+
+def test_trouble_that_begins_late_is_told_at_once_and_not_twice() -> None:
+    current = replace(degraded(DAY // 8), status=Status.ACTIVE)
+    changes = transitions.refused(current, REFUSED, NOW)
+    [event] = events(transitions.still_failing(current, changes, NOW))
+    assert event["alert"]
+
+
+def test_an_answer_that_waits_to_be_read_needs_somebody_at_once() -> None:
+    current = replace(degraded(), status=Status.ACTIVE)
+    [event] = events(transitions.unread(current, KEAP, SEALED, NOW))
+    assert (event["type"], event["alert"]) == (EventType.DEGRADED, True)
+
+
+@pytest.mark.parametrize(("alerted_at", "alert"), [(None, False), (NOW - 5, True)])
+def test_of_a_recovery_hears_who_heard_of_the_trouble(alerted_at: int | None, alert: bool) -> None:
+    changes = transitions.saved(degraded(alerted_at=alerted_at), tokens(), SEALED, KEAP, Settings(), NOW)
+    [recovered] = [event for event in events(changes) if event["type"] == EventType.RECOVERED]
+    assert recovered["alert"] is alert
+    assert changes["alerted_at"] is None
+
+
+def test_nothing_changes_nothing() -> None:
+    assert transitions.still_failing(degraded(1), {}, NOW) == {}
+
+
+# In what words
+
+
+@pytest.mark.parametrize("kind", EventType)
+def test_every_event_has_words_of_its_own_and_a_command(kind: EventType) -> None:
+    detail = {"connection": "keap/main", "client": "keap-app", "reason": "invalid_grant", "ends_at": "2027-02-01"}
+    event = told({"type": str(kind), "detail": detail})
+    assert event["summary"].endswith(".")
+    assert "keap/main" in event["summary"]
+    assert event["command"].startswith("evergrant ")
+    assert "None" not in event["summary"] + event["command"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        (EventType.AUTHORIZATION_REQUIRED, "evergrant connect keap/main"),
+        (EventType.GRANT_EXPIRING, "evergrant connect keap/main"),
+        (EventType.CLIENT_REFUSED, "evergrant client set keap-app"),
+        (EventType.DEGRADED, "evergrant status keap/main"),
+    ],
+)
+def test_the_command_is_the_one_that_mends_it(kind: EventType, command: str) -> None:
+    assert told({"type": str(kind), "detail": {"connection": "keap/main", "client": "keap-app"}})["command"] == command
+
+
+@pytest.mark.parametrize("kind", EventType)
+def test_a_person_is_told_of_what_only_a_person_can_mend(kind: EventType) -> None:
+    needs = {EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANT_EXPIRING}
+    assert told({"type": str(kind), "detail": {"connection": "keap/main"}})["alert"] is (kind in needs)
