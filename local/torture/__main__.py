@@ -1,0 +1,69 @@
+"""`make torture`: kill, starve and lie to the deployed stack, and count what is lost."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import secrets
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.markup import escape
+
+from local.browser import BrowsingError
+from local.terminal import Steps
+from local.tools import STATE, LocalRunError, ended_by_signals
+from local.torture.arena import arena
+from local.torture.phases import Torture
+from local.torture.plan import FULL, QUICK
+from local.torture.report import document, table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run it; the exit status is 0 only if no grant was lost that could have been kept, and all recovered."""
+    parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
+    parser.add_argument("--seed", type=int, default=None, help="decides what goes wrong; a random one if left out")
+    parser.add_argument("--quick", action="store_true", help="the short version that `make test` runs")
+    parser.add_argument(
+        "--json", action="store_true", help="write the table to standard output as JSON, the rest to standard error"
+    )
+    options = parser.parse_args(arguments)
+    seed = secrets.randbelow(10**6) if options.seed is None else options.seed
+    plan = QUICK if options.quick else FULL
+    console = Console(highlight=False, stderr=options.json)
+    steps, home = Steps(console), STATE / "torture"
+    if sys.platform != "linux":
+        steps.line("The torture finds the processes it kills in /proc, which only Linux has.")
+        return 1
+    # Not a mistake: fifty threads use one client, which then keeps ten of their connections.
+    logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
+    steps.line(f"This takes about {plan.about // 60} minutes on two idle processors. Seed {seed}; Ctrl-C stops it.")
+    try:
+        with ended_by_signals(), arena(home, steps, plan.connections) as place:
+            torture = Torture(place, plan, steps, seed)
+            torture.run()
+            account = torture.account
+            described = document(account, seed, steps.elapsed)
+    except KeyboardInterrupt:
+        steps.line("\nStopped. Nothing is left running.")
+        return 130
+    except (LocalRunError, BrowsingError) as error:
+        steps.line(f"[red]✗[/] {escape(str(error))}")
+        return 1
+    console.print(table(account))
+    steps.line(
+        f"Killed when last seen at: {', '.join(f'{step} {n}' for step, n in described['killed_after_step'].items())}"
+    )
+    for failure in account.failures:
+        steps.line(f"[red]✗[/] {escape(failure)}")
+    verdict = "[red]Not all of it held.[/]" if account.failures else "[green]All of it held.[/]"
+    steps.line(f"{verdict} Seed {seed}, {steps.elapsed:.0f} s in all; nothing is left running. Logs: {home}")
+    if options.json:
+        print(json.dumps(described, indent=2))
+    return 1 if account.failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,114 @@
+"""Looks at the connections from outside the functions: the records, the sealed tokens, getter, the protected APIs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import httpx
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from evergrant.aws.items import connection_of, key_of
+from evergrant.connection import Connection
+from evergrant.secret import fingerprint
+from local.torture.arena import Arena
+
+
+@dataclass(frozen=True)
+class Invoked:
+    """What an invocation came to. ``died``: its process ended before it answered."""
+
+    answer: Mapping[str, Any]
+    died: bool = False
+
+
+class Observer:
+    """May be used from any thread."""
+
+    def __init__(self, place: Arena) -> None:
+        self._place = place
+        self._fingerprints: dict[tuple[str, int], str] = {}
+        #: Every refresh token ever seen in a record, with its connection.
+        self.stored: dict[str, str] = {}
+
+    # Clients may be shared by threads; making one takes longer than a call.
+    @cached_property
+    def _lambda(self) -> Any:
+        return self._place.aws.client("lambda")
+
+    @cached_property
+    def _dynamodb(self) -> Any:
+        return self._place.aws.client("dynamodb")
+
+    @cached_property
+    def _kms(self) -> Any:
+        return self._place.aws.client("kms")
+
+    @property
+    def _table(self) -> str:
+        return self._place.stack.outputs["RecordsTableName"]
+
+    def warm(self) -> None:
+        """Make every client now: boto3's making of them is not safe for threads."""
+        _ = self._lambda, self._dynamodb, self._kms
+
+    def records(self) -> dict[str, Connection]:
+        """All connections, by name."""
+        pages = self._dynamodb.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)
+        items = [item for page in pages for item in page["Items"] if item["pk"]["S"].startswith("connection#")]
+        return {record.name: record for record in map(connection_of, items)}
+
+    def record(self, name: str) -> Connection:
+        """One connection."""
+        answer = self._dynamodb.get_item(TableName=self._table, Key=key_of(name), ConsistentRead=True)
+        return connection_of(answer["Item"])
+
+    def refresh_token(self, record: Connection) -> str | None:
+        """The fingerprint of the refresh token in a record."""
+        if record.sealed is None:
+            return None
+        key = record.name, record.generation
+        if key not in self._fingerprints:
+            context = {"evergrant:connection": record.name, "evergrant:generation": str(record.generation)}
+            data_key = self._kms.decrypt(CiphertextBlob=record.sealed.key, EncryptionContext=context)["Plaintext"]
+            associated = "|".join(f"{name}={value}" for name, value in sorted(context.items())).encode()
+            plain = json.loads(AESGCM(data_key).decrypt(record.sealed.nonce, record.sealed.text, associated))
+            self._fingerprints[key] = fingerprint(plain["refresh_token"])
+        self.stored[self._fingerprints[key]] = record.name
+        return self._fingerprints[key]
+
+    def hurry(self, record: Connection, now: int) -> None:
+        """Make a connection due that waits out a backoff: lives are short here, and the backoff is not."""
+        condition = "generation = :generation AND refresh_at = :before AND attribute_not_exists(spend_id)"
+        # Changed meanwhile: it goes on by itself.
+        with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key=key_of(record.name),
+                UpdateExpression="SET refresh_at = :now, due_at = :now",
+                ConditionExpression=condition,
+                ExpressionAttributeValues={
+                    ":now": {"N": str(now)},
+                    ":before": {"N": str(record.refresh_at)},
+                    ":generation": {"N": str(record.generation)},
+                },
+            )
+
+    def invoke(self, function: str, request: Mapping[str, object]) -> Invoked:
+        """Invoke a function and wait for its answer."""
+        payload = json.dumps(request).encode()
+        answer = self._lambda.invoke(FunctionName=self._place.function(function), Payload=payload)
+        said = json.loads(answer["Payload"].read())
+        died = "FunctionError" in answer and "Worker process died" in json.dumps(said)
+        return Invoked(said or {}, died)
+
+    def accepted(self, name: str, document: Mapping[str, Any]) -> bool:
+        """Whether the protected API takes the token of a document."""
+        if "headers" not in document:
+            return False
+        url = str(self._place.party(name).server.urls()["api_url"])
+        return httpx.get(url, headers=document["headers"], trust_env=False, timeout=30).status_code == 200
