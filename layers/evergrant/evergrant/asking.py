@@ -11,6 +11,8 @@ from .tokens import TokenSet
 
 #: A token younger than this (seconds) is not refreshed again, though it be refused: its refusal has another cause.
 FORCED_COOLDOWN = 10
+#: An operator mends a profile within hours (seconds).
+_UNREAD_RETRY = 3600
 
 Outcome = Literal["rotated", "fresh", "published", "busy", "at_rest", "waiting", "no_time", "failed"]
 
@@ -88,9 +90,12 @@ def serve(connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Ou
         return Result(outcome, connection, tokens)
     if connection.status is Status.CLIENT_REFUSED:
         raise ClientRefused(connection.name, connection.client)
+    reason = f" ({connection.last_error})" if connection.last_error else ""
+    if connection.unread_answer is not None:
+        # It may well be read yet, and is not the account's owner's trouble.
+        raise TemporarilyUnavailable(f"No valid token of {connection.name} can be had now{reason}.", _UNREAD_RETRY)
     if needs_a_person or connection.refresh_at is None:
         raise AuthorizationRequired(connection.name)
-    reason = f" ({connection.last_error})" if connection.last_error else ""
     raise TemporarilyUnavailable(
         f"No valid token of {connection.name} can be had now{reason}.", max(connection.refresh_at - now, 1)
     )

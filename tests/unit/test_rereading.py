@@ -1,0 +1,189 @@
+"""Protects the answer that nobody could read: it is kept with all that reading takes, and a mended profile reads it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from evergrant import catalogue
+from evergrant.connection import Status
+from evergrant.errors import (
+    InvalidRequest,
+    InvalidVariable,
+    LostAnswer,
+    Paused,
+    TemporarilyUnavailable,
+    UnknownConnection,
+    UnreadAnswer,
+)
+from evergrant.ports import PortUnavailable
+from evergrant.profile import ErrorRule, Profile, Success, Variable, content_hash
+from evergrant.rotation import Rotation
+from evergrant.secret import Secret
+from evergrant.settings import Settings
+from tests.unit.memory import MemoryProfiles, answer
+from tests.unit.test_rotation import NAME, World, world
+
+KEAP = catalogue.built_in()["keap"]
+ODD = {"result": {"token": "access-9", "renew": "refresh-9"}, "lives": 7200}
+
+
+def mended(**response: object) -> Profile:
+    """A profile that finds the tokens where the provider puts them now."""
+    spec = {"access_token": ("result.token",), "refresh_token": ("result.renew",), **response}
+    expires = (msgspec.structs.replace(KEAP.response.expires[0], path="lives"),)
+    return msgspec.structs.replace(KEAP, response=msgspec.structs.replace(KEAP.response, expires=expires, **spec))
+
+
+MENDED = mended()
+
+
+def holding(*others: Profile) -> World:
+    """A connection whose last refresh was answered in a way that its profile cannot read, an hour ago."""
+    w = world()
+    w.provider.script = [answer(200, ODD)]
+    w.run()
+    assert w.record().unread_answer is not None
+    profiles = MemoryProfiles(KEAP, MENDED, *others)
+    w.ports.profiles.pinned = profiles.pinned  # type: ignore[method-assign]
+    w.clock.advance(3600)
+    return w
+
+
+def reread(w: World, profile: Profile = MENDED) -> None:
+    Rotation(w.ports, Settings(), w.clock.now() + 59).reread(NAME, content_hash(profile))
+
+
+def test_a_mended_profile_reads_it_and_is_the_connections_from_then_on() -> None:
+    w = holding()
+    reread(w)
+    assert w.stored.access_token == Secret("access-9")
+    assert w.stored.refresh_token == Secret("refresh-9")
+    assert (w.record().status, w.record().generation, w.record().unread_answer) == (Status.ACTIVE, 2, None)
+    assert w.record().profile_hash == content_hash(MENDED)
+    assert len(w.provider.requests) == 1
+
+
+def test_its_life_counts_from_the_moment_at_which_its_request_was_sent() -> None:
+    w = holding()
+    sent_at = int(w.clock.now()) - 3600
+    reread(w)
+    assert (w.record().issued_at, w.record().expires_at) == (sent_at, sent_at + 7200)
+
+
+def test_it_is_published_and_told_like_every_other() -> None:
+    w = holding()
+    reread(w)
+    tokens = w.run(asked=True).tokens
+    assert tokens is not None
+    assert tokens.access_token == Secret("access-9")
+    assert w.vault.published[NAME]["access_token"] == "access-9"
+    assert w.bus.types == ["Connection Degraded", "Token Rotated", "Connection Recovered"]
+
+
+def test_one_that_has_lapsed_meanwhile_is_refreshed_with_what_it_brought() -> None:
+    w = holding()
+    w.clock.advance(86_400)
+    reread(w)
+    w.provider.script = [answer(200, {**ODD, "result": {"token": "access-10", "renew": "refresh-10"}})]
+    tokens = w.run(asked=True).tokens
+    assert tokens is not None
+    assert tokens.access_token == Secret("access-10")
+    assert b"refresh-9" in w.provider.requests[1].body
+
+
+def test_a_profile_that_cannot_read_it_either_changes_nothing() -> None:
+    w = holding()
+    before = w.record()
+    with pytest.raises(UnreadAnswer, match="keap/main"):
+        reread(w, KEAP)
+    assert w.record() == before
+
+
+def test_who_asks_once_the_old_token_has_lapsed_is_not_told_that_somebody_must_authorize() -> None:
+    w = holding()
+    w.clock.advance(86_400)
+    with pytest.raises(TemporarilyUnavailable, match="unread_answer"):
+        w.run(asked=True)
+
+
+def test_what_the_profile_takes_for_a_refusal_is_one() -> None:
+    rule = ErrorRule(kind="grant_rejected", status=200)
+    refusing = mended(success_when=Success(path="ok", equals=True))
+    refusing = msgspec.structs.replace(refusing, errors=(rule,))
+    w = holding(refusing)
+    reread(w, refusing)
+    assert w.record().unread_answer is None
+    assert w.record().rejected_at == w.clock.now()
+    assert (w.record().refresh_at or 0) > w.clock.now(), "it goes on"
+
+
+def test_a_new_variable_of_the_mended_profile_takes_its_default_and_a_gone_one_goes() -> None:
+    variables = {**MENDED.variables, "zone": Variable(pattern="[a-z]+", default="eu")}
+    del variables["login_host"]
+    zoned = msgspec.structs.replace(MENDED, variables=variables)
+    w = holding(zoned)
+    reread(w, zoned)
+    assert w.record().variables == {"host": "api.example.com", "zone": "eu"}
+
+
+def test_a_profile_that_wants_what_the_connection_has_not_is_refused() -> None:
+    wanting = msgspec.structs.replace(MENDED, variables={"zone": Variable(pattern="[a-z]+")})
+    w = holding(wanting)
+    before = w.record()
+    with pytest.raises(InvalidVariable, match="zone"):
+        reread(w, wanting)
+    assert w.record() == before
+
+
+def test_another_providers_profile_is_refused() -> None:
+    other = catalogue.built_in()["wealthyhood"]
+    w = holding(other)
+    with pytest.raises(InvalidRequest, match="wealthyhood"):
+        reread(w, other)
+
+
+def test_there_must_be_something_to_read() -> None:
+    w = world()
+    with pytest.raises(InvalidRequest, match="no answer"):
+        reread(w, KEAP)
+    with pytest.raises(UnknownConnection):
+        Rotation(w.ports, Settings()).reread("keap/nobody", content_hash(KEAP))
+
+
+def test_a_paused_connection_is_resumed_first() -> None:
+    w = holding()
+    w.records.items[NAME] = replace(w.record(), status=Status.PAUSED)
+    with pytest.raises(Paused):
+        reread(w)
+
+
+def test_a_table_that_does_not_take_it_leaves_it_in_the_queue() -> None:
+    w = holding()
+    change = w.records.change
+
+    def down(*_: object, **__: object) -> None:
+        raise PortUnavailable("made to fail")
+
+    w.records.change = down  # type: ignore[assignment,method-assign]
+    reread(w)
+    w.records.change = change  # type: ignore[method-assign]
+    assert w.record().unread_answer is not None
+    [message] = [message for message, _ in w.queue.messages if message.get("task") == "save"]
+    Rotation(w.ports, Settings()).save_from_queue(message)
+    assert w.stored.access_token == Secret("access-9")
+    assert w.record().profile_hash == content_hash(MENDED)
+
+
+def test_one_whose_request_was_lost_before_it_was_answered_counts_from_the_last_one() -> None:
+    profile = msgspec.structs.replace(KEAP, rotation=msgspec.structs.replace(KEAP.rotation, reuse_grace=60))
+    w = world(profile)
+    w.provider.script = [LostAnswer("gone"), answer(200, ODD)]
+    w.run()
+    w.ports.profiles.pinned = MemoryProfiles(MENDED).pinned  # type: ignore[method-assign]
+    sent_at = int(w.clock.now())
+    w.clock.advance(100)
+    reread(w)
+    assert w.record().issued_at == sent_at
