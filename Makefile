@@ -136,6 +136,10 @@ fuzz: $(STAMPS)/fuzz ## Feed the parsers anything, guided by coverage (FUZZ_SECO
 	$(call say,tests/fuzz)
 	@PYTHONPATH=.:layers/evergrant $(TOOLS)/fuzz/bin/python -m tests.fuzz $(FUZZ_SECONDS)
 
+.PHONY: torture
+torture: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## Kill, starve and lie to the deployed stack, and count what is lost (ARGS="--seed 7 --json")
+	@$(VENV)/bin/python -m local.torture $(ARGS)
+
 .PHONY: test
 test: lint ## Everything CI runs
 	@$(MAKE) --no-print-directory unit

@@ -94,7 +94,7 @@ class Torture:
                 drivers = [pool.submit(killing.drive, self._stop) for _ in range(_KILLERS)]
                 try:
                     while not all(driver.done() for driver in drivers):
-                        left = (time.monotonic() - begun) / max(killing.hits, 1) * (wanted - killing.hits)
+                        left = (time.monotonic() - begun) / max(killing.hits, 1) * max(wanted - killing.hits, 0)
                         say(f"{killing.hits} of {wanted} kills, about {left:.0f} s left, {self._counted()}")
                         time.sleep(_LOOK)
                 finally:

@@ -1,0 +1,49 @@
+"""Protects the promise of docs/rotation.md in the flesh: killed, starved and lied to, the deployed stack loses no grant
+but those whose answer never reached it. `make torture` is the long version.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+from rich.console import Console
+
+from local.terminal import Steps
+from local.tools import STATE
+from local.torture.account import Account
+from local.torture.arena import arena
+from local.torture.phases import Torture
+from local.torture.plan import QUICK
+from local.torture.report import document
+
+#: The same faults every time; the moments at which they strike are the machine's.
+SEED = 20260101
+
+
+@pytest.fixture(scope="module")
+def tortured() -> Account:
+    if sys.platform != "linux":
+        pytest.skip("finds the processes it kills in /proc, which only Linux has")
+    steps = Steps(Console(quiet=True))
+    with arena(STATE / "torture-test", steps, QUICK.connections) as place:
+        torture = Torture(place, QUICK, steps, SEED)
+        torture.run()
+    return torture.account
+
+
+def test_no_grant_is_lost_whose_answer_arrived_and_everything_recovers_by_itself(tortured: Account) -> None:
+    assert tortured.failures == []
+
+
+def test_every_fault_was_met_and_rotations_went_on(tortured: Account) -> None:
+    assert [row.fault for row in tortured.rows if not row.injected] == []
+    assert tortured.rows[0].injected >= QUICK.kills
+    assert document(tortured, SEED, 0)["total"]["rotations"] > QUICK.connections
+
+
+def test_invocations_were_killed_at_every_step_from_the_first_look_to_the_publication(tortured: Account) -> None:
+    steps = document(tortured, SEED, 0)["killed_after_step"]
+
+    assert sum(steps.values()) >= QUICK.kills
+    assert sum(count > 0 for count in steps.values()) >= 3
