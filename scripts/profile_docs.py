@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta, Struct
 
+from evergrant.placeholders import FUNCTIONS
 from evergrant.profile import Profile
 from evergrant.profile_checks import NAMES_BY_PHASE, NAMES_IN_CLAIMS
 from evergrant.profile_file import schema
@@ -53,8 +54,12 @@ are long-lived.
 
 ## Templates
 
-URLs, parameters, headers and claims are templates: `{name}` stands for a value, `{{` for a brace. Every template may
-name the profile's variables; a URL nothing else. Besides:
+URLs, parameters, headers and claims are templates: `{name}` stands for a value, `{{` for a brace, and
+`{base64(user, ':', key)}` for a function of values and of texts in single quotes, which are put together first. There
+is no more to the language: no conditions, no functions of functions, no code.
+
+FUNCTIONS
+Every template may name the profile's variables; a URL nothing else. Besides:
 
 | where | what may be named |
 |---|---|
@@ -63,7 +68,9 @@ name the profile's variables; a URL nothing else. Besides:
 
 def reference() -> str:
     """docs/profiles.md."""
-    lines = [_HEAD.rstrip("\n")]
+    functions = [f"| `{name}` | {said}. |" for name, (_, said) in FUNCTIONS.items()]
+    table = "\n".join(["| function | what it gives |", "|---|---|", *functions, ""])
+    lines = [_HEAD.rstrip("\n").replace("FUNCTIONS", table)]
     lines += [f"| `{phase}` | {_codes(sorted(names))} |" for phase, names in NAMES_BY_PHASE.items()]
     lines += [f"| `jwt_bearer.claims` | {_codes(sorted(NAMES_IN_CLAIMS))} |"]
     lines += ["", "A log-in's templates may also name its credentials. A parameter without a value is left out.", ""]
@@ -147,7 +154,7 @@ def _shown_type(hint: Any) -> str:
     if origin is dict:
         return f"table of {_shown_type(get_args(bare)[1])}"
     if origin in (Union, UnionType):
-        return " or ".join(_shown_type(option) for option in get_args(bare))
+        return " or ".join(_shown_type(option) for option in get_args(bare) if option is not NoneType)
     if isinstance(bare, type) and issubclass(bare, Struct):
         return "table"
     return {str: "text", int: "whole number", bool: "true or false"}[bare]

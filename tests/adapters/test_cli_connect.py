@@ -47,7 +47,11 @@ def test_a_link_is_printed_as_one_document_for_scripts(desk: Desk, authorization
     assert answer["link"].startswith(f"{API}/connect/")
     ticket = authorizations.get(key_of(answer["link"]))
     assert ticket is not None
-    assert ticket["variables"] == {"host": "127.0.0.1:8080", "login_host": "accounts.infusionsoft.com"}
+    assert ticket["variables"] == {
+        "host": "127.0.0.1:8080",
+        "login_host": "accounts.infusionsoft.com",
+        "refresh_token_days": "45",
+    }
     assert ticket["redirect_uri"] == f"{API}/callback"
 
 

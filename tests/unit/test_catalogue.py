@@ -6,7 +6,8 @@ from importlib import resources
 
 from evergrant import catalogue
 from evergrant.profile import content_hash
-from tests.unit.samples import KEAP, WEALTHYHOOD
+from evergrant.tokens import expiry
+from tests.unit.samples import KEAP, NOW, WEALTHYHOOD
 
 
 def test_every_shipped_file_is_a_profile_under_its_own_name() -> None:
@@ -24,13 +25,17 @@ def test_every_shipped_profile_is_found_by_the_hash_that_connections_pin() -> No
 
 
 def test_keap_is_spoken_to_on_its_own_hosts_by_default() -> None:
-    assert KEAP.bind({}) == {"host": "api.infusionsoft.com", "login_host": "accounts.infusionsoft.com"}
+    assert KEAP.bind({}) == {
+        "host": "api.infusionsoft.com",
+        "login_host": "accounts.infusionsoft.com",
+        "refresh_token_days": "45",
+    }
     assert KEAP.grants == ("authorization_code",)
 
 
 def test_keap_lives_a_day_and_its_refresh_token_forty_five() -> None:
     assert KEAP.response.expires[-1].default == 86_400
-    assert KEAP.response.refresh_expires[-1].default == 45 * 86_400
+    assert expiry(KEAP.response.refresh_expires, {}, NOW, KEAP.defaults) == (NOW + 45 * 86_400, "default")
     assert KEAP.rotation.lead == 3 * 3600
     assert KEAP.rotation.rotates
     assert KEAP.rotation.reuse_grace == 0

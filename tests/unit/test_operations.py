@@ -36,7 +36,7 @@ def test_a_plan_uses_the_profiles_defaults() -> None:
     wanted, grant = operations.plan(KEAP, NAME)
     assert grant == "authorization_code"
     assert (wanted.client, wanted.scope) == ("keap", "full")
-    assert wanted.variables == {"host": "api.infusionsoft.com", "login_host": "accounts.infusionsoft.com"}
+    assert wanted.variables == KEAP.defaults
 
 
 @pytest.mark.parametrize(

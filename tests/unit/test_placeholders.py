@@ -1,7 +1,8 @@
-"""Protects the template language: values land where they are named, and only there; nothing is evaluated."""
+"""Protects the template language: values land where they are named, and only there; functions are a closed set."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import pytest
@@ -30,10 +31,19 @@ names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
         ("{missing} and {a}", None),
         ("{a.real}", "{a.real}"),
         ("{a!r}{a:>9}{0}{A}", "{a!r}{a:>9}{0}{A}"),
+        ("Basic {base64(id, ':', key)}", "Basic aWQ6w7w="),
+        ("{base64( id )}", "aWQ="),
+        ("{percent(url)}", "https%3A%2F%2Fa.example%2F~x%20y"),
+        ("{lower(shop)}.example", "acme.example"),
+        ("{lower('A, (B)', shop)}", "a, (b)acme"),
+        ("{base64(id, missing)}", None),
+        ("{base64('')}", ""),
+        ("{percent(b)}", "%7Ba%7D"),
     ],
 )
 def test_a_template_is_filled(template: str, filled: str | None) -> None:
-    assert fill(template, {"a": "1", "b": "{a}", "b2_x": "$", "empty": "", "missing": None}) == filled
+    values = {"a": "1", "b": "{a}", "b2_x": "$", "empty": "", "missing": None, "id": "id", "key": "ü", "shop": "ACME"}
+    assert fill(template, {**values, "url": "https://a.example/~x y"}) == filled
 
 
 @pytest.mark.parametrize(
@@ -42,6 +52,31 @@ def test_a_template_is_filled(template: str, filled: str | None) -> None:
 def test_a_brace_that_stands_alone_is_an_error_with_its_place(template: str) -> None:
     with pytest.raises(ValueError, match="write it twice"):
         list(names_in(template))
+
+
+@pytest.mark.parametrize(
+    ("template", "said"),
+    [
+        ("{bas64(id)}", "there is no function bas64; there are base64, percent, lower. Did you mean base64?"),
+        ("{LOWER(id)}", "there is no function LOWER; there are base64, percent, lower. Did you mean lower?"),
+        ("{eval(id)}", "there is no function eval; there are base64, percent, lower"),
+        ("{base64()}", "takes names and texts in single quotes"),
+        ("{base64(id key)}", "takes names and texts in single quotes"),
+        ('{base64(id, ":")}', "takes names and texts in single quotes"),
+        ("{base64(lower(id))}", "takes names and texts in single quotes"),
+    ],
+)
+def test_a_function_that_is_none_or_is_written_wrongly_is_told_with_what_there_is(template: str, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        list(names_in(template))
+
+
+def test_a_value_is_encoded_for_where_it_lands_after_its_function() -> None:
+    assert fill("/{lower(a)}/{a}", {"a": "X/Y"}, lambda text: text.replace("/", "%2F")) == "/x%2Fy/X%2FY"
+
+
+def test_the_names_inside_a_function_are_told_too() -> None:
+    assert list(names_in("{a}{base64(b, ':', c)}{b}")) == ["a", "b", "c", "b"]
 
 
 def test_the_names_are_told_in_order() -> None:

@@ -10,15 +10,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant import catalogue
+from evergrant.answers import HttpResponse, read_answer
 from evergrant.errors import InvalidProfile
 from evergrant.profile import REQUESTS, Profile, content_hash, decode, encode
 from evergrant.profile_checks import NAMES_BY_PHASE
 from evergrant.profile_file import load
+from evergrant.tokens import TokenSet
 from tests.unit.samples import acme
 
 HEAD = 'name = "acme"\ntitle = "Acme"\n'
 URL = 'url = "https://api.example.com/token"\n'
 CLIENT = f"{HEAD}[client_credentials]\n{URL}"
+EXPIRES = "[response]\nexpires = [{}]\n"
+DIGITS = "[variables.x]\npattern = '[0-9]+'\ndefault = '9'\n"
+LETTERS = "[variables.x]\npattern = '[0-9a]+'\ndefault = '9'\n"
+NEEDED = "[variables.x]\npattern = '[1-9][0-9]{0,3}'\n"
 LOGIN = f'{HEAD}[login]\n{URL}credentials = [["user", "password"]]\n'
 BEARER = f'{HEAD}[jwt_bearer]\n{URL}claims = {{ iss = "{{client_id}}", aud = "{{url}}" }}\n'
 CODE = f'{HEAD}[authorize]\nurl = "https://x.example/a"\n[exchange]\n{URL}'
@@ -58,6 +64,16 @@ def test_what_was_probably_meant_is_said(text: str, place: str, meant: str) -> N
         (CLIENT + "[variables.x]\npattern = 'a'\ndefault = 'b'", "variables.x.default: it does not match"),
         (CLIENT + "[[errors]]\nstatus = 1000\nas = 'transient'", "errors[0].status: Expected"),
         (CLIENT + "[response]\nexpires = []", "response.expires: it needs a rule"),
+        (CLIENT + EXPIRES.format("{default = 9, format = 'epoch'}"), "response.expires[0].format: a default is a d"),
+        (CLIENT + EXPIRES.format("{default = '{life}'}"), "response.expires[0].default: write a number, or one var"),
+        (CLIENT + EXPIRES.format("{default = '1{x}'}") + DIGITS, "response.expires[0].default: write a number, or"),
+        (CLIENT + EXPIRES.format("{default = '{x}'}") + LETTERS, "variables.x.pattern: response.expires[0].default"),
+        (CLIENT + EXPIRES.format("{default = '{x}'}") + NEEDED, "variables.x.default: response.expires[0].default"),
+        (CLIENT + "[response]\nexpires = [{default = -1}]", "response.expires[0].default: "),
+        (
+            CLIENT + 'params = { x = "{bas64(scope)}" }',
+            "client_credentials.params.x: there is no function bas64",
+        ),
         (CLIENT + "[response]\nexpires = [{}]", "response.expires[0]: an expiry rule has exactly one"),
         (CLIENT + "[response]\nrefresh_expires = [{ path = 'x', default = 1 }]", "response.refresh_expires[0]: "),
         (CLIENT + "[rotation]\nrate = { requests = 1, seconds = 3600 }", "rotation.rate: a rate of less than one"),
@@ -106,6 +122,19 @@ def test_an_allow_list_keeps_every_secret_out_of_what_a_browser_or_a_consumer_se
     assert not NAMES_BY_PHASE["authorize"] & {"client_secret", "code_verifier", "refresh_token", "access_token"}
     assert NAMES_BY_PHASE["consumer"] == {"access_token", "token_type"}
     assert NAMES_BY_PHASE.keys() == {*REQUESTS, "authorize", "consumer"}
+
+
+def test_no_function_carries_a_secret_to_where_it_may_not_go() -> None:
+    text = CODE.replace('url = "https://x.example/a"', 'url = "https://x.example/a"\nparams = {{ x = "{}" }}')
+    message = told(text.format("{base64(client_id, client_secret)}") + f"[refresh]\n{URL}")
+    assert message.startswith("authorize.params.x: {client_secret} has no value here")
+
+
+def test_a_documented_lifetime_of_days_may_be_a_variable_of_the_connection() -> None:
+    profile = load(CODE + "[response]\nexpires = [{ default = '{x}', format = 'days' }]\n" + NEEDED + "default = '45'")
+    answer = HttpResponse(200, {}, b'{"access_token": "a"}')
+    lives = [read_answer(profile, answer, 0, None, given) for given in ({}, {"x": "180"})]
+    assert [tokens.expires_at for tokens in lives if isinstance(tokens, TokenSet)] == [45 * 86_400, 180 * 86_400]
 
 
 def test_long_lived_tokens_need_no_refresh() -> None:

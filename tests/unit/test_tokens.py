@@ -213,3 +213,10 @@ def test_what_was_sealed_is_read_back_whole_and_always_as_the_same_bytes(held: T
 def test_a_set_sealed_by_an_earlier_release_is_read_still() -> None:
     plain = b'{"access_token":"a","expires_at":2,"expiry_rule":"default","issued_at":1,"refresh_token":null}'
     assert TokenSet.decode(plain) == TokenSet(Secret("a"), issued_at=1, expires_at=2, expiry_rule="default")
+
+
+def test_a_default_in_days_and_one_that_a_variable_names() -> None:
+    assert expiry((ExpiryRule(default=45, format="days"),), {}, NOW) == (NOW + 45 * 86_400, "default")
+    named = (ExpiryRule(default="{life}"),)
+    assert expiry(named, {}, NOW, {"life": "600"}) == (NOW + 600, "default")
+    assert expiry(named, {}, NOW) is None

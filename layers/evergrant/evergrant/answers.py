@@ -67,7 +67,11 @@ class Refusal:
 
 
 def read_answer(
-    profile: Profile, response: HttpResponse, sent_at: int, previous: TokenSet | None = None
+    profile: Profile,
+    response: HttpResponse,
+    sent_at: int,
+    previous: TokenSet | None = None,
+    variables: Mapping[str, str] | None = None,
 ) -> TokenSet | Refusal:
     """What an answer of the token endpoint means.
 
@@ -78,6 +82,8 @@ def read_answer(
     previous
         The token set that was refreshed: a refresh token or scope that the answer leaves out stays as it was
         (RFC 6749 sections 5.1 and 6).
+    variables
+        The connection's, over the profile's defaults: a documented lifetime may be one of them.
 
     Raises
     ------
@@ -92,7 +98,8 @@ def read_answer(
     access_token = _text(answer, spec.access_token)
     if not access_token or not _IN_A_HEADER.fullmatch(access_token):
         raise UnreadAnswer("The provider's answer holds no access token where the profile says it would.")
-    expires = expiry(spec.expires, answer, sent_at)
+    variables = profile.defaults | dict(variables or {})
+    expires = expiry(spec.expires, answer, sent_at, variables)
     if not expires:
         raise UnreadAnswer("The provider's answer does not say when its access token expires, nor does the profile.")
     refresh_token = _text(answer, spec.refresh_token)
@@ -104,7 +111,7 @@ def read_answer(
         expires_at=expires[0],
         expiry_rule=expires[1],
         refresh_token=renewed or kept,
-        refresh_expires_at=_refresh_expires_at(profile, answer, sent_at, expires[0], renewed, previous),
+        refresh_expires_at=_refresh_expires_at(profile, answer, sent_at, expires[0], renewed, previous, variables),
         token_type=_token_type(answer, spec.token_type),
         scope=_text(answer, spec.scope, listed=True) or (previous.scope if previous else None),
         captured=_captured(spec.capture, answer, previous),
@@ -151,12 +158,14 @@ def _refresh_expires_at(
     expires_at: int,
     renewed: Secret | None,
     previous: TokenSet | None,
+    variables: Mapping[str, str],
 ) -> int | None:
     """When the refresh token lapses, if there is one and anything is known of it."""
     before = previous.refresh_expires_at if previous and previous.refresh_token else None
     if not renewed and not (previous and previous.refresh_token):
         return None
-    life, known = profile.rotation.refresh_token_life, expiry(profile.response.refresh_expires, answer, sent_at)
+    life = profile.rotation.refresh_token_life
+    known = expiry(profile.response.refresh_expires, answer, sent_at, variables)
     if life == "with_access_token":
         return min(known[0], expires_at) if known else expires_at
     if life == "hard" and before is not None and before > sent_at and not (known and known[1] != "default"):

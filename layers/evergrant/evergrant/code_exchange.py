@@ -48,7 +48,7 @@ class CodeExchange:
             now=self._now,
             loopback=self.settings.allow_loopback,
         ):
-            answer = self._ask(request, profile, client.hosts)
+            answer = self._ask(request, profile, authorization, client.hosts)
             if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
                 break
         if isinstance(answer, Refusal):
@@ -57,11 +57,13 @@ class CodeExchange:
             raise ProviderRefused("The provider gave no refresh token: the connection could not be kept alive.")
         return answer
 
-    def _ask(self, request: HttpRequest, profile: Profile, hosts: tuple[str, ...]) -> TokenSet | Refusal:
+    def _ask(
+        self, request: HttpRequest, profile: Profile, authorization: Authorization, hosts: tuple[str, ...]
+    ) -> TokenSet | Refusal:
         sent_at = self._now
         try:
             response = self.provider.send(request, hosts=hosts, timeout=self.settings.budgets.attempt)
-            return read_answer(profile, response, sent_at)
+            return read_answer(profile, response, sent_at, variables=authorization.variables)
         except (NotSent, LostAnswer, UnreadAnswer) as error:
             raise ProviderRefused(error.message) from error
 

@@ -278,7 +278,7 @@ def _url(template: str, variables: Mapping[str, str], loopback: bool) -> str:
     host = fill(authority, variables) or ""
     if not is_host(host):
         raise InvalidVariable("A variable makes the URL's host unusable.", "It must be a host name, or host:port.")
-    path = fill(path, {name: quote(value, safe="") for name, value in variables.items()}) or ""
+    path = fill(path, variables, lambda value: quote(value, safe="")) or ""
     if loopback and urlsplit(f"//{host}").hostname in ("localhost", "127.0.0.1"):
         scheme = "http"
     return f"{scheme}://{host}{slash}{path}"

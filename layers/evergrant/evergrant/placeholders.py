@@ -1,39 +1,90 @@
-"""The profiles' template language: named values in braces, ``{client_id}``, and nothing else. ``{{`` is a brace."""
+"""The profiles' template language: values and a few pure functions of them in braces, and nothing else.
+
+``{client_id}`` is a value. ``{base64(user, ':', key)}`` is a function of values and of texts in single quotes, which
+are put together first. ``{{`` is a brace. Nothing is evaluated: the functions are the closed set :data:`FUNCTIONS`.
+"""
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Iterator, Mapping
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import quote
 
-_PLACEHOLDER = re.compile(r"\{\{|\}\}|\{([a-z][a-z0-9_]*)\}|[{}]")
+#: Each takes one text and gives another; docs/profiles.md shows what is said here of each.
+FUNCTIONS: dict[str, tuple[Callable[[str], str], str]] = {
+    "base64": (
+        lambda text: b64encode(text.encode()).decode(),
+        "Base64 of the text's UTF-8 (RFC 4648 section 4), as in an HTTP Basic header that the provider builds anew",
+    ),
+    "percent": (
+        lambda text: quote(text, safe=""),
+        "Percent-encoding (RFC 3986 section 2.1) of all but letters, digits and `-._~`, for a value inside another",
+    ),
+    "lower": (str.lower, "Small letters, for what people write in either case, such as a shop's sub-domain"),
+}
+_ARGUMENT = r"\s*(?:[a-z][a-z0-9_]*|'[^'{}]*')\s*"
+_PLACEHOLDER = re.compile(rf"\{{\{{|\}}\}}|\{{([a-z][a-z0-9_]*)(?:\(({_ARGUMENT}(?:,{_ARGUMENT})*)\))?\}}|[{{}}]")
+_PARTS = re.compile(r"([a-z][a-z0-9_]*)|'([^']*)'")
+#: What was surely meant as a function, however it is written.
+_ATTEMPT = re.compile(r"\{\s*(\w+)\s*\(")
 
 
 def names_in(template: str) -> Iterator[str]:
-    """The names a template refers to.
+    """The names of values that a template refers to.
 
     Raises
     ------
     ValueError
-        A brace stands alone.
+        A brace stands alone, or a function is unknown or not written as it must be.
     """
     for found in _PLACEHOLDER.finditer(template):
-        if found[1]:
-            yield found[1]
+        name, arguments = found[1], found[2]
+        if arguments is not None:
+            if name not in FUNCTIONS:
+                raise ValueError(_unknown(name))
+            yield from (part[1] for part in _PARTS.finditer(arguments) if part[1])
+        elif name:
+            yield name
         elif len(found[0]) == 1:
+            attempt = _ATTEMPT.match(template, found.start())
+            if attempt and attempt[1] not in FUNCTIONS:
+                raise ValueError(_unknown(attempt[1]))
+            if attempt:
+                raise ValueError(
+                    f"{attempt[1]} takes names and texts in single quotes, with commas between: "
+                    f"{{{attempt[1]}(name, ':', other)}}"
+                )
             raise ValueError(f"a single {found[0]!r} at position {found.start()}; write it twice to mean the character")
 
 
-def fill(template: str, values: Mapping[str, str | None]) -> str | None:
-    """The template with its values in place, or None when one of them has no value."""
+def fill(
+    template: str, values: Mapping[str, str | None], encode: Callable[[str], str] = lambda text: text
+) -> str | None:
+    """The template with its values in place, each through ``encode``; None when one of them has no value."""
     missing = False
 
     def value(found: re.Match[str]) -> str:
         nonlocal missing
-        if not found[1]:
+        name, arguments = found[1], found[2]
+        if not name:
             return found[0][0]
-        text = values.get(found[1])
-        missing = missing or text is None
-        return text or ""
+        if arguments is None:
+            text = values.get(name)
+            missing = missing or text is None
+            return encode(text or "")
+        parts = [values.get(part[1]) if part[1] else part[2] for part in _PARTS.finditer(arguments)]
+        if name not in FUNCTIONS or None in parts:
+            missing = True
+            return ""
+        return encode(FUNCTIONS[name][0]("".join(part or "" for part in parts)))
 
     filled = _PLACEHOLDER.sub(value, template)
     return None if missing else filled
+
+
+def _unknown(function: str) -> str:
+    near = difflib.get_close_matches(function.lower(), FUNCTIONS, n=1)
+    meant = f". Did you mean {near[0]}?" if near else ""
+    return f"there is no function {function}; there are {', '.join(FUNCTIONS)}{meant}"

@@ -148,19 +148,34 @@ class Revoke(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True
 
 
 class ExpiryRule(Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to learn when a token lapses: exactly one of `path`, `jwt` and `default`."""
+    """One way to learn when a token lapses: exactly one of `path`, `jwt` and `default`.
+
+    Where a provider's documents disagree, or accounts differ, a `default` may name a variable: then the profile has
+    the safe value as the variable's default, and a connection may say another.
+    """
 
     path: Annotated[Path | None, _says("A field of the answer (dotted path).", "data.expires_at")] = None
     format: Annotated[
-        Literal["seconds", "milliseconds", "epoch", "epoch_milliseconds", "iso8601"],
+        Literal["seconds", "milliseconds", "days", "epoch", "epoch_milliseconds", "iso8601"],
         _says(
-            "What the field holds: a duration in seconds or milliseconds, or a moment as Unix time in seconds or "
-            "milliseconds, or as ISO 8601. Its name proves nothing.",
+            "What the field or the default holds: a duration in seconds, milliseconds or days, or a moment as Unix "
+            "time in seconds or milliseconds, or as ISO 8601. The field's name proves nothing.",
             "epoch",
         ),
     ] = "seconds"
     jwt: Annotated[Path | None, _says("A field that holds a JWT, whose `exp` counts.", "access_token")] = None
-    default: Annotated[Seconds | None, _says("What the provider documents, in seconds.", 3600)] = None
+    default: Annotated[
+        Seconds | Text | None,
+        _says(
+            "What the provider documents, in seconds unless `format` says else; or a variable of digits, in braces.",
+            "{refresh_token_days}",
+        ),
+    ] = None
+
+    @property
+    def variable(self) -> str | None:
+        """The variable whose value is the default, if one is."""
+        return self.default.strip("{}") if isinstance(self.default, str) else None
 
     @property
     def name(self) -> str:
@@ -308,6 +323,11 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
             "jwt_bearer": self.jwt_bearer,
         }
         return tuple(grant for grant, phase in has.items() if phase is not None)
+
+    @property
+    def defaults(self) -> dict[str, str]:
+        """The values of the variables that have a default."""
+        return {name: variable.default for name, variable in self.variables.items() if variable.default is not None}
 
     def bind(self, given: Mapping[str, str]) -> dict[str, str]:
         """The variables' values for one connection: what was given, over the defaults.

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from .errors import InvalidName
 from .names import check_provider, is_host
 from .placeholders import fill, names_in
-from .profile import REQUESTS, Profile, TokenRequest
+from .profile import REQUESTS, ExpiryRule, Profile, TokenRequest
 from .schedule import TICK
+from .tokens import expiry
 
 _CLIENT = {"client_id", "client_secret"}
 #: What each phase's templates may name, besides the profile's variables (never more than the phase needs). A log-in's
@@ -30,6 +31,8 @@ NAMES_IN_CLAIMS = {"client_id", "scope", "url"}
 _ADDED_CLAIMS = {"iat", "exp", "jti"}
 _RESERVED = set().union(*NAMES_BY_PHASE.values(), NAMES_IN_CLAIMS)
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
+#: A pattern that nothing but digits can match.
+_DIGITS = re.compile(r"(\[[0-9]-[0-9]\](\{[0-9]+(,[0-9]+)?\}|[+*?])?)+")
 #: RFC 9110 section 5.1: a field name is a token.
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 #: RFC 9110 section 5.5, with visible ASCII alone; an empty one deletes a header.
@@ -76,8 +79,8 @@ def _of_phases(profile: Profile) -> Iterator[str]:
 
 
 def _long_lived(profile: Profile) -> bool:
-    last = profile.response.expires[-1].default if profile.response.expires else None
-    return last is not None and last >= LONG_LIVED
+    last = expiry(profile.response.expires[-1:], {}, 0, profile.defaults)
+    return last is not None and last[0] >= LONG_LIVED
 
 
 def _of_variables(profile: Profile) -> Iterator[str]:
@@ -141,10 +144,27 @@ def _of_response(profile: Profile) -> Iterator[str]:
         for index, rule in enumerate(getattr(profile.response, name)):
             if (rule.path is None) + (rule.jwt is None) + (rule.default is None) != 2:
                 yield f"response.{name}[{index}]: an expiry rule has exactly one of path, jwt and default"
+            elif rule.default is not None:
+                yield from _of_default(profile, f"response.{name}[{index}]", rule)
     if not profile.response.expires:
         yield "response.expires: it needs a rule"
     for name in sorted(profile.response.capture.keys() & profile.callback.capture.keys()):
         yield f"callback.capture.{name}: response.capture has it too"
+
+
+def _of_default(profile: Profile, place: str, rule: ExpiryRule) -> Iterator[str]:
+    if rule.format not in ("seconds", "milliseconds", "days"):
+        yield f"{place}.format: a default is a duration: seconds, milliseconds or days"
+    if rule.variable is None:
+        return
+    variable = profile.variables.get(rule.variable)
+    if rule.default != f"{{{rule.variable}}}" or variable is None:
+        named = ", ".join(f"{{{name}}}" for name in profile.variables) or "none: the profile has no variables"
+        yield f"{place}.default: write a number, or one variable in braces; allowed are {named}"
+    elif not _DIGITS.fullmatch(variable.pattern):
+        yield f"variables.{rule.variable}.pattern: {place}.default needs one of digits, such as [1-9][0-9]{{0,3}}"
+    elif variable.default is None:
+        yield f"variables.{rule.variable}.default: {place}.default needs one, what the provider documents"
 
 
 def _of_template(place: str, template: str, allowed: set[str]) -> Iterator[str]:

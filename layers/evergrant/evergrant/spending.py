@@ -78,7 +78,7 @@ class Spend:
             timeout = min(budgets.attempt, self.end - sent_at)
             try:
                 response = provider.send(request, hosts=self.hosts, timeout=timeout)
-                answer = read_answer(self.profile, response, sent_at, self.previous)
+                answer = read_answer(self.profile, response, sent_at, self.previous, self.connection.variables)
             except UnreadAnswer as error:
                 raise Unreadable(KeptAnswer(sent_at, response)) from error
             except LostAnswer as error:

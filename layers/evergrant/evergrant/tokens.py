@@ -8,6 +8,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 from .profile import ExpiryRule
@@ -16,7 +17,7 @@ from .secret import Secret
 #: A lifetime beyond this (100 years, in seconds) is a provider's mistake, not a date.
 LONGEST_LIFETIME = 100 * 365 * 86_400
 
-_IN_SECONDS = {"seconds": 1.0, "milliseconds": 0.001, "epoch": 1.0, "epoch_milliseconds": 0.001}
+_IN_SECONDS = {"seconds": 1.0, "milliseconds": 0.001, "days": 86_400.0, "epoch": 1.0, "epoch_milliseconds": 0.001}
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +71,12 @@ class TokenSet:
         )
 
 
-def expiry(rules: tuple[ExpiryRule, ...], answer: Mapping[str, Any], sent_at: int) -> tuple[int, str] | None:
+def expiry(
+    rules: tuple[ExpiryRule, ...],
+    answer: Mapping[str, Any],
+    sent_at: int,
+    variables: Mapping[str, str] = MappingProxyType({}),
+) -> tuple[int, str] | None:
     """When a token lapses, by the first rule that the answer satisfies.
 
     Parameters
@@ -81,6 +87,8 @@ def expiry(rules: tuple[ExpiryRule, ...], answer: Mapping[str, Any], sent_at: in
         The decoded body of the token endpoint's answer.
     sent_at
         Epoch seconds at which the request was sent.
+    variables
+        The connection's, one of which a rule's default may name.
 
     Returns
     -------
@@ -89,18 +97,19 @@ def expiry(rules: tuple[ExpiryRule, ...], answer: Mapping[str, Any], sent_at: in
         finite, not positive or beyond :data:`LONGEST_LIFETIME` does not satisfy its rule.
     """
     for rule in rules:
-        at = _expires_at(rule, answer, sent_at)
+        at = _expires_at(rule, answer, sent_at, variables)
         if at is not None and sent_at < at <= sent_at + LONGEST_LIFETIME:
             return at, rule.name
     return None
 
 
-def _expires_at(rule: ExpiryRule, answer: Mapping[str, Any], sent_at: int) -> int | None:
-    if rule.default is not None:
-        return sent_at + rule.default
+def _expires_at(rule: ExpiryRule, answer: Mapping[str, Any], sent_at: int, variables: Mapping[str, str]) -> int | None:
     if rule.jwt is not None:
         return _whole(_jwt_claims(look_up(answer, rule.jwt)).get("exp"), 1.0)
-    value = look_up(answer, rule.path or "")
+    if rule.default is not None:
+        value = variables.get(rule.variable) if rule.variable is not None else rule.default
+    else:
+        value = look_up(answer, rule.path or "")
     if rule.format == "iso8601":
         return _iso8601(value)
     amount = _whole(value, _IN_SECONDS[rule.format])
