@@ -69,8 +69,8 @@ Every template may name the profile's variables; a URL nothing else. Besides:
 def reference() -> str:
     """docs/profiles.md."""
     functions = [f"| `{name}` | {said}. |" for name, (_, said) in FUNCTIONS.items()]
-    table = "\n".join(["| function | what it gives |", "|---|---|", *functions, ""])
-    lines = [_HEAD.rstrip("\n").replace("FUNCTIONS", table)]
+    explained = "\n".join(["| function | what it gives |", "|---|---|", *functions, ""])
+    lines = [_HEAD.rstrip("\n").replace("FUNCTIONS", explained)]
     lines += [f"| `{phase}` | {_codes(sorted(names))} |" for phase, names in NAMES_BY_PHASE.items()]
     lines += [f"| `jwt_bearer.claims` | {_codes(sorted(NAMES_IN_CLAIMS))} |"]
     lines += ["", "A log-in's templates may also name its credentials. A parameter without a value is left out.", ""]

@@ -70,7 +70,9 @@ def _of_running(connection: Connection, now: int, prolonged: bool) -> Health:
     if late > OVERDUE and not connection.leased(now):
         why = f"its refresh is {span(late)} late; {_left(connection, now)}"
         return Health(Level.ACT, why, "Does the scheduler run? Its log and the stack's alarms say.")
-    if connection.expires_at is not None and connection.expires_at <= now and connection.refresh_at is not None:
+    lapsed = connection.expires_at is not None and connection.expires_at <= now
+    # Where refreshes wait until somebody asks, a token that has lapsed is as it should be.
+    if lapsed and connection.refresh_at is not None and (connection.failures or late >= 0):
         why = f"its token has lapsed and none could be had{_since(connection)}"
         return Health(Level.ACT, why, advice(connection))
     if connection.failures:

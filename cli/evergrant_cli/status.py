@@ -96,6 +96,8 @@ def _document(
 
 
 def _print_all(run: Run, shown: Sequence[tuple[Connection, Health]], hidden: int) -> None:
+    from .views import as_shown
+
     now = run.now
     if shown:
         run.output.line()
@@ -109,7 +111,7 @@ def _print_all(run: Run, shown: Sequence[tuple[Connection, Health]], hidden: int
                     _next_refresh(record, now),
                     until(record.refresh_expires_at, now),
                 )
-                for record, _ in shown
+                for record in (as_shown(record, now) for record, _ in shown)
             ],
         )
     for record, health in shown:
@@ -126,9 +128,10 @@ def _print_all(run: Run, shown: Sequence[tuple[Connection, Health]], hidden: int
 def _print_one(run: Run, record: Connection, health: Health) -> None:
     from evergrant.times import rfc3339
 
-    from .views import without_tokens
+    from .views import as_shown
 
-    now, record = run.now, without_tokens(record)
+    now = run.now
+    record = as_shown(record, now)
     if health.level:
         run.output.line(f"{record.name}: {health.reason}.", _STYLES[health.level])
         if health.advice:

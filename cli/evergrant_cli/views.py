@@ -15,7 +15,7 @@ from .problems import Problem
 
 def view(connection: Connection, now: int) -> dict[str, Any]:
     """The JSON of a connection. Times in RFC 3339 UTC, durations in seconds. Nothing in it is secret."""
-    shown = without_tokens(connection)
+    shown = as_shown(connection, now)
     expires_at = shown.expires_at
     return {
         "connection": connection.name,
@@ -37,10 +37,17 @@ def view(connection: Connection, now: int) -> dict[str, Any]:
     }
 
 
-def without_tokens(connection: Connection) -> Connection:
-    """The record as it is shown: a disconnected connection has no token any more, whatever its tombstone says."""
+def as_shown(connection: Connection, now: int) -> Connection:
+    """The record as it is shown.
+
+    A disconnected connection has no token any more, whatever its tombstone says; and what the record dates decades
+    ahead (epoch seconds) does not happen: a refresh that waits until somebody asks, the end of a key without one.
+    """
     if connection.status is not Status.DISCONNECTED:
-        return connection
+        unending = {
+            name: None for name in ("expires_at", "refresh_at") if (getattr(connection, name) or 0) > now + _NEVER
+        }
+        return replace(connection, **unending)
     return replace(
         connection,
         issued_at=None,
@@ -51,6 +58,10 @@ def without_tokens(connection: Connection) -> Connection:
         last_error=None,
         last_error_at=None,
     )
+
+
+#: Twice what a profile can say of any token, half of what the record means by "never" (50 years, in seconds).
+_NEVER = 50 * 365 * 86_400
 
 
 def _time(at: int | None) -> str | None:

@@ -42,6 +42,7 @@ def judged(*, prolonged: bool = True, **fields: Any) -> Health:
         {"refresh_at": NOW - DAY, "lease_owner": "w", "lease_until": NOW + 30},
         {"refresh_expires_at": NOW + 3600, "refresh_at": NOW + 600},
         {"refresh_at": None, "expires_at": NOW - DAY},
+        {"refresh_at": NOW + 30 * 365 * DAY, "expires_at": NOW - DAY},
         {"status": Status.AWAITING_AUTHORIZATION, "grant": "client_credentials", "expires_at": None, "refresh_at": NOW},
     ],
     ids=[
@@ -50,6 +51,7 @@ def judged(*, prolonged: bool = True, **fields: Any) -> Health:
         "due a minute ago",
         "being refreshed",
         "each refresh prolongs the grant",
+        "nothing refreshes it",
         "refreshed on demand only",
         "just connected",
     ],

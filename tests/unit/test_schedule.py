@@ -118,6 +118,29 @@ def test_a_provider_that_names_its_wait_is_given_it() -> None:
     assert backoff(0, NOW, 0) > NOW
 
 
+def kept_alive(life: str, ends_in: int | None, lifetime: int = 3600, lead: int = 0) -> int:
+    rotation = Rotation(refresh="on_demand", refresh_token_life=life, lead=lead)  # type: ignore[arg-type]
+    at_last = refresh_at(Life(NOW, NOW + lifetime), rotation, 300, "keap/main", 1)
+    ends_at = None if ends_in is None else NOW + ends_in
+    return schedule.keep_alive_at(Life(NOW, NOW + lifetime), ends_at, rotation, at_last) - NOW
+
+
+def test_on_demand_a_refresh_token_that_dies_of_not_being_used_is_used_in_time() -> None:
+    assert kept_alive("idle", 90 * DAY) == 83 * DAY
+    assert kept_alive("idle", 10 * DAY) == 9 * DAY
+    assert kept_alive("idle", 90 * DAY, 30 * DAY, 20 * DAY) <= 75 * DAY, "the profile's own lead is kept"
+    assert 900 <= kept_alive("idle", 1800, 1800) <= 1620
+
+
+def test_on_demand_a_refresh_token_that_dies_with_its_access_token_is_used_as_always() -> None:
+    assert kept_alive("with_access_token", 3600) == at(3600)
+
+
+def test_on_demand_nothing_is_refreshed_that_waiting_does_not_end() -> None:
+    assert kept_alive("hard", 30 * DAY) > 30 * 365 * DAY
+    assert kept_alive("idle", None) > 30 * 365 * DAY
+
+
 def test_a_person_is_waited_for_about_a_day() -> None:
     random.seed(1)
     probes = [daily_probe(NOW) - NOW for _ in range(500)]

@@ -249,6 +249,17 @@ class Rate(Struct, frozen=True, forbid_unknown_fields=True):
 class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
     """When and how safely this provider's tokens can be refreshed. Times in seconds."""
 
+    refresh: Annotated[
+        Literal["always", "on_demand"],
+        _says(
+            "`always`: before a token lapses, whether anybody reads it or not. `on_demand`: when somebody asks getter "
+            "and the token has lapsed or is refused; while nobody asks, only what would die of it is kept alive: a "
+            "refresh token that dies with its access token, or of not being used. A secret that is read directly may "
+            "then hold a token that has lapsed: its readers go on to getter, as evergrant_client does where it is "
+            "told of one.",
+            "on_demand",
+        ),
+    ] = "always"
     lead: Annotated[Seconds, _says("How long before expiry, at the least.", 10800)] = 0
     minimum_age: Annotated[Seconds, _says("A token younger than this must not be refreshed.", 570)] = 0
     rotates: Annotated[bool, _says("Whether a refresh ends the old refresh token.", False)] = True

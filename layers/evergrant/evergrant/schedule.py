@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 
 from .profile import Rotation
+from .tokens import LONGEST_LIFETIME
 
 #: Refresh at least this early, lifetime permitting.
 SHORTEST_LEAD = 600
@@ -51,6 +52,30 @@ def refresh_at(life: Life, rotation: Rotation, consumer_cache: int, connection: 
     spread = min(life.lifetime // 10, lead // 2)
     at = life.expires_at - lead - _share(f"{connection}:{generation}", spread)
     return max(at, life.issued_at + rotation.minimum_age)
+
+
+def keep_alive_at(life: Life, ends_at: int | None, rotation: Rotation, regular: int) -> int:
+    """When to refresh a connection that nobody reads, where only refreshes that are asked for happen otherwise.
+
+    Parameters
+    ----------
+    ends_at
+        When the refresh token lapses, if that is known.
+    regular
+        When it would be refreshed if it always were.
+
+    Returns
+    -------
+    int
+        In time for a refresh token that dies with its access token, or of not being used: then a tenth of its life
+        before, but at most a week. Else a hundred years ahead: nothing is lost by waiting until somebody asks.
+    """
+    if rotation.refresh_token_life == "with_access_token":  # noqa: S105
+        return regular
+    if rotation.refresh_token_life == "idle" and ends_at is not None:  # noqa: S105
+        lead = max(min((ends_at - life.issued_at) // 10, 7 * DAY), life.expires_at - regular)
+        return max(ends_at - lead, life.issued_at + (ends_at - life.issued_at) // 2)
+    return life.issued_at + LONGEST_LIFETIME
 
 
 def backoff(failures: int, now: int, retry_after: int | None = None) -> int:

@@ -66,6 +66,8 @@ def saved(
         # cannot be outrun.
         life = schedule.Life(tokens.issued_at, ends_at)
     refresh_at = schedule.refresh_at(life, profile.rotation, settings.consumer_cache, connection.name, generation)
+    if profile.rotation.refresh == "on_demand" and (connection.grant in HEADLESS or tokens.refresh_token):
+        refresh_at = schedule.keep_alive_at(life, ends_at, profile.rotation, refresh_at)
     changes: Changes = {
         **NOT_SPENT,
         "status": Status.ACTIVE,
