@@ -44,10 +44,11 @@ def as_shown(connection: Connection, now: int) -> Connection:
     ahead (epoch seconds) does not happen: a refresh that waits until somebody asks, the end of a key without one.
     """
     if connection.status is not Status.DISCONNECTED:
-        unending = {
-            name: None for name in ("expires_at", "refresh_at") if (getattr(connection, name) or 0) > now + _NEVER
-        }
-        return replace(connection, **unending)
+
+        def dated(at: int | None) -> int | None:
+            return None if at is None or at > now + _NEVER else at
+
+        return replace(connection, expires_at=dated(connection.expires_at), refresh_at=dated(connection.refresh_at))
     return replace(
         connection,
         issued_at=None,
