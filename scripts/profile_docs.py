@@ -26,7 +26,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 _HEAD = """\
 # Provider profiles
 
-<!-- Written by `make profile-docs` from the format itself. Change layers/evergrant/evergrant/profile.py instead. -->
+<!-- Written by `make profile-docs` from the format itself: change profile.py and phases.py of the package instead. -->
 
 A profile is one TOML file that says all Evergrant knows of one provider. Add your own with
 `evergrant provider add FILE`; what is wrong in it is told with its key and what is allowed there. Editors complete and

@@ -161,8 +161,8 @@ def token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
     """
     import msgspec
 
+    from evergrant.phases import REQUESTS
     from evergrant.placeholders import fill, names_in
-    from evergrant.profile import REQUESTS
 
     requests = [getattr(profile, phase) for phase in REQUESTS]
     hosts = [request.url.split("/", 3)[2] for request in requests if request]

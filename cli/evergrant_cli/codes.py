@@ -17,6 +17,8 @@ _SENTENCES = {
     "rejected_unknown": "the provider refused, and did not say whether for the grant or the client",
     "service_unavailable": "a service of AWS that is needed did not answer",
     "no_refresh_token": "there is no refresh token to refresh with",
+    "key_lapsed": "the pasted key has lapsed",
+    "key_refused": "the provider's API refuses the pasted key",
     "unknown_client": "nobody has stored the client's credentials",
     "unknown_profile": "the profile it was connected with is gone",
     "invalid_client_entry": "the stored entry of the client cannot be used",

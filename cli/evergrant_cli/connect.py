@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .by_hand import connect_by_key
 from .output import span
-from .problems import CommandFailed, Problem
+from .problems import CommandFailed, Problem, WrongUsage
 from .run import AsJson, Name, Run, Var, run_of, variables_of
 
 if TYPE_CHECKING:
@@ -38,6 +39,12 @@ def connect(
             help="Whether consumers may read the token as a secret (the default), or get it from getter only.",
         ),
     ] = None,
+    expires_at: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME", show_default=False, help="When a pasted key lapses: 2027-01-31T00:00:00Z, or 2027-01-31."
+        ),
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the account is connected.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -45,7 +52,9 @@ def connect(
 
     Where a person must consent, this prints a link that is good for 15 minutes
     and one use; open it, or send it to whoever owns the account. A client's own
-    grant needs nobody: it is tried at once.
+    grant needs nobody: it is tried at once. With --grant static a key or a
+    personal access token that you made at the provider is asked for; at no
+    terminal, standard input holds it, alone or as {"access_token": …}.
 
     A connection that exists keeps its client, variables and grant unless you
     give others. Until the new grant is saved it goes on as it was.
@@ -54,6 +63,7 @@ def connect(
       evergrant connect keap/main
       evergrant connect wealthyhood/main --var host=auth.example --var audience=https://api.example
       evergrant connect keap/main --no-wait --json | jq -r .link
+      evergrant connect keap/own --grant static --expires-at 2027-01-31
     """
     from evergrant import operations
     from evergrant.profile import HEADLESS
@@ -61,6 +71,11 @@ def connect(
     run = run_of(context)
     deployment = run.deployment
     profile, authorization, grant = _planned(run, connection, client, variables_of(var), grant, direct_read)
+    if grant == "static":
+        connect_by_key(run, authorization, profile, expires_at, wait=wait)
+        return
+    if expires_at is not None:
+        raise WrongUsage("--expires-at is for a pasted key: give --grant static too.")
     deployment.demand_client(authorization.client, _hosts(profile, authorization, grant))
     # Pinned by its hash from here on, whatever a later release of this command ships.
     deployment.profiles.keep(profile)

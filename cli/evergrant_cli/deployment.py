@@ -18,15 +18,22 @@ from evergrant.aws.clients import client, code_of
 from evergrant.aws.messages import SqsQueue
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
+from evergrant.aws.seal import KmsSeal
 from evergrant.aws.vault import SecretsVault
 from evergrant.clock import SystemClock
 from evergrant.errors import InvalidClient, UnknownClient
 from evergrant.ports import Clock, PortUnavailable
+from evergrant.settings import Settings
 
 from .problems import CommandFailed, Problem
 
 #: Longer than rotator's own timeout would be of no use; shorter would give up on an answer that is coming (seconds).
 _PATIENCE = 60
+#: Settings that decide what a saved grant comes to, and the template's parameters that hold them.
+_SETTINGS = {
+    "EVERGRANT_DIRECT_READ_MIN_LIFETIME": "DirectReadMinLifetime",
+    "EVERGRANT_CONSUMER_CACHE_SECONDS": "ConsumerCacheSeconds",
+}
 
 
 def open_session(region: str | None, profile: str | None) -> None:
@@ -47,7 +54,26 @@ class Deployment:
 
     @cached_property
     def outputs(self) -> dict[str, str]:
-        """The stack's outputs by their key.
+        """The stack's outputs by their key."""
+        return {output["OutputKey"]: output["OutputValue"] for output in self._stack.get("Outputs", [])}
+
+    @cached_property
+    def settings(self) -> Settings:
+        """What the stack's functions run with, as far as the command shares their decisions."""
+        given = {name: value for name, value in self._parameters.items() if value.isascii() and value.isdecimal()}
+        environ = {"EVERGRANT_PREFIX": self.output("SecretPrefix")}
+        for name, parameter in _SETTINGS.items():
+            if parameter in given:
+                environ[name] = given[parameter]
+        return Settings.from_environment(environ)
+
+    @property
+    def _parameters(self) -> dict[str, str]:
+        return {entry["ParameterKey"]: entry.get("ParameterValue", "") for entry in self._stack.get("Parameters", [])}
+
+    @cached_property
+    def _stack(self) -> dict[str, Any]:
+        """The stack as CloudFormation describes it.
 
         Raises
         ------
@@ -67,7 +93,8 @@ class Deployment:
                     "Deploy it with `sam deploy`, or say where it is: --stack, --region, --profile.",
                 )
             ) from error
-        return {output["OutputKey"]: output["OutputValue"] for output in stacks[0].get("Outputs", [])}
+        described: dict[str, Any] = stacks[0]
+        return described
 
     def output(self, name: str) -> str:
         """One output. Raises CommandFailed if the stack has none of that name."""
@@ -106,6 +133,10 @@ class Deployment:
     @cached_property
     def vault(self) -> SecretsVault:
         return SecretsVault(self.output("SecretPrefix"), self.output("VaultKeyArn"))
+
+    @cached_property
+    def seal(self) -> KmsSeal:
+        return KmsSeal(self.output("SealKeyArn"))
 
     @cached_property
     def queue(self) -> SqsQueue:

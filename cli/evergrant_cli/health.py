@@ -60,7 +60,7 @@ def health(connection: Connection, now: int, *, prolonged: bool = True) -> Healt
             return Health(Level.ACT, why, f"`evergrant client set {connection.client}`. {wrong_variable(name)}")
     if connection.last_error in NEEDS_SOMEBODY:
         return Health(Level.ACT, f"{spoken(connection.last_error)}; {_left(connection, now)}", advice(connection))
-    if connection.status is Status.AWAITING_AUTHORIZATION and connection.grant == "authorization_code":
+    if connection.status is Status.AWAITING_AUTHORIZATION and connection.grant in ("authorization_code", "static"):
         return Health(Level.WATCH, "nobody has authorized it yet", f"evergrant connect {name}")
     return _of_running(connection, now, prolonged)
 

@@ -191,7 +191,7 @@ def _redirect_uri(run: Run, profile: Profile) -> tuple[str | None, str]:
 
 
 def _facts(profile: Profile, redirect_uri: str) -> Iterator[tuple[str, str]]:
-    from evergrant.profile import REQUESTS
+    from evergrant.phases import REQUESTS
 
     yield "provider", f"{profile.name}: {profile.title}"
     yield "grants", ", ".join(profile.grants)
@@ -203,6 +203,8 @@ def _facts(profile: Profile, redirect_uri: str) -> Iterator[tuple[str, str]]:
         request = getattr(profile, phase)
         if request:
             yield phase.replace("_", " "), f"{request.method} {request.url}, client by {request.client_auth}"
+    if profile.static:
+        yield "pasted key", profile.static.describe
     yield "refresh token", "" if profile.authorize is None else "changes" if profile.rotation.rotates else "stays"
     yield "consumers send", ", ".join(profile.consumer.headers)
     yield "each call adds", ", ".join(profile.consumer.required_headers)

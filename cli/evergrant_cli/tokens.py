@@ -60,7 +60,16 @@ def rotate(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     from .views import view
 
     run = run_of(context)
-    record = refreshed(run, record_of(run, connection))
+    record = record_of(run, connection)
+    if record.grant == "static":
+        raise CommandFailed(
+            Problem(
+                "not_refreshable",
+                f"{connection} holds a pasted key, which nothing renews.",
+                f"Make another at the provider, and paste it: `evergrant connect {connection}`.",
+            )
+        )
+    record = refreshed(run, record)
     if run.output.as_json:
         run.output.document(view(record, run.now))
         return

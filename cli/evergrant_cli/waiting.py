@@ -88,10 +88,15 @@ def until_connected(
             raise TicketExpired(f"The link has expired, and {before.name} was not connected.")
         clock.sleep(_POLL)
     show(Stage.PUBLICATION)
+    return until_published(records, clock, record)
+
+
+def until_published(records: Records, clock: Clock, record: Connection) -> Connection:
+    """Wait until a saved grant's token can be read, but not for ever. Returns the record as it then is."""
     saved_at = clock.now()
     while record.unpublished and clock.now() < saved_at + _UNTIL_PUBLISHED:
         clock.sleep(_POLL)
-        record = records.get(before.name) or record
+        record = records.get(record.name) or record
     return record
 
 

@@ -53,6 +53,7 @@ class Desk:
             "SecretPrefix": "evergrant",
             "VaultKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
         }
+        self.parameters: dict[str, str] = {}
         genuine = BaseClient._make_api_call  # type: ignore[attr-defined]  # botocore-stubs hide it
 
         def call(itself: Any, operation: str, params: Any) -> Any:
@@ -137,7 +138,8 @@ class Desk:
             said = f"Stack with id {stack} does not exist"
             raise ClientError({"Error": {"Code": "ValidationError", "Message": said}}, "DescribeStacks")
         outputs = [{"OutputKey": key, "OutputValue": value} for key, value in self.outputs.items()]
-        return {"Stacks": [{"StackName": stack, "Outputs": outputs}]}
+        parameters = [{"ParameterKey": key, "ParameterValue": value} for key, value in self.parameters.items()]
+        return {"Stacks": [{"StackName": stack, "Outputs": outputs, "Parameters": parameters}]}
 
     def _invoke(self, params: Mapping[str, Any]) -> dict[str, Any]:
         assert params["FunctionName"] == ROTATOR

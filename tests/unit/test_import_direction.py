@@ -21,13 +21,14 @@ CORE = {
     *("names", "secret", "errors", "times", "tokens", "placeholders", "profile", "catalogue", "dialect", "schedule"),
     *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred", "asking"),
     *("circuit", "waking", "unread"),
+    "phases",
     *("profile_file", "profile_checks", "answers", "assertions", "notices"),
 }
 #: Numbered steps over ports.
 PROTOCOLS = {
     *("ports", "rotation", "spending", "saving", "publication", "authorization", "operations", "scheduling"),
     *("breaker", "rereading"),
-    *("tickets", "code_exchange"),
+    *("tickets", "code_exchange", "granting", "importing"),
 }
 #: What handlers call: protocols with logging and metrics around them.
 ENTRANCES = {"rotating", "connecting"}

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from evergrant import catalogue
 from evergrant.answers import HttpResponse, read_answer
 from evergrant.errors import InvalidProfile
-from evergrant.profile import REQUESTS, Profile, content_hash, decode, encode
+from evergrant.phases import REQUESTS
+from evergrant.profile import Profile, content_hash, decode, encode
 from evergrant.profile_checks import NAMES_BY_PHASE
 from evergrant.profile_file import load
 from evergrant.tokens import TokenSet
@@ -121,7 +122,7 @@ def test_a_captured_value_chooses_no_host() -> None:
 def test_an_allow_list_keeps_every_secret_out_of_what_a_browser_or_a_consumer_sees() -> None:
     assert not NAMES_BY_PHASE["authorize"] & {"client_secret", "code_verifier", "refresh_token", "access_token"}
     assert NAMES_BY_PHASE["consumer"] == {"access_token", "token_type"}
-    assert NAMES_BY_PHASE.keys() == {*REQUESTS, "authorize", "consumer"}
+    assert NAMES_BY_PHASE.keys() == {*REQUESTS, "authorize", "consumer", "static"}
 
 
 def test_no_function_carries_a_secret_to_where_it_may_not_go() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.times import rfc3339
+from evergrant.times import moment, rfc3339
 from tests.unit.samples import NOW
 
 
@@ -24,3 +25,22 @@ def test_what_is_written_is_read_back(at: int) -> None:
 @given(st.integers(min_value=0, max_value=253_402_300_798))
 def test_later_moments_sort_later_as_text(at: int) -> None:
     assert rfc3339(at) < rfc3339(at + 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "at"),
+    [
+        ("2026-11-22T10:00:00Z", NOW),
+        ("2026-11-22T11:00:00+01:00", NOW),
+        ("2026-11-22T10:00:00.9Z", NOW),
+        ("2026-11-22", NOW - 36_000),
+    ],
+)
+def test_a_time_or_a_date_is_read(text: str, at: int) -> None:
+    assert moment(text) == at
+
+
+@pytest.mark.parametrize("text", ["", "2026-11-22T10:00:00", "tomorrow", "1795341600", "2026-13-01", "31.01.2027"])
+def test_what_is_nobodys_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        moment(text)

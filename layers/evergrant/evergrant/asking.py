@@ -48,6 +48,10 @@ def wants_refresh(connection: Connection, ask: Ask, tokens: TokenSet | None, min
     """Whether the provider is to be asked for another token set. ``minimum_age`` is the provider's, in seconds."""
     if connection.unread_answer is not None:
         return False  # whatever was spent is in there; another spend would only lose it
+    refused = tokens is not None and ask.rejected == tokens.access_token.fingerprint
+    if connection.grant == "static":
+        # Nothing brings another key; that it lapsed or was refused is written down once.
+        return connection.refresh_at is not None and (refused or connection.refresh_at <= now)
     if not ask.asked:
         if connection.refresh_at is None:
             return False
@@ -59,7 +63,6 @@ def wants_refresh(connection: Connection, ask: Ask, tokens: TokenSet | None, min
     if tokens is None:
         return connection.refresh_at is not None and not failing
     age, left = now - tokens.issued_at, tokens.expires_at - now
-    refused = ask.rejected == tokens.access_token.fingerprint
     # More than the tokens live cannot be had: then half a life is fresh enough.
     enough = ask.min_ttl if ask.min_ttl < tokens.lifetime else tokens.lifetime // 2
     if left > 0 and ((left > enough and not refused) or age < max(FORCED_COOLDOWN, minimum_age)):

@@ -18,7 +18,7 @@ from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
-from .code_exchange import CodeExchange, demand_connected
+from .code_exchange import CodeExchange
 from .connection import Connection
 from .dialect import Client, authorization_url, read_callback, token_requests
 from .errors import (
@@ -33,6 +33,7 @@ from .errors import (
     ProviderRefused,
     WrongBrowser,
 )
+from .granting import Granting, demand_connected
 from .ports import Authorizations, Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .profile import Profile
 from .settings import Settings
@@ -214,10 +215,11 @@ class Flow:
         # Fetched before the code is spent: afterwards nothing but the save stands between it and safety.
         data_key = self._ports.seal.prepare(current.name, current.generation + 1)
         ports = self._ports
-        exchange = CodeExchange(ports.records, ports.seal, ports.provider, ports.queue, ports.clock, self._settings)
+        exchange = CodeExchange(ports.provider, ports.clock, self._settings)
         tokens = exchange.exchange(profile, authorization, client, callback.code, _code_verifier(cookie, state))
         tokens = replace(tokens, captured={**callback.captured, **tokens.captured})
-        return exchange.save(current, authorization, profile, tokens, data_key)
+        granting = Granting(ports.records, ports.seal, ports.queue, ports.clock, self._settings)
+        return granting.save(current, authorization, "authorization_code", profile, tokens, data_key)
 
     def _told_again(self, outcome: str, authorization: Authorization) -> View:
         if outcome == "connected":

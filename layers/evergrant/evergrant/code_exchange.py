@@ -1,18 +1,14 @@
-"""The code for tokens, and the new grant into the record (RFC 6749 section 4.1.3)."""
+"""The code for tokens (RFC 6749 section 4.1.3)."""
 
 from __future__ import annotations
 
-import uuid
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
-from . import deferred, transitions
-from .connection import Connection, Status
+from . import transitions
 from .dialect import Client, HttpRequest, Refusal, read_answer, token_requests
-from .errors import LinkInvalid, LostAnswer, NotSent, ProviderRefused, UnreadAnswer
-from .ports import Clock, DataKey, PortUnavailable, Provider, Queue, Records, Seal
+from .errors import LostAnswer, NotSent, ProviderRefused, UnreadAnswer
+from .ports import Clock, Provider
 from .profile import Profile
-from .saving import Saving
 from .settings import Settings
 from .tickets import Authorization
 from .tokens import TokenSet
@@ -20,12 +16,9 @@ from .tokens import TokenSet
 
 @dataclass(frozen=True, slots=True)
 class CodeExchange:
-    """Spends an authorization code, and keeps what it brings."""
+    """Spends an authorization code."""
 
-    records: Records
-    seal: Seal
     provider: Provider
-    queue: Queue
     clock: Clock
     settings: Settings
 
@@ -67,61 +60,6 @@ class CodeExchange:
         except (NotSent, LostAnswer, UnreadAnswer) as error:
             raise ProviderRefused(error.message) from error
 
-    def save(
-        self,
-        current: Connection,
-        authorization: Authorization,
-        profile: Profile,
-        tokens: TokenSet,
-        data_key: DataKey,
-    ) -> Connection:
-        """Save the new grant, on top of whatever a rotation of the old one saved meanwhile."""
-        authorization_id = str(uuid.uuid4())
-        saving = Saving(self.records, self.queue, self.clock, self.settings.budgets.save)
-        while True:
-            changes = {
-                **transitions.saved(
-                    _pending(current, authorization),
-                    tokens,
-                    data_key.seal(tokens.encode()),
-                    profile,
-                    self.settings,
-                    self._now,
-                ),
-                **_brought(authorization),
-                "grant": "authorization_code",
-                "authorization_id": authorization_id,
-            }
-            saved = saving.keep(current, changes, self._now + self.settings.budgets.save)
-            if saved is None or saved.authorization_id == authorization_id:
-                return saved or current
-            demand_connected(saved)
-            try:
-                data_key = self.seal.prepare(saved.name, saved.generation + 1)
-            except PortUnavailable:
-                # Sealed for a generation that is gone: whoever receives it seals it anew, and puts it on top.
-                self.queue.send(deferred.message(current, changes))
-                return current
-            current = saved
-
     @property
     def _now(self) -> int:
         return int(self.clock.now())
-
-
-def demand_connected(connection: Connection) -> None:
-    """A link does not outlive a disconnect: connecting again takes a new one."""
-    if connection.status is Status.DISCONNECTED:
-        raise LinkInvalid("The connection was disconnected meanwhile.")
-
-
-def _brought(authorization: Authorization) -> dict[str, Any]:
-    """What the saved grant brings into the record, over whatever an earlier one left there."""
-    brought = asdict(authorization)
-    del brought["connection"]
-    return brought
-
-
-def _pending(current: Connection, authorization: Authorization) -> Connection:
-    """The record as if this authorization were its first: whatever troubled the old grant is over."""
-    return replace(current, **_brought(authorization), grant="authorization_code", status=Status.AWAITING_AUTHORIZATION)

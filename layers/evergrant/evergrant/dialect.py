@@ -16,8 +16,9 @@ from . import assertions
 from .answers import CallbackAnswer, HttpResponse, Refusal, read_answer, read_callback
 from .errors import InvalidClient, InvalidVariable
 from .names import is_host
+from .phases import Authorize, JwtBearer, Login, TokenRequest
 from .placeholders import fill
-from .profile import Authorize, JwtBearer, Login, Profile, TokenRequest
+from .profile import Profile
 from .secret import Secret
 from .tokens import TokenSet
 
@@ -210,10 +211,13 @@ def token_requests(
     )
 
 
-def consumer_headers(profile: Profile, variables: Mapping[str, str], tokens: TokenSet) -> dict[str, str]:
-    """The headers with which a consumer calls the provider's API, ready to send."""
+def consumer_headers(
+    profile: Profile, variables: Mapping[str, str], tokens: TokenSet, grant: str | None = None
+) -> dict[str, str]:
+    """The headers with which a consumer calls the provider's API, ready to send: a pasted key may need its own."""
     known = {**variables, "access_token": tokens.access_token.reveal(), "token_type": tokens.token_type}
-    return _filled_headers(profile.consumer.headers, known)
+    own = profile.static.headers if profile.static and grant == "static" else {}
+    return _filled_headers(own or profile.consumer.headers, known)
 
 
 def _credentials(login: Login, client: Client) -> dict[str, str | None]:

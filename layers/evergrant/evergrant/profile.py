@@ -17,134 +17,32 @@ import msgspec
 from msgspec import Meta, Struct
 
 from .errors import InvalidVariable
+from .phases import Authorize, Callback, JwtBearer, Login, Revoke, Seconds, Static, Text, TokenRequest, says
 
-
-def _says(description: str, example: Any, **limits: Any) -> Meta:
-    return Meta(description=description, examples=[example], **limits)
-
-
-Grant = Literal["authorization_code", "client_credentials", "login", "jwt_bearer"]
+Grant = Literal["authorization_code", "client_credentials", "login", "jwt_bearer", "static"]
 #: Grants that a client obtains by itself: nobody ever has to authorize.
 HEADLESS: frozenset[str] = frozenset({"client_credentials", "login", "jwt_bearer"})
-#: The phases that are requests to the provider, by their tables.
-REQUESTS = ("exchange", "refresh", "client_credentials", "login", "jwt_bearer", "revoke")
 FailureKind = Literal[
     "transient", "rate_limited", "grant_rejected", "client_rejected", "rejected_unknown", "not_spent", "malformed"
 ]
-Text = Annotated[str, Meta(min_length=1, max_length=2000)]
 Path = Annotated[str, Meta(min_length=1, max_length=200)]
-Seconds = Annotated[int, Meta(ge=0, le=315_360_000)]
 Status = Annotated[int, Meta(ge=100, le=599)]
 
 
 class Documentation(Struct, frozen=True, forbid_unknown_fields=True):
     """A page that facts of the profile come from."""
 
-    url: Annotated[Text, _says("The page.", "https://developer.example.com/oauth")]
-    read: Annotated[str, _says("The day it was read.", "2026-11-22", pattern=r"^\d{4}-\d\d-\d\d$")]
-    says: Annotated[str, _says("Which facts, in a few words.", "refresh tokens rotate and live for 60 days")] = ""
+    url: Annotated[Text, says("The page.", "https://developer.example.com/oauth")]
+    read: Annotated[str, says("The day it was read.", "2026-11-22", pattern=r"^\d{4}-\d\d-\d\d$")]
+    says: Annotated[str, says("Which facts, in a few words.", "refresh tokens rotate and live for 60 days")] = ""
 
 
 class Variable(Struct, frozen=True, forbid_unknown_fields=True):
     """A value that each connection chooses, such as a tenant's sub-domain."""
 
-    pattern: Annotated[Text, _says("A regular expression that the value must match in full.", "[a-z0-9-]+")]
-    describe: Annotated[str, _says("What it is and where an operator finds it.", "The tenant's sub-domain.")] = ""
-    default: Annotated[str | None, _says("Its value where a connection gives none.", "api.example.com")] = None
-
-
-class Authorize(Struct, frozen=True, forbid_unknown_fields=True):
-    """The authorization request a browser is sent with (RFC 6749 section 4.1.1, RFC 7636)."""
-
-    url: Annotated[Text, _says("The authorization endpoint.", "https://{host}/oauth/authorize")]
-    params: Annotated[
-        dict[str, str],
-        _says("Parameters over the usual ones; an empty text deletes one.", {"access_type": "offline"}),
-    ] = {}
-    scopes: Annotated[
-        tuple[str, ...], _says("What is asked for where the operator gives no scopes.", ["offline_access"])
-    ] = ()
-    scope_separator: Annotated[str, _says("What stands between scopes.", ",")] = " "
-    pkce: Annotated[bool, _says("Whether to send a code challenge; off for servers that refuse one.", False)] = True
-    issuer: Annotated[
-        str | None, _says("What `iss` must say in the answer, if it is there (RFC 9207).", "https://login.example.com")
-    ] = None
-
-
-class Callback(Struct, frozen=True, forbid_unknown_fields=True):
-    """The parameters with which the provider sends the browser back (RFC 6749 section 4.1.2)."""
-
-    code: Annotated[str, _says("Which one holds the code.", "auth_code")] = "code"
-    error: Annotated[str, _says("Which one holds the error's code.", "error_code")] = "error"
-    capture: Annotated[
-        dict[str, str], _says("Values for consumers: their name, and the parameter's.", {"realm_id": "realmId"})
-    ] = {}
-
-
-class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):
-    """One phase's request to the provider."""
-
-    url: Annotated[Text, _says("The endpoint.", "https://{host}/oauth/token")]
-    method: Annotated[Literal["POST", "GET"], _says("The HTTP method.", "POST")] = "POST"
-    format: Annotated[
-        Literal["form", "json", "query"], _says("How the parameters travel: form body, JSON body or query.", "json")
-    ] = "form"
-    client_auth: Annotated[
-        Literal["post", "basic", "basic_raw", "none", "private_key_jwt"],
-        _says(
-            "How the client proves itself: `post` in the parameters; `basic` by HTTP Basic, form-encoded as RFC 6749 "
-            "section 2.3.1 says; `basic_raw` by HTTP Basic without that encoding; `none` by client_id alone; "
-            "`private_key_jwt` by a signed assertion (RFC 7523).",
-            "basic",
-        ),
-    ] = "post"
-    headers: Annotated[dict[str, str], _says("Extra headers.", {"Accept": "application/json; version=1.0.0"})] = {}
-    params: Annotated[
-        dict[str, str],
-        _says("Parameters over the phase's usual ones; an empty text deletes one.", {"audience": "{audience}"}),
-    ] = {}
-
-
-class Login(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A log-in that is no OAuth grant: credentials for tokens."""
-
-    client_auth: Annotated[
-        Literal["post", "basic", "basic_raw", "none", "private_key_jwt"],
-        _says("As in other phases, but `none` sends nothing of the client: usually a log-in has none.", "none"),
-    ] = "none"
-    credentials: Annotated[
-        tuple[tuple[str, ...], ...],
-        _says(
-            "The sets of credentials it takes, one of which a client's entry must hold in full. Each is a parameter of "
-            "the same name, and can be named in `params` and `headers`.",
-            [["access_key_id", "secret_access_key"], ["username", "password"]],
-            min_length=1,
-        ),
-    ]
-
-
-class JwtBearer(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A signed assertion for tokens (RFC 7523 section 2.1)."""
-
-    claims: Annotated[
-        dict[str, str],
-        _says("The assertion's claims; `iat`, `exp` and `jti` are added.", {"iss": "{client_id}", "aud": "{url}"}),
-    ]
-    client_auth: Annotated[
-        Literal["post", "basic", "basic_raw", "none", "private_key_jwt"],
-        _says("As in other phases, but `none` sends nothing: the assertion itself proves the client.", "none"),
-    ] = "none"
-    algorithm: Annotated[Literal["RS256", "ES256"], _says("How it is signed.", "RS256")] = "RS256"
-    lifetime: Annotated[Seconds, _says("For how long it is valid, in seconds.", 300)] = 300
-
-
-class Revoke(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A token's revocation (RFC 7009). It is written down for whoever reads the profile: nothing is revoked yet."""
-
-    scope: Annotated[
-        Literal["token", "grant"],
-        _says("What ends: the token, or all that this application was ever granted by this account.", "grant"),
-    ] = "token"
+    pattern: Annotated[Text, says("A regular expression that the value must match in full.", "[a-z0-9-]+")]
+    describe: Annotated[str, says("What it is and where an operator finds it.", "The tenant's sub-domain.")] = ""
+    default: Annotated[str | None, says("Its value where a connection gives none.", "api.example.com")] = None
 
 
 class ExpiryRule(Struct, frozen=True, forbid_unknown_fields=True):
@@ -154,19 +52,19 @@ class ExpiryRule(Struct, frozen=True, forbid_unknown_fields=True):
     the safe value as the variable's default, and a connection may say another.
     """
 
-    path: Annotated[Path | None, _says("A field of the answer (dotted path).", "data.expires_at")] = None
+    path: Annotated[Path | None, says("A field of the answer (dotted path).", "data.expires_at")] = None
     format: Annotated[
         Literal["seconds", "milliseconds", "days", "epoch", "epoch_milliseconds", "iso8601"],
-        _says(
+        says(
             "What the field or the default holds: a duration in seconds, milliseconds or days, or a moment as Unix "
             "time in seconds or milliseconds, or as ISO 8601. The field's name proves nothing.",
             "epoch",
         ),
     ] = "seconds"
-    jwt: Annotated[Path | None, _says("A field that holds a JWT, whose `exp` counts.", "access_token")] = None
+    jwt: Annotated[Path | None, says("A field that holds a JWT, whose `exp` counts.", "access_token")] = None
     default: Annotated[
         Seconds | Text | None,
-        _says(
+        says(
             "What the provider documents, in seconds unless `format` says else; or a variable of digits, in braces.",
             "{refresh_token_days}",
         ),
@@ -188,35 +86,35 @@ class ExpiryRule(Struct, frozen=True, forbid_unknown_fields=True):
 class Success(Struct, frozen=True, forbid_unknown_fields=True):
     """What tells a success from an error that comes with HTTP 200."""
 
-    path: Annotated[Path, _says("A field of the answer.", "ok")]
-    equals: Annotated[str | int | bool, _says("What it holds in a success.", True)]
+    path: Annotated[Path, says("A field of the answer.", "ok")]
+    equals: Annotated[str | int | bool, says("What it holds in a success.", True)]
 
 
 class Response(Struct, frozen=True, forbid_unknown_fields=True):
     """Where the answer holds what: dotted paths, the first that is there wins."""
 
     access_token: Annotated[
-        tuple[Path, ...], _says("The access token.", ["accessTtoken", "accessToken", "access_token"])
+        tuple[Path, ...], says("The access token.", ["accessTtoken", "accessToken", "access_token"])
     ] = ("access_token",)
-    refresh_token: Annotated[tuple[Path, ...], _says("The refresh token.", ["refresh_token"])] = ("refresh_token",)
-    token_type: Annotated[tuple[Path, ...], _says("The token's type.", ["tokenType"])] = ("token_type",)
-    scope: Annotated[tuple[Path, ...], _says("The granted scope, as a text or a list.", ["scope"])] = ("scope",)
+    refresh_token: Annotated[tuple[Path, ...], says("The refresh token.", ["refresh_token"])] = ("refresh_token",)
+    token_type: Annotated[tuple[Path, ...], says("The token's type.", ["tokenType"])] = ("token_type",)
+    scope: Annotated[tuple[Path, ...], says("The granted scope, as a text or a list.", ["scope"])] = ("scope",)
     expires: Annotated[
         tuple[ExpiryRule, ...],
-        _says("How to learn when the access token lapses; the first that applies.", [{"path": "expires_in"}]),
+        says("How to learn when the access token lapses; the first that applies.", [{"path": "expires_in"}]),
     ] = (ExpiryRule(path="expires_in"),)
     refresh_expires: Annotated[
         tuple[ExpiryRule, ...],
-        _says("The same for the refresh token.", [{"path": "x_refresh_token_expires_in"}, {"default": 8640000}]),
+        says("The same for the refresh token.", [{"path": "x_refresh_token_expires_in"}, {"default": 8640000}]),
     ] = ()
     capture: Annotated[
-        dict[str, Path], _says("Values for consumers: their name, and where they are.", {"api": "instance_url"})
+        dict[str, Path], says("Values for consumers: their name, and where they are.", {"api": "instance_url"})
     ] = {}
     success_when: Annotated[
-        Success | None, _says("Where HTTP 200 alone is no success.", {"path": "ok", "equals": True})
+        Success | None, says("Where HTTP 200 alone is no success.", {"path": "ok", "equals": True})
     ] = None
-    error: Annotated[tuple[Path, ...], _says("The error's code.", ["error", "error.code"])] = ("error",)
-    error_description: Annotated[tuple[Path, ...], _says("The error's text. It is matched, never kept.", ["msg"])] = (
+    error: Annotated[tuple[Path, ...], says("The error's code.", ["error", "error.code"])] = ("error",)
+    error_description: Annotated[tuple[Path, ...], says("The error's text. It is matched, never kept.", ["msg"])] = (
         "error_description",
     )
 
@@ -226,24 +124,24 @@ class ErrorRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"kind":
 
     kind: Annotated[
         FailureKind,
-        _says(
+        says(
             "What it means: `transient`, try again; `rate_limited`, later; `grant_rejected`, somebody must authorize "
             "again; `client_rejected`, the client's credentials are refused; `rejected_unknown`, one of the two; "
             "`not_spent`, the refresh token was certainly not used; `malformed`, the request is wrong.",
             "grant_rejected",
         ),
     ]
-    status: Annotated[Status | None, _says("The HTTP status.", 400)] = None
-    code: Annotated[str | None, _says("The error's code, in full.", "invalid_request")] = None
-    description: Annotated[str | None, _says("The error's text, in full.", "Invalid Refresh Token")] = None
-    empty: Annotated[bool, _says("Whether the answer's body must be empty.", True)] = False
+    status: Annotated[Status | None, says("The HTTP status.", 400)] = None
+    code: Annotated[str | None, says("The error's code, in full.", "invalid_request")] = None
+    description: Annotated[str | None, says("The error's text, in full.", "Invalid Refresh Token")] = None
+    empty: Annotated[bool, says("Whether the answer's body must be empty.", True)] = False
 
 
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
     """How many requests the token endpoint takes from one client, as documented."""
 
-    requests: Annotated[int, _says("So many requests.", 100, ge=1, le=1_000_000)]
-    seconds: Annotated[int, _says("In so many seconds.", 60, ge=1, le=86_400)]
+    requests: Annotated[int, says("So many requests.", 100, ge=1, le=1_000_000)]
+    seconds: Annotated[int, says("In so many seconds.", 60, ge=1, le=86_400)]
 
 
 class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -251,7 +149,7 @@ class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
 
     refresh: Annotated[
         Literal["always", "on_demand"],
-        _says(
+        says(
             "`always`: before a token lapses, whether anybody reads it or not. `on_demand`: when somebody asks getter "
             "and the token has lapsed or is refused; while nobody asks, only what would die of it is kept alive: a "
             "refresh token that dies with its access token, or of not being used. A secret that is read directly may "
@@ -260,54 +158,54 @@ class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
             "on_demand",
         ),
     ] = "always"
-    lead: Annotated[Seconds, _says("How long before expiry, at the least.", 10800)] = 0
-    minimum_age: Annotated[Seconds, _says("A token younger than this must not be refreshed.", 570)] = 0
-    rotates: Annotated[bool, _says("Whether a refresh ends the old refresh token.", False)] = True
-    reuse_grace: Annotated[Seconds, _says("For how long the old refresh token may be repeated.", 30)] = 0
+    lead: Annotated[Seconds, says("How long before expiry, at the least.", 10800)] = 0
+    minimum_age: Annotated[Seconds, says("A token younger than this must not be refreshed.", 570)] = 0
+    rotates: Annotated[bool, says("Whether a refresh ends the old refresh token.", False)] = True
+    reuse_grace: Annotated[Seconds, says("For how long the old refresh token may be repeated.", 30)] = 0
     refresh_token_life: Annotated[
         Literal["hard", "idle", "with_access_token"],
-        _says(
+        says(
             "What `response.refresh_expires` means: `hard`, from the authorization on, whatever is done; `idle`, from "
             "its last use on; `with_access_token`, it dies with its access token.",
             "idle",
         ),
     ] = "idle"  # noqa: S105
-    old_access_token_revoked: Annotated[bool, _says("Whether a refresh ends the old access token.", True)] = False
+    old_access_token_revoked: Annotated[bool, says("Whether a refresh ends the old access token.", True)] = False
     rate: Annotated[
         Rate | None,
-        _says(
+        says(
             "The documented limit of the token endpoint for one client. What falls due together is spread within it.",
             {"requests": 100, "seconds": 60},
         ),
     ] = None
-    fall_back_to_login: Annotated[bool, _says("Whether a refused refresh is followed by a log-in.", True)] = False
+    fall_back_to_login: Annotated[bool, says("Whether a refused refresh is followed by a log-in.", True)] = False
 
 
 class Consumer(Struct, frozen=True, forbid_unknown_fields=True):
     """How a consumer calls the provider's API, and how a dead token shows there."""
 
     headers: Annotated[
-        dict[str, str], _says("Headers, ready to send.", {"X-Shopify-Access-Token": "{access_token}"})
+        dict[str, str], says("Headers, ready to send.", {"X-Shopify-Access-Token": "{access_token}"})
     ] = msgspec.field(default_factory=lambda: {"Authorization": "Bearer {access_token}"})
-    required_headers: Annotated[tuple[str, ...], _says("Headers that each call must add.", ["x-user-id"])] = ()
-    reject_statuses: Annotated[tuple[Status, ...], _says("Statuses of a dead token.", [401, 403])] = (401,)
+    required_headers: Annotated[tuple[str, ...], says("Headers that each call must add.", ["x-user-id"])] = ()
+    reject_statuses: Annotated[tuple[Status, ...], says("Statuses of a dead token.", [401, 403])] = (401,)
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     """A whole provider. Its grants are what it has phases for."""
 
-    name: Annotated[Text, _says("The first half of every connection's name.", "keap")]
-    title: Annotated[Text, _says("What people call it.", "Keap (Infusionsoft)")]
+    name: Annotated[Text, says("The first half of every connection's name.", "keap")]
+    title: Annotated[Text, says("What people call it.", "Keap (Infusionsoft)")]
     documentation: Annotated[
         tuple[Documentation, ...],
-        _says("Where its facts come from.", [{"url": "https://developer.example.com/oauth", "read": "2026-11-22"}]),
+        says("Where its facts come from.", [{"url": "https://developer.example.com/oauth", "read": "2026-11-22"}]),
     ] = ()
     notes: Annotated[
         tuple[str, ...],
-        _says("What an operator should know, and which facts could not be confirmed.", ["Add offline_access."]),
+        says("What an operator should know, and which facts could not be confirmed.", ["Add offline_access."]),
     ] = ()
     variables: Annotated[
-        dict[str, Variable], _says("Values that each connection chooses.", {"host": {"pattern": "[a-z.]+"}})
+        dict[str, Variable], says("Values that each connection chooses.", {"host": {"pattern": "[a-z.]+"}})
     ] = {}
     authorize: Annotated[Authorize | None, Meta(description="Where a person consents; with `exchange`.")] = None
     callback: Callback = Callback()
@@ -316,10 +214,11 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     client_credentials: Annotated[TokenRequest | None, Meta(description="The client's own grant (section 4.4).")] = None
     login: Login | None = None
     jwt_bearer: JwtBearer | None = None
+    static: Static | None = None
     revoke: Revoke | None = None
     response: Response = Response()
     errors: Annotated[
-        tuple[ErrorRule, ...], _says("What refusals mean, before the standard's own rules.", [{"as": "transient"}])
+        tuple[ErrorRule, ...], says("What refusals mean, before the standard's own rules.", [{"as": "transient"}])
     ] = ()
     rotation: Rotation = Rotation()
     consumer: Consumer = Consumer()
@@ -332,6 +231,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
             "client_credentials": self.client_credentials,
             "login": self.login,
             "jwt_bearer": self.jwt_bearer,
+            "static": self.static,
         }
         return tuple(grant for grant, phase in has.items() if phase is not None)
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 
 from .errors import InvalidName
 from .names import check_provider, is_host
+from .phases import REQUESTS, TokenRequest
 from .placeholders import fill, names_in
-from .profile import REQUESTS, ExpiryRule, Profile, TokenRequest
+from .profile import ExpiryRule, Profile
 from .schedule import TICK
 from .tokens import expiry
 
@@ -25,6 +26,7 @@ NAMES_BY_PHASE: dict[str, set[str]] = {
     "jwt_bearer": {*_CLIENT, "scope", "assertion"},
     "revoke": {*_CLIENT, "token"},
     "consumer": {"access_token", "token_type"},
+    "static": {"access_token"},
 }
 #: What an assertion's claims may name: ``url`` is the endpoint that it is sent to.
 NAMES_IN_CLAIMS = {"client_id", "scope", "url"}
@@ -64,7 +66,7 @@ def _of_phases(profile: Profile) -> Iterator[str]:
     except InvalidName as error:
         yield f"name: {error} {error.hint}"
     if not profile.grants:
-        yield ("it needs [authorize] with [exchange], or [client_credentials], [login] or [jwt_bearer]")
+        yield ("it needs [authorize] with [exchange], or [client_credentials], [login], [jwt_bearer] or [static]")
     if (profile.authorize is None) != (profile.exchange is None):
         yield "[authorize] and [exchange] go together"
     if profile.authorize and not profile.refresh and not _long_lived(profile):
@@ -190,7 +192,7 @@ def _is_endpoint(template: str) -> bool:
 
 
 def _of_headers(profile: Profile) -> Iterator[str]:
-    tables = {phase: getattr(profile, phase) for phase in (*REQUESTS, "consumer")}
+    tables = {phase: getattr(profile, phase) for phase in (*REQUESTS, "consumer", "static")}
     for phase, table in tables.items():
         for name, template in (table.headers if table else {}).items():
             if not _HEADER.fullmatch(name):
@@ -229,3 +231,5 @@ def _templates(profile: Profile) -> Iterator[tuple[str, str, set[str]]]:
         yield f"jwt_bearer.claims.{key}", template, NAMES_IN_CLAIMS
     for key, template in profile.consumer.headers.items():
         yield f"consumer.headers.{key}", template, NAMES_BY_PHASE["consumer"]
+    for key, template in (profile.static.headers if profile.static else {}).items():
+        yield f"static.headers.{key}", template, NAMES_BY_PHASE["static"]

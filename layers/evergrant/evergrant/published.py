@@ -23,7 +23,7 @@ def document(connection: Connection, profile: Profile, tokens: TokenSet) -> dict
         "token_type": tokens.token_type,
         "expires_at": rfc3339(tokens.expires_at),
         "scope": tokens.scope,
-        "headers": consumer_headers(profile, connection.variables, tokens),
+        "headers": consumer_headers(profile, connection.variables, tokens, connection.grant),
         "required_headers": list(profile.consumer.required_headers),
         "reject_statuses": list(profile.consumer.reject_statuses),
         "captured": dict(tokens.captured),

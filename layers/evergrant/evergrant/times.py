@@ -2,9 +2,27 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 
 
 def rfc3339(at: int) -> str:
     """Epoch seconds as RFC 3339 in UTC, such as ``2026-11-22T10:00:00Z``."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def moment(text: str) -> int:
+    """RFC 3339, or a date, which means its first second in UTC, as epoch seconds.
+
+    Raises
+    ------
+    ValueError
+        It is neither: a time without an offset is nobody's.
+    """
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        at = datetime.fromisoformat(text)
+        if at.tzinfo is None:
+            raise ValueError("a time without an offset") from None
+        return int(at.timestamp())
+    return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())

@@ -48,7 +48,7 @@ def directly_readable(connection: Connection, tokens: TokenSet, profile: Profile
     """Whether the token set gets a ``tokens/`` secret (see :class:`~evergrant.settings.Settings`)."""
     return (
         connection.direct_read
-        and not profile.rotation.old_access_token_revoked
+        and not (profile.rotation.old_access_token_revoked and connection.grant != "static")
         and tokens.lifetime >= settings.direct_read_min_lifetime
     )
 
@@ -66,7 +66,9 @@ def saved(
         # cannot be outrun.
         life = schedule.Life(tokens.issued_at, ends_at)
     refresh_at = schedule.refresh_at(life, profile.rotation, settings.consumer_cache, connection.name, generation)
-    if profile.rotation.refresh == "on_demand" and (connection.grant in HEADLESS or tokens.refresh_token):
+    if connection.grant == "static":
+        refresh_at = tokens.expires_at  # nothing renews it: that is when somebody has to be told
+    elif profile.rotation.refresh == "on_demand" and (connection.grant in HEADLESS or tokens.refresh_token):
         refresh_at = schedule.keep_alive_at(life, ends_at, profile.rotation, refresh_at)
     changes: Changes = {
         **NOT_SPENT,
@@ -221,8 +223,10 @@ def unprepared(connection: Connection, error: str, now: int) -> Changes:
 
 
 def must_authorize(connection: Connection, now: int) -> Changes:
-    """There is nothing to refresh with: a person has to authorize again."""
+    """There is nothing to refresh with: a person has to authorize again, or to paste another key."""
     error = "no_refresh_token"
+    if connection.grant == "static":
+        error = "key_lapsed" if (connection.expires_at or 0) <= now else "key_refused"
     return {
         "last_error": error,
         "last_error_at": now,

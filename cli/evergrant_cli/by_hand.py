@@ -1,0 +1,103 @@
+"""What an operator gives by hand: it comes by a hidden prompt or standard input, and is never shown again."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .output import span
+from .problems import CommandFailed, Problem
+from .run import Run, interactive
+
+if TYPE_CHECKING:
+    from evergrant.connection import Connection
+    from evergrant.profile import Profile
+    from evergrant.tickets import Authorization
+    from evergrant.tokens import TokenSet
+
+#: Beyond what any token set needs; a file given by mistake is not read to its end.
+_LARGEST = 65_536
+
+
+def connect_by_key(
+    run: Run, authorization: Authorization, profile: Profile, expires_at: str | None, *, wait: bool
+) -> None:
+    """``evergrant connect --grant static``: the pasted key becomes the connection's token."""
+    from evergrant.importing import pasted_key, read_expiry
+
+    from .views import view
+
+    # Whatever is wrong with the arguments is said before anybody types a key.
+    at = None if expires_at is None else read_expiry(expires_at)
+    key, said = _key(authorization.connection, profile)
+    at = read_expiry(said) if at is None and said is not None else at
+    tokens = pasted_key(profile, key, run.now, at)
+    record = keep(run, authorization, "static", profile, tokens, wait=wait)
+    if run.output.as_json:
+        run.output.document(view(record, run.now))
+        return
+    end = (
+        "Nobody has said when the key lapses: you hear of it when the provider's API refuses it."
+        if tokens.refresh_expires_at is None
+        else f"The key lapses in {span(tokens.expires_at - run.now)}, and nothing renews it: paste another by then."
+    )
+    run.output.line(f"{record.name} is connected. {end}", "green")
+    run.output.line(f"Read it with `evergrant get {record.name}`, or from a function with evergrant_client.")
+
+
+def keep(
+    run: Run, authorization: Authorization, grant: str, profile: Profile, tokens: TokenSet, *, wait: bool
+) -> Connection:
+    """Save a token set as the connection's next generation, and wait until it can be read."""
+    from evergrant.importing import Importing
+
+    from .waiting import until_published
+
+    deployment = run.deployment
+    importing = Importing(deployment.records, deployment.seal, deployment.queue, deployment.clock, deployment.settings)
+    deployment.profiles.keep(profile)
+    record = importing.keep(authorization, grant, profile, tokens)
+    if not wait:
+        return record
+    with run.output.busy("publishing the token …"):
+        return until_published(deployment.records, deployment.clock, record)
+
+
+def standard_input() -> str:
+    """What was given there, at most 64 KiB of it."""
+    return sys.stdin.read(_LARGEST).strip()
+
+
+def json_object(text: str) -> dict[str, Any] | None:
+    """A JSON object, None for everything else. Nothing of the text is ever repeated in an error."""
+    try:
+        given = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return given if isinstance(given, dict) else None
+
+
+def _key(connection: str, profile: Profile) -> tuple[str, str | None]:
+    """The key, and when it lapses if that came with it."""
+    if interactive():
+        if profile.static:
+            typer.echo(f"{profile.title}: {profile.static.describe}", err=True)
+        typed: str = typer.prompt(f"Key for {connection} (not shown)", hide_input=True, err=True)
+        return typed.strip(), None
+    text = standard_input()
+    if not text.startswith("{"):
+        return text, None
+    given = json_object(text) or {}
+    found, said = given.get("access_token"), given.get("expires_at")
+    if not isinstance(found, str) or not isinstance(said, str | None) or given.keys() - {"access_token", "expires_at"}:
+        raise CommandFailed(
+            Problem(
+                "invalid_request",
+                "Standard input holds no key.",
+                'Write the key alone, or {"access_token": "…", "expires_at": "2027-01-31T00:00:00Z"}.',
+            )
+        )
+    return found.strip(), said

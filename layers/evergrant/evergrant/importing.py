@@ -1,0 +1,114 @@
+"""A grant that an operator brings by hand: a pasted key, or the token set that another system kept until now.
+
+1. **Read** what was given, strictly, and without ever repeating any of it.
+2. **Begin**: the connection's record is made, or stays as it is until the save.
+3. **Save**: sealed here, by the operator's own identity, which need not be able to open it again; one write fenced by
+   generation, as after a consent.
+4. **Ask for publication** through the rotation queue. Should that fail, the record is due within a minute anyway.
+
+Nothing is sent to the provider.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+
+from . import operations
+from .connection import Connection
+from .errors import InvalidRequest
+from .granting import Granting
+from .ports import Clock, PortUnavailable, Queue, Records, Seal
+from .profile import Profile
+from .secret import Secret
+from .settings import Settings
+from .tickets import Authorization
+from .times import moment
+from .tokens import LONGEST_LIFETIME, TokenSet
+
+#: Visible ASCII without spaces: all that a header carries as it is, and what no slip of the hand looks like.
+_KEY = re.compile(r"[!-~]{1,16384}")
+#: How the record calls the expiry of a pasted key: by who said it.
+GIVEN, DOCUMENTED, UNENDING = "given", "default", "none"
+
+
+def pasted_key(profile: Profile, key: str, now: int, expires_at: int | None = None) -> TokenSet:
+    """The token set of a pasted key. It has no refresh token: nothing ever renews it.
+
+    Parameters
+    ----------
+    now
+        Epoch seconds. What the profile documents of such a key's life counts from here on.
+    expires_at
+        When it lapses, in epoch seconds, if the operator knows. A key of which nobody knows is taken to live for a
+        hundred years: consumers find an ``expires_at`` in every document.
+
+    Raises
+    ------
+    InvalidRequest
+        It cannot be a key, or has lapsed already.
+    """
+    if not _KEY.fullmatch(key):
+        raise InvalidRequest("What was given is no key: it is empty, too long, or holds a space or a line break.")
+    documented = profile.static.lifetime if profile.static else None
+    if expires_at is not None:
+        ends_at, rule = demand_future(expires_at, now), GIVEN
+    elif documented is not None:
+        ends_at, rule = now + documented, DOCUMENTED
+    else:
+        ends_at, rule = now + LONGEST_LIFETIME, UNENDING
+    return TokenSet(
+        access_token=Secret(key),
+        issued_at=now,
+        expires_at=ends_at,
+        expiry_rule=rule,
+        # The grant ends with the key, and nothing moves that date.
+        refresh_expires_at=None if rule == UNENDING else ends_at,
+    )
+
+
+def demand_future(at: int, now: int) -> int:
+    """``at`` (epoch seconds), if it is ahead and no mistake. Raises InvalidRequest."""
+    if not now < at <= now + LONGEST_LIFETIME:
+        raise InvalidRequest("The expiry is not ahead.", "Is the date right? A lapsed key cannot be connected.")
+    return at
+
+
+def read_expiry(text: str) -> int:
+    """RFC 3339, or a date, which means its first second in UTC, as epoch seconds. Raises InvalidRequest."""
+    try:
+        return moment(text)
+    except ValueError as error:
+        raise InvalidRequest(
+            "The expiry is no time that can be read.", "Write 2027-01-31T00:00:00Z, or 2027-01-31."
+        ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Importing:
+    """Keeps a token set that was given by hand, as the connection's next generation."""
+
+    records: Records
+    seal: Seal
+    queue: Queue
+    clock: Clock
+    settings: Settings
+
+    def keep(self, authorization: Authorization, grant: str, profile: Profile, tokens: TokenSet) -> Connection:
+        """Save it, and have it published. Returns the record as it then is.
+
+        Raises
+        ------
+        LinkInvalid
+            The connection was disconnected meanwhile.
+        PortUnavailable
+            AWS did not do what was asked: nothing is connected.
+        """
+        current = operations.begin(self.records, authorization, grant, self.clock)
+        data_key = self.seal.prepare(current.name, current.generation + 1)
+        granting = Granting(self.records, self.seal, self.queue, self.clock, self.settings)
+        saved = granting.save(current, authorization, grant, profile, tokens, data_key)
+        with suppress(PortUnavailable):
+            self.queue.send({"connection": saved.name})
+        return saved

@@ -1,0 +1,192 @@
+"""Protects pasted keys: kept and served like any token, never sent to the provider, and their end is told in time."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from evergrant import operations
+from evergrant.asking import Ask
+from evergrant.connection import Connection, Status
+from evergrant.errors import AuthorizationRequired, InvalidRequest
+from evergrant.importing import Importing, pasted_key
+from evergrant.phases import Static
+from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile
+from evergrant.published import document
+from evergrant.rotation import Rotation
+from evergrant.secret import Secret
+from tests.unit.test_rotation import KEAP, NAME, World, world
+
+DAY = 86_400
+KEY = "canary-pasted-key"
+SERVICE_KEYS = Static(describe="Settings > API.", headers={"X-Api-Key": "{access_token}"})
+PROFILE = msgspec.structs.replace(KEAP, static=SERVICE_KEYS)
+
+
+class Pasted:
+    """A connection that an operator made by pasting a key."""
+
+    def __init__(self, profile: Profile = PROFILE, *, days: int | None = 30) -> None:
+        self.profile = profile
+        self.w: World = world(profile)
+        self.w.records.items.clear()
+        self.paste(KEY, days)
+
+    def paste(self, key: str, days: int | None = 30) -> Connection:
+        w, now = self.w, int(self.w.clock.now())
+        ports = w.ports
+        importing = Importing(ports.records, ports.seal, ports.queue, ports.clock, w.settings)
+        authorization, grant = operations.plan(self.profile, NAME, grant="static")
+        tokens = pasted_key(self.profile, key, now, None if days is None else now + days * DAY)
+        return importing.keep(authorization, grant, self.profile, tokens)
+
+    def run(self, **ask: Any) -> Any:
+        return Rotation(self.w.ports, self.w.settings, self.w.clock.now() + 59).run(Ask(NAME, **ask))
+
+    @property
+    def record(self) -> Connection:
+        return self.w.records.items[NAME]
+
+    @property
+    def token(self) -> str:
+        return str(self.run(asked=True).tokens.access_token.reveal())
+
+
+def test_a_pasted_key_is_saved_published_and_told_of() -> None:
+    pasted = Pasted()
+    assert [message for message, _ in pasted.w.queue.messages] == [{"connection": NAME}]
+    assert pasted.run().outcome == "published"
+    assert pasted.w.vault.published[NAME]["access_token"] == KEY
+    assert pasted.w.bus.types == ["Connection Authorized"]
+    assert pasted.record.due_at == pasted.record.expires_at
+    assert pasted.w.provider.requests == []
+
+
+def test_consumers_send_a_key_in_the_header_that_keys_have() -> None:
+    pasted = Pasted()
+    tokens = pasted.run(asked=True).tokens
+    assert document(pasted.record, PROFILE, tokens)["headers"] == {"X-Api-Key": KEY}
+
+
+def test_without_headers_of_its_own_a_key_is_sent_like_every_token() -> None:
+    pasted = Pasted(msgspec.structs.replace(KEAP, static=Static(describe="x")))
+    tokens = pasted.run(asked=True).tokens
+    assert document(pasted.record, pasted.profile, tokens)["headers"] == {"Authorization": f"Bearer {KEY}"}
+
+
+@pytest.mark.parametrize("ask", [{"force": True}, {"min_ttl": 365 * DAY}, {"min_ttl": 31 * DAY - 1}, {"rejected": "x"}])
+def test_whoever_asks_gets_the_key_there_is_and_nothing_is_sent(ask: dict[str, Any]) -> None:
+    pasted = Pasted()
+    pasted.run()
+    pasted.w.clock.advance(29 * DAY)
+    assert pasted.run(asked=True, **ask).tokens.access_token == Secret(KEY)
+    assert pasted.record.status is Status.ACTIVE
+    assert pasted.w.provider.requests == []
+
+
+def test_when_the_key_lapses_somebody_is_told_once() -> None:
+    pasted = Pasted()
+    pasted.run()
+    pasted.w.clock.advance(30 * DAY)
+    pasted.run()
+    pasted.run()
+    with pytest.raises(AuthorizationRequired):
+        pasted.run(asked=True)
+    assert (pasted.record.status, pasted.record.last_error) == (Status.AUTHORIZATION_REQUIRED, "key_lapsed")
+    assert pasted.w.bus.types == ["Connection Authorized", "Authorization Required"]
+    assert pasted.w.provider.requests == []
+    assert pasted.record.due_at is None
+
+
+def test_a_key_that_the_api_refuses_is_told_of_once_and_serves_who_does_not_mind() -> None:
+    pasted = Pasted()
+    pasted.run()
+    pasted.w.clock.advance(DAY)
+    for _ in range(2):
+        with pytest.raises(AuthorizationRequired):
+            pasted.run(asked=True, rejected=Secret(KEY).fingerprint)
+    assert (pasted.record.status, pasted.record.last_error) == (Status.AUTHORIZATION_REQUIRED, "key_refused")
+    assert pasted.w.bus.types == ["Connection Authorized", "Authorization Required"]
+    assert pasted.token == KEY
+    assert pasted.w.provider.requests == []
+
+
+def test_another_key_makes_it_active_again() -> None:
+    pasted = Pasted()
+    pasted.run()
+    pasted.w.clock.advance(31 * DAY)
+    pasted.run()
+    pasted.paste("another-key")
+    assert pasted.token == "another-key"
+    assert (pasted.record.status, pasted.record.generation) == (Status.ACTIVE, 2)
+
+
+def test_a_key_without_a_known_end_is_never_due_and_its_grant_has_no_end() -> None:
+    pasted = Pasted(days=None)
+    pasted.run()
+    pasted.w.clock.advance(50 * 365 * DAY)
+    assert pasted.run().outcome == "fresh"
+    assert pasted.token == KEY
+    assert pasted.record.refresh_expires_at is None
+
+
+def test_what_the_profile_documents_of_a_keys_life_counts_from_the_paste() -> None:
+    pasted = Pasted(msgspec.structs.replace(KEAP, static=Static(describe="x", lifetime=7 * DAY)), days=None)
+    assert pasted.record.expires_at == pasted.record.refresh_expires_at == pasted.w.clock.now() + 7 * DAY
+
+
+def test_a_key_is_paused_and_resumed_like_every_connection() -> None:
+    pasted = Pasted(days=None)
+    pasted.run()
+    operations.pause(pasted.w.records, NAME, pasted.w.clock)
+    assert operations.resume(pasted.w.records, NAME, pasted.w.clock).status is Status.ACTIVE
+    assert pasted.token == KEY
+
+
+def test_a_key_is_published_although_a_refresh_would_end_the_token_before_it() -> None:
+    rotation = msgspec.structs.replace(KEAP.rotation, old_access_token_revoked=True)
+    pasted = Pasted(msgspec.structs.replace(PROFILE, rotation=rotation))
+    pasted.run()
+    assert NAME in pasted.w.vault.published
+
+
+def test_a_queue_that_is_down_does_not_keep_a_key_from_being_saved_and_published() -> None:
+    pasted = Pasted()
+    pasted.w.records.items.clear()
+
+    def down(*_: Any, **__: Any) -> None:
+        raise PortUnavailable("down")
+
+    pasted.w.queue.send = down  # type: ignore[method-assign]
+    pasted.paste(KEY)
+    due_at = pasted.record.due_at
+    assert due_at is not None
+    assert due_at <= pasted.w.clock.now() + 60
+
+
+def test_a_rotation_meanwhile_does_not_undo_the_pasted_key() -> None:
+    pasted = Pasted()
+    ports, w = pasted.w.ports, pasted.w
+    genuine = ports.seal.prepare
+
+    def prepare(connection: str, generation: int) -> Any:
+        key = genuine(connection, generation)
+        if generation == 2:  # while the key is on its way, somebody else saves generation 2
+            w.records.items[NAME] = replace(w.records.items[NAME], generation=2)
+        return key
+
+    w.ports.seal.prepare = prepare  # type: ignore[method-assign]
+    pasted.paste("another-key")
+    assert pasted.record.generation == 3
+    assert pasted.token == "another-key"
+
+
+@pytest.mark.parametrize("key", ["", "a b", "a\nb", "ü", "a\x00", "x" * 16_385])
+def test_what_is_no_key_is_refused_without_being_repeated(key: str) -> None:
+    with pytest.raises(InvalidRequest) as refused:
+        pasted_key(PROFILE, key, 0)
+    assert not key or key not in str(refused.value.as_dict())
