@@ -30,7 +30,7 @@ def test_keap_is_spoken_to_on_its_own_hosts_by_default() -> None:
         "login_host": "accounts.infusionsoft.com",
         "refresh_token_days": "45",
     }
-    assert KEAP.grants == ("authorization_code",)
+    assert KEAP.grants == ("authorization_code", "static")
 
 
 def test_keap_lives_a_day_and_its_refresh_token_forty_five() -> None:

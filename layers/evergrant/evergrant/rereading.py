@@ -48,7 +48,7 @@ def reread(ports: Ports, settings: Settings, deadline: float, name: str, profile
     generation = connection.generation + 1
     kept = KeptAnswer.decode(ports.seal.unseal(connection.unread_answer, name, generation))
     try:
-        answer = read_answer(profile, kept.response, kept.sent_at, _previous(ports, connection))
+        answer = read_answer(profile, kept.response, kept.sent_at, _previous(ports, connection), connection.variables)
     except UnreadAnswer as error:
         raise UnreadAnswer(f"The answer that {name} holds cannot be read: {error.message}") from error
     now = int(ports.clock.now())
