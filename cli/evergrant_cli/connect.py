@@ -17,6 +17,20 @@ if TYPE_CHECKING:
     from evergrant.tickets import Authorization
 
 
+_UNITS = {"m": 60, "h": 3600, "d": 86_400}
+
+
+def _seconds(text: str) -> int:
+    """`90m`, `24h`, `7d` in seconds."""
+    from evergrant.tickets import LONGEST_TICKET_LIFETIME, SHORTEST_TICKET_LIFETIME
+
+    number, unit = text[:-1], _UNITS.get(text[-1:], 0)
+    seconds = int(number) * unit if number.isascii() and number.isdecimal() and len(number) < 7 else 0
+    if not SHORTEST_TICKET_LIFETIME <= seconds <= LONGEST_TICKET_LIFETIME:
+        raise typer.BadParameter("write 15m, 24h or 7d; a link is good for 1m at least, and for 7d at most")
+    return seconds
+
+
 def connect(
     context: typer.Context,
     connection: Name,
@@ -45,16 +59,25 @@ def connect(
             metavar="TIME", show_default=False, help="When a pasted key lapses: 2027-01-31T00:00:00Z, or 2027-01-31."
         ),
     ] = None,
+    link_valid: Annotated[
+        int,
+        typer.Option(
+            metavar="TIME",
+            parser=_seconds,
+            show_default="15m",
+            help="For how long the link is good: 90m, 24h or, for one that is mailed, up to 7d.",
+        ),
+    ] = "15m",  # type: ignore[assignment]  # typer parses defaults too
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the account is connected.")] = True,
     as_json: AsJson = False,
 ) -> None:
     """Connect an account, or authorize it again.
 
-    Where a person must consent, this prints a link that is good for 15 minutes
-    and one use; open it, or send it to whoever owns the account. A client's own
-    grant needs nobody: it is tried at once. With --grant static a key or a
-    personal access token that you made at the provider is asked for; at no
-    terminal, standard input holds it, alone or as {"access_token": …}.
+    Where a person must consent, this prints a link that is good for one use and
+    15 minutes (--link-valid); open it, or send it to whoever owns the account.
+    A client's own grant needs nobody: it is tried at once. With --grant static a
+    key or a personal access token that you made at the provider is asked for; at
+    no terminal, standard input holds it, alone or as {"access_token": …}.
 
     A connection that exists keeps its client, variables and grant unless you
     give others. Until the new grant is saved it goes on as it was.
@@ -62,7 +85,7 @@ def connect(
     [bold]Examples[/]
       evergrant connect keap/main
       evergrant connect wealthyhood/main --var host=auth.example --var audience=https://api.example
-      evergrant connect keap/main --no-wait --json | jq -r .link
+      evergrant connect keap/main --no-wait --link-valid 7d --json | jq -r .link
       evergrant connect keap/own --grant static --expires-at 2027-01-31
     """
     from evergrant import operations
@@ -83,7 +106,7 @@ def connect(
     if grant in HEADLESS:
         _at_once(run, record)
     else:
-        _by_link(run, record, authorization, profile.title, wait)
+        _by_link(run, record, authorization, profile.title, link_valid, wait)
 
 
 def _planned(
@@ -142,13 +165,13 @@ def _at_once(run: Run, record: Connection) -> None:
     _say_connected(run, record, "The credentials work. ")
 
 
-def _by_link(run: Run, record: Connection, authorization: Authorization, title: str, wait: bool) -> None:
-    from evergrant.tickets import TICKET_LIFETIME, issue_ticket
+def _by_link(run: Run, record: Connection, authorization: Authorization, title: str, lifetime: int, wait: bool) -> None:
+    from evergrant.tickets import issue_ticket
     from evergrant.times import rfc3339
 
     deployment, output = run.deployment, run.output
-    expires_at = run.now + TICKET_LIFETIME
-    ticket = issue_ticket(deployment.authorizations, authorization, run.now)
+    expires_at = run.now + lifetime
+    ticket = issue_ticket(deployment.authorizations, authorization, run.now, lifetime)
     link = f"{deployment.api_url}/connect/{ticket}"
     invitation = {
         "connection": record.name,
@@ -168,7 +191,7 @@ def _by_link(run: Run, record: Connection, authorization: Authorization, title: 
     say("")
     say(f"  {link}", "bold")
     say("")
-    say(f"It is good for {span(TICKET_LIFETIME)}, until {rfc3339(expires_at)}, and for one use.")
+    say(f"It is good for {span(lifetime)}, until {rfc3339(expires_at)}, and for one use.")
     if wait:
         _wait(run, record, authorization.client, ticket, expires_at, invitation)
     else:

@@ -248,7 +248,7 @@ def test_connecting_an_account_leaks_nothing(environment: None, behave: Behaviou
         )
         with watching() as outside:
             ticket = issue_ticket(ports.authorizations, authorization, NOW)
-            departure = flow.depart(ticket, None)
+            departure = flow.depart(ticket, flow.landing(ticket, None).cookie)
             state = parse_qs(urlsplit(departure.url).query)["state"][0]
             _caught(lambda: flow.arrive({"state": state, "code": PRIVATE["code"]}, departure.cookie), raised)
         nothing_leaked(outside)

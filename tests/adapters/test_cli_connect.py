@@ -71,6 +71,20 @@ def test_people_get_the_link_whole_and_on_a_line_of_its_own(desk: Desk) -> None:
     assert "15 min" in said
 
 
+def test_a_link_that_is_mailed_may_be_good_for_a_week(desk: Desk, authorizations: StoredAuthorizations) -> None:
+    answer = desk.json("connect", "keap/main", "--no-wait", "--link-valid", "7d")
+    ticket = authorizations.get(key_of(answer["link"]))
+    assert ticket
+    assert ticket["expires_at"] == NOW + 7 * 86_400
+    assert "7 d" in desk("connect", "keap/main", "--no-wait", "--link-valid", "7d")
+
+
+@pytest.mark.parametrize("time", ["8d", "0m", "1", "d", "-1h", "1.5h", "15 m", "999999999d", "1w"])
+def test_a_link_is_not_good_for_ever_or_for_no_time(desk: Desk, time: str) -> None:
+    assert "--link-valid" in desk.both("connect", "keap/main", "--link-valid", time, status=2)[1]
+    assert list(desk.records.all()) == []
+
+
 def test_the_address_of_the_environment_outranks_the_stacks(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EVERGRANT_API_URL", "http://localhost:4566/_aws/execute-api/x/")
     answer = desk.json("connect", "keap/main", "--no-wait")

@@ -19,6 +19,7 @@ from evergrant.connection import Connection, Status
 from evergrant.errors import (
     Denied,
     InvalidClient,
+    InvalidRequest,
     LinkExpired,
     LinkInvalid,
     LinkUsed,
@@ -27,10 +28,11 @@ from evergrant.errors import (
     WrongBrowser,
 )
 from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile
 from evergrant.saving import Saving
 from evergrant.secret import Secret
 from evergrant.settings import Settings
-from evergrant.tickets import KEPT, TICKET_LIFETIME, Authorization, attempt, issue_ticket
+from evergrant.tickets import KEPT, TICKET_LIFETIME, Authorization, attempt, issue_ticket, ticket_key
 from evergrant.tokens import TokenSet
 from tests.unit.memory import (
     FakeClock,
@@ -67,6 +69,7 @@ class World:
         return self.records.items[NAME]
 
     def depart(self, cookie: str | None = None) -> tuple[Departure, dict[str, str]]:
+        cookie = cookie or self.flow.landing(self.ticket, None).cookie
         departure = self.flow.depart(self.ticket, cookie)
         return departure, dict(parse_qsl(urlsplit(departure.url).query))
 
@@ -110,7 +113,7 @@ def test_the_link_shows_what_it_is_for_and_changes_nothing() -> None:
     w = world()
     before = str(w.authorizations.items)
     for _ in range(3):  # a mail scanner, a preview, the person
-        view = w.flow.landing(w.ticket)
+        view = w.flow.landing(w.ticket, None)
     assert (view.provider, view.account) == ("Keap (Infusionsoft)", "main")
     assert str(w.authorizations.items) == before
     assert view.origin == "https://login.example.com"
@@ -190,7 +193,7 @@ def test_a_link_that_was_opened_in_one_browser_does_not_serve_another() -> None:
 def test_an_expired_link_is_refused_although_it_is_still_stored() -> None:
     w = world()
     w.clock.advance(TICKET_LIFETIME)
-    for step in (lambda: w.flow.landing(w.ticket), lambda: w.depart()):
+    for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.flow.depart(w.ticket, "c")):
         with pytest.raises(LinkExpired):
             step()
     [item] = w.authorizations.items.values()
@@ -200,9 +203,9 @@ def test_an_expired_link_is_refused_although_it_is_still_stored() -> None:
 def test_a_link_is_used_up_when_its_grant_is_saved_and_not_before() -> None:
     w = world()
     departure, params = w.depart()
-    w.flow.landing(w.ticket)
+    w.flow.landing(w.ticket, None)
     w.arrive(params["state"], departure.cookie)
-    for step in (lambda: w.flow.landing(w.ticket), lambda: w.depart(departure.cookie)):
+    for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.depart(departure.cookie)):
         with pytest.raises(LinkUsed):
             step()
 
@@ -210,7 +213,7 @@ def test_a_link_is_used_up_when_its_grant_is_saved_and_not_before() -> None:
 @pytest.mark.parametrize("ticket", ["", "unknown", "x" * 5000])
 def test_an_unknown_link_is_refused(ticket: str) -> None:
     with pytest.raises(LinkInvalid):
-        world().flow.landing(ticket)
+        world().flow.landing(ticket, None)
 
 
 def test_whoever_pressed_deny_may_try_again_with_the_same_link() -> None:
@@ -288,19 +291,96 @@ def test_an_answer_without_a_code_or_with_another_error_is_refused() -> None:
         assert w.provider.requests == []
 
 
-def test_an_answer_that_names_another_issuer_is_refused_before_the_code_is_sent() -> None:
-    assert KEAP.authorize
-    profile = msgspec.structs.replace(
-        KEAP, authorize=msgspec.structs.replace(KEAP.authorize, issuer="https://login.example.com")
-    )
-    w = world()
-    w.flow._ports = replace(w.flow._ports, profiles=MemoryProfiles(profile))
-    wanted, _ = operations.plan(profile, NAME, redirect_uri=REDIRECT_URI, variables={"host": "api.example.com"})
-    w.ticket = issue_ticket(w.authorizations, wanted, int(w.clock.now()))
+ISSUER = "https://login.example.com"
+
+
+@pytest.mark.parametrize(
+    ("always", "said"),
+    [(False, {"iss": "https://evil.example.com"}), (True, {}), (True, {"iss": ""}), (True, {"iss": ISSUER + "/"})],
+    ids=["another", "none", "empty", "not the very same"],
+)
+def test_an_answer_that_another_server_may_have_given_is_refused_before_the_code_is_sent(
+    always: bool, said: dict[str, str]
+) -> None:
+    w = authorized_by(ISSUER, always)
     departure, params = w.depart()
     with pytest.raises(ProviderRefused, match="9207"):
-        w.arrive(params["state"], departure.cookie, iss="https://evil.example.com")
+        w.arrive(params["state"], departure.cookie, **said)
     assert w.provider.requests == []
+
+
+def test_a_denial_under_another_servers_name_is_no_denial() -> None:
+    w = authorized_by(ISSUER, always=True)
+    departure, params = w.depart()
+    with pytest.raises(ProviderRefused, match="9207"):
+        w.flow.arrive(
+            {"state": params["state"], "error": "access_denied", "iss": "https://evil.example.com"}, departure.cookie
+        )
+    departure, params = w.depart(departure.cookie)
+    with pytest.raises(Denied):  # some servers leave it out of errors
+        w.flow.arrive({"state": params["state"], "error": "access_denied"}, departure.cookie)
+
+
+@pytest.mark.parametrize(("always", "said"), [(False, {}), (False, {"iss": ISSUER}), (True, {"iss": ISSUER})])
+def test_an_answer_of_the_server_that_was_asked_is_taken(always: bool, said: dict[str, str]) -> None:
+    w = authorized_by(ISSUER, always)
+    departure, params = w.depart()
+    assert w.arrive(params["state"], departure.cookie, **said).account == "main"
+
+
+def authorized_by(issuer: str, always: bool) -> World:
+    """A world whose provider names itself in its answers (RFC 9207)."""
+    assert KEAP.authorize
+    authorize = msgspec.structs.replace(KEAP.authorize, issuer=issuer, issuer_always=always)
+    return with_profile(msgspec.structs.replace(KEAP, authorize=authorize))
+
+
+def with_profile(profile: Profile, **fields: Any) -> World:
+    """A world with a link that was made for this profile."""
+    w = world(**fields)
+    w.flow._ports = replace(w.flow._ports, profiles=MemoryProfiles(profile, KEAP))
+    wanted, _ = operations.plan(
+        profile, NAME, redirect_uri=REDIRECT_URI,
+        variables={"host": "api.example.com", "login_host": "login.example.com"},
+    )  # fmt: skip
+    w.ticket = issue_ticket(w.authorizations, wanted, int(w.clock.now()))
+    return w
+
+
+def test_of_two_tabs_that_come_back_at_once_one_exchanges_its_code() -> None:
+    w = world()
+    first, one = w.depart()
+    _, two = w.depart(first.cookie)
+    send = w.provider.send
+
+    def meanwhile(*args: Any, **kwargs: Any) -> Any:
+        with pytest.raises(LinkUsed):
+            w.arrive(two["state"], first.cookie)
+        return send(*args, **kwargs)
+
+    w.provider.send = meanwhile  # type: ignore[method-assign]
+    w.arrive(one["state"], first.cookie)
+    assert len(w.provider.requests) == 1
+    assert w.record().generation == 1
+
+
+def test_a_link_that_a_function_died_over_is_free_again_after_a_while() -> None:
+    w = world()
+    first, one = w.depart()
+    _, two = w.depart(first.cookie)
+    w.authorizations.items[ticket_key(w.ticket)]["claimed_until"] = int(w.clock.now()) + 40
+    with pytest.raises(LinkUsed):
+        w.arrive(one["state"], first.cookie)
+    w.clock.advance(40)
+    assert w.arrive(two["state"], first.cookie).account == "main"
+
+
+@pytest.mark.parametrize("lifetime", [0, 59, 7 * 86_400 + 1, -1])
+def test_a_link_is_good_for_a_week_at_most(lifetime: int) -> None:
+    w = world()
+    wanted, _ = operations.plan(KEAP, NAME)
+    with pytest.raises(InvalidRequest):
+        issue_ticket(w.authorizations, wanted, int(w.clock.now()), lifetime)
 
 
 # --- the provider does not play along ---------------------------------------------------------------------------------

@@ -10,8 +10,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.errors import CrossSite, LinkInvalid
-from evergrant.web import COOKIE, cookie_of, demand_same_origin, page, query_of, set_cookie
+from evergrant.errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
+from evergrant.web import (
+    COOKIE,
+    cookie_of,
+    demand_form,
+    demand_same_origin,
+    method_of,
+    page,
+    path_of,
+    query_of,
+    set_cookie,
+    ticket_of,
+)
+
+V = "v-1_" + "A" * 39
 
 # Cookies
 
@@ -19,17 +32,17 @@ from evergrant.web import COOKIE, cookie_of, demand_same_origin, page, query_of,
 @pytest.mark.parametrize(
     "event",
     [
-        {"cookies": [f"{COOKIE}=v-1"]},
-        {"cookies": ["a=b", f"{COOKIE}=v-1"]},
-        {"cookies": [f" {COOKIE}=v-1 "]},
-        {"headers": {"cookie": f"{COOKIE}=v-1"}},
-        {"headers": {"cookie": f"a=b; {COOKIE}=v-1; c=d"}},
-        {"cookies": ["a=b"], "headers": {"cookie": f"{COOKIE}=v-1"}},
-        {"cookies": [f"{COOKIE}="], "headers": {"cookie": f"{COOKIE}=v-1"}},
+        {"cookies": [f"{COOKIE}={V}"]},
+        {"cookies": ["a=b", f"{COOKIE}={V}"]},
+        {"cookies": [f" {COOKIE}={V} "]},
+        {"headers": {"cookie": f"{COOKIE}={V}"}},
+        {"headers": {"cookie": f"a=b; {COOKIE}={V}; c=d"}},
+        {"cookies": ["a=b"], "headers": {"cookie": f"{COOKIE}={V}"}},
+        {"cookies": [f"{COOKIE}="], "headers": {"cookie": f"{COOKIE}={V}"}},
     ],
 )
 def test_our_cookie_is_found_in_the_list_and_in_the_header(event: dict[str, Any]) -> None:
-    assert cookie_of(event) == "v-1"
+    assert cookie_of(event) == V
 
 
 @pytest.mark.parametrize(
@@ -39,25 +52,28 @@ def test_our_cookie_is_found_in_the_list_and_in_the_header(event: dict[str, Any]
         {"cookies": []},
         {"headers": {}},
         {"headers": {"cookie": ""}},
-        {"cookies": [COOKIE, f"{COOKIE}=", "evergrant=v-1", f"x{COOKIE}=v-1", f"{COOKIE}x=v-1", f"a={COOKIE}=v-1"]},
+        {"cookies": [COOKIE, f"{COOKIE}=", f"evergrant={V}", f"x{COOKIE}={V}", f"{COOKIE}x={V}", f"a={COOKIE}={V}"]},
     ],
 )
 def test_no_other_cookie_is_taken_for_ours(event: dict[str, Any]) -> None:
     assert cookie_of(event) is None
 
 
-def test_a_value_with_an_equals_sign_is_kept_whole() -> None:
-    assert cookie_of({"cookies": [f"{COOKIE}=a=b=="]}) == "a=b=="
+@pytest.mark.parametrize(
+    "value", ["v-1", V + "A", V[:-1] + "=", V[:-1] + "\u00e9", V[:-2] + "\r\n", "a" * 16_384, V + "\n"]
+)
+def test_what_we_cannot_have_set_is_no_cookie_of_ours_and_never_sent_back(value: str) -> None:
+    assert cookie_of({"cookies": [f"{COOKIE}={value}"]}) is None or value.strip() == V
 
 
 def test_the_cookie_we_set_is_the_cookie_we_find() -> None:
-    assert cookie_of({"cookies": [set_cookie("v-1").partition(";")[0]]}) == "v-1"
+    assert cookie_of({"cookies": [set_cookie(V).partition(";")[0]]}) == V
 
 
 def test_the_cookie_is_bound_to_this_host_hidden_from_scripts_and_sent_on_the_way_back() -> None:
     """RFC 6265bis section 4.1.3.2: `__Host-` demands Secure and Path=/, and forbids Domain."""
-    pair, *attributes = set_cookie("v-1").split("; ")
-    assert pair == "__Host-evergrant=v-1"
+    pair, *attributes = set_cookie(V).split("; ")
+    assert pair == f"__Host-evergrant={V}"
     assert {"Path=/", "Secure", "HttpOnly", "SameSite=Lax"} <= set(attributes)
     assert not [attribute for attribute in attributes if attribute.lower().startswith("domain")]
 
@@ -72,13 +88,13 @@ def test_parameters_are_decoded_and_blank_ones_kept() -> None:
 
 @pytest.mark.parametrize("raw", ["code=a&code=a", "code=a&state=b&code=c", "code=&code=a", "c%6Fde=a&code=b"])
 def test_a_parameter_that_comes_twice_is_refused(raw: str) -> None:
-    with pytest.raises(LinkInvalid):
+    with pytest.raises(BadRequest):
         query_of({"rawQueryString": raw})
 
 
 def test_a_query_beyond_reason_is_refused() -> None:
     assert query_of({"rawQueryString": "state=" + "a" * 8000})
-    with pytest.raises(LinkInvalid) as refused:
+    with pytest.raises(BadRequest) as refused:
         query_of({"rawQueryString": "state=" + "a" * 8192})
     assert "aaa" not in str(refused.value)
 
@@ -89,13 +105,68 @@ def test_many_parameters_are_no_error_of_ours() -> None:
 
 @given(st.text(max_size=200) | st.text(alphabet="a=&%;+0F", max_size=9000))
 def test_no_query_raises_anything_but_a_refusal(raw: str) -> None:
-    with suppress(LinkInvalid):
+    with suppress(BadRequest):
         assert all(isinstance(value, str) for value in query_of({"rawQueryString": raw}).values())
 
 
-@given(st.dictionaries(st.text(min_size=1, max_size=9), st.text(max_size=20), max_size=9))
+def test_the_lines_of_a_description_that_is_never_shown_are_no_reason_to_refuse_the_answer() -> None:
+    """Microsoft's end in `\\r\\nTrace ID: …`."""
+    raw = "error=access_denied&error_description=AADSTS65004%3a+declined.%0d%0aTrace+ID%3a+1&state=s"
+    assert query_of({"rawQueryString": raw}) == {"error": "access_denied", "state": "s"}
+
+
+PRINTABLE = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
+
+
+@given(st.dictionaries(st.text(PRINTABLE, min_size=1, max_size=9), st.text(PRINTABLE, max_size=20), max_size=9))
 def test_what_was_encoded_is_read_back(parameters: dict[str, str]) -> None:
     assert query_of({"rawQueryString": urlencode(parameters)}) == parameters
+
+
+@pytest.mark.parametrize(
+    "raw", ["code=a%0d%0ax", "state=%0A", "x=%00", "code=%7f", "a%0d=b", "code=%C2%85", "code=%E2%80%A8", "code=%ff"]
+)
+def test_a_control_character_or_what_is_no_text_is_refused_wherever_it_stands(raw: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        query_of({"rawQueryString": raw})
+    assert str(refused.value).isprintable()
+
+
+# Tickets, methods, routes, content types
+
+
+def test_a_ticket_that_we_can_have_made_is_taken_from_the_path() -> None:
+    assert ticket_of({"pathParameters": {"ticket": V}}) == V
+
+
+@pytest.mark.parametrize(
+    "ticket", ["", "x", V + "x", V[:-1] + "/", V[:-1] + "\n", "x" * 16_384, "\ud800" * 43, "\u0661" * 43]
+)
+def test_no_other_ticket_is_looked_up(ticket: str) -> None:
+    for event in ({"pathParameters": {"ticket": ticket}}, {"pathParameters": None}, {}):
+        with pytest.raises(LinkInvalid):
+            ticket_of(event)
+
+
+def test_method_and_route_are_told_apart_whether_the_route_takes_one_method_or_any() -> None:
+    event = {"routeKey": "ANY /connect/{ticket}", "requestContext": {"http": {"method": "HEAD"}}}
+    assert (method_of(event), path_of(event)) == ("HEAD", "/connect/{ticket}")
+    assert (method_of({}), path_of({})) == ("", "")
+
+
+@pytest.mark.parametrize(
+    "kind", ["application/x-www-form-urlencoded", "Application/X-WWW-Form-Urlencoded; charset=utf-8", None, ""]
+)
+def test_what_our_button_sends_is_taken(kind: str | None) -> None:
+    demand_form({"headers": {} if kind is None else {"content-type": kind}})
+
+
+@pytest.mark.parametrize(
+    "kind", ["text/plain", "application/json", "multipart/form-data; boundary=x", "text/html", "x"]
+)
+def test_no_other_body_is_taken(kind: str) -> None:
+    with pytest.raises(WrongContentType):
+        demand_form({"headers": {"content-type": kind}})
 
 
 # Origins

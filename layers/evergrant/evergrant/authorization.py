@@ -30,6 +30,7 @@ from .errors import (
     LinkExpired,
     LinkInvalid,
     LinkUsed,
+    NoCookie,
     ProviderRefused,
     WrongBrowser,
 )
@@ -38,6 +39,9 @@ from .ports import Authorizations, Clock, PortUnavailable, Profiles, Provider, Q
 from .profile import Profile
 from .settings import Settings
 from .tickets import KEPT, STATE_LIFETIME, Authorization, hashed, state_key, ticket_key
+
+#: For how long one answer of the provider may be worked on: longer than callback's own timeout (seconds).
+_CLAIM = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +54,10 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Landing(View):
-    """The first page: also the origin to which its form leads in the end, for ``form-action``."""
+    """The first page: the origin to which its form leads in the end, for ``form-action``, and the browser's cookie."""
 
     origin: str
+    cookie: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +89,11 @@ class Flow:
         self._ports = ports
         self._settings = settings
 
-    def landing(self, ticket: str) -> Landing:
-        """What the link is for. Changes nothing: link previews and scanners come here too.
+    def landing(self, ticket: str, cookie: str | None) -> Landing:
+        """What the link is for. Changes nothing here: link previews and scanners come too.
+
+        The browser gets its cookie with the page, not with the answer to its button: who presses twice sends the same
+        cookie twice. One that it has already (another tab) is kept.
 
         Raises
         ------
@@ -94,25 +102,22 @@ class Flow:
         authorization = self._authorization(self._ticket(ticket_key(ticket)))
         view, loopback = self._view(authorization), self._settings.allow_loopback
         url = urlsplit(authorization_url(self._profile(authorization), authorization.variables, {}, loopback=loopback))
-        return Landing(view.provider, view.account, f"{url.scheme}://{url.netloc}")
+        origin = f"{url.scheme}://{url.netloc}"
+        return Landing(view.provider, view.account, origin, cookie or secrets.token_urlsafe(32))
 
     def depart(self, ticket: str, cookie: str | None) -> Departure:
-        """Bind the ticket to this browser and send it to the provider.
-
-        Parameters
-        ----------
-        cookie
-            The browser's cookie if it has one already (another tab), which is then kept.
+        """Bind the ticket to this browser, by its cookie, and send it to the provider.
 
         Raises
         ------
-        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser
+        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, NoCookie
         UnknownClient, InvalidClient
             The client cannot be used for this: better said now than after somebody consented.
         """
         key, now = ticket_key(ticket), self._now
         held = self._ticket(key)
-        cookie = cookie or secrets.token_urlsafe(32)
+        if not cookie:
+            raise NoCookie("The browser did not keep the page's cookie.")
         owner = hashed(cookie)
         if held.get("cookie_hash") not in (None, owner):
             raise WrongBrowser("This link was opened in another browser.")
@@ -176,7 +181,7 @@ class Flow:
             return self._told_again((conflict.current or {}).get("outcome", "begun"), authorization)
         outcome = "failed"
         try:
-            with self._noting_problem(pending["ticket"]):
+            with self._noting_problem(pending["ticket"]), self._working_on(pending["ticket"], held):
                 connection = self._finish(params, authorization, cookie, state)
             outcome = "connected"
         except LinkError as error:
@@ -186,8 +191,6 @@ class Flow:
             # The grant is saved or not by now; that a reload is told so is not worth failing for.
             with suppress(PortUnavailable):
                 self._ports.authorizations.change(key, {"outcome": outcome}, only_if={"outcome": "begun"})
-        with suppress(PortUnavailable):
-            self._ports.authorizations.change(pending["ticket"], {"used_at": self._now}, only_if={})
         # Ask for publication. Were the message lost, the record is due in a minute anyway.
         with suppress(PortUnavailable):
             self._ports.queue.send({"connection": connection.name})
@@ -197,14 +200,12 @@ class Flow:
 
     def _finish(self, params: Mapping[str, str], authorization: Authorization, cookie: str, state: str) -> Connection:
         profile = self._profile(authorization)
-        issuer = profile.authorize.issuer if profile.authorize else None
+        _check_issuer(profile, params)
         callback = read_callback(profile, params)
         if callback.error:
             if callback.error == "access_denied":
                 raise Denied("Access was not allowed.")
             raise ProviderRefused("The provider refused the authorization.")
-        if issuer and params.get("iss") not in (None, issuer):
-            raise ProviderRefused("The answer came from another server than the one asked (RFC 9207).")
         if callback.code is None:
             raise ProviderRefused("The provider's answer holds no authorization code.")
         client = self._ports.vault.client(authorization.client)
@@ -262,6 +263,31 @@ class Flow:
             with suppress(PortUnavailable):
                 self._ports.authorizations.change(ticket, {"problem": problem}, only_if={})
 
+    @contextmanager
+    def _working_on(self, ticket: str, held: Mapping[str, Any]) -> Iterator[None]:
+        """One answer for a ticket at a time, and one grant in all: two tabs may have come back with a code each.
+
+        A ticket is used up when its grant is saved. One that a function died over is free again after a while.
+        """
+        if held.get("used_at"):
+            raise LinkUsed("This link was used already: the account is connected.")
+        mine, seen = {"claimed_until": self._now + _CLAIM}, held.get("claimed_until")
+        busy = "Another answer for this link is being worked on already."
+        if seen is not None and seen > self._now:
+            raise LinkUsed(busy)
+        try:
+            self._ports.authorizations.change(ticket, mine, only_if={"claimed_until": seen, "used_at": None})
+        except Conflict as conflict:
+            raise LinkUsed(busy) from conflict
+        after: dict[str, int] = {"claimed_until": self._now}
+        try:
+            yield
+            after = {"used_at": self._now}
+        finally:
+            # The grant is saved or not by now; the record says which.
+            with suppress(PortUnavailable):
+                self._ports.authorizations.change(ticket, after, only_if={})
+
     # --- small things -----------------------------------------------------------------------------------------
 
     def _ticket(self, key: str) -> dict[str, Any]:
@@ -287,6 +313,17 @@ class Flow:
     @property
     def _now(self) -> int:
         return int(self._ports.clock.now())
+
+
+def _check_issuer(profile: Profile, params: Mapping[str, str]) -> None:
+    """Refuse an answer of another server than the one asked (RFC 9207 section 2.4): the code may be another's."""
+    if profile.authorize is None or profile.authorize.issuer is None:
+        return
+    said = params.get("iss")
+    # A server that always says who it is may still leave it out of an error, by which nothing is sent anywhere.
+    missing = said is None and profile.authorize.issuer_always and not params.get(profile.callback.error)
+    if missing or said not in (None, profile.authorize.issuer):
+        raise ProviderRefused("The answer came from another server than the one asked (RFC 9207).")
 
 
 def _code_verifier(cookie: str, state: str) -> str:

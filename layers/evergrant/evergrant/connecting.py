@@ -1,4 +1,4 @@
-"""The browser's three requests, answered: which step of the flow each is, and which page its outcome."""
+"""The browser's requests, answered: which step of the flow each is, and which page its outcome."""
 
 from __future__ import annotations
 
@@ -7,40 +7,52 @@ from typing import Any
 
 from . import pages, web
 from .authorization import Flow
-from .errors import EvergrantError, LinkError, LinkInvalid
+from .errors import EvergrantError, LinkError, LinkInvalid, WrongMethod
 from .observability import MetricUnit, logger, metrics
 from .ports import PortUnavailable
+
+#: What each page takes. HEAD is for scanners of links, and like GET without its body (RFC 9110 section 9.3.2); a HEAD
+#: of the callback would have to exchange the code, so there is none.
+_METHODS = {"/connect/{ticket}": ("GET", "HEAD", "POST"), "/callback": ("GET",)}
 
 
 def respond(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:
     """Answer one HTTP API event. Never raises: a person always gets a page."""
-    route = event.get("routeKey", "")
+    method, path = web.method_of(event), web.path_of(event)
     try:
-        if route == "GET /connect/{ticket}":
-            return _landing(flow, event["pathParameters"]["ticket"])
-        if route == "POST /connect/{ticket}":
-            return _depart(flow, event)
-        if route == "GET /callback":
-            return _arrive(flow, event)
-        raise LinkInvalid("There is no such page.")
+        answer = _answer(flow, event, method, path)
     except LinkError as error:
-        logger.info("connect refused", code=error.code, route=route)
-        return web.page(error.status, pages.refused(error), pages.headers())
+        logger.info("connect refused", code=error.code, route=path)
+        allow = {"allow": ", ".join(_METHODS[path])} if isinstance(error, WrongMethod) else {}
+        answer = web.page(error.status, pages.refused(error), {**pages.headers(), **allow})
     except (EvergrantError, PortUnavailable) as error:
         known = error if isinstance(error, EvergrantError) else EvergrantError("A service of AWS does not answer.")
         # Our fault, and the operator's to see; the exception's own text may name a service, never a secret.
-        logger.error("connect failed", code=known.code, reason=str(error), route=route)
-        return web.page(503, pages.refused(known), pages.headers())
+        logger.error("connect failed", code=known.code, reason=str(error), route=path)
+        answer = web.page(503, pages.refused(known), pages.headers())
+    return {**answer, "body": ""} if method == "HEAD" else answer
 
 
-def _landing(flow: Flow, ticket: str) -> dict[str, Any]:
-    view = flow.landing(ticket)
-    return web.page(200, pages.landing(view.provider, view.account), pages.headers(view.origin))
+def _answer(flow: Flow, event: Mapping[str, Any], method: str, path: str) -> dict[str, Any]:
+    if path not in _METHODS:
+        raise LinkInvalid("There is no such page.")
+    if method not in _METHODS[path]:
+        raise WrongMethod("This page is not reached so.")
+    if path == "/callback":
+        return _arrive(flow, event)
+    return _depart(flow, event) if method == "POST" else _landing(flow, event)
+
+
+def _landing(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:
+    view = flow.landing(web.ticket_of(event), web.cookie_of(event))
+    html = pages.landing(view.provider, view.account)
+    return web.page(200, html, pages.headers(view.origin), (web.set_cookie(view.cookie),))
 
 
 def _depart(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:
     web.demand_same_origin(event)
-    departure = flow.depart(event["pathParameters"]["ticket"], web.cookie_of(event))
+    web.demand_form(event)
+    departure = flow.depart(web.ticket_of(event), web.cookie_of(event))
     headers = {**pages.headers(), "location": departure.url}
     return web.page(303, "", headers, (web.set_cookie(departure.cookie),))
 

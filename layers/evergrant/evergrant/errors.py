@@ -22,7 +22,11 @@
     │   ├── LinkExpired           link_expired
     │   ├── LinkUsed              link_used
     │   ├── WrongBrowser          wrong_browser
+    │   ├── NoCookie              no_cookie                the browser did not send our cookie back
     │   ├── CrossSite             cross_site
+    │   ├── BadRequest            bad_request              parameters that come twice, are too long or hold controls
+    │   ├── WrongMethod           wrong_method
+    │   ├── WrongContentType      wrong_content_type
     │   ├── Denied                access_denied
     │   └── ProviderRefused       provider_refused
     ├── UnreadAnswer              unread_answer            a 2xx of the provider that is no token set
@@ -193,9 +197,29 @@ class WrongBrowser(LinkError):
     status = 403
 
 
+class NoCookie(LinkError):
+    code = "no_cookie"
+    status = 403
+
+
 class CrossSite(LinkError):
     code = "cross_site"
     status = 403
+
+
+class BadRequest(LinkError):
+    code = "bad_request"
+    status = 400
+
+
+class WrongMethod(LinkError):
+    code = "wrong_method"
+    status = 405
+
+
+class WrongContentType(LinkError):
+    code = "wrong_content_type"
+    status = 415
 
 
 class Denied(LinkError):

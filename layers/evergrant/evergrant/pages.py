@@ -34,6 +34,16 @@ _REFUSALS = {
         "For safety, an authorization is finished in the browser in which it was begun, with cookies allowed. "
         "Open the link there, or ask for a new one.",
     ),
+    "no_cookie": (
+        "Please allow cookies for this page",
+        "Your browser did not keep the cookie of this page. Allow cookies, then open the link again.",
+    ),
+    "bad_request": ("This page was not reached properly", "Nothing was connected. Please open the link you got again."),
+    "wrong_method": ("This page was not reached properly", "Nothing was connected. Please open the link you got."),
+    "wrong_content_type": (
+        "This page was not reached properly",
+        "Nothing was connected. Please open the link you got, and use its button.",
+    ),
     "cross_site": ("Please open the link itself", "This page was reached from another site. Open the link you got."),
     "access_denied": (
         "Nothing was connected",

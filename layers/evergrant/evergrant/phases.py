@@ -39,6 +39,14 @@ class Authorize(Struct, frozen=True, forbid_unknown_fields=True):
     issuer: Annotated[
         str | None, says("What `iss` must say in the answer, if it is there (RFC 9207).", "https://login.example.com")
     ] = None
+    issuer_always: Annotated[
+        bool,
+        says(
+            "Whether `iss` comes with every code; an answer without it is then refused. The server's metadata says so "
+            "as `authorization_response_iss_parameter_supported`.",
+            True,
+        ),
+    ] = False
 
 
 class Callback(Struct, frozen=True, forbid_unknown_fields=True):

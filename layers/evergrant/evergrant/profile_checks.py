@@ -78,6 +78,8 @@ def _of_phases(profile: Profile) -> Iterator[str]:
         yield "[refresh] is for grants that bring a refresh token: [authorize] with [exchange], or [login]"
     if profile.authorize and profile.authorize.issuer and not profile.authorize.issuer.startswith("https://"):
         yield "authorize.issuer: an issuer is an https URL (RFC 8414 section 2)"
+    if profile.authorize and profile.authorize.issuer_always and not profile.authorize.issuer:
+        yield "authorize.issuer_always: it needs authorize.issuer"
 
 
 def _long_lived(profile: Profile) -> bool:

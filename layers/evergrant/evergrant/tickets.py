@@ -12,9 +12,12 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Literal
 
+from .errors import InvalidRequest
 from .ports import Authorizations
 
 TICKET_LIFETIME = 900
+#: A link that is mailed may be good for a week; whoever finds it later finds nothing (seconds).
+LONGEST_TICKET_LIFETIME, SHORTEST_TICKET_LIFETIME = 7 * 86_400, 60
 STATE_LIFETIME = 900
 #: How long expired tickets and states are kept, to tell a late visitor what happened (seconds).
 KEPT = 86_400
@@ -36,7 +39,15 @@ class Authorization:
 def issue_ticket(
     authorizations: Authorizations, authorization: Authorization, now: int, lifetime: int = TICKET_LIFETIME
 ) -> str:
-    """A new ticket: 256 random bits, as 43 characters of base64url. ``lifetime`` is in seconds."""
+    """A new ticket: 256 random bits, as 43 characters of base64url. ``lifetime`` is in seconds.
+
+    Raises
+    ------
+    InvalidRequest
+        The lifetime is out of bounds.
+    """
+    if not SHORTEST_TICKET_LIFETIME <= lifetime <= LONGEST_TICKET_LIFETIME:
+        raise InvalidRequest("A link is good for a minute at least, and for 7 days at most.")
     ticket = secrets.token_urlsafe(32)
     fields = {**asdict(authorization), "expires_at": now + lifetime}
     authorizations.put(ticket_key(ticket), fields, now + lifetime + KEPT)

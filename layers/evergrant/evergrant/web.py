@@ -2,22 +2,52 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from .errors import CrossSite, LinkInvalid
+from .errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
 
 #: `__Host-`: only over https, only for this host, for all of its paths (RFC 6265bis section 4.1.3.2).
 COOKIE = "__Host-evergrant"
 _LONGEST_QUERY = 8192
+#: What we hand out ourselves: 256 random bits as base64url. Nothing else is looked up, or sent back in a header.
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+#: What the page's own form sends. A request without a body need not say.
+_FORM = "application/x-www-form-urlencoded"
+
+
+def method_of(event: Mapping[str, Any]) -> str:
+    """The request's method, whatever the route takes."""
+    return str(event.get("requestContext", {}).get("http", {}).get("method", ""))
+
+
+def path_of(event: Mapping[str, Any]) -> str:
+    """The route's path, ``/connect/{ticket}``: without the method, which may be ANY."""
+    return str(event.get("routeKey", "")).partition(" ")[2]
+
+
+def ticket_of(event: Mapping[str, Any]) -> str:
+    """The ticket in the path.
+
+    Raises
+    ------
+    LinkInvalid
+        It is none that we could have made.
+    """
+    ticket = str((event.get("pathParameters") or {}).get("ticket", ""))
+    if not _SECRET.fullmatch(ticket):
+        raise LinkInvalid("This link is not known here.")
+    return ticket
 
 
 def cookie_of(event: Mapping[str, Any]) -> str | None:
-    """This browser's cookie, None when it sent none."""
+    """This browser's cookie, None when it sent none that we could have set."""
     for cookie in (*event.get("cookies", ()), *event.get("headers", {}).get("cookie", "").split(";")):
         name, _, value = cookie.strip().partition("=")
-        if name == COOKIE and value:
+        if name == COOKIE and _SECRET.fullmatch(value):
             return str(value)
     return None
 
@@ -28,18 +58,24 @@ def set_cookie(value: str) -> str:
 
 
 def query_of(event: Mapping[str, Any]) -> dict[str, str]:
-    """The query's parameters.
+    """The query's parameters, but for ``error_description``: nothing is done with it, and Microsoft breaks its lines.
 
     Raises
     ------
-    LinkInvalid
-        It is too long, or one comes twice (RFC 6749 section 3.1 forbids that).
+    BadRequest
+        It is too long, or one comes twice (RFC 6749 section 3.1 forbids that), or one holds a control character.
     """
     raw = event.get("rawQueryString", "")
-    pairs = parse_qsl(raw, keep_blank_values=True) if len(raw) <= _LONGEST_QUERY else None
-    if pairs is None or len(dict(pairs)) != len(pairs):
-        raise LinkInvalid("The answer's parameters cannot be read.")
-    return dict(pairs)
+    try:
+        pairs = parse_qsl(raw, keep_blank_values=True, errors="strict") if len(raw) <= _LONGEST_QUERY else None
+    except ValueError:
+        pairs = None
+    params = dict(pairs or ())
+    params.pop("error_description", None)
+    broken = any(_CONTROL.search(text) for pair in params.items() for text in pair)
+    if pairs is None or len({name for name, _ in pairs}) != len(pairs) or broken:
+        raise BadRequest("The answer's parameters cannot be read.")
+    return params
 
 
 def demand_same_origin(event: Mapping[str, Any]) -> None:
@@ -57,6 +93,18 @@ def demand_same_origin(event: Mapping[str, Any]) -> None:
         site = "same-origin" if host and host == headers.get("host") else "unknown"
     if site != "same-origin":
         raise CrossSite("The request came from another site.")
+
+
+def demand_form(event: Mapping[str, Any]) -> None:
+    """Refuse a POST that our page's button cannot have sent.
+
+    Raises
+    ------
+    WrongContentType
+    """
+    kind = event.get("headers", {}).get("content-type", _FORM).partition(";")[0].strip().lower()
+    if kind not in ("", _FORM):
+        raise WrongContentType("The request was not sent by the page's button.")
 
 
 def page(status: int, html: str, headers: Mapping[str, str], cookies: tuple[str, ...] = ()) -> dict[str, Any]:
