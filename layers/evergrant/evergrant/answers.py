@@ -56,7 +56,9 @@ class Refusal:
     """An answer that is no token set.
 
     ``code`` is the provider's error code if it is an allow-listed one; ``retry_after`` is in seconds; ``in_doubt``
-    says that the provider may have acted on the request all the same.
+    says that the provider may have acted on the request all the same. ``rule`` names the error rule that told, as
+    ``errors[0]`` of the profile or ``standard``, None where none did: for whoever mends a profile, and no part of
+    what the refusal is.
     """
 
     kind: FailureKind
@@ -64,6 +66,7 @@ class Refusal:
     code: str | None = None
     retry_after: int | None = None
     in_doubt: bool = False
+    rule: str | None = field(default=None, compare=False)
 
 
 def read_answer(
@@ -182,7 +185,7 @@ def _refusal(profile: Profile, response: HttpResponse, answer: Any) -> Refusal |
     descriptions = [look_up(answer, path) for path in profile.response.error_description]
     empty = not response.body.strip()
     shown = code if code in _STANDARD_CODES | {rule.code for rule in profile.errors} else None
-    for rule in (*profile.errors, *_STANDARD_ERRORS):
+    for index, rule in enumerate((*profile.errors, *_STANDARD_ERRORS)):
         if (
             rule.status in (None, response.status)
             and rule.code in (None, code)
@@ -190,8 +193,9 @@ def _refusal(profile: Profile, response: HttpResponse, answer: Any) -> Refusal |
             and (empty or not rule.empty)
         ):
             # A 5xx is the provider's word only where the profile gives it a meaning of its own.
+            told = f"errors[{index}]" if index < len(profile.errors) else "standard"
             doubt = rule not in profile.errors and response.status >= 500
-            return Refusal(rule.kind, response.status, shown, _retry_after(response), doubt)
+            return Refusal(rule.kind, response.status, shown, _retry_after(response), doubt, told)
     kind: FailureKind = "transient" if response.status >= 500 else "rejected_unknown"
     return Refusal(kind, response.status, shown, _retry_after(response), response.status >= 500)
 
