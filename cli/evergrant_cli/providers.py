@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
-from .problems import explain
+from . import discovering
+from .checking import check, profile_in
+from .problems import WrongUsage, explain
 from .run import AsJson, Run, run_of
 from .usage import Verb, Verbs
 
@@ -23,6 +27,9 @@ _ProviderName = Annotated[str, typer.Argument(metavar="NAME", show_default=False
 @app.command("list", cls=Verb)
 def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
     """List the providers that ship with Evergrant, and those added to the stack.
+
+    Beside each its grants, and the sites that its facts were read from, with the
+    day; [bold]evergrant provider show[/] names the pages.
 
     [bold]Example[/]
       evergrant provider list
@@ -42,13 +49,16 @@ def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
     if run.output.as_json:
         run.output.document({"providers": [_summary(profile) for profile in profiles]})
         return
-    run.output.table(
-        ("provider", "title", "grants", "from"),
-        [
-            (profile.name, profile.title, ", ".join(profile.grants), "Evergrant" if _ships(profile) else "this stack")
-            for profile in profiles
-        ],
-    )
+    run.output.table(("provider", "grants", "read from"), [row for profile in profiles for row in _listed(profile)])
+
+
+def _listed(profile: Profile) -> Iterator[tuple[str, str, str]]:
+    """As many lines as the longest of its columns needs: 80 columns have no room for its sources on one."""
+    hosts = dict.fromkeys((urlsplit(page.url).hostname or "").removeprefix("www.") for page in profile.documentation)
+    days = sorted({page.read for page in profile.documentation})
+    below = [*([] if _ships(profile) else ["of this stack"]), *(f"read {day}" for day in days)]
+    names = [profile.name, *(f"  {text}" for text in below)]
+    yield from zip_longest(names, profile.grants, hosts, fillvalue="")
 
 
 @app.command("show", cls=Verb)
@@ -90,11 +100,14 @@ def show(context: typer.Context, name: _ProviderName, as_json: AsJson = False) -
         run.output.line(f"From {page.url}, read {page.read}.", "dim")
 
 
+app.command("check", cls=Verb)(check)
+
+
 @app.command("add", cls=Verb)
 def add(
     context: typer.Context,
     file: Annotated[
-        Path,
+        Path | None,
         typer.Argument(
             metavar="FILE",
             exists=True,
@@ -103,33 +116,82 @@ def add(
             show_default=False,
             help="A profile, in TOML.",
         ),
-    ],
+    ] = None,
+    issuer: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            show_default=False,
+            help="Instead of a file: make the profile of what this authorization server publishes of itself.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", show_default=False, help="What to call it; else it is named after its host."),
+    ] = None,
+    write: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            show_default=False,
+            help="Write the profile to this new file instead of adding it, to be read and edited first.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a profile of your own, and add it to the stack or replace it there.
+    """Add a provider of your own to the stack, or replace it there.
+
+    With --issuer there is nothing to write: the server's own metadata are read
+    (RFC 8414 and OpenID Connect Discovery), and what they cannot tell is said.
+    The issuer is what the provider's documentation calls so, or what stands
+    before /.well-known/ in it. Only public https addresses are asked; a server of
+    your own on localhost may be http.
 
     Connections keep the profile they were made with until they are connected
     again.
 
-    [bold]Example[/]
+    [bold]Examples[/]
+      evergrant provider add --issuer https://login.acme.example
+      evergrant provider add --issuer https://acme.example/eu --write acme.toml
+      evergrant provider check acme.toml
       evergrant provider add acme.toml
     """
-    from evergrant.errors import InvalidProfile
-    from evergrant.profile_file import load
-
     run = run_of(context)
-    try:
-        text = file.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise InvalidProfile(f"{file.name}: it is not UTF-8.") from error
-    profile = load(text, file.name)
+    if issuer is None:
+        if file is None:
+            raise WrongUsage("Give a FILE, or --issuer URL.")
+        if name or write:
+            raise WrongUsage("--name and --write are for --issuer.")
+        profile, found = profile_in(str(file)), None
+    else:
+        if file is not None:
+            raise WrongUsage("Give a FILE or --issuer URL, not both.")
+        with run.output.busy(f"Asking {issuer}"):
+            found = discovering.discover(issuer, name)
+        profile = found.profile
+    shown = {} if found is None else {"found": discovering.document(found)}
+    if found and not run.output.as_json:
+        discovering.say_sources(run.output, found.metadata)
+        run.output.facts([*_facts(profile, ""), *discovering.facts(found.metadata, profile)])
+        discovering.say_notes(run.output, profile)
+    if found and write:
+        discovering.write(write, found.text)
+        if run.output.as_json:
+            run.output.document({**_summary(profile), "change": "written", "file": str(write), **shown})
+            return
+        run.output.line(f"Written to {write}. Next, once you have read it:", "green")
+        run.output.line(f"  See what it would send:  evergrant provider check {write}")
+        run.output.line(f"  Add it to the stack:     evergrant provider add {write}")
+        return
     before = _known(run, profile.name)
+    if before and _but_for_the_day(before) == _but_for_the_day(profile):
+        profile = before
     content_hash = run.deployment.profiles.add(profile)
     change = "added" if before is None else "unchanged" if before == profile else "replaced"
     redirect_uri, _ = _redirect_uri(run, profile)
     if run.output.as_json:
         run.output.document(
-            {**_summary(profile), "change": change, "redirect_uri": redirect_uri, "content_hash": content_hash}
+            {**_summary(profile), "change": change, "redirect_uri": redirect_uri, "content_hash": content_hash, **shown}
         )
         return
     output = run.output
@@ -149,6 +211,14 @@ def add(
     output.line(f"  Connect an account:                evergrant connect {profile.name}/main")
 
 
+def _but_for_the_day(profile: Profile) -> Profile:
+    """A profile whose sources were only read again is the same: nobody has to connect again for that."""
+    import msgspec
+
+    pages = tuple(msgspec.structs.replace(page, read="") for page in profile.documentation)
+    return msgspec.structs.replace(profile, documentation=pages)
+
+
 def _known(run: Run, name: str) -> Profile | None:
     from evergrant.errors import UnknownProfile
 
@@ -164,6 +234,7 @@ def _summary(profile: Profile) -> dict[str, Any]:
         "title": profile.title,
         "grants": list(profile.grants),
         "built_in": _ships(profile),
+        "documentation": [{"url": page.url, "read": page.read, "says": page.says} for page in profile.documentation],
         "variables": {
             name: {"pattern": variable.pattern, "default": variable.default, "describe": variable.describe}
             for name, variable in profile.variables.items()

@@ -23,6 +23,7 @@ VERBS = [
     ["provider", "list"],
     ["provider", "show"],
     ["provider", "add"],
+    ["provider", "check"],
     ["client", "set"],
 ]
 

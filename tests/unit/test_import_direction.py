@@ -23,6 +23,7 @@ CORE = {
     *("circuit", "waking", "unread"),
     "phases",
     *("profile_file", "profile_checks", "answers", "assertions", "notices"),
+    *("metadata", "discovery", "profile_text"),
 }
 #: Numbered steps over ports.
 PROTOCOLS = {

@@ -7,7 +7,8 @@
     │   ├── InvalidName           invalid_name             a connection, provider, account or client name
     │   ├── InvalidProfile        invalid_profile          a provider profile, with the key at fault
     │   ├── InvalidClient         invalid_client_entry     a clients/ secret that cannot be used
-    │   └── InvalidVariable       invalid_variable         a profile variable missing or not matching its pattern
+    │   ├── InvalidVariable       invalid_variable         a profile variable missing or not matching its pattern
+    │   └── InvalidIssuer         invalid_issuer           what was given as an authorization server's issuer
     ├── ConnectionProblem
     │   ├── UnknownConnection     unknown_connection
     │   ├── AuthorizationRequired authorization_required
@@ -29,6 +30,10 @@
     │   ├── WrongContentType      wrong_content_type
     │   ├── Denied                access_denied
     │   └── ProviderRefused       provider_refused
+    ├── MetadataError                                      what a server publishes of itself (RFC 8414)
+    │   ├── NoMetadata            no_metadata              nothing, at any of the well-known addresses
+    │   ├── InvalidMetadata       invalid_metadata         it is no metadata, or no profile can be made of it
+    │   └── IssuerMismatch        issuer_mismatch          it is another issuer's (RFC 8414 section 3.3)
     ├── UnreadAnswer              unread_answer            a 2xx of the provider that is no token set
     ├── ProviderUnreachable       provider_unreachable
     │   ├── NotSent               not_sent                 the request cannot have reached the provider
@@ -89,6 +94,11 @@ class InvalidClient(InvalidRequest):
 
 class InvalidVariable(InvalidRequest):
     code = "invalid_variable"
+
+
+class InvalidIssuer(InvalidRequest):
+    code = "invalid_issuer"
+    hint_default = "Write it as its provider does: https://login.example.com, perhaps with a path, and no query."
 
 
 class ConnectionProblem(EvergrantError):
@@ -230,6 +240,29 @@ class Denied(LinkError):
 class ProviderRefused(LinkError):
     code = "provider_refused"
     status = 502
+
+
+class MetadataError(EvergrantError):
+    """No profile can be had from what a server publishes of itself."""
+
+
+class NoMetadata(MetadataError):
+    code = "no_metadata"
+    hint_default = (
+        "Is this the issuer, as the provider's documentation gives it? Many providers publish nothing: write a profile "
+        "by hand (docs/profiles.md), try it with `evergrant provider check FILE`, add it with `evergrant provider add "
+        "FILE`."
+    )
+
+
+class InvalidMetadata(MetadataError):
+    code = "invalid_metadata"
+    hint_default = "Is this the issuer, as the provider's documentation gives it?"
+
+
+class IssuerMismatch(MetadataError):
+    code = "issuer_mismatch"
+    hint_default = "Ask the provider for its issuer: it is compared character by character."
 
 
 class UnreadAnswer(EvergrantError):

@@ -1,0 +1,232 @@
+"""``evergrant provider check``: a profile looked at before it is used. Needs no stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .output import Output, span
+from .problems import CommandFailed, Problem, WrongUsage
+from .run import AsJson, Var, run_of, variables_of
+
+if TYPE_CHECKING:
+    from evergrant.profile import Profile
+
+_PHASES = "client_credentials, login, jwt_bearer, refresh or exchange"
+
+
+def check(
+    context: typer.Context,
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE", show_default=False, help="A profile, in TOML; or the name of one that ships, such as keap."
+        ),
+    ],
+    var: Var = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            show_default=False,
+            help="Send one real request, to this scheme, host and port and to the path that the profile says. "
+            "Plain http is for localhost.",
+        ),
+    ] = None,
+    phase: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PHASE",
+            show_default=False,
+            help=f"Which one to send: {_PHASES}. Else the first that needs nothing but the client.",
+        ),
+    ] = None,
+    client: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            show_default=False,
+            help="Send this client's stored credentials, if they may be sent to URL. Else they are asked for, or "
+            "read from standard input.",
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check a profile, and show exactly what it would send; or try it once.
+
+    It shows each phase's request with stand-ins in capitals for all that is
+    secret, how consumers call the API, and when a token would be refreshed.
+    Variables without a value stand there by their names. Nothing is sent and no
+    stack is needed.
+
+    With --against it sends one request and shows how the answer is read: when
+    the token lapses and by which rule, or what a refusal was taken to mean and by
+    which rule. What the provider says in words of its own is never shown. Without
+    --client standard input holds what is needed as JSON: a client's entry as for
+    [bold]evergrant client set[/], and what the phase spends (refresh_token; code,
+    redirect_uri, code_verifier). [bold]A refresh token that is spent may be dead
+    afterwards.[/]
+
+    [bold]Examples[/]
+      evergrant provider check acme.toml
+      evergrant provider check acme.toml --var region=eu
+      evergrant provider check acme.toml --against https://sandbox.acme.example < entry.json
+      echo '{"client_id": "…", "client_secrets": ["…"], "refresh_token": "…"}' |
+        evergrant provider check acme.toml --against http://localhost:8080 --phase refresh
+    """
+    from evergrant.clock import SystemClock
+
+    from . import rehearsal, trial
+
+    run = run_of(context)
+    if against is None and (phase or client):
+        raise WrongUsage("--phase and --client are for --against.")
+    profile = profile_in(file)
+    variables = variables_of(var)
+    output = run.output
+    if against is not None:
+        target, chosen = trial.target_of(against), trial.phase_of(profile, phase)
+        result = trial.attempt(run, profile, chosen, target, client, variables)
+        _say_attempt(output, profile, result)
+        if "error" in result:
+            raise typer.Exit(1)
+        return
+    now = int(SystemClock().now())
+    bound = rehearsal.variables_for(profile, variables)
+    found: dict[str, Any] = {
+        "provider": profile.name,
+        "title": profile.title,
+        "grants": list(profile.grants),
+        "variables": bound,
+        "phases": list(rehearsal.phases(profile, bound, now)),
+        "consumer": rehearsal.consumers(profile, bound, now),
+        "refreshing": rehearsal.refreshing(profile, now),
+        "advice": list(rehearsal.advice(profile)),
+    }
+    if output.as_json:
+        output.document(found)
+    else:
+        _say(output, profile, found)
+
+
+def profile_in(file: str) -> Profile:
+    """The profile in a file, or the one that ships by this name.
+
+    Raises
+    ------
+    InvalidProfile
+        It does not hold.
+    CommandFailed
+        There is neither.
+    """
+    from evergrant import catalogue
+    from evergrant.errors import InvalidProfile
+    from evergrant.profile_file import load
+
+    path = Path(file)
+    if not path.is_file():
+        ships = catalogue.built_in().get(file)
+        if ships:
+            return ships
+        raise WrongUsage(f"There is no file {file}, nor does a provider of that name ship.")
+    try:
+        return load(path.read_text("utf-8"), path.name)
+    except UnicodeDecodeError as error:
+        raise InvalidProfile(f"{path.name}: it is not UTF-8.") from error
+    except OSError as error:
+        raise CommandFailed(Problem("file_not_read", f"{file} cannot be read: {error.strerror}.")) from error
+
+
+def _say(output: Output, profile: Profile, found: dict[str, Any]) -> None:
+    output.line(f"{profile.name} is sound: {profile.title}, by {' or '.join(profile.grants)}.", "green")
+    open_ones = [name for name, value in found["variables"].items() if value == name.upper()]
+    if open_ones:
+        output.line(f"Without a value, and shown by name: {', '.join(open_ones)}. Give --var NAME=VALUE.", "yellow")
+    for request in found["phases"]:
+        output.line()
+        output.line(_title(request), "bold")
+        _say_request(output, request)
+    output.line()
+    output.line("Consumers send", "bold")
+    for name, value in found["consumer"]["headers"].items():
+        output.line(f"  {name}: {value}")
+    for name in found["consumer"]["required_headers"]:
+        output.line(f"  {name}: (each call adds its own)")
+    statuses = " or ".join(map(str, found["consumer"]["reject_statuses"]))
+    output.line(f"  A dead token shows by {statuses}.")
+    times = found["refreshing"]
+    output.line()
+    output.line(
+        f"A token that lives for {span(times['lifetime'])} would be replaced after {span(times['refreshed_after'])}, "
+        f"{span(times['before_expiry'])} before it lapses."
+    )
+    if found["advice"]:
+        output.line()
+        output.line("It could be better:", "yellow")
+        for text in found["advice"]:
+            output.line(f"  - {text}")
+
+
+def _title(request: dict[str, Any]) -> str:
+    if request.get("in_a_browser"):
+        return "authorize: a browser is sent to"
+    phase = str(request["phase"]).replace("_", " ")
+    credentials = request.get("credentials")
+    return f"{phase} with {' and '.join(credentials)}" if credentials else phase
+
+
+def _say_request(output: Output, request: dict[str, Any]) -> None:
+    output.line(f"  {request['method']} {request['url']}")
+    for name, value in request["headers"].items():
+        output.line(f"  {name}: {value}")
+    if request["body"]:
+        output.line()
+        output.line(f"  {request['body']}")
+    for name, value in request.get("assertion", {}).items():
+        output.line(f"  signed: {name} = {value}", "dim")
+
+
+def _say_attempt(output: Output, profile: Profile, result: dict[str, Any]) -> None:
+    if output.as_json:
+        output.document({"provider": profile.name, **result})
+        return
+    output.line(f"Sent, for {result['phase'].replace('_', ' ')}:")
+    _say_request(output, result["request"])
+    output.line()
+    answer, error = result["answer"], result.get("error")
+    if error is None:
+        output.line(f"Granted ({answer['status']}). It is read so:", "green")
+        output.facts(_facts(answer))
+        return
+    output.facts(
+        [
+            ("answered", str(answer["status"])),
+            ("code", answer.get("code") or ""),
+            ("taken as", answer.get("kind", "")),
+            ("by the rule", answer.get("rule") or ("none" if "kind" in answer else "")),
+            ("wait", f"{answer['retry_after']} s" if answer.get("retry_after") else ""),
+            ("in doubt", "the provider may have acted on it all the same" if answer.get("in_doubt") else ""),
+            ("fields in it", _counted(answer.get("fields", []), answer.get("other_fields", 0))),
+        ]
+    )
+    output.fail(Problem.of_answer(error))
+
+
+def _facts(answer: dict[str, Any]) -> list[tuple[str, str]]:
+    is_new = {True: "a new one", False: "the one that was spent", None: ""}[answer["refresh_token_is_new"]]
+    return [
+        ("access token", answer["access_token"]),
+        ("token type", answer["token_type"]),
+        ("lapses", f"{answer['expires_at']}, after {span(answer['lifetime'])}, by the rule {answer['expiry_rule']}"),
+        ("refreshed", f"{answer['refreshed_at']}, about"),
+        ("refresh token", f"{is_new}: {answer['refresh_token']}" if is_new else "none"),
+        ("it lapses", answer["refresh_expires_at"] or ("not known" if is_new else "")),
+        ("scopes", _counted(answer["scopes"], answer["other_scopes"])),
+        ("captured", ", ".join(f"{name} ({value})" for name, value in answer["captured"].items())),
+    ]
+
+
+def _counted(named: list[str], others: int) -> str:
+    return ", ".join([*named, *([f"{others} of other names"] if others else [])])

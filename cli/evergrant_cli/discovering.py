@@ -1,0 +1,155 @@
+"""A profile from the server itself: ``evergrant provider add --issuer``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .output import Output
+from .problems import CommandFailed, Problem
+
+if TYPE_CHECKING:
+    from evergrant.dialect import HttpResponse
+    from evergrant.metadata import Metadata
+    from evergrant.profile import Profile
+
+#: For each of the well-known addresses, in seconds.
+_PATIENCE = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Discovery:
+    """What a server says of itself, the profile made of it, and that as TOML."""
+
+    metadata: Metadata
+    profile: Profile
+    text: str
+
+
+def discover(issuer: str, name: str | None) -> Discovery:
+    """Read a server's metadata and make a profile of them.
+
+    Raises
+    ------
+    InvalidIssuer, MetadataError, InvalidName
+    InvalidProfile
+        A provider of this name ships.
+    NotSent
+        The server cannot be reached.
+    """
+    from evergrant import catalogue
+    from evergrant.clock import SystemClock
+    from evergrant.discovery import name_for, profile_of
+    from evergrant.errors import InvalidProfile
+    from evergrant.metadata import check_issuer, merge
+    from evergrant.names import check_provider
+    from evergrant.profile_file import load
+    from evergrant.profile_text import text_of
+
+    check_issuer(issuer)
+    name = check_provider(name or name_for(issuer))
+    if name in catalogue.built_in():
+        raise InvalidProfile(
+            f"{name} ships with Evergrant, and cannot be shadowed.",
+            f"Look at it with `evergrant provider show {name}`, or call yours something else with --name.",
+        )
+    metadata = merge(issuer, _fetched(issuer))
+    text = text_of(profile_of(metadata, name, int(SystemClock().now())))
+    # Read back, so that what is stored is what the file would be: checked like any other.
+    return Discovery(metadata, load(text, "the profile made of the metadata"), text)
+
+
+def _fetched(issuer: str) -> Iterator[tuple[str, HttpResponse | None]]:
+    from evergrant.dialect import HttpRequest
+    from evergrant.errors import LostAnswer, NotSent
+    from evergrant.http import GuardedHttp
+    from evergrant.metadata import check_issuer, is_loopback, well_known
+
+    parts = check_issuer(issuer)
+    http = GuardedHttp(allow_loopback=is_loopback(parts.hostname))
+    for url in well_known(issuer):
+        request = HttpRequest("GET", url, {"accept": "application/json"}, b"")
+        try:
+            yield url, http.send(request, hosts=(parts.netloc.lower(),), timeout=_PATIENCE)
+        except LostAnswer:
+            yield url, None
+        except NotSent as error:
+            raise NotSent(
+                f"{issuer}: {error.message}", "Is the host right, and a public one? Only public addresses are asked."
+            ) from error
+
+
+def write(file: Path, text: str) -> None:
+    """Write the profile, over nothing: somebody may have edited what is there."""
+    try:
+        with file.open("x", encoding="utf-8") as opened:
+            opened.write(text)
+    except FileExistsError as error:
+        raise CommandFailed(
+            Problem("file_exists", f"{file} exists already.", "Give --write another name, or remove it.")
+        ) from error
+    except OSError as error:
+        raise CommandFailed(Problem("file_not_written", f"{file} cannot be written: {error.strerror}.")) from error
+
+
+def document(discovery: Discovery) -> dict[str, Any]:
+    """What was found, for programs."""
+    import msgspec
+
+    metadata = discovery.metadata
+    return {
+        "issuer": metadata.issuer,
+        "sources": [
+            {"url": source.url, "used": source.used, "detail": source.detail or None} for source in metadata.sources
+        ],
+        "disagreements": [
+            {"field": item.field, "used": item.used, "passed_over": item.passed_over} for item in metadata.disagreements
+        ],
+        "unreadable": list(metadata.unreadable),
+        "stated": {name: values if values is None else list(values) for name, values in metadata.lists.items()},
+        "announces_iss": metadata.announces_iss,
+        "notes": list(discovery.profile.notes),
+        "profile": msgspec.to_builtins(discovery.profile),
+        "toml": discovery.text,
+    }
+
+
+def say_sources(output: Output, metadata: Metadata) -> None:
+    """Where it was looked, and what the documents contradict each other in."""
+    output.line("Read what the server publishes of itself:")
+    for source in metadata.sources:
+        output.line(f"  {source.url}")
+        output.line("    used" if source.used else f"    not used: {source.detail}", "green" if source.used else "dim")
+    for item in metadata.disagreements:
+        output.line()
+        output.line(f"The documents differ in {item.field}. The first one's is used:", "yellow")
+        output.line(f"  used         {item.used}")
+        output.line(f"  passed over  {item.passed_over}")
+    for name in metadata.unreadable:
+        output.line()
+        output.line(f"{name} is not the list of words that it should be, and says nothing.", "yellow")
+    output.line()
+
+
+def facts(metadata: Metadata, profile: Profile) -> Iterator[tuple[str, str]]:
+    """What the metadata told beyond what every profile shows."""
+    if profile.authorize is None:
+        return
+    challenges = metadata.lists["code_challenge_methods_supported"]
+    stated = "not stated" if challenges is None else f"the server takes {', '.join(challenges) or 'none'}"
+    yield "code challenge", f"{'S256' if profile.authorize.pkce else 'not sent'} ({stated})"
+    announced = "announced" if metadata.announces_iss else "not announced, checked where it comes"
+    yield "iss of answers", f"{profile.authorize.issuer} ({announced})" if profile.authorize.issuer else ""
+    scopes = metadata.lists["scopes_supported"]
+    yield "scopes it knows", "" if scopes is None else f"{len(scopes)} (--json lists them)"
+
+
+def say_notes(output: Output, profile: Profile) -> None:
+    """What could not be known, one paragraph each."""
+    output.line()
+    output.line("What the metadata cannot tell, and what was assumed:")
+    for note in profile.notes:
+        output.line(f"  - {note}")
+    output.line()

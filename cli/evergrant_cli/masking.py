@@ -1,0 +1,111 @@
+"""Requests as they may be shown: with stand-ins in capitals for all that is secret.
+
+Nothing is painted over. What is shown is made anew, by the same code, from the stand-ins alone, so nothing secret can
+be left in it in whatever encoding.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode, urlsafe_b64decode
+from collections.abc import Mapping
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from evergrant.dialect import Client, HttpRequest, Phase
+    from evergrant.profile import Profile
+    from evergrant.secret import Secret
+
+_JWT = re.compile(r"eyJ[\w-]+\.(eyJ[\w-]+)\.[\w-]+")
+_VALUES = ("code", "redirect_uri", "code_verifier", "refresh_token", "token")
+_SIGNED = "SIGNED_ASSERTION"
+
+
+def masked_request(
+    profile: Profile,
+    phase: Phase,
+    variables: Mapping[str, str],
+    shape: Client,
+    *,
+    scope: str | None,
+    now: int,
+    loopback: bool = False,
+) -> dict[str, Any]:
+    """One phase's request: ``method``, ``url``, ``headers``, ``body`` and, where one is signed, ``assertion``.
+
+    Parameters
+    ----------
+    shape
+        The client whose request it is, or would be: which of its parts there are is taken from it, and no value.
+    """
+    from evergrant.dialect import token_request
+
+    values: dict[str, str | None] = {name: name.upper() for name in _VALUES}
+    if profile.authorize is None or not profile.authorize.pkce:
+        values["code_verifier"] = None
+    stand_in = _stand_in(profile, phase, shape)
+    secret = stand_in.secrets[0] if stand_in.secrets else None
+    request = token_request(
+        profile, phase, variables, stand_in, secret, {**values, "scope": scope}, now=now, loopback=loopback
+    )
+    return _readable(request, now)
+
+
+def masked(secret: Secret | None) -> str | None:
+    """A token as it may be shown: its length, and a fingerprint to tell it from another."""
+    return None if secret is None else f"{len(secret.reveal())} characters, SHA-256 {secret.fingerprint}…"
+
+
+def _stand_in(profile: Profile, phase: Phase, shape: Client) -> Client:
+    from evergrant.dialect import Client
+    from evergrant.secret import Secret
+
+    signs_rsa = phase == "jwt_bearer" and profile.jwt_bearer is not None and profile.jwt_bearer.algorithm == "RS256"
+    return Client(
+        name="client",
+        client_id=None if shape.client_id is None else "CLIENT_ID",
+        secrets=(Secret("CLIENT_SECRET"),) if shape.secrets else (),
+        hosts=(),
+        credentials={name: Secret(name.upper()) for name in shape.credentials},
+        private_key=None if shape.private_key is None else _throwaway_key("RS256" if signs_rsa else "ES256"),
+        key_id=None if shape.key_id is None else "KEY_ID",
+    )
+
+
+@cache
+def _throwaway_key(algorithm: Literal["RS256", "ES256"]) -> Secret:
+    """A key that signs what is shown, and nothing else."""
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+    from evergrant.secret import Secret
+
+    key = rsa.generate_private_key(65537, 2048) if algorithm == "RS256" else ec.generate_private_key(ec.SECP256R1())
+    return Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
+
+
+def _readable(request: HttpRequest, now: int) -> dict[str, Any]:
+    headers = {name: _JWT.sub(_SIGNED, _basic(value)) for name, value in request.headers.items()}
+    body = request.body.decode()
+    everything = " ".join((request.url, *request.headers.values(), body))
+    signed = _JWT.search(everything)
+    shown = {
+        "method": request.method,
+        "url": _JWT.sub(_SIGNED, request.url),
+        "headers": headers,
+        "body": _JWT.sub(_SIGNED, body) or None,
+    }
+    return {**shown, "assertion": _claims(signed[1], now)} if signed else shown
+
+
+def _basic(header: str) -> str:
+    """HTTP Basic with its two parts legible."""
+    scheme, _, encoded = header.partition(" ")
+    return f"Basic base64({b64decode(encoded).decode()})" if scheme == "Basic" else header
+
+
+def _claims(payload: str, now: int) -> dict[str, Any]:
+    claims: dict[str, Any] = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    return {**claims, "iat": "NOW", "exp": f"NOW + {claims['exp'] - now} s", "jti": "RANDOM"}

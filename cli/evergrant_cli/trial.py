@@ -1,0 +1,289 @@
+"""One real request of a profile, to a server that the operator names, and how its answer is read."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .masking import masked, masked_request
+from .problems import CommandFailed, Problem, WrongUsage
+from .rehearsal import refresh_at, scope_of
+from .run import Run, interactive
+
+if TYPE_CHECKING:
+    from evergrant.dialect import Client, HttpResponse, Phase
+    from evergrant.profile import Profile
+    from evergrant.tokens import TokenSet
+
+#: Beyond what any entry needs; a file given by mistake is not read to its end.
+_LARGEST = 65_536
+_PATIENCE = 10.0
+_PHASES = ("client_credentials", "login", "jwt_bearer", "exchange", "refresh")
+#: What a phase spends besides the client's own credentials: without the first it cannot be tried.
+_SPENDS = {"refresh": ("refresh_token", "redirect_uri"), "exchange": ("code", "redirect_uri", "code_verifier")}
+#: Names of an answer's fields are the provider's text. These say what a profile's author has to know.
+_TELLING = re.compile(
+    r"(?=.*(?:token|expir|scope|type|error|data|result|status))[A-Za-z][A-Za-z_-]{1,31}", re.IGNORECASE
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The origin that stands in for the one of the profile's endpoint."""
+
+    netloc: str
+    plain: bool
+    loopback: bool
+
+
+def target_of(against: str) -> Target:
+    """``https://host[:port]``; plain http only on loopback, where nothing crosses a network."""
+    from evergrant.metadata import is_loopback
+    from evergrant.names import is_host
+
+    try:
+        parts = urlsplit(against)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise WrongUsage("--against is no URL; write https://host or https://host:port.") from None
+    if not is_host(parts.netloc) or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise WrongUsage("--against takes scheme, host and port alone: the profile says the path.")
+    if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
+        raise WrongUsage("--against must be https, or http on localhost or 127.0.0.1: credentials are sent there.")
+    return Target(parts.netloc.lower(), parts.scheme == "http", is_loopback(host))
+
+
+def phase_of(profile: Profile, wanted: str | None) -> Phase:
+    """The phase to try: the one wanted, else the first that needs no person and nothing to spend."""
+    offered = [phase for phase in _PHASES if getattr(profile, phase) is not None]
+    if wanted is None:
+        for phase in offered:
+            if phase not in _SPENDS:
+                return phase  # type: ignore[return-value]
+        raise WrongUsage(
+            f"{profile.name} has no phase that could be tried by itself. Give --phase {' or '.join(offered)}, and "
+            "what it spends on standard input."
+        )
+    if wanted not in offered:
+        raise WrongUsage(f"{profile.name} has no [{wanted}] that could be tried; it has {', '.join(offered)}.")
+    return wanted  # type: ignore[return-value]
+
+
+def attempt(
+    run: Run, profile: Profile, phase: Phase, target: Target, client_name: str | None, variables: Mapping[str, str]
+) -> dict[str, Any]:
+    """Send one request and say how its answer is read: ``request``, ``answer`` and, unless it was granted, ``error``.
+
+    Raises
+    ------
+    InvalidClient, InvalidVariable, UnknownClient
+        The request cannot be made.
+    NotSent, LostAnswer
+        No answer came.
+    """
+    from evergrant.clock import SystemClock
+    from evergrant.dialect import token_request
+    from evergrant.http import GuardedHttp
+
+    moved = _moved(profile, phase, target)
+    bound = _bound(moved, phase, variables)
+    client, values = _given(run, moved, phase, client_name, target)
+    now = int(SystemClock().now())
+    scope = scope_of(moved)
+    secret = client.secrets[0] if client.secrets else None
+    request = token_request(
+        moved, phase, bound, client, secret, {**values, "scope": scope}, now=now, loopback=target.plain
+    )
+    shown = masked_request(moved, phase, bound, client, scope=scope, now=now, loopback=target.plain)
+    http = GuardedHttp(allow_loopback=target.loopback)
+    with run.output.busy(f"Asking {target.netloc}"):
+        response = http.send(request, hosts=client.hosts, timeout=_PATIENCE)
+    return {"phase": phase, "request": shown, **_reading(moved, response, now, values)}
+
+
+def _moved(profile: Profile, phase: Phase, target: Target) -> Profile:
+    """The profile with this phase's endpoint at the target's origin: its path stays."""
+    import msgspec
+
+    request = getattr(profile, phase)
+    path = request.url.partition("://")[2].partition("/")[2]
+    return msgspec.structs.replace(
+        profile, **{phase: msgspec.structs.replace(request, url=f"https://{target.netloc}/{path}")}
+    )
+
+
+def _bound(profile: Profile, phase: Phase, given: Mapping[str, str]) -> dict[str, str]:
+    """The variables' values; only those that this request names need one."""
+    import msgspec
+
+    from evergrant.placeholders import names_in
+
+    request = msgspec.to_builtins(getattr(profile, phase))
+    tables = (request.get(name, {}) for name in ("headers", "params", "claims"))
+    templates = [request["url"], *(text for table in tables for text in table.values())]
+    wanted = {name for template in templates for name in names_in(template)} | given.keys()
+    known = {name: variable for name, variable in profile.variables.items() if name in wanted}
+    return msgspec.structs.replace(profile, variables=known).bind(given)
+
+
+def _given(
+    run: Run, profile: Profile, phase: Phase, client_name: str | None, target: Target
+) -> tuple[Client, dict[str, str | None]]:
+    """The client and what the phase spends: from the stack, from whoever is at the terminal, or standard input."""
+    from evergrant.aws.vault import parse_client
+    from evergrant.dialect import Client
+    from evergrant.errors import InvalidRequest
+
+    spends = _SPENDS.get(phase, ())
+    stored = run.deployment.vault.client(client_name) if client_name else None
+    entry: dict[str, Any] = {}
+    if interactive():
+        entry = _asked(profile, phase, with_client=stored is None)
+    elif stored is None or spends:
+        entry = _read()
+    values: dict[str, str | None] = {}
+    for name in spends:
+        value = entry.pop(name, None)
+        if value is not None and not isinstance(value, str):
+            raise InvalidRequest(f"{name} must be a text.")
+        values[name] = value or None
+    if spends and not values[spends[0]]:
+        raise InvalidRequest(f"[{phase}] spends a {spends[0]}, and none was given.", _HOW.format(name=spends[0]))
+    if stored is not None:
+        return stored, values
+    if not entry and getattr(profile, phase).client_auth == "none":
+        return Client(profile.name, None, (), (target.netloc,)), values
+    return parse_client(profile.name, json.dumps({**entry, "hosts": [target.netloc]})), values
+
+
+_HOW = 'Give it on standard input, as {{"{name}": "…"}} beside the client\'s entry, or at a terminal.'
+
+
+def _read() -> dict[str, Any]:
+    """Standard input: an entry as `evergrant client set` takes it, and what the phase spends. Never repeated."""
+    text = sys.stdin.read(_LARGEST)
+    try:
+        entry = json.loads(text) if text.strip() else {}
+    except (ValueError, RecursionError):
+        entry = None
+    if isinstance(entry, dict):
+        entry.pop("hosts", None)  # it is sent to where --against says, and nowhere else
+        return entry
+    raise CommandFailed(
+        Problem(
+            "invalid_client_entry",
+            "Standard input holds no JSON object.",
+            'Write {"client_id": "…", "client_secrets": ["…"]}, or what the phase needs.',
+        )
+    )
+
+
+def _asked(profile: Profile, phase: Phase, *, with_client: bool) -> dict[str, Any]:
+    import typer
+
+    def hidden(what: str) -> str:
+        return str(typer.prompt(f"{what} (not shown)", hide_input=True, err=True))
+
+    entry: dict[str, Any] = {}
+    request = getattr(profile, phase)
+    if with_client and request.client_auth == "private_key_jwt":
+        raise WrongUsage("A private key is not typed: give the client's entry on standard input, or --client.")
+    own = phase in ("login", "jwt_bearer")
+    if with_client and not (own and request.client_auth == "none"):
+        entry["client_id"] = typer.prompt("Client id", err=True)
+        if request.client_auth != "none":
+            entry["client_secrets"] = [hidden("Client secret")]
+    if with_client and phase == "login" and profile.login:
+        entry["credentials"] = {name: hidden(name) for name in profile.login.credentials[0]}
+    if phase == "refresh":
+        entry["refresh_token"] = hidden("Refresh token")
+    if phase == "exchange":
+        entry |= {"code": hidden("Code"), "redirect_uri": typer.prompt("Redirect URI", err=True)}
+        if profile.authorize and profile.authorize.pkce:
+            entry["code_verifier"] = hidden("Code verifier")
+    return entry
+
+
+def _reading(
+    profile: Profile, response: HttpResponse, sent_at: int, values: Mapping[str, str | None]
+) -> dict[str, Any]:
+    from evergrant.answers import Refusal, read_answer
+    from evergrant.errors import UnreadAnswer
+    from evergrant.secret import Secret
+    from evergrant.tokens import TokenSet
+
+    spent = values.get("refresh_token")
+    before = TokenSet(Secret(""), sent_at, sent_at + 1, "before", Secret(spent)) if spent else None
+    try:
+        answer = read_answer(profile, response, sent_at, before)
+    except UnreadAnswer as error:
+        fields, others = _field_names(response)
+        problem = Problem(error.code, error.message, "Mend response.access_token or response.expires in the profile.")
+        return {
+            "answer": {"status": response.status, "fields": fields, "other_fields": others},
+            "error": problem.as_dict(),
+        }
+    if isinstance(answer, Refusal):
+        refused: dict[str, Any] = {
+            "status": answer.status,
+            "kind": answer.kind,
+            "code": answer.code,
+            "rule": answer.rule,
+            "retry_after": answer.retry_after,
+            "in_doubt": answer.in_doubt,
+        }
+        return {"answer": refused, "error": _refused(answer).as_dict()}
+    return {"answer": {"status": response.status, **_granted(profile, answer, Secret(spent) if spent else None)}}
+
+
+def _granted(profile: Profile, tokens: TokenSet, spent: Any) -> dict[str, Any]:
+    """A token set with nothing of it that is secret, and of the provider's texts only what the profile names too."""
+    from evergrant.times import rfc3339
+
+    known = set(profile.authorize.scopes) if profile.authorize else set()
+    scopes = tokens.scope.split(profile.authorize.scope_separator if profile.authorize else " ") if tokens.scope else []
+    bearer = tokens.token_type.lower() == "bearer"
+    return {
+        "access_token": masked(tokens.access_token),
+        "token_type": "Bearer" if bearer else "another",
+        "expires_at": rfc3339(tokens.expires_at),
+        "lifetime": tokens.lifetime,
+        "expiry_rule": tokens.expiry_rule,
+        "refresh_token": masked(tokens.refresh_token),
+        "refresh_token_is_new": None if tokens.refresh_token is None else tokens.refresh_token != spent,
+        "refresh_expires_at": rfc3339(tokens.refresh_expires_at) if tokens.refresh_expires_at else None,
+        "scopes": [scope for scope in scopes if scope in known],
+        "other_scopes": sum(scope not in known for scope in scopes),
+        "captured": {name: f"{len(value)} characters" for name, value in tokens.captured.items()},
+        "refreshed_at": rfc3339(refresh_at(profile, tokens.issued_at, tokens.expires_at)),
+    }
+
+
+def _refused(refusal: Any) -> Problem:
+    from .codes import spoken
+
+    hints = {
+        "client_rejected": "Check the client's id, secret and client_auth in the profile; some servers take only one.",
+        "grant_rejected": "The request was understood: what was spent is no longer good, or never was.",
+        "rejected_unknown": "No rule knows this answer. Where the provider documents it, add one to [[errors]].",
+        "malformed": "Compare the request with the provider's documentation: format, params, headers.",
+    }
+    said = spoken(refusal.kind) if refusal.kind != "not_spent" else "the provider used nothing of it (not_spent)"
+    return Problem(refusal.kind, f"Refused: {said}.", hints.get(refusal.kind, ""), refusal.retry_after)
+
+
+def _field_names(response: HttpResponse) -> tuple[list[str], int]:
+    """The names in a success that could not be read: those that look like what is looked for, and how many others."""
+    try:
+        document = json.loads(response.body)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        return [], 0
+    telling = sorted(name for name in document if _TELLING.fullmatch(name))
+    return telling, len(document) - len(telling)

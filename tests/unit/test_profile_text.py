@@ -1,0 +1,58 @@
+"""Protects a profile written as TOML: what is read back is the same, whatever its texts are."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evergrant import catalogue
+from evergrant.profile import Consumer, ErrorRule, Profile
+from evergrant.profile_file import load
+from evergrant.profile_text import text_of
+from tests.unit.samples import acme
+
+_TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
+
+
+@pytest.mark.parametrize("name", sorted(catalogue.built_in()))
+def test_every_shipped_profile_is_read_back_the_same(name: str) -> None:
+    profile = catalogue.built_in()[name]
+    assert load(text_of(profile)) == profile
+
+
+@given(title=_TEXTS, notes=st.lists(_TEXTS, max_size=5), code=_TEXTS)
+def test_any_text_is_read_back_the_same(title: str, notes: list[str], code: str) -> None:
+    rules = (ErrorRule(kind="transient", code=code, description=title), ErrorRule(kind="not_spent", status=500))
+    profile = msgspec.structs.replace(acme(), title=title, notes=tuple(notes), errors=rules)
+    assert load(text_of(profile)) == profile
+
+
+def test_an_emptied_table_stays_empty() -> None:
+    profile = msgspec.structs.replace(acme(), consumer=Consumer(headers={}))
+    assert load(text_of(profile)) == profile
+
+
+def test_it_reads_like_one_written_by_hand() -> None:
+    more = '[consumer]\nheaders = { "X.Key" = "{access_token}" }\n[callback]\ncapture = { realm_id = "realmId" }\n'
+    profile: Profile = acme(more)
+    assert text_of(profile) == (
+        'name = "acme"\n'
+        'title = "Acme"\n'
+        "\n"
+        "[authorize]\n"
+        'url = "https://login.example.com/authorize"\n'
+        "\n"
+        "[callback.capture]\n"
+        'realm_id = "realmId"\n'
+        "\n"
+        "[exchange]\n"
+        'url = "https://api.example.com/token"\n'
+        "\n"
+        "[refresh]\n"
+        'url = "https://api.example.com/token"\n'
+        "\n"
+        "[consumer.headers]\n"
+        '"X.Key" = "{access_token}"\n'
+    )
