@@ -102,7 +102,7 @@ def check(
         "variables": bound,
         "phases": list(rehearsal.phases(profile, bound, now)),
         "consumer": rehearsal.consumers(profile, bound, now),
-        "refreshing": rehearsal.refreshing(profile, now),
+        "refreshing": rehearsal.refreshing(profile, bound, now),
         "advice": list(rehearsal.advice(profile)),
     }
     if output.as_json:
@@ -152,16 +152,23 @@ def _say(output: Output, profile: Profile, found: dict[str, Any]) -> None:
     output.line("Consumers send", "bold")
     for name, value in found["consumer"]["headers"].items():
         output.line(f"  {name}: {value}")
+    pasted = found["consumer"]["headers_of_a_pasted_key"]
+    if pasted and pasted != found["consumer"]["headers"]:
+        output.line("  or, with a pasted key:")
+        for name, value in pasted.items():
+            output.line(f"  {name}: {value}")
     for name in found["consumer"]["required_headers"]:
         output.line(f"  {name}: (each call adds its own)")
     statuses = " or ".join(map(str, found["consumer"]["reject_statuses"]))
     output.line(f"  A dead token shows by {statuses}.")
     times = found["refreshing"]
-    output.line()
-    output.line(
-        f"A token that lives for {span(times['lifetime'])} would be replaced after {span(times['refreshed_after'])}, "
-        f"{span(times['before_expiry'])} before it lapses."
-    )
+    if times:
+        asked = " if somebody asks" if times["refresh"] == "on_demand" else ""
+        output.line()
+        output.line(
+            f"A token that lives for {span(times['lifetime'])} would be replaced after "
+            f"{span(times['refreshed_after'])}, {span(times['before_expiry'])} before it lapses{asked}."
+        )
     if found["advice"]:
         output.line()
         output.line("It could be better:", "yellow")

@@ -72,7 +72,7 @@ def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator
 
 
 def consumers(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any]:
-    """How consumers call the API with a token."""
+    """How consumers call the API with a token, and with a pasted key where that is another way."""
     from evergrant.dialect import consumer_headers
     from evergrant.secret import Secret
     from evergrant.tokens import TokenSet
@@ -80,16 +80,27 @@ def consumers(profile: Profile, variables: Mapping[str, str], now: int) -> dict[
     tokens = TokenSet(Secret("ACCESS_TOKEN"), now, now + _USUAL_LIFETIME, "sample", token_type="TOKEN_TYPE")  # noqa: S106
     return {
         "headers": consumer_headers(profile, variables, tokens),
+        "headers_of_a_pasted_key": consumer_headers(profile, variables, tokens, "static") if profile.static else None,
         "required_headers": list(profile.consumer.required_headers),
         "reject_statuses": list(profile.consumer.reject_statuses),
     }
 
 
-def refreshing(profile: Profile, now: int) -> dict[str, int]:
-    """When a token of the documented lifetime (else an hour) would be refreshed. All in seconds."""
-    lifetime = next((rule.default for rule in profile.response.expires if rule.default is not None), _USUAL_LIFETIME)
+def refreshing(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any] | None:
+    """When a token of the documented lifetime (else an hour) would be refreshed, in seconds; None if never."""
+    from evergrant.tokens import expiry
+
+    if profile.grants == ("static",):
+        return None
+    documented = expiry(profile.response.expires, {}, now, variables)
+    lifetime = documented[0] - now if documented else _USUAL_LIFETIME
     after = refresh_at(profile, now, now + lifetime) - now
-    return {"lifetime": lifetime, "refreshed_after": after, "before_expiry": lifetime - after}
+    return {
+        "refresh": profile.rotation.refresh,
+        "lifetime": lifetime,
+        "refreshed_after": after,
+        "before_expiry": lifetime - after,
+    }
 
 
 def refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int:

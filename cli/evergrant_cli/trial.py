@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
 import sys
@@ -26,9 +27,11 @@ _PATIENCE = 10.0
 _PHASES = ("client_credentials", "login", "jwt_bearer", "exchange", "refresh")
 #: What a phase spends besides the client's own credentials: without the first it cannot be tried.
 _SPENDS = {"refresh": ("refresh_token", "redirect_uri"), "exchange": ("code", "redirect_uri", "code_verifier")}
-#: Names of an answer's fields are the provider's text. These say what a profile's author has to know.
-_TELLING = re.compile(
-    r"(?=.*(?:token|expir|scope|type|error|data|result|status))[A-Za-z][A-Za-z_-]{1,31}", re.IGNORECASE
+#: Names of an answer's fields are the provider's text too, and may be a token. Those near to one of these are none.
+_TELLING = (
+    *("accesstoken", "refreshtoken", "idtoken", "token", "tokentype", "expiresin", "expiresat", "expires", "expiry"),
+    *("expiration", "refreshtokenexpiresin", "refreshexpiresin", "scope", "scopes", "error", "errorcode", "errors"),
+    *("errordescription", "message", "data", "result", "response", "status", "success", "session"),
 )
 
 
@@ -61,6 +64,8 @@ def target_of(against: str) -> Target:
 def phase_of(profile: Profile, wanted: str | None) -> Phase:
     """The phase to try: the one wanted, else the first that needs no person and nothing to spend."""
     offered = [phase for phase in _PHASES if getattr(profile, phase) is not None]
+    if not offered:
+        raise WrongUsage(f"{profile.name} has no request that could be tried: its keys are pasted.")
     if wanted is None:
         for phase in offered:
             if phase not in _SPENDS:
@@ -103,7 +108,7 @@ def attempt(
     http = GuardedHttp(allow_loopback=target.loopback)
     with run.output.busy(f"Asking {target.netloc}"):
         response = http.send(request, hosts=client.hosts, timeout=_PATIENCE)
-    return {"phase": phase, "request": shown, **_reading(moved, response, now, values)}
+    return {"phase": phase, "request": shown, **_reading(moved, response, now, values, bound)}
 
 
 def _moved(profile: Profile, phase: Phase, target: Target) -> Profile:
@@ -118,7 +123,7 @@ def _moved(profile: Profile, phase: Phase, target: Target) -> Profile:
 
 
 def _bound(profile: Profile, phase: Phase, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables' values; only those that this request names need one."""
+    """The variables' values; only those that this request and the reading of its answer name need one."""
     import msgspec
 
     from evergrant.placeholders import names_in
@@ -126,7 +131,9 @@ def _bound(profile: Profile, phase: Phase, given: Mapping[str, str]) -> dict[str
     request = msgspec.to_builtins(getattr(profile, phase))
     tables = (request.get(name, {}) for name in ("headers", "params", "claims"))
     templates = [request["url"], *(text for table in tables for text in table.values())]
+    rules = (*profile.response.expires, *profile.response.refresh_expires)
     wanted = {name for template in templates for name in names_in(template)} | given.keys()
+    wanted |= {rule.variable for rule in rules if rule.variable}
     known = {name: variable for name, variable in profile.variables.items() if name in wanted}
     return msgspec.structs.replace(profile, variables=known).bind(given)
 
@@ -210,7 +217,11 @@ def _asked(profile: Profile, phase: Phase, *, with_client: bool) -> dict[str, An
 
 
 def _reading(
-    profile: Profile, response: HttpResponse, sent_at: int, values: Mapping[str, str | None]
+    profile: Profile,
+    response: HttpResponse,
+    sent_at: int,
+    values: Mapping[str, str | None],
+    variables: Mapping[str, str],
 ) -> dict[str, Any]:
     from evergrant.answers import Refusal, read_answer
     from evergrant.errors import UnreadAnswer
@@ -220,7 +231,7 @@ def _reading(
     spent = values.get("refresh_token")
     before = TokenSet(Secret(""), sent_at, sent_at + 1, "before", Secret(spent)) if spent else None
     try:
-        answer = read_answer(profile, response, sent_at, before)
+        answer = read_answer(profile, response, sent_at, before, variables)
     except UnreadAnswer as error:
         fields, others = _field_names(response)
         problem = Problem(error.code, error.message, "Mend response.access_token or response.expires in the profile.")
@@ -285,5 +296,7 @@ def _field_names(response: HttpResponse) -> tuple[list[str], int]:
         document = None
     if not isinstance(document, dict):
         return [], 0
-    telling = sorted(name for name in document if _TELLING.fullmatch(name))
+    telling = sorted(
+        name for name in document if difflib.get_close_matches(re.sub(r"[_-]", "", name.lower()), _TELLING, 1, 0.85)
+    )
     return telling, len(document) - len(telling)

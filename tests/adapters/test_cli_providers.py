@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -53,7 +54,18 @@ def test_an_added_profile_is_listed_shown_and_told_what_to_do_next(desk: Desk, f
         *((name, True) for name in catalogue.built_in()),
         ("acme", False),
     ]
-    assert "this stack" in desk("provider", "list")
+    assert "of this stack" in desk("provider", "list")
+
+
+def test_the_list_names_grants_and_sources_and_fits_80_columns(desk: Desk) -> None:
+    said = desk("provider", "list")
+    assert max(map(len, said.splitlines())) <= 80
+    page = catalogue.built_in()["keap"].documentation[0]
+    keap = said[said.index("\nkeap") :].splitlines()
+    assert keap[1].split() == ["keap", "authorization_code", urlsplit(page.url).netloc]
+    assert keap[2].split()[:2] == ["read", page.read]
+    [listed] = [item for item in desk.json("provider", "list")["providers"] if item["provider"] == "keap"]
+    assert listed["documentation"][0].keys() == {"url", "read", "says"}
 
 
 def test_show_has_the_redirect_uri_the_variables_and_the_sources(desk: Desk, file: Path) -> None:

@@ -323,49 +323,6 @@ def test_the_wait_a_provider_asks_for_is_bounded_seconds(headers: dict[str, str]
     assert refused(KEAP, 503, **headers).retry_after == seconds
 
 
-
-# Anything
-
-
-answers = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.sampled_from(["invalid_grant", "a.b.c"]),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(st.sampled_from(["access_token", "refresh_token", "expires_in", "error", "scope"]), inner)
-    ),
-    max_leaves=8,
-)
-dates = st.text(alphabet="Sun,0123456789 :NovGMT+-", max_size=40)
-
-
-@given(
-    body=st.binary() | answers.map(lambda answer: json.dumps(answer).encode()),
-    status=st.integers(min_value=200, max_value=599),
-    kind=st.sampled_from(["application/json", "application/x-www-form-urlencoded", ""]),
-    retry_after=dates,
-    previous=st.sampled_from([None, tokens()]),
-)
-def test_no_answer_raises_anything_but_unread(
-    body: bytes, status: int, kind: str, retry_after: str, previous: TokenSet | None
-) -> None:
-    headers = {"content-type": kind, "retry-after": retry_after, "date": "Sun, 22 Nov 2026 10:00:00 GMT"}
-    for profile in (KEAP, WEALTHYHOOD):
-        try:
-            answer = read_answer(profile, HttpResponse(status, headers, body), NOW, previous)
-        except UnreadAnswer:
-            assert 200 <= status < 300
-            continue
-        if isinstance(answer, Refusal):
-            assert answer.retry_after is None or 0 <= answer.retry_after <= 86_400
-            assert answer.in_doubt is (status >= 500)
-        else:
-            assert 200 <= status < 300
-            assert answer.expires_at > NOW
-            # It can be sealed, published, compared and sent.
-            assert TokenSet.decode(answer.encode()) == replace(answer)
-            assert answer.access_token.reveal().encode()
-
-
 # Which rule told
 
 

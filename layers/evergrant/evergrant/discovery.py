@@ -10,7 +10,8 @@ from urllib.parse import urlsplit
 from .errors import InvalidMetadata
 from .metadata import Metadata
 from .names import check_provider
-from .profile import Authorize, Documentation, ExpiryRule, Profile, Response, Revoke, TokenRequest
+from .phases import Authorize, Revoke, TokenRequest
+from .profile import Documentation, ExpiryRule, Profile, Response
 
 ClientAuth = Literal["post", "basic", "basic_raw", "none", "private_key_jwt"]
 
