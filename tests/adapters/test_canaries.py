@@ -16,12 +16,14 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from evergrant import catalogue, operations
 from evergrant.asking import Ask
 from evergrant.authorization import Flow
 from evergrant.aws import wiring
 from evergrant.aws.authorizations import StoredAuthorizations
 from evergrant.aws.clients import client
 from evergrant.aws.records import DynamoRecords
+from evergrant.importing import Importing, pasted_key
 from evergrant.ports import PortUnavailable
 from evergrant.tickets import Authorization, issue_ticket
 from tests.adapters.canary_stage import (
@@ -30,6 +32,7 @@ from tests.adapters.canary_stage import (
     PRIVATE,
     PUBLISHED,
     TALKATIVE,
+    Stage,
     at_rest,
     nothing_leaked,
     refuses,
@@ -223,6 +226,45 @@ def _replacing(name: str, value: str) -> Callable[..., None]:
         parsed[name] = value
 
     return replace_it
+
+
+# --- a pasted key -------------------------------------------------------------------------------------------------
+
+
+def paste(on_stage: Stage, key: str) -> None:
+    ports, keap = on_stage.ports, catalogue.built_in()["keap"]
+    importing = Importing(ports.records, ports.seal, ports.queue, on_stage.clock, wiring.settings())
+    authorization, grant = operations.plan(keap, NAME, grant="static")
+    importing.keep(authorization, grant, keap, pasted_key(keap, key, NOW, NOW + 86_400))
+
+
+def test_a_pasted_key_goes_into_its_secret_and_nowhere_else(environment: None) -> None:
+    with stage(closes) as on_stage, watching() as outside:
+        paste(on_stage, PUBLISHED["new access token"])
+        assert outside.calls("Decrypt") == []  # who seals need not be able to open
+        assert found_in(at_rest()["secrets"], CANARIES) == set()
+        nothing_leaked(outside)
+        on_stage.work()
+    assert on_stage.record.generation == on_stage.record.published_generation == 8
+    assert on_stage.server.requests == []
+    nothing_leaked(outside)
+    assert found_in(at_rest()["secrets"], CANARIES) == {"new access token"}
+
+
+@pytest.mark.parametrize(
+    ("service", "operation"), [("dynamodb", "UpdateItem"), ("kms", "GenerateDataKey"), ("sqs", "SendMessage")]
+)
+def test_no_exception_carries_a_pasted_key(environment: None, service: str, operation: str) -> None:
+    raised: list[str] = []
+    key = PUBLISHED["new access token"]
+    with stage(closes) as on_stage, watching() as outside:
+        with failing(service, operation):
+            _caught(lambda: paste(on_stage, key), raised)
+        for wrong in (f"{key} {key}", f"{key}\n"):
+            _caught(lambda wrong=wrong: paste(on_stage, wrong), raised)  # type: ignore[misc]
+        nothing_leaked(outside)
+    assert len(raised) >= 2
+    assert found_in("\n".join(raised), CANARIES) == set()
 
 
 # --- an authorization ---------------------------------------------------------------------------------------------

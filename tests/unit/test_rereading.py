@@ -126,7 +126,7 @@ def test_a_new_variable_of_the_mended_profile_takes_its_default_and_a_gone_one_g
     zoned = msgspec.structs.replace(MENDED, variables=variables)
     w = holding(zoned)
     reread(w, zoned)
-    assert w.record().variables == {"host": "api.example.com", "zone": "eu"}
+    assert w.record().variables == {"host": "api.example.com", "refresh_token_days": "45", "zone": "eu"}
 
 
 def test_a_profile_that_wants_what_the_connection_has_not_is_refused() -> None:

@@ -62,7 +62,7 @@ def test_a_pasted_key_is_saved_published_and_told_of() -> None:
     assert pasted.run().outcome == "published"
     assert pasted.w.vault.published[NAME]["access_token"] == KEY
     assert pasted.w.bus.types == ["Connection Authorized"]
-    assert pasted.record.due_at == pasted.record.expires_at
+    assert pasted.record.refresh_at == pasted.record.expires_at
     assert pasted.w.provider.requests == []
 
 
@@ -100,6 +100,18 @@ def test_when_the_key_lapses_somebody_is_told_once() -> None:
     assert pasted.w.bus.types == ["Connection Authorized", "Authorization Required"]
     assert pasted.w.provider.requests == []
     assert pasted.record.due_at is None
+
+
+def test_before_a_key_lapses_somebody_is_warned() -> None:
+    pasted = Pasted(days=90)
+    pasted.run()
+    for days in (60, 23, 6):
+        assert pasted.record.due_at == pasted.w.clock.now() + days * DAY
+        pasted.w.clock.advance(days * DAY)
+        pasted.run()
+    assert pasted.w.bus.types == ["Connection Authorized", *["Grant Expiring"] * 3]
+    assert pasted.record.due_at == pasted.record.expires_at
+    assert pasted.w.provider.requests == []
 
 
 def test_a_key_that_the_api_refuses_is_told_of_once_and_serves_who_does_not_mind() -> None:

@@ -113,7 +113,8 @@ def _warn_at(connection: Connection, tokens: TokenSet, profile: Profile) -> int 
     """When to warn that the grant ends: only where rotation does not move the end by itself."""
     ends_at = tokens.refresh_expires_at
     stays = connection.status is not Status.AWAITING_AUTHORIZATION and ends_at == connection.refresh_expires_at
-    if ends_at is None or not (stays or profile.rotation.refresh_token_life == "hard"):  # noqa: S105
+    hard = connection.grant == "static" or profile.rotation.refresh_token_life == "hard"  # noqa: S105
+    if ends_at is None or not (stays or hard):
         return None
     return (connection.warn_at if stays else None) or notices.first_warning(tokens.issued_at, ends_at)
 
