@@ -148,6 +148,10 @@ test: lint ## Everything CI runs
 	@$(if $(LINUX),$(MAKE) --no-print-directory contract,echo "contract tests need Linux: left out")
 	@$(MAKE) --no-print-directory stack
 
+.PHONY: bench
+bench: $(STAMPS)/dev ## Measure what it costs, beside what you would pick instead (PARTS="rotation"; takes minutes)
+	@POWERTOOLS_METRICS_NAMESPACE=Evergrant POWERTOOLS_SERVICE_NAME=rotator $(VENV)/bin/python -m benchmarks $(PARTS)
+
 # --- keeping it -----------------------------------------------------------------------------------------------------
 
 # Hashes of every platform's wheels, no address of an index: the locks install from wherever the machine installs from.

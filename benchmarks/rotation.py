@@ -1,0 +1,314 @@
+"""Connections refreshed in a second: one rotator, beside a plain loop and one with Authlib, at the same provider.
+
+The provider takes 200 ms and is real HTTP on loopback. AWS is :mod:`benchmarks.fake_aws`: boto3 does all its work, and
+each call then takes a stated time. CPU is this process's, without the fakes' own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import boto3
+import httpx
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks import slow_provider
+from benchmarks.fake_aws import FakeAws
+from benchmarks.tables import console, goal, machine, table
+from evergrant import profile_file
+from evergrant.aws.circuits import DynamoCircuits
+from evergrant.aws.clients import client
+from evergrant.aws.items import item_of
+from evergrant.aws.messages import EventBus, SqsQueue
+from evergrant.aws.profiles import StoredProfiles
+from evergrant.aws.records import DynamoRecords
+from evergrant.aws.seal import KmsSeal
+from evergrant.aws.vault import SecretsVault
+from evergrant.clock import SystemClock
+from evergrant.connection import Connection, Status
+from evergrant.http import GuardedHttp
+from evergrant.observability import logger
+from evergrant.profile import content_hash
+from evergrant.rotating import work_through
+from evergrant.rotation import Ports, Rotation
+from evergrant.secret import Secret
+from evergrant.settings import Settings
+from evergrant.tokens import TokenSet
+
+PROVIDER_SECONDS = 0.2
+AWS_SECONDS = 0.001
+CONNECTIONS = 1000
+#: The others work in sequence, as most people write it, so a part of the connections tells as much.
+SEQUENTIAL = 50
+
+_PROFILE = """
+name = "bench"
+title = "Benchmark"
+[variables.host]
+pattern = "127\\\\.0\\\\.0\\\\.1:[0-9]+"
+[authorize]
+url = "https://{host}/authorize"
+[exchange]
+url = "https://{host}/token"
+[refresh]
+url = "https://{host}/token"
+"""
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One contender's run."""
+
+    name: str
+    count: int
+    side_by_side: int
+    seconds: float
+    cpu: float
+    calls: Counter[str]
+
+    @property
+    def ideal(self) -> float:
+        return self.count * PROVIDER_SECONDS / self.side_by_side
+
+    def row(self) -> list[str]:
+        return [
+            self.name,
+            str(self.count),
+            str(self.side_by_side),
+            f"{self.count / self.seconds:.1f}",
+            f"{self.seconds / self.ideal:.2f}",
+            f"{self.cpu / self.count * 1000:.1f}",
+            f"{sum(self.calls.values()) / self.count:.1f}",
+        ]
+
+
+def run() -> None:
+    """Measure and print."""
+    with (
+        slow_provider.running(PROVIDER_SECONDS) as host,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        ours, beyond_sdk = _evergrant(host, progress)
+        others = [_measured(name, once, host, progress) for name, once in _OTHERS.items()]
+    console.print(
+        f"\n{machine()}; provider {PROVIDER_SECONDS * 1000:.0f} ms, each call of AWS {AWS_SECONDS * 1000:.0f} ms; "
+        "ideal: connections × provider's time ÷ side by side"
+    )
+    header = ("refresh and store", "connections", "side by side", "a second", "wall ÷ ideal", "CPU ms", "AWS calls")
+    table("Rotation: one worker", header, [each.row() for each in (ours, *others)])
+    kinds = [(kind, f"{count / ours.count:.2f}") for kind, count in sorted(ours.calls.items())]
+    table("Evergrant's calls of AWS for each refresh", ("call", "a refresh"), kinds)
+    console.print()
+    per = {kind: count / ours.count for kind, count in ours.calls.items()}
+    kms = per.get("kms:Decrypt", 0) + per.get("kms:GenerateDataKey", 0)
+    goal(
+        f"at most three writes to DynamoDB: {per['dynamodb:UpdateItem']:.2f}",
+        met=per["dynamodb:UpdateItem"] <= 3,
+    )
+    goal(f"one write to Secrets Manager: {per['secrets-manager:PutSecretValue']:.2f}", met=_is_one(per))
+    goal(f"at most two calls of KMS: {kms:.2f}", met=kms <= 2)
+    goal(f"below 3 ms of CPU beyond the SDK's own: {beyond_sdk * 1000:.1f} ms", met=beyond_sdk < 0.003)
+    goal(f"wall within 1.1 of the ideal: {ours.seconds / ours.ideal:.2f}", met=ours.seconds <= 1.1 * ours.ideal)
+
+
+def _is_one(per: Mapping[str, float]) -> bool:
+    return per["secrets-manager:PutSecretValue"] == 1
+
+
+# --- Evergrant -----------------------------------------------------------------------------------------------------
+
+
+def _evergrant(host: str, progress: Progress) -> tuple[Measured, float]:
+    """Ours, and its CPU seconds a refresh beyond what the same calls of the SDK cost by themselves."""
+    from evergrant.rotating import _SIDE_BY_SIDE
+
+    with FakeAws(0).installed() as aws:
+        client.cache_clear()
+        ports = Ports(
+            records=DynamoRecords("records"),
+            seal=KmsSeal("arn:aws:kms:eu-west-1:123456789012:key/seal"),
+            vault=SecretsVault("evergrant"),
+            provider=_Counted(GuardedHttp(allow_loopback=True), progress),
+            queue=SqsQueue("https://sqs.eu-west-1.amazonaws.com/123456789012/rotation"),
+            bus=EventBus("evergrant"),
+            profiles=StoredProfiles("records"),
+            clock=SystemClock(),
+            circuits=DynamoCircuits("records"),
+        )
+        _put_connections(aws, ports, host)
+        settings = Settings(allow_loopback=True)
+        messages = [
+            {"messageId": str(number), "body": json.dumps({"connection": f"bench/a{number}"})}
+            for number in range(CONNECTIONS)
+        ]
+        deadline = time.time() + 900
+        begin = _workers(ports, settings, deadline)
+        with _unseen():
+            work_through(begin, messages[:10], ports.clock, deadline)  # warm
+        aws.calls.clear()
+        aws.requests.clear()
+        aws.latency = AWS_SECONDS
+        cpu, began = aws.measure(), time.perf_counter()
+        with _unseen():
+            answer = work_through(begin, messages[10:], ports.clock, deadline)
+        seconds, cpu = time.perf_counter() - began, aws.measure() - cpu
+        assert answer == {"batchItemFailures": []}
+        count = CONNECTIONS - 10
+        refreshed = sum(item["generation"]["N"] == "2" for key, item in aws.items.items() if key.startswith("conn"))
+        assert refreshed == CONNECTIONS, f"{refreshed} of {CONNECTIONS} were refreshed"
+        calls, sdk = Counter(aws.calls), _sdk_alone(aws)
+        client.cache_clear()
+    return Measured("Evergrant", count, _SIDE_BY_SIDE, seconds, cpu, calls), (cpu - sdk) / count
+
+
+@contextmanager
+def _unseen() -> Iterator[None]:
+    """Logs and metrics are written as in Lambda, but not for anybody to see."""
+    handler: Any = logger.registered_handler
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
+        seen, handler.stream = handler.stream, nowhere
+        try:
+            yield
+        finally:
+            handler.stream = seen
+
+
+def _workers(ports: Ports, settings: Settings, deadline: float) -> Callable[[], Rotation]:
+    return lambda: Rotation(ports, settings, deadline)
+
+
+def _put_connections(aws: FakeAws, ports: Ports, host: str) -> None:
+    profile = profile_file.load(_PROFILE, "bench.toml")
+    StoredProfiles("records").keep(profile)
+    entry = {"client_id": "client", "client_secrets": ["secret"], "hosts": [host]}
+    aws.secrets["evergrant/clients/bench"] = json.dumps(entry)
+    now = int(time.time())
+    tokens = TokenSet(
+        access_token=Secret("access" + "x" * 900),
+        issued_at=now - 80_000,
+        expires_at=now + 6_400,
+        expiry_rule="expires_in:seconds",
+        refresh_token=Secret("refresh" + "x" * 300),
+    )
+    record = Connection("bench/a", Status.ACTIVE, "authorization_code", "bench", content_hash(profile))
+    for number in range(CONNECTIONS):
+        name = f"bench/a{number}"
+        aws.secrets[f"evergrant/tokens/{name}"] = "{}"
+        filled = replace(
+            record,
+            name=name,
+            variables={"host": host},
+            generation=1,
+            published_generation=1,
+            sealed=ports.seal.prepare(name, 1).seal(tokens.encode()),
+            issued_at=tokens.issued_at,
+            expires_at=tokens.expires_at,
+            refresh_at=now - 5,
+            due_at=now + 115,
+            due_shard="0",
+        )
+        client("dynamodb").put_item(TableName="records", Item=item_of(filled))
+
+
+def _sdk_alone(aws: FakeAws) -> float:
+    """CPU seconds of the very same calls of AWS, made one after the other and by nothing but the SDK."""
+    made, aws.latency = list(aws.requests), 0
+    names = {"secrets-manager": "secretsmanager", "eventbridge": "events"}
+    prepared = []
+    for service, operation, parameters in made:
+        model = client(names.get(service, service)).meta
+        method = next(name for name, wire in model.method_to_api_mapping.items() if wire == operation)
+        shape = model.service_model.operation_model(operation).input_shape
+        prepared.append((getattr(client(names.get(service, service)), method), _typed(parameters, shape)))
+    began = aws.measure()
+    for call, parameters in prepared:
+        try:
+            call(**parameters)
+        except client("dynamodb").exceptions.ConditionalCheckFailedException:
+            continue  # its condition held when it was made
+    return aws.measure() - began
+
+
+def _typed(value: Any, shape: Any) -> Any:
+    """A request's parameters as the SDK takes them: what travels as base64 is bytes."""
+    from base64 import b64decode
+
+    if shape.type_name == "blob":
+        return b64decode(value)
+    if shape.type_name == "structure":
+        return {name: _typed(held, shape.members[name]) for name, held in value.items()}
+    if shape.type_name == "map":
+        return {name: _typed(held, shape.value) for name, held in value.items()}
+    if shape.type_name == "list":
+        return [_typed(held, shape.member) for held in value]
+    return value
+
+
+class _Counted:
+    """The provider's port, with progress."""
+
+    def __init__(self, http: GuardedHttp, progress: Progress) -> None:
+        self._http = http
+        self._progress = progress
+        self._task = progress.add_task("Evergrant", total=CONNECTIONS)
+
+    def send(self, request: Any, *, hosts: tuple[str, ...], timeout: float) -> Any:
+        answer = self._http.send(request, hosts=hosts, timeout=timeout)
+        self._progress.advance(self._task)
+        return answer
+
+
+# --- the others ----------------------------------------------------------------------------------------------------
+
+
+def _measured(name: str, once: Callable[[str, Any, int], None], host: str, progress: Progress) -> Measured:
+    with FakeAws(AWS_SECONDS).installed() as aws:
+        secrets = boto3.client("secretsmanager")
+        for number in range(SEQUENTIAL):
+            aws.secrets[f"tokens/a{number}"] = json.dumps({"refresh_token": f"refresh-{number}-{'x' * 300}"})
+        once(host, secrets, 0)
+        aws.calls.clear()
+        task = progress.add_task(name, total=SEQUENTIAL)
+        cpu, began = aws.measure(), time.perf_counter()
+        for number in range(SEQUENTIAL):
+            once(host, secrets, number)
+            progress.advance(task)
+        seconds, cpu = time.perf_counter() - began, aws.measure() - cpu
+        return Measured(name, SEQUENTIAL, 1, seconds, cpu, aws.calls)
+
+
+def _plain_loop(host: str, secrets: Any, number: int) -> None:
+    """As most people write it: read the secret, refresh, write it back."""
+    name = f"tokens/a{number}"
+    held = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
+    form = {"grant_type": "refresh_token", "refresh_token": held["refresh_token"]}
+    answer = httpx.post(f"http://{host}/token", data={**form, "client_id": "client", "client_secret": "secret"})
+    answer.raise_for_status()
+    secrets.put_secret_value(SecretId=name, SecretString=json.dumps(answer.json()))
+
+
+def _authlib(host: str, secrets: Any, number: int) -> None:
+    """The same with Authlib's client."""
+    with warnings.catch_warnings(action="ignore"):  # of its own future
+        from authlib.integrations.httpx_client import OAuth2Client
+    name = f"tokens/a{number}"
+    held = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
+    with OAuth2Client("client", "secret", token_endpoint_auth_method="client_secret_post") as oauth:
+        token = oauth.refresh_token(f"http://{host}/token", refresh_token=held["refresh_token"])
+    secrets.put_secret_value(SecretId=name, SecretString=json.dumps(dict(token)))
+
+
+_OTHERS: dict[str, Callable[[str, Any, int], None]] = {
+    "boto3 and httpx, a plain loop": _plain_loop,
+    "boto3 and Authlib, a plain loop": _authlib,
+}

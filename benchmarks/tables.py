@@ -1,0 +1,35 @@
+"""How benchmarks print: one table each, beside what it was measured with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+from rich.table import Table
+
+#: A table is not folded to the eighty columns of a pipe.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
+
+
+def machine() -> str:
+    """What a figure was measured on."""
+    return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+
+
+def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table; the first column is words, the others are figures."""
+    shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for number, name in enumerate(header):
+        shown.add_column(name, justify="left" if number == 0 else "right", overflow="fold")
+    for row in rows:
+        shown.add_row(*row)
+    console.print()
+    console.print(shown)
+
+
+def goal(what: str, *, met: bool) -> None:
+    """A goal, and whether this run met it."""
+    console.print(f"  {'met ' if met else 'MISSED'}  {what}", style="green" if met else "red")
