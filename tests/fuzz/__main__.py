@@ -70,6 +70,7 @@ def _fuzz_one(target: Target, seconds: int, dictionary: Path) -> int:
         "max_len": LONGEST,
         "timeout": SLOWEST,
         "rss_limit_mb": LARGEST,
+        "use_value_profile": 1,
         "dict": dictionary,
         "artifact_prefix": f"{broken}/",
     }

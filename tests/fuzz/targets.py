@@ -194,6 +194,7 @@ _ODD_WORDS = (
 )  # fmt: skip
 
 
+@cache
 def words() -> list[bytes]:
     """What a mutation may put in: the names and codes that profiles speak of, and what has been absurd before."""
     found = {*_ODD_WORDS, *STANDARD_CODES, *_NAMES}
