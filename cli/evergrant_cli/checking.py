@@ -72,9 +72,8 @@ def check(
     [bold]Examples[/]
       evergrant provider check acme.toml
       evergrant provider check acme.toml --var region=eu
-      evergrant provider check acme.toml --against https://sandbox.acme.example < entry.json
-      echo '{"client_id": "…", "client_secrets": ["…"], "refresh_token": "…"}' |
-        evergrant provider check acme.toml --against http://localhost:8080 --phase refresh
+      evergrant provider check acme.toml --against URL < entry.json
+      evergrant provider check keap --against URL --phase refresh
     """
     from evergrant.clock import SystemClock
 

@@ -110,6 +110,16 @@ def test_it_is_written_to_be_edited_and_added_as_a_file(desk: Desk, server: Publ
     assert desk.json("provider", "add", "--issuer", server.url, "--name", "acme")["change"] == "unchanged"
 
 
+def test_no_text_of_the_server_is_shown_but_what_was_checked(desk: Desk, server: Publishing) -> None:
+    canary = "canary of the server \x1b[31m"
+    server.documents = {
+        OAUTH: server.sound(client_secret="canary-secret", scopes_supported=[canary], **{canary: canary}),
+        OPENID: answers(b'{"issuer": "canary of another", "token_endpoint": "https://canary.example"}'),
+    }
+    arguments = ("provider", "add", "--issuer", server.url, "--name", "acme")
+    assert "canary" not in "".join([*desk.both(*arguments), *desk.both(*arguments, "--json")])
+
+
 def test_a_file_that_cannot_be_written_is_said(desk: Desk, server: Publishing, tmp_path: Path) -> None:
     server.documents = {OAUTH: server.sound()}
     nowhere = str(tmp_path / "no" / "acme.toml")

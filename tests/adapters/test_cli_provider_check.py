@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 
 from evergrant import catalogue
 from evergrant.aws.records import DynamoRecords
+from evergrant_cli import trial
 from evergrant_cli.main import app
 from local.providers import INVESTSUITE, KEAP, MODELPORTFOLIOS, WEALTHYHOOD, Client, Provider, ProviderServer
 from local.providers.dialect import Dialect
@@ -407,6 +408,47 @@ def test_what_is_no_entry_is_refused_before_anything_is_sent(file: str, given: s
         found = told(file, "--against", f"http://{server.host}", given=given, status=1)
         assert found["error"]["code"] == "invalid_client_entry"
         assert server.connections == 0
+
+
+@pytest.mark.parametrize(
+    ("phase", "typed", "sent"),
+    [
+        ("client_credentials", "app-1\ncanary-client-secret\n", b"client_secret=canary-client-secret"),
+        ("refresh", "app-1\ncanary-client-secret\ncanary-refresh-token\n", b"refresh_token=canary-refresh-token"),
+    ],
+)
+def test_at_a_terminal_it_asks_for_what_is_needed_and_shows_none_of_it(
+    monkeypatch: pytest.MonkeyPatch, file: str, phase: str, typed: str, sent: bytes
+) -> None:
+    monkeypatch.setattr(trial, "interactive", lambda: True)
+    with serving(answers(json.dumps(GRANTED).encode())) as server:
+        arguments = (file, "--against", f"http://{server.host}", "--phase", phase, "--var", "region=eu")
+        assert "Client secret (not shown)" in said(*arguments, given=typed)
+        assert sent in server.requests[0]
+
+
+def test_a_private_key_is_not_typed(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
+    monkeypatch.setattr(trial, "interactive", lambda: True)
+    found = told(file, "--against", "https://acme.example", "--phase", "exchange", "--var", "region=eu", status=2)
+    assert "--client" in found["error"]["message"]
+
+
+def test_a_documented_lifetime_may_be_a_variable(file: str) -> None:
+    path = Path(file)
+    more = '[variables.days]\npattern = "[0-9]+"\ndefault = "60"\n[response]\nexpires = [{ default = "{days}" }]\n'
+    path.write_text(ACME.replace("[response]\n", more), "utf-8")
+    arguments = ("--var", "days=86400", "--var", "region=eu")
+    assert told(file, *arguments)["refreshing"]["lifetime"] == 86_400
+    with serving(answers(b'{"access_token": "canary-access-token"}')) as server:
+        answer = told(file, *arguments, "--against", f"http://{server.host}", given=ENTRY)["answer"]
+    assert (answer["lifetime"], answer["expiry_rule"]) == (86_400, "default")
+
+
+def test_a_pasted_key_sends_nothing_that_could_be_tried(tmp_path: Path) -> None:
+    path = tmp_path / "keys.toml"
+    path.write_text('name = "keys"\ntitle = "Keys"\n[static]\ndescribe = "Settings."\n', "utf-8")
+    assert told(str(path))["refreshing"] is None
+    said(str(path), "--against", "https://acme.example", status=2)
 
 
 @pytest.mark.parametrize("phase", ["refresh", "exchange"])
