@@ -107,6 +107,68 @@ def set_client(
             run.output.line(f"{connection} was waiting for it, and still fails: {problem['message']}", "yellow")
 
 
+@app.command("show", cls=Verb)
+def show(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="The client's name.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show what is stored of a client, who uses it, and whether its provider refuses it.
+
+    Its secrets are not shown.
+
+    [bold]Example[/]
+      evergrant client show keap
+    """
+    from evergrant.connection import Status
+    from evergrant.names import check_client
+
+    from . import refusals
+
+    run = run_of(context)
+    entry = run.deployment.vault.client(check_client(name))
+    circuit = run.deployment.circuits.get(name)
+    users = sorted(
+        record.name
+        for record in run.deployment.records.all()
+        if record.client == name and record.status is not Status.DISCONNECTED
+    )
+    if run.output.as_json:
+        run.output.document(
+            {
+                "client": name,
+                "client_id": entry.client_id,
+                "client_secrets": len(entry.secrets),
+                "credentials": sorted(entry.credentials),
+                "hosts": list(entry.hosts),
+                "connections": users,
+                "refused": {
+                    key: value
+                    for key, value in refusals.view(circuit, []).items()
+                    if key not in ("client", "connections")
+                }
+                if circuit.open
+                else None,
+            }
+        )
+        return
+    run.output.facts(
+        [
+            ("client", name),
+            ("client id", entry.client_id or ""),
+            ("client secrets", str(len(entry.secrets) or "")),
+            ("credentials", ", ".join(sorted(entry.credentials))),
+            ("private key", "stored" if entry.private_key else ""),
+            ("may be sent to", ", ".join(entry.hosts)),
+            ("used by", ", ".join(users) or "no connection"),
+            *refusals.facts(circuit, run.now),
+        ]
+    )
+    if circuit.open:
+        run.output.line()
+        run.output.line(f"  → evergrant client set {name}")
+
+
 def _entry(name: str, client_id: str | None) -> dict[str, Any]:
     """The entry as it was given. Nothing of it is ever repeated in an error."""
     if interactive():
@@ -175,34 +237,42 @@ def token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
 
 
 def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None]:
-    """Try the connections that this client kept from refreshing: the first is waited for, the others are not.
+    """Try the connections that this client kept from refreshing: the first is waited for, the others follow it.
 
     Returns
     -------
     dict
         Connection to its problem: none at all (``{}``), or not known yet (None).
     """
+    from evergrant import circuit as circuits
+    from evergrant import waking
     from evergrant.connection import AT_REST, Status
 
-    from .tokens import refreshed
+    from .tokens import record_of, refreshed
     from .views import CLIENT_ERRORS
 
-    waiting = [
-        record
+    seen = run.deployment.circuits.get(client)
+    waiting = sorted(
+        record.name
         for record in run.deployment.records.all()
         if record.client == client
         and record.status not in AT_REST
-        and (record.status is Status.CLIENT_REFUSED or record.last_error in CLIENT_ERRORS)
-    ]
+        and (
+            record.status is Status.CLIENT_REFUSED or record.last_error in CLIENT_ERRORS or record.name in seen.waiting
+        )
+    )
+    if not waiting:
+        if seen.open:  # nobody is there to find out, so nothing is held against the new credentials
+            run.deployment.circuits.change(client, circuits.renewed(seen), only_if={"refused_at": seen.refused_at})
+        return {}
+    first, *others = waiting
     tried: dict[str, dict[str, Any] | None] = {}
-    for record in sorted(waiting, key=lambda record: record.name):
-        if tried:
-            run.deployment.tell_rotator({"connection": record.name, "force": True})
-            tried[record.name] = None
-            continue
-        try:
-            refreshed(run, record)
-            tried[record.name] = {}
-        except CommandFailed as failed:
-            tried[record.name] = failed.problem.as_dict()
-    return tried
+    try:
+        refreshed(run, record_of(run, first))
+        tried[first] = {}
+    except CommandFailed as failed:
+        tried[first] = failed.problem.as_dict()
+        if failed.problem.code == "client_refused":
+            return tried  # the others are not asked: they would only hear the same
+    run.deployment.queue.send_many(waking.messages(others))
+    return tried | dict.fromkeys(others)

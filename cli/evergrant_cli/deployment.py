@@ -14,6 +14,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from evergrant.aws.authorizations import StoredAuthorizations
+from evergrant.aws.circuits import DynamoCircuits
 from evergrant.aws.clients import client, code_of
 from evergrant.aws.messages import SqsQueue
 from evergrant.aws.profiles import StoredProfiles
@@ -123,6 +124,10 @@ class Deployment:
         return DynamoRecords(self.output("RecordsTableName"))
 
     @cached_property
+    def circuits(self) -> DynamoCircuits:
+        return DynamoCircuits(self.output("RecordsTableName"))
+
+    @cached_property
     def authorizations(self) -> StoredAuthorizations:
         return StoredAuthorizations(self.output("AuthorizationsTableName"))
 
@@ -191,12 +196,6 @@ class Deployment:
                 )
             )
         return document
-
-    def tell_rotator(self, request: Mapping[str, Any]) -> None:
-        """Invoke rotator and do not wait."""
-        self._functions.invoke(
-            FunctionName=self.output("RotatorFunctionArn"), InvocationType="Event", Payload=json.dumps(request).encode()
-        )
 
     @cached_property
     def _functions(self) -> Any:

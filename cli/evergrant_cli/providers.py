@@ -156,6 +156,8 @@ def add(
       evergrant provider check acme.toml
       evergrant provider add acme.toml
     """
+    from .reread import holding
+
     run = run_of(context)
     if issuer is None:
         if file is None:
@@ -189,11 +191,18 @@ def add(
     content_hash = run.deployment.profiles.add(profile)
     change = "added" if before is None else "unchanged" if before == profile else "replaced"
     redirect_uri, _ = _redirect_uri(run, profile)
+    waiting = holding(run.deployment.records.all(), profile.name)
     if run.output.as_json:
-        run.output.document(
-            {**_summary(profile), "change": change, "redirect_uri": redirect_uri, "content_hash": content_hash, **shown}
-        )
+        told = {"change": change, "redirect_uri": redirect_uri, "content_hash": content_hash, "to_reread": waiting}
+        run.output.document({**_summary(profile), **told, **shown})
         return
+    _say_what_changed(run, profile, change, redirect_uri)
+    for connection in waiting:
+        run.output.line(f"{connection} holds an answer that could not be read. Does this profile read it?", "yellow")
+        run.output.line(f"  evergrant reread {connection}")
+
+
+def _say_what_changed(run: Run, profile: Profile, change: str, redirect_uri: str | None) -> None:
     output = run.output
     if change == "unchanged":
         output.line(f"{profile.name} is unchanged: it is this profile already.", "green")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -11,6 +11,7 @@ from .output import until
 from .run import AsJson, Run, run_of
 
 if TYPE_CHECKING:
+    from evergrant.circuit import Circuit
     from evergrant.connection import Connection
 
     from .health import Health
@@ -41,6 +42,7 @@ def status(
     from evergrant.connection import Status
 
     from .health import Level, headline
+    from .refusals import as_known, refused_clients
     from .tokens import record_of
 
     run = run_of(context)
@@ -48,6 +50,8 @@ def status(
         records = [record_of(run, connection)]
     else:
         records = sorted(run.deployment.records.all(), key=lambda record: record.name)
+    refused = refused_clients(run, records)
+    records = [as_known(record, refused) for record in records]
     judged = [(record, _judge(run, record)) for record in records]
     shown = [pair for pair in judged if connection or pair[0].status is not Status.DISCONNECTED]
     first = headline([(record.name, health) for record, health in shown])
@@ -55,12 +59,12 @@ def status(
         first = f"{connection} is disconnected."
     worst = max((health.level for _, health in judged), default=Level.FINE)
     if run.output.as_json:
-        run.output.document(_document(first, worst is Level.ACT, judged, run.now))
+        run.output.document(_document(first, worst is Level.ACT, judged, refused, run.now))
     elif connection:
         _print_one(run, *judged[0])
     else:
         run.output.line(first, _STYLES[worst])
-        _print_all(run, shown, len(judged) - len(shown))
+        _print_all(run, shown, refused, len(judged) - len(shown))
     if worst is Level.ACT:
         raise typer.Exit(_SOMEBODY_IS_NEEDED)
 
@@ -81,13 +85,23 @@ def _judge(run: Run, record: Connection) -> Health:
 
 
 def _document(
-    first: str, somebody_is_needed: bool, judged: Sequence[tuple[Connection, Health]], now: int
+    first: str,
+    somebody_is_needed: bool,
+    judged: Sequence[tuple[Connection, Health]],
+    refused: Mapping[str, Circuit],
+    now: int,
 ) -> dict[str, Any]:
+    from . import refusals
     from .views import view
+
+    records = [record for record, _ in judged]
 
     return {
         "summary": first,
         "somebody_is_needed": somebody_is_needed,
+        "refused_clients": [
+            refusals.view(circuit, refusals.affected(circuit, records)) for circuit in refused.values()
+        ],
         "connections": [
             {**view(record, now), "health": health.level.name.lower(), "reason": health.reason, "advice": health.advice}
             for record, health in judged
@@ -95,7 +109,12 @@ def _document(
     }
 
 
-def _print_all(run: Run, shown: Sequence[tuple[Connection, Health]], hidden: int) -> None:
+def _print_all(
+    run: Run, shown: Sequence[tuple[Connection, Health]], refused: Mapping[str, Circuit], hidden: int
+) -> None:
+    from evergrant.connection import Status
+
+    from . import refusals
     from .views import as_shown
 
     now = run.now
@@ -114,8 +133,14 @@ def _print_all(run: Run, shown: Sequence[tuple[Connection, Health]], hidden: int
                 for record in (as_shown(record, now) for record, _ in shown)
             ],
         )
+    for circuit in refused.values():
+        # Once, not for each of its connections.
+        waiting = refusals.affected(circuit, [record for record, _ in shown])
+        run.output.line()
+        run.output.line(f"{circuit.client}: {refusals.sentence(circuit, waiting, now)}.", _STYLES[-1])
+        run.output.line(f"  → evergrant client set {circuit.client}")
     for record, health in shown:
-        if health.level:
+        if health.level and not (record.status is Status.CLIENT_REFUSED and record.client in refused):
             run.output.line()
             run.output.line(f"{record.name}: {health.reason}.", _STYLES[health.level])
             if health.advice:

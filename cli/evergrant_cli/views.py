@@ -76,7 +76,7 @@ _ADVICE = {
     "`evergrant client set {client}` sets them.",
     "lost_answer": "It is asked again by itself, as soon as that can do no harm.",
     "unread_answer": "The answer is kept, sealed. Mend the profile (one of your own: `evergrant provider add FILE`), "
-    "then `evergrant connect {connection}`.",
+    "then `evergrant reread {connection}`. To give it up: `evergrant connect {connection}`.",
     "invalid_variable": "Give the variable anew: `evergrant connect {connection} --var NAME=VALUE`.",
     "unknown_profile": "The profile it was connected with is gone from the table: `evergrant connect {connection}`.",
     "seal_broken": "The sealed token set does not open: `evergrant connect {connection}`.",

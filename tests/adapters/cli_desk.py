@@ -32,14 +32,13 @@ Rotator = Callable[[Mapping[str, Any]], dict[str, Any]]
 class Desk:
     """Call it with the command's arguments.
 
-    ``asked`` is what rotator was sent, ``told`` what it was sent without waiting; ``rotator`` answers. Time stands
-    still at NOW, but for ``sleep``, which moves it (by ``hurry`` seconds more) and calls ``meanwhile``.
+    ``asked`` is what rotator was sent; ``rotator`` answers. Time stands still at NOW, but for ``sleep``, which moves it
+    (by ``hurry`` seconds more) and calls ``meanwhile``.
     """
 
     def __init__(self, patch: pytest.MonkeyPatch, records: DynamoRecords, queue_url: str) -> None:
         self.records = records
         self.asked: list[dict[str, Any]] = []
-        self.told: list[dict[str, Any]] = []
         self.rotator: Rotator = self.rotates
         self.now: float = NOW
         self.hurry: float = 0
@@ -144,9 +143,6 @@ class Desk:
     def _invoke(self, params: Mapping[str, Any]) -> dict[str, Any]:
         assert params["FunctionName"] == ROTATOR
         request = json.loads(params["Payload"])
-        if params.get("InvocationType") == "Event":
-            self.told.append(request)
-            return {"StatusCode": 202}
         self.asked.append(request)
         answer = self.rotator(request)
         failed = {"FunctionError": "Unhandled"} if "errorType" in answer else {}

@@ -8,13 +8,17 @@ import pytest
 import typer
 
 from evergrant import catalogue
+from evergrant.aws.circuits import DynamoCircuits
 from evergrant.aws.records import DynamoRecords
+from evergrant.circuit import Circuit
 from evergrant.connection import Status
 from evergrant.errors import InvalidVariable
 from evergrant_cli.clients import token_hosts
 from tests.adapters.cli_desk import CLIENT_SECRET, Desk, stored_client
-from tests.adapters.samples import connection
+from tests.adapters.hooks import parameters
+from tests.adapters.samples import NOW, connection
 
+REFUSED = {"refused_at": NOW - 7200, "error": "invalid_client", "version": "1", "probe_at": NOW + 600}
 ENTRY = json.dumps({"client_id": "id-1", "client_secrets": [CLIENT_SECRET, "older"]})
 
 
@@ -99,22 +103,71 @@ def test_the_secret_is_no_argument(desk: Desk) -> None:
     assert "No such option" in said
 
 
-def test_connections_that_waited_for_the_client_are_tried_at_once_the_first_with_its_outcome(desk: Desk) -> None:
-    for name in ("keap/a", "keap/b"):
+def test_connections_that_waited_for_the_client_are_tried_the_first_at_once_the_others_after_it(desk: Desk) -> None:
+    for name in ("keap/a", "keap/b", "keap/c"):
         desk.records.create(connection(name, status=Status.CLIENT_REFUSED, last_error="invalid_client"))
     desk.records.create(connection("keap/well"))
     desk.records.create(connection("keap/other", client="other", status=Status.CLIENT_REFUSED))
-    said = desk("client", "set", "keap", given=ENTRY)
+    with parameters("sqs", "SendMessageBatch") as sent:
+        said = desk("client", "set", "keap", given=ENTRY)
     assert "keap/a was waiting for it, and works again." in said
     assert desk.asked == [{"connection": "keap/a", "force": True}]
-    assert desk.told == [{"connection": "keap/b", "force": True}]
+    entries = sent[0]["Entries"]
+    assert [(json.loads(entry["MessageBody"]), entry["DelaySeconds"]) for entry in entries] == [
+        ({"task": "wake", "connection": "keap/b"}, 1),
+        ({"task": "wake", "connection": "keap/c"}, 2),
+    ]
 
 
-def test_credentials_that_are_still_refused_are_said(desk: Desk) -> None:
-    desk.records.create(connection("keap/a", status=Status.CLIENT_REFUSED, last_error="invalid_client"))
+def test_credentials_that_are_still_refused_are_said_and_not_tried_by_the_others(desk: Desk) -> None:
+    for name in ("keap/a", "keap/b"):
+        desk.records.create(connection(name, status=Status.CLIENT_REFUSED, last_error="invalid_client"))
     desk.rotator = desk.refuses(status=Status.CLIENT_REFUSED)
-    assert desk.json("client", "set", "keap", given=ENTRY)["tried"]["keap/a"]["code"] == "client_refused"
+    with parameters("sqs", "SendMessageBatch") as sent:
+        tried = desk.json("client", "set", "keap", given=ENTRY)["tried"]
+    assert tried.keys() == {"keap/a"}
+    assert tried["keap/a"]["code"] == "client_refused"
+    assert sent == []
     assert "still fails" in desk("client", "set", "keap", given=ENTRY)
+
+
+def test_nothing_is_held_against_new_credentials_if_nobody_is_there_to_try_them(desk: Desk) -> None:
+    circuits = DynamoCircuits(desk.records.table)
+    circuits.change("keap", {**REFUSED, "rejected.keap/gone": NOW}, only_if={})
+    desk("client", "set", "keap", given=ENTRY)
+    assert circuits.get("keap") == Circuit("keap")
+
+
+def test_a_client_is_shown_with_its_users_and_without_its_secrets(desk: Desk) -> None:
+    desk("client", "set", "keap", given=ENTRY)
+    desk.records.create(connection("keap/a"))
+    desk.records.create(connection("keap/gone", status=Status.DISCONNECTED))
+    shown = desk.json("client", "show", "keap")
+    assert shown == {
+        "client": "keap",
+        "client_id": "id-1",
+        "client_secrets": 2,
+        "credentials": [],
+        "hosts": ["api.infusionsoft.com"],
+        "connections": ["keap/a"],
+        "refused": None,
+    }
+    said = desk("client", "show", "keap")
+    assert "keap/a" in said
+    assert "refused" not in said
+
+
+def test_a_refused_client_is_shown_as_one(desk: Desk) -> None:
+    desk("client", "set", "keap", given=ENTRY)
+    DynamoCircuits(desk.records.table).change("keap", REFUSED, only_if={})
+    assert desk.json("client", "show", "keap")["refused"]["error"] == "invalid_client"
+    said = desk("client", "show", "keap")
+    assert "the provider does not accept the client's credentials (invalid_client)" in said
+    assert "→ evergrant client set keap" in said
+
+
+def test_a_client_that_nobody_stored_is_said(desk: Desk) -> None:
+    assert desk.error("client", "show", "nosuch")["code"] == "unknown_client"
 
 
 def test_only_variables_that_stand_in_a_host_need_a_value() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from evergrant import catalogue
+from evergrant.aws.circuits import DynamoCircuits
 from evergrant.aws.records import DynamoRecords
 from evergrant.connection import Connection, Status
 from evergrant.profile import content_hash
@@ -160,3 +161,42 @@ def test_the_next_refresh_is_told_from_one_that_is_due_or_under_way(
 ) -> None:
     desk.records.create(healthy(**fields))
     assert f"  {shown}  " in desk("status").splitlines()[3]
+
+
+def test_a_refused_client_is_said_once_for_all_its_connections_due_or_not(desk: Desk) -> None:
+    held = {"status": Status.CLIENT_REFUSED, "failures": 1, "last_error": "invalid_client"}
+    desk.records.create(healthy("keap/held", **held, expires_at=NOW + 7200))
+    desk.records.create(healthy("keap/not-due"))
+    desk.records.create(healthy("keap/paused", status=Status.PAUSED))
+    desk.records.create(healthy("zoho/other", client="zoho"))
+    circuit = {"refused_at": NOW - 3600, "error": "invalid_client", "probe_at": NOW + 600}
+    DynamoCircuits(desk.records.table).change("keap", circuit, only_if={})
+    said = desk("status", status=3)
+    assert said.splitlines()[0] == "2 of 4 connections need somebody: keap/held, keap/not-due."
+    assert said.count("its provider refuses client keap since 1 h") == 1
+    assert "2 connections are not refreshed; the first token lapses in 2 h." in said
+    assert said.count("evergrant client set keap") == 1
+    answer = desk.json("status", status=3)
+    assert answer["refused_clients"] == [
+        {
+            "client": "keap",
+            "refused_since": "2027-01-15T07:00:00Z",
+            "error": "invalid_client",
+            "next_probe_at": "2027-01-15T08:10:00Z",
+            "connections": ["keap/held", "keap/not-due"],
+        }
+    ]
+    assert {item["connection"]: item["status"] for item in answer["connections"]} == {
+        "keap/held": "client_refused",
+        "keap/not-due": "client_refused",
+        "keap/paused": "paused",
+        "zoho/other": "active",
+    }
+    assert "refuses client keap" in desk("status", "keap/not-due", status=3)
+
+
+def test_what_is_to_be_done_about_an_unread_answer_is_said(desk: Desk) -> None:
+    held: dict[str, Any] = {"unread_answer": SEALED, "last_error": "unread_answer", "refresh_at": None, "failures": 1}
+    desk.records.create(healthy(status=Status.DEGRADED, **held))
+    said = " ".join(desk("status", status=3).split())
+    assert "evergrant reread keap/main" in said

@@ -1,0 +1,81 @@
+"""Clients that their provider refuses, and what that means for their connections."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from evergrant.circuit import Circuit
+from evergrant.connection import AT_REST, Connection, Status
+from evergrant.times import rfc3339
+
+from .codes import spoken
+from .output import span, until
+from .run import Run
+
+#: States that a refusal of the client outweighs: what these connections wait for is the client.
+_OUTWEIGHED = frozenset({Status.ACTIVE, Status.DEGRADED})
+
+
+def refused_clients(run: Run, records: Iterable[Connection]) -> dict[str, Circuit]:
+    """The open circuits of these connections' clients, one read for each client."""
+    clients = {record.client for record in records if record.status not in AT_REST}
+    seen = (run.deployment.circuits.get(name) for name in sorted(clients))
+    return {circuit.client: circuit for circuit in seen if circuit.open}
+
+
+def as_known(record: Connection, circuits: Mapping[str, Circuit]) -> Connection:
+    """The record as it would be if it were due now: held back, if its client is refused.
+
+    That is written down when a connection falls due; an operator wants to see it before.
+    """
+    circuit = circuits.get(record.client)
+    if circuit is None or record.status not in _OUTWEIGHED or record.unread_answer is not None:
+        return record
+    return replace(record, status=Status.CLIENT_REFUSED, last_error=circuit.error)
+
+
+def affected(circuit: Circuit, records: Iterable[Connection]) -> list[Connection]:
+    """The connections that are not refreshed for their client's sake, those first whose tokens lapse first."""
+    waiting = [
+        record for record in records if record.client == circuit.client and record.status is Status.CLIENT_REFUSED
+    ]
+    return sorted(waiting, key=lambda record: (record.expires_at or 0, record.name))
+
+
+def sentence(circuit: Circuit, records: Sequence[Connection], now: int) -> str:
+    """What happened to a client and whom it concerns; ``records`` are those affected."""
+    kept = f"{len(records)} connections are" if len(records) != 1 else f"{records[0].name} is"
+    lapses = ""
+    if records and records[0].expires_at is not None:
+        left = records[0].expires_at - now
+        first = "its token" if len(records) == 1 else "the first token"
+        lapses = f"; {first} lapses in {span(left)}" if left > 0 else f"; {first} lapsed {span(-left)} ago"
+    said = f"its provider refuses client {circuit.client} since {span(now - (circuit.refused_at or now))}"
+    return f"{said}: {spoken(circuit.error)}. {kept} not refreshed{lapses}"
+
+
+def view(circuit: Circuit, records: Sequence[Connection]) -> dict[str, Any]:
+    """The JSON of a refused client. Times in RFC 3339 UTC."""
+    return {
+        "client": circuit.client,
+        "refused_since": _time(circuit.refused_at),
+        "error": circuit.error,
+        "next_probe_at": _time(circuit.probe_at),
+        "connections": [record.name for record in records],
+    }
+
+
+def facts(circuit: Circuit, now: int) -> list[tuple[str, str]]:
+    """The same for a person; nothing for a client that is accepted."""
+    if circuit.refused_at is None:
+        return []
+    return [
+        ("refused since", f"{rfc3339(circuit.refused_at)}, {until(circuit.refused_at, now)}: {spoken(circuit.error)}"),
+        ("tried again", until(circuit.probe_at, now)),
+    ]
+
+
+def _time(at: int | None) -> str | None:
+    return None if at is None else rfc3339(at)
