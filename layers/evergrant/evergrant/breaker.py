@@ -157,13 +157,17 @@ class Breaker:
         return None
 
     def _of_refused_client(self, spend: Spend, refusal: Refusal, circuit: Circuit) -> Changes:
+        connection = spend.connection
         changes = self._changes(spend, replace(refusal, kind="client_rejected"))
         # One event for all the client's connections: the circuit's.
         own = {key for key in changes if key.startswith("outbox.") and changes[key]["type"] == EventType.CLIENT_REFUSED}
+        news = self._news(circuit)
+        if connection.name not in {body["detail"]["connection"] for body in news.values()}:
+            own |= {"alerted_at"}  # nobody was told of this one
         changes = {key: value for key, value in changes.items() if key not in own} | {"rejected_at": None}
         if not spend.in_doubt and circuit.probe_at is not None:
-            changes |= transitions.next_at(spend.connection, circuit.probe_at)
-        return changes | self._news(circuit)
+            changes |= transitions.next_at(connection, circuit.probe_at)
+        return changes | news
 
     def _changes(self, spend: Spend, refusal: Refusal) -> Changes:
         if spend.in_doubt:
