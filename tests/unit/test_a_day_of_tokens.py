@@ -1,0 +1,196 @@
+"""Protects whole days: short-lived tokens are served fresh from morning to evening, no provider is asked more often
+than their lives demand, and no secret is written more often than Secrets Manager takes.
+
+The scheduler's tick, the rotation queue, rotator and getter run together, five simulated seconds at a time.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from evergrant import catalogue, operations
+from evergrant.dialect import Client, HttpRequest, HttpResponse
+from evergrant.observability import metrics
+from evergrant.profile import content_hash
+from evergrant.reading import LEAST_TTL, Reader
+from evergrant.rotating import answer, work_through
+from evergrant.rotation import Ports, Rotation
+from evergrant.schedule import DAY, TICK
+from evergrant.scheduling import tick
+from evergrant.secret import Secret
+from evergrant.settings import Settings
+from tests.unit.memory import (
+    FakeClock,
+    Faults,
+    MemoryBus,
+    MemoryCircuits,
+    MemoryProfiles,
+    MemoryRecords,
+    MemorySeal,
+    MemoryVault,
+)
+from tests.unit.memory import answer as answered
+
+INVESTSUITE = catalogue.built_in()["investsuite"]
+NAME, HOST = "investsuite/main", "suite.example.com"
+CLIENT = Client(
+    "investsuite",
+    None,
+    (),
+    (HOST,),
+    {"access_key_id": Secret("key-1"), "secret_access_key": Secret("canary-secret")},
+)
+#: A consumer reads this often (seconds).
+EVERY = 5
+#: One write to a secret per 10 minutes, sustained; about 100 versions of one secret, and none younger than a day is
+#: pruned (Secrets Manager user guide, "AWS Secrets Manager quotas" and "What's in a Secrets Manager secret?").
+LEAST_BETWEEN_WRITES, MOST_VERSIONS = 600, 100
+
+
+class Suite:
+    """InvestSuite's server: a log-in, a refresh, and tokens that live for so many seconds."""
+
+    def __init__(self, clock: FakeClock, lifetime: int) -> None:
+        self.clock, self.lifetime = clock, lifetime
+        self.live: dict[str, float] = {}
+        self.asked: list[str] = []
+
+    def send(self, request: HttpRequest, *, hosts: tuple[str, ...], timeout: float) -> HttpResponse:
+        path, sent = request.url.removeprefix(f"https://{HOST}"), json.loads(request.body)
+        if path == "/auth/login/":
+            assert sent == {"access_key_id": "key-1", "secret_access_key": "canary-secret"}
+        else:
+            assert path == "/auth/refresh-token/"
+            assert sent == {"refresh_token": f"refresh-{len(self.asked)}"}
+        self.asked.append(path)
+        number = len(self.asked)
+        self.live[f"access-{number}"] = self.clock.now() + self.lifetime
+        body = {"access_token": f"access-{number}", "refresh_token": f"refresh-{number}", "expires_at": self.lifetime}
+        return answered(200, body)
+
+
+class DueRecords(MemoryRecords):
+    def due(self, shard: str, before: int) -> Iterator[Any]:
+        found = [held for held in self.items.values() if held.due_shard == shard and (held.due_at or before) <= before]
+        yield from sorted(found, key=lambda held: held.due_at or 0)
+
+
+class TimedQueue:
+    """The rotation queue: messages arrive after their delay."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.waiting: list[tuple[float, str]] = []
+
+    def send(self, message: Mapping[str, Any], delay: int = 0) -> None:
+        self.waiting.append((self.clock.now() + delay, json.dumps(message)))
+
+    def send_many(self, messages: Sequence[tuple[Mapping[str, Any], int]]) -> int:
+        for message, delay in messages:
+            self.send(message, delay)
+        return len(messages)
+
+    def arrived(self) -> list[str]:
+        now = self.clock.now()
+        ready = [body for at, body in self.waiting if at <= now]
+        self.waiting = [(at, body) for at, body in self.waiting if at > now]
+        return ready
+
+
+class TimedVault(MemoryVault):
+    """Writes down when the secret was written."""
+
+    def __init__(self, faults: Faults, clock: FakeClock) -> None:
+        super().__init__(faults)
+        self.clients = {"investsuite": CLIENT}
+        self.clock = clock
+        self.writes: list[float] = []
+
+    def publish(self, connection: str, document: Mapping[str, Any], request_token: str) -> None:
+        if request_token not in self.request_tokens:
+            self.writes.append(self.clock.now())
+        super().publish(connection, document, request_token)
+
+
+@dataclass
+class Day:
+    """What a day came to: the least remaining life of any answer of getter and of any direct read (seconds)."""
+
+    asked: list[str]
+    writes: list[float]
+    reads: int = 0
+    least_from_getter: float = float("inf")
+    least_directly: float = float("inf")
+    events: list[str] = field(default_factory=list)
+
+
+def a_day(lifetime: int) -> Day:
+    faults, clock = Faults(), FakeClock()
+    records, queue, vault = DueRecords(faults), TimedQueue(clock), TimedVault(faults, clock)
+    provider, bus, profiles = Suite(clock, lifetime), MemoryBus(faults), MemoryProfiles(INVESTSUITE)
+    ports = Ports(records, MemorySeal(faults), vault, provider, queue, bus, profiles, clock, MemoryCircuits(faults))
+    settings = Settings()
+
+    def rotation() -> Rotation:
+        return Rotation(ports, settings, clock.now() + 59)
+
+    reader = Reader(
+        lambda name: dict(vault.published[name]) if name in vault.published else None,
+        lambda request: answer(rotation(), ports, request),
+        clock.now,
+    )
+    authorization, grant = operations.plan(INVESTSUITE, NAME, variables={"host": HOST})
+    operations.begin(records, authorization, grant, clock)
+    day, started_at = Day(provider.asked, vault.writes), clock.now()
+    while clock.now() < started_at + DAY:
+        if (clock.now() - started_at) % TICK == 0:
+            tick(records, profiles, queue, clock, clock.now() + 50)
+        messages = [{"messageId": str(number), "body": body} for number, body in enumerate(queue.arrived())]
+        assert work_through(rotation, messages, clock, clock.now() + 60) == {"batchItemFailures": []}
+        metrics.clear_metrics()  # a day's metrics would be more than one invocation may hold
+        document = reader.read(NAME)
+        assert "error" not in document, document
+        left = provider.live[document["access_token"]] - clock.now()
+        assert datetime.fromisoformat(document["expires_at"]).timestamp() == provider.live[document["access_token"]]
+        assert document["expires_in"] == left
+        day.least_from_getter = min(day.least_from_getter, left)
+        if vault.published:
+            token = vault.published[NAME]["access_token"]
+            day.least_directly = min(day.least_directly, provider.live[token] - clock.now())
+        day.reads += 1
+        clock.advance(EVERY)
+    day.events = sorted(set(bus.types))
+    assert content_hash(INVESTSUITE) == records.items[NAME].profile_hash
+    return day
+
+
+@pytest.mark.parametrize("lifetime", [300, 600, 1799])
+def test_tokens_of_minutes_are_served_fresh_all_day_and_no_secret_is_written(lifetime: int) -> None:
+    day = a_day(lifetime)
+    assert day.reads == DAY // EVERY
+    assert day.least_from_getter > max(LEAST_TTL, lifetime // 4)
+    assert day.writes == []
+    # One log-in, and then a refresh each half-life, with up to a tenth of a life of jitter; never more.
+    assert day.asked[0] == "/auth/login/"
+    assert set(day.asked[1:]) == {"/auth/refresh-token/"}
+    lead = min(600, lifetime // 2)
+    most, least = lifetime - lead, lifetime - lead - min(lifetime // 10, lead // 2) - EVERY
+    assert DAY / (most + 2 * EVERY) - 1 <= len(day.asked) <= DAY / least + 1
+    assert day.events == ["Connection Authorized", "Token Rotated"]
+
+
+@pytest.mark.parametrize("lifetime", [1800, 3600])
+def test_the_secret_of_longer_lived_tokens_is_written_as_seldom_as_secrets_manager_demands(lifetime: int) -> None:
+    day = a_day(lifetime)
+    assert day.least_from_getter >= 300
+    assert day.least_directly >= 300, "whoever keeps what it read for five minutes never sends a dead token"
+    assert len(day.writes) == len(day.asked)
+    between = [later - earlier for earlier, later in zip(day.writes, day.writes[1:], strict=False)]
+    assert min(between) > LEAST_BETWEEN_WRITES
+    assert len(day.writes) < MOST_VERSIONS
