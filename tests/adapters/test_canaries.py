@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from evergrant import catalogue, operations
@@ -22,9 +23,11 @@ from evergrant.authorization import Flow
 from evergrant.aws import wiring
 from evergrant.aws.authorizations import StoredAuthorizations
 from evergrant.aws.clients import client
+from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.importing import Importing, pasted_key
 from evergrant.ports import PortUnavailable
+from evergrant.profile import content_hash
 from evergrant.tickets import Authorization, issue_ticket
 from tests.adapters.canary_stage import (
     CANARIES,
@@ -139,6 +142,37 @@ def test_a_failed_rotation_leaks_nothing_that_the_provider_says(
     assert on_stage.server.requests
     assert on_stage.record.last_error == expected
     assert found_in(json.dumps(found), PRIVATE) == set()
+    nothing_leaked(outside)
+
+
+def test_an_answer_that_is_read_again_leaks_nothing_of_what_it_holds(environment: None) -> None:
+    odd = {"renamed": GRANTED["access_token"], **{name: GRANTED[name] for name in ("refresh_token", "expires_in")}}
+    keap = catalogue.built_in()["keap"]
+    response = msgspec.structs.replace(keap.response, access_token=("renamed",))
+    with stage(answers(json.dumps(odd).encode())) as on_stage, watching() as outside:
+        on_stage.work()
+        assert on_stage.record.unread_answer is not None
+        again = on_stage.asked(reread=content_hash(keap))
+        assert again["error"]["code"] == "unread_answer"
+        assert found_in(json.dumps(again), CANARIES) == set()
+        nothing_leaked(outside)
+        mended = StoredProfiles("records").keep(msgspec.structs.replace(keap, response=response))
+        on_stage.clock.sleep(60)  # until the first worker's lease has run out
+        found = on_stage.asked(reread=mended)
+        assert found_in(json.dumps(found), CANARIES) == {"new access token"}
+    assert on_stage.record.expires_at == NOW + 86_400, "from the moment at which the request was sent"
+    assert len(on_stage.server.requests) == 1
+    nothing_leaked(outside)
+    assert found_in(at_rest()["secrets"], CANARIES) == {"new access token"}
+
+
+def test_a_refused_client_leaves_nothing_of_its_secrets_in_its_item(environment: None) -> None:
+    with stage(refuses("invalid_client")) as on_stage, watching() as outside:
+        on_stage.work()
+        on_stage.asked(force=True)
+    circuit = on_stage.ports.circuits.get("keap")
+    assert circuit.open
+    assert circuit.version
     nothing_leaked(outside)
 
 
