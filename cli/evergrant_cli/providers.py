@@ -156,35 +156,39 @@ def add(
       evergrant provider check acme.toml
       evergrant provider add acme.toml
     """
-    from .reread import holding
-
     run = run_of(context)
     if issuer is None:
         if file is None:
             raise WrongUsage("Give a FILE, or --issuer URL.")
         if name or write:
             raise WrongUsage("--name and --write are for --issuer.")
-        profile, found = profile_in(str(file)), None
-    else:
-        if file is not None:
-            raise WrongUsage("Give a FILE or --issuer URL, not both.")
-        with run.output.busy(f"Asking {issuer}"):
-            found = discovering.discover(issuer, name)
-        profile = found.profile
-    shown = {} if found is None else {"found": discovering.document(found)}
-    if found and not run.output.as_json:
-        discovering.say_sources(run.output, found.metadata)
-        run.output.facts([*_facts(profile, ""), *discovering.facts(found.metadata, profile)])
-        discovering.say_notes(run.output, profile)
-    if found and write:
-        discovering.write(write, found.text)
-        if run.output.as_json:
-            run.output.document({**_summary(profile), "change": "written", "file": str(write), **shown})
-            return
-        run.output.line(f"Written to {write}. Next, once you have read it:", "green")
-        run.output.line(f"  See what it would send:  evergrant provider check {write}")
-        run.output.line(f"  Add it to the stack:     evergrant provider add {write}")
+        _store(run, profile_in(str(file)), {})
         return
+    if file is not None:
+        raise WrongUsage("Give a FILE or --issuer URL, not both.")
+    with run.output.busy(f"Asking {issuer}"):
+        found = discovering.discover(issuer, name)
+    if not run.output.as_json:
+        discovering.say_sources(run.output, found.metadata)
+        run.output.facts([*_facts(found.profile, ""), *discovering.facts(found.metadata, found.profile)])
+        discovering.say_notes(run.output, found.profile)
+    shown = {"found": discovering.document(found)}
+    if write is None:
+        _store(run, found.profile, shown)
+        return
+    discovering.write(write, found.text)
+    if run.output.as_json:
+        run.output.document({**_summary(found.profile), "change": "written", "file": str(write), **shown})
+        return
+    run.output.line(f"Written to {write}. Next, once you have read it:", "green")
+    run.output.line(f"  See what it would send:  evergrant provider check {write}")
+    run.output.line(f"  Add it to the stack:     evergrant provider add {write}")
+
+
+def _store(run: Run, profile: Profile, shown: dict[str, Any]) -> None:
+    """Add the profile to the stack, and say what changed and what comes next. ``shown`` is for programs."""
+    from .reread import holding
+
     before = _known(run, profile.name)
     if before and _but_for_the_day(before) == _but_for_the_day(profile):
         profile = before

@@ -212,6 +212,31 @@ def test_any_documents_make_a_profile_that_holds_or_an_error_of_the_tree(documen
     assert load(text_of(profile)) == profile
 
 
+_SOUND_DOCUMENTS = st.fixed_dictionaries(
+    {"issuer": st.just(ISSUER), "token_endpoint": _URLS},
+    optional={
+        **dict.fromkeys(("authorization_endpoint", "revocation_endpoint"), _URLS),
+        **dict.fromkeys(_WORDY, _LISTS),
+    },
+)
+
+
+@given(st.lists(_SOUND_DOCUMENTS, min_size=1, max_size=3), st.integers(min_value=0, max_value=4_000_000_000))
+def test_any_sound_documents_make_a_profile_that_holds_unless_they_offer_nothing(
+    documents: list[dict[str, Any]], now: int
+) -> None:
+    metadata = merged(*documents)
+    try:
+        profile = profile_of(metadata, "acme", now)
+    except InvalidMetadata:
+        methods, grants = (
+            metadata.lists[name] for name in ("token_endpoint_auth_methods_supported", "grant_types_supported")
+        )
+        assert methods is not None or grants is not None
+        return
+    assert load(text_of(profile)) == profile
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
     refused(InvalidMetadata, published(body))
