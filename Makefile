@@ -165,7 +165,7 @@ lock: $(STAMPS)/uv ## Write the locks anew from the .in files (LOCK_FLAGS=--upgr
 
 .PHONY: profile-docs
 profile-docs: $(STAMPS)/dev ## Write docs/profiles.md and its JSON Schema anew from the profile format
-	@$(VENV)/bin/python scripts/profile_docs.py
+	@$(VENV)/bin/python -m scripts.profile_docs
 
 .PHONY: clean
 clean: ## Remove what builds and runs left (environments stay; 'make distclean' takes them too)

@@ -20,6 +20,7 @@ from evergrant.placeholders import FUNCTIONS
 from evergrant.profile import Profile
 from evergrant.profile_checks import NAMES_BY_PHASE, NAMES_IN_CLAIMS
 from evergrant.profile_file import schema
+from scripts.profile_recipes import LEAST, chapter
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -28,30 +29,27 @@ _HEAD = """\
 
 <!-- Written by `make profile-docs` from the format itself: change profile.py and phases.py of the package instead. -->
 
-A profile is one TOML file that says all Evergrant knows of one provider. Add your own with
-`evergrant provider add FILE`; what is wrong in it is told with its key and what is allowed there. Editors complete and
-check profiles by [profile.schema.json](profile.schema.json).
+You want Evergrant to speak a provider that it does not know? Write its profile, one TOML file, in four steps:
+
+1. Begin with the least profile below; the [shipped ones](../layers/evergrant/evergrant/profiles/) are examples.
+2. Find in the provider's documentation what differs from the standards, and write it as [the recipes](#recipes) do.
+3. `evergrant provider add FILE` checks it: what is wrong is told with its key, what is allowed there, and what was
+   probably meant. Editors complete and check profiles by [profile.schema.json](profile.schema.json).
+4. `evergrant provider show NAME` says what to register, and `evergrant connect NAME/main` whether it works. Connections
+   keep the profile that they were made with until they are connected again.
 
 The least profile of a provider that keeps to the standards:
 
 ```toml
-name = "acme"
-title = "Acme"
+LEAST```
 
-[authorize]
-url = "https://login.acme.example/authorize"
+Its grants are what it has tables for: `[authorize]` with `[exchange]` and `[refresh]` (a person consents),
+`[client_credentials]`, `[login]`, `[jwt_bearer]`, and `[static]` (a person pastes a key). `[refresh]` may be left out
+only where tokens are long-lived.
 
-[exchange]
-url = "https://api.acme.example/token"
+## Recipes
 
-[refresh]
-url = "https://api.acme.example/token"
-```
-
-Its grants are what it has phases for: `[authorize]` with `[exchange]` and `[refresh]` (a person consents),
-`[client_credentials]`, `[login]` and `[jwt_bearer]`. `[refresh]` may be left out only where tokens
-are long-lived.
-
+RECIPES
 ## Templates
 
 URLs, parameters, headers and claims are templates: `{name}` stands for a value, `{{` for a brace, and
@@ -70,7 +68,8 @@ def reference() -> str:
     """docs/profiles.md."""
     functions = [f"| `{name}` | {said}. |" for name, (_, said) in FUNCTIONS.items()]
     explained = "\n".join(["| function | what it gives |", "|---|---|", *functions, ""])
-    lines = [_HEAD.rstrip("\n").replace("FUNCTIONS", explained)]
+    head = _HEAD.rstrip("\n").replace("FUNCTIONS", explained).replace("LEAST", LEAST)
+    lines = [head.replace("RECIPES\n", chapter())]
     lines += [f"| `{phase}` | {_codes(sorted(names))} |" for phase, names in NAMES_BY_PHASE.items()]
     lines += [f"| `jwt_bearer.claims` | {_codes(sorted(NAMES_IN_CLAIMS))} |"]
     lines += ["", "A log-in's templates may also name its credentials. A parameter without a value is left out.", ""]

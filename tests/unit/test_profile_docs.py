@@ -11,6 +11,7 @@ import pytest
 
 from evergrant import profile, profile_file
 from scripts import profile_docs
+from scripts.profile_recipes import LEAST, RECIPES
 
 TABLES = [value for value in vars(profile).values() if isinstance(value, type) and issubclass(value, msgspec.Struct)]
 
@@ -42,6 +43,13 @@ def test_every_field_is_described_and_shown_by_an_example_that_holds() -> None:
 def test_the_least_profile_of_the_reference_is_one() -> None:
     text = profile_docs.reference().split("```toml\n")[1].split("```")[0]
     assert profile_file.load(text).grants == ("authorization_code",)
+
+
+@pytest.mark.parametrize("title", RECIPES)
+def test_each_recipe_is_a_profile(title: str) -> None:
+    text = RECIPES[title]
+    assert f"```toml\n{text}```" in profile_docs.reference()
+    profile_file.load(text if text.startswith("name") else LEAST + text)
 
 
 def test_the_schema_names_every_table_and_allows_no_unknown_key() -> None:
