@@ -14,4 +14,4 @@ from evergrant.observability import logger, metrics
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One request of a browser, answered with a page or a redirect."""
-    return respond(Flow(authorization_ports(), settings()), event)
+    return respond(Flow(authorization_ports(), settings()), event, settings().support_contact)

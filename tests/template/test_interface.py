@@ -31,6 +31,7 @@ ENVIRONMENT = {
         "EVERGRANT_DIRECT_READ_MIN_LIFETIME": "DirectReadMinLifetime",
         "EVERGRANT_CONSUMER_CACHE_SECONDS": "ConsumerCacheSeconds",
         "EVERGRANT_ALLOW_LOOPBACK": "AllowLoopback",
+        "EVERGRANT_SUPPORT_CONTACT": "SupportContact",
     },
     "Getter": {"EVERGRANT_PREFIX": "SecretPrefix", "EVERGRANT_ROTATOR_FUNCTION": "RotatorFunction"},
 }

@@ -6,14 +6,13 @@ import re
 from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha256
-from html import unescape
 from html.parser import HTMLParser
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import errors, pages
+from evergrant import errors, pages, texts
 from evergrant.errors import EvergrantError, LinkError
 
 HOSTILE = [
@@ -58,24 +57,52 @@ def directives(headers: dict[str, str]) -> dict[str, str]:
     return {name: value for name, _, value in parts}
 
 
+SCOPES = ("full", "offline_access")
+
+
+def landing(provider: str = "x", account: str = "x", scope: str = "x", host: str = "x", contact: str = "x") -> str:
+    return pages.landing(provider, account, (scope,), host, contact)
+
+
+def connected(provider: str = "x", account: str = "x", scope: str = "x", contact: str = "x") -> str:
+    return pages.connected(provider, account, (scope,), contact)
+
+
+def refused(contact: str = "x") -> str:
+    return pages.refused(errors.LinkExpired("x"), contact)
+
+
 @pytest.mark.parametrize("value", HOSTILE)
-@pytest.mark.parametrize("make", [pages.landing, pages.connected], ids=["landing", "connected"])
-def test_every_value_is_text_and_never_markup(make: Callable[[str, str], str], value: str) -> None:
-    for hostile, harmless in ((make(value, "x"), make("x", "x")), (make("x", value), make("x", "x"))):
-        assert Page(hostile).tags == Page(harmless).tags
-        assert value in Page(hostile).text
-
-
-@given(st.text(), st.text())
-def test_no_name_changes_what_a_page_is_made_of(provider: str, account: str) -> None:
-    for make in (pages.landing, pages.connected):
-        assert Page(make(provider, account)).tags == Page(make("p", "a")).tags
-
-
 @pytest.mark.parametrize(
-    "html",
-    [pages.landing("Keap", "main"), pages.connected("Keap", "main"), *(pages.refused(kind("x")) for kind in KINDS)],
+    ("make", "name"),
+    [
+        *((landing, name) for name in ("provider", "account", "scope", "host", "contact")),
+        *((connected, name) for name in ("provider", "account", "scope", "contact")),
+        (refused, "contact"),
+    ],
 )
+def test_every_value_is_text_and_never_markup(make: Callable[..., str], name: str, value: str) -> None:
+    hostile, harmless = make(**{name: value}), make()
+    assert Page(hostile).tags == Page(harmless).tags
+    assert value in Page(hostile).text
+
+
+@given(st.text(), st.text(), st.text(), st.text())
+def test_no_name_changes_what_a_page_is_made_of(provider: str, account: str, scope: str, contact: str) -> None:
+    # No contact is the usual one.
+    for make in (landing, connected):
+        assert Page(make(provider, account, scope, contact=contact)).tags == Page(make()).tags
+    assert Page(refused(contact)).tags == Page(refused()).tags
+
+
+ALL = [
+    pages.landing("Keap", "main", SCOPES, "accounts.infusionsoft.com"),
+    pages.connected("Keap", "main", SCOPES),
+    *(pages.refused(kind("x")) for kind in (*KINDS, EvergrantError)),
+]
+
+
+@pytest.mark.parametrize("html", ALL)
 def test_a_page_loads_nothing_and_runs_nothing(html: str) -> None:
     page = Page(html)
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "embed", "base", "a"}
@@ -83,12 +110,31 @@ def test_a_page_loads_nothing_and_runs_nothing(html: str) -> None:
     assert not re.search(r"https?:|//|url\(|@import|javascript:", html)
     assert html.startswith("<!doctype html>")
     assert ("html", {"lang": "en"}) in page.tags
-    assert [tag for tag, attributes in page.tags if attributes.get("name") == "viewport"] == ["meta"]
+    assert [attributes["content"] for tag, attributes in page.tags if attributes.get("name") == "viewport"]
+
+
+@pytest.mark.parametrize("html", ALL)
+def test_a_page_has_one_heading_one_main_part_and_headings_in_order(html: str) -> None:
+    tags = [tag for tag, _ in Page(html).tags]
+    assert [tag for tag in tags if tag in ("h1", "h2", "h3")] == ["h1", "h2"]
+    assert [tags.count(landmark) for landmark in ("header", "main", "footer")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("html", ALL)
+def test_a_page_says_whom_to_ask(html: str) -> None:
+    assert texts.CONTACT in Page(html).text or "ask for help" in Page(html).text
+
+
+def test_who_is_to_be_asked_is_the_operators_choice() -> None:
+    asked = "Jo in IT (it@example.com)"
+    for html in (landing(contact=asked), connected(contact=asked), refused(asked)):
+        assert asked in Page(html).text
+        assert texts.CONTACT not in Page(html).text
 
 
 def test_the_policy_allows_our_style_and_nothing_else() -> None:
     allowed = directives(pages.headers())
-    style = b64encode(sha256(Page(pages.landing("Keap", "main")).style.encode()).digest()).decode()
+    style = b64encode(sha256(Page(pages.landing("Keap", "main", (), "x")).style.encode()).digest()).decode()
     assert allowed == {
         "default-src": "'none'",
         "style-src": f"'sha256-{style}'",
@@ -105,42 +151,61 @@ def test_the_button_may_lead_to_us_and_on_to_the_provider() -> None:
 
 
 def test_no_page_is_kept_framed_guessed_or_told_of() -> None:
-    headers = pages.headers("https://login.example.com")
-    assert headers["cache-control"] == "no-store"
-    assert headers["referrer-policy"] == "no-referrer"
-    assert headers["x-content-type-options"] == "nosniff"
-    assert headers["content-type"] == "text/html; charset=utf-8"
+    for headers in (pages.headers("https://login.example.com"), pages.headers()):
+        assert headers["cache-control"] == "no-store"
+        assert headers["x-content-type-options"] == "nosniff"
+        assert headers["content-type"] == "text/html; charset=utf-8"
+    assert pages.headers()["referrer-policy"] == "no-referrer"
 
 
-def test_the_landing_page_names_provider_and_account_and_has_one_button_that_posts() -> None:
-    page = Page(pages.landing("Keap (Infusionsoft)", "main"))
-    assert "Keap (Infusionsoft)" in page.text
-    assert "main" in page.text
+def test_a_browser_without_fetch_metadata_may_say_to_us_where_its_post_comes_from() -> None:
+    """With no-referrer its Origin would be "null", which anybody's page can send; same-origin tells nobody else."""
+    assert pages.headers("https://login.example.com")["referrer-policy"] == "same-origin"
+
+
+def test_the_landing_page_says_what_it_is_about_and_has_one_button_that_posts() -> None:
+    page = Page(pages.landing("Keap (Infusionsoft)", "main", SCOPES, "accounts.infusionsoft.com"))
+    for shown in ("Keap (Infusionsoft)", "main", *SCOPES, "accounts.infusionsoft.com"):
+        assert shown in page.text
     forms = [attributes for tag, attributes in page.tags if tag == "form"]
     assert forms == [{"method": "post", "action": ""}]
     assert [tag for tag, _ in page.tags].count("button") == 1
     assert not [tag for tag, _ in page.tags if tag == "input"]
 
 
-def test_the_last_page_offers_nothing_more_to_press() -> None:
-    page = Page(pages.connected("Keap", "main"))
+def test_the_last_page_says_what_was_granted_and_offers_nothing_more_to_press() -> None:
+    page = Page(pages.connected("Keap", "main", SCOPES))
     assert not {"form", "button"} & {tag for tag, _ in page.tags}
-    assert "is connected" in page.text
+    for shown in ("Keap is connected", "main", *SCOPES):
+        assert shown in page.text
+
+
+def test_where_no_scope_is_asked_for_none_is_spoken_of() -> None:
+    assert texts.ASKED not in pages.landing("Keap", "main", (), "x")
+    assert texts.GRANTED not in pages.connected("Keap", "main", ())
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not LinkError], ids=lambda kind: kind.code)
 def test_every_refusal_has_words_of_its_own_and_shows_only_its_code(kind: type[LinkError]) -> None:
     html = pages.refused(kind("canary-message", "canary-hint"))
-    assert f"Code: {kind.code}" in Page(html).text
+    assert f"<code>{kind.code}</code>" in html
     assert "canary" not in html
     assert "our side" not in html
 
 
-@pytest.mark.parametrize(
-    "error", [errors.TemporarilyUnavailable("canary", 5), errors.UnknownClient("canary"), EvergrantError("canary")]
-)
+def test_no_words_are_kept_for_what_cannot_happen() -> None:
+    assert texts.REFUSALS.keys() == {kind.code for kind in KINDS if kind is not LinkError}
+    codes = {kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EvergrantError)}
+    assert codes >= texts.OUR_CODES
+
+
+@pytest.mark.parametrize("error", [errors.TemporarilyUnavailable("canary", 5), errors.UnknownClient("canary")])
 def test_what_is_our_fault_is_called_so(error: EvergrantError) -> None:
     html = pages.refused(error)
     assert "our side" in html
-    assert error.code in unescape(html)
+    assert f"<code>{error.code}</code>" in html
     assert "canary" not in html
+
+
+def test_a_failure_that_no_page_explains_is_shown_without_its_code() -> None:
+    assert "<code>error</code>" in pages.refused(errors.SealBroken("canary"))

@@ -15,6 +15,7 @@ def test_without_an_environment_the_defaults_hold() -> None:
         consumer_cache=300,
         allow_loopback=False,
         budgets=Budgets(lease=40, attempt=8.0, spend=20.0, save=5.0),
+        support_contact="",
     )
 
 
@@ -26,8 +27,9 @@ def test_every_variable_of_the_template_is_read() -> None:
         "EVERGRANT_ALLOW_LOOPBACK": "true",
         "EVERGRANT_LEASE_SECONDS": "50",
         "EVERGRANT_ROTATOR_CONCURRENCY": "20",
+        "EVERGRANT_SUPPORT_CONTACT": "Jo in IT",
     }
-    assert Settings.from_environment(environ) == Settings("acme", 60, 10, 20, True, Budgets(lease=50))
+    assert Settings.from_environment(environ) == Settings("acme", 60, 10, 20, True, Budgets(lease=50), "Jo in IT")
 
 
 @pytest.mark.parametrize("value", ["", "false", "False", "True", "1", "yes", "true "])

@@ -46,10 +46,11 @@ _CLAIM = 40
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a page may show of an authorization: the provider's title and the account's name."""
+    """What a page may show of an authorization: the provider's title, the account's name, and the scopes asked for."""
 
     provider: str
     account: str
+    scopes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ class Flow:
         view, loopback = self._view(authorization), self._settings.allow_loopback
         url = urlsplit(authorization_url(self._profile(authorization), authorization.variables, {}, loopback=loopback))
         origin = f"{url.scheme}://{url.netloc}"
-        return Landing(view.provider, view.account, origin, cookie or secrets.token_urlsafe(32))
+        return Landing(view.provider, view.account, view.scopes, origin, cookie or secrets.token_urlsafe(32))
 
     def depart(self, ticket: str, cookie: str | None) -> Departure:
         """Bind the ticket to this browser, by its cookie, and send it to the provider.
@@ -305,7 +306,10 @@ class Flow:
         return Authorization(**{name: held.get(name) for name in Authorization.__dataclass_fields__})  # type: ignore[arg-type]
 
     def _view(self, authorization: Authorization) -> View:
-        return View(self._profile(authorization).title, authorization.connection.partition("/")[2])
+        profile = self._profile(authorization)
+        separator = profile.authorize.scope_separator if profile.authorize else " "
+        scopes = tuple(filter(None, (authorization.scope or "").split(separator)))
+        return View(profile.title, authorization.connection.partition("/")[2], scopes)
 
     def _profile(self, authorization: Authorization) -> Profile:
         return self._ports.profiles.pinned(authorization.profile_hash)

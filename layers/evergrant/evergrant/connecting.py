@@ -16,36 +16,37 @@ from .ports import PortUnavailable
 _METHODS = {"/connect/{ticket}": ("GET", "HEAD", "POST"), "/callback": ("GET",)}
 
 
-def respond(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:
-    """Answer one HTTP API event. Never raises: a person always gets a page."""
+def respond(flow: Flow, event: Mapping[str, Any], contact: str = "") -> dict[str, Any]:
+    """Answer one HTTP API event. Never raises: a person always gets a page, which names ``contact`` as whom to ask."""
     method, path = web.method_of(event), web.path_of(event)
     try:
-        answer = _answer(flow, event, method, path)
+        answer = _answer(flow, event, method, path, contact)
     except LinkError as error:
         logger.info("connect refused", code=error.code, route=path)
         allow = {"allow": ", ".join(_METHODS[path])} if isinstance(error, WrongMethod) else {}
-        answer = web.page(error.status, pages.refused(error), {**pages.headers(), **allow})
+        answer = web.page(error.status, pages.refused(error, contact), {**pages.headers(), **allow})
     except (EvergrantError, PortUnavailable) as error:
         known = error if isinstance(error, EvergrantError) else EvergrantError("A service of AWS does not answer.")
         # Our fault, and the operator's to see; the exception's own text may name a service, never a secret.
         logger.error("connect failed", code=known.code, reason=str(error), route=path)
-        answer = web.page(503, pages.refused(known), pages.headers())
+        answer = web.page(503, pages.refused(known, contact), pages.headers())
     return {**answer, "body": ""} if method == "HEAD" else answer
 
 
-def _answer(flow: Flow, event: Mapping[str, Any], method: str, path: str) -> dict[str, Any]:
+def _answer(flow: Flow, event: Mapping[str, Any], method: str, path: str, contact: str) -> dict[str, Any]:
     if path not in _METHODS:
         raise LinkInvalid("There is no such page.")
     if method not in _METHODS[path]:
         raise WrongMethod("This page is not reached so.")
     if path == "/callback":
-        return _arrive(flow, event)
-    return _depart(flow, event) if method == "POST" else _landing(flow, event)
+        return _arrive(flow, event, contact)
+    return _depart(flow, event) if method == "POST" else _landing(flow, event, contact)
 
 
-def _landing(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:
+def _landing(flow: Flow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
     view = flow.landing(web.ticket_of(event), web.cookie_of(event))
-    html = pages.landing(view.provider, view.account)
+    host = view.origin.partition("://")[2]
+    html = pages.landing(view.provider, view.account, view.scopes, host, contact)
     return web.page(200, html, pages.headers(view.origin), (web.set_cookie(view.cookie),))
 
 
@@ -57,7 +58,7 @@ def _depart(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:
     return web.page(303, "", headers, (web.set_cookie(departure.cookie),))
 
 
-def _arrive(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:
+def _arrive(flow: Flow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
     view = flow.arrive(web.query_of(event), web.cookie_of(event))
     metrics.add_metric("ConnectionsAuthorized", MetricUnit.Count, 1)
-    return web.page(200, pages.connected(view.provider, view.account), pages.headers())
+    return web.page(200, pages.connected(view.provider, view.account, view.scopes, contact), pages.headers())

@@ -1,63 +1,35 @@
-"""The pages people see while they connect an account. No script, nothing from elsewhere, every value escaped."""
+"""The pages people see while they connect an account. No script, nothing from elsewhere, every value escaped.
+
+The words are in :mod:`evergrant.texts`, the looks in ``pages.css``.
+"""
 
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Iterable
 from hashlib import sha256
 from html import escape
+from pathlib import Path
 from string import Template
 
+from . import texts
 from .errors import EvergrantError, LinkError
 
-_STYLE = (
-    ":root{color-scheme:light dark}"
-    "body{font:1.0625rem/1.6 system-ui,sans-serif;margin:0;padding:1.5rem;display:grid;justify-content:center}"
-    "main{max-width:34rem;width:100%;margin-top:8vh}h1{font-size:1.5rem;line-height:1.3}"
-    "button{font:inherit;font-weight:600;padding:.7rem 1.4rem;border:0;border-radius:.5rem;"
-    "background:#14532d;color:#fff;cursor:pointer}button:focus-visible{outline:3px solid #60a5fa;outline-offset:2px}"
-    ".quiet{opacity:.75;font-size:.9375rem}strong{overflow-wrap:anywhere}"
-)
+_STYLE = Path(__file__).with_name("pages.css").read_text("utf-8")
 _STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
+# Decoration: the words beside them say the same, so screen readers pass over them.
+_PICTURE = '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="$width" stroke-linecap="round" '
+_PICTURE += 'stroke-linejoin="round" aria-hidden="true" focusable="false"><path d="$path"/></svg>'
+_SIGN = Template(_PICTURE).substitute(width=2, path="M5 19C5 10 10 5 19 5c0 9-5 14-14 14Zm0 0 7-7")
+_DONE = Template(_PICTURE).substitute(width=2.5, path="m5 12.5 4.5 4.5L19 7.5")
+_STOPPED = Template(_PICTURE).substitute(width=2.5, path="M12 6.5v6.5m0 4.25v.25")
 _LAYOUT = Template(
-    '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
-    f"<title>$title</title><style>{_STYLE}</style></head>"
-    "<body><main><h1>$title</h1>$body</main></body></html>"
-)
-#: What each refusal says to the person who meets it: a heading, and what to do.
-_REFUSALS = {
-    "link_invalid": ("This link does not work", "Please check that you opened the whole link, or ask for a new one."),
-    "link_expired": ("This link has expired", "Nothing was connected. Please ask for a new link and open it soon."),
-    "link_used": ("This link was used already", "If the account is not connected yet, please ask for a new link."),
-    "wrong_browser": (
-        "Please go on in the other browser",
-        "For safety, an authorization is finished in the browser in which it was begun, with cookies allowed. "
-        "Open the link there, or ask for a new one.",
-    ),
-    "no_cookie": (
-        "Please allow cookies for this page",
-        "Your browser did not keep the cookie of this page. Allow cookies, then open the link again.",
-    ),
-    "bad_request": ("This page was not reached properly", "Nothing was connected. Please open the link you got again."),
-    "wrong_method": ("This page was not reached properly", "Nothing was connected. Please open the link you got."),
-    "wrong_content_type": (
-        "This page was not reached properly",
-        "Nothing was connected. Please open the link you got, and use its button.",
-    ),
-    "cross_site": ("Please open the link itself", "This page was reached from another site. Open the link you got."),
-    "access_denied": (
-        "Nothing was connected",
-        "You chose not to allow access. If that was a mistake, open the link again and choose to allow it.",
-    ),
-    "provider_refused": (
-        "The provider did not finish the connection",
-        "Nothing was saved. Please open the link again; if this happens twice, tell the person who sent it to you.",
-    ),
-}
-_OUR_FAULT = (
-    "Something went wrong on our side",
-    "Nothing was lost. Please open the link again in a few minutes; if this happens twice, tell the person who sent "
-    "it.",
+    '<meta name="robots" content="noindex"><meta name="format-detection" content="telephone=no">'
+    f"<title>$title – {texts.PRODUCT}</title><style>{_STYLE}</style></head>\n"
+    f"<body><header><p>{_SIGN}{texts.PRODUCT}</p></header>\n"
+    "<main>$mark<h1>$title</h1>\n$body</main>\n<footer>$footer</footer></body></html>\n"
 )
 
 
@@ -67,38 +39,94 @@ def headers(form_origin: str | None = None) -> dict[str, str]:
     return {
         "content-type": "text/html; charset=utf-8",
         "cache-control": "no-store",
-        "referrer-policy": "no-referrer",
+        # On the page with the form, a browser without Fetch Metadata says where its POST comes from only if it may tell
+        # that to us: with no-referrer its Origin is "null" (Fetch, "append a request Origin header"). Nobody else is
+        # told anything with either.
+        "referrer-policy": "same-origin" if form_origin else "no-referrer",
         "x-content-type-options": "nosniff",
         "content-security-policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
         f"form-action {form_action}; base-uri 'none'; frame-ancestors 'none'",
     }
 
 
-def landing(provider: str, account: str) -> str:
-    """One button. Opening the page alone changes nothing."""
-    provider, account = escape(provider), escape(account)
+def landing(provider: str, account: str, scopes: Iterable[str], host: str, contact: str = "") -> str:
+    """One button. Opening the page alone changes nothing.
+
+    Parameters
+    ----------
+    scopes
+        What is going to be asked for, as the provider names it; none where that is its own affair.
+    host
+        Where the provider's page is, for people to compare with their address bar.
+    contact
+        Whom to ask; the sender of the link when empty.
+    """
+    words = {"provider": provider, "host": host, "contact": contact or texts.CONTACT}
+    text = texts.LANDING
     return _page(
-        f"Connect {provider}",
-        f"<p>You were asked to connect the {provider} account <strong>{account}</strong>.</p>"
-        f"<p>{provider} will ask you to sign in and to allow access. You can say no there.</p>"
-        f'<form method="post" action=""><button type="submit">Continue to {provider}</button></form>',
+        _filled(text.title, words),
+        f'<p class="lead">{_filled(text.lead, words)}</p>\n'
+        f"{_facts(provider, account, texts.ASKED, scopes)}"
+        f"<h2>{escape(text.next_title)}</h2>\n{_steps(text.steps, words)}"
+        f'<form method="post" action=""><button type="submit">{_filled(text.button, words)}</button></form>\n'
+        f'<p class="quiet">{_filled(text.reassurance, words)}</p>\n',
+        _filled(text.doubt, words),
     )
 
 
-def connected(provider: str, account: str) -> str:
-    provider, account = escape(provider), escape(account)
+def connected(provider: str, account: str, scopes: Iterable[str], contact: str = "") -> str:
+    """The end of it. ``scopes``: what was granted, as the provider names it."""
+    words = {"provider": provider, "contact": contact or texts.CONTACT}
+    text = texts.CONNECTED
     return _page(
-        f"{provider} is connected",
-        f"<p>The account <strong>{account}</strong> is connected, and is kept connected from now on.</p>"
-        "<p>You can close this page.</p>",
+        _filled(text.title, words),
+        f'<p class="lead">{_filled(text.lead, words)}</p>\n'
+        f"{_facts(provider, account, texts.GRANTED, scopes)}"
+        f"<h2>{escape(text.next_title)}</h2>\n{_list('ul', text.steps, words)}",
+        _filled(text.doubt, words),
+        f'<div class="mark done">{_DONE}</div>',
     )
 
 
-def refused(error: EvergrantError) -> str:
+def refused(error: EvergrantError, contact: str = "") -> str:
     """The page for an error; only its code is shown of it."""
-    title, what_to_do = _REFUSALS.get(error.code, _OUR_FAULT) if isinstance(error, LinkError) else _OUR_FAULT
-    return _page(title, f'<p>{what_to_do}</p><p class="quiet">Code: {escape(error.code)}</p>')
+    ours = not isinstance(error, LinkError)
+    text = texts.OUR_FAULT if ours else texts.REFUSALS.get(error.code, texts.OUR_FAULT)
+    code = EvergrantError.code if ours and error.code not in texts.OUR_CODES else error.code
+    words = {"contact": contact or texts.CONTACT}
+    return _page(
+        _filled(text.title, words),
+        f'<p class="lead">{_filled(text.happened, words)}</p>\n'
+        f"<h2>{escape(text.to_do)}</h2>\n{_steps(text.steps, words)}"
+        f'<p class="quiet code">{escape(texts.HELP)} <code>{escape(code)}</code></p>\n',
+        "",
+        f'<div class="mark stopped">{_STOPPED}</div>',
+    )
 
 
-def _page(title: str, body: str) -> str:
-    return _LAYOUT.substitute(title=title, body=body)
+def _page(title: str, body: str, footer: str, mark: str = "") -> str:
+    footer = f'<p class="quiet">{footer}</p>' if footer else ""
+    return _LAYOUT.substitute(title=title, body=body, mark=mark, footer=footer)
+
+
+def _facts(provider: str, account: str, what: str, scopes: Iterable[str]) -> str:
+    items = "".join(f"<li><code>{escape(scope)}</code></li>" for scope in scopes)
+    access = f'<div><dt>{escape(what)}</dt><dd><ul role="list">{items}</ul></dd></div>' if items else ""
+    return (
+        f"<dl><div><dt>{escape(texts.PROVIDER)}</dt><dd>{escape(provider)}</dd></div>"
+        f"<div><dt>{escape(texts.ACCOUNT)}</dt><dd>{escape(account)}</dd></div>{access}</dl>\n"
+    )
+
+
+def _steps(steps: Iterable[str], words: dict[str, str]) -> str:
+    return _list("ol", steps, words)
+
+
+def _list(tag: str, items: Iterable[str], words: dict[str, str]) -> str:
+    # Safari takes a list without bullets for no list unless it is told so.
+    return f'<{tag} role="list">{"".join(f"<li>{_filled(item, words)}</li>" for item in items)}</{tag}>\n'
+
+
+def _filled(text: str, words: dict[str, str]) -> str:
+    """Fill in first and escape it all after: nothing that is filled in is ever markup."""
+    return escape(Template(text).substitute(words))

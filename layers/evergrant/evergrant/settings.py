@@ -24,7 +24,8 @@ class Settings:
     ``direct_read_min_lifetime``: tokens that live for less (seconds) are served by getter and have no secret, since
     Secrets Manager takes one sustained write per 10 minutes and secret. ``consumer_cache``: the longest time, in
     seconds, that a consumer keeps a token without asking. ``rotators``: how many of them work at once, which share the
-    Region's limits. ``allow_loopback``: the local run's switch.
+    Region's limits. ``allow_loopback``: the local run's switch. ``support_contact``: whom the connect pages name as
+    somebody to ask; empty for whoever sent the link.
     """
 
     prefix: str = "evergrant"
@@ -33,6 +34,7 @@ class Settings:
     rotators: int = 10
     allow_loopback: bool = False
     budgets: Budgets = Budgets()
+    support_contact: str = ""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -43,4 +45,5 @@ class Settings:
             rotators=int(environ.get("EVERGRANT_ROTATOR_CONCURRENCY", "10")),
             allow_loopback=environ.get("EVERGRANT_ALLOW_LOOPBACK") == "true",
             budgets=Budgets(lease=int(environ.get("EVERGRANT_LEASE_SECONDS", "40"))),
+            support_contact=environ.get("EVERGRANT_SUPPORT_CONTACT", ""),
         )
