@@ -353,6 +353,38 @@ def test_a_connection_that_is_held_back_as_the_circuit_closes_is_not_forgotten()
     assert f.run(B).outcome == "rotated"
 
 
+def test_a_connection_that_never_had_a_token_is_refused_for_itself_until_another_one_is_too() -> None:
+    f = fleet(A, B, C, works=False)
+    tokens = TokenSet(Secret("old"), 1, 2, "r", Secret(f"{A} first"))
+    f.records.items[A] = replace(f.records.items[A], generation=0, sealed=MemoryKey(A, 0).seal(tokens.encode()))
+    f.run(A)
+    assert f.status(A) is Status.CLIENT_REFUSED
+    assert not f.circuits.get("keap").open, "it may be its own variables that are wrong"
+    f.provider.works = True
+    f.run(B)
+    assert f.status(B) is Status.ACTIVE
+    assert f.bus.types.count("Client Refused") == 1
+
+
+def test_a_refusal_that_its_worker_could_not_tell_of_is_told_by_the_next_connection() -> None:
+    f = fleet(A, B, works=False)
+    change = f.records.change
+
+    def killed_before_the_last(connection: str, changes: Any, **conditions: Any) -> Connection:
+        if changes.get("last_error"):
+            raise Crash("records.change")
+        return change(connection, changes, **conditions)
+
+    f.records.change = killed_before_the_last  # type: ignore[method-assign]
+    with suppress(Crash):
+        f.run(A)
+    f.records.change = change  # type: ignore[method-assign]
+    assert f.bus.types == []
+    f.run(B)
+    assert f.bus.types == ["Client Refused"]
+    assert f.circuits.get("keap").outbox == {}
+
+
 # --- a crash, or a failing service, at any call -----------------------------------------------------------------------
 
 
