@@ -93,13 +93,13 @@ def connect(
 
     run = run_of(context)
     deployment = run.deployment
-    profile, authorization, grant = _planned(run, connection, client, variables_of(var), grant, direct_read)
+    profile, authorization, grant = planned(run, connection, client, variables_of(var), grant, direct_read)
     if grant == "static":
         connect_by_key(run, authorization, profile, expires_at, wait=wait)
         return
     if expires_at is not None:
         raise WrongUsage("--expires-at is for a pasted key: give --grant static too.")
-    deployment.demand_client(authorization.client, _hosts(profile, authorization, grant))
+    deployment.demand_client(authorization.client, hosts_of(profile, authorization, grant))
     # Pinned by its hash from here on, whatever a later release of this command ships.
     deployment.profiles.keep(profile)
     record = operations.begin(deployment.records, authorization, grant, deployment.clock)
@@ -109,7 +109,7 @@ def connect(
         _by_link(run, record, authorization, profile.title, link_valid, wait)
 
 
-def _planned(
+def planned(
     run: Run,
     connection: str,
     client: str | None,
@@ -143,7 +143,7 @@ def _planned(
     return profile, authorization, chosen
 
 
-def _hosts(profile: Profile, authorization: Authorization, grant: str) -> list[str]:
+def hosts_of(profile: Profile, authorization: Authorization, grant: str) -> list[str]:
     """The hosts that the client is going to be sent to."""
     from evergrant.placeholders import fill
     from evergrant.profile import HEADLESS

@@ -12,8 +12,10 @@ Nothing is sent to the provider.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from . import operations
 from .connection import Connection
@@ -25,12 +27,13 @@ from .secret import Secret
 from .settings import Settings
 from .tickets import Authorization
 from .times import moment
-from .tokens import LONGEST_LIFETIME, TokenSet
+from .tokens import LONGEST_LIFETIME, TokenSet, expiry
 
 #: Visible ASCII without spaces: all that a header carries as it is, and what no slip of the hand looks like.
 _KEY = re.compile(r"[!-~]{1,16384}")
 #: How the record calls the expiry of a pasted key: by who said it.
 GIVEN, DOCUMENTED, UNENDING = "given", "default", "none"
+_TEXTS = ("access_token", "refresh_token", "expires_at", "refresh_expires_at", "token_type", "scope")
 
 
 def pasted_key(profile: Profile, key: str, now: int, expires_at: int | None = None) -> TokenSet:
@@ -66,6 +69,64 @@ def pasted_key(profile: Profile, key: str, now: int, expires_at: int | None = No
         # The grant ends with the key, and nothing moves that date.
         refresh_expires_at=None if rule == UNENDING else ends_at,
     )
+
+
+def given_set(
+    profile: Profile, given: Mapping[str, Any], now: int, variables: Mapping[str, str], *, proven: bool = False
+) -> TokenSet:
+    """A token set that another system kept until now, as JSON under the names of RFC 6749 section 5.1.
+
+    Parameters
+    ----------
+    given
+        ``access_token`` and ``refresh_token``; when the access token lapses as ``expires_at`` (RFC 3339) or as
+        ``expires_in`` (seconds from now on); ``refresh_expires_at`` (RFC 3339), ``token_type``, ``scope`` if known.
+    proven
+        It is refreshed at once: then nobody need know when the access token lapses.
+
+    Raises
+    ------
+    InvalidRequest
+        Naming the field at fault, and nothing that was given.
+    """
+    fields = {name: _text(given, name) for name in _TEXTS}
+    if given.keys() - {*_TEXTS, "expires_in"}:
+        raise InvalidRequest(
+            "The token set has a field that is not known.", f"Known are {', '.join(_TEXTS)}, expires_in."
+        )
+    for name in ("access_token", "refresh_token"):
+        if not _KEY.fullmatch(fields[name] or ""):
+            raise InvalidRequest(f"The token set's {name} is missing, or is none.", "Without it nothing is kept alive.")
+    lasts = given.get("expires_in", 0 if proven else None)
+    if fields["expires_at"] is not None:
+        expires_at = read_expiry(fields["expires_at"])
+    elif isinstance(lasts, int) and not isinstance(lasts, bool) and 0 <= lasts <= LONGEST_LIFETIME:
+        expires_at = now + lasts
+    else:
+        raise InvalidRequest(
+            "The token set does not say when its access token lapses.",
+            "Give expires_at (2027-01-31T00:00:00Z) or expires_in (seconds from now on), or --prove.",
+        )
+    ends = fields["refresh_expires_at"]
+    documented = expiry(profile.response.refresh_expires, {}, now, variables)
+    refresh_token = fields["refresh_token"]
+    return TokenSet(
+        access_token=Secret(fields["access_token"] or ""),
+        issued_at=now,
+        expires_at=min(max(expires_at, now + 1), now + LONGEST_LIFETIME),  # one that has lapsed is refreshed at once
+        expiry_rule=GIVEN,
+        refresh_token=Secret(refresh_token or ""),
+        refresh_expires_at=demand_future(read_expiry(ends), now) if ends else documented[0] if documented else None,
+        token_type=fields["token_type"] or "Bearer",
+        scope=fields["scope"],
+    )
+
+
+def _text(given: Mapping[str, Any], name: str) -> str | None:
+    value = given.get(name)
+    if value is not None and (not isinstance(value, str) or len(value) > 16_384 or not value.isprintable()):
+        raise InvalidRequest(f"The token set's {name} is no text that can be used.")
+    return value
 
 
 def demand_future(at: int, now: int) -> int:
