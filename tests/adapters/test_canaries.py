@@ -25,7 +25,7 @@ from evergrant.aws.authorizations import StoredAuthorizations
 from evergrant.aws.clients import client
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
-from evergrant.importing import Importing, pasted_key
+from evergrant.importing import Importing, given_set, pasted_key
 from evergrant.ports import PortUnavailable
 from evergrant.profile import content_hash
 from evergrant.tickets import Authorization, issue_ticket
@@ -265,6 +265,9 @@ def _replacing(name: str, value: str) -> Callable[..., None]:
 # --- a pasted key -------------------------------------------------------------------------------------------------
 
 
+_GIVEN = ("access_token", "refresh_token", "expires_in")
+
+
 def paste(on_stage: Stage, key: str) -> None:
     ports, keap = on_stage.ports, catalogue.built_in()["keap"]
     importing = Importing(ports.records, ports.seal, ports.queue, on_stage.clock, wiring.settings())
@@ -299,6 +302,21 @@ def test_no_exception_carries_a_pasted_key(environment: None, service: str, oper
         nothing_leaked(outside)
     assert len(raised) >= 2
     assert found_in("\n".join(raised), CANARIES) == set()
+
+
+def test_a_token_set_of_another_system_leaks_nothing_but_its_access_token_into_its_secret(environment: None) -> None:
+    keap = catalogue.built_in()["keap"]
+    with stage(closes) as on_stage, watching() as outside:
+        ports = on_stage.ports
+        importing = Importing(ports.records, ports.seal, ports.queue, on_stage.clock, wiring.settings())
+        authorization, grant = operations.plan(keap, NAME)
+        tokens = given_set(keap, {name: GRANTED[name] for name in _GIVEN}, NOW, authorization.variables)
+        importing.keep(authorization, grant, keap, tokens)
+        on_stage.work()
+    assert on_stage.record.published_generation == 8
+    assert on_stage.server.requests == []
+    nothing_leaked(outside)
+    assert found_in(at_rest()["secrets"], CANARIES) == {"new access token"}
 
 
 # --- an authorization ---------------------------------------------------------------------------------------------

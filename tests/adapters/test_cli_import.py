@@ -1,4 +1,4 @@
-"""Protects taking a token set over from another system: sealed as it is given, repeated nowhere, and proven if asked."""
+"""Protects taking a token set over from another system: sealed as it came, repeated nowhere, proven if asked."""
 
 from __future__ import annotations
 
