@@ -173,6 +173,12 @@ def test_every_event_has_words_of_its_own_and_a_command(kind: EventType) -> None
     assert "None" not in event["summary"] + event["command"]
 
 
+def test_a_refused_client_is_told_with_the_connections_that_met_it() -> None:
+    detail = {"connection": "keap/main", "client": "keap-app", "connections": ["keap/main", "keap/two", "keap/b"]}
+    summary = told({"type": EventType.CLIENT_REFUSED, "detail": detail})["summary"]
+    assert "keap-app, with which keap/main, keap/two and keap/b must be refreshed" in summary
+
+
 @pytest.mark.parametrize(
     ("kind", "command"),
     [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .connection import EventType
@@ -51,8 +51,9 @@ def told(event: Mapping[str, Any]) -> dict[str, Any]:
             connect,
         ),
         EventType.CLIENT_REFUSED: (
-            f"The credentials of client {detail.get('client', '')}, with which {name} is refreshed, are refused"
-            f"{because}. Nobody has to authorize again; the client's entry has to be put right.{token}",
+            f"The credentials of client {detail.get('client', '')}, with which {_and(detail.get('connections', [name]))} "
+            f"must be refreshed, are refused{because}. Nobody has to authorize again; the client's entry has to be put "
+            f"right.{token}",
             f"evergrant client set {detail.get('client', '')}",
         ),
         EventType.GRANT_EXPIRING: (
@@ -64,3 +65,8 @@ def told(event: Mapping[str, Any]) -> dict[str, Any]:
     }[kind]
     alert = kind in _NEEDS_A_PERSON or detail.get("alert", False)
     return {**detail, "alert": alert, "summary": summary, "command": command}
+
+
+def _and(names: Sequence[str]) -> str:
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last

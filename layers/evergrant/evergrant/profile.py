@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal
 
@@ -270,11 +271,15 @@ def encode(profile: Profile) -> bytes:
     return msgspec.json.encode(_said(profile), order="sorted")
 
 
+#: Looking a type up takes msgspec most of an encoding's time.
+_fields = cache(msgspec.structs.fields)
+
+
 def _said(value: Any) -> Any:
     """Compared by value: msgspec's own omit_defaults compares most types by identity, which a reader does not keep."""
     if isinstance(value, Struct):
         said = {}
-        for field in msgspec.structs.fields(value):
+        for field in _fields(type(value)):
             current = getattr(value, field.name)
             default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
             if default is msgspec.NODEFAULT or current != default:
