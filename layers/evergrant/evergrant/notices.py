@@ -51,8 +51,8 @@ def told(event: Mapping[str, Any]) -> dict[str, Any]:
             connect,
         ),
         EventType.CLIENT_REFUSED: (
-            f"The credentials of client {detail.get('client', '')}, with which {_and(detail.get('connections', [name]))} "
-            f"must be refreshed, are refused{because}. Nobody has to authorize again; the client's entry has to be put "
+            f"The credentials of client {detail.get('client', '')}, with which "
+            f"{_and(detail.get('connections', [name]))} must be refreshed, are refused{because}. Nobody has to authorize again; the client's entry has to be put "
             f"right.{token}",
             f"evergrant client set {detail.get('client', '')}",
         ),
