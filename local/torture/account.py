@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import statistics
+import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs
 
@@ -13,11 +14,13 @@ from local.torture.arena import Arena
 from local.torture.calls import STEPS, call_of
 from local.torture.kills import Kill
 from local.torture.ledger import Commit, Ledger, read_log, windows
+from local.torture.observer import Observer
 from local.torture.proxy import Exchange
-from local.torture.recovery import Recovered
+from local.torture.recovery import PATIENCE, Recovered
 
 #: An invocation ends within this time (rotator's timeout): a kill that took an answer with it came no later.
 _INVOCATION = 60.0
+_LOOK = 0.5
 
 
 @dataclass
@@ -63,18 +66,19 @@ def in_milliseconds(found: list[float]) -> dict[str, float] | None:
 
 @dataclass
 class Account:
-    """Adds up. ``kills`` and ``stored`` are filled by others while it lasts."""
+    """Adds up. ``kills`` are filled in by others while it lasts."""
 
     place: Arena
-    stored: Mapping[str, str]
+    observer: Observer
     kills: list[Kill] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    _worked_on: dict[Kill, tuple[str | None, str | None]] = field(default_factory=dict)
 
     def ledgers(self) -> dict[str, Ledger]:
         """Each provider's log as it is now."""
         return {
-            name: Ledger(read_log(party.provider.requests()), party.grace, self.stored)
+            name: Ledger(read_log(party.provider.requests()), party.grace, self.observer.stored)
             for name, party in self.place.parties.items()
         }
 
@@ -84,6 +88,7 @@ class Account:
 
     def close(self, rows: list[Row], recovered: Recovered) -> None:
         """Fill in what the rows' faults have cost. They are rows of the table from now on."""
+        self._wait_for_saves(rows)
         saves, last, lost_tokens = self._saves(), dict[str, Commit](), set[str]()
         for ledger in self.ledgers().values():
             commits, lost = ledger.commits(), ledger.lost_answers()
@@ -128,10 +133,21 @@ class Account:
 
     # --- inside ---
 
+    def _wait_for_saves(self, rows: list[Row]) -> None:
+        """Rotations go on all the time: let those end that had just been answered when the last look was taken."""
+        ends = time.monotonic() + PATIENCE
+        while time.monotonic() < ends:
+            unsaved = [commit for ledger in self.ledgers().values() for commit in ledger.lost_answers()]
+            if not any(row.covers(commit) and not self._excused(commit) for row in rows for commit in unsaved):
+                return
+            time.sleep(_LOOK)
+            for record in self.observer.records().values():
+                self.observer.refresh_token(record)
+
     def _saves(self) -> dict[str, list[tuple[float, float]]]:
         saves: dict[str, list[tuple[float, float]]] = {}
         for exchange in self.place.proxy.exchanges:
-            if exchange.status == 200 and exchange.answered_at is not None:
+            if exchange.status == 200 and exchange.answered_at is not None and b"sealed" in exchange.request.body:
                 call = call_of(exchange.request)
                 if call.step == "save" and call.connection is not None:
                     saves.setdefault(call.connection, []).append((exchange.request.at, exchange.answered_at))
@@ -152,6 +168,8 @@ class Account:
 
     def _at_work(self, kill: Kill) -> tuple[str | None, str | None]:
         """What a killed process was doing: the connection, and the step that was last seen."""
+        if kill in self._worked_on:
+            return self._worked_on[kill]
         name, step, asked_at = None, None, 0.0
         for exchange in self.place.proxy.exchanges:
             if exchange.request.peer in kill.ports and kill.at - _INVOCATION < exchange.request.at <= kill.at:
@@ -160,13 +178,14 @@ class Account:
                     name, step, asked_at = call.connection, call.step, exchange.request.at
         if name is not None and step == "mark" and self._asked(name, asked_at, kill.at):
             step = "spend"
+        self._worked_on[kill] = name, step
         return name, step
 
     def _asked(self, name: str, after: float, before: float) -> bool:
         """Whether the provider was asked for a connection in between."""
         party = self.place.party(name)
         return any(
-            after <= exchange.request.at <= before and self.stored.get(_presented(exchange) or "") == name
+            after <= exchange.request.at <= before and self.observer.stored.get(_presented(exchange) or "") == name
             for exchange in party.proxy.exchanges
         )
 

@@ -148,7 +148,8 @@ def _register(place: Arena, home: Path) -> None:
     profile = home / "lenient.toml"
     text = (resources.files("evergrant") / "profiles" / "keap.toml").read_text(encoding="utf-8")
     text = text.replace('name = "keap"', 'name = "lenient"').replace("Keap (Infusionsoft)", "Lenient")
-    profile.write_text(f"{text}reuse_grace = {GRACE}\n", encoding="utf-8")
+    text = text.replace("rotates = true", f"rotates = true\nreuse_grace = {GRACE}")
+    profile.write_text(text, encoding="utf-8")
     run_evergrant(place.environment, ("provider", "add", str(profile)))
     for party in place.parties.values():
         client = Client(f"evergrant-at-{party.name}", secrets.token_hex(16), (place.stack.callback_url,))

@@ -17,7 +17,7 @@ from local.torture.observer import Observer
 from local.torture.processes import Workers, kill
 from local.torture.proxy import Request
 
-_LONGEST_START = 30.0
+_LOOK = 0.05
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,9 @@ class Killing:
             delay = self._chance.uniform(0, 1.1 * statistics.median(self._durations[-25:]))
         asked = {"connection": name, "force": True, "wait": 0}
         invocation = pool.submit(self._observer.invoke, "Rotator", asked)
-        if armed.seen.wait(_LONGEST_START) and armed.pid is not None:
+        while not armed.seen.wait(_LOOK) and not invocation.done():
+            pass  # its process starts
+        if armed.pid is not None:
             time.sleep(max(armed.at + delay - time.time(), 0))
             if not invocation.done():
                 ports = self._workers.ports(armed.pid)

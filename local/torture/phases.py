@@ -52,12 +52,12 @@ class Torture:
         self._observer.warm()
         self._stop = threading.Event()
         self._open: list[Row] = []
-        self.account = Account(place, self._observer.stored)
+        self.account = Account(place, self._observer)
 
     def run(self) -> None:
         """All phases. What came of them is in ``account``."""
-        self._shorten()
         with self._at_work():
+            self._shorten()
             self._kills()
             for service in SERVICES:
                 for mode in MODES if self._plan.modes_apart else (None,):
@@ -72,8 +72,17 @@ class Torture:
         """Lives are long while accounts are connected, and short from here on."""
         for party in self._place.parties.values():
             party.provider.change_settings({"access_token_lifetime": self._plan.lifetime})
-        for record in self._observer.records().values():
-            self._observer.hurry(record, int(time.time()))
+        with self._steps.step(f"Refreshing all of them: from now on tokens live for {self._plan.lifetime} s") as say:
+            long = [record for record in self._observer.records().values() if record.generation == 1]
+            for record in long:
+                self._observer.hurry(record, int(time.time()))
+            ends = time.monotonic() + PATIENCE
+            while long and time.monotonic() < ends:
+                say(f"{len(long)} to go")
+                time.sleep(_LOOK)
+                long = [record for record in self._observer.records().values() if record.generation == 1]
+            for record in self._observer.records().values():
+                self._observer.refresh_token(record)  # from here on it is known whose token is whose
 
     # --- phases -------------------------------------------------------------------------------------------------
 
@@ -127,13 +136,15 @@ class Torture:
         """Every fault of a provider at once, each at connections of its own."""
         begun, chosen = time.time(), self._chosen()
         waiting: dict[str, list[Fault]] = {}
-        for lie, names in chosen.items():
+        for lie, names in chosen:
             waiting |= {name: [lie.fault] * lie.times for name in names}
         total = sum(map(len, waiting.values()))
         injected: dict[str, int] = defaultdict(int)
 
         def judge_of(party: Party) -> Judge:
             async def judge(request: Request) -> Fault | None:
+                if not any(waiting.values()):
+                    return None
                 tokens = parse_qs(request.body.decode()).get("refresh_token", [])
                 name = self._owner(party, fingerprint(tokens[0])) if tokens else None
                 if name is None or not waiting.get(name):
@@ -152,7 +163,7 @@ class Torture:
                 time.sleep(_LOOK)
             recovered = self._recovered(self._place.names, say)
         ended = time.time()
-        for lie, names in chosen.items():
+        for lie, names in chosen:
             row = Row(f"provider: {lie.title}", sum(injected[name] for name in names), frozenset(names), begun, ended)
             part = Recovered(seconds=recovered.seconds)
             part.lost = [name for name in recovered.lost if name in names]
@@ -183,8 +194,9 @@ class Torture:
 
             with ThreadPoolExecutor(count) as pool:
                 answers = {future.result() for future in [pool.submit(ask) for _ in range(count)]}
-            seen = [entry for entry in self._requests(party, name) if entry >= begun]
+            over = time.time()
             recovered = self._recovered((name,), say)
+            seen = [at for at in self._requests(party, name) if begun <= at <= over]
         if len(seen) != 1:
             self.account.failures.append(f"{count} asked at once, and the provider saw {len(seen)} requests.")
         if len(answers) != 1 or answers == {before["access_token"]}:
@@ -281,7 +293,7 @@ class Torture:
         ledger = self.account.ledgers()[party.name]
         return [entry.at for entry in ledger.log if entry.presented and ledger.connection_of(entry.presented) == name]
 
-    def _chosen(self) -> dict[Lie, tuple[str, ...]]:
+    def _chosen(self) -> list[tuple[Lie, tuple[str, ...]]]:
         """Which connections meet which of a provider's faults."""
         chance = random.Random(f"{self._seed}:lies")
         free = {
@@ -291,6 +303,6 @@ class Torture:
         }
         if self._plan.copies is None:
             turns = cycle(free.values())
-            return {lie: (next(turns).pop(),) for lie in lies(LEASE)}
+            return [(lie, (next(turns).pop(),)) for lie in lies(LEASE)]
         copies = dict(zip(("keap", "lenient"), self._plan.copies, strict=True))
-        return {lie: tuple(free[party].pop() for party in free for _ in range(copies[party])) for lie in lies(LEASE)}
+        return [(lie, tuple(free[party].pop() for party in free for _ in range(copies[party]))) for lie in lies(LEASE)]

@@ -45,9 +45,9 @@ class Plan:
 
 FULL = Plan(
     connections=50,
-    lifetime=30,
+    lifetime=24,
     kills=300,
-    outage=32,
+    outage=26,
     modes_apart=True,
     checked_between=True,
     copies=(2, 3),
