@@ -111,7 +111,7 @@ format: $(STAMPS)/dev ## Put format and import order right
 .PHONY: unit
 unit: $(STAMPS)/dev ## The fast tests: pure logic, adapters, command, client
 	$(call say,tests)
-	@$(PYTEST) tests --ignore=tests/template --ignore=tests/contract --ignore=tests/stack \
+	@$(PYTEST) tests --ignore=tests/template --ignore=tests/contract --ignore=tests/stack --ignore=tests/browser \
 		--cov --cov-report=term:skip-covered --cov-fail-under=90
 
 .PHONY: template
@@ -128,6 +128,11 @@ contract: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(STAMPS)/rie ## The b
 stack: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## The deployed stack, on the emulated AWS with IAM enforced
 	$(call say,tests/stack)
 	@$(PYTEST) tests/stack
+
+.PHONY: browser
+browser: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## The connect pages in a real Chromium (CHROMIUM=path), with pictures of all of them
+	$(call say,tests/browser)
+	@chromium=$$(scripts/find-browser); CHROMIUM="$$chromium" $(PYTEST) tests/browser
 
 FUZZ_SECONDS ?= 120
 
@@ -147,6 +152,8 @@ test: lint ## Everything CI runs
 	@$(MAKE) --no-print-directory template
 	@$(if $(LINUX),$(MAKE) --no-print-directory contract,echo "contract tests need Linux: left out")
 	@$(MAKE) --no-print-directory stack
+	@if [ -n "$${CI:-}" ] || scripts/find-browser >/dev/null; then $(MAKE) --no-print-directory browser; \
+		else echo "tests in a browser: left out"; fi
 
 .PHONY: bench
 bench: $(STAMPS)/dev ## Measure what it costs, beside what you would pick instead (PARTS="rotation"; takes minutes)

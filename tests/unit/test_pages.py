@@ -180,6 +180,12 @@ def test_the_last_page_says_what_was_granted_and_offers_nothing_more_to_press() 
         assert shown in page.text
 
 
+def test_in_a_sentence_a_provider_goes_by_its_short_name() -> None:
+    page = Page(pages.connected("Keap (Infusionsoft)", "main", ()))
+    assert "Keap is connected" in page.text
+    assert "Keap (Infusionsoft)" in page.text
+
+
 def test_where_no_scope_is_asked_for_none_is_spoken_of() -> None:
     assert texts.ASKED not in pages.landing("Keap", "main", (), "x")
     assert texts.GRANTED not in pages.connected("Keap", "main", ())

@@ -22,7 +22,7 @@ _PICTURE = '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-wi
 _PICTURE += 'stroke-linejoin="round" aria-hidden="true" focusable="false"><path d="$path"/></svg>'
 _SIGN = Template(_PICTURE).substitute(width=2, path="M5 19C5 10 10 5 19 5c0 9-5 14-14 14Zm0 0 7-7")
 _DONE = Template(_PICTURE).substitute(width=2.5, path="m5 12.5 4.5 4.5L19 7.5")
-_STOPPED = Template(_PICTURE).substitute(width=2.5, path="M12 6.5v6.5m0 4.25v.25")
+_STOPPED = Template(_PICTURE).substitute(width=2.5, path="M12 4.5v9.5m0 5v.5")
 _LAYOUT = Template(
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -61,7 +61,7 @@ def landing(provider: str, account: str, scopes: Iterable[str], host: str, conta
     contact
         Whom to ask; the sender of the link when empty.
     """
-    words = {"provider": provider, "host": host, "contact": contact or texts.CONTACT}
+    words = {"provider": _short(provider), "host": host, "contact": contact or texts.CONTACT}
     text = texts.LANDING
     return _page(
         _filled(text.title, words),
@@ -76,7 +76,7 @@ def landing(provider: str, account: str, scopes: Iterable[str], host: str, conta
 
 def connected(provider: str, account: str, scopes: Iterable[str], contact: str = "") -> str:
     """The end of it. ``scopes``: what was granted, as the provider names it."""
-    words = {"provider": provider, "contact": contact or texts.CONTACT}
+    words = {"provider": _short(provider), "contact": contact or texts.CONTACT}
     text = texts.CONNECTED
     return _page(
         _filled(text.title, words),
@@ -116,6 +116,11 @@ def _facts(provider: str, account: str, what: str, scopes: Iterable[str]) -> str
         f"<dl><div><dt>{escape(texts.PROVIDER)}</dt><dd>{escape(provider)}</dd></div>"
         f"<div><dt>{escape(texts.ACCOUNT)}</dt><dd>{escape(account)}</dd></div>{access}</dl>\n"
     )
+
+
+def _short(provider: str) -> str:
+    """What the provider is called in a sentence: "Keap (Infusionsoft)" is Keap."""
+    return provider.partition(" (")[0] or provider
 
 
 def _steps(steps: Iterable[str], words: dict[str, str]) -> str:
