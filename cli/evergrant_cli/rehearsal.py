@@ -35,10 +35,11 @@ def advice(profile: Profile) -> Iterator[str]:
             yield f"variables.{name}.describe: it is missing; an operator is asked for a value."
 
 
-def scope_of(profile: Profile) -> str | None:
-    """The scope that a connection would ask for."""
-    authorize = profile.authorize
-    return authorize.scope_separator.join(authorize.scopes) or None if authorize else None
+def scope_of(profile: Profile, phase: Phase) -> str | None:
+    """The scope that a connection would ask for where nobody gives another."""
+    from evergrant.profile import HEADLESS
+
+    return profile.scope(phase if phase in HEADLESS else "authorization_code")
 
 
 def variables_for(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
@@ -54,8 +55,8 @@ def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator
     """Each phase, in the order in which they happen, and the request that it would send."""
     from evergrant.dialect import authorization_url
 
-    scope = scope_of(profile)
     if profile.authorize:
+        scope = profile.scope("authorization_code")
         stand_ins = {name: name.upper() for name in ("client_id", "redirect_uri", "state", "code_challenge")}
         url = authorization_url(profile, variables, {**stand_ins, "scope": scope})
         yield {"phase": "authorize", "in_a_browser": True, "method": "GET", "url": url, "headers": {}, "body": None}
@@ -67,7 +68,7 @@ def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator
             sets = list(profile.login.credentials)
         for names in sets:
             shape = _client(names)
-            request = masked_request(profile, phase, variables, shape, scope=scope, now=now)
+            request = masked_request(profile, phase, variables, shape, scope=scope_of(profile, phase), now=now)
             yield {"phase": phase, **({"credentials": list(names)} if names else {}), **request}
 
 

@@ -99,7 +99,7 @@ def attempt(
     bound = _bound(moved, phase, variables)
     client, values = _given(run, moved, phase, client_name, target)
     now = int(SystemClock().now())
-    scope = scope_of(moved)
+    scope = scope_of(moved, phase)
     secret = client.secrets[0] if client.secrets else None
     request = token_request(
         moved, phase, bound, client, secret, {**values, "scope": scope}, now=now, loopback=target.plain

@@ -100,7 +100,7 @@ def test_offline_access_is_asked_of_a_person_and_not_of_a_clients_own_grant() ->
     assert profile.authorize is not None
     assert profile.client_credentials is not None
     assert profile.authorize.scopes == ("offline_access",)
-    assert profile.client_credentials.params == {"scope": ""}
+    assert profile.scope("client_credentials") is None
 
 
 @pytest.mark.parametrize(

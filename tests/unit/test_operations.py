@@ -39,6 +39,27 @@ def test_a_plan_uses_the_profiles_defaults() -> None:
     assert wanted.variables == KEAP.defaults
 
 
+@pytest.mark.parametrize("provider", ["auth0", "keycloak", "microsoft", "okta"])
+def test_a_clients_own_grant_does_not_ask_for_what_a_person_is_asked_for(provider: str) -> None:
+    profile = catalogue.built_in()[provider]
+    variables = {"domain": "d.example", "host": "h.example", "realm": "r", "tenant": "common"}
+    needed = {name: value for name, value in variables.items() if name in profile.variables}
+    person, _ = operations.plan(profile, f"{provider}/main", variables=needed)
+    own, _ = operations.plan(profile, f"{provider}/own", grant="client_credentials", variables=needed)
+    assert "offline_access" in (person.scope or "")
+    assert own.scope is None
+    asked, _ = operations.plan(
+        profile, f"{provider}/own", grant="client_credentials", variables=needed, scopes=["a", "b"]
+    )
+    assert asked.scope == "a b"
+
+
+def test_scopes_that_are_given_stand_for_the_profiles_own_and_between_them_what_the_provider_wants() -> None:
+    zoho = catalogue.built_in()["zoho"]
+    wanted, _ = operations.plan(zoho, "zoho/main", scopes=["ZohoCRM.modules.ALL", "ZohoCRM.users.READ"])
+    assert wanted.scope == "ZohoCRM.modules.ALL,ZohoCRM.users.READ"
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [

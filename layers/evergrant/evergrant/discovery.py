@@ -85,9 +85,6 @@ def profile_of(metadata: Metadata, name: str, now: int) -> Profile:
         notes += [_LIFE_OF_REFRESH_TOKENS, _ROTATION]
         if grants and "refresh_token" not in grants:
             notes.append("The metadata list no refresh_token grant. If there is none, somebody must authorize again.")
-        if authorize.scopes and client_credentials:
-            # A client's own grant has no refresh token to ask for, and many servers refuse the scope there.
-            client_credentials = TokenRequest(url=request.url, client_auth=auth, params={"scope": ""})
     if client_credentials and grants is None:
         notes.append("Not known: whether clients may have tokens of their own ([client_credentials]).")
     revocation_url = metadata.endpoints.get("revocation_endpoint")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ def plan(
     client: str | None = None,
     grant: str | None = None,
     variables: Mapping[str, str] | None = None,
+    scopes: Sequence[str] = (),
     redirect_uri: str = "",
     direct_read: bool = True,
 ) -> tuple[Authorization, str]:
@@ -35,6 +36,8 @@ def plan(
         The client's name; the provider's own when left out.
     grant
         One of the profile's; its usual one when left out.
+    scopes
+        What to ask for; the profile's own (:meth:`~evergrant.profile.Profile.scope`) when left out.
 
     Raises
     ------
@@ -44,13 +47,12 @@ def plan(
     grant = grant or profile.grants[0]
     if grant not in profile.grants:
         raise InvalidRequest(f"{profile.name} does not offer {grant}.", f"It offers {', '.join(profile.grants)}.")
-    scope = profile.authorize.scope_separator.join(profile.authorize.scopes) if profile.authorize else ""
     return Authorization(
         connection=connection,
         client=check_client(client or provider),
         profile_hash=content_hash(profile),
         variables=profile.bind(variables or {}),
-        scope=scope or None,
+        scope=profile.scope(grant, scopes),
         redirect_uri=redirect_uri,
         direct_read=direct_read,
     ), grant

@@ -9,7 +9,7 @@ left out of the hash, so that a release which adds a field changes no hash.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from hashlib import sha256
 from typing import Annotated, Any, Literal
@@ -240,6 +240,16 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     def defaults(self) -> dict[str, str]:
         """The values of the variables that have a default."""
         return {name: variable.default for name, variable in self.variables.items() if variable.default is not None}
+
+    def scope(self, grant: str, given: Sequence[str] = ()) -> str | None:
+        """What is asked for: the scopes given, else what the profile asks a person for.
+
+        A client's own grant has nobody to ask: many servers refuse `offline_access` or `openid` there. What its phase
+        always needs stands in its params.
+        """
+        asked = self.authorize.scopes if self.authorize and grant == "authorization_code" else ()
+        separator = self.authorize.scope_separator if self.authorize else " "
+        return separator.join(given or asked) or None
 
     def bind(self, given: Mapping[str, str]) -> dict[str, str]:
         """The variables' values for one connection: what was given, over the defaults.
