@@ -1,14 +1,21 @@
-"""The protocols' ports in memory, each call of which can be made to fail before or after its effect."""
+"""The protocols' ports in memory, each call of which can be made to fail before or after its effect.
+
+They are as the adapters are: a conditional write that the SDK repeats meets its own change and is a success, a message
+sent twice is there twice, and what is current in the vault is what arrived last.
+"""
 
 from __future__ import annotations
 
 import json
+import uuid
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl
 
+from evergrant.aws.records import already_there
 from evergrant.circuit import Circuit
 from evergrant.connection import Connection, Sealed, Status
 from evergrant.dialect import Client, HttpRequest, HttpResponse
@@ -65,6 +72,19 @@ class Faults:
         return result
 
 
+def shown(value: Any) -> str:
+    """A value in full, sealed ones too: what two worlds are compared by."""
+    if isinstance(value, Sealed):
+        return f"{value.key!r} {value.text!r}"
+    if isinstance(value, Connection):
+        return f"{value} {shown(value.sealed)} {shown(value.unread_answer)}"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+    if isinstance(value, HttpRequest):
+        return f"{value.url} {value.body!r}"
+    return repr(value)
+
+
 def _unavailable() -> Exception:
     return PortUnavailable("made to fail")
 
@@ -73,6 +93,7 @@ class MemoryRecords:
     def __init__(self, faults: Faults) -> None:
         self.items: dict[str, Connection] = {}
         self.history: list[Connection] = []
+        self.change_ids: dict[str, str] = {}
         self._faults = faults
 
     def get(self, connection: str) -> Connection | None:
@@ -91,30 +112,42 @@ class MemoryRecords:
         only_if: Mapping[str, Any] | None = None,
         lease_free_at: int | None = None,
     ) -> Connection:
-        def effect() -> Connection:
-            current = self.items.get(connection)
-            if current is None:
-                raise Conflict(connection, None)
-            expected = all(getattr(current, name) == value for name, value in (only_if or {}).items())
-            free = lease_free_at is None or current.lease_until is None or current.lease_until <= lease_free_at
-            if not (expected and free):
-                raise Conflict(connection, current)
-            plain = {name: value for name, value in changes.items() if "." not in name}
-            outbox = dict(current.outbox)
-            for name, value in changes.items():
-                if name.startswith("outbox."):
-                    if value is None:
-                        outbox.pop(name.removeprefix("outbox."), None)
-                    else:
-                        outbox[name.removeprefix("outbox.")] = value
-            if plain.get("status") is not None:
-                plain["status"] = Status(plain["status"])
-            changed = replace(current, **plain, outbox=outbox)
-            self.items[connection] = changed
-            self.history.append(changed)
-            return changed
-
+        effect = partial(self.apply, connection, dict(changes), dict(only_if or {}), lease_free_at, uuid.uuid4().hex)
         return self._faults.around("records.change", effect, _unavailable)  # type: ignore[no-any-return]
+
+    def apply(
+        self,
+        connection: str,
+        changes: dict[str, Any],
+        only_if: dict[str, Any],
+        lease_free_at: int | None,
+        change_id: str,
+    ) -> Connection:
+        """One arrival of a write; a repetition by the SDK arrives with the same ``change_id``."""
+        current = self.items.get(connection)
+        if current is None:
+            raise Conflict(connection, None)
+        expected = all(getattr(current, name) == value for name, value in only_if.items())
+        free = lease_free_at is None or current.lease_until is None or current.lease_until <= lease_free_at
+        if not (expected and free):
+            if self.change_ids.get(connection) == change_id or already_there(current, changes):
+                return current
+            raise Conflict(connection, current)
+        plain = {name: value for name, value in changes.items() if "." not in name}
+        outbox = dict(current.outbox)
+        for name, value in changes.items():
+            if name.startswith("outbox."):
+                if value is None:
+                    outbox.pop(name.removeprefix("outbox."), None)
+                else:
+                    outbox[name.removeprefix("outbox.")] = value
+        if plain.get("status") is not None:
+            plain["status"] = Status(plain["status"])
+        changed = replace(current, **plain, outbox=outbox)
+        self.items[connection] = changed
+        self.change_ids[connection] = change_id
+        self.history.append(changed)
+        return changed
 
 
 class MemoryCircuits:
@@ -166,11 +199,18 @@ class MemorySeal:
 
 
 class MemoryVault:
+    """Secrets Manager: a version that is new becomes the current one, in the order of arrival; a repetition does not."""
+
     def __init__(self, faults: Faults) -> None:
         self.clients = {"keap": CLIENT, "wealthyhood": replace(CLIENT, name="wealthyhood")}
-        self.published: dict[str, dict[str, Any]] = {}
-        self.request_tokens: dict[str, Mapping[str, Any]] = {}
+        self.versions: dict[str, Mapping[str, Any]] = {}
+        self.current_version: dict[str, str] = {}
         self._faults = faults
+
+    @property
+    def published(self) -> dict[str, Mapping[str, Any]]:
+        """What consumers get, by connection."""
+        return {name: self.versions[version] for name, version in self.current_version.items()}
 
     def client(self, name: str) -> Client:
         def effect() -> Client:
@@ -180,13 +220,20 @@ class MemoryVault:
 
         return self._faults.around("vault.client", effect, _unavailable)  # type: ignore[no-any-return]
 
-    def publish(self, connection: str, document: Mapping[str, Any], request_token: str) -> None:
-        def effect() -> None:
-            held = self.request_tokens.setdefault(request_token, document)
-            assert held == document, "Secrets Manager refuses another value under the same ClientRequestToken"
-            self.published[connection] = dict(document)
+    def current(self, connection: str) -> str | None:
+        return self._faults.around("vault.current", lambda: self.current_version.get(connection), _unavailable)  # type: ignore[no-any-return]
 
-        self._faults.around("vault.publish", effect, _unavailable)
+    def publish(self, connection: str, document: Mapping[str, Any], version: str) -> None:
+        self._faults.around("vault.publish", partial(self.put, connection, dict(document), version), _unavailable)
+        if self.current_version.get(connection, version)[:16] < version[:16]:
+            self.current_version[connection] = version  # as the adapter sees to it, see evergrant.aws.vault
+
+    def put(self, connection: str, document: Mapping[str, Any], version: str) -> None:
+        """One arrival of a PutSecretValue."""
+        if version not in self.versions:
+            self.versions[version] = document
+            self.current_version[connection] = version
+        assert self.versions[version] == document, "Secrets Manager refuses another value under the same token"
 
 
 class MemoryQueue:
@@ -195,8 +242,10 @@ class MemoryQueue:
         self._faults = faults
 
     def send(self, message: Mapping[str, Any], delay: int = 0) -> None:
-        text = json.dumps(message)
-        self._faults.around("queue.send", lambda: self.messages.append((json.loads(text), delay)), _unavailable)
+        self._faults.around("queue.send", partial(self.arrive, json.dumps(message), delay), _unavailable)
+
+    def arrive(self, text: str, delay: int) -> None:
+        self.messages.append((json.loads(text), delay))
 
     def send_many(self, messages: Sequence[tuple[Mapping[str, Any], int]]) -> int:
         def effect() -> int:
@@ -212,11 +261,12 @@ class MemoryBus:
         self._faults = faults
 
     def put(self, events: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
-        def effect() -> frozenset[str]:
-            self.events.update(events)
-            return frozenset(events)
+        return self._faults.around("bus.put", partial(self.take, dict(events)), _unavailable)  # type: ignore[no-any-return]
 
-        return self._faults.around("bus.put", effect, _unavailable)  # type: ignore[no-any-return]
+    def take(self, events: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+        for key, body in events.items():
+            assert self.events.setdefault(key, body) == body, "one event has one content"
+        return frozenset(events)
 
     @property
     def types(self) -> list[str]:

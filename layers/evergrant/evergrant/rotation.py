@@ -20,6 +20,7 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from . import transitions
@@ -139,9 +140,11 @@ class Rotation:
                 changes, outcome = passage.held, "waiting" if passage.held is not None else outcome
             if changes is None:
                 phase = next_phase(profile, connection.grant, tokens)
-                requests = self._requests(phase, connection, profile, client, tokens)
+                requests = partial(self._requests, phase, connection, profile, client, tokens)
                 log_in = (connection.grant, phase) == ("login", "refresh") and profile.rotation.fall_back_to_login
-                fallback = self._requests("login", connection, profile, client, None) if log_in else ()
+                fallback = partial(self._requests, "login", connection, profile, client, None) if log_in else None
+                for make in (requests, *([fallback] if fallback else ())):
+                    make()  # what cannot be said is found out before anything is spent
                 data_key = self._ports.seal.prepare(connection.name, connection.generation + 1)
         except (PortUnavailable, EvergrantError) as error:
             if isinstance(error, PortUnavailable) and ask.asked:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from . import transitions
@@ -18,6 +19,10 @@ from .unread import KeptAnswer
 ATTEMPTS = 3
 
 
+#: Makes the requests of one phase.
+Requests = Callable[[], tuple[HttpRequest, ...]]
+
+
 class Unreadable(Exception):
     """The provider granted something that we cannot read. It is kept, sealed."""
 
@@ -30,19 +35,20 @@ class Unreadable(Exception):
 class Spend:
     """One spend, prepared: ``connection`` carries its marker, ``end`` is the epoch second by which it is over.
 
-    ``requests`` are one for each of the client's secrets, the newest first; ``fallback`` are those that log in again
-    where the provider refuses a refresh and its profile says so. ``in_doubt`` says that this is the replay
-    of a spend whose answer never became a saved set.
+    ``requests`` are one for each of the client's secrets, the newest first, made anew for each attempt: a provider may
+    refuse an assertion whose ``jti`` it has seen (RFC 7523 section 3). ``fallback`` are those that log in again where
+    the provider refuses a refresh and its profile says so. ``in_doubt`` says that this is the replay of a spend whose
+    answer never became a saved set.
     """
 
     connection: Connection
     profile: Profile
-    requests: tuple[HttpRequest, ...]
+    requests: Requests
     hosts: tuple[str, ...]
     previous: TokenSet | None = field(repr=False)
     end: float
     in_doubt: bool = False
-    fallback: tuple[HttpRequest, ...] = ()
+    fallback: Requests | None = None
 
     def ask(self, provider: Provider, clock: Clock, budgets: Budgets) -> TokenSet | Refusal:
         """Ask with the newest client secret, then with the older ones while the client is refused.
@@ -62,22 +68,27 @@ class Spend:
         return answer
 
     def _ask_in_turn(
-        self, requests: tuple[HttpRequest, ...], provider: Provider, clock: Clock, budgets: Budgets
+        self, requests: Requests, provider: Provider, clock: Clock, budgets: Budgets
     ) -> TokenSet | Refusal:
         answer: TokenSet | Refusal = transitions.NOT_SENT
-        for request in requests:
-            answer = self._ask_with(request, provider, clock, budgets)
+        for number in range(len(requests())):
+            answer = self._ask_with(requests, number, provider, clock, budgets)
             if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
                 break
         return answer
 
-    def _ask_with(self, request: HttpRequest, provider: Provider, clock: Clock, budgets: Budgets) -> TokenSet | Refusal:
+    def _ask_with(
+        self, requests: Requests, number: int, provider: Provider, clock: Clock, budgets: Budgets
+    ) -> TokenSet | Refusal:
         lost: LostAnswer | None = None
         for _ in range(ATTEMPTS):
-            sent_at = int(clock.now())
-            timeout = min(budgets.attempt, self.end - sent_at)
+            request, sent_at = requests()[number], int(clock.now())
+            left = self.end - clock.now()
+            # Looked at right before sending: whatever came between may have taken longer than it should.
+            if left < budgets.attempt / 2 or not self._may_send(sent_at, again=lost is not None):
+                break
             try:
-                response = provider.send(request, hosts=self.hosts, timeout=timeout)
+                response = provider.send(request, hosts=self.hosts, timeout=min(budgets.attempt, left))
                 answer = read_answer(self.profile, response, sent_at, self.previous, self.connection.variables)
             except UnreadAnswer as error:
                 raise Unreadable(KeptAnswer(sent_at, response)) from error
@@ -92,7 +103,9 @@ class Spend:
                         raise lost
                     return answer
                 lost = LostAnswer("The provider failed with the outcome unknown.")
-            in_time = self.end - clock.now() > budgets.attempt / 2
-            if not (in_time and transitions.may_replay(self.connection, self.profile, int(clock.now()))):
-                break
-        raise lost or LostAnswer("The provider was not asked.")
+        raise lost or NotSent("There was no time left to ask the provider.")
+
+    def _may_send(self, now: int, *, again: bool) -> bool:
+        """Whether a request may leave now: the first of a spend, the counted last attempt, or one that does no harm."""
+        replay = self.in_doubt and self.connection.spend_tries == 0
+        return not (again or replay) or transitions.may_replay(self.connection, self.profile, now)

@@ -82,7 +82,7 @@ class DynamoRecords:
             except ClientError as error:
                 current = _conflicting(error)
                 held: Any = error.response.get("Item") or {}
-                if current is not None and (held.get(CHANGE_ID) == change_id or _already(current, changes)):
+                if current is not None and (held.get(CHANGE_ID) == change_id or already_there(current, changes)):
                     return current
                 raise Conflict(connection, current) from error
         return connection_of(answer["Attributes"])
@@ -143,7 +143,7 @@ def _conflicting(error: ClientError) -> Connection | None:
     return connection_of(item) if item else None
 
 
-def _already(current: Connection, changes: Mapping[str, Any]) -> bool:
+def already_there(current: Connection, changes: Mapping[str, Any]) -> bool:
     """Whether a change is there already, although another one followed it: an SDK's late repetition met both.
 
     A lease's owner, a spend's id, an event's id and a sealed set's nonce are never the same twice, so equality

@@ -1,0 +1,131 @@
+"""Every way in which one call to a port can go wrong, and the plan of which call of a pass does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+from evergrant.errors import Conflict, LostAnswer, NotSent
+from tests.unit import memory
+from tests.unit.memory import Crash, FakeClock
+
+#: How long a worker stalls: longer than the lease of 40 seconds, shorter than its invocation.
+STALL = 45.0
+
+_SERVICE = ("fails before", "killed before", "stalls before")
+_EFFECTS = ("fails after", "killed after", "twice", "stalls after", "late", "killed, late")
+_READS = ("records.get", "seal.prepare", "seal.unseal", "vault.client", "vault.current", "profiles.pinned")
+
+
+def kinds(call: str) -> tuple[str, ...]:
+    """The faults of one call.
+
+    A *stall* lets the lease run out and another worker do all it can, before or after the call's effect. *Late* is a
+    call that looks failed and has its effect any time later; *killed, late* the same with the worker gone. *Twice* is
+    the SDK's repetition. What only reads has no effect to be lost or to be late; a provider's request is never
+    repeated below us, may not have reached it ("fails before": NotSent), and its answer may be lost ("fails after",
+    "lost before" where the provider has not even acted).
+    """
+    if call in _READS:
+        return _SERVICE
+    if call == "provider.send":
+        provider = tuple(kind for kind in _EFFECTS if kind != "twice")
+        return (*_SERVICE, "lost before", *provider)
+    return (*_SERVICE, *_EFFECTS)
+
+
+class Pending:
+    """A call on its way, that takes effect later or never."""
+
+    def __init__(self, name: str, effect: Callable[[], Any], since: float) -> None:
+        self.name = name
+        self.effect = effect
+        self.since = since
+
+    def __repr__(self) -> str:
+        assert isinstance(self.effect, partial)
+        return f"{self.name} {self.since} {[memory.shown(item) for item in self.effect.args]}"
+
+
+class Faults(memory.Faults):
+    """Counts the calls of one pass and lets the planned ones go wrong."""
+
+    def __init__(self, clock: FakeClock, meanwhile: Callable[[], None]) -> None:
+        super().__init__()
+        self.clock = clock
+        self.meanwhile = meanwhile
+        self.plan: dict[int, str] = {}
+        self.pending: list[Pending] = []
+        #: For each call of the pass, whether something was on its way when it was made.
+        self.could_land: list[bool] = []
+        #: A provider acts upon a request within its grace (a minute where it has none), or not at all.
+        self.latest_request = 60.0
+        #: When the invocation that runs is ended by Lambda.
+        self.killed_at = float("inf")
+
+    def begin(self, plan: dict[int, str]) -> None:
+        self.plan, self.calls, self.could_land = plan, [], []
+        self.killed_at = float("inf")
+
+    def around(self, name: str, effect: Callable[[], Any], failure: Callable[[], Exception]) -> Any:  # noqa: C901
+        if self.clock.now() > self.killed_at:
+            raise Crash("the invocation's time is over")
+        self.calls.append(name)
+        self.could_land.append(bool(self.pending))
+        kind = self.plan.get(len(self.calls))
+        lost = (lambda: LostAnswer("made to fail")) if name == "provider.send" else failure
+        if kind is None or kind == "lands":
+            if kind:
+                self.land()
+            return effect()
+        if kind == "fails before":
+            raise failure()
+        if kind == "killed before":
+            raise Crash(name)
+        if kind == "lost before":
+            raise lost()
+        if kind in ("late", "killed, late"):
+            self.pending.append(Pending(name, effect, self.clock.now()))
+            raise Crash(name) if kind == "killed, late" else lost()
+        if kind == "stalls before":
+            self._stall()
+            if name == "provider.send":
+                raise lost()  # its own limit of time ran out meanwhile
+            return effect()
+        return self._after(kind, name, effect, lost)
+
+    def _after(self, kind: str, name: str, effect: Callable[[], Any], lost: Callable[[], Exception]) -> Any:
+        try:
+            result = effect()
+        except Conflict:
+            if kind in ("twice", "stalls after"):
+                raise
+            result = None
+        if kind == "twice":
+            return effect()
+        if kind == "stalls after":
+            self._stall()
+            return result
+        raise Crash(name) if kind == "killed after" else lost()
+
+    def land(self) -> None:
+        """What is on its way arrives; a condition of it may fail by now, and nobody hears of either."""
+        pending, self.pending = self.pending, []
+        for late in pending:
+            if late.name == "provider.send" and self.clock.now() > late.since + self.latest_request:
+                continue
+            try:
+                late.effect()
+            except (Conflict, NotSent):
+                pass
+
+    def _stall(self) -> None:
+        self.clock.advance(STALL)
+        killed_at = self.killed_at
+        try:
+            self.meanwhile()
+        except Crash:
+            pass  # the other worker, not ours
+        finally:
+            self.killed_at = killed_at

@@ -1,0 +1,323 @@
+"""A connection and everything around it, with a witness at every port, and the worlds that come of it.
+
+A world can be photographed and put back, so that every fault is tried from the very same state, and two histories that
+led to the same state are followed once.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import copy
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+from unittest import mock
+
+from evergrant import deferred, operations, schedule, transitions
+from evergrant.asking import Ask
+from evergrant.connection import AT_REST, Connection, EventType, Status
+from evergrant.dialect import Client
+from evergrant.errors import Conflict, EvergrantError
+from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile
+from evergrant.rotation import Ports, Rotation
+from evergrant.secret import Secret
+from evergrant.settings import Settings
+from evergrant.tokens import TokenSet
+from tests.proof.faults import Faults
+from tests.proof.provider import StrictProvider
+from tests.unit import memory, test_rotation
+from tests.unit.memory import Crash, FakeClock, MemoryKey
+
+NAME = test_rotation.NAME
+INVOCATION = 60
+REDELIVERY, DELIVERIES = 360, 5
+_NEVER_IN_CLEAR = re.compile(r"refresh-\d|access-\d|canary")
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{12}4[0-9a-f]{19}")
+_EVENT_OF = {
+    Status.ACTIVE: {EventType.ROTATED, EventType.AUTHORIZED},
+    Status.DEGRADED: {EventType.DEGRADED},
+    Status.AUTHORIZATION_REQUIRED: {EventType.AUTHORIZATION_REQUIRED},
+    Status.CLIENT_REFUSED: {EventType.CLIENT_REFUSED},
+    Status.DISCONNECTED: {EventType.DISCONNECTED},
+}
+
+
+class Records(memory.MemoryRecords):
+    """The table, with a witness: what is written is fenced, sealed, and told of."""
+
+    witness: Simulation
+    down_until = 0.0
+
+    def apply(
+        self,
+        connection: str,
+        changes: dict[str, Any],
+        only_if: dict[str, Any],
+        lease_free_at: int | None,
+        change_id: str,
+    ) -> Connection:
+        if self.witness.clock.now() < self.down_until:
+            raise PortUnavailable("the table is down")
+        before = self.items.get(connection)
+        after = super().apply(connection, changes, only_if, lease_free_at, change_id)
+        self.history.clear()
+        if before is not None and after is not before and self.items[connection] is not before:
+            self.witness.written(before, after)
+        return after
+
+
+class Queue(memory.MemoryQueue):
+    witness: Simulation
+
+    def arrive(self, text: str, delay: int) -> None:
+        assert not _NEVER_IN_CLEAR.search(text), "a token in a message"
+        message = json.loads(text)
+        if message.get("task") == deferred.TASK:
+            self.witness.kept(deferred.changes_of(message)["sealed"])
+        self.messages.append((message, int(self.witness.clock.now()) + delay))
+
+
+class Bus(memory.MemoryBus):
+    def take(self, events: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+        assert not _NEVER_IN_CLEAR.search(str(events)), "a token in an event"
+        return super().take(events)
+
+
+class Vault(memory.MemoryVault):
+    def put(self, connection: str, document: Mapping[str, Any], version: str) -> None:
+        assert "refresh-" not in str(document), "a refresh token where consumers look"
+        super().put(connection, document, version)
+
+
+class Profiles:
+    def __init__(self, faults: Faults, profile: Profile) -> None:
+        self._faults = faults
+        self._profile = profile
+
+    def pinned(self, content_hash: str) -> Profile:
+        return self._faults.around("profiles.pinned", lambda: self._profile, memory._unavailable)  # type: ignore[no-any-return]
+
+
+@dataclass
+class Seen:
+    """What the witness has seen of a history."""
+
+    #: Token sets that reached a worker; that were written down sealed; that a worker took with it when it was killed.
+    received: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+    windows: tuple[str, ...] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The windows of unavoidable loss: killed with an answer that was not written down yet, nor arrived since."""
+        return tuple(window for window in self.windows if window.rpartition(" ")[2] not in self.kept)
+
+
+class Simulation:
+    """One connection in one scenario."""
+
+    def __init__(self, profile: Profile, *, lifetime: int = test_rotation.LIFETIME, due: bool = True, **fields: Any):
+        base = test_rotation.world(profile, lifetime=lifetime, due=due, **fields)
+        self.profile = profile
+        self.clock = FakeClock()
+        self.meanwhile: Callable[[], None] = self.worker
+        self.faults = Faults(self.clock, lambda: self.meanwhile())
+        grace = profile.rotation.reuse_grace
+        self.faults.latest_request = min(grace, 60.0) if grace else 60.0
+        self.records, self.queue, self.bus = Records(self.faults), Queue(self.faults), Bus(self.faults)
+        self.records.witness = self.queue.witness = self
+        self.vault = Vault(self.faults)
+        self.provider = StrictProvider(self.faults, self.clock, lifetime, grace)
+        self.provider.received = self.received
+        self.provider.lapsed = lambda: (self.record.expires_at or 0) <= self.clock.now()
+        self.settings = Settings()
+        self.seal = memory.MemorySeal(self.faults)
+        self.ports = Ports(
+            self.records,
+            self.seal,
+            self.vault,
+            self.provider,
+            self.queue,
+            self.bus,
+            cast(Any, Profiles(self.faults, profile)),
+            self.clock,
+        )
+        self.seen = Seen()
+        self.serial = 0
+        record = base.record()
+        if record.sealed:
+            tokens = replace(base.stored, access_token=Secret("access-0-0"), refresh_token=Secret("refresh-0-0"))
+            record = replace(record, sealed=MemoryKey(NAME, record.generation).seal(tokens.encode()))
+        self.records.items[NAME] = record
+        self.vault.clients["login"] = Client(
+            "login", None, (), ("api.example.com",), {"username": Secret("ann"), "password": Secret("canary-password")}
+        )
+        self._held = (
+            *((self.records, name) for name in ("items", "change_ids", "down_until")),
+            *((self.vault, name) for name in ("versions", "current_version")),
+            *((self.queue, name) for name in ("messages",)),
+            *((self.bus, name) for name in ("events",)),
+            *((self.provider, name) for name in ("live", "spent", "sent", "number", "resent", "after_answer")),
+            *((self.faults, name) for name in ("pending",)),
+            *((self.clock, name) for name in ("time",)),
+            *((self, name) for name in ("seen", "serial")),
+        )
+
+    # --- photographs ------------------------------------------------------------------------------------------
+
+    def photograph(self) -> tuple[Any, ...]:
+        return tuple(copy(getattr(owner, name)) for owner, name in self._held)
+
+    def put_back(self, photograph: tuple[Any, ...]) -> None:
+        for (owner, name), value in zip(self._held, photograph, strict=True):
+            setattr(owner, name, copy(value))
+
+    def likeness(self) -> str:
+        """Equal for worlds that differ in nothing but the names that chance gives."""
+        seen = self.seen
+        parts = [
+            memory.shown(self.records.items),
+            repr(self.records.change_ids) if self.faults.pending else "",
+            repr((self.vault.current_version, len(self.vault.versions))),
+            repr(self.queue.messages),
+            repr(sorted((body["type"], body["at"]) for body in self.bus.events.values())),
+            repr((self.provider.live, self.provider.spent, self.provider.sent, self.provider.resent)),
+            repr((self.faults.pending, self.clock.time, self.records.down_until, bool(self.provider.after_answer))),
+            repr((sorted(seen.received), sorted(seen.kept), seen.windows, sorted(seen.told.values()))),
+            repr(sorted(key in self.bus.events for key in seen.told)),
+        ]
+        names: dict[str, str] = {}
+        return _UUID.sub(lambda found: names.setdefault(found[0], f"<{len(names)}>"), "\n".join(parts))
+
+    # --- the witness ------------------------------------------------------------------------------------------
+
+    @property
+    def record(self) -> Connection:
+        return self.records.items[NAME]
+
+    @property
+    def stored(self) -> TokenSet | None:
+        sealed = self.record.sealed
+        return TokenSet.decode(bytes(255 - byte for byte in sealed.text)) if sealed else None
+
+    def received(self, access_token: str) -> None:
+        self.seen = replace(self.seen, received=self.seen.received | {access_token})
+
+    def kept(self, sealed: Any) -> None:
+        tokens = TokenSet.decode(bytes(255 - byte for byte in sealed.text))
+        self.seen = replace(self.seen, kept=self.seen.kept | {tokens.access_token.reveal()})
+
+    def written(self, before: Connection, after: Connection) -> None:
+        assert not _NEVER_IN_CLEAR.search(repr(after)), "a token in the record"
+        assert after.generation >= before.generation, "a generation went back"
+        if after.sealed != before.sealed and after.sealed is not None:
+            assert after.generation == before.generation + 1, "a save that is not fenced"
+            self.kept(after.sealed)
+        if before.spend_id and not after.spend_id and after.generation == before.generation:
+            assert after.status is Status.DISCONNECTED or not self._acted(), "a marker was dropped, and it was spent"
+        added = {key: body for key, body in after.outbox.items() if key not in before.outbox}
+        kinds = {body["type"] for body in added.values()}
+        for key, body in added.items():
+            assert self.seen.told.get(key, body["type"]) == body["type"], "one event has one content"
+        self.seen = replace(self.seen, told={**self.seen.told, **{key: body["type"] for key, body in added.items()}})
+        if after.status is not before.status:
+            self._changed(before, after, kinds)
+
+    def _acted(self) -> bool:
+        """Whether the provider has spent the stored refresh token while nobody here can know what came of it."""
+        stored = self.stored
+        token = stored.refresh_token.reveal() if stored and stored.refresh_token else None
+        last = self.provider.sent.get(token or "", ())
+        return self.profile.rotation.rotates and token in self.provider.spent and last[-1].known != "refused"
+
+    def _changed(self, before: Connection, after: Connection, kinds: set[str]) -> None:
+        by_operator = before.status in AT_REST or after.status in (Status.PAUSED, Status.AWAITING_AUTHORIZATION)
+        if not by_operator:
+            assert kinds & _EVENT_OF[after.status], f"{before.status} became {after.status} and nobody is told"
+        if after.status is Status.AUTHORIZATION_REQUIRED and before.status not in AT_REST:
+            doubtful = after.spend_id is not None and after.spend_tries > 0
+            assert doubtful or not self.alive, "a person is asked for nothing"
+
+    @property
+    def alive(self) -> bool:
+        """Whether the stored refresh token is the live one of its grant."""
+        stored = self.stored
+        return bool(stored and stored.refresh_token) and (
+            cast(Any, stored).refresh_token.reveal() in self.provider.live.values()
+        )
+
+    # --- who acts ---------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def invocation(self) -> Iterator[None]:
+        """One Lambda invocation: what it holds when it is killed is lost, and nothing else."""
+        before = self.seen.received
+        self.faults.killed_at = self.clock.now() + INVOCATION
+        try:
+            yield
+        except Crash as crash:
+            lost = self.seen.received - before - self.seen.kept
+            if lost:
+                self.seen = replace(self.seen, windows=(*self.seen.windows, f"killed at {crash} with {min(lost)}"))
+            raise
+
+    def worker(self, message: Mapping[str, Any] | None = None, **ask: Any) -> bool:
+        """A worker of the rotation queue. Whether the message is done with; see rotating.work_through."""
+        message = message or {"connection": NAME}
+        with self.invocation():
+            rotation = Rotation(self.ports, self.settings, self.clock.now() + INVOCATION - 1)
+            try:
+                if message.get("task") == deferred.TASK:
+                    rotation.save_from_queue(message)
+                rotation.run(Ask(NAME, **ask))
+            except PortUnavailable:
+                return message.get("task") != deferred.TASK
+            except EvergrantError as error:
+                assert ask, f"a scheduled pass raised {error.code}"
+            return True
+
+    def tick(self) -> None:
+        """What evergrant.scheduling does with this connection."""
+        with self.invocation():
+            record, now = self.record, int(self.clock.now())
+            if record.due_at is None or record.due_at > now + schedule.HORIZON:
+                return
+            until = schedule.claim_until(record.due_at, now, record.expires_at)
+            try:
+                self.records.change(NAME, {"due_at": until}, only_if={"due_at": record.due_at})
+                self.queue.send({"connection": NAME}, delay=max(record.due_at - now, 0))
+            except (Conflict, PortUnavailable):
+                pass
+
+    def operate(self, *steps: Callable[..., Connection]) -> None:
+        """What an operator does, who tries again when a service fails."""
+        for step in steps:
+            try:
+                step(self.records, NAME, self.clock)
+            except (PortUnavailable, EvergrantError):
+                pass
+
+
+@contextmanager
+def determined() -> Iterator[None]:
+    """Nothing by chance: names are counted, jitter is its middle. Two runs of one plan are the same run."""
+    number = 0
+
+    def counted() -> uuid.UUID:
+        nonlocal number
+        number += 1
+        return uuid.UUID(int=number, version=4)
+
+    with (
+        mock.patch.object(uuid, "uuid4", counted),
+        mock.patch.object(schedule.random, "uniform", lambda low, high: (low + high) / 2),
+    ):
+        yield
+
+
+__all__ = ["NAME", "Simulation", "determined", "operations", "transitions"]
