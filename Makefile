@@ -114,6 +114,11 @@ unit: $(STAMPS)/dev ## The fast tests: pure logic, adapters, command, client
 	@$(PYTEST) tests --ignore=tests/template --ignore=tests/contract --ignore=tests/stack --ignore=tests/browser \
 		--cov --cov-report=term:skip-covered --cov-fail-under=90
 
+.PHONY: proof
+proof: $(STAMPS)/dev ## The whole proof that rotation loses no token: every pair of faults, thousands of interleavings (minutes)
+	$(call say,tests/proof)
+	@EVERGRANT_INTERLEAVINGS=5000 $(PYTEST) tests/proof -m "exhaustive or not exhaustive" -s
+
 .PHONY: template
 template: $(STAMPS)/dev $(STAMPS)/sam ## The template's promises, and the artifacts built for Lambda
 	$(call say,tests/template)

@@ -12,10 +12,12 @@ from tests.unit.memory import Crash, FakeClock
 
 #: How long a worker stalls: longer than the lease of 40 seconds, shorter than its invocation.
 STALL = 45.0
+#: A call that is on its way takes effect within so many seconds, or never.
+LATEST = 300.0
 
 _SERVICE = ("fails before", "killed before", "stalls before")
 _EFFECTS = ("fails after", "killed after", "twice", "stalls after", "late", "killed, late")
-_READS = ("records.get", "seal.prepare", "seal.unseal", "vault.client", "vault.current", "profiles.pinned")
+_READS = ("records.get", "seal.prepare", "seal.unseal", "vault.client", "vault.current", "profiles.pinned", "circuits.get")
 
 
 def kinds(call: str) -> tuple[str, ...]:
@@ -59,8 +61,6 @@ class Faults(memory.Faults):
         self.pending: list[Pending] = []
         #: For each call of the pass, whether something was on its way when it was made.
         self.could_land: list[bool] = []
-        #: A provider acts upon a request within its grace (a minute where it has none), or not at all.
-        self.latest_request = 60.0
         #: When the invocation that runs is ended by Lambda.
         self.killed_at = float("inf")
 
@@ -113,7 +113,7 @@ class Faults(memory.Faults):
         """What is on its way arrives; a condition of it may fail by now, and nobody hears of either."""
         pending, self.pending = self.pending, []
         for late in pending:
-            if late.name == "provider.send" and self.clock.now() > late.since + self.latest_request:
+            if self.clock.now() > late.since + LATEST:
                 continue
             try:
                 late.effect()

@@ -13,6 +13,7 @@ from evergrant.errors import LostAnswer, NotSent
 from tests.proof.faults import Faults
 from tests.unit.memory import FakeClock, answer
 
+_COUNTED = "the counted last attempt"
 REFUSED = answer(400, {"error": "invalid_grant"})
 
 
@@ -53,10 +54,11 @@ class StrictProvider:
             self._classify(token, before)
             self.sent[token] = (*before, Sent(self._clock.now()))
         try:
-            response = self._faults.around("provider.send", partial(self.act, request), lambda: NotSent("made to fail"))
+            response = self._faults.around("provider.send", partial(self.act, request, self._clock.now()), lambda: NotSent("made to fail"))
         except NotSent:
             if token:
-                self.sent[token] = self.sent[token][:-1]
+                self.sent[token] = before
+                self.resent.pop(f"{_COUNTED} of {token}", None)
             raise
         if token:
             known = "granted" if response.status == 200 else "refused"
@@ -77,19 +79,19 @@ class StrictProvider:
         elif self.lapsed():
             why = "as a probe, its access token lapsed"
         else:
-            why = "the counted last attempt"
+            why = _COUNTED
             assert self.resent.get(f"{why} of {token}", 0) == 0, "a refresh token was sent twice outside the grace"
             self.resent[f"{why} of {token}"] = 1
         self.resent[why] = self.resent.get(why, 0) + 1
 
-    def act(self, request: HttpRequest) -> HttpResponse:
-        """One arrival of a request."""
+    def act(self, request: HttpRequest, sent_at: float) -> HttpResponse:
+        """One arrival of a request. What left within the grace arrives within it."""
         form = _form(request)
         token = form.get("refresh_token")
         if token is None:
             grant = max(self.live) + 1
             return self._issue(grant, renewable=form.get("grant_type") != "client_credentials")
-        if token in self.spent and self._clock.now() <= self.spent[token][0] + self.grace:
+        if token in self.spent and sent_at <= self.spent[token][0] + self.grace:
             return self.spent[token][1]
         grant = int(token.split("-")[1])
         if token != self.live[grant]:

@@ -3,22 +3,118 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from evergrant import catalogue
-from evergrant.connection import Status
+from evergrant import catalogue, operations
+from evergrant.connection import Connection, Status
+from evergrant.profile import Profile
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
-from tests.proof.simulation import NAME, Simulation
-from tests.unit.test_rotation import with_grace
+from tests.proof.simulation import Simulation
+from tests.unit.test_rotation import LIFETIME, with_grace
 
 KEAP, WEALTHYHOOD, INVESTSUITE = (catalogue.built_in()[name] for name in ("keap", "wealthyhood", "investsuite"))
+KINDLY = with_grace(KEAP, 60)
 
 
-def plain() -> Simulation:
-    return Simulation(KEAP)
+def plain(profile: Profile = KEAP, **fields: Any) -> Callable[[], Simulation]:
+    return lambda: Simulation(profile, **fields)
 
 
+def lapsed() -> Simulation:
+    world = Simulation(KEAP)
+    world.clock.advance(LIFETIME)
+    return world
+
+
+def asked(world: Simulation) -> None:
+    world.worker(asked=True, rejected=Secret("access-0-0").fingerprint, wait=25.0)
+
+
+def logging_in(**fields: Any) -> Callable[[], Simulation]:
+    return lambda: Simulation(INVESTSUITE, lifetime=300, grant="login", client="login", **fields)
+
+
+def refused_log_in() -> Simulation:
+    world = logging_in()()
+    world.provider.live = {0: None}
+    return world
+
+
+def first_of(profile: Profile, **fields: Any) -> Callable[[], Simulation]:
+    awaiting = {"status": Status.AWAITING_AUTHORIZATION, "generation": 0, "published_generation": 0, "sealed": None}
+    times = {"issued_at": None, "expires_at": None}
+    return lambda: Simulation(profile, **{**awaiting, **times, **fields})
+
+
+def with_table_down(profile: Profile, seconds: int) -> Callable[[], Simulation]:
+    """The provider answers, and from then on the table takes no write for a while."""
+
+    def build() -> Simulation:
+        world = Simulation(profile)
+
+        def goes_down() -> None:
+            world.provider.after_answer = _nothing
+            world.records.down_until = world.clock.now() + seconds
+
+        world.provider.after_answer = goes_down
+        return world
+
+    return build
+
+
+def _nothing() -> None:
+    pass
+
+
+def with_meanwhile(act: Callable[[Simulation], None], profile: Profile = KEAP) -> Callable[[], Simulation]:
+    """While a worker stalls it is not another worker that comes by, but somebody else."""
+
+    def build() -> Simulation:
+        world = Simulation(profile)
+        world.meanwhile = lambda: act(world)
+        return world
+
+    return build
+
+
+def _begin_again(records: Any, name: str, clock: Any) -> Connection:
+    plan, grant = operations.plan(KEAP, name, variables={"host": "api.example.com"})
+    return operations.begin(records, plan, grant, clock)
+
+
+PAUSED, GONE = (Status.PAUSED,), (Status.DISCONNECTED,)
 SCENARIOS = [
-    Scenario("no grace", plain),
-    Scenario("a grace of 60 s", lambda: Simulation(with_grace(KEAP, 60))),
+    Scenario("no grace", plain()),
+    Scenario("a grace of 60 s", plain(KINDLY)),
+    Scenario("early in its life", plain(due=False, refresh_at=1_800_000_000)),
+    Scenario("lapsed", lapsed),
+    Scenario("asked by getter", plain(due=False), asked),
+    Scenario("asked by getter, with a grace", plain(KINDLY, due=False), asked),
+    Scenario("client credentials", plain(WEALTHYHOOD, lifetime=3600, grant="client_credentials", client="wealthyhood")),
+    Scenario("a client's first token", first_of(WEALTHYHOOD, grant="client_credentials", client="wealthyhood")),
+    Scenario("log-in, refreshed", logging_in()),
+    Scenario("log-in, the refresh refused", refused_log_in),
+    Scenario("the table down for 20 s", with_table_down(KEAP, 20)),
+    Scenario("the table down for longer than the grace", with_table_down(with_grace(KEAP, 10), 20)),
+    Scenario("a re-connect while it rotates", with_meanwhile(Simulation.reconnect)),
+    Scenario("a rotation while it is re-connected", plain(), Simulation.reconnect),
+    Scenario(
+        "paused meanwhile", with_meanwhile(lambda world: world.operate(operations.pause)), ends_as=(Status.ACTIVE, *PAUSED)
+    ),
+    Scenario(
+        "paused and resumed meanwhile",
+        with_meanwhile(lambda world: world.operate(operations.pause, operations.resume)),
+        ends_as=(Status.ACTIVE, *PAUSED),
+    ),
+    Scenario(
+        "disconnected meanwhile",
+        with_meanwhile(lambda world: world.operate(operations.disconnect)),
+        ends_as=(Status.ACTIVE, *GONE),
+    ),
+    Scenario(
+        "disconnected and begun again meanwhile",
+        with_meanwhile(lambda world: world.operate(operations.disconnect, _begin_again)),
+        ends_as=(Status.ACTIVE, *GONE, Status.AWAITING_AUTHORIZATION),
+    ),
 ]

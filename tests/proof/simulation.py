@@ -16,16 +16,18 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from unittest import mock
 
-from evergrant import deferred, operations, schedule, transitions
+from evergrant import deferred, published, schedule, transitions
 from evergrant.asking import Ask
+from evergrant.code_exchange import CodeExchange, demand_connected
 from evergrant.connection import AT_REST, Connection, EventType, Status
 from evergrant.dialect import Client
 from evergrant.errors import Conflict, EvergrantError
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile
+from evergrant.profile import HEADLESS, Profile
 from evergrant.rotation import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
+from evergrant.tickets import Authorization
 from evergrant.tokens import TokenSet
 from tests.proof.faults import Faults
 from tests.proof.provider import StrictProvider
@@ -111,6 +113,8 @@ class Seen:
     kept: frozenset[str] = frozenset()
     windows: tuple[str, ...] = ()
     told: Mapping[str, str] = field(default_factory=dict)
+    #: The newest grant that was there when the connection was disconnected.
+    given_up: int = -1
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -128,7 +132,6 @@ class Simulation:
         self.meanwhile: Callable[[], None] = self.worker
         self.faults = Faults(self.clock, lambda: self.meanwhile())
         grace = profile.rotation.reuse_grace
-        self.faults.latest_request = min(grace, 60.0) if grace else 60.0
         self.records, self.queue, self.bus = Records(self.faults), Queue(self.faults), Bus(self.faults)
         self.records.witness = self.queue.witness = self
         self.vault = Vault(self.faults)
@@ -136,6 +139,7 @@ class Simulation:
         self.provider.received = self.received
         self.provider.lapsed = lambda: (self.record.expires_at or 0) <= self.clock.now()
         self.settings = Settings()
+        self.circuits = memory.MemoryCircuits(self.faults)
         self.seal = memory.MemorySeal(self.faults)
         self.ports = Ports(
             self.records,
@@ -146,14 +150,23 @@ class Simulation:
             self.bus,
             cast(Any, Profiles(self.faults, profile)),
             self.clock,
+            self.circuits,
         )
         self.seen = Seen()
-        self.serial = 0
+        #: No tick comes before.
+        self.next_tick = 0.0
         record = base.record()
-        if record.sealed:
-            tokens = replace(base.stored, access_token=Secret("access-0-0"), refresh_token=Secret("refresh-0-0"))
-            record = replace(record, sealed=MemoryKey(NAME, record.generation).seal(tokens.encode()))
+        record = replace(record, **transitions.next_at(record, record.refresh_at))
         self.records.items[NAME] = record
+        if record.sealed:
+            refresh_token = None if record.grant == "client_credentials" else Secret("refresh-0-0")
+            tokens = replace(base.stored, access_token=Secret("access-0-0"), refresh_token=refresh_token)
+            self.records.items[NAME] = replace(
+                record, sealed=MemoryKey(NAME, record.generation).seal(tokens.encode())
+            )
+            if lifetime >= self.settings.direct_read_min_lifetime:
+                document = published.document(record, profile, tokens)
+                self.vault.put(NAME, document, published.request_token(record, document))
         self.vault.clients["login"] = Client(
             "login", None, (), ("api.example.com",), {"username": Secret("ann"), "password": Secret("canary-password")}
         )
@@ -164,8 +177,9 @@ class Simulation:
             *((self.bus, name) for name in ("events",)),
             *((self.provider, name) for name in ("live", "spent", "sent", "number", "resent", "after_answer")),
             *((self.faults, name) for name in ("pending",)),
+            *((self.circuits, name) for name in ("items",)),
             *((self.clock, name) for name in ("time",)),
-            *((self, name) for name in ("seen", "serial")),
+            *((self, name) for name in ("seen", "next_tick")),
         )
 
     # --- photographs ------------------------------------------------------------------------------------------
@@ -184,11 +198,11 @@ class Simulation:
             memory.shown(self.records.items),
             repr(self.records.change_ids) if self.faults.pending else "",
             repr((self.vault.current_version, len(self.vault.versions))),
-            repr(self.queue.messages),
+            repr((self.queue.messages, self.circuits.items)),
             repr(sorted((body["type"], body["at"]) for body in self.bus.events.values())),
             repr((self.provider.live, self.provider.spent, self.provider.sent, self.provider.resent)),
-            repr((self.faults.pending, self.clock.time, self.records.down_until, bool(self.provider.after_answer))),
-            repr((sorted(seen.received), sorted(seen.kept), seen.windows, sorted(seen.told.values()))),
+            repr((self.faults.pending, self.clock.time, self.next_tick, self.records.down_until, bool(self.provider.after_answer))),
+            repr((sorted(seen.received), sorted(seen.kept), seen.windows, sorted(seen.told.values()), seen.given_up)),
             repr(sorted(key in self.bus.events for key in seen.told)),
         ]
         names: dict[str, str] = {}
@@ -230,12 +244,16 @@ class Simulation:
 
     def _acted(self) -> bool:
         """Whether the provider has spent the stored refresh token while nobody here can know what came of it."""
+        if self.record.grant in HEADLESS:
+            return False
         stored = self.stored
         token = stored.refresh_token.reveal() if stored and stored.refresh_token else None
         last = self.provider.sent.get(token or "", ())
         return self.profile.rotation.rotates and token in self.provider.spent and last[-1].known != "refused"
 
     def _changed(self, before: Connection, after: Connection, kinds: set[str]) -> None:
+        if after.status is Status.DISCONNECTED:
+            self.seen = replace(self.seen, given_up=max(self.provider.live))
         by_operator = before.status in AT_REST or after.status in (Status.PAUSED, Status.AWAITING_AUTHORIZATION)
         if not by_operator:
             assert kinds & _EVENT_OF[after.status], f"{before.status} became {after.status} and nobody is told"
@@ -261,6 +279,8 @@ class Simulation:
         try:
             yield
         except Crash as crash:
+            if self.record.grant in HEADLESS:
+                raise  # another answer is to be had at any time
             lost = self.seen.received - before - self.seen.kept
             if lost:
                 self.seen = replace(self.seen, windows=(*self.seen.windows, f"killed at {crash} with {min(lost)}"))
@@ -283,6 +303,7 @@ class Simulation:
 
     def tick(self) -> None:
         """What evergrant.scheduling does with this connection."""
+        self.next_tick = self.clock.now() + schedule.TICK
         with self.invocation():
             record, now = self.record, int(self.clock.now())
             if record.due_at is None or record.due_at > now + schedule.HORIZON:
@@ -293,6 +314,24 @@ class Simulation:
                 self.queue.send({"connection": NAME}, delay=max(record.due_at - now, 0))
             except (Conflict, PortUnavailable):
                 pass
+
+    def reconnect(self) -> None:
+        """A person connects the account again: a new grant, by a new code. See authorization.Flow."""
+        wanted = Authorization(NAME, "keap", self.record.profile_hash, dict(self.record.variables), None, "https://e/")
+        exchange = CodeExchange(self.records, self.seal, self.provider, self.queue, self.clock, self.settings)
+        with self.invocation():
+            try:
+                profile = self.ports.profiles.pinned(wanted.profile_hash)
+                client = self.vault.client("keap")
+                current = self.records.get(NAME)
+                assert current
+                demand_connected(current)
+                data_key = self.seal.prepare(NAME, current.generation + 1)
+                tokens = exchange.exchange(profile, wanted, client, "code-1", "verifier")
+                exchange.save(current, wanted, profile, tokens, data_key)
+                self.queue.send({"connection": NAME})
+            except (PortUnavailable, EvergrantError):
+                pass  # the person is told, and tries again
 
     def operate(self, *steps: Callable[..., Connection]) -> None:
         """What an operator does, who tries again when a service fails."""
@@ -319,5 +358,3 @@ def determined() -> Iterator[None]:
     ):
         yield
 
-
-__all__ = ["NAME", "Simulation", "determined", "operations", "transitions"]

@@ -101,12 +101,13 @@ def test_beginning_again_leaves_a_living_connection_as_it_is() -> None:
     assert records.items[NAME] == before
 
 
-def test_a_disconnected_connection_can_be_begun_again_and_keeps_its_generation() -> None:
+def test_a_connection_that_is_begun_again_is_fenced_off_from_what_it_was() -> None:
     records, clock = active()
     operations.disconnect(records, NAME, clock)
     wanted, grant = operations.plan(KEAP, NAME)
     record = operations.begin(records, wanted, grant, clock)
-    assert (record.status, record.generation) == (Status.AWAITING_AUTHORIZATION, 3)
+    assert (record.status, record.generation) == (Status.AWAITING_AUTHORIZATION, 4)
+    assert not record.unpublished or record.outbox, "there is no token set to publish"
 
 
 def test_a_paused_connection_is_not_due_and_resumes_where_it_was() -> None:
@@ -167,13 +168,18 @@ def test_only_what_is_paused_resumes_and_nothing_disconnected_pauses() -> None:
         operations.pause(records, NAME, clock)
 
 
+def test_a_pause_leaves_nothing_untold() -> None:
+    records, clock = active(outbox={"e": {"type": "Token Rotated"}})
+    assert operations.pause(records, NAME, clock).due_at == clock.now() + TICK
+
+
 def test_disconnecting_forgets_the_tokens_keeps_the_tombstone_and_tells() -> None:
     records, clock = active(spend_id="x")
     record = operations.disconnect(records, NAME, clock)
     assert (record.status, record.sealed, record.spend_id) == (Status.DISCONNECTED, None, None)
     assert record.refresh_at is None
     assert record.due_at == clock.now() + TICK, "until its event is delivered, and no longer"
-    assert record.generation == 3
+    assert (record.generation, record.published_generation) == (4, 4)
     assert [event["type"] for event in record.outbox.values()] == ["Connection Disconnected"]
     assert operations.disconnect(records, NAME, clock) == record, "twice is once"
 

@@ -115,7 +115,7 @@ def test_only_tokens_that_live_long_enough_get_a_secret(
 def test_a_connection_put_to_rest_meanwhile_keeps_the_set_and_its_rest() -> None:
     changes = saved(spending())
     kept = transitions.keeping_rest(changes)
-    assert changes.keys() - kept.keys() == {"status", "refresh_at", "due_at", "due_shard"}
+    assert changes.keys() - kept.keys() == {"status"}, "due, since somebody has to deliver its events"
     assert kept["sealed"] == NEW
     assert kept["generation"] == 4
     assert kept["spend_id"] is None
@@ -300,8 +300,12 @@ def test_outside_the_grace_a_replay_comes_late_and_once(
         assert again >= current.expires_at - lifetime // 4  # type: ignore[operator]
 
 
-def test_with_no_token_to_live_on_a_replay_does_not_wait() -> None:
-    assert transitions.replay_at(spending(issued_at=None, expires_at=None), KEAP, NOW + 5) == NOW + 5
+def test_with_no_token_to_live_on_a_replay_waits_only_for_whoever_may_still_hold_the_answer() -> None:
+    never, lapsed = spending(issued_at=None, expires_at=None), spending(issued_at=NOW - 900, expires_at=NOW - 600)
+    for current in (never, lapsed):
+        spent_at = current.spend_at or 0
+        assert transitions.replay_at(current, KEAP, NOW + 5) == spent_at + transitions.SETTLED
+        assert transitions.replay_at(current, KEAP, NOW + 5000) == NOW + 5000
     assert transitions.replay_at(connection(), KEAP, NOW + 5) == NOW + 5
 
 

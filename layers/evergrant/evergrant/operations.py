@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from . import transitions
+from . import schedule, transitions
 from .connection import Connection, EventType, Status, event
 from .errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import check_client, split_connection
@@ -98,7 +98,9 @@ def pause(records: Records, connection: str, clock: Clock) -> Connection:
 
     def changes(current: Connection) -> Mapping[str, Any]:
         _demand(current, current.status is not Status.DISCONNECTED, "it is disconnected")
-        return {"status": Status.PAUSED, **transitions.RELEASED, **transitions.due(current, None)}
+        # What is told already is still to be delivered.
+        due = transitions.due(current, int(clock.now()) + schedule.TICK if current.outbox else None)
+        return {"status": Status.PAUSED, **transitions.RELEASED, **due}
 
     return _change(records, connection, changes, clock)
 
@@ -129,6 +131,9 @@ def disconnect(records: Records, connection: str, clock: Clock) -> Connection:
         now = int(clock.now())
         changes = {
             "status": Status.DISCONNECTED,
+            # Fences off what is on its way yet, also from a connection that is begun anew.
+            "generation": current.generation + 1,
+            "published_generation": current.generation + 1,
             "sealed": None,
             "unread_answer": None,
             "failures": 0,

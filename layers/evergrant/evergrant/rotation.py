@@ -20,7 +20,6 @@ import uuid
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from . import transitions
@@ -41,7 +40,7 @@ from .publication import Publication
 from .rereading import reread
 from .saving import Saving
 from .settings import Settings
-from .spending import Spend, Unreadable
+from .spending import Requests, Spend, Unreadable
 from .tokens import TokenSet
 
 _POLL = 0.25
@@ -140,11 +139,9 @@ class Rotation:
                 changes, outcome = passage.held, "waiting" if passage.held is not None else outcome
             if changes is None:
                 phase = next_phase(profile, connection.grant, tokens)
-                requests = partial(self._requests, phase, connection, profile, client, tokens)
+                requests = self._requests(phase, connection, profile, client, tokens)
                 log_in = (connection.grant, phase) == ("login", "refresh") and profile.rotation.fall_back_to_login
-                fallback = partial(self._requests, "login", connection, profile, client, None) if log_in else None
-                for make in (requests, *([fallback] if fallback else ())):
-                    make()  # what cannot be said is found out before anything is spent
+                fallback = self._requests("login", connection, profile, client, None) if log_in else None
                 data_key = self._ports.seal.prepare(connection.name, connection.generation + 1)
         except (PortUnavailable, EvergrantError) as error:
             if isinstance(error, PortUnavailable) and ask.asked:
@@ -194,16 +191,20 @@ class Rotation:
 
     def _requests(
         self, phase: Phase, connection: Connection, profile: Profile, client: Client, tokens: TokenSet | None
-    ) -> tuple[HttpRequest, ...]:
-        """The requests that obtain the next token set, one for each of the client's secrets."""
+    ) -> Requests:
+        """The requests that obtain the next token set."""
         refresh_token = tokens.refresh_token if tokens else None
         values = {
             "refresh_token": refresh_token.reveal() if refresh_token else None,
             "redirect_uri": connection.redirect_uri,
             "scope": connection.scope,
         }
-        now, loopback = int(self._now), self._settings.allow_loopback
-        return token_requests(profile, phase, connection.variables, client, values, now=now, loopback=loopback)
+
+        def anew() -> tuple[HttpRequest, ...]:
+            now, loopback = int(self._now), self._settings.allow_loopback
+            return token_requests(profile, phase, connection.variables, client, values, now=now, loopback=loopback)
+
+        return Requests(anew(), anew)
 
     def _marked(self, connection: Connection, marks: Mapping[str, Any]) -> Connection:
         """Take the lease and write the spend marker, in one write, if nothing has changed since the look."""

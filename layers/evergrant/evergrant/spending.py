@@ -19,8 +19,17 @@ from .unread import KeptAnswer
 ATTEMPTS = 3
 
 
-#: Makes the requests of one phase.
-Requests = Callable[[], tuple[HttpRequest, ...]]
+
+@dataclass(frozen=True, slots=True)
+class Requests:
+    """The requests of one phase, one for each of the client's secrets, the newest first.
+
+    ``made`` are for the first attempt; each further one is made by ``anew``, since a provider may refuse an assertion
+    whose ``jti`` it has seen (RFC 7523 section 3).
+    """
+
+    made: tuple[HttpRequest, ...]
+    anew: Callable[[], tuple[HttpRequest, ...]]
 
 
 class Unreadable(Exception):
@@ -35,10 +44,8 @@ class Unreadable(Exception):
 class Spend:
     """One spend, prepared: ``connection`` carries its marker, ``end`` is the epoch second by which it is over.
 
-    ``requests`` are one for each of the client's secrets, the newest first, made anew for each attempt: a provider may
-    refuse an assertion whose ``jti`` it has seen (RFC 7523 section 3). ``fallback`` are those that log in again where
-    the provider refuses a refresh and its profile says so. ``in_doubt`` says that this is the replay of a spend whose
-    answer never became a saved set.
+    ``fallback`` logs in again where the provider refuses a refresh and its profile says so. ``in_doubt`` says that
+    this is the replay of a spend whose answer never became a saved set.
     """
 
     connection: Connection
@@ -71,7 +78,7 @@ class Spend:
         self, requests: Requests, provider: Provider, clock: Clock, budgets: Budgets
     ) -> TokenSet | Refusal:
         answer: TokenSet | Refusal = transitions.NOT_SENT
-        for number in range(len(requests())):
+        for number in range(len(requests.made)):
             answer = self._ask_with(requests, number, provider, clock, budgets)
             if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
                 break
@@ -81,8 +88,8 @@ class Spend:
         self, requests: Requests, number: int, provider: Provider, clock: Clock, budgets: Budgets
     ) -> TokenSet | Refusal:
         lost: LostAnswer | None = None
-        for _ in range(ATTEMPTS):
-            request, sent_at = requests()[number], int(clock.now())
+        for attempt in range(ATTEMPTS):
+            request, sent_at = (requests.anew() if attempt else requests.made)[number], int(clock.now())
             left = self.end - clock.now()
             # Looked at right before sending: whatever came between may have taken longer than it should.
             if left < budgets.attempt / 2 or not self._may_send(sent_at, again=lost is not None):

@@ -22,6 +22,9 @@ Changes = dict[str, Any]
 SECOND_STRIKE = 600
 #: Failures in a row after which a connection is called degraded.
 DEGRADED_AFTER = 3
+#: A spend in doubt is not repeated outside the grace before so many seconds are over: by then whoever may still hold
+#: its answer has had its turn, be it a worker that stalls or a message that comes back a second time.
+SETTLED = 900
 #: An operator mends a client within hours, not seconds.
 CLIENT_PROBE = 3600
 
@@ -245,8 +248,11 @@ def due_soon(connection: Connection, changes: Changes, now: int) -> Changes:
 
 
 def keeping_rest(changes: Changes) -> Changes:
-    """A save for a connection that was paused meanwhile: the set is kept, the state stays."""
-    return {name: value for name, value in changes.items() if name not in _OF_A_LIVE_CONNECTION}
+    """A save for a connection that was paused meanwhile: the set is kept, the state stays.
+
+    It is due all the same: somebody has to deliver its events.
+    """
+    return {name: value for name, value in changes.items() if name != "status"}
 
 
 def unread(connection: Connection, profile: Profile, sealed: Sealed, now: int) -> Changes:
@@ -271,16 +277,17 @@ def replay_at(connection: Connection, profile: Profile, now: int) -> int | None:
 
     Inside the provider's grace at once. Outside it, a replay may revoke the whole grant, so it happens once, and
     late: in the last quarter of the access token's life, and with half of what remained at the spend gone, so that
-    a provider that was down has time to recover, and a person some time to act if it was the last attempt.
+    a provider that was down has time to recover, and a person some time to act if it was the last attempt; and never
+    before :data:`SETTLED`, even if the token has lapsed.
     """
     if may_replay(connection, profile, now) or connection.spend_at is None:
         return now
     if connection.spend_tries > 0:
         return None
-    life = connection.life
+    life, settled_at = connection.life, connection.spend_at + SETTLED
     if life is None:
-        return now
-    return max(life.last_quarter_at, (connection.spend_at + life.expires_at) // 2, now)
+        return max(settled_at, now)
+    return max(life.last_quarter_at, (connection.spend_at + life.expires_at) // 2, settled_at, now)
 
 
 def may_replay(connection: Connection, profile: Profile, now: int) -> bool:
@@ -323,7 +330,6 @@ _EVENT_OF = {
     Status.AUTHORIZATION_REQUIRED: EventType.AUTHORIZATION_REQUIRED,
     Status.CLIENT_REFUSED: EventType.CLIENT_REFUSED,
 }
-_OF_A_LIVE_CONNECTION = frozenset({"status", "refresh_at", "due_at", "due_shard"})
 _NO_GRANT = (Status.AUTHORIZATION_REQUIRED, Status.AWAITING_AUTHORIZATION)
 _WORSE_THAN_DEGRADED = (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED, Status.AWAITING_AUTHORIZATION)
 
