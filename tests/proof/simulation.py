@@ -18,10 +18,11 @@ from unittest import mock
 
 from evergrant import deferred, published, schedule, transitions
 from evergrant.asking import Ask
-from evergrant.code_exchange import CodeExchange, demand_connected
+from evergrant.code_exchange import CodeExchange
 from evergrant.connection import AT_REST, Connection, EventType, Status
 from evergrant.dialect import Client
 from evergrant.errors import Conflict, EvergrantError
+from evergrant.granting import Granting, demand_connected
 from evergrant.ports import PortUnavailable
 from evergrant.profile import HEADLESS, Profile
 from evergrant.rotation import Ports, Rotation
@@ -318,7 +319,8 @@ class Simulation:
     def reconnect(self) -> None:
         """A person connects the account again: a new grant, by a new code. See authorization.Flow."""
         wanted = Authorization(NAME, "keap", self.record.profile_hash, dict(self.record.variables), None, "https://e/")
-        exchange = CodeExchange(self.records, self.seal, self.provider, self.queue, self.clock, self.settings)
+        exchange = CodeExchange(self.provider, self.clock, self.settings)
+        granting = Granting(self.records, self.seal, self.queue, self.clock, self.settings)
         with self.invocation():
             try:
                 profile = self.ports.profiles.pinned(wanted.profile_hash)
@@ -328,7 +330,7 @@ class Simulation:
                 demand_connected(current)
                 data_key = self.seal.prepare(NAME, current.generation + 1)
                 tokens = exchange.exchange(profile, wanted, client, "code-1", "verifier")
-                exchange.save(current, wanted, profile, tokens, data_key)
+                granting.save(current, wanted, "authorization_code", profile, tokens, data_key)
                 self.queue.send({"connection": NAME})
             except (PortUnavailable, EvergrantError):
                 pass  # the person is told, and tries again

@@ -167,6 +167,7 @@ def refused_in_doubt(connection: Connection, profile: Profile, refusal: Refusal,
     Unless it is the grant that is refused, it says nothing of the earlier attempt: the marker stays, and this attempt,
     which the provider has not acted upon, does not count. An answer that may mean either leaves all as it was.
     """
+    connection = _accounted(connection)
     changes = refused(connection, refusal, now)
     if refusal.kind == "grant_rejected" or not _single_use(connection, profile):
         return changes
@@ -190,7 +191,7 @@ def lost(connection: Connection, profile: Profile, now: int) -> Changes:
     """The answer is lost and the provider may have rotated: the spend marker stays, and says since when."""
     if not _single_use(connection, profile):
         return refused(connection, Refusal("transient", 0, "lost_answer"), now)
-    return {**_failure(connection, "lost_answer", now), **in_doubt(connection, profile, now)}
+    return {**_failure(connection, "lost_answer", now), **in_doubt(_accounted(connection), profile, now)}
 
 
 def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
@@ -282,12 +283,23 @@ def replay_at(connection: Connection, profile: Profile, now: int) -> int | None:
     """
     if may_replay(connection, profile, now) or connection.spend_at is None:
         return now
+    settled_at = _settled_at(connection)
     if connection.spend_tries > 0:
-        return None
-    life, settled_at = connection.life, connection.spend_at + SETTLED
+        return settled_at if connection.lease_until is not None and settled_at > now else None
+    life = connection.life
     if life is None:
         return max(settled_at, now)
     return max(life.last_quarter_at, (connection.spend_at + life.expires_at) // 2, settled_at, now)
+
+
+def _settled_at(connection: Connection) -> int:
+    """When nobody holds an answer of this spend any more. A try that was never accounted for left its lease behind."""
+    return max(connection.spend_at or 0, connection.lease_until or 0) + SETTLED
+
+
+def _accounted(connection: Connection) -> Connection:
+    """The record as it is once the worker that has the lease wrote down what came of its try."""
+    return replace(connection, lease_owner=None, lease_until=None)
 
 
 def may_replay(connection: Connection, profile: Profile, now: int) -> bool:
