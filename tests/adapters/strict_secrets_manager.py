@@ -1,6 +1,7 @@
 """Secrets Manager as AWS documents it, where emulators are kinder than AWS.
 
-Written from the API reference (CreateSecret, PutSecretValue, GetSecretValue, DeleteSecret, RestoreSecret) and the user
+Written from the API reference (CreateSecret, PutSecretValue, GetSecretValue, DescribeSecret, DeleteSecret,
+RestoreSecret, UpdateSecretVersionStage) and the user
 guide's page of quotas. It stands in for a boto3 client: same methods, same parameters, botocore's ClientError.
 """
 
@@ -115,7 +116,33 @@ class StrictSecretsManager:
         elif held.text != SecretString:
             raise _error("PutSecretValue", "ResourceExistsException")
         # A repetition "succeeds but does nothing": it makes nothing current that is not.
-        return {"Name": SecretId, "VersionId": token}
+        return {"Name": SecretId, "VersionId": token, "VersionStages": sorted(secret.versions[token].stages)}
+
+    def describe_secret(self, *, SecretId: str) -> dict[str, Any]:  # noqa: N803
+        self.calls.append("DescribeSecret")
+        secret = self._known("DescribeSecret", SecretId)
+        # Versions without a label are not shown.
+        stages = {name: sorted(version.stages) for name, version in secret.versions.items() if version.stages}
+        deleted = {"DeletedDate": self._now()} if secret.deleted else {}
+        return {"Name": SecretId, "VersionIdsToStages": stages, **deleted}
+
+    def update_secret_version_stage(
+        self,
+        *,
+        SecretId: str,  # noqa: N803
+        VersionStage: str,  # noqa: N803
+        MoveToVersionId: str,  # noqa: N803
+        RemoveFromVersionId: str,  # noqa: N803
+    ) -> dict[str, Any]:
+        self._write("UpdateSecretVersionStage")
+        secret = self._alive("UpdateSecretVersionStage", SecretId)
+        if MoveToVersionId not in secret.versions:
+            raise _error("UpdateSecretVersionStage", "ResourceNotFoundException")
+        if secret.version(VersionStage) != RemoveFromVersionId:
+            raise _error("UpdateSecretVersionStage", "InvalidParameterException")
+        if VersionStage == "AWSCURRENT":
+            self._label(secret, MoveToVersionId)
+        return {"Name": SecretId}
 
     def get_secret_value(self, *, SecretId: str) -> dict[str, Any]:  # noqa: N803
         self.calls.append("GetSecretValue")
@@ -168,12 +195,18 @@ class StrictSecretsManager:
         return token
 
     def _add(self, secret: StoredSecret, token: str, text: str) -> None:
+        secret.versions[token] = Version(text, self._now())
+        self._label(secret, token)
+
+    @staticmethod
+    def _label(secret: StoredSecret, token: str) -> None:
+        """The current version loses its label to this one, and is the previous one."""
         previous = secret.version("AWSCURRENT")
         for version in secret.versions.values():
             version.stages -= {"AWSCURRENT", "AWSPREVIOUS"}
         if previous:
             secret.versions[previous].stages.add("AWSPREVIOUS")
-        secret.versions[token] = Version(text, self._now(), {"AWSCURRENT"})
+        secret.versions[token].stages.add("AWSCURRENT")
 
     def _prune(self, secret: StoredSecret) -> None:
         old = [

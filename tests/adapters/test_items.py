@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import MISSING, fields
+from typing import Any
+
+import pytest
 
 from evergrant.aws.items import attribute, connection_of, item_of, plain
 from evergrant.connection import Connection, Status
+from evergrant.errors import RecordBroken
 from tests.adapters.samples import connection, full
 
 
@@ -65,3 +69,14 @@ def test_nested_values_survive_typing() -> None:
 def test_status_is_stored_as_its_word() -> None:
     assert item_of(connection(status=Status.PAUSED))["status"] == {"S": "paused"}
     assert json.dumps(item_of(connection())["status"]) == '{"S": "active"}'
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [{"status": {"S": "bogus"}}, {"expires_at": {"N": "1.5"}}, {"sealed": {"M": {"key": {"B": b""}}}}, {"grant": None}],
+    ids=["an unknown status", "half a second", "half a seal", "no grant"],
+)
+def test_an_item_that_is_no_record_is_an_error_that_names_the_connection(broken: dict[str, Any]) -> None:
+    item = {name: value for name, value in {**item_of(full()), **broken}.items() if value is not None}
+    with pytest.raises(RecordBroken, match=full().name):
+        connection_of(item)

@@ -27,7 +27,7 @@ def document(generation: int, **more: Any) -> dict[str, Any]:
 
 
 def request_token(generation: int) -> str:
-    return f"{generation:064x}"
+    return f"{generation:016x}{generation:048x}"
 
 
 class Now:
@@ -88,6 +88,42 @@ def test_a_repeated_publication_adds_no_version(secrets: Any, vault: SecretsVaul
     version = secrets.get_secret_value(SecretId=SECRET)["VersionId"]
     vault.publish(KEAP, document(1), request_token(1))
     assert secrets.get_secret_value(SecretId=SECRET)["VersionId"] == version == request_token(1)
+
+
+def test_an_older_version_that_comes_in_late_is_noticed_and_put_right(
+    strict: StrictSecretsManager, vault: SecretsVault
+) -> None:
+    vault.publish(KEAP, document(1), request_token(1))
+    vault.publish(KEAP, document(3), request_token(3))
+    assert vault.current(KEAP) == request_token(3)
+    # The Put of a worker that was gone for long: AWS makes current whatever is new.
+    strict.put_secret_value(SecretId=SECRET, SecretString=json.dumps(document(2)), ClientRequestToken=request_token(2))
+    assert read(strict) == document(2)
+    assert vault.current(KEAP) == request_token(2)
+    vault.publish(KEAP, document(3), request_token(3), anew=True)
+    assert read(strict) == document(3)
+
+
+def test_a_repetition_that_aws_says_is_not_current_is_put_right_unasked(
+    strict: StrictSecretsManager, vault: SecretsVault
+) -> None:
+    for generation in (3, 2):
+        vault.publish(KEAP, document(generation), request_token(generation))
+    vault.publish(KEAP, document(3), request_token(3))
+    assert read(strict) == document(3)
+
+
+def test_a_repeated_older_publication_takes_nothing_from_a_newer_one(secrets: Any, vault: SecretsVault) -> None:
+    for generation in (1, 2, 1):
+        vault.publish(KEAP, document(generation), request_token(generation))
+    assert read(secrets) == document(2)
+
+
+def test_what_was_never_published_or_is_withdrawn_is_nothing(secrets: Any, vault: SecretsVault) -> None:
+    assert vault.current(KEAP) is None
+    vault.publish(KEAP, document(1), request_token(1))
+    vault.withdraw(KEAP)
+    assert vault.current(KEAP) is None
 
 
 def test_the_order_of_a_documents_keys_makes_no_difference(secrets: Any, vault: SecretsVault) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,10 @@ LATEST = 300.0
 
 _SERVICE = ("fails before", "killed before", "stalls before")
 _EFFECTS = ("fails after", "killed after", "twice", "stalls after", "late", "killed, late")
-_READS = ("records.get", "seal.prepare", "seal.unseal", "vault.client", "vault.current", "profiles.pinned", "circuits.get")
+_READS = (
+    *("records.get", "seal.prepare", "seal.unseal", "vault.client", "vault.current", "profiles.pinned"),
+    "circuits.get",
+)
 
 
 def kinds(call: str) -> tuple[str, ...]:
@@ -53,7 +57,7 @@ class Pending:
 class Faults(memory.Faults):
     """Counts the calls of one pass and lets the planned ones go wrong."""
 
-    def __init__(self, clock: FakeClock, meanwhile: Callable[[], None]) -> None:
+    def __init__(self, clock: FakeClock, meanwhile: Callable[[], object]) -> None:
         super().__init__()
         self.clock = clock
         self.meanwhile = meanwhile
@@ -68,7 +72,7 @@ class Faults(memory.Faults):
         self.plan, self.calls, self.could_land = plan, [], []
         self.killed_at = float("inf")
 
-    def around(self, name: str, effect: Callable[[], Any], failure: Callable[[], Exception]) -> Any:  # noqa: C901
+    def around(self, name: str, effect: Callable[[], Any], failure: Callable[[], Exception]) -> Any:
         if self.clock.now() > self.killed_at:
             raise Crash("the invocation's time is over")
         self.calls.append(name)
@@ -115,17 +119,12 @@ class Faults(memory.Faults):
         for late in pending:
             if self.clock.now() > late.since + LATEST:
                 continue
-            try:
+            with suppress(Conflict, NotSent):
                 late.effect()
-            except (Conflict, NotSent):
-                pass
 
     def _stall(self) -> None:
         self.clock.advance(STALL)
         killed_at = self.killed_at
-        try:
+        with suppress(Crash):  # of the other worker, not of ours
             self.meanwhile()
-        except Crash:
-            pass  # the other worker, not ours
-        finally:
-            self.killed_at = killed_at
+        self.killed_at = killed_at

@@ -54,7 +54,9 @@ class StrictProvider:
             self._classify(token, before)
             self.sent[token] = (*before, Sent(self._clock.now()))
         try:
-            response = self._faults.around("provider.send", partial(self.act, request, self._clock.now()), lambda: NotSent("made to fail"))
+            response = self._faults.around(
+                "provider.send", partial(self.act, request, self._clock.now()), lambda: NotSent("made to fail")
+            )
         except NotSent:
             if token:
                 self.sent[token] = before

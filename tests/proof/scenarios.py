@@ -10,7 +10,7 @@ from evergrant.connection import Connection, Status
 from evergrant.profile import Profile
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
-from tests.proof.simulation import Simulation
+from tests.proof.simulation import NAME, Simulation
 from tests.unit.test_rotation import LIFETIME, with_grace
 
 KEAP, WEALTHYHOOD, INVESTSUITE = (catalogue.built_in()[name] for name in ("keap", "wealthyhood", "investsuite"))
@@ -67,6 +67,24 @@ def _nothing() -> None:
     pass
 
 
+def shown_an_older_token() -> Simulation:
+    """Consumers were overtaken by a late Put of the generation before."""
+    world = Simulation(KEAP, due=False)
+    document = {**world.vault.published[NAME], "access_token": "access-0-older"}
+    world.vault.put(NAME, document, f"{0:016x}" + "f" * 48)
+    return world
+
+
+def refused_older_token(world: Simulation) -> None:
+    """Until a reader gets an answer: one that meets a failing service asks again, and so does the next one."""
+    for _ in range(3):
+        world.worker(asked=True, rejected=Secret("access-0-older").fingerprint, wait=25.0)
+
+
+def unpublished() -> Simulation:
+    return Simulation(KEAP, published_generation=0)
+
+
 def with_meanwhile(act: Callable[[Simulation], None], profile: Profile = KEAP) -> Callable[[], Simulation]:
     """While a worker stalls it is not another worker that comes by, but somebody else."""
 
@@ -91,6 +109,8 @@ SCENARIOS = [
     Scenario("lapsed", lapsed),
     Scenario("asked by getter", plain(due=False), asked),
     Scenario("asked by getter, with a grace", plain(KINDLY, due=False), asked),
+    Scenario("an older token published late", shown_an_older_token, refused_older_token),
+    Scenario("not published yet", unpublished),
     Scenario("client credentials", plain(WEALTHYHOOD, lifetime=3600, grant="client_credentials", client="wealthyhood")),
     Scenario("a client's first token", first_of(WEALTHYHOOD, grant="client_credentials", client="wealthyhood")),
     Scenario("log-in, refreshed", logging_in()),
@@ -100,7 +120,9 @@ SCENARIOS = [
     Scenario("a re-connect while it rotates", with_meanwhile(Simulation.reconnect)),
     Scenario("a rotation while it is re-connected", plain(), Simulation.reconnect),
     Scenario(
-        "paused meanwhile", with_meanwhile(lambda world: world.operate(operations.pause)), ends_as=(Status.ACTIVE, *PAUSED)
+        "paused meanwhile",
+        with_meanwhile(lambda world: world.operate(operations.pause)),
+        ends_as=(Status.ACTIVE, *PAUSED),
     ),
     Scenario(
         "paused and resumed meanwhile",

@@ -22,8 +22,11 @@ PORTS = {
     *("provider.send", "queue.send", "bus.put", "profiles.pinned", "circuits.get"),
 }
 #: Where an answer is lost with its worker: it was killed after it had the answer and before a write took it. No order
-#: of steps can close this: the answer is in no other place yet.
-WINDOWS = re.compile(r"killed at (records\.change|queue\.send|the invocation's time is over) with access-\d+-\d+")
+#: of steps can close this: the answer is in no other place yet. (A data key is fetched then only for a new grant that
+#: a rotation of the old one was saved before.)
+WINDOWS = re.compile(
+    r"killed at (records\.change|queue\.send|the invocation's time is over|seal\.prepare) with access-\d+-\d+"
+)
 
 
 def prove(scenario: Scenario, faults: int, order: str, *, recovery: bool = True) -> Report:
@@ -59,9 +62,7 @@ def test_two_faults_at_any_two_calls_of_a_worker_lose_no_token(name: str) -> Non
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("name", [name for name in BY_NAME if "table" not in name])
 def test_two_faults_at_any_two_calls_lose_no_token(name: str, order: str) -> None:
-    report = prove(BY_NAME[name], 2, order)
-    print(f"{name}, {order}: {report.points[1]:,} points of one fault, {report.points[2]:,} of two")
-    assert report.points[2] > 1000
+    assert prove(BY_NAME[name], 2, order).points[2] > 1000
 
 
 @pytest.mark.exhaustive
@@ -77,9 +78,8 @@ def test_the_points_covered_do_not_become_fewer(singles: dict[str, Report]) -> N
     for report in singles.values():
         points.update(report.faults)
     tried = {(call, kind) for call in PORTS for kind in kinds(call)}
-    assert {name for name in points} == {f"{call} {kind}" for call, kind in tried}, "each fault of each port, somewhere"
+    assert set(points) == {f"{call} {kind}" for call, kind in tried}, "each fault of each port, somewhere"
     total = sum(report.points[1] for report in singles.values())
-    print(f"{total:,} points of one fault, {sum(points.values()):,} places, in {len(singles)} scenarios")
     text = (Path(__file__).parents[2] / "docs/rotation.md").read_text("utf-8")
     told = re.search(r"([\d,]+) points in (\d+) scenarios", text)
     assert told, "docs/rotation.md says how many points are covered"

@@ -40,6 +40,7 @@ EXPECTED = {
         "secretsmanager:CreateSecret",
         "secretsmanager:PutSecretValue",
         "secretsmanager:RestoreSecret",
+        "secretsmanager:UpdateSecretVersionStage",
         "secretsmanager:DescribeSecret",
         "secretsmanager:TagResource",
     )

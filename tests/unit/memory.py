@@ -199,7 +199,7 @@ class MemorySeal:
 
 
 class MemoryVault:
-    """Secrets Manager: a version that is new becomes the current one, in the order of arrival; a repetition does not."""
+    """Secrets Manager: what is current is the version that arrived last; a repetition is no arrival."""
 
     def __init__(self, faults: Faults) -> None:
         self.clients = {"keap": CLIENT, "wealthyhood": replace(CLIENT, name="wealthyhood")}
@@ -223,7 +223,7 @@ class MemoryVault:
     def current(self, connection: str) -> str | None:
         return self._faults.around("vault.current", lambda: self.current_version.get(connection), _unavailable)  # type: ignore[no-any-return]
 
-    def publish(self, connection: str, document: Mapping[str, Any], version: str) -> None:
+    def publish(self, connection: str, document: Mapping[str, Any], version: str, *, anew: bool = False) -> None:
         self._faults.around("vault.publish", partial(self.put, connection, dict(document), version), _unavailable)
         if self.current_version.get(connection, version)[:16] < version[:16]:
             self.current_version[connection] = version  # as the adapter sees to it, see evergrant.aws.vault

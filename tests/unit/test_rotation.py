@@ -6,13 +6,17 @@ The provider here revokes the whole grant when a refresh token comes twice, so e
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64decode
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from evergrant import catalogue, transitions
 from evergrant.asking import Ask, Result
@@ -495,7 +499,7 @@ def test_an_event_that_could_not_be_delivered_is_due_at_the_next_tick() -> None:
 
 
 def test_somebody_who_asks_of_a_spend_in_doubt_changes_nothing_in_its_record() -> None:
-    w = world()
+    w = world(direct_read=False)
     w.provider.script = [LostAnswer("gone")]
     w.run()
     before = w.record()
@@ -586,6 +590,59 @@ def test_a_refresh_token_whose_end_does_not_move_is_not_raced_against() -> None:
         w.clock.time = max(w.clock.time + 1, float(w.record().refresh_at or 0))
     assert len(w.provider.requests) == 40
     assert w.clock.now() - 1_800_000_000 > 38 * 2000, "refreshed by its life, not ever faster towards the end"
+
+
+def test_a_refresh_that_keeps_failing_does_not_keep_the_current_token_from_consumers() -> None:
+    w = world(published_generation=0)
+    w.provider.script = [NotSent("no route")]
+    assert w.run().outcome == "failed"
+    assert w.vault.published[NAME]["access_token"] == "access-0"
+    assert (w.record().published_generation, w.record().lease_owner) == (1, None)
+    assert 0 < (w.record().due_at or 0) - w.clock.now() <= 180, "and it is tried again"
+
+
+def test_what_is_missing_on_our_side_does_not_keep_the_current_token_from_consumers_either() -> None:
+    w = world(published_generation=0)
+    w.vault.clients.clear()
+    assert w.run().outcome == "failed"
+    assert w.vault.published[NAME]["access_token"] == "access-0"
+    assert (w.record().published_generation, w.record().lease_owner) == (1, None)
+
+
+def test_an_older_token_that_was_published_late_is_put_right_by_the_next_reader_that_is_refused() -> None:
+    w = world()
+    w.run()
+    document, older = dict(w.vault.published[NAME]), f"{1:016x}" + "f" * 48
+    w.vault.put(NAME, {**document, "access_token": "access-0"}, older)
+    assert w.vault.published[NAME]["access_token"] == "access-0"
+    tokens = w.run(asked=True, rejected=Secret("access-0").fingerprint).tokens
+    assert tokens is not None
+    assert tokens.access_token == Secret("access-1")
+    assert w.vault.published[NAME] == document
+    assert len(w.provider.requests) == 1
+    assert w.record().lease_owner is None
+
+
+def test_a_refused_token_that_nobody_is_shown_any_more_costs_one_look_and_no_write() -> None:
+    w = world()
+    w.run()
+    w.faults.calls.clear()
+    w.run(asked=True, rejected=Secret("access-0").fingerprint)
+    assert "vault.current" in w.faults.calls
+    assert not {"records.change", "vault.publish"} & set(w.faults.calls)
+
+
+def test_every_attempt_of_a_spend_carries_an_assertion_of_its_own() -> None:
+    assert KEAP.refresh
+    refresh = msgspec.structs.replace(KEAP.refresh, client_auth="private_key_jwt")
+    w = world(with_grace(msgspec.structs.replace(KEAP, refresh=refresh), 60))
+    key = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    w.vault.clients["keap"] = replace(CLIENT, secrets=(), private_key=Secret(key.decode()))
+    w.provider.script = [LostAnswer("gone"), LostAnswer("gone")]
+    assert w.run().outcome == "rotated"
+    proofs = [dict(parse_qsl(request.body.decode()))["client_assertion"] for request in w.provider.requests]
+    ids = {json.loads(urlsafe_b64decode(proof.split(".")[1] + "=="))["jti"] for proof in proofs}
+    assert len(proofs) == len(ids) == 3
 
 
 # --- doubt ------------------------------------------------------------------------------------------------------------

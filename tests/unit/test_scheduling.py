@@ -10,7 +10,7 @@ import pytest
 from msgspec import structs
 
 from evergrant import schedule
-from evergrant.errors import Conflict, UnknownProfile
+from evergrant.errors import Conflict, RecordBroken, UnknownProfile
 from evergrant.ports import PortUnavailable
 from evergrant.profile import Profile, Rate
 from evergrant.scheduling import Tick, tick
@@ -35,6 +35,7 @@ class Table:
         self.entries = {entry.name: entry for entry in entries}
         self.asked: list[tuple[str, int]] = []
         self.beaten: set[str] = set()
+        self.unreadable: set[str] = set()
         self.broken_after: int | None = None
 
     def due(self, shard: str, before: int) -> Iterator[Any]:
@@ -58,6 +59,8 @@ class Table:
             raise Conflict(connection)
         assert changes.keys() == {"due_at"}
         entry.due_at = changes["due_at"]
+        if connection in self.unreadable:
+            raise RecordBroken(connection)
         return entry
 
     def get(self, connection: str) -> Any:
@@ -154,6 +157,13 @@ def test_of_two_ticks_only_one_sends() -> None:
     table.beaten = {"keap/a1"}
     assert run(table, queue) == Tick(2, 2)
     assert sorted(name for name, _ in queue.sent) == ["keap/a0", "keap/a2"]
+
+
+def test_a_record_that_cannot_be_read_stops_no_tick_and_is_sent_to_who_says_what_is_wrong_with_it() -> None:
+    table, queue = Table(*many(3)), Queue()
+    table.unreadable = {"keap/a0"}
+    assert run(table, queue) == Tick(3, 3)
+    assert sorted(name for name, _ in queue.sent) == ["keap/a0", "keap/a1", "keap/a2"]
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 35])

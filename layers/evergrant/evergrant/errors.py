@@ -39,6 +39,7 @@
     │   ├── NotSent               not_sent                 the request cannot have reached the provider
     │   └── LostAnswer            lost_answer              it may have, and the answer is lost
     ├── SealBroken                seal_broken              a sealed token set does not open
+    ├── RecordBroken              record_broken            a connection's record cannot be read
     └── Conflict                  conflict                 a conditional write found another state
 
 No message ever holds a provider's own text, a token, a code or a secret.
@@ -291,6 +292,14 @@ class LostAnswer(ProviderUnreachable):
 
 class SealBroken(EvergrantError):
     code = "seal_broken"
+
+
+class RecordBroken(EvergrantError):
+    code = "record_broken"
+    hint_default = "Somebody else than Evergrant changed it: restore the table to a time before that."
+
+    def __init__(self, connection: str) -> None:
+        super().__init__(f"The record of {connection} cannot be read.")
 
 
 class Conflict(EvergrantError):

@@ -104,8 +104,15 @@ class Vault(Protocol):
     def client(self, name: str) -> Client:
         """Raises UnknownClient, InvalidClient."""
 
-    def publish(self, connection: str, document: Mapping[str, Any], request_token: str) -> None:
-        """Make ``document`` the current value of the connection's secret, creating the secret if need be."""
+    def publish(self, connection: str, document: Mapping[str, Any], request_token: str, *, anew: bool = False) -> None:
+        """Make ``document`` the current value of the connection's secret, creating the secret if need be.
+
+        ``request_token`` names the version and begins with its generation: a newer one stays current. ``anew`` says
+        that it was published before, and is not current any more.
+        """
+
+    def current(self, connection: str) -> str | None:
+        """The request token of what consumers get now, None when they get nothing."""
 
 
 class Provider(Protocol):

@@ -29,18 +29,37 @@ class Publication:
     bus: Bus
     clock: Clock
 
+    def outdated(self, connection: Connection, profile: Profile, tokens: TokenSet) -> bool:
+        """Whether consumers get another document than the one that counts as published: an older one came in late.
+
+        Raises
+        ------
+        PortUnavailable
+        """
+        document = published.document(connection, profile, tokens)
+        return self.vault.current(connection.name) != published.request_token(connection, document)
+
     def publish(
-        self, connection: Connection, profile: Profile, tokens: TokenSet | None, lease_owner: str
+        self,
+        connection: Connection,
+        profile: Profile,
+        tokens: TokenSet | None,
+        lease_owner: str,
+        *,
+        anew: bool = False,
     ) -> Connection:
-        """Publish what is unpublished, then free the lease and set the due date. Only for who holds the lease."""
+        """Publish what is unpublished, then free the lease and set the due date. Only for who holds the lease.
+
+        ``anew`` says that what counts as published is not what consumers get.
+        """
         if connection.lease_owner != lease_owner or not connection.leased(int(self.clock.now())):
             return connection  # too late: whoever has the lease now, or gets it soon, publishes
         changes: dict[str, Any] = dict(transitions.RELEASED)
         complete = True
-        if tokens and connection.published_generation != connection.generation:
+        if tokens and (anew or connection.published_generation != connection.generation):
             try:
                 document = published.document(connection, profile, tokens)
-                self.vault.publish(connection.name, document, published.request_token(connection, document))
+                self.vault.publish(connection.name, document, published.request_token(connection, document), anew=anew)
                 changes["published_generation"] = connection.generation
             except PortUnavailable:
                 complete = False

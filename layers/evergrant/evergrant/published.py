@@ -36,7 +36,9 @@ def answer(published: Mapping[str, Any], expires_at: int, now: float) -> dict[st
 
 
 def request_token(connection: Connection, published: Mapping[str, Any]) -> str:
-    """Secrets Manager's ClientRequestToken for this publication: 64 hexadecimal digits.
+    """Secrets Manager's ClientRequestToken for this publication, which names the version: 64 hexadecimal digits.
+
+    The first 16 are the generation, so that of two versions everybody can tell the older one.
 
     Derived from what was saved, so that a repeated Put of one generation is a no-op and never a new version; and from
     what is published, since the same token with another value is an error, and a release may publish more than the
@@ -44,4 +46,4 @@ def request_token(connection: Connection, published: Mapping[str, Any]) -> str:
     """
     text = json.dumps(published, sort_keys=True)
     seed = f"{connection.name}|{connection.authorization_id}|{connection.generation}|{connection.issued_at}|{text}"
-    return sha256(seed.encode()).hexdigest()
+    return f"{connection.generation:016x}{sha256(seed.encode()).hexdigest()[:48]}"

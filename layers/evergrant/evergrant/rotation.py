@@ -265,6 +265,12 @@ class Rotation:
             Somebody else changed the connection meanwhile.
         """
         ours = connection.lease_owner == self._worker
+        # A refresh that keeps failing does not keep the current token from consumers: then this lease publishes it.
+        publishes = tokens is not None and connection.direct_read
+        publishes = publishes and connection.published_generation != connection.generation
+        lease: dict[str, Any] = transitions.RELEASED if ours else {}
+        if publishes:
+            lease = {"lease_owner": self._worker, "lease_until": int(self._now) + self._settings.budgets.lease}
         changes = transitions.still_failing(connection, changes, int(self._now))
         changes = transitions.due_soon(connection, changes, int(self._now))
         seen = ("generation", "status", "spend_id", *(("lease_owner",) if ours else ()))
@@ -273,17 +279,25 @@ class Rotation:
             try:
                 settled = self._ports.records.change(
                     connection.name,
-                    {**changes, **(transitions.RELEASED if ours else {})},
+                    {**changes, **lease},
                     only_if={name: getattr(connection, name) for name in seen},
                     lease_free_at=None if ours else int(self._now),
                 )
                 self._breaker.told()
-                return self._served(self._publication.tell(settled), ask, tokens, outcome)
+                told = self._published(settled, tokens) if publishes else self._publication.tell(settled)
+                return self._served(told, ask, tokens, outcome)
             except PortUnavailable:
                 # The claim on the due index brings the connection back; until then the record says less than we know.
                 if self._now >= until:
                     return self._served(connection, ask, tokens, outcome)
                 self._ports.clock.sleep(_POLL)
+
+    def _published(self, connection: Connection, tokens: TokenSet | None) -> Connection:
+        try:
+            profile = self._profile(connection)
+        except (EvergrantError, PortUnavailable):
+            return connection  # the lease runs out, and the next pass comes by
+        return self._publication.publish(connection, profile, tokens, self._worker)
 
     # --- save and publish -------------------------------------------------------------------------------------
 
@@ -309,7 +323,8 @@ class Rotation:
         if connection.warn_at is not None and connection.warn_at <= now:
             seen = {name: getattr(connection, name) for name in ("generation", "status", "warn_at")}
             connection = self._ports.records.change(connection.name, transitions.warned(connection, now), only_if=seen)
-        if not connection.unpublished or connection.leased(now):
+        anew = self._outdated(connection, ask, tokens)
+        if not (connection.unpublished or anew) or connection.leased(now):
             return self._served(connection, ask, tokens, "fresh")
         lease = {"lease_owner": self._worker, "lease_until": now + self._settings.budgets.lease}
         connection = self._ports.records.change(
@@ -319,8 +334,16 @@ class Rotation:
             lease_free_at=now,
         )
         tokens = tokens or self._unsealed(connection)
-        connection = self._publication.publish(connection, self._profile(connection), tokens, self._worker)
+        connection = self._publication.publish(connection, self._profile(connection), tokens, self._worker, anew=anew)
         return self._served(connection, ask, tokens, "published")
+
+    def _outdated(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> bool:
+        """Whether consumers are shown an older token: whoever is shown the current one has no reason to ask."""
+        if tokens is None or not ask.asked or ask.rejected == tokens.access_token.fingerprint:
+            return False
+        profile = self._profile(connection)
+        readable = transitions.directly_readable(connection, tokens, profile, self._settings)
+        return readable and self._publication.outdated(connection, profile, tokens)
 
     # --- small things -----------------------------------------------------------------------------------------
 

@@ -94,6 +94,9 @@ class Saving:
             }
             if "published_generation" in anew:
                 anew["published_generation"] = generation
+            for name, value in changes.items():
+                if name.startswith("outbox.") and "generation" in value["detail"]:
+                    anew[name] = {**value, "detail": {**value["detail"], "generation": generation}}
             current = self.fenced(current.name, anew, current.generation, current.status)
             if not _is_new_grant(changes, current):
                 return

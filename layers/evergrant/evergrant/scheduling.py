@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import Any, Protocol
 
 from . import schedule
-from .errors import Conflict, UnknownProfile
+from .errors import Conflict, RecordBroken, UnknownProfile
 from .ports import Clock, PortUnavailable, Profiles, Records
 from .profile import Rate
 
@@ -153,4 +153,6 @@ def _claim(records: Records, due: Due, at: int, now: int) -> bool:
         records.change(due.name, {"due_at": until}, only_if={"due_at": due.due_at})
     except Conflict:
         return False  # another tick, or a rotation, was first
+    except RecordBroken:
+        return True  # claimed or not: whoever works on it says what is wrong, and the others have their turn
     return True

@@ -19,7 +19,6 @@ from .unread import KeptAnswer
 ATTEMPTS = 3
 
 
-
 @dataclass(frozen=True, slots=True)
 class Requests:
     """The requests of one phase, one for each of the client's secrets, the newest first.

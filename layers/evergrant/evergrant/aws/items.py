@@ -10,6 +10,7 @@ from typing import Any
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from ..connection import Connection, Sealed, Status
+from ..errors import RecordBroken
 
 _serializer, _deserializer = TypeSerializer(), TypeDeserializer()
 _SEALED = ("sealed", "unread_answer")
@@ -59,10 +60,18 @@ def item_of(connection: Connection) -> dict[str, Any]:
 
 
 def connection_of(item: Mapping[str, Any]) -> Connection:
-    """The inverse of :func:`item_of`; attributes that this version does not know are passed over."""
-    known = {name: plain(value) for name, value in item.items() if name in _NAMES}
-    for name in _SEALED:
-        if known.get(name) is not None:
-            known[name] = Sealed(**known[name])
-    known["status"] = Status(known["status"])
-    return Connection(**known)
+    """The inverse of :func:`item_of`; attributes that this version does not know are passed over.
+
+    Raises
+    ------
+    RecordBroken
+    """
+    try:
+        known = {name: plain(value) for name, value in item.items() if name in _NAMES}
+        for name in _SEALED:
+            if known.get(name) is not None:
+                known[name] = Sealed(**known[name])
+        known["status"] = Status(known["status"])
+        return Connection(**known)
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordBroken(item["pk"]["S"].partition("#")[2]) from error

@@ -104,11 +104,9 @@ class DynamoRecords:
                 for item in page["Items"]:
                     name = item["pk"]["S"].partition("#")[2]
                     expires_at = int(item["expires_at"]["N"]) if "expires_at" in item else None
-                    due_at, of_client, profile = (
-                        int(item["due_at"]["N"]),
-                        item["client"]["S"],
-                        item["profile_hash"]["S"],
-                    )
+                    # A record that lacks these is rotator's to complain of.
+                    of_client, profile = (item.get(part, {}).get("S", "") for part in ("client", "profile_hash"))
+                    due_at = int(item["due_at"]["N"])
                     yield DueConnection(name, due_at, expires_at, of_client, profile)
 
     def all(self) -> Iterator[Connection]:

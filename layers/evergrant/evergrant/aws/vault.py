@@ -17,6 +17,8 @@ from ..pacing import Pace
 from ..secret import Secret
 from .clients import client, code_of, unavailable
 
+_CURRENT = "AWSCURRENT"
+
 
 @dataclass(frozen=True, slots=True)
 class SecretsVault:
@@ -42,11 +44,12 @@ class SecretsVault:
                 raise
         return replace(parse_client(name, answer.get("SecretString", "")), version=answer["VersionId"])
 
-    def publish(self, connection: str, document: Mapping[str, Any], request_token: str) -> None:
+    def publish(self, connection: str, document: Mapping[str, Any], request_token: str, *, anew: bool = False) -> None:
         """Put the document as the secret's current version; create or restore the secret if need be.
 
         The same ``request_token`` (64 characters) with the same document is a no-op (API_PutSecretValue,
-        ClientRequestToken), so a repeated publication adds no version.
+        ClientRequestToken), so a repeated publication adds no version; nor does it make current what another Put,
+        late on its way, came after. That takes UpdateSecretVersionStage, unless the other one is the newer.
         """
         name = f"{self.prefix}/tokens/{connection}"
         # Canonical, since the same request token with other bytes is an error.
@@ -59,7 +62,21 @@ class SecretsVault:
         if self.pace:
             self.pace.wait()
         with unavailable("publishing the token"):
-            self._put(name, value, if_new)
+            answer = self._put(name, value, if_new)
+            if anew or _CURRENT not in answer.get("VersionStages", [_CURRENT]):
+                self._move_current(name, request_token)
+
+    def current(self, connection: str) -> str | None:
+        with unavailable("looking at the published token"):
+            return _current(f"{self.prefix}/tokens/{connection}")
+
+    def _move_current(self, secret: str, request_token: str) -> None:
+        """Label this version as the current one, unless that one is of a newer generation (published.request_token)."""
+        current = _current(secret)
+        if current is not None and current[:16] < request_token[:16]:
+            client("secretsmanager").update_secret_version_stage(
+                SecretId=secret, VersionStage=_CURRENT, MoveToVersionId=request_token, RemoveFromVersionId=current
+            )
 
     def withdraw(self, connection: str) -> None:
         """Mark the connection's secret for deletion, with Secrets Manager's recovery window of 30 days."""
@@ -80,20 +97,31 @@ class SecretsVault:
         with unavailable("storing the client"):
             self._put(secret, {"SecretString": text}, {"Description": f"OAuth client {name}, used by Evergrant."})
 
-    def _put(self, secret: str, value: Mapping[str, str], if_new: Mapping[str, Any]) -> None:
+    def _put(self, secret: str, value: Mapping[str, str], if_new: Mapping[str, Any]) -> dict[str, Any]:
         """Put a value; where there is no such secret create it, where it is scheduled for deletion restore it."""
         secrets = client("secretsmanager")
         try:
-            secrets.put_secret_value(SecretId=secret, **value)
+            return dict(secrets.put_secret_value(SecretId=secret, **value))
         except ClientError as error:
             if code_of(error) == "InvalidRequestException":  # scheduled for deletion, by a disconnect or by hand
                 secrets.restore_secret(SecretId=secret)
-                secrets.put_secret_value(SecretId=secret, **value)
-            elif code_of(error) == "ResourceNotFoundException":
+                return dict(secrets.put_secret_value(SecretId=secret, **value))
+            if code_of(error) == "ResourceNotFoundException":
                 key = {"KmsKeyId": self.key_arn} if self.key_arn else {}
-                secrets.create_secret(Name=secret, **value, **if_new, **key)
-            else:
-                raise
+                return dict(secrets.create_secret(Name=secret, **value, **if_new, **key))
+            raise
+
+
+def _current(secret: str) -> str | None:
+    """The id of the version that consumers get. None: there is none, or the secret is marked for deletion."""
+    try:
+        answer = client("secretsmanager").describe_secret(SecretId=secret)
+    except ClientError as error:
+        if code_of(error) == "ResourceNotFoundException":
+            return None
+        raise
+    stages = {} if answer.get("DeletedDate") else answer.get("VersionIdsToStages", {})
+    return next((version for version, labels in stages.items() if _CURRENT in labels), None)
 
 
 def parse_client(name: str, text: str) -> Client:
