@@ -179,6 +179,10 @@ lock: $(STAMPS)/uv ## Write the locks anew from the .in files (LOCK_FLAGS=--upgr
 profile-docs: $(STAMPS)/dev ## Write docs/profiles.md and its JSON Schema anew from the profile format
 	@$(VENV)/bin/python -m scripts.profile_docs
 
+.PHONY: page-images
+page-images: browser ## Take the pictures in docs/images anew
+	@for page in landing connected link_expired; do cp .local/browser-tests/pictures/$$page-phone-light.png docs/images/$$page.png; done
+
 .PHONY: clean
 clean: ## Remove what builds and runs left (environments stay; 'make distclean' takes them too)
 	rm -rf .aws-sam .local .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
