@@ -227,7 +227,9 @@ def token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
     from evergrant.placeholders import fill, names_in
 
     requests = [getattr(profile, phase) for phase in REQUESTS]
-    hosts = [request.url.split("/", 3)[2] for request in requests if request]
+    urls = [request.url for request in requests if request]
+    urls += [profile.subject.url] if profile.subject and profile.subject.url else []
+    hosts = [url.split("/", 3)[2] for url in urls]
     wanted = {name for host in hosts for name in names_in(host)} | (variables.keys() & profile.variables.keys())
     narrowed = msgspec.structs.replace(
         profile, variables={name: value for name, value in profile.variables.items() if name in wanted}

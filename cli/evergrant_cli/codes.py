@@ -40,6 +40,9 @@ _SENTENCES = {
 #: Of a step at the connect pages, as whoever sent the link reads it.
 _STEPS = {
     "access_denied": "somebody opened the link and chose not to allow access",
+    "wrong_account": "somebody opened the link, and signed in with another account than the one connected before",
+    "no_refresh_token": "somebody opened the link, but the provider gave no refresh token; its profile may say why",
+    "link_used": "somebody came back from the provider twice",
     "provider_refused": "somebody opened the link, but the provider refused the authorization",
     "link_invalid": "the connection was removed or disconnected meanwhile",
     "unknown_client": "somebody opened the link, but nobody has stored the credentials of client {client}",

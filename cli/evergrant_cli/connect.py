@@ -68,6 +68,10 @@ def connect(
             help="For how long the link is good: 90m, 24h or, for one that is mailed, up to 7d.",
         ),
     ] = "15m",  # type: ignore[assignment]  # typer parses defaults too
+    another_account: Annotated[
+        bool,
+        typer.Option("--another-account", help="Let the link connect another account than the one connected before."),
+    ] = False,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the account is connected.")] = True,
     as_json: AsJson = False,
 ) -> None:
@@ -80,7 +84,9 @@ def connect(
     no terminal, standard input holds it, alone or as {"access_token": …}.
 
     A connection that exists keeps its client, variables and grant unless you
-    give others. Until the new grant is saved it goes on as it was.
+    give others. Until the new grant is saved it goes on as it was. Where the
+    provider tells whose account it is, another one than before is refused,
+    unless you say --another-account.
 
     [bold]Examples[/]
       evergrant connect keap/main
@@ -106,7 +112,7 @@ def connect(
     if grant in HEADLESS:
         _at_once(run, record)
     else:
-        _by_link(run, record, authorization, profile.title, link_valid, wait)
+        _by_link(run, record, authorization, profile.title, link_valid, another_account, wait)
 
 
 def planned(
@@ -149,7 +155,9 @@ def hosts_of(profile: Profile, authorization: Authorization, grant: str) -> list
     from evergrant.profile import HEADLESS
 
     requests = [getattr(profile, grant)] if grant in HEADLESS else [profile.exchange, profile.refresh]
-    hosts = [fill(request.url.split("/", 3)[2], authorization.variables) for request in requests if request]
+    urls = [request.url for request in requests if request]
+    urls += [profile.subject.url] if profile.subject and profile.subject.url and grant not in HEADLESS else []
+    hosts = [fill(url.split("/", 3)[2], authorization.variables) for url in urls]
     return list(dict.fromkeys(host.lower() for host in hosts if host))
 
 
@@ -165,13 +173,21 @@ def _at_once(run: Run, record: Connection) -> None:
     _say_connected(run, record, "The credentials work. ")
 
 
-def _by_link(run: Run, record: Connection, authorization: Authorization, title: str, lifetime: int, wait: bool) -> None:
+def _by_link(
+    run: Run,
+    record: Connection,
+    authorization: Authorization,
+    title: str,
+    lifetime: int,
+    another_account: bool,
+    wait: bool,
+) -> None:
     from evergrant.tickets import issue_ticket
     from evergrant.times import rfc3339
 
     deployment, output = run.deployment, run.output
     expires_at = run.now + lifetime
-    ticket = issue_ticket(deployment.authorizations, authorization, run.now, lifetime)
+    ticket = issue_ticket(deployment.authorizations, authorization, run.now, lifetime, another_account=another_account)
     link = f"{deployment.api_url}/connect/{ticket}"
     invitation = {
         "connection": record.name,

@@ -83,6 +83,9 @@ def _of_running(connection: Connection, now: int, prolonged: bool) -> Health:
     if end is not None and end - now < NOTICE and not (prolonged and _before(connection.refresh_at, end)):
         why = f"its grant ends in {span(end - now)}, and only a new authorization prolongs it"
         return Health(Level.ACT, why, f"evergrant connect {connection.name}")
+    if connection.missing_scope:
+        why = f"not everything that was asked for was granted; missing: {connection.missing_scope}"
+        return Health(Level.WATCH, why, f"evergrant connect {connection.name}")
     return _FINE
 
 

@@ -184,6 +184,8 @@ def _print_one(run: Run, record: Connection, health: Health) -> None:
             ),
             ("variables", ", ".join(f"{name}={value}" for name, value in record.variables.items())),
             ("scope", record.scope or ""),
+            ("not granted", record.missing_scope or ""),
+            ("account", "known: another one is refused" if record.subject else ""),
             ("read", "" if record.direct_read else "through getter only"),
             ("created", moment(record.created_at)),
         ]

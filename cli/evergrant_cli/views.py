@@ -32,6 +32,8 @@ def view(connection: Connection, now: int) -> dict[str, Any]:
         "last_error_at": _time(shown.last_error_at),
         "variables": dict(connection.variables),
         "scope": connection.scope,
+        "missing_scope": shown.missing_scope,
+        "account_known": shown.subject is not None,
         "direct_read": connection.direct_read,
         "created_at": _time(connection.created_at),
     }
@@ -58,6 +60,8 @@ def as_shown(connection: Connection, now: int) -> Connection:
         failures=0,
         last_error=None,
         last_error_at=None,
+        subject=None,
+        missing_scope=None,
     )
 
 

@@ -58,6 +58,8 @@ def full() -> Connection:
         last_error="invalid_grant",
         last_error_at=NOW - 2,
         rejected_at=NOW - 3,
+        subject="sha256:0f",
+        missing_scope="contacts.write",
         alerted_at=NOW - 2,
         warn_at=NOW + 3,
         outbox={

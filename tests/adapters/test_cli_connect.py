@@ -79,6 +79,16 @@ def test_a_link_that_is_mailed_may_be_good_for_a_week(desk: Desk, authorizations
     assert "7 d" in desk("connect", "keap/main", "--no-wait", "--link-valid", "7d")
 
 
+def test_another_account_is_allowed_by_the_link_that_says_so_and_by_no_other(
+    desk: Desk, authorizations: StoredAuthorizations
+) -> None:
+    for given, allowed in (((), False), (("--another-account",), True)):
+        answer = desk.json("connect", "keap/main", "--no-wait", *given)
+        ticket = authorizations.get(key_of(answer["link"]))
+        assert ticket
+        assert ticket["another_account"] is allowed
+
+
 @pytest.mark.parametrize("time", ["8d", "0m", "1", "d", "-1h", "1.5h", "15 m", "999999999d", "1w"])
 def test_a_link_is_not_good_for_ever_or_for_no_time(desk: Desk, time: str) -> None:
     assert "--link-valid" in desk.both("connect", "keap/main", "--link-valid", time, status=2)[1]

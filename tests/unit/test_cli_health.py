@@ -69,6 +69,7 @@ def test_what_is_fine_is_left_alone(fields: dict[str, Any]) -> None:
             "whether it used the refresh token is unknown (lost_answer), 4 times in a row",
         ),
         ({"failures": 1, "last_error": "server_error"}, "retried by itself"),
+        ({"missing_scope": "contacts.write"}, "missing: contacts.write"),
         ({"status": Status.AWAITING_AUTHORIZATION, "expires_at": None, "refresh_at": None}, "nobody has authorized"),
     ],
 )

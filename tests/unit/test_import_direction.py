@@ -24,12 +24,13 @@ CORE = {
     *("circuit", "waking", "unread"),
     "phases",
     *("profile_file", "profile_checks", "answers", "assertions", "notices"),
-    *("metadata", "discovery", "profile_text"),
+    *("metadata", "discovery", "profile_text", "consent", "id_tokens"),
 }
 #: Numbered steps over ports.
 PROTOCOLS = {
     *("ports", "rotation", "spending", "saving", "publication", "authorization", "operations", "scheduling"),
     *("breaker", "rereading"),
+    *("accounts", "obtaining", "revoking"),
     *("tickets", "code_exchange", "granting", "importing"),
 }
 #: What handlers call: protocols with logging and metrics around them.

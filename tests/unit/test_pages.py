@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant import errors, pages, texts
+from evergrant.consent import Again
 from evergrant.errors import EvergrantError, LinkError
 
 HOSTILE = [
@@ -93,6 +94,38 @@ def test_no_name_changes_what_a_page_is_made_of(provider: str, account: str, sco
     for make in (landing, connected):
         assert Page(make(provider, account, scope, contact=contact)).tags == Page(make()).tags
     assert Page(refused(contact)).tags == Page(refused()).tags
+
+
+def test_nothing_in_a_list_of_changes_or_in_a_remedy_is_ever_markup() -> None:
+    def made(value: str) -> list[Page]:
+        again = Again((value, value), (value,), (value,), new_profile=True, same_account=True)
+        return [
+            Page(pages.landing("p", "a", (), "h", again=again)),
+            Page(pages.connected("p", "a", ("x", value), missing=(value,))),
+            Page(pages.refused(errors.NoRefreshToken("m", remedy=value))),
+        ]
+
+    for value in HOSTILE:
+        for hostile, harmless in zip(made(value), made("y"), strict=True):
+            assert hostile.tags == harmless.tags
+            assert value in hostile.text
+
+
+def test_connecting_again_names_each_change_and_nothing_else() -> None:
+    again = Again(("old-app", "new-app"), ("write",), ("read",), new_profile=True, same_account=True)
+    text = Page(pages.landing("Keap", "main", (), "h", again=again)).text
+    for said in ("now called new-app, not old-app", "asks for write too", "no longer asks for read", "same account"):
+        assert said in text
+    unchanged = Again(None, (), (), new_profile=False, same_account=False)
+    assert texts.AGAIN.nothing in pages.landing("Keap", "main", (), "h", again=unchanged)
+    assert texts.AGAIN.title not in pages.landing("Keap", "main", (), "h")
+
+
+def test_what_was_not_allowed_is_told_from_what_was_on_the_last_page() -> None:
+    text = Page(pages.connected("Keap", "main", ("read", "write"), missing=("write",))).text
+    assert f"{texts.GRANTED}read" in text
+    assert f"{texts.MISSING}write" in text
+    assert texts.MISSING not in pages.connected("Keap", "main", ("read",))
 
 
 ALL = [

@@ -121,6 +121,14 @@ def read_answer(
     )
 
 
+def value_at(response: HttpResponse, path: str) -> str | None:
+    """A text or a whole number in an answer's body, as text; None where there is none that could be sent on."""
+    value = look_up(_decoded(response), path)
+    if not isinstance(value, str | int) or isinstance(value, bool):
+        return None
+    return text if (text := str(value)).strip() and not _UNSENDABLE.search(text) else None
+
+
 @dataclass(frozen=True, slots=True)
 class CallbackAnswer:
     """What the provider sent the browser back with (RFC 6749 section 4.1.2), and the values that consumers want."""

@@ -10,17 +10,15 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from base64 import urlsafe_b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from hashlib import sha256
 from typing import Any
 from urllib.parse import urlsplit
 
-from .code_exchange import CodeExchange
-from .connection import Connection
-from .dialect import Client, authorization_url, read_callback, token_requests
+from .connection import Status
+from .consent import Again, again, scopes_of
+from .dialect import Client, authorization_url, token_requests
 from .errors import (
     Conflict,
     Denied,
@@ -31,11 +29,11 @@ from .errors import (
     LinkInvalid,
     LinkUsed,
     NoCookie,
-    ProviderRefused,
     WrongBrowser,
 )
-from .granting import Granting, demand_connected
-from .ports import Authorizations, Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
+from .obtaining import Obtaining, Trip
+from .obtaining import Ports as Ports
+from .ports import PortUnavailable
 from .profile import Profile
 from .settings import Settings
 from .tickets import KEPT, STATE_LIFETIME, Authorization, hashed, state_key, ticket_key
@@ -46,19 +44,24 @@ _CLAIM = 40
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a page may show of an authorization: the provider's title, the account's name, and the scopes asked for."""
+    """What a page may show of an authorization: the provider's title, the account's name, and the scopes asked for.
+
+    ``again`` is there where the account was connected before; ``missing`` are scopes that were not granted.
+    """
 
     provider: str
     account: str
     scopes: tuple[str, ...]
+    again: Again | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Landing(View):
     """The first page: the origin to which its form leads in the end, for ``form-action``, and the browser's cookie."""
 
-    origin: str
-    cookie: str = field(repr=False)
+    origin: str = ""
+    cookie: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,20 +70,6 @@ class Departure:
 
     url: str = field(repr=False)
     cookie: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """Everything outside, see :mod:`evergrant.ports`."""
-
-    records: Records
-    authorizations: Authorizations
-    profiles: Profiles
-    vault: Vault
-    seal: Seal
-    provider: Provider
-    queue: Queue
-    clock: Clock
 
 
 class Flow:
@@ -100,11 +89,19 @@ class Flow:
         ------
         LinkInvalid, LinkExpired, LinkUsed
         """
-        authorization = self._authorization(self._ticket(ticket_key(ticket)))
+        held = self._ticket(ticket_key(ticket))
+        authorization = self._authorization(held)
         view, loopback = self._view(authorization), self._settings.allow_loopback
         url = urlsplit(authorization_url(self._profile(authorization), authorization.variables, {}, loopback=loopback))
         origin = f"{url.scheme}://{url.netloc}"
-        return Landing(view.provider, view.account, view.scopes, origin, cookie or secrets.token_urlsafe(32))
+        return Landing(
+            view.provider,
+            view.account,
+            view.scopes,
+            self._again(authorization, another_account=bool(held.get("another_account"))),
+            origin=origin,
+            cookie=cookie or secrets.token_urlsafe(32),
+        )
 
     def depart(self, ticket: str, cookie: str | None) -> Departure:
         """Bind the ticket to this browser, by its cookie, and send it to the provider.
@@ -137,7 +134,7 @@ class Flow:
             {"ticket": key, "cookie_hash": owner, "expires_at": now + STATE_LIFETIME},
             now + STATE_LIFETIME + KEPT,
         )
-        verifier = _code_verifier(cookie, state)
+        trip = Trip(cookie, state)
         url = authorization_url(
             self._profile(authorization),
             authorization.variables,
@@ -146,7 +143,8 @@ class Flow:
                 "redirect_uri": authorization.redirect_uri,
                 "scope": authorization.scope,
                 "state": state,
-                "code_challenge": _b64(sha256(verifier.encode()).digest()),
+                "code_challenge": trip.code_challenge,
+                "nonce": trip.nonce,
             },
             loopback=self._settings.allow_loopback,
         )
@@ -159,7 +157,7 @@ class Flow:
 
         Raises
         ------
-        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, Denied, ProviderRefused, TemporarilyUnavailable
+        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, Denied, WrongAccount, NoRefreshToken, ProviderRefused
         """
         state = params.get("state", "")
         key = state_key(state)
@@ -183,7 +181,10 @@ class Flow:
         outcome = "failed"
         try:
             with self._noting_problem(pending["ticket"]), self._working_on(pending["ticket"], held):
-                connection = self._finish(params, authorization, cookie, state)
+                another = bool(held.get("another_account"))
+                obtaining, profile = Obtaining(self._ports, self._settings), self._profile(authorization)
+                trip = Trip(cookie, state)
+                connection = obtaining.obtain(params, profile, authorization, trip, another_account=another)
             outcome = "connected"
         except LinkError as error:
             outcome = error.code
@@ -195,37 +196,13 @@ class Flow:
         # Ask for publication. Were the message lost, the record is due in a minute anyway.
         with suppress(PortUnavailable):
             self._ports.queue.send({"connection": connection.name})
-        return self._view(authorization)
+        return self._outcome(authorization)
 
     # --- the parts of an arrival ------------------------------------------------------------------------------
 
-    def _finish(self, params: Mapping[str, str], authorization: Authorization, cookie: str, state: str) -> Connection:
-        profile = self._profile(authorization)
-        _check_issuer(profile, params)
-        callback = read_callback(profile, params)
-        if callback.error:
-            if callback.error == "access_denied":
-                raise Denied("Access was not allowed.")
-            raise ProviderRefused("The provider refused the authorization.")
-        if callback.code is None:
-            raise ProviderRefused("The provider's answer holds no authorization code.")
-        client = self._ports.vault.client(authorization.client)
-        current = self._ports.records.get(authorization.connection)
-        if current is None:
-            raise LinkInvalid("The connection is gone.")
-        demand_connected(current)
-        # Fetched before the code is spent: afterwards nothing but the save stands between it and safety.
-        data_key = self._ports.seal.prepare(current.name, current.generation + 1)
-        ports = self._ports
-        exchange = CodeExchange(ports.provider, ports.clock, self._settings)
-        tokens = exchange.exchange(profile, authorization, client, callback.code, _code_verifier(cookie, state))
-        tokens = replace(tokens, captured={**callback.captured, **tokens.captured})
-        granting = Granting(ports.records, ports.seal, ports.queue, ports.clock, self._settings)
-        return granting.save(current, authorization, "authorization_code", profile, tokens, data_key)
-
     def _told_again(self, outcome: str, authorization: Authorization) -> View:
         if outcome == "connected":
-            return self._view(authorization)
+            return self._outcome(authorization)
         if outcome == Denied.code:
             raise Denied("Access was not allowed.")
         if outcome == "begun":
@@ -305,6 +282,28 @@ class Flow:
     def _authorization(held: Mapping[str, Any]) -> Authorization:
         return Authorization(**{name: held.get(name) for name in Authorization.__dataclass_fields__})  # type: ignore[arg-type]
 
+    def _again(self, authorization: Authorization, *, another_account: bool) -> Again | None:
+        """What connecting again would change; None where there was no grant before."""
+        current = self._ports.records.get(authorization.connection)
+        if current is None or current.authorization_id is None or current.status is Status.DISCONNECTED:
+            return None
+        return again(
+            current,
+            client=authorization.client,
+            scope=authorization.scope,
+            profile_hash=authorization.profile_hash,
+            same_account=self._profile(authorization).subject is not None
+            and current.subject is not None
+            and not another_account,
+        )
+
+    def _outcome(self, authorization: Authorization) -> View:
+        """What the last page says. That it cannot be told is no reason to call a grant that is saved a failure."""
+        view, record = self._view(authorization), None
+        with suppress(PortUnavailable):
+            record = self._ports.records.get(authorization.connection)
+        return replace(view, missing=scopes_of(record.missing_scope)) if record else view
+
     def _view(self, authorization: Authorization) -> View:
         profile = self._profile(authorization)
         separator = profile.authorize.scope_separator if profile.authorize else " "
@@ -317,23 +316,3 @@ class Flow:
     @property
     def _now(self) -> int:
         return int(self._ports.clock.now())
-
-
-def _check_issuer(profile: Profile, params: Mapping[str, str]) -> None:
-    """Refuse an answer of another server than the one asked (RFC 9207 section 2.4): the code may be another's."""
-    if profile.authorize is None or profile.authorize.issuer is None:
-        return
-    said = params.get("iss")
-    # A server that always says who it is may still leave it out of an error, by which nothing is sent anywhere.
-    missing = said is None and profile.authorize.issuer_always and not params.get(profile.callback.error)
-    if missing or said not in (None, profile.authorize.issuer):
-        raise ProviderRefused("The answer came from another server than the one asked (RFC 9207).")
-
-
-def _code_verifier(cookie: str, state: str) -> str:
-    """43 characters (RFC 7636 section 4.1), known only to who holds the cookie *and* the state."""
-    return _b64(hmac.digest(cookie.encode(), f"code_verifier:{state}".encode(), "sha256"))
-
-
-def _b64(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()

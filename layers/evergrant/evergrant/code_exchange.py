@@ -5,13 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import transitions
+from .answers import value_at
 from .dialect import Client, HttpRequest, Refusal, read_answer, token_requests
-from .errors import LostAnswer, NotSent, ProviderRefused, UnreadAnswer
+from .errors import LostAnswer, NoRefreshToken, NotSent, ProviderRefused, UnreadAnswer
 from .ports import Clock, Provider
 from .profile import Profile
+from .profile_checks import LONG_LIVED
+from .secret import Secret
 from .settings import Settings
 from .tickets import Authorization
 from .tokens import TokenSet
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanged:
+    """What a code brought: a token set, and the ID token of the same answer, if the profile has a use for one."""
+
+    tokens: TokenSet
+    id_token: Secret | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +35,22 @@ class CodeExchange:
 
     def exchange(
         self, profile: Profile, authorization: Authorization, client: Client, code: str, code_verifier: str
-    ) -> TokenSet:
-        """The code for tokens: with the newest client secret, then with the older ones while the client is refused."""
+    ) -> Exchanged:
+        """The code for tokens: with the newest client secret, then with the older ones while the client is refused.
+
+        Raises
+        ------
+        ProviderRefused
+        NoRefreshToken
+            The grant would end with its first token. Whoever connects is told at once, what may help, and nothing is
+            saved: callback cannot open an earlier grant to see whether that one has a refresh token yet.
+        """
         values = {
             "code": code,
             "redirect_uri": authorization.redirect_uri,
             "code_verifier": code_verifier if profile.authorize and profile.authorize.pkce else None,
         }
-        answer: TokenSet | Refusal = transitions.NOT_SENT
+        answer: Exchanged | Refusal = transitions.NOT_SENT
         for request in token_requests(
             profile,
             "exchange",
@@ -46,19 +65,26 @@ class CodeExchange:
                 break
         if isinstance(answer, Refusal):
             raise ProviderRefused(f"The provider refused the code's exchange ({answer.code or answer.status}).")
-        if answer.refresh_token is None and profile.refresh:
-            raise ProviderRefused("The provider gave no refresh token: the connection could not be kept alive.")
+        tokens = answer.tokens
+        if tokens.refresh_token is None and profile.refresh and tokens.lifetime < LONG_LIVED:
+            remedy = profile.authorize.refresh_token_remedy if profile.authorize else None
+            raise NoRefreshToken("The provider gave no refresh token: the connection would end soon.", remedy=remedy)
         return answer
 
     def _ask(
         self, request: HttpRequest, profile: Profile, authorization: Authorization, hosts: tuple[str, ...]
-    ) -> TokenSet | Refusal:
+    ) -> Exchanged | Refusal:
         sent_at = self._now
         try:
             response = self.provider.send(request, hosts=hosts, timeout=self.settings.budgets.attempt)
-            return read_answer(profile, response, sent_at, variables=authorization.variables)
+            answer = read_answer(profile, response, sent_at, variables=authorization.variables)
         except (NotSent, LostAnswer, UnreadAnswer) as error:
             raise ProviderRefused(error.message) from error
+        if isinstance(answer, Refusal):
+            return answer
+        wanted = profile.subject is not None and profile.subject.source == "id_token"
+        id_token = value_at(response, "id_token") if wanted else None
+        return Exchanged(answer, Secret(id_token) if id_token else None)
 
     @property
     def _now(self) -> int:

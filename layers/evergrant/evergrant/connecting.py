@@ -46,7 +46,7 @@ def _answer(flow: Flow, event: Mapping[str, Any], method: str, path: str, contac
 def _landing(flow: Flow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
     view = flow.landing(web.ticket_of(event), web.cookie_of(event))
     host = view.origin.partition("://")[2]
-    html = pages.landing(view.provider, view.account, view.scopes, host, contact)
+    html = pages.landing(view.provider, view.account, view.scopes, host, contact, view.again)
     return web.page(200, html, pages.headers(view.origin), (web.set_cookie(view.cookie),))
 
 
@@ -61,4 +61,5 @@ def _depart(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:
 def _arrive(flow: Flow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
     view = flow.arrive(web.query_of(event), web.cookie_of(event))
     metrics.add_metric("ConnectionsAuthorized", MetricUnit.Count, 1)
-    return web.page(200, pages.connected(view.provider, view.account, view.scopes, contact), pages.headers())
+    html = pages.connected(view.provider, view.account, view.scopes, contact, view.missing)
+    return web.page(200, html, pages.headers())

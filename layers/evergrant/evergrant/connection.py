@@ -59,6 +59,8 @@ class Connection:
     request to the provider whose answer is not saved yet; ``spend_tries`` counts its replays outside the provider's
     grace. ``warn_at`` is when somebody is to be warned that the grant ends; ``alerted_at`` is when somebody was told of
     the present trouble. ``outbox`` holds events not yet delivered, by their id.
+    ``subject`` is a digest of the account's id at the provider, None where it is not known; ``missing_scope`` is what
+    of ``scope`` was not granted.
     """
 
     name: str
@@ -95,6 +97,8 @@ class Connection:
     rejected_at: int | None = None
     alerted_at: int | None = None
     warn_at: int | None = None
+    subject: str | None = None
+    missing_scope: str | None = None
     outbox: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property

@@ -35,6 +35,7 @@ __all__ = [
     "read_answer",
     "read_callback",
     "token_request",
+    "userinfo_request",
 ]
 
 Phase = Literal["exchange", "refresh", "client_credentials", "login", "jwt_bearer", "revoke"]
@@ -64,6 +65,7 @@ _AUTHORIZE_PARAMS = {
     "scope": "{scope}",
     "state": "{state}",
 }
+_NONCE_PARAMS = {"nonce": "{nonce}"}
 _PKCE_PARAMS = {"code_challenge": "{code_challenge}", "code_challenge_method": "S256"}
 _CLIENT_PARAMS = {"client_id": "{client_id}", "client_secret": "{client_secret}"}
 _PROOF_PARAMS = {
@@ -106,10 +108,12 @@ def authorization_url(
 ) -> str:
     """The URL that a browser is sent to (RFC 6749 section 4.1.1; PKCE: RFC 7636 section 4.3).
 
-    ``values`` holds client_id, redirect_uri, scope, state and, with PKCE, code_challenge.
+    ``values`` holds client_id, redirect_uri, scope, state and, with PKCE, code_challenge; nonce, where an ID token is
+    to say whose account it is (OpenID Connect Core 1.0 section 3.1.2.1).
     """
     authorize = profile.authorize or Authorize(url="")
-    templates = {**_AUTHORIZE_PARAMS, **(_PKCE_PARAMS if authorize.pkce else {}), **authorize.params}
+    nonce = _NONCE_PARAMS if profile.subject and profile.subject.source == "id_token" else {}
+    templates = {**_AUTHORIZE_PARAMS, **(_PKCE_PARAMS if authorize.pkce else {}), **nonce, **authorize.params}
     params = _filled(templates, {**variables, **values})
     return f"{_url(authorize.url, variables, loopback)}?{urlencode(params, quote_via=quote)}"
 
@@ -218,6 +222,16 @@ def consumer_headers(
     known = {**variables, "access_token": tokens.access_token.reveal(), "token_type": tokens.token_type}
     own = profile.static.headers if profile.static and grant == "static" else {}
     return _filled_headers(own or profile.consumer.headers, known)
+
+
+def userinfo_request(
+    profile: Profile, variables: Mapping[str, str], tokens: TokenSet, *, loopback: bool = False
+) -> HttpRequest:
+    """The question whose account a token set is of, asked as a consumer would ask (see the profile's ``subject``)."""
+    url = _url(profile.subject.url or "", variables, loopback) if profile.subject else ""
+    given = consumer_headers(profile, variables, tokens)
+    headers = {"accept": "application/json", **{name.lower(): value for name, value in given.items()}}
+    return HttpRequest("GET", url, headers, b"")
 
 
 def _credentials(login: Login, client: Client) -> dict[str, str | None]:

@@ -29,6 +29,8 @@
     │   ├── WrongMethod           wrong_method
     │   ├── WrongContentType      wrong_content_type
     │   ├── Denied                access_denied
+    │   ├── WrongAccount          wrong_account            connecting again, with another account than before
+    │   ├── NoRefreshToken        no_refresh_token         a grant that would end with its first token
     │   └── ProviderRefused       provider_refused
     ├── MetadataError                                      what a server publishes of itself (RFC 8414)
     │   ├── NoMetadata            no_metadata              nothing, at any of the well-known addresses
@@ -236,6 +238,26 @@ class WrongContentType(LinkError):
 class Denied(LinkError):
     code = "access_denied"
     status = 403
+
+
+class WrongAccount(LinkError):
+    code = "wrong_account"
+    status = 403
+    hint_default = (
+        "Sign in at the provider with the account that was connected before; or, to connect another one in its place, "
+        "make the link with `evergrant connect --another-account`."
+    )
+
+
+class NoRefreshToken(LinkError):
+    """``remedy`` is the profile's own text, for whoever connects; None where it has none."""
+
+    code = "no_refresh_token"
+    status = 502
+
+    def __init__(self, message: str, hint: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(message, hint)
+        self.remedy = remedy
 
 
 class ProviderRefused(LinkError):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from . import deferred, transitions
+from . import deferred, revoking, transitions
 from .connection import Connection, Status
 from .errors import LinkInvalid
 from .ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
@@ -35,6 +37,7 @@ class Granting:
         profile: Profile,
         tokens: TokenSet,
         data_key: DataKey,
+        learned: Mapping[str, Any] | None = None,
     ) -> Connection:
         """Save ``tokens`` as the next generation, by a step that is fenced as every other save is.
 
@@ -42,6 +45,9 @@ class Granting:
         ----------
         data_key
             For the generation after ``current``'s, fetched before anything was spent.
+        learned
+            What else is known of the new grant: ``subject`` and ``missing_scope``, see
+            :class:`~evergrant.connection.Connection`.
 
         Raises
         ------
@@ -66,10 +72,16 @@ class Granting:
                 **_brought(authorization),
                 "grant": grant,
                 "authorization_id": authorization_id,
+                "subject": None,
+                "missing_scope": None,
+                **(learned or {}),
             }
             saved = saving.keep(current, changes, now + self.settings.budgets.save)
-            if saved is None or saved.authorization_id == authorization_id:
-                return saved or current
+            if saved is None:
+                return current
+            if saved.authorization_id == authorization_id:
+                self._let_go(current, grant)
+                return saved
             demand_connected(saved)
             try:
                 data_key = self.seal.prepare(saved.name, saved.generation + 1)
@@ -78,6 +90,13 @@ class Granting:
                 self.queue.send(deferred.message(current, changes))
                 return current
             current = saved
+
+    def _let_go(self, replaced: Connection, grant: str) -> None:
+        """Ask for the revocation of what a consent has replaced. It would lapse by itself: no reason to fail."""
+        message = revoking.message(replaced) if grant == "authorization_code" else None
+        if message:
+            with suppress(PortUnavailable):
+                self.queue.send(message)
 
 
 def demand_connected(connection: Connection) -> None:

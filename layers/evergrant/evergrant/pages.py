@@ -6,14 +6,15 @@ The words are in :mod:`evergrant.texts`, the looks in ``pages.css``.
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
 from html import escape
 from pathlib import Path
 from string import Template
 
 from . import texts
-from .errors import EvergrantError, LinkError
+from .consent import Again
+from .errors import EvergrantError, LinkError, NoRefreshToken
 
 _STYLE = Path(__file__).with_name("pages.css").read_text("utf-8")
 _STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
@@ -49,7 +50,9 @@ def headers(form_origin: str | None = None) -> dict[str, str]:
     }
 
 
-def landing(provider: str, account: str, scopes: Iterable[str], host: str, contact: str = "") -> str:
+def landing(
+    provider: str, account: str, scopes: Iterable[str], host: str, contact: str = "", again: Again | None = None
+) -> str:
     """One button. Opening the page alone changes nothing.
 
     Parameters
@@ -60,13 +63,16 @@ def landing(provider: str, account: str, scopes: Iterable[str], host: str, conta
         Where the provider's page is, for people to compare with their address bar.
     contact
         Whom to ask; the sender of the link when empty.
+    again
+        What will be another than before, where the account was connected already.
     """
     words = {"provider": _short(provider), "host": host, "contact": contact or texts.CONTACT}
     text = texts.LANDING
     return _page(
         _filled(text.title, words),
         f'<p class="lead">{_filled(text.lead, words)}</p>\n'
-        f"{_facts(provider, account, texts.ASKED, scopes)}"
+        f"{_facts(provider, account, {texts.ASKED: scopes})}"
+        f"{_again(again) if again else ''}"
         f"<h2>{escape(text.next_title)}</h2>\n{_steps(text.steps, words)}"
         f'<form method="post" action=""><button type="submit">{_filled(text.button, words)}</button></form>\n'
         f'<p class="quiet">{_filled(text.reassurance, words)}</p>\n',
@@ -74,14 +80,17 @@ def landing(provider: str, account: str, scopes: Iterable[str], host: str, conta
     )
 
 
-def connected(provider: str, account: str, scopes: Iterable[str], contact: str = "") -> str:
-    """The end of it. ``scopes``: what was granted, as the provider names it."""
+def connected(
+    provider: str, account: str, scopes: Iterable[str], contact: str = "", missing: Collection[str] = ()
+) -> str:
+    """The end of it. ``scopes``: what was asked, as the provider names it; ``missing``: what of it was not granted."""
+    granted = [scope for scope in scopes if scope not in missing]
     words = {"provider": _short(provider), "contact": contact or texts.CONTACT}
     text = texts.CONNECTED
     return _page(
         _filled(text.title, words),
         f'<p class="lead">{_filled(text.lead, words)}</p>\n'
-        f"{_facts(provider, account, texts.GRANTED, scopes)}"
+        f"{_facts(provider, account, {texts.GRANTED: granted, texts.MISSING: missing})}"
         f"<h2>{escape(text.next_title)}</h2>\n{_list('ul', text.steps, words)}",
         _filled(text.doubt, words),
         f'<div class="mark done">{_DONE}</div>',
@@ -89,15 +98,17 @@ def connected(provider: str, account: str, scopes: Iterable[str], contact: str =
 
 
 def refused(error: EvergrantError, contact: str = "") -> str:
-    """The page for an error; only its code is shown of it."""
+    """The page for an error; only its code is shown of it, and a remedy that the provider's profile names."""
     ours = not isinstance(error, LinkError)
     text = texts.OUR_FAULT if ours else texts.REFUSALS.get(error.code, texts.OUR_FAULT)
     code = EvergrantError.code if ours and error.code not in texts.OUR_CODES else error.code
-    words = {"contact": contact or texts.CONTACT}
+    # As one more word, so that nothing in it is taken for one.
+    remedy = error.remedy if isinstance(error, NoRefreshToken) else None
+    words = {"contact": contact or texts.CONTACT, "remedy": remedy or ""}
     return _page(
         _filled(text.title, words),
         f'<p class="lead">{_filled(text.happened, words)}</p>\n'
-        f"<h2>{escape(text.to_do)}</h2>\n{_steps(text.steps, words)}"
+        f"<h2>{escape(text.to_do)}</h2>\n{_steps((*(['$remedy'] if remedy else []), *text.steps), words)}"
         f'<p class="quiet code">{escape(texts.HELP)} <code>{escape(code)}</code></p>\n',
         "",
         f'<div class="mark stopped">{_STOPPED}</div>',
@@ -109,9 +120,24 @@ def _page(title: str, body: str, footer: str, mark: str = "") -> str:
     return _LAYOUT.substitute(title=title, body=body, mark=mark, footer=footer)
 
 
-def _facts(provider: str, account: str, what: str, scopes: Iterable[str]) -> str:
-    items = "".join(f"<li><code>{escape(scope)}</code></li>" for scope in scopes)
-    access = f'<div><dt>{escape(what)}</dt><dd><ul role="list">{items}</ul></dd></div>' if items else ""
+def _again(again: Again) -> str:
+    """What will be another than before, each in a sentence."""
+    text, said = texts.AGAIN, []
+    if again.client:
+        said.append((text.client, {"old": again.client[0], "new": again.client[1]}))
+    said += [(text.gained, {"scope": scope}) for scope in again.gained]
+    said += [(text.lost, {"scope": scope}) for scope in again.lost]
+    said += [(text.profile, {})] if again.new_profile else []
+    said += [(text.same_account, {})] if again.same_account else []
+    items = "".join(f"<li>{_filled(sentence, words)}</li>" for sentence, words in said or [(text.nothing, {})])
+    return f'<h2>{escape(text.title)}</h2>\n<ul role="list">{items}</ul>\n'
+
+
+def _facts(provider: str, account: str, scopes_by_what: Mapping[str, Iterable[str]]) -> str:
+    access = ""
+    for what, scopes in scopes_by_what.items():
+        items = "".join(f"<li><code>{escape(scope)}</code></li>" for scope in scopes)
+        access += f'<div><dt>{escape(what)}</dt><dd><ul role="list">{items}</ul></dd></div>' if items else ""
     return (
         f"<dl><div><dt>{escape(texts.PROVIDER)}</dt><dd>{escape(provider)}</dd></div>"
         f"<div><dt>{escape(texts.ACCOUNT)}</dt><dd>{escape(account)}</dd></div>{access}</dl>\n"

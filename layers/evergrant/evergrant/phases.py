@@ -39,6 +39,13 @@ class Authorize(Struct, frozen=True, forbid_unknown_fields=True):
     issuer: Annotated[
         str | None, says("What `iss` must say in the answer, if it is there (RFC 9207).", "https://login.example.com")
     ] = None
+    refresh_token_remedy: Annotated[
+        Text | None,
+        says(
+            "What whoever connects can do where the answer brings no refresh token. Their page says it.",
+            "Remove the application's access in your account's settings, then open the link again.",
+        ),
+    ] = None
     issuer_always: Annotated[
         bool,
         says(
@@ -139,9 +146,16 @@ class Static(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Revoke(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A token's revocation (RFC 7009). It is written down for whoever reads the profile: nothing is revoked yet."""
+    """A token's revocation (RFC 7009).
+
+    With `scope = "token"` the grant that connecting again replaces is revoked, once the new one is saved.
+    """
 
     scope: Annotated[
         Literal["token", "grant"],
-        says("What ends: the token, or all that this application was ever granted by this account.", "grant"),
-    ] = "token"
+        says(
+            "What ends: the token and what was issued with it, or all that this application was ever granted by this "
+            "account. Only what is documented is `token`.",
+            "token",
+        ),
+    ] = "grant"

@@ -182,6 +182,32 @@ class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
     fall_back_to_login: Annotated[bool, says("Whether a refused refresh is followed by a log-in.", True)] = False
 
 
+class Subject(Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from"}):
+    """How to know which account a grant is of, so that connecting again brings the same one.
+
+    Only a digest of what is found is kept. Where the provider does not tell, a first grant is taken all the same.
+    """
+
+    source: Annotated[
+        Literal["id_token", "userinfo", "capture"],
+        says(
+            "Where it is told: in the ID token that comes with the tokens (OpenID Connect; the scopes hold `openid`); "
+            "in the answer to a GET with the new access token; or in a captured value.",
+            "id_token",
+        ),
+    ]
+    path: Annotated[Path, says("The claim, the field (dotted path), or the captured value's name.", "sub")] = "sub"
+    issuers: Annotated[
+        tuple[Text, ...],
+        says(
+            "Of an ID token: what `iss` may say, to the letter. `{tid}` is the token's own claim of that name, "
+            "Microsoft's directory.",
+            ["https://accounts.example.com"],
+        ),
+    ] = ()
+    url: Annotated[Text | None, says("Of `userinfo`: what to ask.", "https://{host}/oauth/userinfo")] = None
+
+
 class Consumer(Struct, frozen=True, forbid_unknown_fields=True):
     """How a consumer calls the provider's API, and how a dead token shows there."""
 
@@ -217,6 +243,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     jwt_bearer: JwtBearer | None = None
     static: Static | None = None
     revoke: Revoke | None = None
+    subject: Subject | None = None
     response: Response = Response()
     errors: Annotated[
         tuple[ErrorRule, ...], says("What refusals mean, before the standard's own rules.", [{"as": "transient"}])

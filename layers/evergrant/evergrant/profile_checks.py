@@ -52,6 +52,7 @@ def problems(profile: Profile) -> Iterator[str]:
     yield from _of_login(profile)
     yield from _of_assertions(profile)
     yield from _of_response(profile)
+    yield from _of_subject(profile)
     for place, template, allowed in _templates(profile):
         yield from _of_template(place, template, allowed | profile.variables.keys())
     yield from _of_headers(profile)
@@ -171,6 +172,20 @@ def _of_default(profile: Profile, place: str, rule: ExpiryRule) -> Iterator[str]
         yield f"variables.{rule.variable}.default: {place}.default needs one, what the provider documents"
 
 
+def _of_subject(profile: Profile) -> Iterator[str]:
+    told = profile.subject
+    if told is None:
+        return
+    if profile.authorize is None:
+        yield "subject: nobody consents here; it is for [authorize]"
+    if (told.url is not None) != (told.source == "userinfo"):
+        yield 'subject.url: from = "userinfo" needs it, and nothing else does'
+    if bool(told.issuers) != (told.source == "id_token"):
+        yield 'subject.issuers: from = "id_token" needs one at least, and nothing else does'
+    if told.source == "capture" and told.path not in profile.response.capture.keys() | profile.callback.capture.keys():
+        yield f"subject.path: no captured value is called {told.path}"
+
+
 def _of_template(place: str, template: str, allowed: set[str]) -> Iterator[str]:
     if "\r" in template or "\n" in template:
         yield f"{place}: it holds a line break"
@@ -231,6 +246,11 @@ def _templates(profile: Profile) -> Iterator[tuple[str, str, set[str]]]:
                 yield f"{phase}.{group}.{key}", template, allowed
     for key, template in (profile.jwt_bearer.claims if profile.jwt_bearer else {}).items():
         yield f"jwt_bearer.claims.{key}", template, NAMES_IN_CLAIMS
+    if profile.subject:
+        for index, template in enumerate(profile.subject.issuers):
+            yield f"subject.issuers[{index}]", template, {"tid"}
+        if profile.subject.url:
+            yield "subject.url", profile.subject.url, set()
     for key, template in profile.consumer.headers.items():
         yield f"consumer.headers.{key}", template, NAMES_BY_PHASE["consumer"]
     for key, template in (profile.static.headers if profile.static else {}).items():

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
-from . import deferred, published, waking
+from . import deferred, published, revoking, waking
 from .asking import Ask, Result
 from .errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import split_connection
@@ -64,14 +64,18 @@ def _work_on(rotation: Rotation, body: str) -> bool:
     try:
         if task.get("task") == deferred.TASK:
             rotation.save_from_queue(task)
+        if task.get("task") == revoking.TASK:
+            logger.info("revocation", connection=connection, outcome=rotation.revoke_from_queue(task))
+            return True
         result = rotation.run(Ask(connection, woken=task.get("task") == waking.TASK))
     except UnknownConnection:
         logger.warning("unknown connection", connection=connection)
         return True
     except PortUnavailable as error:
-        # The claim on the due index runs out soon and sends the connection again; a sealed set has only this message.
+        # The claim on the due index runs out soon and sends the connection again; a sealed set, old or new, has
+        # only this message.
         logger.error("service unavailable", connection=connection, reason=str(error))
-        return bool(task.get("task") != deferred.TASK)
+        return task.get("task") not in (deferred.TASK, revoking.TASK)
     except EvergrantError as error:
         # Its own message alone is handed back, and is a dead letter in the end; the rest of the batch goes on.
         logger.error("rotation failed", connection=connection, code=error.code)

@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import transitions
+from . import revoking, transitions
 from .asking import Ask, Outcome, Result, serve, wants_refresh
 from .breaker import Breaker, Passage
 from .connection import AT_REST, Connection
@@ -122,6 +122,20 @@ class Rotation:
     def reread(self, connection: str, profile_hash: str) -> None:
         """Read an answer that could not be read by a mended profile (see :mod:`~evergrant.rereading`)."""
         reread(self._ports, self._settings, self._deadline, connection, profile_hash)
+
+    def revoke_from_queue(self, message: Mapping[str, Any]) -> revoking.Outcome:
+        """Revoke the grant that connecting again has replaced (see :mod:`~evergrant.revoking`)."""
+        ports = self._ports
+        return revoking.Revoking(
+            ports.records,
+            ports.seal,
+            ports.vault,
+            ports.provider,
+            ports.queue,
+            ports.profiles,
+            ports.clock,
+            self._settings,
+        ).run(message)
 
     # --- prepare, lease and mark, spend -----------------------------------------------------------------------
 

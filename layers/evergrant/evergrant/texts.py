@@ -17,6 +17,7 @@ PROVIDER = "Service"
 ACCOUNT = "Saved as"
 ASKED = "Access asked for"
 GRANTED = "Access allowed"
+MISSING = "Asked for, but not allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,19 @@ class Landing:
     doubt: str = (
         "You did not expect this, or are not sure? Ask $contact before you go on. Nothing happens until you do."
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What will be another than before. ``$old`` and ``$new`` are names of registered applications."""
+
+    title: str = "You connected this before"
+    nothing: str = "Nothing changes. Your consent is needed once more."
+    client: str = "The application that asks is now called $new, not $old."
+    gained: str = "New: it asks for $scope too."
+    lost: str = "It no longer asks for $scope."
+    profile: str = "How the service is spoken to has been brought up to date."
+    same_account: str = "Sign in with the same account as before. Another one will be refused."
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +74,7 @@ class Refusal:
 
 
 LANDING = Landing()
+AGAIN = Again()
 CONNECTED = Connected()
 HELP = "If you ask for help, mention this code:"
 
@@ -131,6 +146,20 @@ REFUSALS = {
             "When you are asked, choose to allow access. You may need to be an administrator of the account.",
         ),
         "If you want to connect it after all",
+    ),
+    "wrong_account": Refusal(
+        "This is another account",
+        "You signed in with another account than the one that was connected before. Nothing was changed.",
+        (
+            "Sign out at the other service, or open a private window there.",
+            "Open the link from your message once more, and sign in with the account of before.",
+            "If you do mean this account, ask $contact for a link that allows it.",
+        ),
+    ),
+    "no_refresh_token": Refusal(
+        "The access would not have lasted",
+        "The other service gave access for a short time only. Nothing was connected.",
+        (_OPEN_AGAIN, "If this page comes back, tell $contact: it may be a setting of theirs."),
     ),
     "provider_refused": Refusal(
         "The other service did not finish this",

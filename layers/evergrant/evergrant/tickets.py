@@ -37,9 +37,21 @@ class Authorization:
 
 
 def issue_ticket(
-    authorizations: Authorizations, authorization: Authorization, now: int, lifetime: int = TICKET_LIFETIME
+    authorizations: Authorizations,
+    authorization: Authorization,
+    now: int,
+    lifetime: int = TICKET_LIFETIME,
+    *,
+    another_account: bool = False,
 ) -> str:
-    """A new ticket: 256 random bits, as 43 characters of base64url. ``lifetime`` is in seconds.
+    """A new ticket: 256 random bits, as 43 characters of base64url.
+
+    Parameters
+    ----------
+    lifetime
+        Seconds.
+    another_account
+        Whether the connection may get another account than it has.
 
     Raises
     ------
@@ -49,7 +61,7 @@ def issue_ticket(
     if not SHORTEST_TICKET_LIFETIME <= lifetime <= LONGEST_TICKET_LIFETIME:
         raise InvalidRequest("A link is good for a minute at least, and for 7 days at most.")
     ticket = secrets.token_urlsafe(32)
-    fields = {**asdict(authorization), "expires_at": now + lifetime}
+    fields = {**asdict(authorization), "another_account": another_account, "expires_at": now + lifetime}
     authorizations.put(ticket_key(ticket), fields, now + lifetime + KEPT)
     return ticket
 

@@ -1,0 +1,94 @@
+"""Which account a grant is of, by the way that the profile names (see :class:`evergrant.profile.Subject`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+
+from . import id_tokens
+from .answers import value_at
+from .dialect import Client, userinfo_request
+from .errors import LostAnswer, NotSent, WrongAccount
+from .placeholders import fill
+from .ports import Clock, Provider
+from .profile import Profile, Subject
+from .secret import Secret
+from .settings import Settings
+from .tickets import Authorization
+from .tokens import TokenSet, look_up
+
+
+@dataclass(frozen=True, slots=True)
+class Accounts:
+    """Learns the account of a grant that has just been obtained."""
+
+    provider: Provider
+    clock: Clock
+    settings: Settings
+
+    def subject(
+        self,
+        profile: Profile,
+        authorization: Authorization,
+        client: Client,
+        tokens: TokenSet,
+        id_token: Secret | None,
+        nonce: str,
+    ) -> str | None:
+        """A digest of the account's id, None where the provider does not tell.
+
+        A digest, since to compare is all it is for: whose account it is, is nobody's business in a table, a backup or
+        a log. It is of the connection too, so that it does not show which connections share an account.
+
+        Raises
+        ------
+        ProviderRefused
+            The ID token is not for this client, or not for this authorization.
+        """
+        told = profile.subject
+        if told is None:
+            return None
+        if told.source == "capture":
+            value = tokens.captured.get(told.path)
+        elif told.source == "id_token":
+            value = self._claimed(told, authorization, client, id_token, nonce)
+        else:
+            value = self._asked(profile, told, authorization, client, tokens)
+        if not value:
+            return None
+        digest = sha256("\0".join((authorization.connection, told.source, told.path, value)).encode()).hexdigest()
+        return f"sha256:{digest}"
+
+    def _claimed(
+        self, told: Subject, authorization: Authorization, client: Client, id_token: Secret | None, nonce: str
+    ) -> str | None:
+        if id_token is None or client.client_id is None:
+            return None
+        named = {**authorization.variables, "tid": id_tokens.unchecked(id_token.reveal(), "tid")}
+        issuers = [issuer for template in told.issuers if (issuer := fill(template, named)) is not None]
+        claims = id_tokens.claims_of(
+            id_token.reveal(), issuers=issuers, client_id=client.client_id, nonce=nonce, now=int(self.clock.now())
+        )
+        value = look_up(claims, told.path)
+        return value if isinstance(value, str) else None
+
+    def _asked(
+        self, profile: Profile, told: Subject, authorization: Authorization, client: Client, tokens: TokenSet
+    ) -> str | None:
+        request = userinfo_request(profile, authorization.variables, tokens, loopback=self.settings.allow_loopback)
+        try:
+            answer = self.provider.send(request, hosts=client.hosts, timeout=self.settings.budgets.attempt)
+        except (NotSent, LostAnswer):
+            return None
+        return value_at(answer, told.path) if answer.status == 200 else None
+
+
+def demand_same(expected: str | None, found: str | None) -> None:
+    """Refuse another account than ``expected``, and one of which the provider does not tell.
+
+    Raises
+    ------
+    WrongAccount
+    """
+    if expected is not None and found != expected:
+        raise WrongAccount("The account is not the one that was connected before.")

@@ -1,0 +1,133 @@
+"""From the provider's answer to the saved grant: check, exchange the code, look whose account it is, save.
+
+Nothing is sent to the provider before every check has passed that needs nobody else, and nothing is saved before all
+have: a refusal leaves an earlier grant as it was.
+"""
+
+from __future__ import annotations
+
+import hmac
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
+
+from .accounts import Accounts, demand_same
+from .code_exchange import CodeExchange
+from .connection import Connection
+from .consent import not_granted
+from .dialect import read_callback
+from .errors import Denied, LinkInvalid, ProviderRefused
+from .granting import Granting, demand_connected
+from .ports import Authorizations, Clock, Profiles, Provider, Queue, Records, Seal, Vault
+from .profile import Profile
+from .settings import Settings
+from .tickets import Authorization
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """Everything outside, see :mod:`evergrant.ports`."""
+
+    records: Records
+    authorizations: Authorizations
+    profiles: Profiles
+    vault: Vault
+    seal: Seal
+    provider: Provider
+    queue: Queue
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Trip:
+    """One way to the provider and back. Its secrets are derived from the browser's cookie *and* the state: neither a
+    stolen table nor a stolen link tells them.
+    """
+
+    cookie: str = field(repr=False)
+    state: str = field(repr=False)
+
+    @property
+    def code_verifier(self) -> str:
+        """43 characters (RFC 7636 section 4.1)."""
+        return self._derived("code_verifier")
+
+    @property
+    def code_challenge(self) -> str:
+        """By the method S256 (RFC 7636 section 4.2)."""
+        return _b64(sha256(self.code_verifier.encode()).digest())
+
+    @property
+    def nonce(self) -> str:
+        """What the ID token has to repeat (OpenID Connect Core 1.0 section 3.1.2.1)."""
+        return self._derived("nonce")
+
+    def _derived(self, use: str) -> str:
+        return _b64(hmac.digest(self.cookie.encode(), f"{use}:{self.state}".encode(), "sha256"))
+
+
+@dataclass(frozen=True, slots=True)
+class Obtaining:
+    """The part of an arrival that speaks to the provider."""
+
+    ports: Ports
+    settings: Settings
+
+    def obtain(
+        self,
+        params: Mapping[str, str],
+        profile: Profile,
+        authorization: Authorization,
+        trip: Trip,
+        *,
+        another_account: bool,
+    ) -> Connection:
+        """Exchange the code and save the grant, after every check that needs nobody else.
+
+        Raises
+        ------
+        LinkInvalid, Denied, WrongAccount, NoRefreshToken, ProviderRefused
+        """
+        _check_issuer(profile, params)
+        callback = read_callback(profile, params)
+        if callback.error:
+            if callback.error == "access_denied":
+                raise Denied("Access was not allowed.")
+            raise ProviderRefused("The provider refused the authorization.")
+        if callback.code is None:
+            raise ProviderRefused("The provider's answer holds no authorization code.")
+        client = self.ports.vault.client(authorization.client)
+        current = self.ports.records.get(authorization.connection)
+        if current is None:
+            raise LinkInvalid("The connection is gone.")
+        demand_connected(current)
+        # Fetched before the code is spent: afterwards nothing but the save stands between it and safety.
+        data_key = self.ports.seal.prepare(current.name, current.generation + 1)
+        ports = self.ports
+        exchange = CodeExchange(ports.provider, ports.clock, self.settings)
+        brought = exchange.exchange(profile, authorization, client, callback.code, trip.code_verifier)
+        tokens = replace(brought.tokens, captured={**callback.captured, **brought.tokens.captured})
+        accounts = Accounts(ports.provider, ports.clock, self.settings)
+        subject = accounts.subject(profile, authorization, client, tokens, brought.id_token, trip.nonce)
+        if profile.subject and not another_account:
+            demand_same(current.subject, subject)
+        missing = " ".join(not_granted(authorization.scope, tokens.scope))
+        learned = {"subject": subject, "missing_scope": missing or None}
+        granting = Granting(ports.records, ports.seal, ports.queue, ports.clock, self.settings)
+        return granting.save(current, authorization, "authorization_code", profile, tokens, data_key, learned)
+
+
+def _check_issuer(profile: Profile, params: Mapping[str, str]) -> None:
+    """Refuse an answer of another server than the one asked (RFC 9207 section 2.4): the code may be another's."""
+    if profile.authorize is None or profile.authorize.issuer is None:
+        return
+    said = params.get("iss")
+    # A server that always says who it is may still leave it out of an error, by which nothing is sent anywhere.
+    missing = said is None and profile.authorize.issuer_always and not params.get(profile.callback.error)
+    if missing or said not in (None, profile.authorize.issuer):
+        raise ProviderRefused("The answer came from another server than the one asked (RFC 9207).")
+
+
+def _b64(raw: bytes) -> str:
+    return urlsafe_b64encode(raw).rstrip(b"=").decode()

@@ -1,0 +1,301 @@
+"""Protects a connection that is connected again: the same account unless the operator says otherwise, the old grant
+until the new one is saved, and nothing at all where that is refused or abandoned.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from evergrant import revoking
+from evergrant.connection import Status
+from evergrant.dialect import HttpResponse
+from evergrant.errors import LostAnswer, NoRefreshToken, ProviderRefused, WrongAccount
+from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile, Subject
+from evergrant.tickets import ticket_key
+from tests.unit.memory import MemoryProfiles, answer
+from tests.unit.test_authorization import KEAP, NAME, World, with_profile
+from tests.unit.test_id_tokens import id_token
+
+CAPTURING = msgspec.structs.replace(
+    KEAP,
+    subject=Subject(source="capture", path="company"),
+    response=msgspec.structs.replace(KEAP.response, capture={"company": "company.id"}),
+)
+OPENID = msgspec.structs.replace(
+    KEAP, subject=Subject(source="id_token", issuers=("https://login.example.com", "https://login.example.com/{tid}"))
+)
+USERINFO = msgspec.structs.replace(
+    KEAP, subject=Subject(source="userinfo", path="person.id", url="https://{host}/userinfo")
+)
+
+
+def granted(**more: Any) -> HttpResponse:
+    return answer(200, {"access_token": "access-9", "refresh_token": "refresh-9", "expires_in": 3600, **more})
+
+
+def connect(w: World, *answers: Any, ticket: str | None = None) -> Any:
+    """Walk the whole way, the provider answering as told; ``{nonce}`` in an ID token is the request's own."""
+    w.ticket = ticket or w.ticket
+    departure, params = w.depart()
+    for each in answers:
+        if isinstance(each, dict):
+            claims = {"nonce": params.get("nonce"), "exp": int(w.clock.now()) + 300, "iss": "https://login.example.com"}
+            each = granted(id_token=id_token({**claims, "aud": "client-1", "sub": "person-1", **each}))
+        w.provider.script.append(each)
+    return w.arrive(params["state"], departure.cookie)
+
+
+def connected(profile: Profile, *answers: Any) -> World:
+    w = with_profile(profile)
+    connect(w, *answers)
+    assert w.record().status == Status.ACTIVE
+    return w
+
+
+def again(w: World, *answers: Any, another_account: bool = False) -> Any:
+    fresh = with_profile(_profile_of(w))
+    held = dict(fresh.authorizations.items[ticket_key(fresh.ticket)], another_account=another_account)
+    w.authorizations.items[ticket_key(fresh.ticket)] = held
+    return connect(w, *answers, ticket=fresh.ticket)
+
+
+def _profile_of(w: World) -> Profile:
+    return w.flow._ports.profiles.pinned(w.record().profile_hash)
+
+
+WAYS = {
+    "capture": (CAPTURING, lambda who: (granted(company={"id": who}),)),
+    "id_token": (OPENID, lambda who: ({"sub": who},)),
+    "userinfo": (USERINFO, lambda who: (granted(), answer(200, {"person": {"id": who}}))),
+}
+
+
+@pytest.fixture(params=WAYS)
+def way(request: pytest.FixtureRequest) -> Any:
+    return WAYS[request.param]
+
+
+def test_the_same_account_may_be_connected_again(way: Any) -> None:
+    profile, told = way
+    w = connected(profile, *told("person-1"))
+    first = w.record()
+    again(w, *told("person-1"))
+    assert (w.record().generation, w.record().subject) == (first.generation + 1, first.subject)
+    assert w.record().authorization_id != first.authorization_id
+
+
+def test_another_account_is_refused_and_changes_nothing(way: Any) -> None:
+    profile, told = way
+    w = connected(profile, *told("person-1"))
+    before = w.record()
+    with pytest.raises(WrongAccount) as refused:
+        again(w, *told("person-2"))
+    assert w.record() == before
+    assert "person" not in refused.value.message
+    assert "--another-account" in refused.value.hint
+    again(w, *told("person-1"))
+    assert w.record().generation == 2
+
+
+def test_another_account_is_taken_where_the_operator_allows_it_and_is_the_one_from_then_on(way: Any) -> None:
+    profile, told = way
+    w = connected(profile, *told("person-1"))
+    again(w, *told("person-2"), another_account=True)
+    with pytest.raises(WrongAccount):
+        again(w, *told("person-1"))
+    again(w, *told("person-2"))
+    assert w.record().generation == 3
+
+
+def test_whose_account_it_is_stands_nowhere(way: Any) -> None:
+    profile, told = way
+    w = connected(profile, *told("canary-person"))
+    assert w.record().subject
+    assert str(w.record().subject).startswith("sha256:")
+    stored = str(w.authorizations.items) + str(replace(w.record(), sealed=None)) + str(w.queue.messages)
+    assert "canary-person" not in stored
+
+
+@pytest.mark.parametrize(
+    ("profile", "answers"),
+    [
+        (CAPTURING, (granted(),)),
+        (OPENID, (granted(),)),
+        (USERINFO, (granted(), answer(500, {}))),
+        (USERINFO, (granted(), LostAnswer("gone"))),
+        (USERINFO, (granted(), answer(200, b"<html>"))),
+    ],
+)
+def test_a_provider_that_does_not_tell_is_no_reason_to_refuse_a_first_grant_but_a_later_one(
+    profile: Profile, answers: Any
+) -> None:
+    w = connected(profile, *answers)
+    assert w.record().subject is None
+    w.records.items[NAME] = replace(w.record(), subject="sha256:known")
+    with pytest.raises(WrongAccount):
+        again(w, *answers)
+    assert w.record().generation == 1
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"iss": "https://evil.example"},
+        {"aud": "x"},
+        {"exp": 1},
+        {"nonce": "x"},
+        {"tid": "t"} | {"iss": "https://login.example.com/u"},
+    ],
+)
+def test_an_id_token_that_is_not_for_this_authorization_refuses_even_a_first_grant(claims: dict[str, Any]) -> None:
+    w = with_profile(OPENID)
+    with pytest.raises(ProviderRefused, match="ID token"):
+        connect(w, claims)
+    assert (w.record().generation, w.record().status) == (0, Status.AWAITING_AUTHORIZATION)
+
+
+def test_an_issuer_that_names_the_directory_is_the_directorys_own() -> None:
+    assert connected(OPENID, {"tid": "t-1", "iss": "https://login.example.com/t-1"}).record().subject
+
+
+def test_a_nonce_is_sent_only_where_an_id_token_has_a_use() -> None:
+    assert "nonce" in with_profile(OPENID).depart()[1]
+    assert "nonce" not in with_profile(CAPTURING).depart()[1]
+
+
+def test_userinfo_is_asked_as_a_consumer_would_ask() -> None:
+    w = connected(USERINFO, granted(), answer(200, {"person": {"id": 7}}))
+    request = w.provider.requests[1]
+    assert (request.method, request.url, request.body) == ("GET", "https://api.example.com/userinfo", b"")
+    assert request.headers["authorization"] == "Bearer access-9"
+    assert w.record().subject
+
+
+def test_what_a_grant_brought_by_other_ways_is_of_is_not_known() -> None:
+    w = connected(CAPTURING, granted(company={"id": "1"}))
+    w.flow._ports = replace(w.flow._ports, profiles=MemoryProfiles(KEAP, CAPTURING))
+    fresh = with_profile(KEAP)
+    w.authorizations.items |= fresh.authorizations.items
+    connect(w, granted(), ticket=fresh.ticket)
+    assert w.record().subject is None
+
+
+# --- what the page says -----------------------------------------------------------------------------------------------
+
+
+def test_the_page_of_a_first_connection_speaks_of_no_changes() -> None:
+    w = with_profile(CAPTURING)
+    assert w.flow.landing(w.ticket, None).again is None
+
+
+def test_the_page_says_what_connecting_again_will_change() -> None:
+    w = connected(CAPTURING, granted(company={"id": "1"}))
+    w.records.items[NAME] = replace(w.record(), client="old", scope="full less", profile_hash="0" * 64)
+    fresh = with_profile(CAPTURING)
+    w.authorizations.items |= fresh.authorizations.items
+    view = w.flow.landing(fresh.ticket, None).again
+    assert view
+    assert (view.client, view.gained, view.lost) == (("old", "keap"), (), ("less",))
+    assert (view.new_profile, view.same_account) == (True, True)
+
+
+# --- what was granted -------------------------------------------------------------------------------------------------
+
+
+def test_a_scope_that_was_not_granted_is_shown_and_kept_and_no_failure() -> None:
+    w = with_profile(_asking("read write"))
+    view = connect(w, granted(scope="read canary-scope"))
+    assert view.missing == ("write",)
+    assert (w.record().missing_scope, w.record().status) == ("write", Status.ACTIVE)
+    assert "canary-scope" not in str(replace(w.record(), sealed=None))
+
+
+def test_a_reload_shows_the_same() -> None:
+    w = with_profile(_asking("read write"))
+    departure, params = w.depart()
+    w.provider.script.append(granted(scope="read"))
+    assert w.arrive(params["state"], departure.cookie) == w.arrive(params["state"], departure.cookie)
+
+
+def test_what_is_granted_in_full_the_next_time_is_missing_no_more() -> None:
+    w = with_profile(_asking("read write"))
+    connect(w, granted(scope="read"))
+    again(w, granted(scope="read write"))
+    assert w.record().missing_scope is None
+
+
+def _asking(scope: str) -> Profile:
+    assert KEAP.authorize
+    return msgspec.structs.replace(KEAP, authorize=msgspec.structs.replace(KEAP.authorize, scopes=tuple(scope.split())))
+
+
+def test_a_grant_without_a_refresh_token_is_refused_with_the_providers_remedy() -> None:
+    assert KEAP.authorize
+    authorize = msgspec.structs.replace(KEAP.authorize, refresh_token_remedy="Remove our access first.")
+    w = with_profile(msgspec.structs.replace(KEAP, authorize=authorize))
+    with pytest.raises(NoRefreshToken) as refused:
+        connect(w, answer(200, {"access_token": "a", "expires_in": 3600}))
+    assert refused.value.remedy == "Remove our access first."
+    assert w.record().generation == 0
+
+
+def test_a_token_that_lives_for_long_needs_no_refresh_token() -> None:
+    w = with_profile(KEAP)
+    connect(w, answer(200, {"access_token": "a", "expires_in": 31 * 86_400}))
+    assert w.record().status == Status.ACTIVE
+
+
+# --- the grant that was replaced --------------------------------------------------------------------------------------
+
+
+def test_the_replaced_grant_is_handed_over_for_revocation_only_once_the_new_one_is_saved() -> None:
+    w = connected(CAPTURING, granted(company={"id": "1"}))
+    old = w.record()
+    w.queue.messages.clear()
+    with pytest.raises(WrongAccount):
+        again(w, granted(company={"id": "2"}))
+    assert w.queue.messages == []
+    again(w, granted(company={"id": "1"}))
+    (message, _), (publish, _) = w.queue.messages
+    assert (message["task"], message["generation"], message["client"]) == ("revoke", old.generation, old.client)
+    assert publish == {"connection": NAME}
+    assert "refresh-9" not in str(message)
+
+
+def test_a_first_grant_hands_nothing_over() -> None:
+    w = connected(CAPTURING, granted(company={"id": "1"}))
+    assert [message for message, _ in w.queue.messages if "task" in message] == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"status": Status.AUTHORIZATION_REQUIRED},
+        {"status": Status.CLIENT_REFUSED},
+        {"rejected_at": 5},
+        {"spend_id": "s"},
+        {"grant": "static"},
+        {"grant": "client_credentials"},
+        {"sealed": None},
+    ],
+)
+def test_what_is_dead_or_not_ours_or_may_be_spent_is_not_revoked(fields: dict[str, Any]) -> None:
+    w = connected(KEAP, granted())
+    assert revoking.message(w.record())
+    assert revoking.message(replace(w.record(), **fields)) is None
+
+
+def test_a_queue_that_takes_nothing_is_no_reason_to_fail_a_grant_that_is_saved() -> None:
+    w = connected(KEAP, granted())
+
+    def full(*_: Any, **__: Any) -> None:
+        raise PortUnavailable("full")
+
+    w.queue.send = full  # type: ignore[method-assign]
+    again(w, granted())
+    assert w.record().generation == 2

@@ -1,0 +1,49 @@
+"""Protects what a person is told: what connecting again changes, and what of it was not granted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from evergrant.consent import again, not_granted, scopes_of
+from tests.unit.samples import connection
+
+CURRENT = replace(connection(), scope="read write")
+
+
+def test_what_stays_is_no_change() -> None:
+    same = again(CURRENT, client="keap", scope="write read", profile_hash="0" * 64, same_account=True)
+    assert (same.client, same.gained, same.lost, same.new_profile, same.same_account) == (None, (), (), False, True)
+
+
+def test_each_change_is_named() -> None:
+    changed = again(CURRENT, client="other", scope="read,admin", profile_hash="1" * 64, same_account=False)
+    assert changed.client == ("keap", "other")
+    assert (changed.gained, changed.lost, changed.new_profile) == (("admin",), ("write",), True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "granted", "missing"),
+    [
+        ("read write", "read", ("write",)),
+        ("read write", "write read more", ()),
+        ("read,write", "read,write", ()),
+        ("read write", None, ()),  # RFC 6749 section 5.1: what is not said is as it was asked
+        ("read write", "", ()),
+        (None, "read", ()),
+        ("openid email offline_access read", "read", ()),
+        ("User.Read", "https://graph.microsoft.com/User.Read", ()),
+        ("Read", "READ", ()),
+        ("refresh_token api", "api", ()),
+    ],
+)
+def test_what_was_asked_and_not_granted_is_missing(
+    asked: str | None, granted: str | None, missing: tuple[str, ...]
+) -> None:
+    assert not_granted(asked, granted) == missing
+
+
+def test_a_scope_of_the_providers_own_is_never_repeated() -> None:
+    assert "canary" not in str(not_granted("read", "canary"))
+    assert scopes_of(" a, b\tc ") == ("a", "b", "c")

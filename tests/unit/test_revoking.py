@@ -1,0 +1,183 @@
+"""Protects the grant that was replaced: revoked where that ends nothing else, and never at the cost of the new one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from evergrant import revoking
+from evergrant.connection import Connection, Status
+from evergrant.dialect import HttpResponse
+from evergrant.errors import LostAnswer, NotSent
+from evergrant.phases import Revoke
+from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile, content_hash
+from evergrant.revoking import Outcome
+from evergrant.secret import Secret
+from evergrant.settings import Settings
+from tests.unit.memory import (
+    FakeClock,
+    Faults,
+    MemoryKey,
+    MemoryProfiles,
+    MemoryQueue,
+    MemoryRecords,
+    MemorySeal,
+    MemoryVault,
+    RotatingProvider,
+    answer,
+)
+from tests.unit.samples import KEAP, connection, form_of, tokens
+
+NAME = "keap/main"
+OLD, NEW = Secret("refresh-old"), Secret("refresh-new")
+DONE = HttpResponse(200, {}, b"")
+
+
+def revocable(scope: Any = "token") -> Profile:
+    return msgspec.structs.replace(KEAP, revoke=Revoke(url="https://{host}/revoke", scope=scope))
+
+
+@dataclass
+class World:
+    revoking: revoking.Revoking
+    records: MemoryRecords
+    provider: RotatingProvider
+    queue: MemoryQueue
+    vault: MemoryVault
+    message: dict[str, Any]
+
+    def run(self) -> Outcome:
+        return self.revoking.run(self.message)
+
+
+def world(profile: Profile | None = None, *, new: Secret | None = NEW, **fields: Any) -> World:
+    profile, faults, clock = profile or revocable(), Faults(), FakeClock()
+    records, queue, provider, vault = (
+        MemoryRecords(faults),
+        MemoryQueue(faults),
+        RotatingProvider(faults, clock),
+        MemoryVault(faults),
+    )
+    seal = MemorySeal(faults)
+    old = connection(
+        generation=3,
+        profile_hash=content_hash(profile),
+        variables={"host": "api.example.com", "login_host": "login.example.com"},
+        sealed=MemoryKey(NAME, 3).seal(tokens(refresh_token=OLD, access_token=Secret("access-old")).encode()),
+    )
+    message = revoking.message(old)
+    assert message
+    sealed = MemoryKey(NAME, 5).seal(tokens(refresh_token=new, access_token=Secret("access-new")).encode())
+    records.items[NAME] = replace(old, **{"generation": 5, "sealed": sealed, **fields})
+    ports = (records, seal, vault, provider, queue, MemoryProfiles(profile), clock)
+    return World(revoking.Revoking(*ports, Settings()), records, provider, queue, vault, message)
+
+
+def test_the_old_refresh_token_is_revoked_and_nothing_of_the_connection_changes() -> None:
+    w = world()
+    before = w.records.items[NAME]
+    w.provider.script = [DONE]
+    assert w.run() == "revoked"
+    [request] = w.provider.requests
+    assert request.url == "https://api.example.com/revoke"
+    assert form_of(request) == {
+        "token": "refresh-old",
+        "client_id": "client-1",
+        "client_secret": "canary-client-secret",
+    }
+    assert w.records.items[NAME] == before
+    assert w.queue.messages == []
+
+
+@pytest.mark.parametrize(
+    "profile", [KEAP, revocable("grant")], ids=["no way to revoke", "revoking ends all the account ever granted"]
+)
+def test_what_would_end_more_is_left_alone(profile: Profile) -> None:
+    w = world(profile)
+    assert w.run() == "left"
+    assert w.provider.requests == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"generation": 3},
+        {"generation": 2},
+        {"status": Status.DISCONNECTED, "sealed": None},
+        {"sealed": None},
+    ],
+    ids=["not saved yet", "not saved yet either", "disconnected", "no new set"],
+)
+def test_nothing_is_revoked_unless_a_new_grant_is_in_its_place(fields: dict[str, Any]) -> None:
+    w = world(**fields)
+    assert w.run() == "left"
+    assert w.provider.requests == []
+
+
+def test_a_provider_that_gave_the_very_same_token_again_is_not_asked() -> None:
+    w = world(new=OLD)
+    assert w.run() == "left"
+    assert w.provider.requests == []
+
+
+def test_a_set_without_a_refresh_token_is_revoked_by_its_access_token() -> None:
+    w = world()
+    seal = MemoryKey(NAME, 3).seal(tokens(refresh_token=None, access_token=Secret("access-old")).encode())
+    w.message = revoking.message(replace(w.records.items[NAME], generation=3, sealed=seal)) or {}
+    w.provider.script = [DONE]
+    assert w.run() == "revoked"
+    assert form_of(w.provider.requests[0])["token"] == "access-old"
+
+
+@pytest.mark.parametrize("failure", [NotSent("down"), LostAnswer("gone"), answer(503, {}), answer(429, {})])
+def test_a_failure_is_tried_again_later_and_not_for_ever(failure: Any) -> None:
+    w = world()
+    delays = []
+    for _ in range(10):
+        w.provider.script = [failure]
+        if w.run() != "again":
+            break
+        w.message, delay = w.queue.messages.pop()
+        delays.append(delay)
+    assert delays == [60, 300, 900]
+    assert len(w.provider.requests) == 4
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 302])
+def test_a_refusal_is_the_last_word(status: int) -> None:
+    w = world()
+    w.provider.script = [answer(status, {"error": "canary"})] * 2
+    assert w.run() == "failed"
+    assert w.queue.messages == []
+
+
+def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> None:
+    w = world()
+    w.vault.clients["keap"] = replace(w.vault.clients["keap"], secrets=(Secret("new"), Secret("old")))
+    w.provider.script = [answer(401, {}), DONE]
+    assert w.run() == "revoked"
+    assert [form_of(request)["client_secret"] for request in w.provider.requests] == ["new", "old"]
+
+
+def test_a_client_that_is_gone_is_no_reason_to_try_again() -> None:
+    w = world()
+    w.vault.clients.clear()
+    assert w.run() == "failed"
+    assert w.queue.messages == []
+
+
+def test_a_service_that_is_down_is_waited_for_and_the_message_is_handed_back_where_the_queue_is_down_too() -> None:
+    w = world()
+
+    def down(*_: Any, **__: Any) -> Connection:
+        raise PortUnavailable("down")
+
+    w.records.get = down  # type: ignore[method-assign]
+    assert w.run() == "again"
+    w.queue.send = down  # type: ignore[method-assign, assignment]
+    with pytest.raises(PortUnavailable):
+        w.run()
