@@ -6,7 +6,7 @@
 ...     print(keap.url)
 """
 
-from local.providers.catalogue import DIALECTS, INVESTREADY, INVESTSUITE, KEAP, MODELPORTFOLIOS, WEALTHYHOOD
+from local.providers.catalogue import DIALECTS, INVESTREADY, INVESTSUITE, KEAP, MODELPORTFOLIOS, OPENID, WEALTHYHOOD
 from local.providers.dialect import Dialect, Phase, ProtectedApi
 from local.providers.provider import Provider
 from local.providers.server import ProviderServer
@@ -19,6 +19,7 @@ __all__ = [
     "INVESTSUITE",
     "KEAP",
     "MODELPORTFOLIOS",
+    "OPENID",
     "WEALTHYHOOD",
     "Client",
     "Dialect",

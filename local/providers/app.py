@@ -41,11 +41,24 @@ def make_app(provider: Provider) -> Starlette:
     async def api(request: Request) -> Response:
         return _respond(provider.api(_headers(request)))
 
+    async def userinfo(request: Request) -> Response:
+        return _respond(provider.userinfo(_headers(request)))
+
+    async def revoke(request: Request) -> Response:
+        body = await request.body()
+        return _respond(
+            provider.revoke_token(TokenRequest(_headers(request), body, request.url.query, request.url.path))
+        )
+
     routes = [
         *(Route(path, token, methods=["POST"]) for path in sorted(dialect.token_paths())),
         Route(dialect.api.path, api, methods=["GET"]),
         *_control_routes(provider),
     ]
+    if dialect.userinfo_path is not None:
+        routes.append(Route(dialect.userinfo_path, userinfo, methods=["GET"]))
+    if dialect.revoke_path is not None:
+        routes.append(Route(dialect.revoke_path, revoke, methods=["POST"]))
     if dialect.authorize_path is not None:
         routes.append(Route(dialect.authorize_path, consent, methods=["GET"]))
         routes.append(Route(dialect.authorize_path, decide, methods=["POST"]))

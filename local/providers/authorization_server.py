@@ -3,9 +3,10 @@
 An :class:`AuthorizationServer` is made for one request, over whatever state it is given: the live one, or a copy.
 """
 
+import hmac
 import json
 from typing import Any
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlencode
 
 from oauthlib.common import Request
 from oauthlib.oauth2 import (
@@ -71,6 +72,8 @@ class AuthorizationServer:
                 headers=dict(request.headers),
             )
             content = json.loads(body)
+            if status == 200 and fields["grant_type"] == "authorization_code":
+                content = self._finished(content, fields["code"])
             answer = answer_json(status, spell(content, self._dialect) if status == 200 else content)
         except OAuth2Error as error:
             answer = answer_json(error.status_code, dict(error.twotuples))
@@ -99,25 +102,59 @@ class AuthorizationServer:
 
     def allow(self, query: str) -> str:
         """Return the address with a new code for an authorization request that has been checked."""
-        scopes = parse_qs(query).get("scope", [" ".join(self._dialect.scopes)])[0].split()
+        asked = parse_qs(query).get("scope", [" ".join(self._dialect.scopes)])[0].split()
+        scopes = [scope for scope in asked if scope not in self._settings.withheld_scopes.split()]
         headers, _, _ = self._authorization.create_authorization_response(self._authorize_uri(query), scopes=scopes)
-        return str(headers["Location"])
+        return self._named(str(headers["Location"]))
 
     def deny(self, query: str) -> str:
         """Return the address that tells the client that the person has refused."""
         request = Request(self._authorize_uri(query))
         return self.redirect(AccessDeniedError("The account's owner refused.", request=request))
 
-    @staticmethod
-    def redirect(error: OAuth2Error) -> str:
+    def redirect(self, error: OAuth2Error) -> str:
         """Return the address that tells the client of an error in its authorization request."""
-        return str(error.in_uri(str(error.redirect_uri)))
+        return self._named(str(error.in_uri(str(error.redirect_uri))))
+
+    def userinfo(self, authorization: str | None) -> Answer:
+        """Say whose account an access token is of."""
+        if not self.accepts(authorization):
+            return answer_json(401, {"error": "invalid_token"}, {"www-authenticate": "Bearer"})
+        token = str(authorization).partition(" ")[2]
+        return answer_json(200, {"sub": self._made.account_of(token)})
+
+    def revoke(self, request: TokenRequest) -> Answer:
+        """Answer a revocation (RFC 7009) of a client that proves itself in the body."""
+        try:
+            fields = read_fields(request, self._dialect)
+        except OAuth2Error as error:
+            return answer_json(error.status_code, dict(error.twotuples))
+        client = self._state.clients.get(fields.get("client_id", ""))
+        if client is None or not hmac.compare_digest(client.client_secret, fields.get("client_secret", "")):
+            return answer_json(401, {"error": "invalid_client"})
+        self._made.revoke(fields.get("token", ""), client.client_id)
+        return Answer(200, "")
 
     def accepts(self, authorization: str | None) -> bool:
         """Say whether a call of the protected API may pass."""
         headers = {} if authorization is None else {"Authorization": authorization}
         accepted, _ = self._resources.verify_request(f"{_BASE}{self._dialect.api.path}", headers=headers)
         return accepted
+
+    def _finished(self, content: dict[str, object], value: str) -> dict[str, object]:
+        """Return what a code brought, with an ID token where one was asked for, or without a refresh token."""
+        code = self._state.codes[value]
+        if self._dialect.issuer is not None and "openid" in code.scope.split():
+            content["id_token"] = self._made.id_token(code.client_id, code.account, code.nonce)
+        if not self._settings.refresh_tokens:
+            del content["refresh_token"]
+        return content
+
+    def _named(self, location: str) -> str:
+        """Return an answer's address with the provider's own name in it (RFC 9207)."""
+        if self._dialect.issuer is None:
+            return location
+        return f"{location}&{urlencode({'iss': self._dialect.issuer})}"
 
     def _authorize_uri(self, query: str) -> str:
         return f"{_BASE}{self._dialect.authorize_path}?{query}"

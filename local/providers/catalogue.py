@@ -112,6 +112,26 @@ INVESTSUITE = Dialect(
     refresh_token_lifetime=86400,  # not documented
 )
 
+# None of the five: a server that does all that the standards offer against a confused client, for tests of connecting.
+OPENID = Dialect(
+    name="openid",
+    title="OpenID",
+    body_format="form",
+    token_path="/token",
+    authorize_path="/authorize",
+    userinfo_path="/userinfo",
+    revoke_path="/revoke",
+    issuer="https://login.openid.example",
+    requires_pkce=True,
+    phases={
+        "authorization_code": Phase(client_authentication="body", required=("code", "redirect_uri", "code_verifier")),
+        "refresh_token": Phase(client_authentication="body", required=("refresh_token",)),
+    },
+    api=ProtectedApi(path="/things", answer={"things": []}),
+    scopes=("openid", "read", "write"),
+    access_token_lifetime=3600,
+)
+
 DIALECTS: Mapping[str, Dialect] = {
     dialect.name: dialect for dialect in (KEAP, WEALTHYHOOD, INVESTREADY, MODELPORTFOLIOS, INVESTSUITE)
 }

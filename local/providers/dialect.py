@@ -97,6 +97,13 @@ class Dialect:
         How client credentials of a client are refused whose standing has been revoked.
     dead_refresh_token
         How a dead refresh token is answered; a setting may change it at run time.
+    issuer
+        How the provider names itself: as `iss` in its answers to an authorization request (RFC 9207), and in the ID
+        token that comes with the tokens where the scope `openid` was asked for.
+    userinfo_path, revoke_path
+        Where it tells whose account an access token is of, and where a token is revoked (RFC 7009), if it does.
+    requires_pkce
+        Whether an authorization request needs a code challenge.
     access_token_lifetime, refresh_token_lifetime
         Seconds, as the provider documents them; settings may change them at run time.
     """
@@ -111,6 +118,10 @@ class Dialect:
     access_token_lifetime: int
     refresh_token_lifetime: int = 180 * 86400
     authorize_path: str | None = None
+    issuer: str | None = None
+    userinfo_path: str | None = None
+    revoke_path: str | None = None
+    requires_pkce: bool = False
     default_audience: str | None = None
     protocol: Protocol = "oauth"
     accept: str | None = None

@@ -94,6 +94,16 @@ class Provider:
             self._state.counters[f"api:{answer.status}"] += 1
         return answer
 
+    def userinfo(self, headers: Mapping[str, str]) -> Answer:
+        """Say whose account an access token is of. Header names are in lower case."""
+        with self._lock:
+            return self._server().userinfo(headers.get("authorization"))
+
+    def revoke_token(self, request: TokenRequest) -> Answer:
+        """Answer a request at the revocation endpoint."""
+        with self._lock:
+            return self._server().revoke(request)
+
     # --- what tests and the demo ask ---
 
     def register(self, client: Client) -> None:
@@ -228,6 +238,7 @@ class Provider:
                 "provider": self.dialect.name,
                 "grants": {"total": len(state.grants), "live": len(state.grants) - revoked, "revoked": revoked},
                 "rotations": counters["rotations"],
+                "revocations": counters["revocations"],
                 "refresh_reuse": counters["refresh_reuse"],
                 "codes": {
                     "issued": counters["codes_issued"],

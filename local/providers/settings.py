@@ -1,14 +1,14 @@
 """What a test or a demo may change about a simulated provider while it runs."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Self
 
 from local.providers.dialect import DeadRefreshToken, Dialect
 
 _LIFETIMES = ("access_token_lifetime", "refresh_token_lifetime", "code_lifetime")
 _DURATIONS = ("refresh_token_grace",)
-_FLAGS = ("old_access_token_dies", "single_use_refresh_tokens")
+_FLAGS = ("old_access_token_dies", "single_use_refresh_tokens", "refresh_tokens")
 # OAuth refuses with a code; a login refuses with a status.
 _DEAD_REFRESH_TOKEN: tuple[tuple[DeadRefreshToken, ...], ...] = (("invalid_grant", "invalid_request"), (401, 403))
 
@@ -37,6 +37,12 @@ class Settings:
     refresh_token_grace
         Seconds for which a refresh token that was used may be used again, as after an answer that was lost: the tokens
         of the last answer count, and the refresh token of the one before it is spent too.
+    refresh_tokens
+        Whether the exchange of a code brings a refresh token at all.
+    withheld_scopes
+        Scopes, separated by spaces, that are not granted though they are asked for.
+    id_token_claims
+        Claims over those that ID tokens hold; null leaves one out.
     account
         The account that the consent page names, and that grants made from now on belong to.
     """
@@ -50,6 +56,9 @@ class Settings:
     old_access_token_dies: bool = False
     single_use_refresh_tokens: bool = True
     refresh_token_grace: int = 0
+    refresh_tokens: bool = True
+    withheld_scopes: str = ""
+    id_token_claims: Mapping[str, object] = field(default_factory=dict)
 
     @classmethod
     def of(cls, dialect: Dialect) -> Self:
@@ -83,6 +92,12 @@ class Settings:
             elif name in _FLAGS:
                 if not isinstance(value, bool):
                     raise SettingError(f"{name} must be true or false")
+            elif name == "withheld_scopes":
+                if not isinstance(value, str):
+                    raise SettingError(f"{name} must be a text")
+            elif name == "id_token_claims":
+                if not isinstance(value, Mapping):
+                    raise SettingError(f"{name} must be an object")
             elif name == "account":
                 if not isinstance(value, str) or not value:
                     raise SettingError(f"{name} must be a text")

@@ -62,6 +62,7 @@ class Code:
     redirect_uri: str
     expires_at: float
     code_challenge: str | None
+    nonce: str | None = field(default=None, repr=False)
     grant_id: str | None = None
 
 

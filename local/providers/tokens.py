@@ -44,6 +44,31 @@ class Tokens:
             },
         )
 
+    def id_token(self, client_id: str, account: str, nonce: str | None) -> str:
+        """Return a token that says whose account was connected (OpenID Connect Core 1.0, section 2)."""
+        claims = {
+            "iss": self._dialect.issuer,
+            "sub": account,
+            "aud": client_id,
+            "iat": int(self._now),
+            "exp": int(self._now) + 300,
+            "nonce": nonce,
+            **self._settings.id_token_claims,
+        }
+        said = {name: value for name, value in claims.items() if value is not None}
+        return _sign({"alg": "HS256", "kid": f"{self._dialect.name}_id", "typ": "JWT"}, said)
+
+    def account_of(self, access_token: str) -> str:
+        """Return the account that a living access token is of."""
+        return self._state.grants[self._state.access_tokens[access_token].grant_id].account
+
+    def revoke(self, token: str, client_id: str) -> None:
+        """End the grant of a token, as RFC 7009, section 2.1, advises. An unknown token is as good as revoked."""
+        known = self._state.refresh_tokens.get(token) or self._state.access_tokens.get(token)
+        if known is not None and self._state.grants[known.grant_id].client_id == client_id:
+            self._state.counters["revocations"] += 1
+            self._state.revoke(known.grant_id, "revocation", self._now)
+
     def new_refresh_token(self) -> str:
         """Return a refresh token that nobody has had."""
         return f"{self._dialect.name}_refresh_{secrets.token_urlsafe(24)}"

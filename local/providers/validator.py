@@ -101,7 +101,7 @@ class Validator(RequestValidator):
         return set(scopes) <= set(self.dialect.scopes)
 
     def is_pkce_required(self, client_id: str, request: Request) -> bool:
-        return False
+        return self.dialect.requires_pkce
 
     def check_code_challenge(self, request: Request) -> dict[str, object]:
         """Insist on S256 where PKCE is used at all: oauthlib would take `plain` too, and by default."""
@@ -127,6 +127,7 @@ class Validator(RequestValidator):
             redirect_uri=str(request.redirect_uri),
             expires_at=self.now + self.settings.code_lifetime,
             code_challenge=request.code_challenge,
+            nonce=request.nonce,
         )
         self.state.counters["codes_issued"] += 1
 

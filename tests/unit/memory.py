@@ -278,7 +278,8 @@ class MemoryAuthorizations:
         self.items: dict[str, dict[str, Any]] = {}
 
     def put(self, key: str, fields: Mapping[str, Any], purge_at: int) -> None:
-        assert key not in self.items
+        if key in self.items:
+            raise Conflict("The authorization", dict(self.items[key]))
         self.items[key] = {name: value for name, value in fields.items() if value is not None} | {"purge_at": purge_at}
 
     def get(self, key: str) -> dict[str, Any] | None:
@@ -330,7 +331,7 @@ class RotatingProvider:
     def _answer(self, request: HttpRequest) -> HttpResponse:
         form = dict(parse_qsl(request.body.decode()))
         if form["grant_type"] == "authorization_code":
-            return self._issue() if form["code"] == "code-1" else answer(400, {"error": "invalid_grant"})
+            return self._issue() if form["code"].startswith("code-") else answer(400, {"error": "invalid_grant"})
         token = form["refresh_token"]
         if token in self.spent and self._clock.now() <= self.spent[token][0] + self.grace:
             return self.spent[token][1]

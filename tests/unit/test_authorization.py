@@ -5,7 +5,7 @@ browser and one grant, and whatever was saved before stays as good as it was unt
 from __future__ import annotations
 
 from base64 import urlsafe_b64encode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -65,6 +65,7 @@ class World:
     queue: MemoryQueue
     flow: Flow
     ticket: str
+    codes: dict[str, str] = field(default_factory=dict)
 
     def record(self) -> Connection:
         return self.records.items[NAME]
@@ -75,7 +76,8 @@ class World:
         return departure, dict(parse_qsl(urlsplit(departure.url).query))
 
     def arrive(self, state: str, cookie: str | None, **params: str) -> Any:
-        return self.flow.arrive({"state": state, "code": "code-1", **params}, cookie)
+        self.codes[state] = self.codes.get(state) or f"code-{len(self.codes) + 1}"
+        return self.flow.arrive({"state": state, "code": self.codes[state], **params}, cookie)
 
     def stored(self) -> TokenSet:
         sealed = self.record().sealed
@@ -363,6 +365,19 @@ def test_of_two_tabs_that_come_back_at_once_one_exchanges_its_code() -> None:
     w.arrive(one["state"], first.cookie)
     assert len(w.provider.requests) == 1
     assert w.record().generation == 1
+
+
+def test_a_code_is_sent_once_whatever_state_it_comes_with() -> None:
+    w = world()
+    first, one = w.depart()
+    _, two = w.depart(first.cookie)
+    w.provider.script = [answer(400, {"error": "invalid_grant"})]
+    with pytest.raises(ProviderRefused):
+        w.arrive(one["state"], first.cookie, code="code-x")
+    with pytest.raises(LinkUsed):
+        w.arrive(two["state"], first.cookie, code="code-x")
+    assert len(w.provider.requests) == 1
+    assert "code-x" not in str(w.authorizations.items)
 
 
 def test_a_link_that_a_function_died_over_is_free_again_after_a_while() -> None:

@@ -93,7 +93,7 @@ def test_a_button_pressed_twice_leads_to_the_provider_twice_and_to_one_grant() -
     sent = [ask(w, "POST", cookie=cookie, **SAME_ORIGIN) for _ in range(2)]
     assert [answer["statusCode"] for answer in sent] == [303, 303]
     states = [parse_qs(urlsplit(answer["headers"]["location"]).query)["state"][0] for answer in sent]
-    arrived = [ask(w, "GET", "/callback", f"state={state}&code=code-1", cookie)["statusCode"] for state in states]
+    arrived = [ask(w, "GET", "/callback", f"state={state}&code=code-{state}", cookie)["statusCode"] for state in states]
     assert arrived == [200, 410]
     assert len(w.provider.requests) == 1
 

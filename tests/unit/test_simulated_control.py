@@ -42,6 +42,7 @@ def test_stats_count_what_happened(keap: Simulated) -> None:
         "provider": "keap",
         "grants": {"total": 1, "live": 1, "revoked": 0},
         "rotations": 1,
+        "revocations": 0,
         "refresh_reuse": 0,
         "codes": {"issued": 1, "used": 1, "reused": 0},
         "token_requests": {
@@ -216,6 +217,9 @@ def test_settings_are_shown_and_changed(keap: Simulated) -> None:
         "old_access_token_dies": False,
         "single_use_refresh_tokens": True,
         "refresh_token_grace": 0,
+        "refresh_tokens": True,
+        "withheld_scopes": "",
+        "id_token_claims": {},
         "account": "Example Ltd",
     }
     assert keap.tell("settings", {"access_token_lifetime": 5}) == {**before, "access_token_lifetime": 5}

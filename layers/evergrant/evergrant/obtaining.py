@@ -17,12 +17,12 @@ from .code_exchange import CodeExchange
 from .connection import Connection
 from .consent import not_granted
 from .dialect import read_callback
-from .errors import Denied, LinkInvalid, ProviderRefused
+from .errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
 from .granting import Granting, demand_connected
 from .ports import Authorizations, Clock, Profiles, Provider, Queue, Records, Seal, Vault
 from .profile import Profile
 from .settings import Settings
-from .tickets import Authorization
+from .tickets import KEPT, Authorization, code_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +106,7 @@ class Obtaining:
         data_key = self.ports.seal.prepare(current.name, current.generation + 1)
         ports = self.ports
         exchange = CodeExchange(ports.provider, ports.clock, self.settings)
+        self._use_up(current.name, callback.code)
         brought = exchange.exchange(profile, authorization, client, callback.code, trip.code_verifier)
         tokens = replace(brought.tokens, captured={**callback.captured, **brought.tokens.captured})
         accounts = Accounts(ports.provider, ports.clock, self.settings)
@@ -116,6 +117,14 @@ class Obtaining:
         learned = {"subject": subject, "missing_scope": missing or None}
         granting = Granting(ports.records, ports.seal, ports.queue, ports.clock, self.settings)
         return granting.save(current, authorization, "authorization_code", profile, tokens, data_key, learned)
+
+    def _use_up(self, connection: str, code: str) -> None:
+        """A code is sent once: a server that sees it twice takes back what it gave for it (RFC 6749 section 4.1.2)."""
+        now = int(self.ports.clock.now())
+        try:
+            self.ports.authorizations.put(code_key(connection, code), {"used_at": now}, now + KEPT)
+        except Conflict as conflict:
+            raise LinkUsed("This code was used already.") from conflict
 
 
 def _check_issuer(profile: Profile, params: Mapping[str, str]) -> None:

@@ -144,7 +144,8 @@ class Bus(Protocol):
 class Authorizations(Protocol):
     """Connect tickets and pending states, by the hash of their secret. They expire by what they say, not by TTL."""
 
-    def put(self, key: str, fields: Mapping[str, Any], purge_at: int) -> None: ...
+    def put(self, key: str, fields: Mapping[str, Any], purge_at: int) -> None:
+        """Store what is not there yet. Raises Conflict when it is."""
 
     def get(self, key: str) -> dict[str, Any] | None:
         """A strongly consistent read."""

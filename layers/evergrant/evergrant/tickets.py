@@ -87,6 +87,11 @@ def state_key(state: str) -> str:
     return f"state#{hashed(state)}"
 
 
+def code_key(connection: str, code: str) -> str:
+    """Under which it is stored that an authorization code was used: hashed with its connection's name."""
+    return f"code#{hashed(f'{connection} {code}')}"
+
+
 def hashed(secret: str) -> str:
     """What is stored of a secret of 256 random bits: its SHA-256 needs no salt."""
     return sha256(secret.encode()).hexdigest()

@@ -32,8 +32,11 @@ class StoredAuthorizations:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
-                if not _ours(error, item[CHANGE_ID]):
+                if _ours(error, item[CHANGE_ID]):
+                    return
+                if code_of(error) != "ConditionalCheckFailedException":
                     raise
+                raise Conflict("The authorization", _fields(error.response.get("Item"))) from error
 
     def get(self, key: str) -> dict[str, Any] | None:
         with unavailable("reading the authorization"):
