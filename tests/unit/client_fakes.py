@@ -1,6 +1,7 @@
 """Strict stand-ins for Secrets Manager and Lambda as `evergrant_client` uses them, and a clock to move by hand.
 
 They refuse what AWS or getter would refuse, so that a test cannot pass with a request that would not work.
+`SignedApi` is a real HTTP server, which checks signatures as AWS documents them, without botocore.
 """
 
 # ruff: noqa: N803 - arguments are named as botocore names them.
@@ -8,15 +9,21 @@ They refuse what AWS or getter would refuse, so that a test cannot pass with a r
 from __future__ import annotations
 
 import hashlib
+import hmac
 import io
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from botocore.exceptions import ClientError
+
+from evergrant import getting
 
 START = 1_800_000_000.0
 GETTER = "arn:aws:lambda:eu-west-1:123456789012:function:evergrant-getter"
@@ -83,6 +90,8 @@ class FakeAws:
         self.asked: list[dict[str, Any]] = []
         self.configs: dict[str, Any] = {}
         self.made = 0
+        self.closed = 0
+        self.server_time: str | None = None  # a Date header
         self.before_read: Callable[[], None] = lambda: None
         self._alone = threading.Lock()
 
@@ -97,10 +106,19 @@ class FakeAws:
         return _Secrets(self) if service_name == "secretsmanager" else _Lambda(self)
 
 
-class _Secrets:
+class _Client:
     def __init__(self, aws: FakeAws) -> None:
         self._aws = aws
 
+    def close(self) -> None:
+        self._aws.closed += 1
+
+    def _metadata(self) -> dict[str, Any]:
+        date = self._aws.server_time
+        return {"ResponseMetadata": {"HTTPHeaders": {"date": date} if date else {}}}
+
+
+class _Secrets(_Client):
     def get_secret_value(self, *, SecretId: str) -> dict[str, Any]:
         assert re.fullmatch(r"[A-Za-z0-9/_+=.@-]{1,512}", SecretId)
         assert self._aws._alone.acquire(blocking=False), "two fetches at a time"
@@ -114,13 +132,10 @@ class _Secrets:
             raise client_error("ResourceNotFoundException")
         if isinstance(held, Exception):
             raise held
-        return {"Name": SecretId, "SecretString": held, "VersionStages": ["AWSCURRENT"]}
+        return {"Name": SecretId, "SecretString": held, "VersionStages": ["AWSCURRENT"], **self._metadata()}
 
 
-class _Lambda:
-    def __init__(self, aws: FakeAws) -> None:
-        self._aws = aws
-
+class _Lambda(_Client):
     def invoke(self, *, FunctionName: str, InvocationType: str, Payload: bytes) -> dict[str, Any]:
         assert InvocationType == "RequestResponse"
         if FunctionName != GETTER or self._aws.getter is None:
@@ -135,7 +150,116 @@ class _Lambda:
         if isinstance(answer, Exception):
             raise answer
         payload = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-        said: dict[str, Any] = {"StatusCode": 200, "Payload": io.BytesIO(payload)}
+        said: dict[str, Any] = {"StatusCode": 200, "Payload": io.BytesIO(payload), **self._metadata()}
         if self._aws.function_error:
             said["FunctionError"] = "Unhandled"
         return said
+
+
+Reply = tuple[int, Mapping[str, str], bytes]
+
+
+class SignedApi:
+    """Getter's path of the HTTP API as API Gateway and getter serve it: signature first, then getter's own code."""
+
+    region = "eu-west-1"
+    key = ("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "a session token")
+
+    def __init__(self) -> None:
+        self.getter: Callable[[dict[str, Any]], dict[str, Any]] = lambda _: refusal("unknown_connection")
+        self.reply: Reply | None = None  # what API Gateway itself says instead
+        self.asked: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.refused = 0
+        self.url = ""
+
+    def read(self, connection: str, min_ttl: int, rejected: str | None) -> dict[str, Any]:
+        """Stand in for getter's reader."""
+        request = {"connection": connection, "min_ttl": min_ttl, "rejected": rejected}
+        self.asked.append({name: value for name, value in request.items() if value is not None})
+        return self.getter(request)
+
+    def serve(self, method: str, target: str, headers: Mapping[str, str]) -> Reply:
+        self.paths.append(target)
+        if not self._is_signed(method, target, headers):
+            self.refused += 1
+            return 403, {"content-type": "application/json"}, b'{"message":"Forbidden"}'
+        if self.reply is not None:
+            return self.reply
+        parts = urlsplit(target)
+        found = re.fullmatch(r"/tokens/([^/]+)/([^/]+)", parts.path)
+        if found is None:
+            return 404, {}, b'{"message":"Not Found"}'
+        event = {
+            "requestContext": {},
+            "pathParameters": {"provider": found[1], "account": found[2]},
+            "queryStringParameters": dict(parse_qsl(parts.query)),
+        }
+        answer = getting.answer(self, event)  # type: ignore[arg-type]
+        return answer["statusCode"], answer["headers"], answer["body"].encode()
+
+    def _is_signed(self, method: str, target: str, headers: Mapping[str, str]) -> bool:
+        """Recompute the signature: IAM User Guide, "Create a signed AWS API request"."""
+        found = re.fullmatch(
+            r"AWS4-HMAC-SHA256 Credential=([^/]+)/(\d{8})/([^/]+)/execute-api/aws4_request, "
+            r"SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})",
+            headers.get("Authorization", ""),
+        )
+        if found is None or found[1] != self.key[0] or found[3] != self.region:
+            return False
+        signed = found[4].split(";")
+        if not {"host", "x-amz-date", "x-amz-security-token"} <= set(signed):
+            return False
+        if headers["X-Amz-Security-Token"] != self.key[2] or not headers["X-Amz-Date"].startswith(found[2]):
+            return False
+        parts = urlsplit(target)
+        query = sorted((quote(name, safe="-_.~"), quote(value, safe="-_.~")) for name, value in parse_qsl(parts.query))
+        canonical = "\n".join(
+            [
+                method,
+                quote(parts.path, safe="/-_.~"),
+                "&".join(f"{name}={value}" for name, value in query),
+                *(f"{name}:{headers[name].strip()}" for name in signed),
+                "",
+                found[4],
+                hashlib.sha256(b"").hexdigest(),
+            ]
+        )
+        scope = f"{found[2]}/{self.region}/execute-api/aws4_request"
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        key = f"AWS4{self.key[1]}".encode()
+        for part in scope.split("/"):
+            key = hmac.digest(key, part.encode(), "sha256")
+        text = f"AWS4-HMAC-SHA256\n{headers['X-Amz-Date']}\n{scope}\n{digest}"
+        return hmac.compare_digest(hmac.digest(key, text.encode(), "sha256").hex(), found[5])
+
+
+@contextmanager
+def signed_api() -> Iterator[SignedApi]:
+    """Serve it on loopback."""
+    api = SignedApi()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            status, headers, body = api.serve("GET", self.path, self.headers)  # type: ignore[arg-type]
+            self.send_response_only(status)  # and no Date header: the client has a clock of its own
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    api.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        yield api
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

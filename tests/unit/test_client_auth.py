@@ -3,6 +3,7 @@ refused token costs at most one re-read and one forced refresh, after which the 
 
 from __future__ import annotations
 
+import asyncio
 import io
 import logging
 import threading
@@ -247,6 +248,23 @@ def test_refusal_from_another_host_after_a_redirect_renews_nothing(
     assert aws.asked == []
 
 
+def test_token_in_another_header_goes_to_no_other_host(
+    send: Send, provider: Provider, elsewhere: Provider, aws: FakeAws
+) -> None:
+    aws.publish(KEAP, "first", expires_at=HOUR, headers={"X-Api-Token": "first"})
+    aws.getter = lambda _: published(KEAP, "second", expires_at=HOUR, generation=2, headers={"X-Api-Token": "second"})
+    provider.header, provider.accepted = "X-Api-Token", {"second"}
+    provider.redirects = {"/moved": "/again", "/again": elsewhere.url + "/"}
+    elsewhere.header, elsewhere.refusal = "X-Api-Token", 200
+    assert send(provider.url + "/moved").status_code == 200
+    assert [(path, token) for path, token, _ in provider.calls] == [
+        ("/moved", "first"),
+        ("/moved", "second"),
+        ("/again", "second"),
+    ]
+    assert [{name.lower() for name in sent} & {"x-api-token", "authorization"} for sent in elsewhere.headers] == [set()]
+
+
 def test_redirect_within_the_host_goes_on_with_the_renewed_token(send: Send, provider: Provider, aws: FakeAws) -> None:
     renew(aws)
     provider.accepted = {"second"}
@@ -286,18 +304,6 @@ def test_file_body_is_sent_again_from_where_it_began(provider: Provider, aws: Fa
     assert [earlier.status_code for earlier in answer.history] == [401]
 
 
-def test_requests_takes_a_token_in_another_header_to_no_other_host(
-    provider: Provider, elsewhere: Provider, aws: FakeAws, evergrant: Evergrant
-) -> None:
-    aws.publish(KEAP, "first", expires_at=HOUR, headers={"X-Api-Token": "first"})
-    provider.header, provider.accepted = "X-Api-Token", {"second"}
-    provider.redirects["/moved"] = elsewhere.url + "/"
-    aws.getter = lambda _: published(KEAP, "second", expires_at=HOUR, generation=2, headers={"X-Api-Token": "second"})
-    requests.get(provider.url + "/moved", auth=RequestsAuth(KEAP, evergrant=evergrant), timeout=10)
-    assert provider.tokens == ["first", "second"]
-    assert "X-Api-Token" not in elsewhere.headers[0]
-
-
 async def test_async_client_renews_by_the_same_steps_without_blocking_the_loop(
     aws: FakeAws, evergrant: Evergrant
 ) -> None:
@@ -318,6 +324,99 @@ async def test_async_client_renews_by_the_same_steps_without_blocking_the_loop(
         assert sent == ["Bearer first", "Bearer second"]
         assert loop_thread not in fetched_in
         assert (await client.get("https://api.example.com/")).status_code == 200
+
+
+async def test_async_client_takes_a_token_in_another_header_to_no_other_host(
+    provider: Provider, elsewhere: Provider, aws: FakeAws, evergrant: Evergrant
+) -> None:
+    aws.publish(KEAP, "first", expires_at=HOUR, headers={"X-Api-Token": "first"})
+    provider.header, provider.accepted = "X-Api-Token", {"first"}
+    provider.redirects["/moved"] = elsewhere.url + "/"
+    events: list[str] = []
+
+    async def trace(event: str, info: object) -> None:
+        events.append(event)
+
+    auth = HttpxAuth(KEAP, evergrant=evergrant)
+    async with httpx.AsyncClient(auth=auth, trust_env=False, follow_redirects=True) as client:
+        await client.get(provider.url + "/moved", extensions={"trace": trace})
+    assert provider.tokens == ["first"]
+    assert "X-Api-Token" not in elsewhere.headers[0]
+    assert "http11.send_request_headers.started" in events, "the caller's own trace goes on"
+
+
+async def test_tasks_that_wait_for_a_token_share_its_fetch_and_hold_no_threads(
+    aws: FakeAws, evergrant: Evergrant
+) -> None:
+    going, entered = threading.Event(), asyncio.Event()
+    loop, threads_before = asyncio.get_running_loop(), threading.active_count()
+    aws.secrets.clear()
+    aws.getter = lambda _: {"error": {"code": "authorization_required", "message": "It must be authorized again."}}
+
+    def hold() -> None:
+        loop.call_soon_threadsafe(entered.set)
+        assert going.wait(10)
+
+    aws.before_read = hold
+    auth = HttpxAuth(KEAP, evergrant=evergrant)
+    transport = httpx.MockTransport(lambda _: httpx.Response(200))
+    async with httpx.AsyncClient(auth=auth, transport=transport) as client:
+        tasks = [asyncio.create_task(client.get("https://api.example.com/")) for _ in range(100)]
+        await entered.wait()
+        for _turn in range(10):
+            await asyncio.sleep(0)  # every task has come as far as it can
+        assert threading.active_count() - threads_before <= 1
+        going.set()
+        outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert {type(outcome) for outcome in outcomes} == {AuthorizationRequired}
+    assert (len(aws.reads), len(aws.asked)) == (1, 1)
+
+
+async def test_tasks_refused_with_the_same_token_renew_it_once(aws: FakeAws, evergrant: Evergrant) -> None:
+    renew(aws)
+
+    def api(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200 if request.headers["Authorization"] == "Bearer second" else 401)
+
+    auth = HttpxAuth(KEAP, evergrant=evergrant)
+    async with httpx.AsyncClient(auth=auth, transport=httpx.MockTransport(api)) as client:
+        answers = await asyncio.gather(*(client.get("https://api.example.com/") for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert (len(aws.reads), len(aws.asked)) == (2, 1)
+
+
+async def test_slow_connection_does_not_hold_up_another(aws: FakeAws, evergrant: Evergrant) -> None:
+    aws.publish("acme/other", "other", expires_at=HOUR)
+    going, entered = threading.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def getter(_: object) -> dict[str, Any]:
+        loop.call_soon_threadsafe(entered.set)
+        assert going.wait(10)
+        return published("acme/slow", "slow", expires_at=HOUR)
+
+    aws.getter = getter
+    transport = httpx.MockTransport(lambda _: httpx.Response(200))
+    async with httpx.AsyncClient(transport=transport) as client:
+        slow = asyncio.create_task(
+            client.get("https://api.example.com/", auth=HttpxAuth("acme/slow", evergrant=evergrant))
+        )
+        await entered.wait()
+        other = await client.get("https://api.example.com/", auth=HttpxAuth("acme/other", evergrant=evergrant))
+        going.set()
+        assert {other.status_code, (await slow).status_code} == {200}
+
+
+def test_each_event_loop_is_served(aws: FakeAws, evergrant: Evergrant) -> None:
+    async def call() -> int:
+        transport = httpx.MockTransport(lambda _: httpx.Response(200))
+        async with httpx.AsyncClient(auth=HttpxAuth(KEAP, evergrant=evergrant), transport=transport) as client:
+            return (await client.get("https://api.example.com/")).status_code
+
+    for _ in range(2):  # a function that calls asyncio.run in each invocation
+        assert asyncio.run(call()) == 200
+        evergrant._forget()
+    assert len(aws.reads) == 2
 
 
 async def test_async_stream_body_is_not_replayed(aws: FakeAws, evergrant: Evergrant) -> None:

@@ -62,13 +62,16 @@ def test_real_clients_read_a_real_secret(clock: Clock, aws: FakeAws, kind: str) 
 
 @pytest.fixture
 def failing_lambda() -> Iterator[tuple[str, list[str]]]:
-    """A real HTTP server in the place of Lambda's endpoint, which always says that it failed."""
+    """A real HTTP server in the place of Lambda's endpoint, which says that it failed, or hangs up first."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             asked.append(self.path)
+            if "hangs-up" in self.path and len(asked) == 1:
+                self.close_connection = True
+                return
             self.send_response(500)
             self.send_header("Content-Length", "0")
             self.end_headers()
@@ -83,6 +86,20 @@ def failing_lambda() -> Iterator[tuple[str, list[str]]]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def test_connection_that_died_while_it_was_kept_costs_a_second_try(
+    clock: Clock, failing_lambda: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    endpoint, asked = failing_lambda
+    monkeypatch.setenv("AWS_ENDPOINT_URL_LAMBDA", endpoint)
+    with moto.mock_aws(config={"core": {"passthrough": {"urls": [endpoint + ".*"]}}}):
+        session = botocore.session.get_session()
+        session.set_config_variable("region", "eu-west-1")
+        evergrant = Evergrant(getter="hangs-up", read_secrets=False, session=session, clock=clock)
+        with pytest.raises(TemporarilyUnavailable, match="500"):
+            evergrant.token(KEAP)
+    assert len(asked) == 2
 
 
 def test_failing_lambda_is_asked_once(

@@ -4,6 +4,7 @@ no call more than is useful, and never a token in it."""
 from __future__ import annotations
 
 import copy
+import logging
 import pickle
 import traceback
 from typing import Any
@@ -87,6 +88,20 @@ def test_retry_after_is_kept_and_getter_left_alone_for_so_long(
     assert evergrant.token(KEAP) == "again"
 
 
+def test_refused_token_that_getter_gave_again_is_not_renewed_on_every_refusal(
+    evergrant: Evergrant, aws: FakeAws, clock: Clock
+) -> None:
+    aws.publish(KEAP, "same", expires_at=START + 3600)
+    aws.getter = lambda _: published(KEAP, "same", expires_at=START + 3600)
+    for _ in range(4):
+        with pytest.raises(TemporarilyUnavailable, match="no other token"):
+            evergrant.token(KEAP, rejected="same")
+    assert len(aws.asked) == 1
+    clock.pass_seconds(6)
+    aws.getter = lambda _: published(KEAP, "other", expires_at=START + 3600)
+    assert evergrant.token(KEAP, rejected="same") == "other"
+
+
 def test_refusals_do_not_reach_a_getter_that_is_left_alone(evergrant: Evergrant, aws: FakeAws) -> None:
     aws.publish(KEAP, "refused", expires_at=START + 3600)
     aws.getter = lambda _: refusal("temporarily_unavailable", retry_after=20)
@@ -116,12 +131,40 @@ def test_living_token_is_served_while_nothing_fresher_can_be_had(
         evergrant.token(KEAP)
 
 
-def test_person_being_needed_is_said_although_a_token_still_lives(evergrant: Evergrant, aws: FakeAws) -> None:
+@pytest.mark.parametrize("code", ["authorization_required", "client_refused", "paused"])
+def test_living_token_is_served_although_somebody_has_to_act(
+    evergrant: Evergrant, aws: FakeAws, clock: Clock, caplog: pytest.LogCaptureFixture, code: str
+) -> None:
     aws.publish(KEAP, "old", expires_at=START + 50)
-    aws.getter = lambda _: refusal("authorization_required")
-    with pytest.raises(AuthorizationRequired):
+    aws.getter = lambda _: refusal(code)
+    with caplog.at_level(logging.WARNING, "evergrant_client"):
+        assert [evergrant.token(KEAP) for _ in range(5)] == ["old"] * 5
+    assert [record.getMessage().count(code) for record in caplog.records] == [2]
+    assert len(aws.asked) == 1
+    clock.pass_seconds(46)
+    with pytest.raises(ConnectionUnusable, match=code):
         evergrant.token(KEAP)
-    assert evergrant.token(KEAP, min_ttl=30) == "old"
+
+
+@pytest.mark.parametrize("code", ["disconnected", "unknown_connection"])
+def test_withdrawn_token_is_not_served_though_it_lives(evergrant: Evergrant, aws: FakeAws, code: str) -> None:
+    aws.publish(KEAP, "old", expires_at=START + 50)
+    evergrant.token(KEAP, min_ttl=0)
+    aws.secrets.clear()
+    aws.getter = lambda _: refusal(code)
+    for min_ttl in (60, 0):
+        with pytest.raises(ConnectionUnusable, match=code):
+            evergrant.token(KEAP, min_ttl=min_ttl)
+
+
+def test_getters_warning_comes_with_the_token_and_is_logged(
+    evergrant: Evergrant, aws: FakeAws, caplog: pytest.LogCaptureFixture
+) -> None:
+    warning = {"code": "temporarily_unavailable", "message": "Its provider is down."}
+    aws.getter = lambda _: published(KEAP, "t", expires_at=START + 3600, warning=warning)
+    with caplog.at_level(logging.WARNING, "evergrant_client"):
+        assert evergrant.access_token(KEAP).warning == "Its provider is down."
+    assert caplog.messages == ["keap/main: Its provider is down."]
 
 
 def test_ended_token_from_getter_is_not_handed_on(evergrant: Evergrant, aws: FakeAws) -> None:

@@ -1,5 +1,5 @@
-"""Protects the client in processes with many threads, and in those that fork: one fetch at a time, its outcome shared,
-and nothing taken over from a parent process."""
+"""Protects the client in processes with many threads, and in those that fork or are restored from a snapshot: one fetch
+at a time, its outcome shared, and nothing taken over from the process before."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+import snapshot_restore_py  # type: ignore[import-not-found]
 
 from evergrant_client import (
     AuthorizationRequired,
@@ -108,6 +109,28 @@ def test_threads_refused_with_the_same_token_force_one_refresh(evergrant: Evergr
         got = {f.result() for f in [pool.submit(evergrant.token, KEAP, rejected="first") for _ in range(8)]}
     assert got == {"second"}
     assert len(aws.asked) == 1
+
+
+def test_snapshot_of_lambda_snapstart_holds_no_token_and_its_copies_trust_none(
+    evergrant: Evergrant, aws: FakeAws
+) -> None:
+    aws.publish(KEAP, "before", expires_at=START + 86_400)
+    evergrant.token(KEAP)
+    aws.publish(KEAP, "after", expires_at=START + 86_400, generation=2)
+    run(snapshot_restore_py.get_before_snapshot())
+    assert evergrant._entries == {}
+    assert aws.closed == 1
+    evergrant.token(KEAP)  # another hook's doing, within the snapshot after all
+    aws.publish(KEAP, "restored", expires_at=START + 86_400, generation=3)
+    run(snapshot_restore_py.get_after_restore())
+    assert evergrant.token(KEAP) == "restored"
+    assert aws.made == 1, "the client of AWS, which takes long to make, is part of the snapshot"
+
+
+def run(hooks: list[Any]) -> None:
+    """Call hooks as Lambda's runtime does."""
+    for function, arguments, named in hooks:
+        function(*arguments, **named)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

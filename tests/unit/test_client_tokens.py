@@ -3,6 +3,9 @@ possible, and with it come the headers of the call."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
@@ -68,6 +71,36 @@ def test_clock_set_back_makes_a_token_stale_not_younger(evergrant: Evergrant, aw
     clock.pass_seconds(-600)
     evergrant.token(KEAP)
     assert len(aws.reads) == 2
+
+
+@pytest.mark.parametrize("source", ["secret", "getter"])
+def test_slow_clock_does_not_make_a_token_outlive_its_end(
+    evergrant: Evergrant, aws: FakeAws, clock: Clock, source: str
+) -> None:
+    aws.server_time = format_datetime(datetime.fromtimestamp(START + 120, UTC), usegmt=True)
+    if source == "secret":
+        aws.publish(KEAP, "first", expires_at=START + 3600)
+    else:
+        aws.getter = lambda _: published(KEAP, "first", expires_at=START + 3600)
+    evergrant.token(KEAP, min_ttl=0)
+    aws.publish(KEAP, "second", expires_at=START + 7200, generation=2)
+    aws.getter = lambda _: published(KEAP, "second", expires_at=START + 7200, generation=2)
+    clock.pass_seconds(3600 - 120 - 6)
+    assert evergrant.token(KEAP, min_ttl=0) == "first"
+    clock.pass_seconds(2)
+    assert evergrant.token(KEAP, min_ttl=0) == "second"
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Fri, 15 Jan 2027 08:00:01 GMT", "Fri, 15 Jan 2027 07:00:00 GMT"])
+def test_fast_clock_and_an_unreadable_date_give_a_token_no_longer_life(
+    evergrant: Evergrant, aws: FakeAws, clock: Clock, date: str
+) -> None:
+    aws.server_time = date
+    aws.publish(KEAP, "first", expires_at=START + 3600)
+    evergrant.token(KEAP, min_ttl=0)
+    clock.pass_seconds(3600 - 6)
+    assert evergrant.token(KEAP, min_ttl=0) == "first"
+    assert len(aws.reads) == 1
 
 
 def test_getter_is_asked_when_the_secret_is_stale(evergrant: Evergrant, aws: FakeAws) -> None:

@@ -1,4 +1,4 @@
-"""The two AWS calls of this client: read a secret, invoke getter.
+"""The calls of AWS that this client makes: read a secret, invoke getter.
 
 botocore is imported at the first call, not with the package: a function that never asks for a
 token does not pay for it, and the import falls outside the consumer's own import time.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ._answer import Answer, seconds_behind
 from ._errors import AccessDenied, EvergrantError, NotConfigured, TemporarilyUnavailable, UnexpectedAnswer
 
 if TYPE_CHECKING:
@@ -29,13 +31,13 @@ _NO_SECRET = frozenset({"ResourceNotFoundException", "InvalidRequestException"})
 
 
 class Session(Protocol):
-    """As much of botocore's session as is used."""
+    """As much of botocore's session as is used to read secrets and invoke getter."""
 
     def create_client(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 class Boto3Session(Protocol):
-    """As much of boto3's session as is used."""
+    """As much of boto3's session as is used to read secrets and invoke getter."""
 
     def client(self, *args: Any, **kwargs: Any) -> Any: ...
 
@@ -43,13 +45,14 @@ class Boto3Session(Protocol):
 class Aws:
     """Makes the two clients when they are first needed, and turns AWS's errors into ours."""
 
-    def __init__(self, session: Session | Boto3Session | None) -> None:
-        self._session = session
+    def __init__(self, session: Session | Boto3Session | None, clock: Callable[[], float]) -> None:
+        self._session: Any = session
+        self._clock = clock
         self._clients: dict[str, Any] = {}
         self._making = threading.Lock()  # making clients of one session is not thread-safe
 
-    def read_secret(self, connection: str, name: str) -> str | None:
-        """Return the text of the secret's current version, or None if there is no such secret."""
+    def read_secret(self, connection: str, name: str) -> Answer | None:
+        """Return the secret's current version, or None if there is no such secret."""
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -57,31 +60,52 @@ class Aws:
         except ClientError as error:
             if _code(error) in _NO_SECRET:
                 return None
-            raise _translate(error, connection, "reading its secret") from error
+            raise translate(error, connection, "reading its secret") from error
         except BotoCoreError as error:
-            raise _translate(error, connection, "reading its secret") from error
+            raise translate(error, connection, "reading its secret") from error
         text = answer.get("SecretString")
-        return text if isinstance(text, str) else ""
+        return self._answer(text if isinstance(text, str) else "", answer)
 
-    def invoke(self, connection: str, function: str, request: dict[str, object]) -> bytes:
+    def invoke(self, connection: str, function: str, request: dict[str, object]) -> Answer:
         """Invoke getter, wait for its answer and return it."""
-        from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.exceptions import BotoCoreError, ClientError, ConnectionClosedError
 
+        call = {"FunctionName": function, "InvocationType": "RequestResponse", "Payload": json.dumps(request).encode()}
         try:
-            answer = self._client("lambda").invoke(
-                FunctionName=function, InvocationType="RequestResponse", Payload=json.dumps(request).encode()
-            )
+            try:
+                answer = self._client("lambda").invoke(**call)
+            except ConnectionClosedError:
+                # A kept connection dies while an idle function is frozen, and shows it on the next request. Asking
+                # getter twice is safe, and the first time has cost the caller nothing.
+                answer = self._client("lambda").invoke(**call)
             payload: bytes = answer["Payload"].read()
         except ClientError as error:
             if _code(error) == "ResourceNotFoundException":
                 raise NotConfigured("No function has getter's configured name.", connection=connection) from error
-            raise _translate(error, connection, "invoking getter") from error
+            raise translate(error, connection, "invoking getter") from error
         except BotoCoreError as error:
-            raise _translate(error, connection, "invoking getter") from error
+            raise translate(error, connection, "invoking getter") from error
         if answer.get("FunctionError"):
             # The payload is a stack trace: its text is getter's to log, not ours to repeat.
             raise TemporarilyUnavailable(f"Getter failed while asked for {connection}.", connection=connection)
-        return payload
+        return self._answer(payload, answer)
+
+    def session(self) -> Any:
+        """Return the session that was given, or one of our own."""
+        if self._session is None:
+            from botocore.session import get_session
+
+            self._session = get_session()
+        return self._session
+
+    def close(self) -> None:
+        """Close the connections that are kept; the clients make new ones."""
+        for client in list(self._clients.values()):
+            client.close()
+
+    def _answer(self, text: str | bytes, answer: dict[str, Any]) -> Answer:
+        headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        return Answer(text, seconds_behind(headers.get("date"), self._clock()))
 
     def _client(self, service: str) -> Any:
         client = self._clients.get(service)
@@ -92,11 +116,8 @@ class Aws:
         return client
 
     def _make(self, service: str) -> Any:
-        if self._session is None:
-            from botocore.session import get_session
-
-            self._session = get_session()
-        create = getattr(self._session, "create_client", None) or self._session.client  # type: ignore[union-attr]
+        session = self.session()
+        create = getattr(session, "create_client", None) or session.client
         return create(service, config=_config(service))
 
 
@@ -123,7 +144,8 @@ def _code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def _translate(error: Exception, connection: str, doing: str) -> EvergrantError:
+def translate(error: Exception, connection: str, doing: str) -> EvergrantError:
+    """Return our error for botocore's."""
     from botocore.exceptions import (
         ClientError,
         NoCredentialsError,

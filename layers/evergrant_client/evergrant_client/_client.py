@@ -8,7 +8,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping
 
-from ._aws import Boto3Session, Session
+from ._aws import Aws, Boto3Session, Session
 from ._errors import MissingHeaders, NotConfigured
 from ._fetch import Fetcher
 from ._tokens import AccessToken
@@ -32,9 +32,13 @@ class Evergrant:
         First part of the secrets' names (stack output ``SecretPrefix``). Default: the environment
         variable ``EVERGRANT_PREFIX``, else ``evergrant``.
     getter : str, optional
-        Name or ARN of getter's function (stack output ``GetterFunctionArn``). Default: the environment
-        variable ``EVERGRANT_GETTER``. Without it only connections that have a secret can be read, and
-        nothing can be renewed ahead of time.
+        Name or ARN of getter's function (stack output ``GetterFunctionArn``), or the address of its API
+        (``ApiUrl``), for whoever may only call one connection's path. Default: the environment variable
+        ``EVERGRANT_GETTER``. Without it only connections that have a secret can be read, and nothing can
+        be renewed ahead of time.
+    read_secrets : bool, optional
+        Whether to read ``tokens/`` secrets; no, for whoever may only ask getter. Default: the environment
+        variable ``EVERGRANT_READ_SECRETS`` (``true`` or ``false``), else yes.
     session : botocore or boto3 session, optional
         Where AWS clients come from. Default: a new botocore session at the first fetch.
     clock : callable, optional
@@ -43,7 +47,8 @@ class Evergrant:
     Raises
     ------
     NotConfigured
-        The prefix cannot be the beginning of a secret's name.
+        The prefix cannot be the beginning of a secret's name, getter's URL is not an https URL, or
+        neither secrets nor getter are left to read from.
 
     Examples
     --------
@@ -56,12 +61,14 @@ class Evergrant:
         *,
         prefix: str | None = None,
         getter: str | None = None,
+        read_secrets: bool | None = None,
         session: Session | Boto3Session | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._prefix = prefix or os.environ.get("EVERGRANT_PREFIX") or DEFAULT_PREFIX
         if not _PREFIX.fullmatch(self._prefix):
             raise NotConfigured("The prefix cannot be the beginning of a secret's name.")
+        self._read_secrets = _reads_secrets() if read_secrets is None else read_secrets
         self._getter = getter or os.environ.get("EVERGRANT_GETTER") or None
         self._session = session
         self._clock = clock
@@ -74,7 +81,14 @@ class Evergrant:
         A fork may copy locks that another thread holds, and TLS connections that the parent goes on
         using; and nobody knows how long the parent sits on its tokens before it forks.
         """
-        self._fetcher = Fetcher(self._prefix, self._getter, self._session, self._clock)
+        self._aws = Aws(self._session, self._clock)
+        self._forget()
+
+    def _forget(self) -> None:
+        """Forget tokens and failures, and close connections; the clients of AWS stay."""
+        self._aws.close()
+        prefix = self._prefix if self._read_secrets else None
+        self._fetcher = Fetcher(prefix, self._getter, self._aws, self._clock)
         self._entries = self._fetcher.entries
 
     def token(self, connection: str, *, min_ttl: float = DEFAULT_MIN_TTL, rejected: str | None = None) -> str:
@@ -158,6 +172,13 @@ class Evergrant:
         return {**{name: value for name, value in given.items() if name.lower() not in ours}, **token.headers}
 
 
+def _reads_secrets() -> bool:
+    said = os.environ.get("EVERGRANT_READ_SECRETS") or "true"
+    if said not in ("true", "false"):
+        raise NotConfigured("EVERGRANT_READ_SECRETS is neither true nor false.", hint="Set it to one of them.")
+    return said == "true"
+
+
 _instances: weakref.WeakSet[Evergrant] = weakref.WeakSet()
 
 
@@ -166,5 +187,24 @@ def _after_fork() -> None:
         instance._reset()
 
 
+def _around_snapshot() -> None:
+    for instance in list(_instances):
+        instance._forget()
+
+
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
     os.register_at_fork(after_in_child=_after_fork)
+
+try:
+    # Lambda's Python runtimes have it. With SnapStart (AWS Lambda developer guide, "Lambda SnapStart runtime hooks for
+    # Python") one process is copied into many, days later: neither tokens nor connections are to be in the copy. The
+    # clients are, since making them is most of a cold start. Restored, what other hooks have fetched is dropped too.
+    from snapshot_restore_py import (  # type: ignore[import-not-found]
+        register_after_restore,
+        register_before_snapshot,
+    )
+except ImportError:
+    pass
+else:
+    register_before_snapshot(_around_snapshot)
+    register_after_restore(_around_snapshot)

@@ -5,7 +5,7 @@
     EvergrantError
     ├── InvalidRequest            invalid_request           the call itself is wrong (also a ValueError)
     ├── MissingHeaders            missing_headers           the provider wants headers on each call that this call lacks
-    ├── NotConfigured             not_configured            EVERGRANT_GETTER or EVERGRANT_PREFIX is missing or wrong
+    ├── NotConfigured             not_configured            EVERGRANT_GETTER or another setting is missing or wrong
     ├── AccessDenied              access_denied             this function's role may not read the token
     ├── UnexpectedAnswer          unexpected_answer         an answer that this client cannot read
     ├── TemporarilyUnavailable    temporarily_unavailable   try again, after `retry_after` seconds if it is given
@@ -100,11 +100,12 @@ class MissingHeaders(EvergrantError):
 
 
 class NotConfigured(EvergrantError):
-    """Getter is needed and its name is unknown or wrong, or the prefix is not one."""
+    """Getter is needed and its name is unknown or wrong, or another setting is."""
 
     code = "not_configured"
     default_hint = (
-        "Set EVERGRANT_GETTER to the stack output GetterFunctionArn and EVERGRANT_PREFIX to the output SecretPrefix."
+        "Set EVERGRANT_GETTER to the stack output GetterFunctionArn, or to ApiUrl for a consumer that may only call "
+        "its connection's path, and EVERGRANT_PREFIX to the output SecretPrefix."
     )
 
 

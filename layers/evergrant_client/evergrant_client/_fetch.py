@@ -5,13 +5,29 @@ Everything here but `Fetcher.warm` may block on the network.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable
 
-from ._aws import Aws, Boto3Session, Session
+from ._answer import Answer
+from ._api import Api, is_url
+from ._aws import Aws
 from ._cache import SAFETY_SECONDS, Entry, Slot
-from ._errors import ConnectionUnusable, EvergrantError, InvalidRequest, NotConfigured, TemporarilyUnavailable
+from ._errors import (
+    AccessDenied,
+    Disconnected,
+    EvergrantError,
+    InvalidRequest,
+    NotConfigured,
+    TemporarilyUnavailable,
+    UnknownConnection,
+)
 from ._tokens import AccessToken, check_name, fingerprint, read_token
+
+_log = logging.getLogger("evergrant_client")
+
+# By these getter says that the token at hand was withdrawn. The others say why there is no fresher one.
+_WITHDRAWN = (Disconnected, UnknownConnection)
 
 
 class Fetcher:
@@ -19,27 +35,29 @@ class Fetcher:
 
     Parameters
     ----------
-    prefix : str
-        First part of the secrets' names.
+    prefix : str or None
+        First part of the secrets' names; None where this process is to read no secrets.
     getter : str or None
-        Name or ARN of getter's function, where it is known.
-    session : botocore or boto3 session, or None
-        Where AWS clients come from.
+        Name or ARN of getter's function, or the URL of its API; None where it is to ask neither.
+    aws : Aws
+        Makes the calls.
     clock : callable
         Returns the time in epoch seconds.
+
+    Raises
+    ------
+    NotConfigured
+        Neither is left, or the URL is not one.
     """
 
-    def __init__(
-        self,
-        prefix: str,
-        getter: str | None,
-        session: Session | Boto3Session | None,
-        clock: Callable[[], float],
-    ) -> None:
+    def __init__(self, prefix: str | None, getter: str | None, aws: Aws, clock: Callable[[], float]) -> None:
+        if prefix is None and getter is None:
+            raise NotConfigured("This client may neither read secrets nor ask getter.")
         self.entries: dict[str, Entry] = {}
         self._prefix = prefix
         self._getter = getter
-        self._aws = Aws(session)
+        self._aws = aws
+        self._api = Api(getter, aws, clock) if getter is not None and is_url(getter) else None
         self._clock = clock
         self._slots: dict[str, Slot] = {}
 
@@ -54,102 +72,130 @@ class Fetcher:
         """Return the connection's lock and what goes with it."""
         return self._slots.get(connection) or self._slots.setdefault(connection, Slot())
 
-    def fetch(self, connection: str, min_ttl: float) -> AccessToken:
-        """Return a token good for `min_ttl` seconds more, or the best there is: see `Evergrant.token`."""
+    def fetches(self, connection: str) -> int:
+        """Return a mark by which a later wait for the lock shows that somebody else has fetched meanwhile."""
+        return self.slot(connection).fetches
+
+    def fetch(
+        self, connection: str, min_ttl: float, *, max_age: float = math.inf, seen: int | None = None
+    ) -> AccessToken:
+        """Return a token good for `min_ttl` seconds more, or the best there is: see `Evergrant.token`.
+
+        One that was read longer ago than `max_age` seconds is read again. `seen` is the mark of when the caller
+        began to want it, if that was earlier than now.
+        """
         _check(connection, min_ttl)
         slot = self.slot(connection)
-        seen = slot.fetches
+        seen = slot.fetches if seen is None else seen
+        since = self._clock() - max_age
         with slot.lock:
-            warm = self.warm(connection, min_ttl)
-            if warm is not None:
-                return warm
+            entry = self.entries.get(connection)
+            if entry is not None and entry.serves(self._clock(), min_ttl) and entry.received > since:
+                return entry.token
             if slot.fetches != seen and slot.shared is not None:
                 raise slot.shared.again()
             slot.shared = None
             try:
-                return self._fetch_alone(connection, min_ttl, slot)
+                return self._fetch_alone(connection, min_ttl, since, slot)
             except EvergrantError as error:
                 slot.shared = error.again()
                 raise
             finally:
                 slot.fetches += 1
 
-    def _fetch_alone(self, connection: str, min_ttl: float, slot: Slot) -> AccessToken:
+    def _fetch_alone(self, connection: str, min_ttl: float, since: float, slot: Slot) -> AccessToken:
         """Read the secret; ask getter if that is not enough; else make do with what still lives."""
         held = self._living(connection)
         failure = slot.getter_failure(self._clock())
-        if held is not None and failure is not None and not isinstance(failure, ConnectionUnusable):
+        if held is not None and failure is not None and since == -math.inf and not isinstance(failure, _WITHDRAWN):
             return held
-        unread = self._read(connection)
+        unread = self._read(connection, slot)
         entry = self.entries.get(connection)
-        if entry is not None and entry.serves(self._clock(), min_ttl):
+        if entry is not None and entry.serves(self._clock(), min_ttl) and entry.received >= since:
             return entry.token
         if failure is None:
             try:
                 return self._ask(connection, min_ttl, None, slot)
             except EvergrantError as error:
                 failure = error
-        if not isinstance(failure, ConnectionUnusable):
-            held = self._living(connection)
-            if held is not None:
-                return held
+        held = self._living(connection)
+        if held is not None and not isinstance(failure, _WITHDRAWN):
+            _log.warning("%s: nothing fresher can be had than a token that still lives. %s", connection, failure)
+            return held
         if isinstance(failure, NotConfigured) and unread is not None:
             raise unread  # without getter, why the secret cannot be read is what there is to say
         raise failure
 
-    def _read(self, connection: str) -> EvergrantError | None:
+    def _read(self, connection: str, slot: Slot) -> EvergrantError | None:
         """Read the secret into the cache; return why it could not be read.
 
         Whatever the reason, getter may still have the token: short-lived ones have no secret, a policy on
         `tokens/*-??????` may not match a name that does not exist (access is then denied rather than the
         secret not found), and in an outage rotator serves from its own copy.
         """
+        if self._prefix is None or not slot.secret_is_worth_a_look(self._clock()):
+            return None
+        found = False
         try:
-            text = self._aws.read_secret(connection, f"{self._prefix}/tokens/{connection}")
-            if text is not None:
-                self._keep(read_token(connection, text))
+            answer = self._aws.read_secret(connection, f"{self._prefix}/tokens/{connection}")
+            if answer is not None:
+                self._keep(connection, answer)
+                found = True
         except EvergrantError as error:
+            found = not isinstance(error, AccessDenied)
             return error
+        finally:
+            slot.looked_for_secret(found=found)
         return None
 
     def _ask(self, connection: str, min_ttl: float, rejected: str | None, slot: Slot) -> AccessToken:
         """Ask getter, with the fingerprint of the refused token if a refresh is to be forced."""
+        # More than was asked for, so that what getter counts as enough is still enough on arrival.
+        request: dict[str, object] = {"connection": connection, "min_ttl": math.ceil(min_ttl + 2 * SAFETY_SECONDS)}
+        if rejected is not None:
+            request["rejected"] = rejected
         try:
-            if self._getter is None:
-                raise NotConfigured(
-                    f"{connection} has no secret with a token fresh enough, and getter's name is not known.",
-                    connection=connection,
-                )
-            # More than was asked for, so that what getter counts as enough is still enough on arrival.
-            request: dict[str, object] = {"connection": connection, "min_ttl": math.ceil(min_ttl + 2 * SAFETY_SECONDS)}
-            if rejected is not None:
-                request["rejected"] = rejected
-            token = read_token(connection, self._aws.invoke(connection, self._getter, request))
+            entry = self._keep(connection, self._call_getter(connection, request), instead_of=rejected)
             now = self._clock()
-            if token.expires_at <= now:
+            if entry.ended(now):
                 raise TemporarilyUnavailable(f"The freshest token of {connection} has ended.", connection=connection)
         except EvergrantError as error:
             slot.leave_getter_alone(error, self._clock())
+            if isinstance(error, _WITHDRAWN):
+                self.entries.pop(connection, None)
             raise
-        entry = self._keep(token, instead_of=rejected)
+        slot.getter_answered(now)
+        if entry.token.warning:
+            _log.warning("%s: %s", connection, entry.token.warning)
         if not entry.serves(now, min_ttl):
             entry.reach = max(entry.usable_until - now, 0.0)
         return entry.token
 
-    def _keep(self, token: AccessToken, *, instead_of: str | None = None) -> Entry:
+    def _call_getter(self, connection: str, request: dict[str, object]) -> Answer:
+        if self._api is not None:
+            return self._api.ask(connection, request)
+        if self._getter is not None:
+            return self._aws.invoke(connection, self._getter, request)
+        raise NotConfigured(
+            f"{connection} has no secret with a token fresh enough, and getter's name is not known.",
+            connection=connection,
+        )
+
+    def _keep(self, connection: str, answer: Answer, *, instead_of: str | None = None) -> Entry:
         """Cache the token, unless a newer one lives: a late write may have put back an older secret.
 
         Getter's answer to a refusal is believed in any case: generations may go back if a table is restored.
         """
+        token = read_token(connection, answer.text)
         now = self._clock()
-        entry = self.entries.get(token.connection)
+        entry = self.entries.get(connection)
         if (
             entry is None
             or token.generation >= entry.token.generation
             or entry.token.fingerprint == instead_of
             or not entry.lives(now)
         ):
-            entry = self.entries[token.connection] = Entry(token, now)
+            entry = self.entries[connection] = Entry(token, now, answer.behind)
         return entry
 
     def _living(self, connection: str) -> AccessToken | None:
@@ -162,15 +208,14 @@ class Fetcher:
         held = self._living(connection)
         return held if held is not None and held.fingerprint != refused else None
 
-    def reread(self, connection: str, refused: str) -> AccessToken | None:
-        """Read the secret once more; return the token if it is not the refused one."""
+    def reread(self, connection: str, refused: str, seen: int) -> AccessToken | None:
+        """Read the secret once more, unless somebody has since the mark `seen`; return the token if it is another."""
         slot = self.slot(connection)
-        seen = slot.fetches
         with slot.lock:
             other = self._other(connection, refused)
             if other is not None or slot.fetches != seen:
                 return other
-            self._read(connection)
+            self._read(connection, slot)
             slot.shared = None
             slot.fetches += 1
             return self._other(connection, refused)
@@ -184,7 +229,6 @@ class Fetcher:
             Getter could not.
         """
         slot = self.slot(connection)
-        seen = slot.forced
         with slot.lock:
             other = self._other(connection, refused)
             if other is not None:
@@ -192,20 +236,20 @@ class Fetcher:
             failure = slot.getter_failure(self._clock())
             if failure is not None:
                 raise failure
-            if slot.forced != seen and slot.forced_for == refused:
-                return None  # it was forced while we waited, and the provider gave the same token again
-            try:
-                token = self._ask(connection, min_ttl, refused, slot)
-            finally:
-                slot.forced_for = refused
-                slot.forced += 1
-            return token if token.fingerprint != refused else None
+            if slot.has_no_other(refused, self._clock()):
+                return None
+            token = self._ask(connection, min_ttl, refused, slot)
+            if token.fingerprint == refused:
+                slot.gave_again(refused, self._clock())
+                return None
+            return token
 
     def another(self, connection: str, min_ttl: float, rejected: str) -> AccessToken:
         """Return a token other than `rejected`: re-read, else renewed; an error if there is none."""
         _check(connection, min_ttl)
         refused = fingerprint(rejected)
-        other = self.reread(connection, refused) or self.force(connection, refused, min_ttl)
+        mark = self.fetches(connection)
+        other = self.reread(connection, refused, mark) or self.force(connection, refused, min_ttl)
         if other is None:
             raise TemporarilyUnavailable(
                 f"{connection} has no other token than the rejected one.",

@@ -62,6 +62,8 @@ class AccessToken:
         Counts the connection's token sets; never repeats, a higher one is newer.
     fingerprint : str
         First 16 hex digits of the token's SHA-256.
+    warning : str
+        What getter said is wrong with the connection although this token is good; mostly empty.
     """
 
     connection: str
@@ -74,6 +76,7 @@ class AccessToken:
     scope: str
     generation: int
     fingerprint: str
+    warning: str = ""
 
     def missing(self, given: Mapping[str, str]) -> tuple[str, ...]:
         """Return the required headers that `given` lacks or leaves empty; case does not matter."""
@@ -100,7 +103,7 @@ def read_token(connection: str, text: str | bytes) -> AccessToken:
     if document is None:
         raise UnexpectedAnswer(f"What was read for {connection} is not a JSON object.", connection=connection)
     if "error" in document:
-        raise _error(connection, document["error"])
+        raise read_error(connection, document["error"])
     if document.get("connection", connection) != connection:
         raise UnexpectedAnswer(f"What was read for {connection} is another connection's.", connection=connection)
     value = document.get("access_token")
@@ -123,6 +126,7 @@ def read_token(connection: str, text: str | bytes) -> AccessToken:
         scope=str(document.get("scope") or ""),
         generation=generation if isinstance(generation, int) else 0,
         fingerprint=fingerprint(value),
+        warning=_warning(document.get("warning")),
     )
 
 
@@ -136,7 +140,8 @@ def _parse(text: str | bytes) -> dict[str, Any] | None:
     return document if isinstance(document, dict) else None
 
 
-def _error(connection: str, said: object) -> EvergrantError:
+def read_error(connection: str, said: object) -> EvergrantError:
+    """Return the typed error that getter's ``{"code", "message", "hint", "retry_after"}`` stands for."""
     said = said if isinstance(said, dict) else {}
     code = said.get("code")
     kind = BY_CODE.get(code) if isinstance(code, str) else None
@@ -151,6 +156,11 @@ def _error(connection: str, said: object) -> EvergrantError:
         retry_after = _seconds(said.get("retry_after"))
         return TemporarilyUnavailable(text, connection=connection, hint=hint, retry_after=retry_after)
     return kind(text, connection=connection, hint=hint)
+
+
+def _warning(said: object) -> str:
+    message = said.get("message") if isinstance(said, dict) else None
+    return message if isinstance(message, str) else ""
 
 
 def _epoch(text: object) -> float | None:

@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import anyio.to_thread
 import httpx
 
@@ -21,6 +23,10 @@ __all__ = ["EvergrantAuth"]
 
 _Step = httpx.Request | Callable[[], AccessToken | None]
 
+# One for each event loop and connection: those who wait for a fetch under way wait in the loop, not in one of
+# the threads that the application shares.
+_limiters: anyio.lowlevel.RunVar[dict[object, anyio.CapacityLimiter]] = anyio.lowlevel.RunVar(__name__)
+
 
 class EvergrantAuth(httpx.Auth):
     """Sends a connection's headers with every request, for `httpx.Client` and `httpx.AsyncClient`.
@@ -29,8 +35,9 @@ class EvergrantAuth(httpx.Auth):
     the secret holds by then, and once with what getter renewed. A body that is a stream is not sent
     again: its caller gets the refusal, and the next call has the new token.
 
-    If redirects are followed, httpx takes only ``Authorization`` off a request that goes to another host:
-    where the profile sends the token in another header, do not follow redirects.
+    If redirects are followed, none of the connection's headers go to another origin: httpx takes off
+    ``Authorization``, and this class the others, by httpcore's ``trace`` extension. With a transport that
+    has no such extension, and a profile that sends the token in another header, do not follow redirects.
 
     Parameters
     ----------
@@ -58,7 +65,7 @@ class EvergrantAuth(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Drive the steps; httpx calls this."""
-        steps = self._steps(request)
+        steps = self._steps(self._call(), request, _Guard)
         result: Any = None
         while True:
             try:
@@ -69,7 +76,8 @@ class EvergrantAuth(httpx.Auth):
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
         """Drive the same steps, those that block in a thread; httpx calls this."""
-        steps = self._steps(request)
+        call = self._call()
+        steps = self._steps(call, request, _AsyncGuard)
         result: Any = None
         while True:
             try:
@@ -80,17 +88,20 @@ class EvergrantAuth(httpx.Auth):
                 result = yield step
             else:
                 # A cancelled call need not wait: the fetch ends by itself and fills the cache.
-                result = await anyio.to_thread.run_sync(step, abandon_on_cancel=True)
+                result = await anyio.to_thread.run_sync(step, abandon_on_cancel=True, limiter=_limiter(call.slot))
 
-    def _steps(self, request: httpx.Request) -> Generator[_Step, Any, None]:
+    def _call(self) -> Call:
+        return Call(self._evergrant or default(), self._connection, self._min_ttl)
+
+    def _steps(self, call: Call, request: httpx.Request, guard: type[_Guard]) -> Generator[_Step, Any, None]:
         """Yield requests, to be answered with a response, and functions, to be answered with their result."""
-        call = Call(self._evergrant or default(), self._connection, self._min_ttl)
         first: AccessToken = call.token or (yield call.begin)
         missing = first.missing(request.headers)
         if missing:
             raise MissingHeaders(self._connection, missing)
         token: AccessToken | None = first
         replayable = isinstance(request.stream, httpx.ByteStream)
+        _guard(request, first, guard)
         while token is not None:
             request.headers.update(token.headers)
             response: httpx.Response = yield request
@@ -100,6 +111,56 @@ class EvergrantAuth(httpx.Auth):
             token = yield call.another
             if not replayable:
                 return
+
+
+def _limiter(slot: object) -> anyio.CapacityLimiter:
+    try:
+        limiters = _limiters.get()
+    except LookupError:
+        _limiters.set(limiters := {})
+    if slot not in limiters:
+        limiters[slot] = anyio.CapacityLimiter(1)
+    return limiters[slot]
+
+
+class _Guard:
+    """Takes the connection's headers off what httpcore is about to send to another origin.
+
+    httpcore calls a request's ``trace`` extension at each step, and httpx hands the extension on to the
+    requests of redirects.
+    """
+
+    def __init__(self, request: httpx.Request, names: frozenset[bytes]) -> None:
+        self._origin = request.url.scheme.encode(), request.headers["Host"].encode().lower()
+        self._names = names
+        self._next: Callable[[str, Mapping[str, Any]], Any] | None = request.extensions.get("trace")
+
+    def __call__(self, event: str, info: Mapping[str, Any]) -> Any:
+        self._look(event, info)
+        return self._next(event, info) if self._next else None
+
+    def _look(self, event: str, info: Mapping[str, Any]) -> None:
+        if not event.endswith(".send_request_headers.started"):
+            return
+        request = info["request"]
+        # The header rather than the URL, which is the proxy's where one forwards plain HTTP.
+        hosts = [value.lower() for name, value in request.headers if name.lower() == b"host"]
+        if [(request.url.scheme, host) for host in hosts] != [self._origin]:
+            request.headers = [(name, value) for name, value in request.headers if name.lower() not in self._names]
+
+
+class _AsyncGuard(_Guard):
+    async def __call__(self, event: str, info: Mapping[str, Any]) -> None:
+        self._look(event, info)
+        following: Awaitable[None] | None = self._next(event, info) if self._next else None
+        if following is not None:
+            await following
+
+
+def _guard(request: httpx.Request, token: AccessToken, guard: type[_Guard]) -> None:
+    names = frozenset(name.lower().encode() for name in token.headers) - {b"authorization"}
+    if names:
+        request.extensions = {**request.extensions, "trace": guard(request, names)}
 
 
 def _same_origin(one: httpx.URL, other: httpx.URL) -> bool:

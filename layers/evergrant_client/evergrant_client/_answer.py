@@ -1,0 +1,32 @@
+"""What AWS or getter answered, and what the answer says of this machine's clock."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# The Date header is in whole seconds, and the answer takes time to arrive.
+_TOLERANCE_SECONDS = 2.0
+
+
+class Answer(NamedTuple):
+    """A body, and by how many seconds this machine's clock is behind that of whoever sent it."""
+
+    text: str | bytes
+    behind: float = 0.0
+
+
+def seconds_behind(date: object, now: float) -> float:
+    """Compare an answer's Date header (RFC 9110 section 6.6.1) with the local time of its arrival, in epoch seconds.
+
+    A slow clock would take a token that has ended for a living one. A fast one only asks early, and is
+    given no credit: it may be set right while the token is kept.
+    """
+    if not isinstance(date, str):
+        return 0.0
+    from email.utils import parsedate_to_datetime  # botocore, which sent the request, has loaded it
+
+    try:
+        behind = parsedate_to_datetime(date).timestamp() - now
+    except ValueError:
+        return 0.0
+    return behind if behind > _TOLERANCE_SECONDS else 0.0
