@@ -17,8 +17,8 @@ from tests.template.stack import ROOT
 #: ELF's e_machine (System V ABI): what `readelf -h` calls Advanced Micro Devices X86-64, and AArch64.
 MACHINES = {0x3E: "x86_64", 0xB7: "arm64"}
 
-#: What Lambda's Python runtimes bring along: boto3 and what it stands on.
-RUNTIMES_OWN = {"boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six"}
+#: What Lambda's Python runtimes bring along: boto3 and what it stands on, and SnapStart's hooks.
+RUNTIMES_OWN = {"boto3", "botocore", "s3transfer", "urllib3", "dateutil", "six", "snapshot_restore_py"}
 
 
 def build(kind: str, name: str, destination: Path, runtime: str, architecture: str) -> Path:

@@ -65,7 +65,7 @@ def test_the_client_layer_needs_nothing_but_the_runtime(client_layer: Path) -> N
     assert not list(site.rglob("*.so"))
     imports = Imports(site, ours={"evergrant_client"})
     for source in (site / "evergrant_client").glob("*.py"):
-        if source.stem not in {"httpx", "requests"}:  # for consumers who have these libraries
+        if source.stem not in {"httpx", "requests", "powertools"}:  # for consumers who have these libraries
             imports.follow(source, f"evergrant_client.{source.stem}".removesuffix(".__init__"))
     assert not imports.missing
 

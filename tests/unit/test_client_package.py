@@ -3,9 +3,12 @@ nothing and needs nothing that a bare Lambda runtime does not have."""
 
 from __future__ import annotations
 
+import email
 import os
+import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -77,10 +80,66 @@ def test_import_needs_the_standard_library_only() -> None:
     assert loaded == "evergrant_client"
 
 
-def test_each_auth_module_imports_its_own_library_only() -> None:
-    program = "import sys, evergrant_client.{}\nprint('httpx' in sys.modules, 'requests' in sys.modules)"
-    assert in_a_fresh_interpreter(program.format("httpx")) == "True False"
-    assert in_a_fresh_interpreter(program.format("requests")) == "False True"
+@pytest.mark.parametrize(
+    ("module", "library"), [("httpx", "httpx"), ("requests", "requests"), ("powertools", "aws_lambda_powertools")]
+)
+def test_each_further_module_imports_its_own_library_and_exports_one_class(module: str, library: str) -> None:
+    program = (
+        f"import sys, evergrant_client.{module} as module\n"
+        "print(*sorted({'httpx', 'requests', 'aws_lambda_powertools'} & set(sys.modules)), module.__all__)"
+    )
+    exported = "TokenProvider" if module == "powertools" else "EvergrantAuth"
+    assert in_a_fresh_interpreter(program) == f"{library} ['{exported}']"
+
+
+def test_import_takes_modules_of_the_package_and_little_else() -> None:
+    # Each of these takes longer to import than this package does.
+    heavy = ("botocore", "urllib3", "email", "http", "ssl", "asyncio", "urllib.parse")
+    program = f"import sys, evergrant_client\nprint(*[name for name in {heavy!r} if name in sys.modules])"
+    before = in_a_fresh_interpreter(program.replace(", evergrant_client", ""), "-S").split()
+    assert set(in_a_fresh_interpreter(program, "-S").split()) <= set(before)
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel that `pip install ./layers/evergrant_client` makes."""
+    target = tmp_path_factory.mktemp("wheel")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(target)]
+    subprocess.run(build, cwd=PACKAGE.parent, check=True, capture_output=True, timeout=60)
+    (made,) = target.glob("*.whl")
+    return zipfile.ZipFile(made)
+
+
+def test_wheel_holds_the_package_and_says_what_it_needs(wheel: zipfile.ZipFile) -> None:
+    files = {name for name in wheel.namelist() if not name.startswith("evergrant_client-")}
+    assert files == {f"evergrant_client/{file.name}" for file in PACKAGE.iterdir() if file.is_file()}
+    assert "evergrant_client/py.typed" in files
+    (name,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+    metadata = email.message_from_bytes(wheel.read(name))
+    needed = {line.partition(">")[0] for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line}
+    assert needed == {"botocore"}
+    assert metadata.get_all("Provides-Extra") == ["httpx", "powertools", "requests"]
+
+
+def test_package_of_the_wheel_works_by_itself(wheel: zipfile.ZipFile) -> None:
+    program = (
+        f"import sys; sys.path.insert(0, {wheel.filename!r})\n"
+        "import evergrant_client, evergrant_client.httpx, evergrant_client.requests, evergrant_client.powertools\n"
+        "print(evergrant_client.__file__)"
+    )
+    assert in_a_fresh_interpreter(program).startswith(str(wheel.filename))
+
+
+def test_readme_draws_the_tree_of_errors_and_names_every_setting() -> None:
+    text = (PACKAGE.parent / "README.md").read_text("utf-8")
+    for name in EXPORTED:
+        exported = getattr(evergrant_client, name)
+        if isinstance(exported, type) and issubclass(exported, evergrant_client.EvergrantError):
+            assert name in text
+            assert exported.code in text or exported.code == "evergrant_error"  # the two bases have none of their own
+    sources = "".join(file.read_text("utf-8") for file in PACKAGE.glob("*.py"))
+    settings = set(re.findall(r"EVERGRANT_[A-Z_]+", sources)) - {"EVERGRANT_ALLOW_LOOPBACK"}  # the local run's own
+    assert settings == set(re.findall(r"EVERGRANT_[A-Z_]+", text))
 
 
 def test_module_level_functions_share_one_object_made_from_the_environment() -> None:

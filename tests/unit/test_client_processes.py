@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-import snapshot_restore_py  # type: ignore[import-not-found]
+import snapshot_restore_py
 
 from evergrant_client import (
     AuthorizationRequired,

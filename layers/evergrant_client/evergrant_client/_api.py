@@ -30,11 +30,6 @@ _REGION = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com(\.cn)?")
 _LOOPBACK = re.compile(r"localhost|127\.0\.0\.1|.+\.localhost")
 
 
-def is_url(getter: str) -> bool:
-    """Tell getter's API from the name or ARN of its function."""
-    return "://" in getter
-
-
 class Api:
     """Asks getter over HTTP.
 

@@ -199,10 +199,7 @@ try:
     # Lambda's Python runtimes have it. With SnapStart (AWS Lambda developer guide, "Lambda SnapStart runtime hooks for
     # Python") one process is copied into many, days later: neither tokens nor connections are to be in the copy. The
     # clients are, since making them is most of a cold start. Restored, what other hooks have fetched is dropped too.
-    from snapshot_restore_py import (  # type: ignore[import-not-found]
-        register_after_restore,
-        register_before_snapshot,
-    )
+    from snapshot_restore_py import register_after_restore, register_before_snapshot
 except ImportError:
     pass
 else:

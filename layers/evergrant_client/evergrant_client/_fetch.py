@@ -8,9 +8,9 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from ._answer import Answer
-from ._api import Api, is_url
 from ._aws import Aws
 from ._cache import SAFETY_SECONDS, Entry, Slot
 from ._errors import (
@@ -23,6 +23,9 @@ from ._errors import (
     UnknownConnection,
 )
 from ._tokens import AccessToken, check_name, fingerprint, read_token
+
+if TYPE_CHECKING:
+    from ._api import Api
 
 _log = logging.getLogger("evergrant_client")
 
@@ -57,7 +60,11 @@ class Fetcher:
         self._prefix = prefix
         self._getter = getter
         self._aws = aws
-        self._api = Api(getter, aws, clock) if getter is not None and is_url(getter) else None
+        self._api: Api | None = None
+        if getter is not None and "://" in getter:  # neither a name nor an ARN
+            from ._api import Api  # with what it needs for URLs, which few consumers do
+
+            self._api = Api(getter, aws, clock)
         self._clock = clock
         self._slots: dict[str, Slot] = {}
 
