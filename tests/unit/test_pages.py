@@ -84,7 +84,9 @@ def refused(contact: str = "x") -> str:
 )
 def test_every_value_is_text_and_never_markup(make: Callable[..., str], name: str, value: str) -> None:
     hostile, harmless = make(**{name: value}), make()
-    assert Page(hostile).tags == Page(harmless).tags
+    # Where a host may break is all that a value decides.
+    assert [tag for tag in Page(hostile).tags if tag[0] != "wbr"] == Page(harmless).tags
+    assert ("wbr", {}) not in Page(hostile).tags or (name, "." in value) == ("host", True)
     assert value in Page(hostile).text
 
 

@@ -160,4 +160,6 @@ def _list(tag: str, items: Iterable[str], words: dict[str, str]) -> str:
 
 def _filled(text: str, words: dict[str, str]) -> str:
     """Fill in first and escape it all after: nothing that is filled in is ever markup."""
-    return escape(Template(text).substitute(words))
+    filled, host = escape(Template(text).substitute(words)), escape(words.get("host", ""))
+    # A host is there to be compared with the address bar: it breaks at its dots, if it has to.
+    return filled.replace(host, host.replace(".", "<wbr>.")) if host else filled
