@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from evergrant.aws.items import connection_of, key_of
 from evergrant.connection import Connection
 from evergrant.secret import fingerprint
+from evergrant.transitions import SETTLED
 from local.torture.arena import Arena
 
 
@@ -94,6 +95,27 @@ class Observer:
                 ExpressionAttributeValues={
                     ":now": {"N": str(now)},
                     ":before": {"N": str(record.refresh_at)},
+                    ":generation": {"N": str(record.generation)},
+                },
+            )
+
+    def let_settle(self, record: Connection, now: int) -> None:
+        """Put the clock of a spend in doubt so far ahead that its one attempt may be made: minutes, too, are long here.
+
+        Nobody may hold its answer any more; see :data:`evergrant.transitions.SETTLED`.
+        """
+        with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
+            self._dynamodb.update_item(
+                TableName=self._table,
+                Key=key_of(record.name),
+                UpdateExpression="SET spend_at = :then, refresh_at = :now, due_at = :now "
+                "REMOVE lease_owner, lease_until",
+                ConditionExpression="spend_id = :spend AND generation = :generation AND "
+                "(attribute_not_exists(lease_until) OR lease_until < :now)",
+                ExpressionAttributeValues={
+                    ":then": {"N": str((record.spend_at or now) - SETTLED - 1)},
+                    ":now": {"N": str(now)},
+                    ":spend": {"S": str(record.spend_id)},
                     ":generation": {"N": str(record.generation)},
                 },
             )

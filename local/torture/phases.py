@@ -15,6 +15,7 @@ from urllib.parse import parse_qs
 
 from botocore.exceptions import BotoCoreError
 
+from evergrant.connection import Connection
 from evergrant.secret import fingerprint
 from local.browser import BrowsingError
 from local.terminal import Say, Steps
@@ -31,9 +32,9 @@ from local.torture.proxy import Fault, Judge, Request
 from local.torture.recovery import PATIENCE, Recovered, recover
 
 #: Lives are short here, so the clock ticks faster than every minute.
-TICK = 5.0
+TICK = 20.0
 _KILLERS = 4
-_READERS = 2
+_READERS = 1
 _LOOK = 0.5
 
 
@@ -57,8 +58,10 @@ class Torture:
     def run(self) -> None:
         """All phases. What came of them is in ``account``."""
         with self._at_work():
-            self._shorten()
+            kills, rest = self._plan.lifetimes
+            self._shorten(kills)
             self._kills()
+            self._shorten(rest)
             for service in SERVICES:
                 for mode in MODES if self._plan.modes_apart else (None,):
                     self._outage(service, mode)
@@ -68,19 +71,23 @@ class Torture:
             self._together()
             self.account.finish()
 
-    def _shorten(self) -> None:
-        """Lives are long while accounts are connected, and short from here on."""
+    def _shorten(self, lifetime: int) -> None:
+        """From here on tokens live for ``lifetime`` seconds, those that are out there too."""
+
+        def long() -> list[Connection]:
+            return [record for record in self._observer.records().values() if _lifetime(record) > lifetime]
+
         for party in self._place.parties.values():
-            party.provider.change_settings({"access_token_lifetime": self._plan.lifetime})
-        with self._steps.step(f"Refreshing all of them: from now on tokens live for {self._plan.lifetime} s") as say:
-            long = [record for record in self._observer.records().values() if record.generation == 1]
-            for record in long:
+            party.provider.change_settings({"access_token_lifetime": lifetime})
+        if not (left := long()):
+            return
+        with self._steps.step(f"Refreshing all of them: from now on tokens live for {lifetime} s") as say:
+            for record in left:
                 self._observer.hurry(record, int(time.time()))
             ends = time.monotonic() + PATIENCE
-            while long and time.monotonic() < ends:
-                say(f"{len(long)} to go")
+            while (left := long()) and time.monotonic() < ends:
+                say(f"{len(left)} to go")
                 time.sleep(_LOOK)
-                long = [record for record in self._observer.records().values() if record.generation == 1]
             for record in self._observer.records().values():
                 self._observer.refresh_token(record)  # from here on it is known whose token is whose
 
@@ -306,3 +313,7 @@ class Torture:
             return [(lie, (next(turns).pop(),)) for lie in lies(LEASE)]
         copies = dict(zip(("keap", "lenient"), self._plan.copies, strict=True))
         return [(lie, tuple(free[party].pop() for party in free for _ in range(copies[party]))) for lie in lies(LEASE)]
+
+
+def _lifetime(record: Connection) -> int:
+    return record.life.lifetime if record.life else 0

@@ -13,8 +13,8 @@ class Plan:
     ----------
     connections
         Side by side, half of them at each provider.
-    lifetime
-        Of access tokens. Refreshes happen in the middle of it.
+    lifetimes
+        Of access tokens, first for the kills, then for everything else. Refreshes happen in the middle of it.
     kills
         How many times the process of a running invocation is killed.
     outage
@@ -33,7 +33,7 @@ class Plan:
     """
 
     connections: int
-    lifetime: int
+    lifetimes: tuple[int, int]
     kills: int
     outage: int
     modes_apart: bool
@@ -45,7 +45,7 @@ class Plan:
 
 FULL = Plan(
     connections=50,
-    lifetime=24,
+    lifetimes=(60, 24),
     kills=300,
     outage=26,
     modes_apart=True,
@@ -57,7 +57,7 @@ FULL = Plan(
 #: What `make test` runs.
 QUICK = Plan(
     connections=10,
-    lifetime=6,
+    lifetimes=(6, 6),
     kills=20,
     outage=7,
     modes_apart=False,

@@ -97,6 +97,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._serving = threading.Event()
         self._held: set[asyncio.Event] = set()
+        self._tasks: set[asyncio.Task[None] | None] = set()
         self._thread = threading.Thread(target=self._run, name=f"proxy-{upstream}", daemon=True)
 
     @property
@@ -144,6 +145,9 @@ class Proxy:
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # asyncio forgets a handler whose client is gone, and it is collected in the middle of its work.
+        task = asyncio.current_task()
+        self._tasks.add(task)
         peer = int(writer.get_extra_info("peername")[1])
         try:
             while (request := await _read_request(reader, peer)) is not None:
@@ -153,6 +157,7 @@ class Proxy:
         except (OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass
         finally:
+            self._tasks.discard(task)
             writer.close()
 
     async def _handle(self, request: Request, writer: asyncio.StreamWriter) -> bool:

@@ -16,6 +16,9 @@ from local.torture.observer import Observer
 #: what a busy machine is allowed.
 PATIENCE = 300.0
 _LOOK = 1.0
+#: No answer is held longer than this after a lease, in seconds, unless two things go wrong at a time: a message that
+#: carries one comes back every 15 seconds.
+_SETTLING = 20
 _READERS = 3
 _ATTEMPTS = 5
 
@@ -39,7 +42,7 @@ class Recovered:
 def recover(place: Arena, observer: Observer, names: Iterable[str], say: Callable[[str], None]) -> Recovered:
     """Wait until every connection works or says why it does not, and read a token of each that works."""
     begun = time.monotonic()
-    found, pending = Recovered(), dict.fromkeys(names)
+    found, pending, settled = Recovered(), dict.fromkeys(names), set[str | None]()
     record: Connection | None = None
     while pending and time.monotonic() - begun < PATIENCE:
         before = _live(place)
@@ -49,6 +52,9 @@ def recover(place: Arena, observer: Observer, names: Iterable[str], say: Callabl
             record = records[name]
             state = _state(record, observer.refresh_token(record) in live)
             if state == "pending":
+                if record.spend_id not in settled and _settled(record, place.party(name).grace):
+                    settled.add(record.spend_id)
+                    observer.let_settle(record, int(time.time()))
                 if _waits_out_a_backoff(record):
                     observer.hurry(record, int(time.time()))
                 continue
@@ -85,6 +91,14 @@ def _state(record: Connection, live: bool) -> State:
         return "lost" if troubled else "pending"
     valid = record.expires_at is not None and record.expires_at > now
     return "sound" if record.status is Status.ACTIVE and valid and not record.unpublished else "pending"
+
+
+def _settled(record: Connection, grace: int) -> bool:
+    """Whether a spend is in doubt, its replay would be outside the grace, and nobody has its answer any more."""
+    if record.spend_id is None:
+        return False
+    held_until = max(record.spend_at or 0, record.lease_until or 0) + _SETTLING
+    return int(time.time()) > max(held_until, (record.spend_at or 0) + grace)
 
 
 def _waits_out_a_backoff(record: Connection) -> bool:
