@@ -65,8 +65,9 @@ class Faults(memory.Faults):
         self.pending: list[Pending] = []
         #: For each call of the pass, whether something was on its way when it was made.
         self.could_land: list[bool] = []
-        #: When the invocation that runs is ended by Lambda.
+        #: When the invocation that runs is ended by Lambda, and the answers that it got.
         self.killed_at = float("inf")
+        self.in_hand: set[str] = set()
 
     def begin(self, plan: dict[int, str]) -> None:
         self.plan, self.calls, self.could_land = plan, [], []

@@ -130,12 +130,20 @@ class Seen:
 class Simulation:
     """One connection in one scenario."""
 
-    def __init__(self, profile: Profile, *, lifetime: int = test_rotation.LIFETIME, due: bool = True, **fields: Any):
+    def __init__(
+        self,
+        profile: Profile,
+        *,
+        lifetime: int = test_rotation.LIFETIME,
+        due: bool = True,
+        faults_of: Callable[[FakeClock, Callable[[], object]], Faults] = Faults,
+        **fields: Any,
+    ) -> None:
+        self.clock = FakeClock()
+        self.faults = faults_of(self.clock, lambda: self.meanwhile())
         base = test_rotation.world(profile, lifetime=lifetime, due=due, **fields)
         self.profile = profile
-        self.clock = FakeClock()
         self.meanwhile: Callable[[], object] = self.worker
-        self.faults = Faults(self.clock, lambda: self.meanwhile())
         grace = profile.rotation.reuse_grace
         self.records, self.queue, self.bus = Records(self.faults), Queue(self.faults), Bus(self.faults)
         self.records.witness = self.queue.witness = self
@@ -233,6 +241,7 @@ class Simulation:
 
     def received(self, access_token: str) -> None:
         self.seen = replace(self.seen, received=self.seen.received | {access_token})
+        self.faults.in_hand.add(access_token)
 
     def kept(self, sealed: Any) -> None:
         tokens = TokenSet.decode(bytes(255 - byte for byte in sealed.text))
@@ -291,17 +300,19 @@ class Simulation:
     @contextmanager
     def invocation(self) -> Iterator[None]:
         """One Lambda invocation: what it holds when it is killed is lost, and nothing else."""
-        before = self.seen.received
+        before, self.faults.in_hand = self.faults.in_hand, set()
         self.faults.killed_at = self.clock.now() + INVOCATION
         try:
             yield
         except Crash as crash:
             if self.record.grant in HEADLESS:
                 raise  # another answer is to be had at any time
-            lost = self.seen.received - before - self.seen.kept
+            lost = self.faults.in_hand - self.seen.kept
             if lost:
                 self.seen = replace(self.seen, windows=(*self.seen.windows, f"killed at {crash} with {min(lost)}"))
             raise
+        finally:
+            self.faults.in_hand = before
 
     def worker(self, message: Mapping[str, Any] | None = None, **ask: Any) -> bool:
         """A worker of the rotation queue. Whether the message is done with; see rotating.work_through."""
