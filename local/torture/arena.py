@@ -111,6 +111,7 @@ def arena(home: Path, steps: Steps, connections: int) -> Iterator[Arena]:
             parameters = {
                 "AllowLoopback": "true",
                 "DirectReadMinLifetime": 0,
+                "ConsumerCacheSeconds": 0,
                 "RotatorConcurrency": ROTATORS,
                 "LeaseSeconds": LEASE,
             }

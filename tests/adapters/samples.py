@@ -61,6 +61,7 @@ def full() -> Connection:
         subject="sha256:0f",
         missing_scope="contacts.write",
         alerted_at=NOW - 2,
+        early_refreshes=2,
         warn_at=NOW + 3,
         outbox={
             "b6a1": {"type": "Token Rotated", "at": NOW, "detail": {"connection": "keap/main", "generation": 12}},

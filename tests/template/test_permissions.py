@@ -115,6 +115,7 @@ def test_consumers_read_tokens_and_ask_getter_and_nothing_else() -> None:
     statements = properties("ConsumerPolicy")["PolicyDocument"]["Statement"]
     assert set(grants(statements)) == {
         ("secretsmanager:GetSecretValue", TOKENS),
+        ("secretsmanager:DescribeSecret", TOKENS),
         ("kms:Decrypt", "VaultKey.Arn"),
         ("lambda:InvokeFunction", "GetterFunction.Arn"),
     }

@@ -16,8 +16,8 @@ from evergrant.reading import Reader
 from tests.unit.samples import NOW
 
 DOCUMENT = {"connection": "keap/main", "access_token": "a", "expires_at": "2026-11-22T11:00:00Z"}
-NO_SECONDS: list[Any] = [-1, "60", 1.5, True, None, [], float("nan")]
-NO_FINGERPRINTS: list[Any] = [7, True, [], {}]
+NO_SECONDS: list[Any] = [-1, "60", 1.5, True, None, [], float("nan"), 10**9]
+NO_FINGERPRINTS: list[Any] = [7, True, [], {}, "", "0" * 15, "0" * 17, "A" * 16, "canary-a-token-itself"]
 
 
 class Rotator:
@@ -91,6 +91,7 @@ def test_a_request_that_cannot_be_read_is_refused_before_anything_is_asked(reque
         {"requestContext": {}},
         {"requestContext": {}, "pathParameters": None},
         *(http(min_ttl=bad) for bad in ("", "-1", "1.5", "x", "60,60", " 60", "٣", "²", "9" * 10)),
+        *(http(rejected=bad) for bad in ("", "x", "0" * 16 + "," + "0" * 16)),
     ],
 )
 def test_an_http_request_that_cannot_be_read_is_a_400(event: dict[str, Any]) -> None:
@@ -99,6 +100,24 @@ def test_an_http_request_that_cannot_be_read_is_a_400(event: dict[str, Any]) -> 
     assert response["statusCode"] == 400
     assert json.loads(response["body"])["status"] == 400
     assert rotator.asked == []
+
+
+@pytest.mark.parametrize("name", ["minttl", "min_ttl ", "force", "wait", "x"])
+def test_what_getter_does_not_know_is_refused_and_not_passed_over(name: str) -> None:
+    """A misspelt min_ttl would be answered with a token that lapses too soon."""
+    rotator = Rotator()
+    direct = answer(rotator.reader, {"connection": "keap/main", name: 60})["error"]
+    by_http = json.loads(answer(rotator.reader, http(**{name: "60"}))["body"])
+    assert direct["code"] == by_http["code"] == "invalid_request"
+    assert "min_ttl" in direct["hint"]
+    assert "min_ttl" in by_http["hint"]
+    assert rotator.asked == []
+
+
+def test_a_token_given_for_its_fingerprint_is_repeated_nowhere() -> None:
+    request = {"connection": "keap/main", "rejected": "canary-token"}
+    assert "canary" not in json.dumps(answer(Rotator().reader, request))
+    assert "canary" not in json.dumps(answer(Rotator().reader, http(rejected="canary-token")))
 
 
 EVERY_ERROR: list[tuple[errors.EvergrantError, int]] = [
@@ -117,7 +136,7 @@ EVERY_ERROR: list[tuple[errors.EvergrantError, int]] = [
 
 @pytest.mark.parametrize(("error", "status"), EVERY_ERROR, ids=[error.code for error, _ in EVERY_ERROR])
 def test_an_error_over_http_is_a_problem_that_says_what_to_do(error: errors.EvergrantError, status: int) -> None:
-    """RFC 9457: type, title, status and detail, and our own code."""
+    """RFC 9457: type, title, status and detail, and our own code and hint."""
     told = error.as_dict()
     response = answer(Rotator({"error": told}).reader, http())
     assert response["statusCode"] == status
@@ -125,11 +144,12 @@ def test_an_error_over_http_is_a_problem_that_says_what_to_do(error: errors.Ever
     assert response["headers"]["cache-control"] == "no-store"
     problem = json.loads(response["body"])
     assert problem.pop("retry_after", None) == told.get("retry_after")
+    assert problem.pop("hint", "") == error.hint
+    assert problem.pop("title") not in ("", error.message), "the same for every occurrence"
     assert problem == {
         "type": f"urn:evergrant:error:{error.code}",
-        "title": error.message,
         "status": status,
-        "detail": error.hint,
+        "detail": error.message,
         "code": error.code,
     }
 

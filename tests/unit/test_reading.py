@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.reading import LEAST_TTL, MEMORY, Reader
+from evergrant.reading import LEAST_TTL, MEMORY, OVERDUE, Reader
 from evergrant.secret import fingerprint
 from evergrant.times import rfc3339
 from tests.unit.samples import NOW
@@ -97,8 +100,119 @@ def test_a_longer_life_is_looked_for_in_the_secret_and_then_asked_of_rotator(wor
 def test_rotators_answer_is_the_freshest_there_is_even_if_it_lives_too_short(world: World) -> None:
     world.rotator = doc("a", 60, expires_in=60)
     assert world.reader.read(KEAP, 3600) == {**doc("a", 60), "expires_in": 60}
-    assert world.token(min_ttl=3600) == "a"
-    assert len(world.asked) == 2, "each asks again: the next one may live longer"
+
+
+def test_who_wants_more_than_tokens_live_has_them_refreshed_each_half_life_and_not_at_each_call(world: World) -> None:
+    world.rotator = doc("a", 60)
+    for _ in range(30):
+        assert world.token(min_ttl=3600) == "a"
+        world.time += 1
+    assert len(world.asked) == 1
+    world.rotator = doc("b", 90)
+    assert world.token(min_ttl=3600) == "b", "half of what there was is gone"
+
+
+def test_a_published_token_that_should_have_been_replaced_is_asked_about(world: World) -> None:
+    warning = {"code": "degraded", "message": "No.", "retry_after": 30}
+    world.secrets[KEAP] = doc("a", OVERDUE)
+    world.rotator = {**doc("a", OVERDUE), "warning": warning}
+    for _ in range(3):
+        assert world.reader.read(KEAP) == {**doc("a", OVERDUE), "expires_in": OVERDUE, "warning": warning}
+    assert len(world.asked) == 1, "the warning is remembered"
+    world.time += 30
+    world.rotator = doc("b")
+    assert "warning" not in world.reader.read(KEAP), "and looked at again when it said"
+
+
+def test_while_rotator_cannot_be_asked_a_living_token_is_served_with_the_reason_and_nobody_hammers(
+    world: World,
+) -> None:
+    world.secrets[KEAP] = doc("a", 100)
+    for _ in range(5):
+        answer = world.reader.read(KEAP, min_ttl=200)
+        assert answer == {**doc("a", 100), "expires_in": int(NOW + 100 - world.time), "warning": UNAVAILABLE["error"]}
+        world.time += 1
+    assert len(world.asked) == 1
+    world.reader.read(KEAP, min_ttl=200)
+    assert len(world.asked) == 2, "after as long as it said, five seconds"
+
+
+def test_a_refused_token_that_is_kept_is_not_asked_about_at_each_call(world: World) -> None:
+    warning = {"code": "still_refused", "message": "Kept."}
+    world.secrets[KEAP] = doc("a")
+    world.rotator = {**doc("a"), "warning": warning}
+    for _ in range(100):
+        assert world.reader.read(KEAP, rejected=fingerprint("a"))["warning"] == warning
+    assert len(world.asked) == 1
+    assert "warning" not in world.reader.read(KEAP), "who was not refused is not told of it"
+    world.rotator = doc("b")
+    world.time += MEMORY
+    assert world.token(rejected=fingerprint("a")) == "b"
+
+
+class Crowd:
+    """Threads that all ask while the first one's question to rotator is under way."""
+
+    def __init__(self, answer: dict[str, Any], size: int = 20) -> None:
+        self.answer, self.size = answer, size
+        self.asked: list[Mapping[str, Any]] = []
+        self.waiting = 0
+        self.all_wait = threading.Event()
+        self.reader = Reader(lambda _: None, self._ask_rotator, lambda: NOW, self._make_lock)
+
+    def _ask_rotator(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append(request)
+        assert self.all_wait.wait(30), "the others did not come"
+        return dict(self.answer)
+
+    def _make_lock(self) -> AbstractContextManager[Any]:
+        lock, crowd = threading.Lock(), self
+
+        class Counting:
+            def __enter__(self) -> None:
+                with counted:
+                    crowd.waiting += 1
+                    if crowd.waiting == crowd.size:
+                        crowd.all_wait.set()
+                lock.acquire()
+
+            def __exit__(self, *_: object) -> None:
+                lock.release()
+
+        counted = threading.Lock()
+        return Counting()
+
+    def ask(self, **wanted: Any) -> list[dict[str, Any]]:
+        with ThreadPoolExecutor(self.size) as pool:
+            return list(pool.map(lambda _: self.reader.read(KEAP, **wanted), range(self.size)))
+
+
+@pytest.mark.parametrize(
+    ("rotator", "wanted"),
+    [
+        (doc("a"), {}),
+        (doc("a", 60), {"min_ttl": 3600}),
+        (doc("b"), {"rejected": fingerprint("a")}),
+        ({**doc("a"), "warning": {"code": "still_refused"}}, {"rejected": fingerprint("a")}),
+        (UNAVAILABLE, {}),
+        ({"error": {"code": "disconnected"}}, {"rejected": fingerprint("a")}),
+    ],
+    ids=["a token", "a short one", "another one", "a kept one", "a passing error", "a lasting error"],
+)
+def test_one_process_asks_once_for_one_connection_however_many_wait(
+    rotator: dict[str, Any], wanted: dict[str, Any]
+) -> None:
+    crowd = Crowd(rotator)
+    answers = crowd.ask(**wanted)
+    assert len(crowd.asked) == 1
+    assert all(answer == answers[0] for answer in answers)
+
+
+def test_who_waited_is_not_given_the_token_that_it_was_refused() -> None:
+    crowd = Crowd(doc("a"), size=1)
+    assert crowd.reader.read(KEAP)["access_token"] == "a"
+    crowd.reader.read(KEAP, rejected=fingerprint("a"))
+    assert [request.get("rejected") for request in crowd.asked] == [None, fingerprint("a")]
 
 
 def test_a_token_in_its_last_seconds_is_not_served_from_memory_or_secret(world: World) -> None:

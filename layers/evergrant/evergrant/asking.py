@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from .connection import AT_REST, Connection, Status
 from .errors import AuthorizationRequired, ClientRefused, Disconnected, Paused, TemporarilyUnavailable
@@ -11,6 +11,8 @@ from .tokens import TokenSet
 
 #: A token younger than this (seconds) is not refreshed again, though it be refused: its refusal has another cause.
 FORCED_COOLDOWN = 10
+#: Each early refresh in a row doubles that, up to an hour or half the token's life: so many of them count.
+_LONGEST_COOLDOWN, MOST_EARLY = 3600, 9
 #: An operator mends a profile within hours (seconds).
 _UNREAD_RETRY = 3600
 
@@ -65,9 +67,31 @@ def wants_refresh(connection: Connection, ask: Ask, tokens: TokenSet | None, min
     age, left = now - tokens.issued_at, tokens.expires_at - now
     # More than the tokens live cannot be had: then half a life is fresh enough.
     enough = ask.min_ttl if ask.min_ttl < tokens.lifetime else tokens.lifetime // 2
-    if left > 0 and ((left > enough and not refused) or age < max(FORCED_COOLDOWN, minimum_age)):
+    if left > 0 and ((left > enough and not refused) or age < _cooldown(connection, tokens, minimum_age)):
         return False
     return not failing
+
+
+def _cooldown(connection: Connection, tokens: TokenSet, minimum_age: int) -> int:
+    """How old a living token has to be, in seconds, before it is refreshed because somebody asks.
+
+    Whoever is refused for another reason than the token (a missing permission) would have it refreshed for ever; the
+    provider is spared, and so is the secret, which takes about a hundred versions a day.
+    """
+    longest = min(_LONGEST_COOLDOWN, tokens.lifetime // 2)
+    return max(min(FORCED_COOLDOWN << connection.early_refreshes, longest), FORCED_COOLDOWN, minimum_age)
+
+
+def early_refreshes(connection: Connection, ask: Ask, previous: TokenSet | None, tokens: TokenSet) -> int:
+    """What the record counts as early refreshes in a row, once ``tokens`` have come of ``ask``."""
+    if previous is None or ask.force:
+        return 0
+    if tokens.access_token == previous.access_token:
+        return MOST_EARLY  # refreshing does not replace it, however often it is refused
+    refused = ask.rejected == previous.access_token.fingerprint
+    if ask.asked and (refused or tokens.issued_at - previous.issued_at < previous.lifetime // 2):
+        return min(connection.early_refreshes + 1, MOST_EARLY)
+    return max(connection.early_refreshes - 1, 0)
 
 
 def serve(connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Outcome, now: int) -> Result:
@@ -102,3 +126,33 @@ def serve(connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Ou
     raise TemporarilyUnavailable(
         f"No valid token of {connection.name} can be had now{reason}.", max(connection.refresh_at - now, 1)
     )
+
+
+def warning(result: Result, ask: Ask, now: int) -> dict[str, Any] | None:
+    """What whoever gets this token should know of its connection, in the form of an error; None if all is well."""
+    connection, tokens = result.connection, result.tokens
+    name = connection.name
+    if connection.status is Status.PAUSED:
+        return Paused(name).as_dict()
+    if connection.status is Status.AUTHORIZATION_REQUIRED:
+        return AuthorizationRequired(name).as_dict()
+    if connection.status is Status.CLIENT_REFUSED:
+        return ClientRefused(name, connection.client).as_dict()
+    reason = f" ({connection.last_error})" if connection.last_error else ""
+    again = max((connection.refresh_at or now) - now, 1)
+    if connection.status is Status.DEGRADED:
+        return {
+            "code": "degraded",
+            "message": f"{name} could not be refreshed{reason}; its token is served until it expires.",
+            "hint": "See `evergrant status`.",
+            **({"retry_after": again} if connection.refresh_at is not None else {}),
+        }
+    if connection.failures > 0 or result.outcome in ("failed", "busy", "waiting", "no_time"):
+        return TemporarilyUnavailable(f"No fresher token of {name} can be had now{reason}.", again).as_dict()
+    if tokens is not None and ask.rejected == tokens.access_token.fingerprint:
+        return {
+            "code": "still_refused",
+            "message": f"{name} was refreshed so shortly before that its refused token is kept.",
+            "hint": "Its refusal may have another cause: a permission, or the account at the provider.",
+        }
+    return None

@@ -58,9 +58,9 @@ class Connection:
     to happen; ``due_at`` is the same in the index, moved on while a message is on its way. ``spend_id`` marks a
     request to the provider whose answer is not saved yet; ``spend_tries`` counts its replays outside the provider's
     grace. ``warn_at`` is when somebody is to be warned that the grant ends; ``alerted_at`` is when somebody was told of
-    the present trouble. ``outbox`` holds events not yet delivered, by their id.
-    ``subject`` is a digest of the account's id at the provider, None where it is not known; ``missing_scope`` is what
-    of ``scope`` was not granted.
+    the present trouble. ``early_refreshes`` counts refreshes in a row that somebody asked for long before one was due.
+    ``outbox`` holds events not yet delivered, by their id. ``subject`` is a digest of the account's id at the provider,
+    None where it is not known; ``missing_scope`` is what of ``scope`` was not granted.
     """
 
     name: str
@@ -96,6 +96,7 @@ class Connection:
     last_error_at: int | None = None
     rejected_at: int | None = None
     alerted_at: int | None = None
+    early_refreshes: int = 0
     warn_at: int | None = None
     subject: str | None = None
     missing_scope: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,17 +11,18 @@ from .errors import InvalidRequest
 from .names import split_connection
 from .reading import Reader
 
-#: HTTP status of each error code; every other code is a 500.
-_STATUS = {
-    "invalid_request": 400,
-    "invalid_name": 400,
-    "unknown_connection": 404,
-    "authorization_required": 409,
-    "client_refused": 409,
-    "paused": 409,
-    "disconnected": 410,
-    "temporarily_unavailable": 503,
+#: HTTP status and problem title of each error code; every other code is a 500.
+_PROBLEMS = {
+    "invalid_request": (400, "The request cannot be read."),
+    "invalid_name": (400, "The request names no connection."),
+    "unknown_connection": (404, "There is no such connection."),
+    "authorization_required": (409, "Somebody must authorize the connection again."),
+    "client_refused": (409, "The provider refuses the connection's client."),
+    "paused": (409, "The connection is paused."),
+    "disconnected": (410, "The connection was disconnected."),
+    "temporarily_unavailable": (503, "No valid token can be had now."),
 }
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
 def answer(reader: Reader, event: Mapping[str, Any]) -> dict[str, Any]:
@@ -36,16 +38,22 @@ def answer(reader: Reader, event: Mapping[str, Any]) -> dict[str, Any]:
 def _request(event: Mapping[str, Any]) -> dict[str, Any]:
     connection, min_ttl = event.get("connection"), event.get("min_ttl", 0)
     rejected = event.get("rejected")
+    _refuse_others(event, "field", ("connection", "min_ttl", "rejected"))
     split_connection(connection)
-    if isinstance(min_ttl, bool) or not isinstance(min_ttl, int) or min_ttl < 0:
-        raise InvalidRequest("min_ttl must be a whole number of seconds.")
-    if rejected is not None and not isinstance(rejected, str):
-        raise InvalidRequest("rejected must be the fingerprint of the refused token.")
+    if isinstance(min_ttl, bool) or not isinstance(min_ttl, int) or not 0 <= min_ttl < 10**9:
+        raise InvalidRequest("min_ttl must be a whole number of seconds.", "Write min_ttl as 60.")
+    if rejected is not None and not (isinstance(rejected, str) and _FINGERPRINT.fullmatch(rejected)):
+        # Whatever it is, it is not repeated: it may be the token itself.
+        raise InvalidRequest(
+            "rejected must be the fingerprint of the refused token.",
+            "That is the first 16 hexadecimal digits, in lower case, of the SHA-256 of the token; never the token.",
+        )
     return {"connection": connection, "min_ttl": min_ttl, "rejected": rejected}
 
 
 def _http_request(event: Mapping[str, Any]) -> dict[str, Any]:
     path, query = event.get("pathParameters") or {}, event.get("queryStringParameters") or {}
+    _refuse_others(query, "query parameter", ("min_ttl", "rejected"))
     min_ttl = query.get("min_ttl", "0")
     return _request(
         {
@@ -56,20 +64,27 @@ def _http_request(event: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
+def _refuse_others(given: Mapping[str, Any], kind: str, known: tuple[str, ...]) -> None:
+    """A misspelt min_ttl would otherwise be an answer that does not live long enough."""
+    if not given.keys() <= set(known):
+        raise InvalidRequest(f"The request has a {kind} that getter does not know.", f"It knows {', '.join(known)}.")
+
+
 def _response(document: Mapping[str, Any]) -> dict[str, Any]:
     error = document.get("error")
     headers = {"content-type": "application/json", "cache-control": "no-store"}
     if not error:
         return {"statusCode": 200, "headers": headers, "body": json.dumps(document)}
-    status = _STATUS.get(error["code"], 500)
+    status, title = _PROBLEMS.get(error["code"], (500, "The token cannot be had."))
     headers["content-type"] = "application/problem+json"
     if "retry_after" in error:
         headers["retry-after"] = str(error["retry_after"])
+    # RFC 9457 section 3.1: the title is that of the type, the detail that of this occurrence.
     problem = {
         "type": f"urn:evergrant:error:{error['code']}",
-        "title": error["message"],
+        "title": title,
         "status": status,
-        "detail": error.get("hint", ""),
-        **{name: error[name] for name in ("code", "retry_after") if name in error},
+        "detail": error["message"],
+        **{name: error[name] for name in ("code", "hint", "retry_after") if name in error},
     }
     return {"statusCode": status, "headers": headers, "body": json.dumps(problem)}

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from datetime import datetime
+from math import inf
 from typing import Any
 
 from .secret import fingerprint
@@ -12,15 +15,35 @@ from .secret import fingerprint
 LEAST_TTL = 10
 #: Memory is believed for so long, in seconds: then a token that was replaced or withdrawn is noticed, while it lives.
 MEMORY = 60
+#: A published token is refreshed ten minutes before its end; where so many seconds are left, rotator knows why it was
+#: not, and says so in a warning.
+OVERDUE = 300
 
 Document = dict[str, Any]
 #: When the token expires (epoch seconds), and its document.
 _Held = tuple[float, Document]
-_NOTHING: tuple[float, _Held | None] = (0.0, None)
+
+
+@dataclass(slots=True)
+class _Slot:
+    """What is known of one connection, and how the latest fetch ended for those who waited for it.
+
+    ``reach`` is how long the freshest token there was had to live, in seconds, when it was less than somebody asked
+    for. ``kept`` is the fingerprint of a refused token that rotator did not replace; ``warning`` is rotator's.
+    """
+
+    lock: AbstractContextManager[Any]
+    held: _Held | None = field(default=None, repr=False)
+    believed_until: float = 0.0
+    reach: float = inf
+    kept: str | None = None
+    warning: Document | None = None
+    fetches: int = 0
+    failed: tuple[str | None, Document] | None = field(default=None, repr=False)
 
 
 class Reader:
-    """Finds a document that is fresh enough, at the least cost.
+    """Finds a document that is fresh enough, at the least cost. For one connection one fetch is under way at a time.
 
     Parameters
     ----------
@@ -30,6 +53,8 @@ class Reader:
         Request to rotator's answer: a document, or ``{"error": {...}}``.
     now
         Epoch seconds.
+    make_lock
+        Makes the lock at which threads wait for a fetch of their connection; they share its outcome.
     """
 
     def __init__(
@@ -37,11 +62,13 @@ class Reader:
         read_secret: Callable[[str], Document | None],
         ask_rotator: Callable[[Mapping[str, Any]], Document],
         now: Callable[[], float],
+        make_lock: Callable[[], AbstractContextManager[Any]] = nullcontext,
     ) -> None:
         self._read_secret = read_secret
         self._ask_rotator = ask_rotator
         self._now = now
-        self._memory: dict[str, tuple[float, _Held | None]] = {}
+        self._make_lock = make_lock
+        self._slots: dict[str, _Slot] = {}
 
     def read(self, connection: str, min_ttl: int = 0, rejected: str | None = None) -> Document:
         """The token document with ``expires_in`` (seconds), or ``{"error": {...}}``.
@@ -55,35 +82,72 @@ class Reader:
         rejected
             The fingerprint of a token that the provider's API refused: another one is wanted.
         """
-        believed_until, held = self._memory.get(connection, _NOTHING)
-        if held and self._now() < believed_until and self._fits(held, min_ttl, rejected):
-            return self._answer(held)
+        slot = self._slots.get(connection) or self._slots.setdefault(connection, _Slot(self._make_lock()))
+        answer = self._remembered(slot, min_ttl, rejected)
+        if answer:
+            return answer
+        seen = slot.fetches
+        with slot.lock:
+            if slot.fetches != seen:
+                answer = self._remembered(slot, min_ttl, rejected)
+                if answer:
+                    return answer
+                if slot.failed and slot.failed[0] in (None, rejected):
+                    return slot.failed[1]
+            slot.failed = None
+            answer = self._fetch(slot, connection, min_ttl, rejected)
+            slot.fetches += 1
+            if "error" in answer:
+                slot.failed, slot.held = (rejected, answer), None
+                self._slots.pop(connection, None)
+            return answer
+
+    def _fetch(self, slot: _Slot, connection: str, min_ttl: int, rejected: str | None) -> Document:
+        """Learn what there is, and answer with it."""
         document = self._read_secret(connection)
         if document:
-            held = self._hold(connection, document)
-            if self._fits(held, min_ttl, rejected):
-                return self._answer(held)
+            held = self._hold(slot, document, MEMORY)
+            if self._fits(slot, held, max(min_ttl, OVERDUE), rejected):
+                return self._answer(slot, held, rejected)
         request = {"connection": connection, "min_ttl": min_ttl}
         answer = self._ask_rotator({**request, "rejected": rejected} if rejected else request)
-        if "error" in answer:
+        error: Document | None = answer.get("error")
+        if not error:
+            warning = answer.pop("warning", None)
+            answer.pop("expires_in", None)
+            held = self._hold(slot, answer, min(MEMORY, (warning or {}).get("retry_after", MEMORY)))
+            if fingerprint(answer["access_token"]) == rejected:
+                slot.kept = rejected
+        elif error["code"] == "temporarily_unavailable" and slot.held and self._fits(slot, slot.held, 0, rejected):
             # While a refresh cannot be had, a token that is valid yet is better than none.
-            passing = answer["error"].get("code") == "temporarily_unavailable"
-            if passing and held and self._fits(held, 0, rejected):
-                return self._answer(held)
-            self._memory.pop(connection, None)
+            warning, held = error, slot.held
+            slot.believed_until = self._now() + min(MEMORY, error.get("retry_after", LEAST_TTL))
+        else:
             return answer
-        answer.pop("expires_in", None)
-        return self._answer(self._hold(connection, answer))
+        slot.warning = warning
+        if held[0] - self._now() <= min_ttl:
+            slot.reach = held[0] - self._now()
+        return self._answer(slot, held, rejected)
 
-    def _fits(self, held: _Held, min_ttl: int, rejected: str | None) -> bool:
-        expires_at, document = held
-        return expires_at - self._now() > max(min_ttl, LEAST_TTL) and fingerprint(document["access_token"]) != rejected
+    def _remembered(self, slot: _Slot, min_ttl: int, rejected: str | None) -> Document | None:
+        """The answer from memory. More than the tokens live cannot be had: then half of what there was is enough."""
+        held, enough = slot.held, min_ttl if min_ttl < slot.reach else slot.reach / 2
+        if held and self._now() < slot.believed_until and self._fits(slot, held, enough, rejected):
+            return self._answer(slot, held, rejected)
+        return None
 
-    def _hold(self, connection: str, document: Document) -> _Held:
-        held = datetime.fromisoformat(document["expires_at"]).timestamp(), document
-        self._memory[connection] = self._now() + MEMORY, held
+    def _fits(self, slot: _Slot, held: _Held, min_ttl: float, rejected: str | None) -> bool:
+        if held[0] - self._now() <= max(min_ttl, LEAST_TTL):
+            return False
+        return rejected is None or rejected == slot.kept or fingerprint(held[1]["access_token"]) != rejected
+
+    def _hold(self, slot: _Slot, document: Document, seconds: float) -> _Held:
+        slot.held = held = datetime.fromisoformat(document["expires_at"]).timestamp(), document
+        slot.believed_until = self._now() + seconds
+        slot.reach, slot.kept, slot.warning = inf, None, None
         return held
 
-    def _answer(self, held: _Held) -> Document:
-        expires_at, document = held
-        return {**document, "expires_in": max(int(expires_at - self._now()), 0)}
+    def _answer(self, slot: _Slot, held: _Held, rejected: str | None) -> Document:
+        answer = {**held[1], "expires_in": max(int(held[0] - self._now()), 0)}
+        # That a refused token was kept is the business of those who had it refused.
+        return {**answer, "warning": slot.warning} if slot.warning and slot.kept in (None, rejected) else answer

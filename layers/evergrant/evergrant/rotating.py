@@ -9,7 +9,7 @@ from threading import Lock
 from typing import Any
 
 from . import deferred, published, revoking, waking
-from .asking import Ask, Result
+from .asking import Ask, Result, warning
 from .errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import split_connection
 from .observability import MetricUnit, logger, metrics
@@ -119,7 +119,9 @@ def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict
     _count(result)
     profile = ports.profiles.pinned(result.connection.profile_hash)
     document = published.document(result.connection, profile, tokens)
-    return published.answer(document, tokens.expires_at, ports.clock.now())
+    answered = published.answer(document, tokens.expires_at, ports.clock.now())
+    warned = warning(result, ask, int(ports.clock.now()))
+    return {**answered, "warning": warned} if warned else answered
 
 
 def _profile_hash(value: Any) -> str:

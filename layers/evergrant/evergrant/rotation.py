@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from . import revoking, transitions
-from .asking import Ask, Outcome, Result, serve, wants_refresh
+from .asking import Ask, Outcome, Result, early_refreshes, serve, wants_refresh
 from .breaker import Breaker, Passage
 from .connection import AT_REST, Connection
 from .dialect import Client, HttpRequest, Phase, next_phase, token_requests
@@ -257,7 +257,7 @@ class Rotation:
             self._breaker.unanswered(passage, changes)
         else:
             if isinstance(answer, TokenSet):
-                result = self._saved(connection, spend.profile, answer, data_key)
+                result = self._saved(spend, ask, answer, data_key)
                 self._breaker.accepted(connection, passage)
                 return result
             changes = self._breaker.refused(spend, answer, passage)
@@ -315,10 +315,11 @@ class Rotation:
 
     # --- save and publish -------------------------------------------------------------------------------------
 
-    def _saved(self, connection: Connection, profile: Profile, tokens: TokenSet, data_key: DataKey) -> Result:
+    def _saved(self, spend: Spend, ask: Ask, tokens: TokenSet, data_key: DataKey) -> Result:
         """Nothing else stands between the provider's answer and safety."""
-        sealed = data_key.seal(tokens.encode())
+        connection, profile, sealed = spend.connection, spend.profile, data_key.seal(tokens.encode())
         changes = transitions.saved(connection, tokens, sealed, profile, self._settings, int(self._now))
+        changes["early_refreshes"] = early_refreshes(connection, ask, spend.previous, tokens)
         saved = self._kept(connection, changes)
         if saved.sealed != sealed:
             return Result("busy", saved, self._unsealed(saved))  # another answer of this generation was first

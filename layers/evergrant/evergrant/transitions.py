@@ -48,12 +48,17 @@ def next_at(connection: Connection, at: int | None) -> Changes:
 
 
 def directly_readable(connection: Connection, tokens: TokenSet, profile: Profile, settings: Settings) -> bool:
-    """Whether the token set gets a ``tokens/`` secret (see :class:`~evergrant.settings.Settings`)."""
-    return (
-        connection.direct_read
-        and not (profile.rotation.old_access_token_revoked and connection.grant != "static")
-        and tokens.lifetime >= settings.direct_read_min_lifetime
-    )
+    """Whether the token set gets a ``tokens/`` secret (see :class:`~evergrant.settings.Settings`).
+
+    Not where it could not be refreshed twice the largest consumer cache before it lapses: somebody would send a dead
+    token from a cache. A pasted key lapses once, whoever keeps it.
+    """
+    if not connection.direct_read or tokens.lifetime < settings.direct_read_min_lifetime:
+        return False
+    if connection.grant == "static":
+        return True
+    longest_lead = min(tokens.lifetime // 2, tokens.lifetime - profile.rotation.minimum_age)
+    return not profile.rotation.old_access_token_revoked and longest_lead >= 2 * settings.consumer_cache
 
 
 def saved(
@@ -88,6 +93,7 @@ def saved(
         "last_error_at": None,
         "rejected_at": None,
         "alerted_at": None,
+        "early_refreshes": 0,
         "warn_at": _warn_at(connection, tokens, profile),
         "refresh_at": refresh_at,
         # Due soon until it is published, so that a worker that dies now is followed by another.

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Mapping
+from threading import Lock
 from typing import Any
 
 import boto3
@@ -49,7 +50,7 @@ def reader() -> Reader:
         document: Document = json.loads(payload)
         return document
 
-    return Reader(read_secret, ask_rotator, time.time)
+    return Reader(read_secret, ask_rotator, time.time, Lock)
 
 
 def _document(text: str) -> Document | None:
