@@ -112,10 +112,10 @@ class TimedVault(MemoryVault):
         self.clock = clock
         self.writes: list[float] = []
 
-    def publish(self, connection: str, document: Mapping[str, Any], request_token: str) -> None:
-        if request_token not in self.request_tokens:
+    def put(self, connection: str, document: Mapping[str, Any], version: str) -> None:
+        if version not in self.versions:
             self.writes.append(self.clock.now())
-        super().publish(connection, document, request_token)
+        super().put(connection, document, version)
 
 
 @dataclass

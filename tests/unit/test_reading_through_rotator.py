@@ -45,7 +45,7 @@ def fresh(profile: Profile = KEAP, lifetime: int = DAY) -> World:
     w = world(profile, lifetime=lifetime)
     assert w.run().outcome == "rotated"
     w.provider.requests.clear()
-    w.vault.request_tokens.clear()
+    w.vault.versions.clear()
     w.clock.advance(60)
     return w
 
@@ -73,7 +73,7 @@ def test_whoever_is_refused_for_another_reason_than_the_token_does_not_have_it_r
     without = DAY // lifetime
     asked = insist(w, 24)
     assert without < asked < without + 60
-    assert len(w.vault.request_tokens) < MOST_VERSIONS
+    assert len(w.vault.versions) < MOST_VERSIONS
 
 
 def test_a_provider_that_gives_the_same_token_again_is_not_asked_in_a_loop() -> None:
