@@ -83,7 +83,7 @@ class Baton(Faults):
             raise LostAnswer("made to fail") if name == "provider.send" else failure()
         return result
 
-    @property  # type: ignore[override]
+    @property
     def killed_at(self) -> float:
         worker = threading.current_thread()
         return worker.killed_at if isinstance(worker, Worker) else self._killed_at
@@ -96,7 +96,7 @@ class Baton(Faults):
         else:
             self._killed_at = at
 
-    @property  # type: ignore[override]
+    @property
     def in_hand(self) -> set[str]:
         worker = threading.current_thread()
         return worker.in_hand if isinstance(worker, Worker) else self._in_hand
