@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -11,12 +12,38 @@ from rich.console import Console
 from local import browser, connections
 from local.connections import Connection
 from local.consumer_stack import Consumer, deploy_consumer
+from local.providers import OPENID, Client, Provider, ProviderServer
 from local.terminal import Steps
 from local.tools import STATE
 from local.world import World, local_world
 from tests.stack.deployed import Happenings
 
 HOME = STATE / "stack-tests"
+OPENID_PROFILE = """
+name = "openid"
+title = "A strict server"
+
+[authorize]
+url = "https://{host}/authorize"
+scopes = ["openid", "read", "write"]
+issuer = "https://login.openid.example"
+issuer_always = true
+refresh_token_remedy = "Ask for offline access."
+
+[exchange]
+url = "https://{host}/token"
+
+[refresh]
+url = "https://{host}/token"
+
+[revoke]
+url = "https://{host}/revoke"
+scope = "token"
+
+[subject]
+from = "id_token"
+issuers = ["https://login.openid.example"]
+"""
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +78,19 @@ def keap(world: World, happenings: Happenings, refused: Mapping[str, Connection]
     happenings.wait_for("Connection Authorized", "keap/main")
     assert page is not None
     return page
+
+
+@pytest.fixture(scope="session")
+def openid(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ProviderServer]:
+    """A server that does all that the standards offer against a confused client, known to the stack as `openid`."""
+    secret = secrets.token_hex(16)
+    with ProviderServer(Provider(OPENID)) as server:
+        server.provider.register(Client("evergrant-at-openid", secret, redirect_uris=(world.stack.callback_url,)))
+        profile = tmp_path_factory.mktemp("openid") / "openid.toml"
+        profile.write_text(OPENID_PROFILE.format(host=server.host), encoding="utf-8")
+        world.evergrant("provider", "add", str(profile))
+        world.evergrant("client", "set", "openid", "--client-id", "evergrant-at-openid", given=f"{secret}\n")
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import httpx
 
@@ -68,6 +69,63 @@ class Control:
         grants = self.ask("grants")["grants"]
         found: dict[str, Any] = next(grant for grant in grants if fingerprint(access_token) in grant["access_tokens"])
         return found
+
+
+COOKIE = "__Host-evergrant"
+
+
+@dataclass(frozen=True)
+class Journey:
+    """Somebody on the way from a link to the callback, request by request, with only what each test wants to send."""
+
+    http: httpx.Client
+    link: str
+
+    def open(self, method: str = "GET", **more: Any) -> httpx.Response:
+        return self.http.request(method, self.link, **more)
+
+    def cookie(self) -> str:
+        """What the browser is given with the page."""
+        (line,) = self.open().headers.get_list("set-cookie")
+        return str(line.partition(";")[0].partition("=")[2])
+
+    def press(self, cookie: str, headers: Mapping[str, str] | None = None, **more: Any) -> httpx.Response:
+        """Press the page's button."""
+        given = {"sec-fetch-site": "same-origin"} if headers is None else headers
+        return self.http.post(self.link, headers={"cookie": f"{COOKIE}={cookie}", **given}, **more)
+
+    def consent(self, departure: httpx.Response, decision: str = "allow") -> str:
+        """Decide at the provider; the address that the browser is then sent to."""
+        assert departure.status_code == 303, departure.text
+        decided = self.http.post(departure.headers["location"], data={"decision": decision})
+        assert decided.status_code == 303, decided.text
+        return str(decided.headers["location"])
+
+    def arrive(self, url: str, cookie: str | None, method: str = "GET") -> httpx.Response:
+        """Come back to the callback."""
+        return self.http.request(method, url, headers={"cookie": f"{COOKIE}={cookie}"} if cookie else {})
+
+    def walk(self, cookie: str | None = None) -> httpx.Response:
+        """The whole way."""
+        cookie = cookie or self.cookie()
+        return self.arrive(self.consent(self.press(cookie)), cookie)
+
+
+def changed(url: str, **parameters: str | None) -> str:
+    """An address with other parameters; None leaves one out."""
+    parts = urlsplit(url)
+    given = dict(parse_qsl(parts.query)) | parameters
+    return urlunsplit(parts._replace(query=urlencode({name: text for name, text in given.items() if text is not None})))
+
+
+def parameter(url: str, name: str) -> str:
+    return dict(parse_qsl(urlsplit(url).query))[name]
+
+
+def state_of(world: World, connection: str) -> tuple[str, int]:
+    """Status and generation, as the operator sees them."""
+    shown = json.loads(world.evergrant("status", connection, "--json", statuses=(0, 3)))["connections"][0]
+    return shown["status"], shown["generation"]
 
 
 def published(world: World, connection: str) -> dict[str, Any]:

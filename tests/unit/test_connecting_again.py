@@ -159,6 +159,23 @@ def test_an_id_token_that_is_not_for_this_authorization_refuses_even_a_first_gra
     assert (w.record().generation, w.record().status) == (0, Status.AWAITING_AUTHORIZATION)
 
 
+@pytest.mark.parametrize("claims", [{}, {"aud": "x"}], ids=["taken", "refused"])
+def test_neither_an_id_token_nor_its_nonce_is_stored_or_said(claims: dict[str, Any]) -> None:
+    w = with_profile(OPENID)
+    departure, params = w.depart()
+    said = {"iss": "https://login.example.com", "sub": "s", "aud": "client-1", "exp": int(w.clock.now()) + 300}
+    token = id_token({**said, "nonce": params["nonce"], **claims})
+    w.provider.script.append(granted(id_token=token))
+    try:
+        told = repr(w.arrive(params["state"], departure.cookie))
+    except ProviderRefused as refused:
+        told = repr(refused)
+    sealed = w.stored().encode().decode() if w.record().sealed else ""
+    left = told + str(w.authorizations.items) + str(w.record()) + str(w.queue.messages) + sealed
+    for secret in (token, token.split(".")[1], params["nonce"], params["state"], departure.cookie):
+        assert secret not in left
+
+
 def test_an_issuer_that_names_the_directory_is_the_directorys_own() -> None:
     assert connected(OPENID, {"tid": "t-1", "iss": "https://login.example.com/t-1"}).record().subject
 

@@ -64,7 +64,9 @@ def test_no_way_of_printing_shows_the_value(value: str) -> None:
 
 
 def a_spend() -> spending.Spend:
-    return spending.Spend(connection(), KEAP, spending.Requests((a_request(),), lambda: ()), ("api.example.com",), secret_tokens(), 0.0)
+    return spending.Spend(
+        connection(), KEAP, spending.Requests((a_request(),), lambda: ()), ("api.example.com",), secret_tokens(), 0.0
+    )
 
 
 def secret_tokens() -> Any:
