@@ -203,6 +203,20 @@ def test_getters_error_leaves_the_providers_answer_and_is_logged(
     assert "first" not in caplog.text
 
 
+def test_no_log_at_any_level_shows_a_token(
+    send: Send, provider: Provider, elsewhere: Provider, aws: FakeAws, caplog: pytest.LogCaptureFixture
+) -> None:
+    aws.publish(KEAP, "hush-first", expires_at=HOUR, headers={"X-Api-Token": "hush-first"})
+    aws.getter = lambda _: published(KEAP, "hush-next", expires_at=HOUR, headers={"X-Api-Token": "hush-next"})
+    provider.header, provider.accepted = "X-Api-Token", {"hush-next"}
+    provider.redirects["/moved"] = elsewhere.url + "/"
+    with caplog.at_level(logging.DEBUG):
+        send(provider.url + "/moved")
+    assert provider.tokens == ["hush-first", "hush-next"]
+    assert len(caplog.records) > 2, "the libraries say something"
+    assert "hush" not in caplog.text
+
+
 def test_error_before_anything_was_sent_is_raised(send: Send, provider: Provider, aws: FakeAws) -> None:
     aws.secrets.clear()
     aws.getter = lambda _: {"error": {"code": "authorization_required", "message": "It must be authorized again."}}

@@ -56,6 +56,8 @@ def test_real_clients_read_a_real_secret(clock: Clock, aws: FakeAws, kind: str) 
         taken = session if kind == "boto3" else session._session
         evergrant = Evergrant(prefix="evergrant", session=taken, clock=clock)
         assert evergrant.token(KEAP) == "t"
+        evergrant._forget()  # as for a snapshot: connections are closed
+        assert evergrant.token(KEAP) == "t"
         with pytest.raises(NotConfigured):
             evergrant.token("keap/absent")
 

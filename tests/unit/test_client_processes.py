@@ -105,10 +105,28 @@ def test_threads_refused_with_the_same_token_force_one_refresh(evergrant: Evergr
     aws.publish(KEAP, "first", expires_at=START + 3600)
     evergrant.token(KEAP)
     aws.getter = lambda _: published(KEAP, "second", expires_at=START + 3600, generation=2)
+    ready = threading.Barrier(8)
+
+    def ask(_: int) -> str:
+        ready.wait()
+        return evergrant.token(KEAP, rejected="first")
+
     with ThreadPoolExecutor(8) as pool:
-        got = {f.result() for f in [pool.submit(evergrant.token, KEAP, rejected="first") for _ in range(8)]}
-    assert got == {"second"}
+        assert set(pool.map(ask, range(8))) == {"second"}
     assert len(aws.asked) == 1
+
+
+def test_threads_of_different_connections_do_not_wait_for_each_other(aws: FakeAws) -> None:
+    both = threading.Barrier(2)
+
+    def getter(request: dict[str, Any]) -> dict[str, Any]:
+        both.wait(10)  # passes only when both are being asked for at once
+        return published(request["connection"], "t", expires_at=START + 3600)
+
+    aws.getter = getter
+    evergrant = Evergrant(getter=GETTER, read_secrets=False, session=aws, clock=Clock())
+    with ThreadPoolExecutor(2) as pool:
+        assert list(pool.map(evergrant.token, [KEAP, "acme/main"])) == ["t", "t"]
 
 
 def test_snapshot_of_lambda_snapstart_holds_no_token_and_its_copies_trust_none(

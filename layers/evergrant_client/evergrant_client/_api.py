@@ -154,8 +154,8 @@ def _problem(connection: str, status: int, headers: Mapping[str, str], body: byt
     wait = headers.get("retry-after", "")
     retry_after = int(wait) if wait.isascii() and wait.isdecimal() and len(wait) < 9 else None
     if isinstance(problem, dict) and "code" in problem:
-        said = {"code": problem["code"], "message": problem.get("title"), "hint": problem.get("detail")}
-        return read_error(connection, {**said, "retry_after": problem.get("retry_after", retry_after)})
+        # What happened this time is the detail (section 3.1.4); the title says what kind of trouble it is.
+        return read_error(connection, {"retry_after": retry_after, **problem, "message": problem.get("detail")})
     if status in (401, 403):
         return AccessDenied(
             f"AWS refused {_DOING} for {connection} ({status}).",
