@@ -49,13 +49,17 @@ class Observer:
     def _kms(self) -> Any:
         return self._place.aws.client("kms")
 
+    @cached_property
+    def _sqs(self) -> Any:
+        return self._place.aws.client("sqs")
+
     @property
     def _table(self) -> str:
         return self._place.stack.outputs["RecordsTableName"]
 
     def warm(self) -> None:
         """Make every client now: boto3's making of them is not safe for threads."""
-        _ = self._lambda, self._dynamodb, self._kms
+        _ = self._lambda, self._dynamodb, self._kms, self._sqs
 
     def records(self) -> dict[str, Connection]:
         """All connections, by name."""
@@ -83,7 +87,7 @@ class Observer:
         return self._fingerprints[key]
 
     def hurry(self, record: Connection, now: int) -> None:
-        """Make a connection due that waits out a backoff: lives are short here, and the backoff is not."""
+        """Make a connection due that waits out a backoff, and send it to rotator: only lives are short here."""
         condition = "generation = :generation AND refresh_at = :before AND attribute_not_exists(spend_id)"
         # Changed meanwhile: it goes on by itself.
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
@@ -98,6 +102,7 @@ class Observer:
                     ":generation": {"N": str(record.generation)},
                 },
             )
+            self._send(record.name)
 
     def let_settle(self, record: Connection, now: int) -> None:
         """Put the clock of a spend in doubt so far ahead that its one attempt may be made: minutes, too, are long here.
@@ -119,6 +124,11 @@ class Observer:
                     ":generation": {"N": str(record.generation)},
                 },
             )
+            self._send(record.name)
+
+    def _send(self, name: str) -> None:
+        url = self._place.stack.outputs["RotationQueueUrl"]
+        self._sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"connection": name}))
 
     def invoke(self, function: str, request: Mapping[str, object]) -> Invoked:
         """Invoke a function and wait for its answer."""
