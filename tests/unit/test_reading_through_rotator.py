@@ -45,7 +45,6 @@ def fresh(profile: Profile = KEAP, lifetime: int = DAY) -> World:
     w = world(profile, lifetime=lifetime)
     assert w.run().outcome == "rotated"
     w.provider.requests.clear()
-    w.vault.versions.clear()
     w.clock.advance(60)
     return w
 

@@ -36,6 +36,11 @@ class Life:
         return self.expires_at - self.lifetime // 4
 
 
+def lead(life: Life, rotation: Rotation, consumer_cache: int) -> int:
+    """How long before its end a token set is refreshed at the latest, the provider's minimum age permitting."""
+    return min(max(rotation.lead, SHORTEST_LEAD, 2 * consumer_cache), life.lifetime // 2)
+
+
 def refresh_at(life: Life, rotation: Rotation, consumer_cache: int, connection: str, generation: int) -> int:
     """When a token set is to be refreshed.
 
@@ -47,10 +52,10 @@ def refresh_at(life: Life, rotation: Rotation, consumer_cache: int, connection: 
     consumer_cache
         The longest time that a consumer keeps a token without asking again.
     """
-    lead = min(max(rotation.lead, SHORTEST_LEAD, 2 * consumer_cache), life.lifetime // 2)
+    ahead = lead(life, rotation, consumer_cache)
     # A tenth of the lifetime at most, and never so much that it doubles the lead.
-    spread = min(life.lifetime // 10, lead // 2)
-    at = life.expires_at - lead - _share(f"{connection}:{generation}", spread)
+    spread = min(life.lifetime // 10, ahead // 2)
+    at = life.expires_at - ahead - _share(f"{connection}:{generation}", spread)
     return max(at, life.issued_at + rotation.minimum_age)
 
 

@@ -57,8 +57,9 @@ def directly_readable(connection: Connection, tokens: TokenSet, profile: Profile
         return False
     if connection.grant == "static":
         return True
-    longest_lead = min(tokens.lifetime // 2, tokens.lifetime - profile.rotation.minimum_age)
-    return not profile.rotation.old_access_token_revoked and longest_lead >= 2 * settings.consumer_cache
+    lead = schedule.lead(schedule.Life(tokens.issued_at, tokens.expires_at), profile.rotation, settings.consumer_cache)
+    in_time = 2 * settings.consumer_cache <= lead <= tokens.lifetime - profile.rotation.minimum_age
+    return in_time and not profile.rotation.old_access_token_revoked
 
 
 def saved(
