@@ -52,8 +52,8 @@ def told(event: Mapping[str, Any]) -> dict[str, Any]:
         ),
         EventType.CLIENT_REFUSED: (
             f"The credentials of client {detail.get('client', '')}, with which "
-            f"{_and(detail.get('connections', [name]))} must be refreshed, are refused{because}. Nobody has to authorize "
-            f"again; the client's entry has to be put right.{token}",
+            f"{_and(detail.get('connections', [name]))} must be refreshed, are refused{because}. Nobody has to "
+            f"authorize again; the client's entry has to be put right.{token}",
             f"evergrant client set {detail.get('client', '')}",
         ),
         EventType.GRANT_EXPIRING: (
