@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Semaphore
 from typing import Any
 
 import boto3
@@ -39,7 +40,7 @@ from evergrant.connection import Connection, Status
 from evergrant.http import GuardedHttp
 from evergrant.observability import logger
 from evergrant.profile import content_hash
-from evergrant.rotating import work_through
+from evergrant.rotating import AT_PROVIDERS, work_through
 from evergrant.rotation import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
@@ -102,9 +103,9 @@ def run() -> None:
         others = [_measured(name, once, host, progress) for name, once in _OTHERS.items()]
     console.print(
         f"\n{machine()}; provider {PROVIDER_SECONDS * 1000:.0f} ms, each call of AWS {AWS_SECONDS * 1000:.0f} ms; "
-        "ideal: connections × provider's time ÷ side by side"
+        "ideal: connections × provider's time ÷ requests at providers at once"
     )
-    header = ("refresh and store", "connections", "side by side", "a second", "wall ÷ ideal", "CPU ms", "AWS calls")
+    header = ("refresh and store", "connections", "at providers", "a second", "wall ÷ ideal", "CPU ms", "AWS calls")
     table("Rotation: one worker", header, [each.row() for each in (ours, *others)])
     kinds = [(kind, f"{count / ours.count:.2f}") for kind, count in sorted(ours.calls.items())]
     table("Evergrant's calls of AWS for each refresh", ("call", "a refresh"), kinds)
@@ -130,8 +131,6 @@ def _is_one(per: Mapping[str, float]) -> bool:
 
 def _evergrant(host: str, progress: Progress) -> tuple[Measured, float]:
     """Ours, and its CPU seconds a refresh beyond what the same calls of the SDK cost by themselves."""
-    from evergrant.rotating import _SIDE_BY_SIDE
-
     with FakeAws(0).installed() as aws:
         client.cache_clear()
         ports = Ports(
@@ -168,7 +167,7 @@ def _evergrant(host: str, progress: Progress) -> tuple[Measured, float]:
         assert refreshed == CONNECTIONS, f"{refreshed} of {CONNECTIONS} were refreshed"
         calls, sdk = Counter(aws.calls), _sdk_alone(aws)
         client.cache_clear()
-    return Measured("Evergrant", count, _SIDE_BY_SIDE, seconds, cpu, calls), (cpu - sdk) / count
+    return Measured("Evergrant", count, AT_PROVIDERS, seconds, cpu, calls), (cpu - sdk) / count
 
 
 @contextmanager
@@ -184,7 +183,8 @@ def _unseen() -> Iterator[None]:
 
 
 def _workers(ports: Ports, settings: Settings, deadline: float) -> Callable[[], Rotation]:
-    return lambda: Rotation(ports, settings, deadline)
+    turns = Semaphore(AT_PROVIDERS)
+    return lambda: Rotation(ports, settings, deadline, turns)
 
 
 def _put_connections(aws: FakeAws, ports: Ports, host: str) -> None:

@@ -1,12 +1,13 @@
 """rotator: refresh what the queue names, or what getter or an operator asks for."""
 
+from threading import Semaphore
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from evergrant.aws.wiring import rotation_ports, settings
 from evergrant.observability import logger, metrics
-from evergrant.rotating import answer, work_through
+from evergrant.rotating import AT_PROVIDERS, answer, work_through
 from evergrant.rotation import Rotation
 
 #: Seconds kept back from the invocation for the answer itself.
@@ -20,9 +21,9 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     ports = rotation_ports()
     deadline = ports.clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE
 
-    def begin() -> Rotation:
-        return Rotation(ports, settings(), deadline)
-
     if "Records" in event:
-        return work_through(begin, event["Records"], ports.clock, deadline)
-    return answer(begin(), ports, event)
+        turns = Semaphore(AT_PROVIDERS)
+        return work_through(
+            lambda: Rotation(ports, settings(), deadline, turns), event["Records"], ports.clock, deadline
+        )
+    return answer(Rotation(ports, settings(), deadline), ports, event)

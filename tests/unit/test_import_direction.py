@@ -28,7 +28,7 @@ CORE = {
 }
 #: Numbered steps over ports.
 PROTOCOLS = {
-    *("ports", "rotation", "spending", "saving", "publication", "authorization", "operations", "scheduling"),
+    *("ports", "rotation", "preparing", "spending", "saving", "publication", "authorization", "operations", "scheduling"),
     *("breaker", "rereading"),
     *("accounts", "obtaining", "revoking"),
     *("tickets", "code_exchange", "granting", "importing"),

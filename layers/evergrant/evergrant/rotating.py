@@ -19,8 +19,9 @@ from .rotation import Ports, Rotation
 #: A record of the batch is begun only if this many seconds are left; else it is handed back.
 _TO_BEGIN = 20.0
 _LONGEST_WAIT = 25
-#: How many of a batch's messages are worked on at once: all of them, see the template's BatchSize.
-_SIDE_BY_SIDE = 5
+#: How many of a batch's messages are worked on at once: all of them, see the template's BatchSize. As many as half of
+#: them ask their providers at the same time; meanwhile the others are prepared, saved and published.
+_SIDE_BY_SIDE, AT_PROVIDERS = 10, 5
 #: Metrics are not made for threads.
 _counting = Lock()
 

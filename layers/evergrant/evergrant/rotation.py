@@ -18,29 +18,23 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 from . import revoking, transitions
 from .asking import Ask, Outcome, Result, early_refreshes, serve, wants_refresh
-from .breaker import Breaker, Passage
+from .breaker import Breaker
 from .connection import AT_REST, Connection
-from .dialect import Client, HttpRequest, Phase, next_phase, token_requests
-from .errors import (
-    Conflict,
-    EvergrantError,
-    LostAnswer,
-    NotSent,
-    UnknownConnection,
-)
+from .errors import Conflict, EvergrantError, LostAnswer, NotSent, UnknownConnection
 from .ports import Bus, Circuits, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
-from .profile import HEADLESS, Profile
+from .preparing import HeldBack, Preparation, Prepared
+from .profile import Profile
 from .publication import Publication
 from .rereading import reread
 from .saving import Saving
 from .settings import Settings
-from .spending import Requests, Spend, Unreadable
+from .spending import Answer, Spend, Unreadable
 from .tokens import TokenSet
 
 _POLL = 0.25
@@ -68,16 +62,28 @@ class Rotation:
     ----------
     deadline
         Epoch seconds at which this invocation ends: nothing is spent that could not be saved before.
+    turn
+        Held from the spend marker to the provider's answer: how many may ask a provider at once.
     """
 
-    def __init__(self, ports: Ports, settings: Settings, deadline: float = float("inf")) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        settings: Settings,
+        deadline: float = float("inf"),
+        turn: AbstractContextManager[Any] | None = None,
+    ) -> None:
         self._ports = ports
         self._settings = settings
         self._deadline = deadline
+        self._turn = turn or nullcontext()
         self._worker = str(uuid.uuid4())
         self._saving = Saving(ports.records, ports.queue, ports.clock, settings.budgets.save)
         self._publication = Publication(ports.records, ports.vault, ports.queue, ports.bus, ports.clock)
         self._breaker = Breaker(ports.circuits, ports.queue, ports.clock)
+        self._preparation = Preparation(
+            ports.profiles, ports.vault, ports.seal, ports.clock, settings, self._breaker, self._unsealed
+        )
         self._opened: dict[tuple[str, int], TokenSet] = {}
 
     def run(self, ask: Ask) -> Result:
@@ -140,85 +146,44 @@ class Rotation:
     # --- prepare, lease and mark, spend -----------------------------------------------------------------------
 
     def _refresh(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Result:
-        now = int(self._now)
-        in_doubt = connection.spend_id is not None
-        changes: dict[str, Any] | None
-        try:
-            profile = self._profile(connection)
-            tokens = tokens or self._unsealed(connection)
-            changes, outcome = self._held_back(connection, ask, profile, tokens)
-            if changes is None:
-                client = self._ports.vault.client(connection.client)
-                passage = self._breaker.passage(connection, client.version, force=ask.force)
-                changes, outcome = passage.held, "waiting" if passage.held is not None else outcome
-            if changes is None:
-                phase = next_phase(profile, connection.grant, tokens)
-                requests = self._requests(phase, connection, profile, client, tokens)
-                log_in = (connection.grant, phase) == ("login", "refresh") and profile.rotation.fall_back_to_login
-                fallback = self._requests("login", connection, profile, client, None) if log_in else None
-                data_key = self._ports.seal.prepare(connection.name, connection.generation + 1)
-        except (PortUnavailable, EvergrantError) as error:
-            if isinstance(error, PortUnavailable) and ask.asked:
-                raise
-            code = error.code if isinstance(error, EvergrantError) else transitions.SERVICE_UNAVAILABLE
-            changes, outcome = transitions.unprepared(connection, code, now), "failed"
-        if changes:
-            return self._settled(connection, ask, tokens, changes, outcome)
-        if changes is not None:
-            return self._served(connection, ask, tokens, outcome)
-        budgets, now = self._settings.budgets, int(self._now)
-        if self._deadline - now < budgets.attempt + 2 * budgets.save:
-            return self._served(connection, ask, tokens, "no_time")
-        if not self._breaker.claim(connection, passage):
-            return self._served(connection, ask, tokens, "busy")
-        marked = self._marked(
-            connection,
-            {
-                "lease_owner": self._worker,
-                "lease_until": now + budgets.lease,
-                "spend_id": connection.spend_id or str(uuid.uuid4()),
-                "spend_at": connection.spend_at if in_doubt else now,
-                "spend_tries": connection.spend_tries
-                + (in_doubt and not transitions.may_replay(connection, profile, now)),
-            },
-        )
-        # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
-        end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - 2 * budgets.save)
-        spend = Spend(marked, profile, requests, client.hosts, tokens, end, in_doubt, fallback)
-        return self._spend(spend, data_key, ask, passage)
-
-    def _held_back(
-        self, connection: Connection, ask: Ask, profile: Profile, tokens: TokenSet | None
-    ) -> tuple[dict[str, Any] | None, Outcome]:
-        """Why nothing is to be sent now: what to write down of it ({}: it is written already). None: send."""
-        now = int(self._now)
-        if connection.spend_id is not None and not ask.force:
-            again = transitions.replay_at(connection, profile, now)
-            if (again is None or again > now) and not (again is None and transitions.probe_due(connection, now)):
-                changes = transitions.in_doubt(connection, profile, now)
-                known = connection.refresh_at is not None and connection.refresh_at > now and "status" not in changes
-                return {} if known else changes, "waiting"
-        refreshable = profile.refresh is not None and tokens is not None and tokens.refresh_token is not None
-        if connection.grant not in HEADLESS and not refreshable:
-            return transitions.must_authorize(connection, now), "failed"
-        return None, "rotated"
-
-    def _requests(
-        self, phase: Phase, connection: Connection, profile: Profile, client: Client, tokens: TokenSet | None
-    ) -> Requests:
-        """The requests that obtain the next token set."""
-        refresh_token = tokens.refresh_token if tokens else None
-        values = {
-            "refresh_token": refresh_token.reveal() if refresh_token else None,
-            "redirect_uri": connection.redirect_uri,
-            "scope": connection.scope,
-        }
-
-        def anew() -> tuple[HttpRequest, ...]:
-            now, loopback = int(self._now), self._settings.allow_loopback
-            return token_requests(profile, phase, connection.variables, client, values, now=now, loopback=loopback)
-
-        return Requests(anew(), anew)
+        prepared = self._preparation.prepare(connection, ask, tokens)
+        if isinstance(prepared, HeldBack):
+            tokens = prepared.previous or tokens
+            if not prepared.changes:
+                return self._served(connection, ask, tokens, prepared.outcome)
+            return self._settled(connection, ask, tokens, prepared.changes, prepared.outcome)
+        with self._turn:
+            budgets, now = self._settings.budgets, int(self._now)
+            if self._deadline - now < budgets.attempt + 2 * budgets.save:
+                return self._served(connection, ask, prepared.previous, "no_time")
+            if not self._breaker.claim(connection, prepared.passage):
+                return self._served(connection, ask, prepared.previous, "busy")
+            in_doubt = connection.spend_id is not None
+            marked = self._marked(
+                connection,
+                {
+                    "lease_owner": self._worker,
+                    "lease_until": now + budgets.lease,
+                    "spend_id": connection.spend_id or str(uuid.uuid4()),
+                    "spend_at": connection.spend_at if in_doubt else now,
+                    "spend_tries": connection.spend_tries
+                    + (in_doubt and not transitions.may_replay(connection, prepared.profile, now)),
+                },
+            )
+            # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
+            end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - 2 * budgets.save)
+            spend = Spend(
+                marked,
+                prepared.profile,
+                prepared.requests,
+                prepared.client.hosts,
+                prepared.previous,
+                end,
+                in_doubt,
+                prepared.fallback,
+            )
+            answer = spend.outcome(self._ports.provider, self._ports.clock, budgets)
+        return self._concluded(spend, answer, prepared, ask)
 
     def _marked(self, connection: Connection, marks: Mapping[str, Any]) -> Connection:
         """Take the lease and write the spend marker, in one write, if nothing has changed since the look."""
@@ -239,28 +204,25 @@ class Rotation:
                 )
             raise
 
-    def _spend(self, spend: Spend, data_key: DataKey, ask: Ask, passage: Passage) -> Result:
-        connection = spend.connection
-        try:
-            answer = spend.ask(self._ports.provider, self._ports.clock, self._settings.budgets)
-        except Unreadable as error:
-            sealed = data_key.seal(error.kept.encode())
+    def _concluded(self, spend: Spend, answer: Answer, prepared: Prepared, ask: Ask) -> Result:
+        connection, passage, data_key = spend.connection, prepared.passage, prepared.data_key
+        if isinstance(answer, TokenSet):
+            result = self._saved(spend, ask, answer, data_key)
+            self._breaker.accepted(connection, passage)
+            return result
+        if isinstance(answer, Unreadable):
+            sealed = data_key.seal(answer.kept.encode())
             changes = transitions.unread(connection, spend.profile, sealed, int(self._now))
             if "unread_answer" in changes:
                 kept = self._kept(connection, transitions.due_soon(connection, changes, int(self._now)))
                 self._breaker.unanswered(passage, changes)
                 return self._served(self._publication.tell(kept), ask, spend.previous, "failed")
-        except NotSent:
-            changes = self._breaker.refused(spend, transitions.NOT_SENT, passage)
-        except LostAnswer:
+        elif isinstance(answer, LostAnswer):
             changes = transitions.lost(connection, spend.profile, int(self._now))
             self._breaker.unanswered(passage, changes)
         else:
-            if isinstance(answer, TokenSet):
-                result = self._saved(spend, ask, answer, data_key)
-                self._breaker.accepted(connection, passage)
-                return result
-            changes = self._breaker.refused(spend, answer, passage)
+            refusal = transitions.NOT_SENT if isinstance(answer, NotSent) else answer
+            changes = self._breaker.refused(spend, refusal, passage)
         try:
             return self._settled(connection, ask, spend.previous, changes, "failed")
         except Conflict as conflict:
@@ -269,7 +231,7 @@ class Rotation:
             return self._served(current, ask, self._unsealed(current) if ask.asked else None, "busy")
 
     def _settled(
-        self, connection: Connection, ask: Ask, tokens: TokenSet | None, changes: dict[str, Any], outcome: Outcome
+        self, connection: Connection, ask: Ask, tokens: TokenSet | None, changes: Mapping[str, Any], outcome: Outcome
     ) -> Result:
         """No token set came of this pass: write down why, tell of it, and serve what is left.
 

@@ -39,6 +39,10 @@ class Unreadable(Exception):
         self.kept = kept
 
 
+#: How a spend ended.
+Answer = TokenSet | Refusal | Unreadable | NotSent | LostAnswer
+
+
 @dataclass(frozen=True, slots=True)
 class Spend:
     """One spend, prepared: ``connection`` carries its marker, ``end`` is the epoch second by which it is over.
@@ -55,6 +59,13 @@ class Spend:
     end: float
     in_doubt: bool = False
     fallback: Requests | None = None
+
+    def outcome(self, provider: Provider, clock: Clock, budgets: Budgets) -> Answer:
+        """How asking ended, see :meth:`ask`: what that raises is one of the outcomes."""
+        try:
+            return self.ask(provider, clock, budgets)
+        except (Unreadable, NotSent, LostAnswer) as error:
+            return error
 
     def ask(self, provider: Provider, clock: Clock, budgets: Budgets) -> TokenSet | Refusal:
         """Ask with the newest client secret, then with the older ones while the client is refused.

@@ -5,6 +5,7 @@ Each function returns ``changes`` as :meth:`evergrant.ports.Records.change` take
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -138,13 +139,15 @@ def warned(connection: Connection, now: int) -> Changes:
     return due_soon(connection, {"warn_at": notices.next_warning(ends_at, now), **changes}, now)
 
 
-def still_failing(connection: Connection, changes: Changes, now: int) -> Changes:
+def still_failing(connection: Connection, changes: Mapping[str, Any], now: int) -> Changes:
     """``changes`` of a try that failed; somebody is told, once, when the token in hand is about to lapse."""
     status = changes.get("status", connection.status)
     if not changes or status is not Status.DEGRADED or connection.alerted_at or "alerted_at" in changes:
-        return changes
+        return dict(changes)
     error = changes.get("last_error", connection.last_error) or status
-    return {**changes, **_told(EventType.DEGRADED, connection, now, error)} if _urgent(connection, now) else changes
+    return (
+        {**changes, **_told(EventType.DEGRADED, connection, now, error)} if _urgent(connection, now) else dict(changes)
+    )
 
 
 def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:

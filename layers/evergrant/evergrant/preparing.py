@@ -1,0 +1,131 @@
+"""The preparation: everything that a spend and its save will need, fetched before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import transitions
+from .asking import Ask, Outcome
+from .breaker import Breaker, Passage
+from .connection import Connection
+from .dialect import Client, HttpRequest, Phase, next_phase, token_requests
+from .errors import EvergrantError
+from .ports import Clock, DataKey, PortUnavailable, Profiles, Seal, Vault
+from .profile import HEADLESS, Profile
+from .settings import Settings
+from .spending import Requests
+from .tokens import TokenSet
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """All that a spend takes. ``previous`` is the token set that it replaces, ``fallback`` the log-in that follows a
+    refused refresh where the profile says so."""
+
+    profile: Profile
+    previous: TokenSet | None = field(repr=False)
+    client: Client
+    passage: Passage
+    requests: Requests = field(repr=False)
+    fallback: Requests | None = field(repr=False)
+    data_key: DataKey = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBack:
+    """Nothing is to be sent now, and what to write down of it: nothing where it is written already."""
+
+    changes: Mapping[str, Any]
+    outcome: Outcome
+    previous: TokenSet | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """Prepares the spends of one pass. ``unsealed`` opens a connection's current token set."""
+
+    profiles: Profiles
+    vault: Vault
+    seal: Seal
+    clock: Clock
+    settings: Settings
+    breaker: Breaker
+    unsealed: Callable[[Connection], TokenSet | None]
+
+    def prepare(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Prepared | HeldBack:
+        """Fetch what the spend needs, unless nothing is to be sent.
+
+        Raises
+        ------
+        PortUnavailable
+            Somebody asked, and a service of AWS failed. For the schedule that is a failure to be written down.
+        """
+        try:
+            tokens = tokens or self.unsealed(connection)
+            return self._prepared(connection, ask, tokens)
+        except (PortUnavailable, EvergrantError) as error:
+            if isinstance(error, PortUnavailable) and ask.asked:
+                raise
+            code = error.code if isinstance(error, EvergrantError) else transitions.SERVICE_UNAVAILABLE
+            return HeldBack(transitions.unprepared(connection, code, self._now), "failed", tokens)
+
+    def _prepared(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Prepared | HeldBack:
+        profile = self.profiles.pinned(connection.profile_hash)
+        held_back = self._held_back(connection, ask, profile, tokens)
+        if held_back:
+            return held_back
+        client = self.vault.client(connection.client)
+        passage = self.breaker.passage(connection, client.version, force=ask.force)
+        if passage.held is not None:
+            return HeldBack(passage.held, "waiting", tokens)
+        phase = next_phase(profile, connection.grant, tokens)
+        log_in = (connection.grant, phase) == ("login", "refresh") and profile.rotation.fall_back_to_login
+        return Prepared(
+            profile,
+            tokens,
+            client,
+            passage,
+            self._requests(phase, connection, profile, client, tokens),
+            self._requests("login", connection, profile, client, None) if log_in else None,
+            self.seal.prepare(connection.name, connection.generation + 1),
+        )
+
+    def _held_back(
+        self, connection: Connection, ask: Ask, profile: Profile, tokens: TokenSet | None
+    ) -> HeldBack | None:
+        now = self._now
+        if connection.spend_id is not None and not ask.force:
+            again = transitions.replay_at(connection, profile, now)
+            if (again is None or again > now) and not (again is None and transitions.probe_due(connection, now)):
+                changes = transitions.in_doubt(connection, profile, now)
+                known = connection.refresh_at is not None and connection.refresh_at > now and "status" not in changes
+                return HeldBack({} if known else changes, "waiting", tokens)
+        refreshable = profile.refresh is not None and tokens is not None and tokens.refresh_token is not None
+        if connection.grant not in HEADLESS and not refreshable:
+            return HeldBack(transitions.must_authorize(connection, now), "failed", tokens)
+        return None
+
+    def _requests(
+        self, phase: Phase, connection: Connection, profile: Profile, client: Client, tokens: TokenSet | None
+    ) -> Requests:
+        """The requests that obtain the next token set."""
+        refresh_token = tokens.refresh_token if tokens else None
+        values = {
+            "refresh_token": refresh_token.reveal() if refresh_token else None,
+            "redirect_uri": connection.redirect_uri,
+            "scope": connection.scope,
+        }
+
+        def anew() -> tuple[HttpRequest, ...]:
+            loopback = self.settings.allow_loopback
+            return token_requests(
+                profile, phase, connection.variables, client, values, now=self._now, loopback=loopback
+            )
+
+        return Requests(anew(), anew)
+
+    @property
+    def _now(self) -> int:
+        return int(self.clock.now())
