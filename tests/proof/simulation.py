@@ -355,7 +355,7 @@ class Simulation:
                 assert current
                 demand_connected(current)
                 data_key = self.seal.prepare(NAME, current.generation + 1)
-                tokens = exchange.exchange(profile, wanted, client, "code-1", "verifier")
+                tokens = exchange.exchange(profile, wanted, client, "code-1", "verifier").tokens
                 granting.save(current, wanted, "authorization_code", profile, tokens, data_key)
                 self.queue.send({"connection": NAME})
             except (PortUnavailable, EvergrantError):

@@ -10,11 +10,13 @@ from unittest import mock
 import pytest
 
 from evergrant import deferred, transitions
+from evergrant.asking import Ask
 from evergrant.connection import Connection, Sealed
 from evergrant.errors import Conflict
 from evergrant.publication import Publication
 from evergrant.rotation import Rotation
 from evergrant.saving import Saving
+from evergrant.spending import Spend
 from evergrant.tokens import TokenSet
 from tests.proof.exploring import explore
 from tests.proof.scenarios import SCENARIOS
@@ -58,10 +60,10 @@ def no_marker() -> Any:
 def published_before_it_is_saved() -> Any:
     saved = Rotation._saved
 
-    def published(self: Rotation, connection: Connection, profile: Any, tokens: TokenSet, data_key: Any) -> Any:
-        following = replace(connection, generation=connection.generation + 1)
-        self._publication.publish(following, profile, tokens, self._worker)
-        return saved(self, connection, profile, tokens, data_key)
+    def published(self: Rotation, spend: Spend, ask: Ask, tokens: TokenSet, data_key: Any) -> Any:
+        following = replace(spend.connection, generation=spend.connection.generation + 1)
+        self._publication.publish(following, spend.profile, tokens, self._worker)
+        return saved(self, spend, ask, tokens, data_key)
 
     return mock.patch.object(Rotation, "_saved", published)
 
