@@ -92,6 +92,12 @@ class Ledger:
         shown = {entry.presented for entry in self.log}
         return [commit for commit in self.commits() if commit.issued not in shown and commit.issued not in self.stored]
 
+    def unanswered(self) -> list[Commit]:
+        """Lost answers that no other answer for the same refresh token made up for, as one within the grace does."""
+        lost = {commit.issued: commit for commit in self.lost_answers()}
+        made_up_for = {commit.presented for commit in self.commits() if commit.issued not in lost}
+        return [commit for commit in lost.values() if commit.presented not in made_up_for]
+
     def later_uses(self) -> dict[str, list[Presentation]]:
         """By refresh token: where it was presented again after the provider's grace, counted from its first commit."""
         spent_at: dict[str, float] = {}

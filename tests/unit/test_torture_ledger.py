@@ -24,6 +24,14 @@ def test_an_answer_is_lost_if_its_token_was_neither_presented_nor_stored() -> No
     assert Ledger(entries, 0, {"t4": "keap/a"}).lost_answers() == []
 
 
+def test_a_later_answer_for_the_same_token_makes_up_for_a_lost_one() -> None:
+    entries = log((0, None, "t1"), (1, "t1", "t2"), (2, "t1", "t3"), (9, "t3", "t4"))
+    ledger = Ledger(entries, 10, {"t1": "keap/a"})
+
+    assert [commit.issued for commit in ledger.lost_answers()] == ["t2", "t4"]
+    assert [commit.issued for commit in ledger.unanswered()] == ["t4"]
+
+
 def test_one_last_attempt_after_a_lost_answer_is_no_mistake() -> None:
     ledger = Ledger(log((0, None, "t1"), (1, "t1", "t2"), (20, "t1", None)), 0, {"t1": "keap/a"})
 
