@@ -46,6 +46,8 @@ def masked_request(
     if profile.authorize is None or not profile.authorize.pkce:
         values["code_verifier"] = None
     stand_in = _stand_in(profile, phase, shape)
+    if profile.revoke:
+        values["token_type_hint"] = profile.revoke.token
     secret = stand_in.secrets[0] if stand_in.secrets else None
     request = token_request(
         profile, phase, variables, stand_in, secret, {**values, "scope": scope}, now=now, loopback=loopback

@@ -30,7 +30,7 @@ CORE = {
 PROTOCOLS = {
     *("ports", "rotation", "preparing", "spending", "saving", "publication", "authorization", "operations", "scheduling"),
     *("breaker", "rereading"),
-    *("accounts", "obtaining", "revoking"),
+    *("accounts", "obtaining", "revoking", "disconnecting"),
     *("tickets", "code_exchange", "granting", "importing"),
 }
 #: What handlers call: protocols with logging and metrics around them.

@@ -81,11 +81,12 @@ def test_the_old_refresh_token_is_revoked_and_nothing_of_the_connection_changes(
     w = world()
     before = w.records.items[NAME]
     w.provider.script = [DONE]
-    assert w.run() == "revoked"
+    assert w.run() == "asked"
     [request] = w.provider.requests
     assert request.url == "https://api.example.com/revoke"
     assert form_of(request) == {
         "token": "refresh-old",
+        "token_type_hint": "refresh_token",
         "client_id": "client-1",
         "client_secret": "canary-client-secret",
     }
@@ -129,8 +130,17 @@ def test_a_set_without_a_refresh_token_is_revoked_by_its_access_token() -> None:
     seal = MemoryKey(NAME, 3).seal(tokens(refresh_token=None, access_token=Secret("access-old")).encode())
     w.message = revoking.message(replace(w.records.items[NAME], generation=3, sealed=seal)) or {}
     w.provider.script = [DONE]
-    assert w.run() == "revoked"
-    assert form_of(w.provider.requests[0])["token"] == "access-old"
+    assert w.run() == "asked"
+    sent = form_of(w.provider.requests[0])
+    assert (sent["token"], sent["token_type_hint"]) == ("access-old", "access_token")
+
+
+def test_the_access_token_is_sent_where_the_profile_says_so() -> None:
+    w = world(msgspec.structs.replace(KEAP, revoke=Revoke(url="https://{host}/revoke", scope="token", token="access_token")))  # noqa: S106
+    w.provider.script = [DONE]
+    assert w.run() == "asked"
+    sent = form_of(w.provider.requests[0])
+    assert (sent["token"], sent["token_type_hint"]) == ("access-old", "access_token")
 
 
 @pytest.mark.parametrize("failure", [NotSent("down"), LostAnswer("gone"), answer(503, {}), answer(429, {})])
@@ -151,7 +161,7 @@ def test_a_failure_is_tried_again_later_and_not_for_ever(failure: Any) -> None:
 def test_a_refusal_is_the_last_word(status: int) -> None:
     w = world()
     w.provider.script = [answer(status, {"error": "canary"})] * 2
-    assert w.run() == "failed"
+    assert w.run() == "refused"
     assert w.queue.messages == []
 
 
@@ -159,7 +169,7 @@ def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> Non
     w = world()
     w.vault.clients["keap"] = replace(w.vault.clients["keap"], secrets=(Secret("new"), Secret("old")))
     w.provider.script = [answer(401, {}), DONE]
-    assert w.run() == "revoked"
+    assert w.run() == "asked"
     assert [form_of(request)["client_secret"] for request in w.provider.requests] == ["new", "old"]
 
 

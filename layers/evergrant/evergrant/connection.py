@@ -60,7 +60,8 @@ class Connection:
     grace. ``warn_at`` is when somebody is to be warned that the grant ends; ``alerted_at`` is when somebody was told of
     the present trouble. ``early_refreshes`` counts refreshes in a row that somebody asked for long before one was due.
     ``outbox`` holds events not yet delivered, by their id. ``subject`` is a digest of the account's id at the provider,
-    None where it is not known; ``missing_scope`` is what of ``scope`` was not granted.
+    None where it is not known; ``missing_scope`` is what of ``scope`` was not granted. ``to_revoke`` is the token set
+    of a connection that was disconnected, sealed for the generation before, until its provider was asked to revoke it.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Connection:
     published_generation: int = 0
     sealed: Sealed | None = None
     unread_answer: Sealed | None = None
+    to_revoke: Sealed | None = None
     issued_at: int | None = None
     expires_at: int | None = None
     refresh_expires_at: int | None = None

@@ -56,7 +56,7 @@ _DEFAULT_PARAMS: dict[Phase, dict[str, str]] = {
         "assertion": "{assertion}",
         "scope": "{scope}",
     },
-    "revoke": {"token": "{token}"},
+    "revoke": {"token": "{token}", "token_type_hint": "{token_type_hint}"},
 }
 _AUTHORIZE_PARAMS = {
     "response_type": "code",
@@ -148,7 +148,7 @@ def token_request(
         The one of the client's secrets to send.
     values
         What the phase's templates may name besides client and variables: code, redirect_uri, code_verifier,
-        refresh_token, scope, token. A parameter whose value is None is left out.
+        refresh_token, scope, token, token_type_hint. A parameter whose value is None is left out.
     now
         Epoch seconds, which a signed assertion names.
     loopback

@@ -84,7 +84,8 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
         current: Connection = conflict.current
         changes: dict[str, Any] = {}
         if current.status is Status.DISCONNECTED or (headless and current.status is Status.PAUSED):
-            changes["status"] = Status.AWAITING_AUTHORIZATION
+            # What was still to be revoked is given up: revoking it might end what comes now.
+            changes = {"status": Status.AWAITING_AUTHORIZATION, "to_revoke": None}
         if headless:
             changes |= {**fields, "grant": grant, **transitions.next_at(current, now), "failures": 0}
             # Whatever an earlier grant left in doubt or unread is no concern of a client's own.
@@ -122,12 +123,16 @@ def resume(records: Records, connection: str, clock: Clock) -> Connection:
     return _change(records, connection, changes, clock)
 
 
-def disconnect(records: Records, connection: str, clock: Clock) -> Connection:
-    """Forget the token set for good. The record stays as a tombstone, so that generations never repeat."""
+def disconnect(records: Records, connection: str, clock: Clock, *, revoke: bool = False) -> Connection:
+    """Forget the token set for good. The record stays as a tombstone, so that generations never repeat.
+
+    With ``revoke`` the set is put aside, still sealed, for rotator, which alone can open it: it asks the provider to
+    revoke it, and forgets it after that (:mod:`evergrant.disconnecting`).
+    """
 
     def changes(current: Connection) -> Mapping[str, Any]:
         if current.status is Status.DISCONNECTED:
-            return {}
+            return {} if revoke or current.to_revoke is None else {"to_revoke": None}
         now = int(clock.now())
         changes = {
             "status": Status.DISCONNECTED,
@@ -135,6 +140,7 @@ def disconnect(records: Records, connection: str, clock: Clock) -> Connection:
             "generation": current.generation + 1,
             "published_generation": current.generation + 1,
             "sealed": None,
+            "to_revoke": current.sealed if revoke else None,
             "unread_answer": None,
             "failures": 0,
             "last_error": None,

@@ -148,7 +148,8 @@ class Static(Struct, frozen=True, forbid_unknown_fields=True):
 class Revoke(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A token's revocation (RFC 7009).
 
-    With `scope = "token"` the grant that connecting again replaces is revoked, once the new one is saved.
+    `evergrant disconnect` asks for it. With `scope = "token"` the grant that connecting again replaces is revoked too,
+    once the new one is saved. The answer is empty and proves nothing: that it was asked for is all that can be said.
     """
 
     scope: Annotated[
@@ -159,3 +160,11 @@ class Revoke(TokenRequest, frozen=True, forbid_unknown_fields=True, kw_only=True
             "token",
         ),
     ] = "grant"
+    token: Annotated[
+        Literal["refresh_token", "access_token"],
+        says(
+            "Which token is sent, with its kind as `token_type_hint` (section 2.1); the access token anyway where "
+            "there is no refresh token.",
+            "access_token",
+        ),
+    ] = "refresh_token"  # noqa: S105

@@ -24,7 +24,7 @@ NAMES_BY_PHASE: dict[str, set[str]] = {
     "client_credentials": {*_CLIENT, "scope"},
     "login": {*_CLIENT, "scope"},
     "jwt_bearer": {*_CLIENT, "scope", "assertion"},
-    "revoke": {*_CLIENT, "token"},
+    "revoke": {*_CLIENT, "token", "token_type_hint"},
     "consumer": {"access_token", "token_type"},
     "static": {"access_token"},
 }

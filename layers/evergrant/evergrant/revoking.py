@@ -1,13 +1,17 @@
-"""The grant that connecting again has replaced is revoked (RFC 7009), where that ends nothing else.
+"""A grant that is over is revoked at its provider (RFC 7009): a disconnected one, or the one that another replaced.
 
-Callback saves the new grant and then sends the old one, sealed as it was, into the rotation queue: it can seal but not
-open. Rotator opens it and asks the provider, only if
+**Replaced** by connecting again, where that ends nothing else. Callback saves the new grant and then sends the old
+one, sealed as it was, into the rotation queue: it can seal but not open. Rotator opens it and asks the provider, only if
 
 - the profile says that revoking a token ends the token, and not all that the account ever granted;
 - the new grant is saved, and did not bring the very same token again, as some providers do;
 - nothing says that the old one is dead already.
 
-What is not revoked lapses by itself, so a failure is tried again a few times, and then left alone.
+**Disconnected** by the operator (:mod:`~evergrant.disconnecting`): whatever revoking ends there, and only while nobody
+has connected the account again.
+
+What is not revoked lapses by itself, so a failure is tried again a few times, and then left alone. Answers are empty
+and prove nothing, so what was done is called *asked*.
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ TASK = "revoke"
 #: Seconds before each further try.
 _AGAIN = (60, 300, 900)
 
-Outcome = Literal["revoked", "left", "failed", "again"]
+#: Asked; left alone; refused by the provider; impossible by what we hold (client, profile, seal); to be tried again.
+Outcome = Literal["asked", "left", "refused", "failed", "again"]
 
 
 def message(replaced: Connection) -> dict[str, Any] | None:
@@ -41,14 +46,27 @@ def message(replaced: Connection) -> dict[str, Any] | None:
     doubtful = replaced.spend_id is not None or replaced.rejected_at is not None or replaced.unread_answer is not None
     if replaced.sealed is None or replaced.grant != "authorization_code" or not alive or doubtful:
         return None
+    return _message(replaced, replaced.sealed)
+
+
+def farewell(disconnected: Connection) -> dict[str, Any] | None:
+    """The message for the grant of a disconnected record; None where there is none any more."""
+    if disconnected.status is not Status.DISCONNECTED or disconnected.to_revoke is None:
+        return None
+    # Disconnecting counts as a generation of its own, without a token set.
+    before = disconnected.generation - 1
+    return {**_message(disconnected, disconnected.to_revoke), "generation": before, "disconnected": True}
+
+
+def _message(connection: Connection, sealed: Sealed) -> dict[str, Any]:
     return {
         "task": TASK,
-        "connection": replaced.name,
-        "generation": replaced.generation,
-        "sealed": {name: b64encode(part).decode() for name, part in asdict(replaced.sealed).items()},
-        "profile_hash": replaced.profile_hash,
-        "variables": dict(replaced.variables),
-        "client": replaced.client,
+        "connection": connection.name,
+        "generation": connection.generation,
+        "sealed": {name: b64encode(part).decode() for name, part in asdict(sealed).items()},
+        "profile_hash": connection.profile_hash,
+        "variables": dict(connection.variables),
+        "client": connection.client,
         "tries": 0,
     }
 
@@ -90,21 +108,24 @@ class Revoking:
 
     def _revoke(self, message: Mapping[str, Any]) -> Outcome:
         profile = self.profiles.pinned(message["profile_hash"])
-        if profile.revoke is None or profile.revoke.scope != "token":
-            return "left"
-        name, generation = message["connection"], message["generation"]
-        current = self.records.get(name)
-        if current is None or current.generation <= generation or current.status is Status.DISCONNECTED:
+        current = self.records.get(message["connection"])
+        if profile.revoke is None or current is None:
             return "left"
         sealed = Sealed(**{part: b64decode(text) for part, text in message["sealed"].items()})
-        old = self._opened(sealed, name, generation)
-        new = self._opened(current.sealed, name, current.generation) if current.sealed else None
-        token = old.refresh_token or old.access_token
-        if new is None or token in (new.refresh_token, new.access_token) or old.access_token == new.access_token:
+        if message.get("disconnected"):
+            if current.status is not Status.DISCONNECTED or current.generation != message["generation"] + 1:
+                return "left"  # connected again: what this would end may be in use
+            return self._asked(profile, message, self._opened(sealed, current.name, message["generation"]))
+        gone = current.generation <= message["generation"] or current.status is Status.DISCONNECTED
+        if profile.revoke.scope != "token" or gone or current.sealed is None:
             return "left"
-        return self._asked(profile, message, token.reveal())
+        old = self._opened(sealed, current.name, message["generation"])
+        new = self._opened(current.sealed, current.name, current.generation)
+        if {old.refresh_token or old.access_token, old.access_token} & {new.refresh_token, new.access_token}:
+            return "left"
+        return self._asked(profile, message, old)
 
-    def _asked(self, profile: Profile, message: Mapping[str, Any], token: str) -> Outcome:
+    def _asked(self, profile: Profile, message: Mapping[str, Any], tokens: TokenSet) -> Outcome:
         """With the newest client secret, then with the older ones while the client is refused."""
         client = self.vault.client(message["client"])
         requests = token_requests(
@@ -112,7 +133,7 @@ class Revoking:
             "revoke",
             message["variables"],
             client,
-            {"token": token},
+            _token_of(profile, tokens),
             now=int(self.clock.now()),
             loopback=self.settings.allow_loopback,
         )
@@ -122,8 +143,15 @@ class Revoking:
             if status != 401:
                 break
         if 200 <= status < 300:
-            return "revoked"
-        return "again" if status >= 500 or status == 429 else "failed"
+            return "asked"
+        return "again" if status >= 500 or status == 429 else "refused"
 
     def _opened(self, sealed: Sealed, name: str, generation: int) -> TokenSet:
         return TokenSet.decode(self.seal.unseal(sealed, name, generation))
+
+
+def _token_of(profile: Profile, tokens: TokenSet) -> dict[str, str]:
+    """The token to send, and its kind (RFC 7009 section 2.1)."""
+    by_access = tokens.refresh_token is None or (profile.revoke is not None and profile.revoke.token == "access_token")  # noqa: S105
+    token = tokens.access_token if by_access or tokens.refresh_token is None else tokens.refresh_token
+    return {"token": token.reveal(), "token_type_hint": "access_token" if by_access else "refresh_token"}

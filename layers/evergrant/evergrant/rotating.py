@@ -100,10 +100,16 @@ def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict
     """Answer a request with a token document, or ``{"error": {...}}``.
 
     With ``reread``, the content hash of a profile, an answer that could not be read is read by that profile first.
+    With ``revoke``, the grant of a disconnected connection is revoked and forgotten, and ``{"revocation": …}`` says how
+    that went.
     """
     try:
         ask = ask_of(request)
         try:
+            if request.get("revoke") is True:
+                outcome = rotation.let_go(ask.connection)
+                logger.info("revocation", connection=ask.connection, outcome=outcome)
+                return {"connection": ask.connection, "revocation": outcome}
             if "reread" in request:
                 rotation.reread(ask.connection, _profile_hash(request["reread"]))
             result = rotation.run(ask)

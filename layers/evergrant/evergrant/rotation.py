@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import revoking, transitions
+from . import disconnecting, revoking, transitions
 from .asking import Ask, Outcome, Result, early_refreshes, serve, wants_refresh
 from .breaker import Breaker
 from .connection import AT_REST, Connection
@@ -32,6 +32,7 @@ from .preparing import HeldBack, Preparation, Prepared
 from .profile import Profile
 from .publication import Publication
 from .rereading import reread
+from .revoking import Revoking
 from .saving import Saving
 from .settings import Settings
 from .spending import Answer, Spend, Unreadable
@@ -84,6 +85,9 @@ class Rotation:
         self._preparation = Preparation(
             ports.profiles, ports.vault, ports.seal, ports.clock, settings, self._breaker, self._unsealed
         )
+        self._revoking = Revoking(
+            ports.records, ports.seal, ports.vault, ports.provider, ports.queue, ports.profiles, ports.clock, settings
+        )
         self._opened: dict[tuple[str, int], TokenSet] = {}
 
     def run(self, ask: Ask) -> Result:
@@ -104,6 +108,8 @@ class Rotation:
             tokens = self._unsealed(connection) if ask.asked else None
             if connection.status in AT_REST:
                 if not ask.asked:
+                    if connection.to_revoke is not None and self.let_go(connection.name) == "busy":
+                        return Result("busy", connection)
                     return Result("at_rest", self._publication.tell(connection))
                 return self._served(connection, ask, tokens, "at_rest")
             try:
@@ -130,18 +136,15 @@ class Rotation:
         reread(self._ports, self._settings, self._deadline, connection, profile_hash)
 
     def revoke_from_queue(self, message: Mapping[str, Any]) -> revoking.Outcome:
-        """Revoke the grant that connecting again has replaced (see :mod:`~evergrant.revoking`)."""
+        """Revoke a grant that is over (see :mod:`~evergrant.revoking`)."""
+        return self._revoking.run(message)
+
+    def let_go(self, connection: str) -> disconnecting.Outcome:
+        """Revoke and forget the grant of a disconnected connection (see :mod:`~evergrant.disconnecting`)."""
         ports = self._ports
-        return revoking.Revoking(
-            ports.records,
-            ports.seal,
-            ports.vault,
-            ports.provider,
-            ports.queue,
-            ports.profiles,
-            ports.clock,
-            self._settings,
-        ).run(message)
+        return disconnecting.let_go(
+            ports.records, self._revoking, ports.clock, self._settings, self._worker, connection
+        )
 
     # --- prepare, lease and mark, spend -----------------------------------------------------------------------
 

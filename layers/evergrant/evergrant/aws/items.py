@@ -13,7 +13,7 @@ from ..connection import Connection, Sealed, Status
 from ..errors import RecordBroken
 
 _serializer, _deserializer = TypeSerializer(), TypeDeserializer()
-_SEALED = ("sealed", "unread_answer")
+_SEALED = ("sealed", "unread_answer", "to_revoke")
 _NAMES = {field.name for field in fields(Connection)}
 
 #: The attribute that names the last change of an item. An SDK that repeats a write, having lost its answer, is refused

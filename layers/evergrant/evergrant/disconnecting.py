@@ -1,0 +1,60 @@
+"""The end of a disconnected connection's grant.
+
+1. The operator's command marks the record as disconnected, in one write that waits for the lease. From here on nothing
+   is served or refreshed; the token set is put aside, still sealed, and the record stays due.
+2. **Lease**, so that one worker asks, and nobody connects the account again meanwhile.
+3. **Ask** the provider to revoke the grant (:mod:`~evergrant.revoking`), once. Where it does not answer, a message that
+   carries the sealed set asks again, a few times.
+4. **Forget** the token set and free the lease.
+
+A crash after 1 or 2 leaves a record that is due: the next pass asks. A crash after 3 asks twice, which harms nothing
+(RFC 7009 section 2.2: an unknown token is answered as one that was revoked).
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from . import revoking, transitions
+from .connection import Status
+from .errors import Conflict, InvalidRequest, UnknownConnection
+from .ports import Clock, Records
+from .settings import Settings
+
+Outcome = revoking.Outcome | Literal["busy"]
+
+
+def let_go(
+    records: Records, asking: revoking.Revoking, clock: Clock, settings: Settings, worker: str, name: str
+) -> Outcome:
+    """Steps 2 to 4. *Busy*: another worker is at it. *Left*: there is nothing that could be revoked, any more or ever.
+
+    Raises
+    ------
+    UnknownConnection
+    InvalidRequest
+        The connection is not disconnected.
+    PortUnavailable
+        A service of AWS failed before the token set could be forgotten: another pass follows.
+    """
+    current = records.get(name)
+    if current is None:
+        raise UnknownConnection(name)
+    if current.status is not Status.DISCONNECTED:
+        raise InvalidRequest(f"{name} is not disconnected, and its grant is in use.")
+    now = int(clock.now())
+    lease = {"lease_owner": worker, "lease_until": now + settings.budgets.lease}
+    seen = {"generation": current.generation, "status": current.status}
+    message = revoking.farewell(current)
+    if message is None:
+        return "left"
+    try:
+        records.change(name, lease, only_if=seen, lease_free_at=now)
+    except Conflict:
+        return "busy"
+    outcome = asking.run(message)
+    try:
+        records.change(name, {"to_revoke": None, **transitions.RELEASED}, only_if={**seen, "lease_owner": worker})
+    except Conflict:
+        return outcome  # too slow: somebody else has the lease, and forgets it
+    return outcome

@@ -1,0 +1,196 @@
+"""Protects the end of a grant: disconnected whatever the provider does, revoked at most as promised, then forgotten."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+import pytest
+
+from evergrant import catalogue, operations
+from evergrant.asking import Ask
+from evergrant.connection import Status
+from evergrant.dialect import HttpResponse
+from evergrant.errors import Disconnected, InvalidRequest, LostAnswer, NotSent, UnknownConnection
+from evergrant.phases import Revoke
+from evergrant.ports import PortUnavailable
+from evergrant.rotating import answer as answer_of_rotator
+from evergrant.rotation import Rotation
+from tests.unit.memory import Crash, answer
+from tests.unit.samples import form_of
+from tests.unit.test_rotation import NAME, World, world
+
+KEAP = msgspec.structs.replace(catalogue.built_in()["keap"], revoke=Revoke(url="https://{host}/revoke", scope="grant"))
+DONE = HttpResponse(200, {}, b"")
+
+
+def disconnected(*script: HttpResponse | Exception, revoke: bool = True, **fields: Any) -> World:
+    w = world(KEAP, **fields)
+    operations.disconnect(w.records, NAME, w.clock, revoke=revoke)
+    w.provider.script = list(script)
+    return w
+
+
+def rotation(w: World) -> Rotation:
+    return Rotation(w.ports, w.settings, w.clock.now() + 59)
+
+
+def let_go(w: World) -> str:
+    return rotation(w).let_go(NAME)
+
+
+def test_the_refresh_token_is_sent_and_then_forgotten() -> None:
+    w = disconnected(DONE)
+    assert let_go(w) == "asked"
+    [request] = w.provider.requests
+    sent = form_of(request)
+    assert request.url == "https://api.example.com/revoke"
+    assert (sent["token"], sent["token_type_hint"]) == ("refresh-0", "refresh_token")
+    record = w.record()
+    assert (record.status, record.sealed, record.to_revoke, record.lease_owner) == (
+        Status.DISCONNECTED,
+        None,
+        None,
+        None,
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "outcome"),
+    [
+        (answer(400, {"error": "unsupported_token_type"}), "refused"),
+        (answer(503, {}), "again"),
+        (NotSent("down"), "again"),
+        (LostAnswer("gone"), "again"),
+    ],
+)
+def test_it_ends_disconnected_and_forgotten_whatever_the_provider_does(said: Any, outcome: str) -> None:
+    w = disconnected(said)
+    assert let_go(w) == outcome
+    assert (w.record().status, w.record().sealed, w.record().to_revoke) == (Status.DISCONNECTED, None, None)
+
+
+def test_a_provider_that_does_not_answer_is_asked_again_while_nobody_connects_anew() -> None:
+    w = disconnected(NotSent("down"), DONE)
+    let_go(w)
+    [(message, delay)] = w.queue.messages
+    assert delay == 60
+    assert rotation(w).revoke_from_queue(message) == "asked"
+    assert [form_of(request)["token"] for request in w.provider.requests] == ["refresh-0"] * 2
+
+
+def test_what_was_to_be_asked_again_is_left_alone_once_somebody_connects_anew() -> None:
+    w = disconnected(NotSent("down"), DONE)
+    let_go(w)
+    operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
+    assert rotation(w).revoke_from_queue(w.queue.messages[0][0]) == "left"
+    assert len(w.provider.requests) == 1
+
+
+def test_connecting_anew_gives_up_what_was_not_asked_yet() -> None:
+    w = disconnected(DONE)
+    operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
+    assert w.record().to_revoke is None
+    with pytest.raises(InvalidRequest):
+        let_go(w)
+    assert w.provider.requests == []
+
+
+def test_nothing_is_kept_where_nothing_shall_be_revoked() -> None:
+    w = disconnected(revoke=False)
+    assert (w.record().sealed, w.record().to_revoke) == (None, None)
+    assert let_go(w) == "left"
+    assert w.provider.requests == []
+
+
+def test_a_second_disconnect_may_give_the_revocation_up() -> None:
+    w = disconnected()
+    assert operations.disconnect(w.records, NAME, w.clock, revoke=True).to_revoke is not None
+    assert operations.disconnect(w.records, NAME, w.clock).to_revoke is None
+
+
+def test_nothing_is_served_while_the_provider_is_still_to_be_asked() -> None:
+    w = disconnected()
+    with pytest.raises(Disconnected):
+        w.run(asked=True)
+    assert w.provider.requests == []
+
+
+def test_the_next_pass_asks_where_nobody_did_and_tells_of_the_disconnect() -> None:
+    w = disconnected(DONE)
+    due_at = w.record().due_at
+    assert due_at is not None
+    w.run()
+    assert form_of(w.provider.requests[0])["token"] == "refresh-0"
+    assert (w.record().to_revoke, w.record().due_at) == (None, None)
+    assert w.bus.types == ["Connection Disconnected"]
+
+
+def test_what_another_worker_is_asking_is_left_to_it_and_stays_due() -> None:
+    w = disconnected()
+    now = int(w.clock.now())
+    w.records.items[NAME] = replace(w.record(), lease_owner="another", lease_until=now + 40)
+    assert let_go(w) == "busy"
+    assert w.run().outcome == "busy"
+    assert w.record().due_at is not None
+    assert w.provider.requests == []
+
+
+def test_a_worker_that_dies_at_any_call_leaves_a_disconnected_record_that_the_next_pass_finishes() -> None:
+    w = disconnected(DONE)
+    before = len(w.faults.calls)
+    let_go(w)
+    calls = len(w.faults.calls) - before
+    assert calls > 3
+    for at in range(1, calls + 1):
+        for kind in ("crash-before", "crash-after", "before", "after"):
+            w = disconnected(DONE, DONE)
+            w.faults.at, w.faults.kind = len(w.faults.calls) + at, kind
+            try:
+                let_go(w)
+            except (Crash, PortUnavailable):
+                assert w.record().due_at is not None, (at, kind)
+            w.faults.at = None
+            assert w.record().status is Status.DISCONNECTED
+            assert w.record().sealed is None
+            w.clock.advance(60)
+            w.run()
+            for message, _ in w.queue.messages:
+                if message.get("task") == "revoke":
+                    rotation(w).revoke_from_queue(message)
+            assert w.record().to_revoke is None, (at, kind)
+            assert w.provider.requests, (at, kind)
+
+
+def test_a_client_that_is_gone_does_not_hold_up_the_forgetting() -> None:
+    w = disconnected()
+    w.vault.clients.clear()
+    assert let_go(w) == "failed"
+    assert w.record().to_revoke is None
+
+
+@pytest.mark.parametrize("fields", [{"status": Status.ACTIVE}, {"status": Status.PAUSED}])
+def test_what_is_in_use_is_never_revoked(fields: dict[str, Any]) -> None:
+    w = world(KEAP, **fields)
+    with pytest.raises(InvalidRequest):
+        let_go(w)
+    assert w.provider.requests == []
+
+
+def test_what_does_not_exist_is_not_revoked() -> None:
+    with pytest.raises(UnknownConnection):
+        rotation(world(KEAP)).let_go("keap/none")
+
+
+def test_rotator_says_how_it_went_and_shows_no_token() -> None:
+    w = disconnected(DONE)
+    said = answer_of_rotator(rotation(w), w.ports, {"connection": NAME, "revoke": True})
+    assert said == {"connection": NAME, "revocation": "asked"}
+
+
+def test_rotator_refuses_to_revoke_what_is_not_disconnected() -> None:
+    w = world(KEAP, due=False)
+    said = answer_of_rotator(rotation(w), w.ports, {"connection": NAME, "revoke": True})
+    assert said["error"]["code"] == "invalid_request"
+    assert rotation(w).run(Ask(NAME)).connection.status is Status.ACTIVE
