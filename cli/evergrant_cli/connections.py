@@ -1,13 +1,12 @@
-"""``evergrant pause``, ``resume`` and ``disconnect``."""
+"""``evergrant pause`` and ``resume``."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from .problems import WrongUsage
-from .run import AsJson, Name, Run, interactive, run_of
+from .run import AsJson, Name, Run, run_of
 from .tokens import record_of
 
 if TYPE_CHECKING:
@@ -57,34 +56,6 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     _done(run, record, f"{connection} goes on.")
 
 
-def disconnect(
-    context: typer.Context,
-    connection: Name,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Forget a connection's tokens for good.
-
-    The published token is withdrawn at once. The provider is not told: whoever
-    owns the account can withdraw the grant there. Connecting the account again
-    needs a new authorization.
-
-    [bold]Example[/]
-      evergrant disconnect keap/main
-    """
-    from evergrant import operations
-
-    run = run_of(context)
-    record_of(run, connection)
-    if not yes:
-        _confirm(run, connection)
-    record = operations.disconnect(run.deployment.records, connection, run.deployment.clock)
-    # After the record, since nobody publishes for a disconnected one.
-    run.deployment.vault.withdraw(connection)
-    run.deployment.queue.send({"connection": connection})
-    _done(run, record, f"{connection} is disconnected. Its secret goes in 30 days, and cannot be read until then.")
-
-
 def _connected(run: Run, connection: str) -> Connection:
     """The record. Raises InvalidName, UnknownConnection, Disconnected."""
     from evergrant.connection import Status
@@ -94,15 +65,6 @@ def _connected(run: Run, connection: str) -> Connection:
     if record.status is Status.DISCONNECTED:
         raise Disconnected(connection)
     return record
-
-
-def _confirm(run: Run, connection: str) -> None:
-    if run.output.as_json or not interactive():
-        raise WrongUsage(f"Nobody can be asked whether to disconnect {connection}; say --yes to do it.")
-    question = f"Forget the tokens of {connection}? Whatever reads them stops working."
-    if not typer.confirm(question, err=True):
-        run.output.aside("Nothing was changed.")
-        raise typer.Exit(1)
 
 
 def _done(run: Run, record: Connection, text: str) -> None:

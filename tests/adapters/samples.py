@@ -42,6 +42,7 @@ def full() -> Connection:
         published_generation=11,
         sealed=SEALED,
         unread_answer=Sealed(b"k", b"n", b""),
+        to_revoke=Sealed(b"k", b"n", b"old"),
         issued_at=NOW - 60,
         expires_at=NOW + 86_340,
         refresh_expires_at=NOW + 3_888_000,

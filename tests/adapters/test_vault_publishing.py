@@ -161,10 +161,10 @@ def test_a_withdrawn_secret_can_no_longer_be_read(secrets: Any, vault: SecretsVa
 
 
 def test_withdrawing_twice_or_what_was_never_published_harms_nothing(secrets: Any, vault: SecretsVault) -> None:
-    vault.withdraw("keap/absent")
+    assert vault.withdraw("keap/absent") is False
     vault.publish(KEAP, document(1), request_token(1))
-    vault.withdraw(KEAP)
-    vault.withdraw(KEAP)
+    assert vault.withdraw(KEAP) is True
+    assert vault.withdraw(KEAP) is True
 
 
 # --- where only the strict one behaves as AWS ---------------------------------------------------------------------

@@ -136,7 +136,9 @@ def test_a_set_without_a_refresh_token_is_revoked_by_its_access_token() -> None:
 
 
 def test_the_access_token_is_sent_where_the_profile_says_so() -> None:
-    w = world(msgspec.structs.replace(KEAP, revoke=Revoke(url="https://{host}/revoke", scope="token", token="access_token")))  # noqa: S106
+    w = world(
+        msgspec.structs.replace(KEAP, revoke=Revoke(url="https://{host}/revoke", scope="token", token="access_token"))
+    )
     w.provider.script = [DONE]
     assert w.run() == "asked"
     sent = form_of(w.provider.requests[0])

@@ -1,7 +1,8 @@
 """A grant that is over is revoked at its provider (RFC 7009): a disconnected one, or the one that another replaced.
 
 **Replaced** by connecting again, where that ends nothing else. Callback saves the new grant and then sends the old
-one, sealed as it was, into the rotation queue: it can seal but not open. Rotator opens it and asks the provider, only if
+one, sealed as it was, into the rotation queue: it can seal but not open. Rotator opens it and asks the provider, only
+if
 
 - the profile says that revoking a token ends the token, and not all that the account ever granted;
 - the new grant is saved, and did not bring the very same token again, as some providers do;

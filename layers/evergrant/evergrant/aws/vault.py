@@ -78,16 +78,22 @@ class SecretsVault:
                 SecretId=secret, VersionStage=_CURRENT, MoveToVersionId=request_token, RemoveFromVersionId=current
             )
 
-    def withdraw(self, connection: str) -> None:
-        """Mark the connection's secret for deletion, with Secrets Manager's recovery window of 30 days."""
+    def withdraw(self, connection: str) -> bool:
+        """Mark the connection's secret for deletion, with Secrets Manager's recovery window of 30 days.
+
+        Publishing restores it within that time. Returns whether there is a secret.
+        """
         with unavailable("deleting the token"):
             try:
                 client("secretsmanager").delete_secret(
                     SecretId=f"{self.prefix}/tokens/{connection}", RecoveryWindowInDays=30
                 )
             except ClientError as error:
-                if code_of(error) not in ("ResourceNotFoundException", "InvalidRequestException"):
+                if code_of(error) == "ResourceNotFoundException":
+                    return False
+                if code_of(error) != "InvalidRequestException":  # it is marked already
                     raise
+        return True
 
     def store_client(self, name: str, entry: Mapping[str, Any]) -> None:
         """Create or replace a client's entry. It is checked first."""

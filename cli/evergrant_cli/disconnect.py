@@ -1,0 +1,191 @@
+"""``evergrant disconnect``: nothing is served any more, the secret goes, and the provider is asked to revoke."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .problems import CommandFailed, Problem, WrongUsage, explain
+from .run import AsJson, Name, Run, interactive, run_of
+from .tokens import record_of
+
+if TYPE_CHECKING:
+    from evergrant.connection import Connection
+    from evergrant.profile import Profile
+
+#: What became of the request, in words. Never "revoked": the answer is empty and proves nothing (RFC 7009 section 2.2).
+_REVOCATIONS = {
+    "asked": "{title} was asked to revoke the grant, and did not object. Its answer is empty: that is no proof.",
+    "refused": "{title} was asked to revoke the grant, and refused.",
+    "again": "{title} could not be asked to revoke the grant now: it did not answer, or its host is not among those of "
+    "client {client}. It is asked again three times within the next 21 minutes.",
+    "failed": "{title} could not be asked to revoke the grant: its profile, client {client} or the sealed "
+    "token set cannot be used.",
+    "busy": "{title} is being asked to revoke the grant by another worker.",
+    "left": "There was no token set that {title} could be asked to revoke.",
+    "not_offered": "{title} has no way to revoke a grant that its profile knows of: it was not told.",
+    "not_wanted": "{title} was not told (--no-revoke).",
+    "not_asked": "{title} was not asked to revoke the grant yet: rotator did not answer. It is asked by itself, within "
+    "minutes.",
+}
+#: After these the grant may live on at the provider.
+_UNTOLD = ("refused", "failed", "not_offered", "not_wanted")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What disconnecting will do at the provider.
+
+    ``others`` are connections that may end with it: of the same client, and not known to be of another account.
+    """
+
+    title: str
+    revocation: str | None
+    whole_permission: bool
+    others: tuple[str, ...] = ()
+
+
+def disconnect(
+    context: typer.Context,
+    connection: Name,
+    revoke: Annotated[
+        bool, typer.Option("--revoke/--no-revoke", help="Whether to ask the provider to revoke the grant.")
+    ] = True,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Stop using an account: forget its tokens for good.
+
+    Nothing is served or refreshed any more, the published secret is deleted
+    (Secrets Manager keeps it recoverable for 30 days), and the provider is asked
+    to revoke the grant where its profile says how. Some providers then end all
+    that the account ever granted to your application: you are asked first if
+    other connections may be hit. It ends disconnected even if the provider is
+    down, and says what it could not do.
+
+    Connecting the account again needs a new authorization; its secret is the
+    same one then.
+
+    [bold]Examples[/]
+      evergrant disconnect keap/main
+      evergrant disconnect google/main --no-revoke     leave the grant alive at the provider
+    """
+    from evergrant import operations
+
+    run = run_of(context)
+    record = record_of(run, connection)
+    plan = planned(run, record, revoke)
+    if not yes:
+        _confirm(run, record, plan)
+    asking = plan.revocation is None
+    record = operations.disconnect(run.deployment.records, connection, run.deployment.clock, revoke=asking)
+    # After the record, since nobody publishes for a disconnected one.
+    secret, problem = _withdrawn(run, connection)
+    outcome = _asked(run, record) if asking else str(plan.revocation)
+    run.deployment.queue.send({"connection": connection})
+    if not (problem and run.output.as_json):
+        _tell(run, record, plan, outcome, secret)
+    if problem:
+        raise CommandFailed(problem)
+
+
+def planned(run: Run, record: Connection, wanted: bool) -> Plan:
+    """What is to be asked of the provider; ``revocation`` is what became of it where nothing will be asked."""
+    from evergrant.connection import Status
+    from evergrant.errors import UnknownProfile
+
+    try:
+        profile: Profile = run.deployment.profiles.pinned(record.profile_hash)
+    except UnknownProfile:
+        return Plan(record.provider, "failed", whole_permission=False)
+    title = profile.title
+    if not wanted:
+        return Plan(title, "not_wanted", whole_permission=False)
+    if profile.revoke is None or record.grant == "static":
+        return Plan(title, "not_offered", whole_permission=False)
+    if record.sealed is None and record.to_revoke is None:
+        return Plan(title, "left", whole_permission=False)
+    whole = profile.revoke.scope == "grant" and record.grant == "authorization_code"
+    others = tuple(
+        sorted(
+            other.name
+            for other in (run.deployment.records.all() if whole else ())
+            if (other.provider, other.client) == (record.provider, record.client)
+            and other.name != record.name
+            and other.sealed is not None
+            and other.grant == "authorization_code"
+            and other.status is not Status.DISCONNECTED
+            and (record.subject is None or other.subject in (None, record.subject))
+        )
+    )
+    return Plan(title, None, whole, others)
+
+
+def _confirm(run: Run, record: Connection, plan: Plan) -> None:
+    ends = f"This may end {', '.join(plan.others)} too: {_whole(plan)}" if plan.others else ""
+    if run.output.as_json or not interactive():
+        raise WrongUsage(f"Nobody can be asked whether to disconnect {record.name}; say --yes to do it. {ends}".strip())
+    if plan.whole_permission:
+        run.output.aside(ends or f"Note: {_whole(plan)}", "yellow")
+    if not typer.confirm(f"Forget the tokens of {record.name}? Whatever reads them stops working.", err=True):
+        run.output.aside("Nothing was changed.")
+        raise typer.Exit(1)
+
+
+def _whole(plan: Plan) -> str:
+    return f"at {plan.title}, revoking ends all that this account ever granted to the application."
+
+
+def _withdrawn(run: Run, connection: str) -> tuple[str, Problem | None]:
+    """What became of the secret. That it could not be deleted is said at the end: the rest is done all the same."""
+    from evergrant.ports import PortUnavailable
+
+    try:
+        return ("deleted" if run.deployment.vault.withdraw(connection) else "none"), None
+    except PortUnavailable as error:
+        why = explain(error)
+        message = f"{connection} is disconnected, but its secret could not be deleted, and may hold a token that works."
+        hint = f"{why.message} {why.hint}".strip() if why else ""
+        return "kept", Problem("secret_not_deleted", message, f"{hint} Then say this again.".strip())
+
+
+def _asked(run: Run, record: Connection) -> str:
+    """Have rotator ask the provider. Whatever hinders it is no reason to stop: the record is due, and says what is."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    with run.output.busy(f"asking the provider to revoke {record.name} …"):
+        try:
+            answer = run.deployment.ask_rotator({"connection": record.name, "revoke": True})
+        except (CommandFailed, BotoCoreError, ClientError):
+            return "not_asked"
+    return str(answer.get("revocation", "not_asked"))
+
+
+def _tell(run: Run, record: Connection, plan: Plan, outcome: str, secret: str) -> None:
+    from .views import view
+
+    if run.output.as_json:
+        also = list(plan.others) if outcome in ("asked", "again", "busy", "not_asked") else []
+        told = {"revocation": outcome, "secret": secret, "may_have_ended": also}
+        run.output.document({**view(record, run.now), **told})
+        return
+    run.output.line(f"{record.name} is disconnected: nothing is served or refreshed any more.", "green")
+    for text in _rest(record, plan, outcome, secret):
+        run.output.line(text)
+
+
+def _rest(record: Connection, plan: Plan, outcome: str, secret: str) -> Iterator[str]:
+    if secret == "deleted":  # noqa: S105
+        yield "Its secret cannot be read any more, and is gone for good in 30 days, unless you connect it again before."
+    elif secret == "none":  # noqa: S105
+        yield "It had no secret of its own."
+    yield _REVOCATIONS[outcome].format(title=plan.title, client=record.client)
+    if outcome == "asked" and plan.whole_permission:
+        yield f"Note that {_whole(plan)}"
+        if plan.others:
+            yield f"Look whether they still work: {', '.join(plan.others)}."
+    if outcome in _UNTOLD:
+        yield "Whoever owns the account can end the grant there, under connected applications or the like."
