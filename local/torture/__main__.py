@@ -33,6 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     plan = QUICK if options.quick else FULL
     console = Console(highlight=False, stderr=options.json)
+    if not console.is_terminal:
+        console.width = 140  # of a file, so that the table's rows stay whole
     steps, home = Steps(console), STATE / "torture"
     if sys.platform != "linux":
         steps.line("The torture finds the processes it kills in /proc, which only Linux has.")

@@ -20,6 +20,8 @@ from local.torture.recovery import Recovered
 
 #: An invocation ends within this time (rotator's timeout): a kill that took an answer with it came no later.
 _INVOCATION = 60.0
+#: A request that had left before the kill may reach the provider so many seconds after it.
+_ON_THE_WAY = 5.0
 _LOOK = 0.5
 #: A save takes milliseconds; this is what a busy machine is allowed before an answer counts as lost.
 _SAVED_WITHIN = 90.0
@@ -164,7 +166,7 @@ class Account:
                 if exchange.request.at <= commit.at <= answered:
                     return True
         return any(
-            commit.at <= kill.at <= commit.at + _INVOCATION and self._at_work(kill)[0] == commit.connection
+            -_ON_THE_WAY <= kill.at - commit.at <= _INVOCATION and self._at_work(kill)[0] == commit.connection
             for kill in self.kills
         )
 

@@ -18,6 +18,9 @@ from local.torture.processes import Workers, kill
 from local.torture.proxy import Request
 
 _LOOK = 0.05
+#: The steps at which to kill; the spend follows on the mark. And how long one of them takes, in seconds, about.
+_KILLED_AT = ("look", "prepare", "mark", "save", "publish")
+_A_STEP = 0.03
 
 
 @dataclass(frozen=True)
@@ -31,9 +34,14 @@ class Kill:
 
 @dataclass
 class _Armed:
-    """An invocation that is to be killed; ``seen`` when it shows itself with its first look at the record."""
+    """An invocation that is to be killed.
 
+    ``seen`` when it shows itself with its first look at the record, ``reached`` when it is at ``step``.
+    """
+
+    step: str
     seen: threading.Event = field(default_factory=threading.Event)
+    reached: threading.Event = field(default_factory=threading.Event)
     pid: int | None = None
     at: float = 0.0
 
@@ -71,10 +79,14 @@ class Killing:
             return
         call = call_of(request)
         armed = self._armed.get(call.connection or "")
-        if armed is not None and call.step == "look" and not armed.seen.is_set():
+        if armed is None:
+            return
+        if call.step == "look" and not armed.seen.is_set():
             armed.pid = await asyncio.to_thread(self._workers.behind, request.peer)
             armed.at = time.time()
             armed.seen.set()
+        if call.step == armed.step and armed.seen.is_set():
+            armed.reached.set()
 
     @property
     def hits(self) -> int:
@@ -108,14 +120,17 @@ class Killing:
 
     def _kill_once(self, name: str, pool: ThreadPoolExecutor) -> None:
         with self._lock:
-            armed = self._armed[name] = _Armed()
-            delay = self._chance.uniform(0, 1.1 * statistics.median(self._durations[-25:]))
+            # Every second kill at any time of the whole; the others right at one of its steps, most of which are short.
+            anywhere = self._chance.random() < 0.5
+            armed = self._armed[name] = _Armed("look" if anywhere else self._chance.choice(_KILLED_AT))
+            longest = 1.1 * statistics.median(self._durations[-25:]) if anywhere else _A_STEP
+            delay = self._chance.uniform(0, longest)
         asked = {"connection": name, "force": True, "wait": 0}
         invocation = pool.submit(self._observer.invoke, "Rotator", asked)
-        while not armed.seen.wait(_LOOK) and not invocation.done():
-            pass  # its process starts
+        while not armed.reached.wait(_LOOK) and not invocation.done():
+            pass  # its process starts, or is not there yet
         if armed.pid is not None:
-            time.sleep(max(armed.at + delay - time.time(), 0))
+            time.sleep(delay)
             if not invocation.done():
                 ports = self._workers.ports(armed.pid)
                 if not invocation.done() and kill(armed.pid):
