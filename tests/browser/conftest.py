@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect, sync_playwright
 from rich.console import Console
 
 from local.terminal import Steps
@@ -21,6 +21,8 @@ HOME = STATE / "browser-tests"
 
 @pytest.fixture(scope="session")
 def playwright() -> Iterator[Playwright]:
+    # As long as a busy machine may take: what is expected is there at once as a rule.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         yield playwright
 

@@ -135,6 +135,33 @@ def test_who_denied_may_open_the_link_again_and_allow(world: World, operator: Op
     shows(tab, "Keap is connected")
 
 
+def test_access_that_would_not_last_is_not_taken(world: World, operator: Operator, tab: Page) -> None:
+    control = Control(world.providers["keap"])
+    link = operator.link(keap(world, "brief"))
+    control.tell("settings", {"refresh_tokens": False})
+    try:
+        begin(tab, link)
+        answer = decide(tab, "Allow")
+    finally:
+        control.tell("settings", {"refresh_tokens": True})
+    shows(tab, "The access would not have lasted", "no_refresh_token")
+    assert answer.status == 502
+    assert operator.status("keap/brief") == "awaiting_authorization"
+    begin(tab, link)
+    decide(tab, "Allow")
+    shows(tab, "Keap is connected")
+
+
+def test_who_connects_again_is_told_what_changes(world: World, operator: Operator, tab: Page) -> None:
+    for _ in range(2):
+        begin(tab, operator.link(keap(world, "again")))
+        decide(tab, "Allow")
+        shows(tab, "Keap is connected")
+    tab.goto(operator.link(keap(world, "again")))
+    expect(tab.get_by_role("main")).to_contain_text("You connected this before")
+    expect(tab.get_by_role("main")).to_contain_text("Nothing changes.")
+
+
 def test_the_back_button_leads_back_and_forth(world: World, operator: Operator, tab: Page) -> None:
     link = operator.link(keap(world, "back"))
     begin(tab, link)

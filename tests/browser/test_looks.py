@@ -11,6 +11,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, ViewportSize
 
 from evergrant import errors, pages
+from evergrant.consent import Again
 from evergrant.errors import EvergrantError, LinkError
 from tests.browser.pictures import Pictures
 
@@ -28,8 +29,18 @@ REFUSALS = [
 PAGES = {
     "landing": pages.landing("Keap (Infusionsoft)", "main", ("full",), HOST),
     "landing-long": pages.landing(LONG, LONG_ACCOUNT, SCOPES, f"login.{HOST}", CONTACT),
+    "landing-again": pages.landing(
+        "Keap (Infusionsoft)",
+        "main",
+        ("read", "write"),
+        HOST,
+        again=Again(
+            client=("acme-old", "acme"), gained=("write",), lost=("full",), new_profile=True, same_account=True
+        ),
+    ),
     "connected": pages.connected("Keap (Infusionsoft)", "main", ("full",)),
     "connected-long": pages.connected(LONG, LONG_ACCOUNT, SCOPES, CONTACT),
+    "connected-partly": pages.connected("Google", "main", SCOPES, missing=SCOPES[:1]),
     **{kind.code: pages.refused(kind("")) for kind in REFUSALS},
     "our-fault": pages.refused(EvergrantError(""), CONTACT),
 }

@@ -5,6 +5,7 @@ The words are in :mod:`evergrant.texts`, the looks in ``pages.css``.
 
 from __future__ import annotations
 
+import re
 from base64 import b64encode
 from collections.abc import Collection, Iterable, Mapping
 from hashlib import sha256
@@ -89,7 +90,7 @@ def connected(
     text = texts.CONNECTED
     return _page(
         _filled(text.title, words),
-        f'<p class="lead">{_filled(text.lead, words)}</p>\n'
+        f'<p class="lead">{_filled(text.partial if missing else text.lead, words)}</p>\n'
         f"{_facts(provider, account, {texts.GRANTED: granted, texts.MISSING: missing})}"
         f"<h2>{escape(text.next_title)}</h2>\n{_list('ul', text.steps, words)}",
         _filled(text.doubt, words),
@@ -129,7 +130,7 @@ def _again(again: Again) -> str:
     said += [(text.lost, {"scope": scope}) for scope in again.lost]
     said += [(text.profile, {})] if again.new_profile else []
     said += [(text.same_account, {})] if again.same_account else []
-    items = "".join(f"<li>{_filled(sentence, words)}</li>" for sentence, words in said or [(text.nothing, {})])
+    items = "".join(f"<li>{_step(sentence, words)}</li>" for sentence, words in said or [(text.nothing, {})])
     return f'<h2>{escape(text.title)}</h2>\n<ul role="list">{items}</ul>\n'
 
 
@@ -155,11 +156,22 @@ def _steps(steps: Iterable[str], words: dict[str, str]) -> str:
 
 def _list(tag: str, items: Iterable[str], words: dict[str, str]) -> str:
     # Safari takes a list without bullets for no list unless it is told so.
-    return f'<{tag} role="list">{"".join(f"<li>{_filled(item, words)}</li>" for item in items)}</{tag}>\n'
+    return f'<{tag} role="list">{"".join(f"<li>{_step(item, words)}</li>" for item in items)}</{tag}>\n'
+
+
+def _step(text: str, words: dict[str, str]) -> str:
+    """A sentence in which a scope is set apart, and a host stays whole, or breaks at its dots if it has to.
+
+    It is there to be compared with the address bar. The stop after it stays with it.
+    """
+    host = escape(words.get("host", "")).replace(".", "<wbr>.")
+    shown = {
+        "$host.": f'<span class="host">{host}.</span>',
+        "$scope": f"<code>{escape(words.get('scope', ''))}</code>",
+    }
+    return "".join(shown.get(part) or _filled(part, words) for part in re.split(r"(\$host\.|\$scope)", text))
 
 
 def _filled(text: str, words: dict[str, str]) -> str:
     """Fill in first and escape it all after: nothing that is filled in is ever markup."""
-    filled, host = escape(Template(text).substitute(words)), escape(words.get("host", ""))
-    # A host is there to be compared with the address bar: it breaks at its dots, if it has to.
-    return filled.replace(host, host.replace(".", "<wbr>.")) if host else filled
+    return escape(Template(text).substitute(words))

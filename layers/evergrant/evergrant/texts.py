@@ -46,7 +46,7 @@ class Again:
     client: str = "The application that asks is now called $new, not $old."
     gained: str = "New: it asks for $scope too."
     lost: str = "It no longer asks for $scope."
-    profile: str = "How the service is spoken to has been brought up to date."
+    profile: str = "Technical details of the connection have been brought up to date."
     same_account: str = "Sign in with the same account as before. Another one will be refused."
 
 
@@ -54,6 +54,10 @@ class Again:
 class Connected:
     title: str = "$provider is connected"
     lead: str = "Thank you, that was all. You can close this page."
+    partial: str = (
+        "Thank you. It works with less access than was asked for. You can close this page; if the rest is needed, you "
+        "will be sent a new link."
+    )
     next_title: str = "What happens next"
     steps: tuple[str, ...] = (
         "The connection is kept up by itself. You do not need to do anything.",
@@ -151,8 +155,8 @@ REFUSALS = {
         "This is another account",
         "You signed in with another account than the one that was connected before. Nothing was changed.",
         (
-            "Sign out at the other service, or open a private window there.",
-            "Open the link from your message once more, and sign in with the account of before.",
+            "Sign out at the other service, in this browser.",
+            "Open the link from your message once more, here again, and sign in with the account of before.",
             "If you do mean this account, ask $contact for a link that allows it.",
         ),
     ),
