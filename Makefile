@@ -46,7 +46,7 @@ $(STAMPS)/uv: requirements/uv.txt | $(STAMPS)
 # $(1): name of the lock, $(2): directory of the environment. An environment that works is kept and brought up to date.
 define environment
 	@[ -x $(2)/bin/python ] && $(2)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python "$$(scripts/find-python)" $(2)
-	@$(UV) pip install --python $(2)/bin/python --require-hashes -r requirements/$(1).txt
+	@$(UV) pip install --compile-bytecode --python $(2)/bin/python --require-hashes -r requirements/$(1).txt
 endef
 
 $(STAMPS)/dev: requirements/dev.txt pyproject.toml $(STAMPS)/uv

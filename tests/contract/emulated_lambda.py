@@ -32,6 +32,8 @@ class EmulatedLambda:
 
     url: str
     log: Path
+    #: The emulator's process, whose child is the runtime.
+    pid: int
 
     def invoke(self, event: Mapping[str, Any]) -> Any:
         """The function's answer, as callers see it: an unhandled error has ``errorType`` and ``errorMessage``."""
@@ -72,7 +74,7 @@ def emulated_lambda(
     }
     with log.open("w") as output, own_group(command, env=given, cwd=function, output=output.fileno()) as process:
         _wait_until_listening(process, port, log)
-        yield EmulatedLambda(f"http://127.0.0.1:{port}", log)
+        yield EmulatedLambda(f"http://127.0.0.1:{port}", log, process.pid)
 
 
 def emulator() -> Path:

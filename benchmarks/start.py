@@ -1,0 +1,187 @@
+"""Cold starts and warm answers under AWS's Runtime Interface Emulator: getter and a consumer, beside what else reads.
+
+Each start is a process of its own; the contenders take turns, so that whatever else this machine does meets them all.
+The emulator starts the runtime at the first request, so the first answer's time is Python's start, the imports, the
+clients and the answer. AWS is :mod:`benchmarks.slow_aws`, real HTTP without TLS.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import random
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+from rich.progress import Progress
+
+from benchmarks import slow_aws, slow_provider
+from benchmarks.contenders import (
+    BARE,
+    CLIENT,
+    CONTENDERS,
+    EVENT,
+    GETTER,
+    Built,
+    Contender,
+    imports,
+    make,
+    runtime_version,
+)
+from benchmarks.tables import console, goal, machine, table
+from tests.contract.emulated_lambda import EmulatedLambda, emulated_lambda
+
+AWS_SECONDS = 0.005
+PROVIDER_SECONDS = 0.2
+STARTS = 11
+WARM_ANSWERS = 30
+#: Of each function's import table.
+SHOWN = 8
+
+
+@dataclass
+class Starts:
+    """What was seen of one contender: seconds, and kilobytes."""
+
+    first: list[float] = field(default_factory=list)
+    warm: list[float] = field(default_factory=list)
+    peak: list[int] = field(default_factory=list)
+
+    def row(self, name: str, beside: Starts) -> list[str]:
+        return [
+            name,
+            f"{median(self.first) * 1000:.0f}",
+            f"{min(self.first) * 1000:.0f}–{max(self.first) * 1000:.0f}",
+            f"{self.times(beside):.2f}",
+            f"{median(self.warm) * 1000:.1f}",
+            f"{median(self.peak) / 1024:.0f}",
+        ]
+
+    def times(self, beside: Starts) -> float:
+        """The first answer's time by that of another, turn by turn: the median of the quotients."""
+        return median(ours / theirs for ours, theirs in zip(self.first, beside.first, strict=True))
+
+
+def run() -> None:
+    """Measure and print."""
+    version = runtime_version()
+    with (
+        tempfile.TemporaryDirectory() as home,
+        slow_aws.running(AWS_SECONDS) as aws,
+        slow_provider.running(PROVIDER_SECONDS) as provider,
+        Progress(console=Console(stderr=True), transient=True) as progress,
+    ):
+        building = progress.add_task("building", total=len(CONTENDERS))
+        built = {}
+        for number, contender in enumerate(CONTENDERS):
+            built[contender] = make(contender, Path(home) / str(number), version)
+            progress.advance(building)
+        environment = _environment(aws, provider)
+        starts = _measure(built, environment, Path(home), progress)
+        tables = {it: imports(built[it], environment | it.environment) for it in CONTENDERS}
+    console.print(
+        f"\n{machine()}; each call of AWS {AWS_SECONDS * 1000:.0f} ms, the provider {PROVIDER_SECONDS * 1000:.0f} ms; "
+        f"{STARTS} starts each, in turns, {WARM_ANSWERS} warm answers after each start"
+    )
+    table(
+        "Starting: Lambda's runtime, Python " + version,
+        ("function", "first answer ms", "spread ms", "× boto3's", "warm answer ms", "memory MB"),
+        [starts[it].row(it.name, starts[BARE]) for it in CONTENDERS],
+    )
+    for it, seen in tables.items():
+        _print_imports(it, seen)
+    console.print()
+    _print_goals(starts)
+
+
+def _environment(aws: str, provider: str) -> dict[str, str]:
+    return {
+        "AWS_ENDPOINT_URL": f"http://{aws}",
+        "AWS_REGION": "eu-west-1",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_ACCESS_KEY_ID": "AKIDEXAMPLE",
+        "AWS_SECRET_ACCESS_KEY": "benchmark",
+        "POWERTOOLS_SERVICE_NAME": "benchmark",
+        "TOKEN_ENDPOINT": f"http://{provider}/token",
+    }
+
+
+def _measure(
+    built: Mapping[Contender, Built], environment: Mapping[str, str], home: Path, progress: Progress
+) -> dict[Contender, Starts]:
+    starts = {contender: Starts() for contender in CONTENDERS}
+    task = progress.add_task("starting", total=(STARTS + 1) * len(CONTENDERS))
+    for turn in range(STARTS + 1):
+        for contender in random.sample(CONTENDERS, len(CONTENDERS)):
+            progress.update(task, description=contender.name)
+            into = starts[contender] if turn else Starts()  # the first turn reads the files into the page cache
+            _start(built[contender], environment | contender.environment, home, into)
+            progress.advance(task)
+    return starts
+
+
+def _start(built: Built, environment: Mapping[str, str], home: Path, into: Starts) -> None:
+    """Start one function, take its first answer and some more, and look at its memory."""
+    with emulated_lambda(built.function, built.layer, environment, 30, home) as function, _asking(function) as ask:
+        into.first.append(ask())
+        into.warm.append(median(ask() for _ in range(WARM_ANSWERS)))
+        into.peak.append(_peak(function.pid))
+
+
+@contextmanager
+def _asking(function: EmulatedLambda) -> Iterator[_Ask]:
+    connection = http.client.HTTPConnection(function.url.removeprefix("http://"), timeout=30)
+    try:
+        yield _Ask(connection)
+    finally:
+        connection.close()
+
+
+@dataclass(frozen=True)
+class _Ask:
+    connection: http.client.HTTPConnection
+
+    def __call__(self) -> float:
+        """Seconds until the answer."""
+        began = time.perf_counter()
+        self.connection.request("POST", "/2015-03-31/functions/function/invocations", json.dumps(EVENT))
+        answer = json.loads(self.connection.getresponse().read())
+        seconds = time.perf_counter() - began
+        assert answer.keys() & {"length", "access_token"}, answer
+        return seconds
+
+
+def _peak(pid: int) -> int:
+    """Kilobytes that the runtime, the emulator's child, has held at most (proc(5), VmHWM)."""
+    (child,) = (
+        int(child)
+        for thread in Path(f"/proc/{pid}/task").iterdir()
+        for child in (thread / "children").read_text().split()
+    )
+    status = Path(f"/proc/{child}/status").read_text()
+    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+
+
+def _print_imports(contender: Contender, seen: list[tuple[str, int, int]]) -> None:
+    total = sum(own for _, own, _ in seen)
+    longest = sorted(seen, key=lambda row: row[2], reverse=True)[:SHOWN]
+    table(
+        f"Imports of {contender.name}: {total / 1000:.0f} ms for {len(seen)} modules, the longest first",
+        ("module", "by itself ms", "with what it imports ms"),
+        [[name, f"{own / 1000:.1f}", f"{all_ / 1000:.1f}"] for name, own, all_ in longest],
+    )
+
+
+def _print_goals(starts: Mapping[Contender, Starts]) -> None:
+    bare = starts[BARE]
+    times = starts[GETTER].times(bare)
+    goal(f"getter's first answer within 1.25 × that of boto3 alone: {times:.2f}", met=times <= 1.25)
+    for it in (GETTER, CLIENT):
+        more = (median(starts[it].peak) - median(bare.peak)) / 1024
+        goal(f"{it.name}: at most 15 MB more memory than boto3 alone: {more:+.1f} MB", met=more <= 15)
