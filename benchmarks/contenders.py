@@ -25,7 +25,7 @@ HANDLERS = Path(__file__).parent / "handlers"
 EVENT = {"connection": "keap/main"}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Contender:
     """One function.
 
@@ -145,6 +145,6 @@ def _copy(name: str, site: Path) -> None:
         source = Path(str(metadata.distribution(name).locate_file(top)))
         if source.is_dir():
             copy_package(source, site / top)
-        elif source.suffix == ".py":
+        elif source.suffix in (".py", ".so"):
             site.mkdir(exist_ok=True)
             shutil.copy(source, site / top)
