@@ -116,6 +116,9 @@ class FakeAws:
         secret = self.secrets[asked["SecretId"]]
         return 200, {"Name": asked["SecretId"], "SecretString": secret, "VersionId": str(uuid.UUID(int=1))}
 
+    def _secrets_manager_DescribeSecret(self, asked: Item) -> tuple[int, Item]:  # noqa: N802
+        return 200, {"Name": asked["SecretId"], "VersionIdsToStages": {str(uuid.UUID(int=1)): ["AWSCURRENT"]}}
+
     def _secrets_manager_PutSecretValue(self, asked: Item) -> tuple[int, Item]:  # noqa: N802
         self.secrets[asked["SecretId"]] = asked["SecretString"]
         return 200, {"Name": asked["SecretId"], "VersionId": asked.get("ClientRequestToken", "")}

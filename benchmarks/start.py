@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import random
 import tempfile
 import time
@@ -39,7 +40,7 @@ from tests.contract.emulated_lambda import EmulatedLambda, emulated_lambda
 
 AWS_SECONDS = 0.005
 PROVIDER_SECONDS = 0.2
-STARTS = 11
+STARTS = 15
 WARM_ANSWERS = 30
 #: Of each function's import table.
 SHOWN = 8
@@ -47,9 +48,10 @@ SHOWN = 8
 
 @dataclass
 class Starts:
-    """What was seen of one contender: seconds, and kilobytes."""
+    """What was seen of one contender: seconds, the runtime's CPU seconds by its first answer, and kilobytes."""
 
     first: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
     warm: list[float] = field(default_factory=list)
     peak: list[int] = field(default_factory=list)
 
@@ -59,6 +61,7 @@ class Starts:
             f"{median(self.first) * 1000:.0f}",
             f"{min(self.first) * 1000:.0f}–{max(self.first) * 1000:.0f}",
             f"{self.times(beside):.2f}",
+            f"{median(self.cpu) * 1000:.0f}",
             f"{median(self.warm) * 1000:.1f}",
             f"{median(self.peak) / 1024:.0f}",
         ]
@@ -84,14 +87,14 @@ def run() -> None:
             progress.advance(building)
         environment = _environment(aws, provider)
         starts = _measure(built, environment, Path(home), progress)
-        tables = {it: imports(built[it], environment | it.environment) for it in CONTENDERS}
+        tables = {it: imports(built[it], {**environment, **it.environment}) for it in CONTENDERS}
     console.print(
         f"\n{machine()}; each call of AWS {AWS_SECONDS * 1000:.0f} ms, the provider {PROVIDER_SECONDS * 1000:.0f} ms; "
         f"{STARTS} starts each, in turns, {WARM_ANSWERS} warm answers after each start"
     )
     table(
         "Starting: Lambda's runtime, Python " + version,
-        ("function", "first answer ms", "spread ms", "× boto3's", "warm answer ms", "memory MB"),
+        ("function", "first answer ms", "spread ms", "× boto3's", "CPU ms", "warm answer ms", "memory MB"),
         [starts[it].row(it.name, starts[BARE]) for it in CONTENDERS],
     )
     for it, seen in tables.items():
@@ -121,7 +124,7 @@ def _measure(
         for contender in random.sample(CONTENDERS, len(CONTENDERS)):
             progress.update(task, description=contender.name)
             into = starts[contender] if turn else Starts()  # the first turn reads the files into the page cache
-            _start(built[contender], environment | contender.environment, home, into)
+            _start(built[contender], {**environment, **contender.environment}, home, into)
             progress.advance(task)
     return starts
 
@@ -130,8 +133,10 @@ def _start(built: Built, environment: Mapping[str, str], home: Path, into: Start
     """Start one function, take its first answer and some more, and look at its memory."""
     with emulated_lambda(built.function, built.layer, environment, 30, home) as function, _asking(function) as ask:
         into.first.append(ask())
+        runtime = _child(function.pid)
+        into.cpu.append(_cpu(runtime))
         into.warm.append(median(ask() for _ in range(WARM_ANSWERS)))
-        into.peak.append(_peak(function.pid))
+        into.peak.append(_peak(runtime))
 
 
 @contextmanager
@@ -157,15 +162,26 @@ class _Ask:
         return seconds
 
 
-def _peak(pid: int) -> int:
-    """Kilobytes that the runtime, the emulator's child, has held at most (proc(5), VmHWM)."""
+def _child(emulator: int) -> Path:
+    """The runtime, the emulator's only child, under ``/proc``."""
     (child,) = (
-        int(child)
-        for thread in Path(f"/proc/{pid}/task").iterdir()
+        child
+        for thread in Path(f"/proc/{emulator}/task").iterdir()
         for child in (thread / "children").read_text().split()
     )
-    status = Path(f"/proc/{child}/status").read_text()
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmHWM"))
+    return Path("/proc", child)
+
+
+def _cpu(process: Path) -> float:
+    """CPU seconds so far: the 14th and 15th fields of its line (proc_pid_stat(5)), counted after its name."""
+    fields = (process / "stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _peak(process: Path) -> int:
+    """Kilobytes that it has held at most (proc_pid_status(5), VmHWM)."""
+    lines = (process / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 def _print_imports(contender: Contender, seen: list[tuple[str, int, int]]) -> None:

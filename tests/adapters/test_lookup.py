@@ -87,7 +87,7 @@ def account(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setenv("EVERGRANT_PREFIX", "team-a")
     monkeypatch.setenv("EVERGRANT_ROTATOR_FUNCTION", ROTATOR)
     account = Account()
-    monkeypatch.setattr(lookup, "boto3", SimpleNamespace(client=account.client))
+    monkeypatch.setattr(lookup, "get_session", lambda: SimpleNamespace(create_client=account.client))
     with account.failing:
         yield account
 

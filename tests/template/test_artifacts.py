@@ -12,6 +12,7 @@ from tests.template.stack import ROOT
 
 TARGETS = [("python3.13", "arm64"), ("python3.13", "x86_64"), ("python3.11", "arm64")]
 FUNCTIONS = ("scheduler", "rotator", "callback", "getter")
+LAYERS = ("evergrant", "evergrant_client")
 
 #: AWS Lambda developer guide, "Lambda runtimes": python3.11 runs on Amazon Linux 2, later ones on Amazon Linux 2023.
 GLIBC = {"python3.11": (2, 26), "python3.13": (2, 34)}
@@ -89,6 +90,27 @@ def test_byte_code_is_there_and_trusted_unseen_when_this_machine_has_the_python(
     assert int.from_bytes(code[4:8], "little") == 0b01, "PEP 552: hash-based, not checked against the source"
     assert b"/var/task/app.py" in code
     assert str(tmp_path).encode() not in code
+
+
+@pytest.mark.parametrize("version", ["3.11", "3.13"])
+def test_no_import_reads_a_source_when_its_byte_code_is_there(version: str, tmp_path: Path) -> None:
+    """Nor compares their times, which a zip may change: a source that is no Python any more is not missed."""
+    found = subprocess.run([ROOT / "scripts" / "find-python", version], capture_output=True, text=True, check=False)
+    if found.returncode != 0:
+        pytest.skip(f"no Python {version} on this machine")
+    layers = [build("layer", name, tmp_path / name, f"python{version}", "host") for name in LAYERS]
+    for source in tmp_path.rglob("*.py"):
+        source.write_text("this is no Python")
+
+    modules = ["evergrant.rotation", "evergrant.http", "evergrant.assertions", "evergrant.reading", "evergrant_client"]
+    done = subprocess.run(
+        [found.stdout.strip(), "-S", "-c", f"import {', '.join(modules)}"],
+        env={"PYTHONPATH": ":".join(str(layer / "python") for layer in layers)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize(

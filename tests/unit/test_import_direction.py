@@ -143,12 +143,12 @@ def test_only_one_module_speaks_http() -> None:
     assert not loaded("http") & (AWS | POWERTOOLS | {"httpx"})
 
 
-def test_getter_loads_boto3_and_nothing_heavier() -> None:
+def test_getter_loads_botocore_and_nothing_heavier() -> None:
     """Its cold start is in the way of a caller who waits for a token."""
     assert not loaded("getting", "reading") & (AWS | NETWORK | POWERTOOLS | HEAVY)
     getter = loaded("getting", "reading", "aws.lookup")
-    assert "boto3" in getter
-    assert not getter & ({"httpcore", "httpx"} | POWERTOOLS | HEAVY)
+    assert "botocore" in getter
+    assert not getter & ({"boto3", "s3transfer", "httpcore", "httpx"} | POWERTOOLS | HEAVY)
 
 
 def test_getters_handler_imports_nothing_else_of_the_package() -> None:
