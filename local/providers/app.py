@@ -88,6 +88,7 @@ def _control_routes(provider: Provider) -> list[Route]:
         Route("/_control/stats", _shows(provider.stats), methods=["GET"]),
         Route("/_control/grants", _shows(lambda: {"grants": provider.grants()}), methods=["GET"]),
         Route("/_control/requests", requests, methods=["GET"]),
+        Route("/_control/revocations", _shows(lambda: {"revocations": provider.revocations()}), methods=["GET"]),
         Route("/_control/settings", _shows(provider.settings), methods=["GET"]),
         Route("/_control/settings", _does(provider.change_settings), methods=["POST"]),
         Route("/_control/clients", _does(register), methods=["POST"]),

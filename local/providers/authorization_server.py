@@ -129,10 +129,14 @@ class AuthorizationServer:
             fields = read_fields(request, self._dialect)
         except OAuth2Error as error:
             return answer_json(error.status_code, dict(error.twotuples))
+        if "authorization" in request.headers or "token" not in fields:
+            return answer_json(400, {"error": "invalid_request"})
+        if fields.get("token_type_hint") not in (None, "access_token", "refresh_token"):
+            return answer_json(400, {"error": "unsupported_token_type"})
         client = self._state.clients.get(fields.get("client_id", ""))
         if client is None or not hmac.compare_digest(client.client_secret, fields.get("client_secret", "")):
             return answer_json(401, {"error": "invalid_client"})
-        self._made.revoke(fields.get("token", ""), client.client_id)
+        self._made.revoke(fields["token"], client.client_id)
         return Answer(200, "")
 
     def accepts(self, authorization: str | None) -> bool:

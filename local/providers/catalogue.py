@@ -45,6 +45,7 @@ INVESTREADY = Dialect(
     body_format="form",
     token_path="/oauth/token",
     authorize_path="/oauth/authorize",
+    revoke_path="/oauth/revoke",  # not documented: for tests of disconnecting
     phases={
         "authorization_code": Phase(client_authentication="body", required=("code", "redirect_uri")),
         # InvestReady wants the redirect URI on the refresh too, where RFC 6749 knows of none.

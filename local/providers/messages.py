@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import parse_qsl, urlencode
 
-from oauthlib.oauth2 import InvalidClientError, InvalidRequestError, UnsupportedGrantTypeError
+from oauthlib.oauth2 import InvalidClientError, InvalidRequestError, OAuth2Error, UnsupportedGrantTypeError
 
 from local.providers.dialect import CONTENT_TYPES, Dialect
 from local.providers.state import Client, fingerprint
 
 # Only these fields of a request are shown as they came; whatever else a client sends might be a secret.
-_SHOWN_FIELDS = frozenset({"grant_type", "client_id", "access_key_id", "redirect_uri", "audience", "scope"})
+_SHOWN_FIELDS = frozenset(
+    {"grant_type", "client_id", "access_key_id", "redirect_uri", "audience", "scope", "token_type_hint"}
+)
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -185,6 +187,15 @@ def describe(
             if name in ("access_token", "refresh_token") and spelt in content
         },
     }
+
+
+def describe_revocation(request: TokenRequest, answer: Answer, dialect: Dialect) -> dict[str, object]:
+    """Return what may be kept and shown of a revocation (RFC 7009, section 2.1)."""
+    try:
+        fields = {name: _shown(name, value) for name, value in read_fields(request, dialect).items()}
+    except OAuth2Error:
+        fields = None
+    return {"fields": fields, "status": answer.status}
 
 
 def _shown(name: str, value: str) -> str | dict[str, str]:

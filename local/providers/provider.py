@@ -12,7 +12,15 @@ from local.providers import pages
 from local.providers.authorization_server import AuthorizationServer
 from local.providers.dialect import Dialect
 from local.providers.login_server import LoginServer
-from local.providers.messages import Answer, TokenRequest, answer_json, compose_refresh, describe, phase_of
+from local.providers.messages import (
+    Answer,
+    TokenRequest,
+    answer_json,
+    compose_refresh,
+    describe,
+    describe_revocation,
+    phase_of,
+)
 from local.providers.settings import Settings
 from local.providers.state import Client, State, fingerprint
 
@@ -55,6 +63,7 @@ class Provider:
         self._clock = clock
         self._lock = threading.RLock()
         self._requests: deque[dict[str, object]] = deque(maxlen=kept_requests)
+        self._revocations: deque[dict[str, object]] = deque(maxlen=kept_requests)
         self._settings = self._first_settings
         self._state = State()
         self.reset()
@@ -102,7 +111,9 @@ class Provider:
     def revoke_token(self, request: TokenRequest) -> Answer:
         """Answer a request at the revocation endpoint."""
         with self._lock:
-            return self._server().revoke(request)
+            answer = self._server().revoke(request)
+            self._revocations.append(describe_revocation(request, answer, self.dialect))
+            return answer
 
     # --- what tests and the demo ask ---
 
@@ -136,6 +147,7 @@ class Provider:
             self._settings = self._first_settings
             self._state = State(clients={client.client_id: client for client in self._first_clients})
             self._requests.clear()
+            self._revocations.clear()
 
     def revoke(self, grant: str | None = None, client_id: str | None = None) -> list[str]:
         """End one grant, or all of a client's, or all there are; return the ids of those that were alive."""
@@ -188,6 +200,11 @@ class Provider:
         with self._lock:
             kept = list(self._requests)
         return kept if last is None else kept[max(len(kept) - last, 0) :]
+
+    def revocations(self) -> list[dict[str, object]]:
+        """Return what came to the revocation endpoint, oldest first, with fingerprints for secrets."""
+        with self._lock:
+            return list(self._revocations)
 
     def grants(self) -> list[dict[str, object]]:
         """Return all grants, with the fingerprints of the tokens that are good now, and when tokens were issued."""

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
-from local import connections
+from local import browser, connections
 from local.consumer_stack import Consumer
 from local.world import World
-from tests.stack.deployed import Happenings, published
+from tests.stack.deployed import Control, Happenings, published
 
 
 @pytest.fixture
@@ -77,6 +78,56 @@ def test_an_operator_rotates_by_hand(world: World, happenings: Happenings) -> No
     world.evergrant("rotate", "keap/by-hand")
 
     happenings.wait_for("Token Rotated", "keap/by-hand", 2)
+
+
+REVOCABLE = """
+name = "revocable"
+title = "A provider that revokes"
+
+[authorize]
+url = "https://{host}/oauth/authorize"
+
+[exchange]
+url = "https://{host}/oauth/token"
+
+[refresh]
+url = "https://{host}/oauth/token"
+params = {{ redirect_uri = "{{redirect_uri}}" }}
+
+[revoke]
+url = "https://{host}/oauth/revoke"
+"""
+
+
+def test_a_disconnected_grant_is_revoked_at_the_provider_and_its_secret_comes_back_when_connected_again(
+    world: World, happenings: Happenings, tmp_path: Path
+) -> None:
+    server, client = world.providers["investready"], world.clients["investready"]
+    file = tmp_path / "revocable.toml"
+    file.write_text(REVOCABLE.format(host=server.host), encoding="utf-8")
+    world.evergrant("provider", "add", str(file))
+    world.evergrant("client", "set", "revocable", "--client-id", client.client_id, given=f"{client.client_secret}\n")
+    control, secrets = Control(server), world.aws.client("secretsmanager")
+
+    def connect(generation: int) -> str:
+        browser.connect(json.loads(world.evergrant("connect", "revocable/main", "--no-wait", "--json"))["link"])
+        happenings.wait_for("Connection Authorized", "revocable/main", generation)
+        return str(published(world, "revocable/main")["access_token"])
+
+    grant = control.grant_of(connect(1))
+    said = json.loads(world.evergrant("disconnect", "revocable/main", "--yes", "--json"))
+    assert (said["status"], said["revocation"], said["secret"]) == ("disconnected", "asked", "deleted")
+    [arrived] = control.ask("revocations")["revocations"]
+    assert arrived["status"] == 200
+    assert arrived["fields"]["token_type_hint"] == "refresh_token"
+    assert arrived["fields"]["token"] == {"fingerprint": grant["refresh_token"]}
+    ended = next(each for each in control.ask("grants")["grants"] if each["grant"] == grant["grant"])
+    assert ended["revoked_because"] == "revocation"
+    happenings.wait_for("Connection Disconnected", "revocable/main")
+    assert "DeletedDate" in secrets.describe_secret(SecretId="evergrant/tokens/revocable/main")
+
+    assert control.grant_of(connect(3))["grant"] != grant["grant"]
+    assert "DeletedDate" not in secrets.describe_secret(SecretId="evergrant/tokens/revocable/main")
 
 
 def test_a_disconnected_account_has_no_token_any_more(world: World, consumer: Consumer, happenings: Happenings) -> None:

@@ -266,3 +266,52 @@ def test_stats_count_each_kind_of_request_by_itself(ready: Simulated) -> None:
             "refresh_token": {"ok": 1, "invalid_grant": 1},
         },
     }
+
+
+# --- revocation ---
+
+
+def _revoke(simulated: Simulated, *, without: str | None = None, **fields: str) -> httpx.Response:
+    body = {**_CREDENTIALS, **fields}
+    return simulated.http.post("/oauth/revoke", data={name: body[name] for name in body if name != without})
+
+
+def _connected(simulated: Simulated) -> Tokens:
+    code = _allow(simulated)
+    return tokens_of(_ask(simulated, grant_type="authorization_code", code=code, redirect_uri=REDIRECT_URI))
+
+
+def test_a_revoked_refresh_token_ends_its_grant_and_what_arrived_is_shown_without_secrets(ready: Simulated) -> None:
+    tokens = _connected(ready)
+    answer = _revoke(ready, token=tokens.refresh_token, token_type_hint="refresh_token")
+    assert (answer.status_code, answer.content) == (200, b"")
+    [seen] = ready.provider.revocations()
+    assert seen["status"] == 200
+    assert tokens.refresh_token not in str(seen)
+    assert "refresh_token" in str(seen)
+    assert ready.provider.grants()[0]["revoked_because"] == "revocation"
+
+
+def test_a_token_that_is_nobodys_or_another_clients_is_answered_alike_and_ends_nothing(ready: Simulated) -> None:
+    tokens = _connected(ready)
+    assert _revoke(ready, token="unknown").status_code == 200
+    stranger = {"client_id": _STRANGER.client_id, "client_secret": _STRANGER.client_secret}
+    assert _revoke(ready, token=tokens.refresh_token, **stranger).status_code == 200
+    assert ready.provider.grants()[0]["revoked_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("without", "fields", "status"),
+    [
+        ("token", {}, 400),
+        ("client_secret", {}, 401),
+        (None, {"client_secret": "wrong"}, 401),
+        (None, {"token_type_hint": "id_token"}, 400),
+    ],
+)
+def test_a_revocation_that_is_not_as_the_standard_has_it_is_refused(
+    ready: Simulated, without: str | None, fields: dict[str, str], status: int
+) -> None:
+    tokens = _connected(ready)
+    assert _revoke(ready, without=without, **{"token": tokens.refresh_token, **fields}).status_code == status
+    assert ready.provider.grants()[0]["revoked_at"] is None
