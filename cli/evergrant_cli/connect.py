@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .by_hand import connect_by_key
-from .output import span
-from .problems import CommandFailed, Problem, WrongUsage
+from .links import connect_by_link, say_connected
+from .problems import WrongUsage
 from .run import AsJson, Name, Run, Var, run_of, variables_of
 
 if TYPE_CHECKING:
@@ -44,6 +46,15 @@ def connect(
     grant: Annotated[
         str | None,
         typer.Option(metavar="GRANT", show_default=False, help="One of the profile's grants; its first if left out."),
+    ] = None,
+    scope: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--scope",
+            metavar="SCOPE",
+            show_default=False,
+            help="What to ask for instead of the profile's scopes (`provider show`); repeat it.",
+        ),
     ] = None,
     direct_read: Annotated[
         bool | None,
@@ -83,15 +94,16 @@ def connect(
     key or a personal access token that you made at the provider is asked for; at
     no terminal, standard input holds it, alone or as {"access_token": …}.
 
-    A connection that exists keeps its client, variables and grant unless you
-    give others. Until the new grant is saved it goes on as it was. Where the
+    A connection that exists keeps its client, variables, grant and scopes unless
+    you give others. Until the new grant is saved it goes on as it was. Where the
     provider tells whose account it is, another one than before is refused,
     unless you say --another-account.
 
     [bold]Examples[/]
       evergrant connect keap/main
       evergrant connect wealthyhood/main --var host=auth.example --var audience=https://api.example
-      evergrant connect keap/main --no-wait --link-valid 7d --json | jq -r .link
+      evergrant connect keap/main --no-wait --link-valid 7d            prints what to send
+      evergrant connect google/main --scope openid --scope https://www.googleapis.com/auth/drive.file
       evergrant connect keap/own --grant static --expires-at 2027-01-31
     """
     from evergrant import operations
@@ -99,7 +111,7 @@ def connect(
 
     run = run_of(context)
     deployment = run.deployment
-    profile, authorization, grant = planned(run, connection, client, variables_of(var), grant, direct_read)
+    profile, authorization, grant = planned(run, connection, client, variables_of(var), grant, direct_read, scope or ())
     if grant == "static":
         connect_by_key(run, authorization, profile, expires_at, wait=wait)
         return
@@ -112,7 +124,7 @@ def connect(
     if grant in HEADLESS:
         _at_once(run, record)
     else:
-        _by_link(run, record, authorization, profile.title, link_valid, another_account, wait)
+        connect_by_link(run, record, authorization, profile.title, link_valid, another_account, wait)
 
 
 def planned(
@@ -122,6 +134,7 @@ def planned(
     variables: dict[str, str],
     grant: str | None,
     direct_read: bool | None,
+    scopes: Sequence[str] = (),
 ) -> tuple[Profile, Authorization, str]:
     """What is to be authorized: what was given, over what the connection has already, over the profile's defaults."""
     from evergrant import operations
@@ -143,10 +156,23 @@ def planned(
         client=client,
         grant=grant,
         variables=variables,
+        scopes=scopes,
         redirect_uri=deployment.redirect_uri,
         direct_read=direct_read is not False,
     )
+    if not scopes and current is not None and current.grant == chosen and _was_chosen(run, current):
+        authorization = replace(authorization, scope=current.scope)
     return profile, authorization, chosen
+
+
+def _was_chosen(run: Run, current: Connection) -> bool:
+    """Whether a connection asks for another scope than its profile would have: somebody gave it."""
+    from evergrant.errors import UnknownProfile
+
+    try:
+        return current.scope != run.deployment.profiles.pinned(current.profile_hash).scope(current.grant)
+    except UnknownProfile:
+        return False
 
 
 def hosts_of(profile: Profile, authorization: Authorization, grant: str) -> list[str]:
@@ -170,80 +196,4 @@ def _at_once(run: Run, record: Connection) -> None:
     if run.output.as_json:
         run.output.document(view(record, run.now))
         return
-    _say_connected(run, record, "The credentials work. ")
-
-
-def _by_link(
-    run: Run,
-    record: Connection,
-    authorization: Authorization,
-    title: str,
-    lifetime: int,
-    another_account: bool,
-    wait: bool,
-) -> None:
-    from evergrant.tickets import issue_ticket
-    from evergrant.times import rfc3339
-
-    deployment, output = run.deployment, run.output
-    expires_at = run.now + lifetime
-    ticket = issue_ticket(deployment.authorizations, authorization, run.now, lifetime, another_account=another_account)
-    link = f"{deployment.api_url}/connect/{ticket}"
-    invitation = {
-        "connection": record.name,
-        "link": link,
-        "expires_at": rfc3339(expires_at),
-        "status": str(record.status),
-        "grant": "authorization_code",
-        "client": authorization.client,
-        "redirect_uri": authorization.redirect_uri,
-    }
-    if not wait and output.as_json:
-        output.document(invitation)
-        return
-    # With --json the one document comes at the end, and the link is needed before.
-    say = output.aside if output.as_json else output.line
-    say(f"Open this link to connect {record.name} to {title}, or send it to whoever owns the account:")
-    say("")
-    say(f"  {link}", "bold")
-    say("")
-    say(f"It is good for {span(lifetime)}, until {rfc3339(expires_at)}, and for one use.")
-    if wait:
-        _wait(run, record, authorization.client, ticket, expires_at, invitation)
-    else:
-        say(f"`evergrant status {record.name}` shows when it is done.")
-
-
-def _wait(run: Run, before: Connection, client: str, ticket: str, expires_at: int, invitation: dict[str, Any]) -> None:
-    from .codes import spoken_step
-    from .views import refused_link, view
-    from .waiting import AttemptFailed, TicketExpired, shown_while, until_connected
-
-    deployment = run.deployment
-
-    def tell(code: str) -> None:
-        again = f"it can be tried again until {invitation['expires_at']}"
-        run.output.aside(f"✗ {spoken_step(code, client)}; {again}.", "yellow")
-
-    try:
-        with shown_while(run.output) as show:
-            record = until_connected(
-                deployment.records, deployment.authorizations, deployment.clock, before, ticket, expires_at, show, tell
-            )
-    except AttemptFailed as failed:
-        raise CommandFailed(refused_link(failed.code, before, client)) from failed
-    except TicketExpired as expired:
-        raise CommandFailed(
-            Problem("link_expired", str(expired), f"For a new link: `evergrant connect {before.name}`.")
-        ) from expired
-    if run.output.as_json:
-        run.output.document({**view(record, run.now), "link": invitation["link"]})
-    else:
-        _say_connected(run, record, "")
-
-
-def _say_connected(run: Run, record: Connection, prefix: str) -> None:
-    output = run.output
-    left = span((record.expires_at or run.now) - run.now)
-    output.line(f"{prefix}{record.name} is connected; its token lives for {left} and is refreshed by itself.", "green")
-    output.line(f"Read it with `evergrant get {record.name}`, or from a function with evergrant_client.")
+    say_connected(run, record, "The credentials work. ")

@@ -10,7 +10,7 @@ from evergrant.connection import Connection
 from evergrant.ports import Authorizations, Clock, Records
 from evergrant.tickets import attempt
 
-from .output import Output
+from .output import Output, span
 
 #: Often enough to feel immediate, seldom enough to cost nothing (seconds).
 _POLL = 1.0
@@ -52,7 +52,7 @@ def until_connected(
     before: Connection,
     ticket: str,
     expires_at: int,
-    show: Callable[[Stage], None],
+    show: Callable[[Stage, int | None], None],
     tell: Callable[[str], None],
 ) -> Connection:
     """Wait until the grant is saved and its token can be read. Returns the record.
@@ -63,6 +63,8 @@ def until_connected(
         The record as it was when the ticket was issued: a new authorization id tells the new grant from the old.
     expires_at
         When the ticket expires (epoch seconds). Somebody who is at the provider by then may still finish.
+    show
+        Called at each look with what is waited for, and for how many seconds the link is good yet.
     tell
         Called with the code of each problem that ended an attempt, where another attempt may succeed.
 
@@ -70,7 +72,7 @@ def until_connected(
     ------
     TicketExpired, AttemptFailed
     """
-    show(Stage.OPENING)
+    stage = Stage.OPENING
     told: str | None = None
     while True:
         record = records.get(before.name) or before
@@ -78,7 +80,8 @@ def until_connected(
             break
         progress, problem = attempt(authorizations, ticket)
         if progress == "opened":
-            show(Stage.CONSENT)
+            stage = Stage.CONSENT
+        show(stage, max(int(expires_at - clock.now()), 0))
         if problem in _FINAL:
             raise AttemptFailed(problem)
         if problem and problem != told:
@@ -87,7 +90,7 @@ def until_connected(
         if clock.now() >= expires_at:
             raise TicketExpired(f"The link has expired, and {before.name} was not connected.")
         clock.sleep(_POLL)
-    show(Stage.PUBLICATION)
+    show(Stage.PUBLICATION, None)
     return until_published(records, clock, record)
 
 
@@ -101,21 +104,23 @@ def until_published(records: Records, clock: Clock, record: Connection) -> Conne
 
 
 @contextmanager
-def shown_while(output: Output) -> Iterator[Callable[[Stage], None]]:
-    """Show the stages on standard error: a live line at a terminal, else one line for each stage."""
-    stages, waiting_for = list(Stage), -1
+def shown_while(output: Output, clock: Clock) -> Iterator[Callable[[Stage, int | None], None]]:
+    """Show the stages on standard error: a live line at a terminal, with the time, else one line for each stage."""
+    stages, waiting_for, began = list(Stage), -1, clock.now()
     status = output.errors.status("") if output.errors.is_terminal else None
 
-    def show(stage: Stage) -> None:
+    def show(stage: Stage, left: int | None) -> None:
         nonlocal waiting_for
         position = stages.index(stage)
+        if status and position >= waiting_for:
+            good = "" if left is None else f"; the link is good for another {span(left)}"
+            status.update(f"{stage} … {span(clock.now() - began)}{good}")
         if position <= waiting_for:
             return
         for passed in stages[max(waiting_for, 0) : position]:
             output.aside(f"✓ {_DONE[passed]}", "green")
         waiting_for = position
         if status:
-            status.update(f"{stage} …")
             status.start()
         else:
             output.aside(f"{stage} …")

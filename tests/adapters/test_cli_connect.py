@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from evergrant import catalogue
 from evergrant.aws.authorizations import StoredAuthorizations
@@ -65,10 +66,12 @@ def test_the_record_is_made_and_the_profile_is_pinned_before_anybody_opens_the_l
 
 
 def test_people_get_the_link_whole_and_on_a_line_of_its_own(desk: Desk) -> None:
-    said = desk("connect", "keap/main", "--no-wait")
+    said, aside = desk.both("connect", "keap/main", "--no-wait")
     assert len(link_in(said)) == len(f"{API}/connect/") + 43
     assert "Keap (Infusionsoft)" in said
-    assert "15 min" in said
+    assert "2027-01-15 08:15 (UTC)" in said
+    assert "Send this" in aside, "what is to be sent stands alone on standard output"
+    assert "evergrant" not in said.replace(API, "")
 
 
 def test_a_link_that_is_mailed_may_be_good_for_a_week(desk: Desk, authorizations: StoredAuthorizations) -> None:
@@ -76,7 +79,7 @@ def test_a_link_that_is_mailed_may_be_good_for_a_week(desk: Desk, authorizations
     ticket = authorizations.get(key_of(answer["link"]))
     assert ticket
     assert ticket["expires_at"] == NOW + 7 * 86_400
-    assert "7 d" in desk("connect", "keap/main", "--no-wait", "--link-valid", "7d")
+    assert "2027-01-22 08:00" in desk("connect", "keap/main", "--no-wait", "--link-valid", "7d")
 
 
 def test_another_account_is_allowed_by_the_link_that_says_so_and_by_no_other(
@@ -298,10 +301,71 @@ def test_a_publication_that_does_not_come_is_not_waited_for_for_ever(
     assert desk.now < NOW + 90
 
 
-def test_ctrl_c_while_waiting_is_quiet(desk: Desk) -> None:
+def test_ctrl_c_while_waiting_leaves_the_link_good_and_says_so(desk: Desk) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt
 
     desk.meanwhile = interrupt
     aside = desk.both("connect", "keap/main", status=130)[1]
-    assert aside.splitlines() == ["waiting for the link to be opened …"]
+    assert aside.splitlines() == [
+        "waiting for the link to be opened …",
+        "No longer waiting. The link stays good until 2027-01-15T08:15:00Z; "
+        "`evergrant status keap/main` shows when it is done.",
+    ]
+
+
+def test_at_a_terminal_the_line_tells_how_long_it_lasts_and_how_long_the_link_is_good(
+    desk: Desk, authorizations: StoredAuthorizations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[str] = []
+
+    class Status:
+        def update(self, text: str) -> None:
+            shown.append(text)
+
+        def start(self) -> None: ...
+        def stop(self) -> None: ...
+
+    monkeypatch.setattr(Console, "is_terminal", property(lambda console: True))
+    monkeypatch.setattr(Console, "status", lambda console, text: Status())
+    Browser(desk, authorizations, "nothing opens consents is_published")
+    desk("connect", "keap/main")
+    assert shown == [
+        "waiting for the link to be opened … 0 s; the link is good for another 15 min",
+        "waiting for the link to be opened … 1 s; the link is good for another 14 min",
+        "waiting for consent at the provider … 2 s; the link is good for another 14 min",
+        "publishing the token … 3 s",
+    ]
+
+
+def test_it_ends_with_the_first_status(desk: Desk, authorizations: StoredAuthorizations) -> None:
+    Browser(desk, authorizations, "consents is_published")
+    desk.meanwhile = lambda: desk.records.change(
+        "keap/main",
+        {
+            "authorization_id": "a-1",
+            "generation": 1,
+            "published_generation": 1,
+            "status": Status.ACTIVE,
+            "expires_at": NOW + 86_400,
+            "refresh_at": NOW + 70_000,
+        },
+    )
+    assert "It is active, and refreshed next in 19 h 26 min." in desk("connect", "keap/main")
+    desk.now = NOW
+    desk.meanwhile = lambda: desk.records.change("keap/main", {"authorization_id": "a-2", "missing_scope": "write"})
+    assert "But mind: not everything that was asked for was granted; missing: write." in desk("connect", "keap/main")
+
+
+def test_scopes_that_are_given_are_asked_for_and_kept(desk: Desk, authorizations: StoredAuthorizations) -> None:
+    def asked(*arguments: str) -> Any:
+        link = desk.json("connect", "keap/main", "--no-wait", *arguments)["link"]
+        ticket = authorizations.get(key_of(link))
+        assert ticket is not None
+        return ticket["scope"]
+
+    assert asked() == "full"
+    assert asked("--scope", "read", "--scope", "write") == "read write"
+    desk.records.change("keap/main", {"scope": "read write"})
+    assert asked() == "read write", "as a grant would have left it"
+    assert asked("--scope", "full") == "full"

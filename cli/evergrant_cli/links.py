@@ -1,0 +1,128 @@
+"""Connecting by a link: making it, the words to send with it, and waiting until somebody has used it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .output import span
+from .problems import CommandFailed, Problem
+from .run import Run
+
+if TYPE_CHECKING:
+    from evergrant.connection import Connection
+    from evergrant.tickets import Authorization
+
+
+#: What can be sent as it is, to somebody who has never heard of Evergrant.
+_LETTER = """\
+Please connect your {title} account with us ("{account}" on our side):
+
+  {link}
+
+Open it in the browser in which you can sign in at {title}, press the button, and allow the access.
+It works once, until {expires_at} (UTC). We never see your password."""
+
+
+def connect_by_link(
+    run: Run,
+    record: Connection,
+    authorization: Authorization,
+    title: str,
+    lifetime: int,
+    another_account: bool,
+    wait: bool,
+) -> None:
+    from evergrant.tickets import issue_ticket
+    from evergrant.times import rfc3339
+
+    deployment, output = run.deployment, run.output
+    expires_at = run.now + lifetime
+    ticket = issue_ticket(deployment.authorizations, authorization, run.now, lifetime, another_account=another_account)
+    link = f"{deployment.api_url}/connect/{ticket}"
+    invitation = {
+        "connection": record.name,
+        "link": link,
+        "expires_at": rfc3339(expires_at),
+        "status": str(record.status),
+        "grant": "authorization_code",
+        "client": authorization.client,
+        "redirect_uri": authorization.redirect_uri,
+    }
+    if not wait:
+        _hand_over(run, record, title, invitation)
+        return
+    # With --json the one document comes at the end, and the link is needed before.
+    say = output.aside if output.as_json else output.line
+    say(f"Open this link to connect {record.name} to {title}, or send it to whoever owns the account:")
+    say("")
+    say(f"  {link}", "bold")
+    say("")
+    say(f"It is good for {span(lifetime)}, until {rfc3339(expires_at)}, and for one use.")
+    _wait(run, record, authorization.client, ticket, expires_at, invitation)
+
+
+def _hand_over(run: Run, record: Connection, title: str, invitation: dict[str, Any]) -> None:
+    """Print what to send; the link stands alone on its line, and nothing else is on standard output's own lines."""
+    expires_at = invitation["expires_at"].replace("T", " ").removesuffix("Z")[:16]
+    letter = _LETTER.format(title=title, account=record.account, link=invitation["link"], expires_at=expires_at)
+    if run.output.as_json:
+        run.output.document({**invitation, "text": letter})
+        return
+    run.output.aside("Send this to whoever owns the account:")
+    run.output.aside("")
+    run.output.line(letter)
+    run.output.aside("")
+    run.output.aside(f"`evergrant status {record.name}` shows when it is done.")
+
+
+def _wait(run: Run, before: Connection, client: str, ticket: str, expires_at: int, invitation: dict[str, Any]) -> None:
+    from .codes import spoken_step
+    from .views import refused_link, view
+    from .waiting import AttemptFailed, TicketExpired, shown_while, until_connected
+
+    deployment = run.deployment
+
+    def tell(code: str) -> None:
+        again = f"it can be tried again until {invitation['expires_at']}"
+        run.output.aside(f"✗ {spoken_step(code, client)}; {again}.", "yellow")
+
+    try:
+        with shown_while(run.output, deployment.clock) as show:
+            record = until_connected(
+                deployment.records, deployment.authorizations, deployment.clock, before, ticket, expires_at, show, tell
+            )
+    except KeyboardInterrupt:
+        run.output.aside(
+            f"No longer waiting. The link stays good until {invitation['expires_at']}; "
+            f"`evergrant status {before.name}` shows when it is done."
+        )
+        raise typer.Exit(130) from None
+    except AttemptFailed as failed:
+        raise CommandFailed(refused_link(failed.code, before, client)) from failed
+    except TicketExpired as expired:
+        raise CommandFailed(
+            Problem("link_expired", str(expired), f"For a new link: `evergrant connect {before.name}`.")
+        ) from expired
+    if run.output.as_json:
+        run.output.document({**view(record, run.now), "link": invitation["link"]})
+    else:
+        say_connected(run, record, "")
+
+
+def say_connected(run: Run, record: Connection, prefix: str) -> None:
+    """The end of it, with the connection's first status."""
+    from .health import health
+    from .output import until
+
+    output, now = run.output, run.now
+    left = span((record.expires_at or now) - now)
+    output.line(f"{prefix}{record.name} is connected; its token lives for {left} and is refreshed by itself.", "green")
+    state = health(record, now)
+    if state.level:
+        output.line(f"But mind: {state.reason}.", "yellow")
+        output.line(f"  → {state.advice}")
+    elif record.refresh_at is not None and record.refresh_at > now:
+        output.line(f"It is {record.status}, and refreshed next {until(record.refresh_at, now)}.")
+    output.line(f"Read it with `evergrant get {record.name}`, or from a function with evergrant_client.")
