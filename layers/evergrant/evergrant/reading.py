@@ -118,6 +118,8 @@ class Reader:
             held = self._hold(slot, answer, min(MEMORY, (warning or {}).get("retry_after", MEMORY)))
             if fingerprint(answer["access_token"]) == rejected:
                 slot.kept = rejected
+                # Rotator's cooldown begins with as much: ten seconds later it may well renew it.
+                slot.believed_until = min(slot.believed_until, self._now() + LEAST_TTL)
         elif error["code"] == "temporarily_unavailable" and slot.held and self._fits(slot, slot.held, 0, rejected):
             # While a refresh cannot be had, a token that is valid yet is better than none.
             warning, held = error, slot.held
