@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from typing import Any
 
 import httpx
@@ -20,7 +22,7 @@ from local.connections import Connection
 from local.consumer_stack import Consumer
 from local.providers import fingerprint
 from local.world import World
-from tests.stack.deployed import PATIENCE_SECONDS, published
+from tests.stack.deployed import PATIENCE_SECONDS, Control, Happenings, published
 
 
 def test_a_consumer_with_the_layer_and_the_policy_calls_both_apis(
@@ -67,6 +69,36 @@ def test_getter_has_a_refused_token_renewed(
 
     assert new["access_token"] != old
     assert httpx.get(str(world.providers["keap"].urls()["api_url"]), headers=new["headers"]).status_code == 200
+
+
+def test_a_fleet_of_getters_that_were_refused_one_token_causes_one_refresh(
+    world: World, happenings: Happenings, as_role: Callable[[str, str], Any]
+) -> None:
+    name, size = connections.KEAP.called("fleet").name, 8
+    world.connect(connections.KEAP.called("fleet"))
+    happenings.wait_for("Connection Authorized", name, 1)
+    functions, together = as_role("consumer", "lambda"), Barrier(size)
+    refused = fingerprint(published(world, name)["access_token"])
+    request = json.dumps({"connection": name, "rejected": refused}).encode()
+
+    def ask(_: int) -> dict[str, Any]:
+        together.wait(PATIENCE_SECONDS)
+        # Each of those that are under way at once is another process, of getter and of rotator.
+        answer = functions.invoke(FunctionName=world.stack.outputs["GetterFunctionArn"], Payload=request)
+        document: dict[str, Any] = json.loads(answer["Payload"].read())
+        return document
+
+    with Control(world.providers["keap"]).requests() as arrived, ThreadPoolExecutor(size) as pool:
+        # A token only a few seconds old is kept, and its refusal is no news for so long.
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        generations: set[object] = {1}
+        while generations != {2} and time.monotonic() < deadline:
+            answers = list(pool.map(ask, range(size)))
+            generations = {answer.get("generation") for answer in answers}
+
+    assert generations == {2}, answers
+    assert len({answer["access_token"] for answer in answers}) == 1
+    assert len(arrived) == 1, arrived
 
 
 @pytest.fixture(scope="module")

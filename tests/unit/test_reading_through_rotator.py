@@ -82,6 +82,7 @@ def test_a_provider_that_gives_the_same_token_again_is_not_asked_in_a_loop() -> 
     w.provider.script = [memory.answer(200, given) for _ in range(100)]
     answered = read(w, rejected=fingerprint(same))
     assert (answered["access_token"], answered["warning"]["code"]) == (same, "still_refused")
+    assert answered["warning"]["retry_after"] == 3600
     assert len(w.provider.requests) == 1
     assert insist(w, 1) <= 2
     assert insist(w, 12) <= 14, "about once an hour"

@@ -128,8 +128,11 @@ def serve(connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Ou
     )
 
 
-def warning(result: Result, ask: Ask, now: int) -> dict[str, Any] | None:
-    """What whoever gets this token should know of its connection, in the form of an error; None if all is well."""
+def warning(result: Result, ask: Ask, minimum_age: int, now: int) -> dict[str, Any] | None:
+    """What whoever gets this token should know of its connection, in the form of an error; None if all is well.
+
+    ``minimum_age`` is the provider's, in seconds.
+    """
     connection, tokens = result.connection, result.tokens
     name = connection.name
     if connection.status is Status.PAUSED:
@@ -154,5 +157,6 @@ def warning(result: Result, ask: Ask, now: int) -> dict[str, Any] | None:
             "code": "still_refused",
             "message": f"{name} was refreshed so shortly before that its refused token is kept.",
             "hint": "Its refusal may have another cause: a permission, or the account at the provider.",
+            "retry_after": max(tokens.issued_at + _cooldown(connection, tokens, minimum_age) - now, 1),
         }
     return None

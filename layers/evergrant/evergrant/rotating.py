@@ -127,7 +127,7 @@ def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict
     profile = ports.profiles.pinned(result.connection.profile_hash)
     document = published.document(result.connection, profile, tokens)
     answered = published.answer(document, tokens.expires_at, ports.clock.now())
-    warned = warning(result, ask, int(ports.clock.now()))
+    warned = warning(result, ask, profile.rotation.minimum_age, int(ports.clock.now()))
     return {**answered, "warning": warned} if warned else answered
 
 
