@@ -89,14 +89,17 @@ def test_what_is_known_of_the_refresh_tokens_end_is_kept(desk: Desk) -> None:
         ("", "no JSON object"),
         (f'["{CANARY}"]', "no JSON object"),
         (given(access_token=None), "access_token is missing"),
-        (given(refresh_token=None), "refresh_token is missing"),
-        (given(refresh_token=f"{CANARY} {CANARY}"), "refresh_token is missing, or is none"),
+        (given(refresh_token=f"{CANARY} {CANARY}"), "refresh_token is none"),
         (given(refresh_token=[CANARY]), "refresh_token is no text"),
         (given(expires_in=None), "does not say when"),
         (given(expires_in="3600"), "does not say when"),
         (given(expires_in=-1), "does not say when"),
-        (given(expires_at=CANARY), "no time that can be read"),
-        (given(refresh_expires_at="2020-01-01"), "not ahead"),
+        (given(expires_at=CANARY), "expires_at is no time that can be read"),
+        (given(expires_at=True), "expires_at is no time"),
+        (given(expires_at=NOW * 1000), "expires_at is no time"),
+        (given(expires_at=[CANARY]), "expires_at is no time"),
+        (given(refresh_expires_at=CANARY), "refresh_expires_at is no time"),
+        (given(refresh_expires_at="2020-01-01"), "refresh_expires_at is not ahead"),
         (given(**{CANARY: "x"}), "a field that is not known"),
         (given(scope=f"{CANARY}\x00"), "scope is no text"),
     ],
@@ -119,3 +122,61 @@ def test_what_needs_no_import_is_refused(desk: Desk) -> None:
 
 def test_the_client_that_refreshes_it_must_be_stored(desk: Desk) -> None:
     assert desk.error("import", "keap/main", "--client", "nobody", given=given())["code"] == "unknown_client"
+
+
+def test_epoch_seconds_as_libraries_store_them_are_times_too(desk: Desk) -> None:
+    desk("import", "keap/main", given=given(expires_in=None, expires_at=NOW + 1800.5))
+    assert desk.record().expires_at == NOW + 1800
+
+
+def test_without_a_refresh_token_it_is_served_to_its_end_and_that_is_said(desk: Desk) -> None:
+    said = desk("import", "keap/main", given=given(refresh_token=None))
+    assert "nothing renews it" in said
+    assert "evergrant connect keap/main" in said
+    assert stored(desk).refresh_token is None
+    assert desk.record().refresh_expires_at is None
+    error = desk.error("import", "keap/other", "--prove", given=given(refresh_token=None))
+    assert "refresh_token is missing" in error["message"]
+
+
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.DEGRADED, Status.PAUSED, Status.CLIENT_REFUSED])
+def test_a_grant_that_is_alive_is_not_overwritten_by_a_slip(desk: Desk, status: Status) -> None:
+    desk("import", "keap/main", given=given())
+    desk.records.change("keap/main", {"status": status})
+    error = desk.error("import", "keap/main", given=given(refresh_token="another"))
+    assert error["code"] == "already_connected"
+    assert "--replace" in error["hint"]
+    assert desk.record().generation == 1
+    desk("import", "keap/main", "--replace", given=given(refresh_token="another"))
+    assert desk.record().generation == 2
+
+
+@pytest.mark.parametrize("status", [Status.AUTHORIZATION_REQUIRED, Status.DISCONNECTED])
+def test_a_grant_that_is_over_is_replaced_without_asking(desk: Desk, status: Status) -> None:
+    desk("import", "keap/main", given=given())
+    desk.records.change("keap/main", {"status": status})
+    assert desk.json("import", "keap/main", given=given())["status"] == "active"
+
+
+def test_the_grant_that_is_replaced_is_not_revoked_since_it_may_be_the_very_same(desk: Desk) -> None:
+    desk("import", "keap/main", given=given())
+    desk.queued()
+    desk("import", "keap/main", "--replace", given=given(refresh_token="rotated-since"))
+    assert [message.get("task") for message in desk.queued()] == [None]
+
+
+@pytest.mark.parametrize(("answer", "generation"), [("y\n", 2), ("n\n", 1)])
+def test_at_a_terminal_it_asks_first_and_says_how_to_paste(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str, generation: int
+) -> None:
+    desk("import", "keap/main", given=given())
+    monkeypatch.setattr("evergrant_cli.imports.interactive", lambda: True)
+    status = 0 if generation == 2 else 1
+    aside = desk.both("import", "keap/main", given=answer + given(), status=status)[1]
+    assert ("Ctrl-D" in aside) is (generation == 2)
+    assert desk.record().generation == generation
+
+
+def test_a_set_that_another_system_has_used_up_says_what_to_look_for(desk: Desk) -> None:
+    desk.rotator = desk.refuses("invalid_grant")
+    assert "the last set that it stored" in desk.both("import", "keap/main", "--prove", given=given(), status=1)[1]

@@ -38,6 +38,8 @@ class Granting:
         tokens: TokenSet,
         data_key: DataKey,
         learned: Mapping[str, Any] | None = None,
+        *,
+        consented: bool = True,
     ) -> Connection:
         """Save ``tokens`` as the next generation, by a step that is fenced as every other save is.
 
@@ -48,6 +50,9 @@ class Granting:
         learned
             What else is known of the new grant: ``subject`` and ``missing_scope``, see
             :class:`~evergrant.connection.Connection`.
+        consented
+            Whether somebody consented just now. A set that was given by hand may be of the very grant that it replaces,
+            which must not be revoked then.
 
         Raises
         ------
@@ -80,7 +85,8 @@ class Granting:
             if saved is None:
                 return current
             if saved.authorization_id == authorization_id:
-                self._let_go(current, grant)
+                if consented and grant == "authorization_code":
+                    self._let_go(current)
                 return saved
             demand_connected(saved)
             try:
@@ -91,9 +97,9 @@ class Granting:
                 return current
             current = saved
 
-    def _let_go(self, replaced: Connection, grant: str) -> None:
+    def _let_go(self, replaced: Connection) -> None:
         """Ask for the revocation of what a consent has replaced. It would lapse by itself: no reason to fail."""
-        message = revoking.message(replaced) if grant == "authorization_code" else None
+        message = revoking.message(replaced)
         if message:
             with suppress(PortUnavailable):
                 self.queue.send(message)

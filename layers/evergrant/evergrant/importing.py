@@ -31,9 +31,12 @@ from .tokens import LONGEST_LIFETIME, TokenSet, expiry
 
 #: Visible ASCII without spaces: all that a header carries as it is, and what no slip of the hand looks like.
 _KEY = re.compile(r"[!-~]{1,16384}")
+#: The year 5138: what is later is no time in seconds, but in milliseconds.
+_LATEST = 100_000_000_000
 #: How the record calls the expiry of a pasted key: by who said it.
 GIVEN, DOCUMENTED, UNENDING = "given", "default", "none"
-_TEXTS = ("access_token", "refresh_token", "expires_at", "refresh_expires_at", "token_type", "scope")
+_TEXTS = ("access_token", "refresh_token", "token_type", "scope")
+_FIELDS = (*_TEXTS, "expires_at", "expires_in", "refresh_expires_at")
 
 
 def pasted_key(profile: Profile, key: str, now: int, expires_at: int | None = None) -> TokenSet:
@@ -79,8 +82,9 @@ def given_set(
     Parameters
     ----------
     given
-        ``access_token`` and ``refresh_token``; when the access token lapses as ``expires_at`` (RFC 3339) or as
-        ``expires_in`` (seconds from now on); ``refresh_expires_at`` (RFC 3339), ``token_type``, ``scope`` if known.
+        ``access_token`` and, if there is one, ``refresh_token``; when the access token lapses as ``expires_at`` (RFC 3339
+        or epoch seconds) or as ``expires_in`` (seconds from now on); ``refresh_expires_at`` (as ``expires_at``),
+        ``token_type``, ``scope`` if known.
     proven
         It is refreshed at once: then nobody need know when the access token lapses.
 
@@ -90,16 +94,18 @@ def given_set(
         Naming the field at fault, and nothing that was given.
     """
     fields = {name: _text(given, name) for name in _TEXTS}
-    if given.keys() - {*_TEXTS, "expires_in"}:
-        raise InvalidRequest(
-            "The token set has a field that is not known.", f"Known are {', '.join(_TEXTS)}, expires_in."
-        )
-    for name in ("access_token", "refresh_token"):
-        if not _KEY.fullmatch(fields[name] or ""):
-            raise InvalidRequest(f"The token set's {name} is missing, or is none.", "Without it nothing is kept alive.")
+    if given.keys() - {*_FIELDS}:
+        raise InvalidRequest("The token set has a field that is not known.", f"Known are {', '.join(_FIELDS)}.")
+    access_token, refresh_token = fields["access_token"], fields["refresh_token"]
+    if not _KEY.fullmatch(access_token or ""):
+        raise InvalidRequest("The token set's access_token is missing, or is none.")
+    if refresh_token is not None and not _KEY.fullmatch(refresh_token):
+        raise InvalidRequest("The token set's refresh_token is none.", "Leave it out if there is none.")
+    if refresh_token is None and proven:
+        raise InvalidRequest("The token set's refresh_token is missing: there is nothing to prove it by.")
     lasts = given.get("expires_in", 0 if proven else None)
-    if fields["expires_at"] is not None:
-        expires_at = read_expiry(fields["expires_at"])
+    if (said := _moment(given, "expires_at")) is not None:
+        expires_at = said
     elif isinstance(lasts, int) and not isinstance(lasts, bool) and 0 <= lasts <= LONGEST_LIFETIME:
         expires_at = now + lasts
     else:
@@ -107,16 +113,19 @@ def given_set(
             "The token set does not say when its access token lapses.",
             "Give expires_at (2027-01-31T00:00:00Z) or expires_in (seconds from now on), or --prove.",
         )
-    ends = fields["refresh_expires_at"]
-    documented = expiry(profile.response.refresh_expires, {}, now, variables)
-    refresh_token = fields["refresh_token"]
+    ends_at = _moment(given, "refresh_expires_at")
+    if ends_at is not None and not now < ends_at <= now + LONGEST_LIFETIME:
+        raise InvalidRequest(
+            "The token set's refresh_expires_at is not ahead.", "Without a refresh token leave it out."
+        )
+    documented = expiry(profile.response.refresh_expires, {}, now, variables) if refresh_token else None
     return TokenSet(
-        access_token=Secret(fields["access_token"] or ""),
+        access_token=Secret(access_token or ""),
         issued_at=now,
         expires_at=min(max(expires_at, now + 1), now + LONGEST_LIFETIME),  # one that has lapsed is refreshed at once
         expiry_rule=GIVEN,
-        refresh_token=Secret(refresh_token or ""),
-        refresh_expires_at=demand_future(read_expiry(ends), now) if ends else documented[0] if documented else None,
+        refresh_token=Secret(refresh_token) if refresh_token else None,
+        refresh_expires_at=ends_at or (documented[0] if documented else None),
         token_type=fields["token_type"] or "Bearer",
         scope=fields["scope"],
     )
@@ -127,6 +136,21 @@ def _text(given: Mapping[str, Any], name: str) -> str | None:
     if value is not None and (not isinstance(value, str) or len(value) > 16_384 or not value.isprintable()):
         raise InvalidRequest(f"The token set's {name} is no text that can be used.")
     return value
+
+
+def _moment(given: Mapping[str, Any], name: str) -> int | None:
+    """RFC 3339 or, as many libraries store it, epoch seconds."""
+    value = given.get(name)
+    if value is None:
+        return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LATEST:
+        return int(value)
+    try:
+        return moment(value)
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest(
+            f"The token set's {name} is no time that can be read.", "Write 2027-01-31T00:00:00Z, or epoch seconds."
+        ) from error
 
 
 def demand_future(at: int, now: int) -> int:
@@ -169,7 +193,7 @@ class Importing:
         current = operations.begin(self.records, authorization, grant, self.clock)
         data_key = self.seal.prepare(current.name, current.generation + 1)
         granting = Granting(self.records, self.seal, self.queue, self.clock, self.settings)
-        saved = granting.save(current, authorization, grant, profile, tokens, data_key)
+        saved = granting.save(current, authorization, grant, profile, tokens, data_key, consented=False)
         with suppress(PortUnavailable):
             self.queue.send({"connection": saved.name})
         return saved
