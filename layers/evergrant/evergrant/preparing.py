@@ -73,7 +73,7 @@ class Preparation:
 
     def _prepared(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Prepared | HeldBack:
         profile = self.profiles.pinned(connection.profile_hash)
-        held_back = self._held_back(connection, ask, profile, tokens)
+        held_back = self.held_back(connection, ask, profile, tokens)
         if held_back:
             return held_back
         client = self.vault.client(connection.client)
@@ -92,9 +92,10 @@ class Preparation:
             self.seal.prepare(connection.name, connection.generation + 1),
         )
 
-    def _held_back(
+    def held_back(
         self, connection: Connection, ask: Ask, profile: Profile, tokens: TokenSet | None
     ) -> HeldBack | None:
+        """Why nothing may be sent at this moment, by the record alone. To be asked again by who had to wait."""
         now = self._now
         if connection.spend_id is not None and not ask.force:
             again = transitions.replay_at(connection, profile, now)

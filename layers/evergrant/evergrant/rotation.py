@@ -159,6 +159,9 @@ class Rotation:
             budgets, now = self._settings.budgets, int(self._now)
             if self._deadline - now < budgets.attempt + 2 * budgets.save:
                 return self._served(connection, ask, prepared.previous, "no_time")
+            if self._preparation.held_back(connection, ask, prepared.profile, prepared.previous):
+                # The grace ran out while this waited for its turn. The claim on the due index brings it back.
+                return self._served(connection, ask, prepared.previous, "waiting")
             if not self._breaker.claim(connection, prepared.passage):
                 return self._served(connection, ask, prepared.previous, "busy")
             in_doubt = connection.spend_id is not None
