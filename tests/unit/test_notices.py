@@ -179,6 +179,13 @@ def test_a_refused_client_is_told_with_the_connections_that_met_it() -> None:
     assert "keap-app, with which keap/main, keap/two and keap/b must be refreshed" in summary
 
 
+def test_nobody_is_told_to_wait_for_a_further_try_where_an_answer_has_to_be_read() -> None:
+    detail = {"connection": "keap/main", "reason": "unread_answer"}
+    summary = told({"type": EventType.DEGRADED, "detail": detail})["summary"]
+    assert "tried again" not in summary
+    assert "mended profile" in summary
+
+
 @pytest.mark.parametrize(
     ("kind", "command"),
     [

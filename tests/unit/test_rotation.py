@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import json
 from base64 import urlsafe_b64decode
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -667,6 +667,24 @@ def test_within_the_grace_a_crash_is_recovered_by_the_next_worker() -> None:
     assert w.stored.refresh_token == Secret("refresh-1")
 
 
+def test_a_replay_whose_turn_comes_after_the_grace_is_not_sent() -> None:
+    w = world(with_grace(KEAP, 60))
+    w.faults.at, w.faults.kind = SPEND, "crash-after"
+    with pytest.raises(Crash):
+        w.run()
+    w.clock.advance(45)
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        w.clock.advance(20)  # five others of the batch ask slow providers
+        yield
+
+    result = Rotation(w.ports, w.settings, w.clock.now() + 59, turn()).run(Ask(NAME))
+    assert result.outcome == "waiting"
+    assert not w.provider.revoked
+    assert w.record().spend_tries == 0
+
+
 def test_without_a_grace_a_spend_in_doubt_waits_for_the_last_quarter_and_is_tried_once() -> None:
     w = world()
     # Refreshed early in its life, so that there is something left to wait for.
@@ -760,6 +778,20 @@ def test_a_success_that_cannot_be_read_is_kept_and_spending_stops() -> None:
     w.clock.advance(3600)
     w.run()
     assert len(w.provider.requests) == 1
+
+
+@pytest.mark.parametrize("status", [Status.DEGRADED, Status.CLIENT_REFUSED])
+def test_an_unreadable_answer_is_told_of_whatever_was_wrong_before(status: Status) -> None:
+    w = world(status=status, failures=3, last_error="invalid_client")
+    w.provider.script = [answer(200, b"<html>welcome</html>")]
+    w.run()
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unread_answer")
+    [event] = w.bus.events.values()
+    assert (event["type"], event["detail"]["reason"], event["detail"]["alert"]) == (
+        "Connection Degraded",
+        "unread_answer",
+        True,
+    )
 
 
 # --- refusals ---------------------------------------------------------------------------------------------------------

@@ -13,6 +13,9 @@ WARNED_DAYS = (30, 7, 1)
 #: What always needs a person. Other events say so themselves, by ``alert`` in their detail.
 _NEEDS_A_PERSON = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANT_EXPIRING})
 
+#: What comes next where it is no further try.
+_AGAIN = {"unread_answer": "Its provider's answer is kept, and nothing is asked before a mended profile has read it."}
+
 
 def first_warning(issued_at: int, ends_at: int) -> int | None:
     """When the first warning is due of a grant that ends at ``ends_at``; only such that come in its second half."""
@@ -37,12 +40,13 @@ def told(event: Mapping[str, Any]) -> dict[str, Any]:
     name, reason = detail["connection"], detail.get("reason", "")
     because = f" ({reason})" if reason else ""
     token = f" Its access token is valid until {detail['expires_at']}." if "expires_at" in detail else ""
+    again = _AGAIN.get(reason, "It is tried again by itself.")
     connect, status = f"evergrant connect {name}", f"evergrant status {name}"
     summary, command = {
         EventType.AUTHORIZED: (f"{name} is connected.", status),
         EventType.ROTATED: (f"{name} has a new access token.", status),
         EventType.DEGRADED: (
-            f"{name} cannot be refreshed at present{because}.{token} It is tried again by itself.",
+            f"{name} cannot be refreshed at present{because}.{token} {again}",
             status,
         ),
         EventType.RECOVERED: (f"{name} is refreshed again.", status),

@@ -274,10 +274,14 @@ def unread(connection: Connection, profile: Profile, sealed: Sealed, now: int) -
     """
     if not _single_use(connection, profile):
         return refused(connection, Refusal("malformed", 200, UNREAD), now)
+    told: Changes = {}
+    if connection.status not in _NO_GRANT:
+        # Nothing is tried again by itself, so somebody is told, whatever else was wrong and told before.
+        told = {"status": Status.DEGRADED, **_told(EventType.DEGRADED, connection, now, UNREAD)}
     return {
         **NOT_SPENT,
         **_failure(connection, UNREAD, now),
-        **_status(connection, Status.DEGRADED, now, UNREAD),
+        **told,
         **next_at(connection, None),
         "unread_answer": sealed,
     }
