@@ -463,6 +463,28 @@ def test_a_grant_that_waited_in_the_queue_goes_on_top_of_a_rotation_saved_before
     assert sealed.key == b"keap/main|9"
 
 
+@pytest.mark.parametrize(
+    "since",
+    [{"authorization_id": "later"}, {"status": Status.AWAITING_AUTHORIZATION}, {"status": Status.DISCONNECTED}],
+    ids=["authorized again", "disconnected and begun anew", "disconnected"],
+)
+def test_a_grant_that_waited_in_the_queue_for_too_long_replaces_no_later_one(since: dict[str, Any]) -> None:
+    w = world(status=Status.ACTIVE, generation=7, authorization_id="first")
+    departure, params = w.depart()
+
+    def down(*_: Any, **__: Any) -> Connection:
+        raise PortUnavailable("made to fail")
+
+    change = w.records.change
+    w.records.change = down  # type: ignore[method-assign]
+    w.arrive(params["state"], departure.cookie)
+    w.records.change = change  # type: ignore[method-assign]
+    later = replace(w.record(), generation=8, sealed=MemoryKey(NAME, 8).seal(b"{}"), **since)
+    w.records.items[NAME] = later
+    Saving(w.records, w.queue, w.clock, 5).save_message(w.queue.messages[0][0], MemorySeal(Faults()))
+    assert w.record() == later
+
+
 def test_a_link_does_not_outlive_a_disconnect() -> None:
     w = world(status=Status.ACTIVE, generation=1)
     departure, params = w.depart()

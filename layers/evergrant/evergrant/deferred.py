@@ -18,6 +18,7 @@ def message(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any
         "task": TASK,
         "connection": connection.name,
         "generation": connection.generation,
+        "authorization_id": connection.authorization_id,
         "status": connection.status,
         "changes": {name: _encoded(value) for name, value in changes.items()},
     }

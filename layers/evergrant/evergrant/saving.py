@@ -74,17 +74,20 @@ class Saving:
         changes, generation, status = deferred.changes_of(message), message["generation"], message["status"]
         try:
             current = self.fenced(message["connection"], changes, generation, status)
-            if current.generation > generation and _is_new_grant(changes, current):
-                self._on_top(current, changes, generation + 1, seal)
+            replaced = message.get("authorization_id", current.authorization_id)
+            if current.generation > generation and _outlives(changes, current, replaced):
+                self._on_top(current, changes, generation + 1, replaced, seal)
         except PortUnavailable:
             if message.get("resent", 0) >= RESENT:
                 raise
             # The queue's own redelivery takes minutes, and a spend in doubt may be replayed before.
             self.queue.send({**message, "resent": message.get("resent", 0) + 1}, delay=APART)
 
-    def _on_top(self, current: Connection, changes: Mapping[str, Any], sealed_as: int, seal: Seal) -> None:
+    def _on_top(
+        self, current: Connection, changes: Mapping[str, Any], sealed_as: int, replaced: str | None, seal: Seal
+    ) -> None:
         """A person's new grant outlives a rotation of the old one that was saved before it: sealed anew, on top."""
-        while current.status is not Status.DISCONNECTED:
+        while _outlives(changes, current, replaced):
             generation = current.generation + 1
             plain = seal.unseal(changes["sealed"], current.name, sealed_as)
             anew = {
@@ -98,8 +101,6 @@ class Saving:
                 if name.startswith("outbox.") and "generation" in value["detail"]:
                     anew[name] = {**value, "detail": {**value["detail"], "generation": generation}}
             current = self.fenced(current.name, anew, current.generation, current.status)
-            if not _is_new_grant(changes, current):
-                return
 
     def _queued(self, connection: Connection, changes: Mapping[str, Any], deadline: float) -> bool:
         try:
@@ -111,6 +112,12 @@ class Saving:
         return True
 
 
-def _is_new_grant(changes: Mapping[str, Any], current: Connection) -> bool:
-    authorization_id = changes.get("authorization_id")
-    return authorization_id is not None and authorization_id != current.authorization_id
+def _outlives(changes: Mapping[str, Any], current: Connection, replaced: str | None) -> bool:
+    """Whether ``changes`` are a new grant, and ``current`` is still the one that it replaces, rotated meanwhile.
+
+    A connection that was authorized again since, or disconnected, even begun anew, has no use for an older grant.
+    """
+    if changes.get("authorization_id") in (None, current.authorization_id):
+        return False
+    over = current.status in (Status.DISCONNECTED, Status.AWAITING_AUTHORIZATION)
+    return current.authorization_id == replaced and not over
