@@ -213,3 +213,10 @@ def test_what_is_disconnected_is_neither_paused_nor_resumed(desk: Desk, verb: st
     error = desk.error(verb, "keap/main")
     assert error["code"] == "disconnected"
     assert "evergrant connect keap/main" in error["hint"]
+
+
+def test_a_revocation_that_is_owed_shows_in_the_status(desk: Desk) -> None:
+    store(desk, revocable())
+    desk.rotator = lambda request: {"errorType": "Runtime"}
+    desk("disconnect", "keap/main", "--yes")
+    assert "the provider is still to be asked" in desk("status", "keap/main")
