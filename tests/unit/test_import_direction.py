@@ -28,7 +28,17 @@ CORE = {
 }
 #: Numbered steps over ports.
 PROTOCOLS = {
-    *("ports", "rotation", "preparing", "spending", "saving", "publication", "authorization", "operations", "scheduling"),
+    *(
+        "ports",
+        "rotation",
+        "preparing",
+        "spending",
+        "saving",
+        "publication",
+        "authorization",
+        "operations",
+        "scheduling",
+    ),
     *("breaker", "rereading"),
     *("accounts", "obtaining", "revoking", "disconnecting"),
     *("tickets", "code_exchange", "granting", "importing"),

@@ -832,7 +832,10 @@ def test_a_rejection_after_somebody_else_rotated_adopts_the_new_set() -> None:
 
     def overtaken(*args: Any, **kwargs: Any) -> Any:
         w.provider.send = send  # type: ignore[method-assign]
-        w.records.items[NAME] = replace(w.record(), lease_owner=None, lease_until=None, spend_id=None)
+        now = int(w.clock.now())
+        w.records.items[NAME] = replace(
+            w.record(), lease_owner=None, lease_until=None, spend_id=None, refresh_at=now, due_at=now
+        )
         w.run()
         return DEAD
 
@@ -1030,6 +1033,21 @@ def test_clients_without_a_secret_are_spoken_for_too() -> None:
     w = world()
     w.vault.clients["keap"] = Client("keap", "client-1", (), ("api.example.com",))
     assert w.run().outcome == "rotated"
+
+
+# A worker that dies
+
+
+def test_after_a_crash_while_it_spends_another_worker_comes_by_when_the_lease_ends() -> None:
+    w = world(with_grace(KEAP, 60), due=False)  # somebody asked, long before it was due
+    w.faults.at, w.faults.kind = SPEND, "crash-after"
+    with pytest.raises(Crash):
+        w.run(asked=True, force=True)
+    assert w.record().due_at == w.record().lease_until == w.clock.now() + 40
+    w.faults.at = None
+    w.clock.advance(40)
+    assert w.run().outcome == "rotated", "within the grace, nothing is lost"
+    assert not w.provider.revoked
 
 
 # Warnings

@@ -174,6 +174,8 @@ class Rotation:
                     "spend_at": connection.spend_at if in_doubt else now,
                     "spend_tries": connection.spend_tries
                     + (in_doubt and not transitions.may_replay(connection, prepared.profile, now)),
+                    # Should this worker die, another one comes by as soon as it may: a provider's grace is short.
+                    **transitions.next_at(connection, now + budgets.lease),
                 },
             )
             # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
@@ -203,7 +205,8 @@ class Rotation:
             )
         except PortUnavailable:
             # It may have been written all the same. Nothing is sent now, and a marker left behind would say "in doubt".
-            unmarked = {name: getattr(connection, name) for name in ("spend_id", "spend_at", "spend_tries")}
+            before = ("spend_id", "spend_at", "spend_tries", "refresh_at", "due_at", "due_shard")
+            unmarked = {name: getattr(connection, name) for name in before}
             with suppress(Conflict, PortUnavailable):
                 self._ports.records.change(
                     connection.name, {**unmarked, **transitions.RELEASED}, only_if={"lease_owner": self._worker}
