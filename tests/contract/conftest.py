@@ -29,6 +29,8 @@ from tests.template.stack import ROOT, properties, words
 #: Parameters that are not at their default here: the simulated provider lives on the loopback interface.
 PARAMETERS = {"SecretPrefix": PREFIX, "AllowLoopback": "true", "LogLevel": "INFO"} | {
     "LeaseSeconds": "40",
+    "RotatorConcurrency": "10",
+    "SupportContact": "",
     "DirectReadMinLifetime": "1800",
     "ConsumerCacheSeconds": "300",
 }
