@@ -92,9 +92,7 @@ class Preparation:
             self.seal.prepare(connection.name, connection.generation + 1),
         )
 
-    def held_back(
-        self, connection: Connection, ask: Ask, profile: Profile, tokens: TokenSet | None
-    ) -> HeldBack | None:
+    def held_back(self, connection: Connection, ask: Ask, profile: Profile, tokens: TokenSet | None) -> HeldBack | None:
         """Why nothing may be sent at this moment, by the record alone. To be asked again by who had to wait."""
         now = self._now
         if connection.spend_id is not None and not ask.force:
