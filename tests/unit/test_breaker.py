@@ -296,6 +296,24 @@ def test_a_probe_that_does_not_reach_the_provider_is_made_good_soon() -> None:
     assert (f.circuits.get("keap").probe_at or 0) - f.clock.now() < 900
 
 
+def test_a_probe_that_another_change_of_its_connection_kept_from_being_sent_is_made_good_soon() -> None:
+    f = fleet(A, B, works=False)
+    f.run_all()
+    f.clock.advance(75 * 60)
+    change = f.records.change
+
+    def paused_meanwhile(*args: Any, **kwargs: Any) -> Any:
+        if "spend_id" in args[1]:
+            f.records.items[A] = replace(f.records.items[A], status=Status.PAUSED)
+        return change(*args, **kwargs)
+
+    f.records.change = paused_meanwhile  # type: ignore[method-assign]
+    asked = len(f.provider.asked)
+    f.run(A)
+    assert len(f.provider.asked) == asked
+    assert (f.circuits.get("keap").probe_at or 0) <= f.clock.now()
+
+
 def test_a_client_that_is_refused_again_later_is_told_again() -> None:
     f = fleet(A, B, works=False)
     f.run_all()

@@ -165,19 +165,21 @@ class Rotation:
             if not self._breaker.claim(connection, prepared.passage):
                 return self._served(connection, ask, prepared.previous, "busy")
             in_doubt = connection.spend_id is not None
-            marked = self._marked(
-                connection,
-                {
-                    "lease_owner": self._worker,
-                    "lease_until": now + budgets.lease,
-                    "spend_id": connection.spend_id or str(uuid.uuid4()),
-                    "spend_at": connection.spend_at if in_doubt else now,
-                    "spend_tries": connection.spend_tries
-                    + (in_doubt and not transitions.may_replay(connection, prepared.profile, now)),
-                    # Should this worker die, another one comes by as soon as it may: a provider's grace is short.
-                    **transitions.next_at(connection, now + budgets.lease),
-                },
-            )
+            marks = {
+                "lease_owner": self._worker,
+                "lease_until": now + budgets.lease,
+                "spend_id": connection.spend_id or str(uuid.uuid4()),
+                "spend_at": connection.spend_at if in_doubt else now,
+                "spend_tries": connection.spend_tries
+                + (in_doubt and not transitions.may_replay(connection, prepared.profile, now)),
+                # Should this worker die, another one comes by as soon as it may: a provider's grace is short.
+                **transitions.next_at(connection, now + budgets.lease),
+            }
+            try:
+                marked = self._marked(connection, marks)
+            except (Conflict, PortUnavailable):
+                self._breaker.unanswered(prepared.passage, {})  # a probe that was claimed is still to be sent
+                raise
             # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
             end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - 2 * budgets.save)
             spend = Spend(
