@@ -71,8 +71,8 @@ def world(profile: Profile | None = None, *, new: Secret | None = NEW, **fields:
     )
     message = revoking.message(old)
     assert message
-    sealed = MemoryKey(NAME, 5).seal(tokens(refresh_token=new, access_token=Secret("access-new")).encode())
-    records.items[NAME] = replace(old, **{"generation": 5, "sealed": sealed, **fields})
+    sealed = MemoryKey(NAME, 4).seal(tokens(refresh_token=new, access_token=Secret("access-new")).encode())
+    records.items[NAME] = replace(old, **{"generation": 4, "sealed": sealed, **fields})
     ports = (records, seal, vault, provider, queue, MemoryProfiles(profile), clock)
     return World(revoking.Revoking(*ports, Settings()), records, provider, queue, vault, message)
 
@@ -108,10 +108,11 @@ def test_what_would_end_more_is_left_alone(profile: Profile) -> None:
     [
         {"generation": 3},
         {"generation": 2},
+        {"generation": 5},
         {"status": Status.DISCONNECTED, "sealed": None},
         {"sealed": None},
     ],
-    ids=["not saved yet", "not saved yet either", "disconnected", "no new set"],
+    ids=["not saved yet", "not saved yet either", "rotated since", "disconnected", "no new set"],
 )
 def test_nothing_is_revoked_unless_a_new_grant_is_in_its_place(fields: dict[str, Any]) -> None:
     w = world(**fields)

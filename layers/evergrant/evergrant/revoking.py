@@ -5,7 +5,7 @@ one, sealed as it was, into the rotation queue: it can seal but not open. Rotato
 if
 
 - the profile says that revoking a token ends the token, and not all that the account ever granted;
-- the new grant is saved, and did not bring the very same token again, as some providers do;
+- the new grant is saved and as it came, and did not bring the very same token again, as some providers do;
 - nothing says that the old one is dead already.
 
 **Disconnected** by the operator (:mod:`~evergrant.disconnecting`): whatever revoking ends there, and only while nobody
@@ -117,8 +117,9 @@ class Revoking:
             if current.status is not Status.DISCONNECTED or current.generation != message["generation"] + 1:
                 return "left"  # connected again: what this would end may be in use
             return self._asked(profile, message, self._opened(sealed, current.name, message["generation"]))
-        gone = current.generation <= message["generation"] or current.status is Status.DISCONNECTED
-        if profile.revoke.scope != "token" or gone or current.sealed is None:
+        # Of a new grant that was rotated since, nobody can tell any more whether it began with the very same token.
+        first = current.generation == message["generation"] + 1 and current.status is not Status.DISCONNECTED
+        if profile.revoke.scope != "token" or not first or current.sealed is None:
             return "left"
         old = self._opened(sealed, current.name, message["generation"])
         new = self._opened(current.sealed, current.name, current.generation)
