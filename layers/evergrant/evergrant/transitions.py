@@ -26,6 +26,9 @@ DEGRADED_AFTER = 3
 #: A spend in doubt is not repeated outside the grace before so many seconds are over: by then whoever may still hold
 #: its answer has had its turn, be it a worker that stalls or a message that comes back a second time.
 SETTLED = 900
+#: While a bus takes nothing, rotations beyond so many events are not told of: an item of DynamoDB holds 400 KB at most,
+#: and a token set must always find room.
+MOST_UNTOLD = 100
 #: An operator mends a client within hours, not seconds.
 CLIENT_PROBE = 3600
 
@@ -107,7 +110,8 @@ def saved(
     if connection.status is Status.AWAITING_AUTHORIZATION:
         changes |= event(EventType.AUTHORIZED, connection, now, **detail)
     else:
-        changes |= event(EventType.ROTATED, connection, now, **detail)
+        if len(connection.outbox) < MOST_UNTOLD:
+            changes |= event(EventType.ROTATED, connection, now, **detail)
         if connection.status is not Status.ACTIVE:
             changes |= event(EventType.RECOVERED, connection, now, alert=connection.alerted_at is not None)
     return changes
