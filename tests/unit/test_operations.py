@@ -28,8 +28,8 @@ def world(**fields: Any) -> tuple[MemoryRecords, FakeClock]:
 
 def active(**fields: Any) -> tuple[MemoryRecords, FakeClock]:
     due = {"refresh_at": 1_800_010_000, "due_at": 1_800_010_000, "due_shard": "1"}
-    sealed = MemoryKey(NAME, 3).seal(b"{}")
-    return world(**{"status": Status.ACTIVE, "generation": 3, "sealed": sealed, **due, **fields})
+    saved = {"generation": 3, "published_generation": 3, "sealed": MemoryKey(NAME, 3).seal(b"{}")}
+    return world(**{"status": Status.ACTIVE, **saved, **due, **fields})
 
 
 def test_a_plan_uses_the_profiles_defaults() -> None:
@@ -116,6 +116,13 @@ def test_a_paused_connection_is_not_due_and_resumes_where_it_was() -> None:
     assert (paused.status, paused.due_at, paused.due_shard) == (Status.PAUSED, None, None)
     resumed = operations.resume(records, NAME, clock)
     assert (resumed.status, resumed.due_at) == (Status.ACTIVE, 1_800_010_000)
+
+
+def test_what_was_not_published_before_a_pause_is_published_when_it_resumes() -> None:
+    records, clock = active(published_generation=2)
+    operations.pause(records, NAME, clock)
+    resumed = operations.resume(records, NAME, clock)
+    assert (resumed.due_at, resumed.refresh_at) == (clock.now(), 1_800_010_000)
 
 
 def test_a_connection_whose_refresh_was_missed_while_paused_is_due_when_it_resumes() -> None:

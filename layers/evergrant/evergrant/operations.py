@@ -118,7 +118,9 @@ def resume(records: Records, connection: str, clock: Clock) -> Connection:
             return {"status": Status.DEGRADED if current.unread_answer else nothing}
         if current.failures:
             return {"status": Status.DEGRADED, **transitions.next_at(current, now)}
-        return {"status": Status.ACTIVE, **transitions.next_at(current, max(current.refresh_at, now))}
+        again = transitions.next_at(current, max(current.refresh_at, now))
+        # What was saved as it was paused is still to be published.
+        return {"status": Status.ACTIVE, **again, **(transitions.due(current, now) if current.unpublished else {})}
 
     return _change(records, connection, changes, clock)
 
