@@ -14,6 +14,7 @@ import pytest
 from evergrant.aws import vault as vault_module
 from evergrant.aws.clients import client
 from evergrant.aws.vault import SecretsVault
+from evergrant.pacing import Pace
 from evergrant.ports import PortUnavailable
 from tests.adapters.strict_secrets_manager import DAY, StrictSecretsManager
 
@@ -100,6 +101,15 @@ def test_an_older_version_that_comes_in_late_is_noticed_and_put_right(
     strict.put_secret_value(SecretId=SECRET, SecretString=json.dumps(document(2)), ClientRequestToken=request_token(2))
     assert read(strict) == document(2)
     assert vault.current(KEAP) == request_token(2)
+    vault.publish(KEAP, document(3), request_token(3), anew=True)
+    assert read(strict) == document(3)
+
+
+def test_what_somebody_stored_by_hand_is_put_right(strict: StrictSecretsManager, vault: SecretsVault) -> None:
+    vault.publish(KEAP, document(3), request_token(3))
+    strict.put_secret_value(
+        SecretId=SECRET, SecretString="{}", ClientRequestToken="f47ac10b-58cc-4372-a567-0e02b2c3d479"
+    )
     vault.publish(KEAP, document(3), request_token(3), anew=True)
     assert read(strict) == document(3)
 
@@ -298,3 +308,20 @@ def test_a_restoration_that_is_throttled_half_way_is_finished_by_the_next_try(
     now.time += 2
     vault.publish(KEAP, document(2), request_token(2))
     assert read(strict) == document(2)
+
+
+def test_a_publication_whose_turn_would_come_too_late_is_tried_again_later(
+    strict: StrictSecretsManager, now: Now
+) -> None:
+    class Clock:
+        def now(self) -> float:
+            return now.time
+
+        def sleep(self, seconds: float) -> None:
+            now.time += seconds
+
+    paced = SecretsVault("evergrant", KEY, Pace(0.04, Clock(), patience=10))
+    paced.publish(KEAP, document(1), request_token(1))
+    with pytest.raises(PortUnavailable):
+        paced.publish(KEAP, document(2), request_token(2))
+    assert read(strict) == document(1)

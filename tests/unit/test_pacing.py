@@ -56,3 +56,12 @@ def test_a_pause_is_no_credit_beyond_a_second() -> None:
     for _ in range(10):
         pace.wait()
     assert len(clock.slept) == 5
+
+
+def test_nobody_waits_for_longer_than_there_is_patience_and_who_gives_up_takes_nobodys_turn() -> None:
+    clock = Clock()
+    pace = Pace(0.4, clock, patience=10)
+    assert [pace.wait() for _ in range(8)] == [True] * 5 + [False] * 3
+    assert max(clock.slept) <= 10
+    clock.time += 2.5
+    assert pace.wait()

@@ -14,6 +14,7 @@ from ..dialect import Client
 from ..errors import InvalidClient, UnknownClient
 from ..names import is_host
 from ..pacing import Pace
+from ..ports import PortUnavailable
 from ..secret import Secret
 from .clients import client, code_of, unavailable
 
@@ -59,8 +60,8 @@ class SecretsVault:
             "Description": f"Access token of {connection}, kept fresh by Evergrant.",
             "Tags": [{"Key": "evergrant:connection", "Value": connection}],
         }
-        if self.pace:
-            self.pace.wait()
+        if self.pace and not self.pace.wait():
+            raise PortUnavailable("publishing the token: too many at once")
         with unavailable("publishing the token"):
             answer = self._put(name, value, if_new)
             if anew or _CURRENT not in answer.get("VersionStages", [_CURRENT]):
@@ -73,7 +74,9 @@ class SecretsVault:
     def _move_current(self, secret: str, request_token: str) -> None:
         """Label this version as the current one, unless that one is of a newer generation (published.request_token)."""
         current = _current(secret)
-        if current is not None and current[:16] < request_token[:16]:
+        # A version that somebody stored by hand has an id of another form (a UUID), and no generation.
+        by_hand = current is not None and len(current) != len(request_token)
+        if current is not None and (by_hand or current[:16] < request_token[:16]):
             client("secretsmanager").update_secret_version_stage(
                 SecretId=secret, VersionStage=_CURRENT, MoveToVersionId=request_token, RemoveFromVersionId=current
             )

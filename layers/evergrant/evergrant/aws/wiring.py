@@ -21,6 +21,9 @@ from .vault import SecretsVault
 #: Of the 50 writes a second that Secrets Manager takes in a Region, so many are rotator's, its workers' together
 #: ("AWS Secrets Manager quotas").
 _VAULT_WRITES = 40
+#: For so many seconds a publication waits for its turn: with the spend (20) and the save (5) it has to end within the
+#: lease. Then it is tried again later.
+_VAULT_PATIENCE = 10
 
 
 @cache
@@ -32,7 +35,7 @@ def settings() -> Settings:
 def rotation_ports() -> rotation.Ports:
     """For rotator."""
     table = os.environ["EVERGRANT_RECORDS_TABLE"]
-    pace = Pace(_VAULT_WRITES / settings().rotators, SystemClock())
+    pace = Pace(_VAULT_WRITES / settings().rotators, SystemClock(), _VAULT_PATIENCE)
     return rotation.Ports(
         records=DynamoRecords(table),
         seal=KmsSeal(os.environ["EVERGRANT_SEAL_KEY_ARN"]),
