@@ -89,7 +89,8 @@ def connect(
     """Connect an account, or authorize it again.
 
     Where a person must consent, this prints a link that is good for one use and
-    15 minutes (--link-valid); open it, or send it to whoever owns the account.
+    15 minutes (--link-valid); open it, or send it to whoever owns the account
+    (--no-wait prints the words to send). Ctrl-C leaves the link good.
     A client's own grant needs nobody: it is tried at once. With --grant static a
     key or a personal access token that you made at the provider is asked for; at
     no terminal, standard input holds it, alone or as {"access_token": …}.
@@ -102,8 +103,8 @@ def connect(
     [bold]Examples[/]
       evergrant connect keap/main
       evergrant connect wealthyhood/main --var host=auth.example --var audience=https://api.example
-      evergrant connect keap/main --no-wait --link-valid 7d            prints what to send
-      evergrant connect google/main --scope openid --scope https://www.googleapis.com/auth/drive.file
+      evergrant connect keap/main --no-wait --link-valid 7d
+      evergrant connect zendesk/main --var … --scope read --scope write
       evergrant connect keap/own --grant static --expires-at 2027-01-31
     """
     from evergrant import operations

@@ -63,7 +63,7 @@ def disconnect(
     (Secrets Manager keeps it recoverable for 30 days), and the provider is asked
     to revoke the grant where its profile says how. Some providers then end all
     that the account ever granted to your application: you are asked first if
-    other connections may be hit. It ends disconnected even if the provider is
+    other connections may be hit (--no-revoke leaves it alive there). It ends disconnected even if the provider is
     down, and says what it could not do.
 
     Connecting the account again needs a new authorization; its secret is the
@@ -71,7 +71,7 @@ def disconnect(
 
     [bold]Examples[/]
       evergrant disconnect keap/main
-      evergrant disconnect google/main --no-revoke     leave the grant alive at the provider
+      evergrant disconnect google/main --no-revoke
     """
     from evergrant import operations
 
