@@ -83,7 +83,7 @@ def given_set(
     ----------
     given
         ``access_token`` and, if there is one, ``refresh_token``; when the access token lapses as ``expires_at``
-        (RFC 3339 or epoch seconds) or as ``expires_in`` (seconds from now on); ``refresh_expires_at`` (as ``expires_at``),
+        (RFC 3339 or epoch seconds) or as ``expires_in`` (seconds from now on); ``refresh_expires_at``,
         ``token_type``, ``scope`` if known.
     proven
         It is refreshed at once: then nobody need know when the access token lapses.
