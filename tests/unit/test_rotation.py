@@ -259,6 +259,23 @@ def test_somebody_who_asks_waits_for_the_outcome_of_the_one_who_works() -> None:
     assert len(w.provider.requests) == 1
 
 
+def test_somebody_who_asks_waits_for_the_next_try_of_a_connection_that_failed_before() -> None:
+    w = world(failures=1)
+    w.clock.advance(LIFETIME)
+    send = w.provider.send
+
+    def meanwhile(*args: Any, **kwargs: Any) -> Any:
+        w.provider.send = send  # type: ignore[method-assign]
+        asked_at = w.clock.now()
+        with pytest.raises(TemporarilyUnavailable):
+            w.run(asked=True, wait=10)  # here nothing happens while it waits
+        assert w.clock.now() - asked_at > 9
+        return send(*args, **kwargs)
+
+    w.provider.send = meanwhile  # type: ignore[method-assign]
+    assert w.run().outcome == "rotated"
+
+
 def test_a_late_answer_does_not_overwrite_the_generation_that_somebody_else_saved() -> None:
     w = world()
     send = w.provider.send

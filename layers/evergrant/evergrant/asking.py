@@ -60,8 +60,10 @@ def wants_refresh(connection: Connection, ask: Ask, tokens: TokenSet | None, min
         return connection.refresh_at <= now or (ask.woken and connection.failures > 0)
     if ask.force:
         return tokens is not None or connection.refresh_at is not None
-    # Backing off, or waiting for a person: what is left is served, and nothing is hammered.
-    failing = connection.failures > 0 and (connection.refresh_at is None or connection.refresh_at > now)
+    # Backing off, or waiting for a person: what is left is served, and nothing is hammered. While somebody is at it,
+    # what comes of that is waited for.
+    waits = connection.refresh_at is None or (connection.refresh_at > now and not connection.leased(now))
+    failing = connection.failures > 0 and waits
     if tokens is None:
         return connection.refresh_at is not None and not failing
     age, left = now - tokens.issued_at, tokens.expires_at - now
