@@ -13,7 +13,8 @@ from tests.adapters.samples import NOW, SEALED, connection
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch, records: DynamoRecords, queue_url: str) -> Desk:
     desk = Desk(monkeypatch, records, queue_url)
-    records.create(connection(sealed=SEALED, expires_at=NOW + 600, refresh_at=NOW + 60, due_at=NOW + 60, due_shard="1"))
+    due = {"refresh_at": NOW + 60, "due_at": NOW + 60, "due_shard": "1"}
+    records.create(connection(sealed=SEALED, published_generation=7, expires_at=NOW + 600, **due))
     return desk
 
 
