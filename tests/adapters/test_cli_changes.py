@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from evergrant.aws.records import DynamoRecords
@@ -13,7 +15,7 @@ from tests.adapters.samples import NOW, SEALED, connection
 @pytest.fixture
 def desk(monkeypatch: pytest.MonkeyPatch, records: DynamoRecords, queue_url: str) -> Desk:
     desk = Desk(monkeypatch, records, queue_url)
-    due = {"refresh_at": NOW + 60, "due_at": NOW + 60, "due_shard": "1"}
+    due: dict[str, Any] = {"refresh_at": NOW + 60, "due_at": NOW + 60, "due_shard": "1"}
     records.create(connection(sealed=SEALED, published_generation=7, expires_at=NOW + 600, **due))
     return desk
 

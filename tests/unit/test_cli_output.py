@@ -11,6 +11,7 @@ from rich.console import Console
 from evergrant_cli.output import Output, span, until
 from evergrant_cli.problems import Problem
 from evergrant_cli.waiting import Stage, shown_while
+from tests.unit.memory import FakeClock
 
 
 @pytest.mark.parametrize(
@@ -114,8 +115,8 @@ def test_each_step_that_is_passed_is_ticked_off_once(terminal: bool) -> None:
     text = io.StringIO()
     output = Output()
     output.errors = Console(file=text, force_terminal=terminal, width=80)
-    with shown_while(output) as show:
+    with shown_while(output, FakeClock()) as show:
         for stage in (Stage.OPENING, Stage.OPENING, Stage.PUBLICATION, Stage.CONSENT):
-            show(stage)
+            show(stage, 60)
     assert [text.getvalue().count(f"✓ {step}") for step in ("opened", "consented", "published")] == [1, 1, 0]
     assert Stage.PUBLICATION in text.getvalue()
