@@ -142,6 +142,15 @@ def test_trouble_that_begins_late_is_told_at_once_and_not_twice() -> None:
     assert event["alert"]
 
 
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.DEGRADED])
+def test_a_provider_that_asks_for_more_patience_than_the_token_has_needs_somebody_at_once(status: Status) -> None:
+    current = replace(degraded(DAY // 2), status=status, failures=0)
+    for patience, alerts in ((DAY // 2 - 1, []), (DAY // 2, [True])):
+        refusal = Refusal("rate_limited", 429, retry_after=patience)
+        changes = transitions.still_failing(current, transitions.refused(current, refusal, NOW), NOW)
+        assert [event["alert"] for event in events(changes) if event["alert"]] == alerts
+
+
 def test_an_answer_that_waits_to_be_read_needs_somebody_at_once() -> None:
     current = replace(degraded(), status=Status.ACTIVE)
     [event] = events(transitions.unread(current, KEAP, SEALED, NOW))

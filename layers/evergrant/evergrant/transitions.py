@@ -149,9 +149,8 @@ def still_failing(connection: Connection, changes: Mapping[str, Any], now: int) 
     if not changes or status is not Status.DEGRADED or connection.alerted_at or "alerted_at" in changes:
         return dict(changes)
     error = changes.get("last_error", connection.last_error) or status
-    return (
-        {**changes, **_told(EventType.DEGRADED, connection, now, error)} if _urgent(connection, now) else dict(changes)
-    )
+    urgent = _urgent(connection, now) or _too_late(connection, changes.get("refresh_at"), now)
+    return {**changes, **_told(EventType.DEGRADED, connection, now, error, urgent=True)} if urgent else dict(changes)
 
 
 def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
@@ -169,10 +168,10 @@ def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
         return {**NOT_SPENT, **_failure(connection, error, now), **_strike(connection, now, error)}
     failures = connection.failures + 1
     changes = {**NOT_SPENT, **_failure(connection, error, now)}
-    if kind == "malformed" or failures >= DEGRADED_AFTER:
+    again = schedule.backoff(DEGRADED_AFTER + failures if kind == "malformed" else failures, now, refusal.retry_after)
+    if kind == "malformed" or failures >= DEGRADED_AFTER or _too_late(connection, again, now):
         changes |= _status(connection, Status.DEGRADED, now, error)
-    wait = DEGRADED_AFTER + failures if kind == "malformed" else failures
-    return {**changes, **next_at(connection, schedule.backoff(wait, now, refusal.retry_after))}
+    return {**changes, **next_at(connection, again)}
 
 
 def refused_in_doubt(connection: Connection, profile: Profile, refusal: Refusal, now: int) -> Changes:
@@ -370,13 +369,18 @@ def _status(connection: Connection, status: Status, now: int, error: str) -> Cha
     return {"status": status, **_told(_EVENT_OF[status], connection, now, error)}
 
 
-def _told(kind: EventType, connection: Connection, now: int, error: str) -> Changes:
+def _told(kind: EventType, connection: Connection, now: int, error: str, *, urgent: bool = False) -> Changes:
     """A change for the worse, as an event. It is an alert where somebody has to act, or may have to soon."""
-    alert = kind is not EventType.DEGRADED or error == UNREAD or _urgent(connection, now)
+    alert = kind is not EventType.DEGRADED or error == UNREAD or urgent or _urgent(connection, now)
     detail: dict[str, Any] = {"reason": error, "client": connection.client, "alert": alert}
     if connection.expires_at is not None:
         detail["expires_at"] = rfc3339(connection.expires_at)
     return {**event(kind, connection, now, **detail), **({"alerted_at": now} if alert else {})}
+
+
+def _too_late(connection: Connection, again: int | None, now: int) -> bool:
+    """Whether a living token lapses before the next try: a provider may ask for a day's patience (Retry-After)."""
+    return again is not None and connection.expires_at is not None and now < connection.expires_at <= again
 
 
 def _urgent(connection: Connection, now: int) -> bool:
