@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from threading import Barrier
 from typing import Any, cast
 
@@ -156,6 +157,8 @@ def test_a_connection_that_is_woken_need_not_wait_for_its_next_try() -> None:
     protocol = Protocol()
     assert work(protocol, {**of("a"), "task": "wake"}) == []
     assert protocol.ran == [Ask("keap/a", woken=True)]
+    protocol.result = replace(protocol.result, outcome="no_time")
+    assert work(protocol, {**of("a"), "task": "wake"}, of("b")) == ["0"], "it has nothing but this message"
 
 
 # Requests

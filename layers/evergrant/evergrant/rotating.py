@@ -93,7 +93,8 @@ def _work_on(rotation: Rotation, body: str) -> bool:
         generation=result.connection.generation,
         last_error=result.connection.last_error,
     )
-    return True
+    # What is due is found again by its claim; who was woken has only this message.
+    return not (result.outcome == "no_time" and task.get("task") == waking.TASK)
 
 
 def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict[str, Any]:
