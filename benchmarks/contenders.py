@@ -49,7 +49,7 @@ class Contender:
 EMPTY = Contender("empty handler", "empty")
 BARE = Contender("boto3 reads one secret", "with_boto3", environment={"TOKEN_SECRET": TOKEN_SECRET})
 GETTER = Contender("Evergrant's getter", "", "evergrant", environment={"EVERGRANT_ROTATOR_FUNCTION": "rotator"})
-CLIENT = Contender("a consumer with Evergrant's layer", "with_client", "evergrant_client")
+CLIENT = Contender("a consumer with the layer", "with_client", "evergrant_client")
 CONTENDERS = (
     EMPTY,
     BARE,
