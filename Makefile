@@ -161,7 +161,7 @@ test: lint ## Everything CI runs
 		else echo "tests in a browser: left out"; fi
 
 .PHONY: bench
-bench: $(STAMPS)/dev ## Measure what it costs, beside what you would pick instead (PARTS="rotation"; takes minutes)
+bench: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(if $(LINUX),$(STAMPS)/rie) ## Measure what it costs, beside what you would pick instead (PARTS="rotation start warm load"; takes minutes)
 	@POWERTOOLS_METRICS_NAMESPACE=Evergrant POWERTOOLS_SERVICE_NAME=rotator $(VENV)/bin/python -m benchmarks $(PARTS)
 
 # --- keeping it -----------------------------------------------------------------------------------------------------

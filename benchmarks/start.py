@@ -11,6 +11,7 @@ import http.client
 import json
 import os
 import random
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -73,6 +74,9 @@ class Starts:
 
 def run() -> None:
     """Measure and print."""
+    if sys.platform != "linux":
+        console.print("\nStarting is left out: the Runtime Interface Emulator is a Linux program.")
+        return
     version = runtime_version()
     with (
         tempfile.TemporaryDirectory() as home,
