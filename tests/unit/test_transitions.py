@@ -45,6 +45,12 @@ def saved(current: Connection, lifetime: int = DAY, profile: Profile = KEAP, now
     return transitions.saved(current, tokens(lifetime), NEW, profile, Settings(), now)
 
 
+def test_a_doubt_that_outlasts_its_clients_refusal_is_what_the_connection_says() -> None:
+    changes = transitions.in_doubt(spending(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW)
+    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "lost_answer")
+    assert events(changes) == ["Connection Degraded"]
+
+
 # Saving
 
 

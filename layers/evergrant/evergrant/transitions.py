@@ -222,7 +222,11 @@ def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
         }
     if again == now:
         again = _within_grace(connection, profile, schedule.backoff(connection.failures, now), now)
-    return {**_status(connection, Status.DEGRADED, now, "lost_answer"), **next_at(connection, again)}
+    blamed_on: Changes = {}
+    if connection.status is Status.CLIENT_REFUSED:
+        # It is the doubt that it waits for now, whatever became of its client.
+        connection, blamed_on = replace(connection, status=Status.ACTIVE), {"last_error": "lost_answer"}
+    return {**blamed_on, **_status(connection, Status.DEGRADED, now, "lost_answer"), **next_at(connection, again)}
 
 
 def probe_due(connection: Connection, now: int) -> bool:
