@@ -112,7 +112,7 @@ format: $(STAMPS)/dev ## Put format and import order right
 unit: $(STAMPS)/dev ## The fast tests: pure logic, adapters, command, client
 	$(call say,tests)
 	@$(PYTEST) tests --ignore=tests/template --ignore=tests/contract --ignore=tests/stack --ignore=tests/browser \
-		--cov --cov-report=term:skip-covered --cov-fail-under=90
+		--numprocesses auto --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 .PHONY: proof
 proof: $(STAMPS)/dev ## The whole proof that rotation loses no token: every pair of faults, thousands of interleavings (minutes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -18,7 +19,8 @@ from local.tools import STATE
 from local.world import World, local_world
 from tests.stack.deployed import Happenings
 
-HOME = STATE / "stack-tests"
+#: Tests may be spread over processes, each of which has a stack of its own.
+HOME = STATE / "stack-tests" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
 OPENID_PROFILE = """
 name = "openid"
 title = "A strict server"
