@@ -132,7 +132,7 @@ contract: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(STAMPS)/rie ## The b
 .PHONY: stack
 stack: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## The deployed stack, on the emulated AWS with IAM enforced
 	$(call say,tests/stack)
-	@$(PYTEST) tests/stack
+	@$(PYTEST) tests/stack --numprocesses 2 --dist loadfile
 
 .PHONY: browser
 browser: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## The connect pages in a real Chromium (CHROMIUM=path), with pictures of all of them

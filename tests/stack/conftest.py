@@ -48,6 +48,11 @@ issuers = ["https://login.openid.example"]
 """
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The torture takes the longest: where tests are spread over processes, one begins with it."""
+    items.sort(key=lambda item: "test_torture" not in item.nodeid)
+
+
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
     with local_world(HOME, Steps(Console(quiet=True)), enforce_iam=True) as world:
