@@ -197,8 +197,9 @@ def test_an_expired_link_is_refused_although_it_is_still_stored() -> None:
     w = world()
     w.clock.advance(TICKET_LIFETIME)
     for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.flow.depart(w.ticket, "c")):
-        with pytest.raises(LinkExpired):
+        with pytest.raises(LinkExpired) as expired:
             step()
+        assert expired.value.about == ("Keap (Infusionsoft)", "main"), "whoever has the link may know what it was for"
     [item] = w.authorizations.items.values()
     assert item["purge_at"] == item["expires_at"] + KEPT
 
@@ -236,8 +237,9 @@ def test_an_answer_in_another_browser_is_refused_and_does_not_use_up_the_state()
     w = world()
     departure, params = w.depart()
     for cookie in (None, "", "the-attackers-own"):
-        with pytest.raises(WrongBrowser):
+        with pytest.raises(WrongBrowser) as refused:
             w.arrive(params["state"], cookie)
+        assert refused.value.about is None, "nothing is told to who has proven nothing"
     assert w.provider.requests == []
     assert w.arrive(params["state"], departure.cookie)
 

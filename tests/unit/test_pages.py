@@ -242,6 +242,15 @@ def test_every_refusal_has_words_of_its_own_and_shows_only_its_code(kind: type[L
     assert "our side" not in html
 
 
+def test_a_refusal_names_the_provider_and_the_account_where_they_are_known_as_text() -> None:
+    error = errors.Denied("x")
+    assert "<dl>" not in pages.refused(error)
+    error.about = "Keap & Co", "<main>"
+    html = pages.refused(error)
+    assert "Keap &amp; Co" in html
+    assert "&lt;main&gt;" in html
+
+
 def test_no_words_are_kept_for_what_cannot_happen() -> None:
     assert texts.REFUSALS.keys() == {kind.code for kind in KINDS if kind is not LinkError}
     codes = {kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EvergrantError)}

@@ -112,8 +112,13 @@ class Flow:
         UnknownClient, InvalidClient
             The client cannot be used for this: better said now than after somebody consented.
         """
-        key, now = ticket_key(ticket), self._now
+        key = ticket_key(ticket)
         held = self._ticket(key)
+        with self._naming(held):
+            return self._departed(key, held, cookie)
+
+    def _departed(self, key: str, held: Mapping[str, Any], cookie: str | None) -> Departure:
+        now = self._now
         if not cookie:
             raise NoCookie("The browser did not keep the page's cookie.")
         owner = hashed(cookie)
@@ -169,6 +174,14 @@ class Flow:
         held = self._ports.authorizations.get(pending["ticket"])
         if held is None:
             raise LinkInvalid("The link of this authorization is gone.")
+        with self._naming(held):
+            return self._arrived(params, key, pending, held, Trip(cookie, state))
+
+    # --- the parts of an arrival ------------------------------------------------------------------------------
+
+    def _arrived(
+        self, params: Mapping[str, str], key: str, pending: Mapping[str, Any], held: Mapping[str, Any], trip: Trip
+    ) -> View:
         authorization = self._authorization(held)
         if pending.get("outcome"):
             return self._told_again(pending["outcome"], authorization)
@@ -183,7 +196,6 @@ class Flow:
             with self._noting_problem(pending["ticket"]), self._working_on(pending["ticket"], held):
                 another = bool(held.get("another_account"))
                 obtaining, profile = Obtaining(self._ports, self._settings), self._profile(authorization)
-                trip = Trip(cookie, state)
                 connection = obtaining.obtain(params, profile, authorization, trip, another_account=another)
             outcome = "connected"
         except LinkError as error:
@@ -197,8 +209,6 @@ class Flow:
         with suppress(PortUnavailable):
             self._ports.queue.send({"connection": connection.name})
         return self._outcome(authorization)
-
-    # --- the parts of an arrival ------------------------------------------------------------------------------
 
     def _told_again(self, outcome: str, authorization: Authorization) -> View:
         if outcome == "connected":
@@ -227,6 +237,17 @@ class Flow:
                 f"Add it to the client's hosts: `evergrant client set {client.name}`.",
             )
         return client
+
+    @contextmanager
+    def _naming(self, held: Mapping[str, Any]) -> Iterator[None]:
+        """The page of whatever is refused here names the provider and the account."""
+        try:
+            yield
+        except EvergrantError as error:
+            with suppress(EvergrantError, PortUnavailable):
+                view = self._view(self._authorization(held))
+                error.about = view.provider, view.account
+            raise
 
     @contextmanager
     def _noting_problem(self, ticket: str) -> Iterator[None]:
@@ -272,10 +293,11 @@ class Flow:
         held = self._ports.authorizations.get(key)
         if held is None:
             raise LinkInvalid("This link is not known here.")
-        if held.get("used_at"):
-            raise LinkUsed("This link was used already: the account is connected.")
-        if held["expires_at"] <= self._now:
-            raise LinkExpired("This link has expired.")
+        with self._naming(held):
+            if held.get("used_at"):
+                raise LinkUsed("This link was used already: the account is connected.")
+            if held["expires_at"] <= self._now:
+                raise LinkExpired("This link has expired.")
         return held
 
     @staticmethod

@@ -70,6 +70,8 @@ class EvergrantError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = self.hint_default if hint is None else hint
+        #: For the page of a connect link: the provider's title and the account's name, where they are known.
+        self.about: tuple[str, str] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """The shape in which callers in any language see this error."""

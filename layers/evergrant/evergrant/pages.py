@@ -99,7 +99,8 @@ def connected(
 
 
 def refused(error: EvergrantError, contact: str = "") -> str:
-    """The page for an error; only its code is shown of it, and a remedy that the provider's profile names."""
+    """The page for an error; only its code is shown of it, whose authorization it was, and a remedy that the
+    provider's profile names."""
     ours = not isinstance(error, LinkError)
     text = texts.OUR_FAULT if ours else texts.REFUSALS.get(error.code, texts.OUR_FAULT)
     code = EvergrantError.code if ours and error.code not in texts.OUR_CODES else error.code
@@ -109,6 +110,7 @@ def refused(error: EvergrantError, contact: str = "") -> str:
     return _page(
         _filled(text.title, words),
         f'<p class="lead">{_filled(text.happened, words)}</p>\n'
+        f"{_facts(*error.about, {}) if error.about else ''}"
         f"<h2>{escape(text.to_do)}</h2>\n{_steps((*(['$remedy'] if remedy else []), *text.steps), words)}"
         f'<p class="quiet code">{escape(texts.HELP)} <code>{escape(code)}</code></p>\n',
         "",
