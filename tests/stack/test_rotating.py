@@ -6,28 +6,44 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local import browser, connections
 from local.consumer_stack import Consumer
 from local.world import World
-from tests.stack.deployed import Control, Happenings, published
+from tests.stack.deployed import PATIENCE_SECONDS, Control, Happenings, published
 
 
 @pytest.fixture
 def make_due(world: World) -> Callable[[str], None]:
     """Move a connection's next refresh to now, and let the scheduler tick."""
 
+    records, table = world.aws.client("dynamodb"), world.stack.outputs["RecordsTableName"]
+
+    def number(item: dict[str, Any], name: str) -> int:
+        return int(item[name]["N"])
+
     def due(connection: str) -> None:
-        world.aws.client("dynamodb").update_item(
-            TableName=world.stack.outputs["RecordsTableName"],
-            Key={"pk": {"S": f"connection#{connection}"}},
-            UpdateExpression="SET refresh_at = :now, due_at = :now",
-            ExpressionAttributeValues={":now": {"N": str(int(time.time()))}},
-        )
-        answer = world.aws.client("lambda").invoke(FunctionName=world.stack.outputs["SchedulerFunctionArn"])
-        assert json.loads(answer["Payload"].read())["sent"] >= 1
+        key, until = {"pk": {"S": f"connection#{connection}"}}, time.monotonic() + PATIENCE_SECONDS
+        while True:
+            now = int(time.time())
+            before = records.update_item(
+                TableName=table,
+                Key=key,
+                UpdateExpression="SET refresh_at = :now, due_at = :now",
+                ExpressionAttributeValues={":now": {"N": str(now)}},
+                ReturnValues="ALL_NEW",
+            )["Attributes"]
+            world.aws.client("lambda").invoke(FunctionName=world.stack.outputs["SchedulerFunctionArn"])
+            after = records.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
+            # Claimed, by this tick or by the clock's own, or rotated by now. A publication that was just ending may
+            # have put it off instead.
+            claimed = now < number(after, "due_at") < now + 600
+            if claimed or number(after, "generation") > number(before, "generation"):
+                return
+            assert time.monotonic() < until, after["due_at"]
 
     return due
 
