@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from evergrant.aws.clients import client
 from evergrant.aws.messages import EventBus, SqsQueue
@@ -158,3 +159,16 @@ def test_an_event_that_was_not_taken_stays_in_the_outbox(bus: EventBus) -> None:
 def test_a_bus_that_refuses_is_unavailable(bus: EventBus) -> None:
     with failing("events", "PutEvents"), pytest.raises(PortUnavailable):
         bus.put(outbox(1))
+
+
+def test_what_was_delivered_before_the_bus_failed_is_not_sent_again(bus: EventBus) -> None:
+    calls: list[Any] = []
+
+    def only_the_first(params: dict[str, Any], **_: Any) -> None:
+        calls.append(params)
+        if len(calls) > 1:
+            raise EndpointConnectionError(endpoint_url="https://events.invalid")
+
+    events = outbox(12)
+    with on("events", "provide-client-params.events.PutEvents", only_the_first):
+        assert bus.put(events) == set(list(events)[:10])

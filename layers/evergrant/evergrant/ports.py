@@ -138,7 +138,7 @@ class Queue(Protocol):
 
 class Bus(Protocol):
     def put(self, events: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
-        """Deliver events by id; return the ids that were taken."""
+        """Deliver events by id; return the ids that were taken. Raises PortUnavailable where it took none."""
 
 
 class Authorizations(Protocol):

@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 from ..notices import told
+from ..ports import PortUnavailable
 from .clients import client, unavailable
 
 #: SendMessageBatch and PutEvents both take at most 10 entries a call.
@@ -61,8 +62,13 @@ class EventBus:
                 }
                 for key, body in batch
             ]
-            with unavailable("putting events"):
-                answer = client("events").put_events(Entries=entries)
+            try:
+                with unavailable("putting events"):
+                    answer = client("events").put_events(Entries=entries)
+            except PortUnavailable:
+                if not delivered:
+                    raise
+                break  # what went before is delivered, and must not be sent again
             results = answer["Entries"]
             delivered |= {key for (key, _), result in zip(batch, results, strict=True) if "EventId" in result}
         return frozenset(delivered)
