@@ -36,6 +36,8 @@ class Table:
         self.asked: list[tuple[str, int]] = []
         self.beaten: set[str] = set()
         self.unreadable: set[str] = set()
+        self.throttled: set[str] = set()
+        self.claims: list[str] = []
         self.broken_after: int | None = None
 
     def due(self, shard: str, before: int) -> Iterator[Any]:
@@ -55,6 +57,9 @@ class Table:
         lease_free_at: int | None = None,
     ) -> Any:
         entry = self.entries[connection]
+        self.claims.append(connection)
+        if connection in self.throttled:
+            raise PortUnavailable("made to fail")
         if connection in self.beaten or only_if != {"due_at": entry.due_at}:
             raise Conflict(connection)
         assert changes.keys() == {"due_at"}
@@ -164,6 +169,25 @@ def test_a_record_that_cannot_be_read_stops_no_tick_and_is_sent_to_who_says_what
     table.unreadable = {"keap/a0"}
     assert run(table, queue) == Tick(3, 3)
     assert sorted(name for name, _ in queue.sent) == ["keap/a0", "keap/a1", "keap/a2"]
+
+
+def test_a_claim_that_fails_is_heard_of_and_holds_up_nobody_else() -> None:
+    entries = many(30)
+    entries[0].due_at = NOW - 500
+    table, queue = Table(*entries), Queue()
+    table.throttled = {"keap/a0", "keap/a7", "keap/a19"}
+    with pytest.raises(PortUnavailable):
+        run(table, queue)
+    assert {name for name, _ in queue.sent} == table.entries.keys() - table.throttled
+
+
+def test_a_table_that_takes_no_claim_is_left_alone_soon_and_what_was_claimed_is_sent() -> None:
+    table, queue = Table(Entry("keap/first", NOW - 500), *many(500)), Queue()
+    table.throttled = table.entries.keys() - {"keap/first"}
+    with pytest.raises(PortUnavailable):
+        run(table, queue)
+    assert len(table.claims) == 11
+    assert queue.sent == [("keap/first", 0)]
 
 
 @pytest.mark.parametrize("count", [1, 9, 10, 11, 20, 35])

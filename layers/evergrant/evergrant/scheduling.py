@@ -19,6 +19,8 @@ from .ports import Clock, PortUnavailable, Profiles, Records
 from .profile import Rate
 
 _BATCH = 10
+#: After so many claims in a row that failed the table fails, not one record: the next tick goes on.
+_FAILED_IN_A_ROW = 10
 
 
 class Due(Protocol):
@@ -73,12 +75,12 @@ def tick(records: DueRecords, profiles: Profiles, queue: BatchQueue, clock: Cloc
     now = int(clock.now())
     dues, failure = _due(records, now)
     pace = _Pace(profiles, now)
-    claimed = sent = left = 0
+    claimed = sent = left = failed_in_a_row = 0
     unfinished = False
     batch: list[tuple[Mapping[str, Any], int]] = []
     try:
         for due in dues:
-            if clock.now() > deadline:
+            if clock.now() > deadline or failed_in_a_row == _FAILED_IN_A_ROW:
                 unfinished = True
                 break
             try:
@@ -89,7 +91,13 @@ def tick(records: DueRecords, profiles: Profiles, queue: BatchQueue, clock: Cloc
             if at is None:
                 left += 1
                 continue
-            if not _claim(records, due, at, now):
+            try:
+                ours = _claim(records, due, at, now)
+            except PortUnavailable as error:
+                failure, failed_in_a_row = error, failed_in_a_row + 1
+                continue
+            failed_in_a_row = 0
+            if not ours:
                 continue
             claimed += 1
             batch.append(({"connection": due.name}, at - now))
