@@ -7,6 +7,7 @@ from typing import Any
 
 from evergrant.connection import Connection, Status
 from evergrant.errors import AuthorizationRequired, ClientRefused, EvergrantError, UnknownClient
+from evergrant.remedies import remedy
 from evergrant.times import rfc3339
 
 from .codes import spoken, spoken_step
@@ -75,15 +76,15 @@ def _time(at: int | None) -> str | None:
 
 #: What the operator can do about an error code that is ours; a provider's own code speaks for itself.
 _ADVICE = {
-    "invalid_client_entry": "Write the client's entry anew: `evergrant client set {client}`.",
+    "invalid_client_entry": "Write the client's entry anew: `{remedy}`.",
     "not_sent": "Is the host right, does its name resolve, and is it among the hosts of client {client}? "
-    "`evergrant client set {client}` sets them.",
+    "`{remedy}` sets them.",
     "lost_answer": "It is asked again by itself, as soon as that can do no harm.",
     "unread_answer": "The answer is kept, sealed. Mend the profile (one of your own: `evergrant provider add FILE`), "
-    "then `evergrant reread {connection}`. To give it up: `evergrant connect {connection}`.",
-    "invalid_variable": "Give the variable anew: `evergrant connect {connection} --var NAME=VALUE`.",
-    "unknown_profile": "The profile it was connected with is gone from the table: `evergrant connect {connection}`.",
-    "seal_broken": "The sealed token set does not open: `evergrant connect {connection}`.",
+    "then `{remedy}`. To give it up: `evergrant connect {connection}`.",
+    "invalid_variable": "Give the variable anew: `{remedy} --var NAME=VALUE`.",
+    "unknown_profile": "The profile it was connected with is gone from the table: `{remedy}`.",
+    "seal_broken": "The sealed token set does not open: `{remedy}`.",
 }
 
 #: Errors that no repetition cures.
@@ -96,7 +97,8 @@ def advice(connection: Connection) -> str:
     if connection.last_error == "unknown_client":
         return UnknownClient(connection.client).hint
     text = _ADVICE.get(connection.last_error or "", "")
-    return text.format(client=connection.client, connection=connection.name)
+    mended_by = remedy(connection.last_error, connection.name, connection.client)
+    return text.format(remedy=mended_by, client=connection.client, connection=connection.name)
 
 
 def wrong_variable(connection: str) -> str:

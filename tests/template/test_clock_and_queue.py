@@ -7,7 +7,7 @@ import re
 import pytest
 
 from evergrant.connection import EventType
-from evergrant.notices import told
+from evergrant.notices import notice
 from evergrant.rotating import _SIDE_BY_SIDE, AT_PROVIDERS
 from evergrant.settings import Budgets
 from tests.template.stack import as_list, of_type, properties, words
@@ -105,7 +105,7 @@ def test_events_that_need_somebody_reach_the_topic() -> None:
     assert words(target["Arn"]) == "AlertTopic"
     assert rule["EventPattern"]["detail"] == {"alert": [True]}
     paths = target["InputTransformer"]["InputPathsMap"]
-    event = told({"type": EventType.DEGRADED, "detail": {"connection": "keap/main", "time": "2027-01-15T08:00:00Z"}})
+    event = notice({"type": EventType.DEGRADED, "detail": {"connection": "keap/main", "time": "2027-01-15T08:00:00Z"}})
     assert {path.removeprefix("$.detail.") for path in paths.values()} <= {*event, "$.detail-type"}
     template = target["InputTransformer"]["InputTemplate"]
     assert set(re.findall(r"<(\w+)>", template)) == paths.keys()

@@ -23,7 +23,7 @@ CORE = {
     "texts",
     *("circuit", "waking", "unread"),
     "phases",
-    *("profile_file", "profile_checks", "answers", "assertions", "notices"),
+    *("profile_file", "profile_checks", "answers", "assertions", "notices", "remedies"),
     *("metadata", "discovery", "profile_text", "consent", "id_tokens"),
 }
 #: Numbered steps over ports.

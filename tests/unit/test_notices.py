@@ -11,7 +11,7 @@ from msgspec import structs
 from evergrant import transitions
 from evergrant.connection import Connection, EventType, Sealed, Status
 from evergrant.dialect import Refusal
-from evergrant.notices import first_warning, next_warning, told
+from evergrant.notices import first_warning, next_warning, notice
 from evergrant.profile import Profile
 from evergrant.schedule import DAY
 from evergrant.settings import Settings
@@ -29,7 +29,7 @@ def apply(current: Connection, changes: dict[str, Any]) -> Connection:
 
 
 def events(changes: dict[str, Any]) -> list[dict[str, Any]]:
-    return [told(body) | {"type": body["type"]} for name, body in changes.items() if name.startswith("outbox.")]
+    return [notice(body) | {"type": body["type"]} for name, body in changes.items() if name.startswith("outbox.")]
 
 
 # When
@@ -175,7 +175,7 @@ def test_nothing_changes_nothing() -> None:
 @pytest.mark.parametrize("kind", EventType)
 def test_every_event_has_words_of_its_own_and_a_command(kind: EventType) -> None:
     detail = {"connection": "keap/main", "client": "keap-app", "reason": "invalid_grant", "ends_at": "2027-02-01"}
-    event = told({"type": str(kind), "detail": detail})
+    event = notice({"type": str(kind), "detail": detail})
     assert event["summary"].endswith(".")
     assert "keap/main" in event["summary"]
     assert event["command"].startswith("evergrant ")
@@ -184,13 +184,13 @@ def test_every_event_has_words_of_its_own_and_a_command(kind: EventType) -> None
 
 def test_a_refused_client_is_told_with_the_connections_that_met_it() -> None:
     detail = {"connection": "keap/main", "client": "keap-app", "connections": ["keap/main", "keap/two", "keap/b"]}
-    summary = told({"type": EventType.CLIENT_REFUSED, "detail": detail})["summary"]
+    summary = notice({"type": EventType.CLIENT_REFUSED, "detail": detail})["summary"]
     assert "keap-app, with which keap/main, keap/two and keap/b must be refreshed" in summary
 
 
 def test_nobody_is_told_to_wait_for_a_further_try_where_an_answer_has_to_be_read() -> None:
     detail = {"connection": "keap/main", "reason": "unread_answer"}
-    summary = told({"type": EventType.DEGRADED, "detail": detail})["summary"]
+    summary = notice({"type": EventType.DEGRADED, "detail": detail})["summary"]
     assert "tried again" not in summary
     assert "mended profile" in summary
 
@@ -205,10 +205,11 @@ def test_nobody_is_told_to_wait_for_a_further_try_where_an_answer_has_to_be_read
     ],
 )
 def test_the_command_is_the_one_that_mends_it(kind: EventType, command: str) -> None:
-    assert told({"type": str(kind), "detail": {"connection": "keap/main", "client": "keap-app"}})["command"] == command
+    detail = {"connection": "keap/main", "client": "keap-app"}
+    assert notice({"type": str(kind), "detail": detail})["command"] == command
 
 
 @pytest.mark.parametrize("kind", EventType)
 def test_a_person_is_told_of_what_only_a_person_can_mend(kind: EventType) -> None:
     needs = {EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANT_EXPIRING}
-    assert told({"type": str(kind), "detail": {"connection": "keap/main"}})["alert"] is (kind in needs)
+    assert notice({"type": str(kind), "detail": {"connection": "keap/main"}})["alert"] is (kind in needs)

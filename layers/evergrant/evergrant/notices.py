@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .connection import EventType
+from .remedies import remedy
 from .schedule import DAY
 
 #: Days before a grant ends on which somebody is warned.
@@ -31,7 +32,7 @@ def _warning(ends_at: int, days: list[int]) -> int | None:
     return ends_at - max(days) * DAY if days else None
 
 
-def told(event: Mapping[str, Any]) -> dict[str, Any]:
+def notice(event: Mapping[str, Any]) -> dict[str, Any]:
     """An event's detail as it is sent: with whether a person has to know, what happened, and the command that mends it.
 
     The words are for an e-mail; ``reason`` and the times are there for programs.
@@ -47,7 +48,7 @@ def told(event: Mapping[str, Any]) -> dict[str, Any]:
         EventType.ROTATED: (f"{name} has a new access token.", status),
         EventType.DEGRADED: (
             f"{name} cannot be refreshed at present{because}.{token} {again}",
-            status,
+            remedy(reason, name, detail.get("client", "")),
         ),
         EventType.RECOVERED: (f"{name} is refreshed again.", status),
         EventType.AUTHORIZATION_REQUIRED: (

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from ..notices import told
+from ..notices import notice
 from ..ports import PortUnavailable
 from .clients import client, unavailable
 
@@ -58,7 +58,7 @@ class EventBus:
                     "Source": SOURCE,
                     "DetailType": body["type"],
                     "Time": datetime.fromtimestamp(body["at"], UTC),
-                    "Detail": json.dumps({"id": key, **told(body)}),
+                    "Detail": json.dumps({"id": key, **notice(body)}),
                 }
                 for key, body in batch
             ]

@@ -1,0 +1,78 @@
+"""Protects that whoever is told of trouble is told what mends it: the same in a notice as in `evergrant status`, and a
+command that there is."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+import pytest
+import typer
+
+from evergrant.connection import Connection, EventType, Status
+from evergrant.notices import notice
+from evergrant_cli.main import app
+from evergrant_cli.run import Run
+from evergrant_cli.views import advice
+
+REMEDIES = {
+    "unread_answer": "evergrant reread keap/main",
+    "unknown_client": "evergrant client set keap-app",
+    "invalid_client_entry": "evergrant client set keap-app",
+    "not_sent": "evergrant client set keap-app",
+    "invalid_variable": "evergrant connect keap/main",
+    "unknown_profile": "evergrant connect keap/main",
+    "seal_broken": "evergrant connect keap/main",
+}
+
+
+def degraded(reason: str) -> str:
+    detail = {"connection": "keap/main", "client": "keap-app", "reason": reason}
+    return str(notice({"type": EventType.DEGRADED, "detail": detail})["command"])
+
+
+def parsed(command: str) -> dict[str, Any]:
+    """What the command's own parser makes of a line; it fails where there is no such verb, option or argument."""
+    program, *arguments = shlex.split(command)
+    context: Any = typer.main.get_command(app).make_context(program, arguments, obj=Run("evergrant", None, None))
+    while hasattr(context.command, "resolve_command"):
+        _, verb, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
+        context = verb.make_context(verb.name, rest, parent=context)
+    return dict(context.params)
+
+
+@pytest.mark.parametrize(("reason", "command"), REMEDIES.items())
+def test_a_degraded_connections_command_is_the_one_that_mends_it(reason: str, command: str) -> None:
+    assert degraded(reason) == command
+
+
+@pytest.mark.parametrize("reason", ["server_error", "lost_answer", "service_unavailable", ""])
+def test_what_mends_itself_is_looked_at(reason: str) -> None:
+    assert degraded(reason) == "evergrant status keap/main"
+
+
+@pytest.mark.parametrize("reason", REMEDIES)
+def test_the_operators_command_names_the_same_one(reason: str) -> None:
+    troubled = Connection(
+        name="keap/main",
+        status=Status.DEGRADED,
+        grant="authorization_code",
+        client="keap-app",
+        profile_hash="0" * 64,
+        last_error=reason,
+    )
+    assert f"`{degraded(reason)}" in advice(troubled)
+
+
+@pytest.mark.parametrize("reason", [*REMEDIES, "server_error"])
+@pytest.mark.parametrize("kind", EventType)
+def test_every_command_of_a_notice_is_one_that_there_is(kind: EventType, reason: str) -> None:
+    detail = {"connection": "keap/main", "client": "keap-app", "reason": reason}
+    given = parsed(str(notice({"type": kind, "detail": detail})["command"]))
+    assert {"keap/main", "keap-app"} & set(map(str, given.values()))
+
+
+@pytest.mark.parametrize("command", ["evergrant mend keap/main", "evergrant status --mend", "evergrant connect"])
+def test_a_command_that_there_is_not_is_found_out(command: str) -> None:
+    with pytest.raises(Exception, match=r"mend|[Mm]issing"):
+        parsed(command)
