@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from unittest import mock
 
-from evergrant import deferred, published, schedule, transitions
+from evergrant import deferred, published, rotating, schedule, transitions
 from evergrant.asking import Ask
 from evergrant.code_exchange import CodeExchange
 from evergrant.connection import AT_REST, Connection, EventType, Status
@@ -98,6 +98,16 @@ class Vault(memory.MemoryVault):
         seen = self.witness.seen
         assert document["access_token"] not in seen.received - seen.kept, "published before it is saved"
         super().put(connection, document, version)
+
+
+class Log:
+    """What rotator writes for people: seen, and thrown away."""
+
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        def written(*args: Any, **details: Any) -> None:
+            assert not _NEVER_IN_CLEAR.search(f"{args} {details}"), "a token in a log"
+
+        return written
 
 
 class Profiles:
@@ -315,19 +325,13 @@ class Simulation:
             self.faults.in_hand = before
 
     def worker(self, message: Mapping[str, Any] | None = None, **ask: Any) -> bool:
-        """A worker of the rotation queue. Whether the message is done with; see rotating.work_through."""
-        message = message or {"connection": NAME}
+        """A worker of the rotation queue, or one that is asked. Whether the message is done with."""
         with self.invocation():
             rotation = Rotation(self.ports, self.settings, self.clock.now() + INVOCATION - 1)
-            try:
-                if message.get("task") == deferred.TASK:
-                    rotation.save_from_queue(message)
+            if not ask:
+                return rotating.work_off(rotation, message or {"connection": NAME})
+            with suppress(PortUnavailable, EvergrantError):  # whoever asks is told
                 rotation.run(Ask(NAME, **ask))
-            except PortUnavailable:
-                return message.get("task") != deferred.TASK
-            except EvergrantError:
-                if not ask:
-                    raise  # nobody is there to be told
             return True
 
     def tick(self) -> None:
@@ -381,5 +385,6 @@ def determined() -> Iterator[None]:
     with (
         mock.patch.object(uuid, "uuid4", counted),
         mock.patch("evergrant.schedule.random.uniform", lambda low, high: (low + high) / 2),
+        mock.patch.multiple(rotating, logger=Log(), metrics=Log()),
     ):
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from threading import Barrier
@@ -48,6 +49,7 @@ class Protocol:
         self.ran: list[Ask] = []
         self.saved: list[Mapping[str, Any]] = []
         self.clock, self.takes, self.outcomes = clock or Clock(), takes, outcomes
+        self.table_takes = True
         self.result = Result("rotated", connection(profile_hash=content_hash(KEAP)), tokens())
 
     def run(self, ask: Ask) -> Result:
@@ -58,11 +60,12 @@ class Protocol:
             raise failure
         return self.result
 
-    def save_from_queue(self, message: Mapping[str, Any]) -> None:
+    def save_from_queue(self, message: Mapping[str, Any]) -> bool:
         self.saved.append(message)
         failure = self.outcomes.get("saving")
         if failure:
             raise failure
+        return self.table_takes
 
 
 class Profiles:
@@ -132,7 +135,34 @@ def test_a_failure_of_our_own_hands_back_its_message_alone(failure: Exception) -
     assert len(protocol.ran) == 3
 
 
-@pytest.mark.parametrize("body", ["", "{", "[]", "7", "null", '"x"', "{}", '{"connection": 7}', '{"connection": "x"}'])
+def test_a_mistake_of_our_own_fails_its_message_alone_and_is_written_down_without_its_text(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    protocol = Protocol(bad=RuntimeError("canary-token"))
+    assert work(protocol, of("a"), of("bad"), of("c")) == ["1"]
+    assert sorted(ask.connection for ask in protocol.ran) == ["keap/a", "keap/bad", "keap/c"]
+    [error] = [record for record in caplog.records if record.levelname == "ERROR"]
+    told = vars(error)
+    assert (told["connection"], told["reason"]) == ("keap/bad", "RuntimeError")
+    assert re.fullmatch(r"(\S+:\d+ )*tests\.unit\.test_rotating:\d+", told["at"]), "where, from the outside in"
+    assert "canary" not in str(told)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "",
+        "{",
+        pytest.param("[" * 10**5, id="deep"),
+        "[]",
+        "7",
+        "null",
+        '"x"',
+        "{}",
+        '{"connection": 7}',
+        '{"connection": "x"}',
+    ],
+)
 def test_a_message_that_cannot_be_read_is_handed_back_alone(body: str) -> None:
     protocol = Protocol()
     assert work(protocol, of("a"), body, of("c")) == ["1"]
@@ -148,9 +178,18 @@ def test_a_sealed_set_is_saved_before_anything_else_and_kept_until_it_is() -> No
     protocol = Protocol()
     assert work(protocol, save) == []
     assert (protocol.saved, protocol.ran) == ([save], [Ask("keap/a")])
-    for failing in (Protocol(saving=PortUnavailable("down")), Protocol(a=PortUnavailable("down"))):
-        assert work(failing, save, of("b")) == ["0"]
-    assert work(Protocol(saving=Conflict("keap/a")), save) == ["0"]
+    for failure in (PortUnavailable("down"), Conflict("keap/a"), SealBroken("x"), RuntimeError("x")):
+        failing = Protocol(saving=failure)
+        assert work(failing, save) == ["0"]
+        assert failing.ran == []
+    assert work(Protocol(a=PortUnavailable("down")), save) == [], "it is saved, and due"
+
+
+def test_a_sealed_set_that_was_sent_again_is_done_with_and_nothing_more_is_run() -> None:
+    protocol = Protocol()
+    protocol.table_takes = False
+    assert work(protocol, {**of("a"), "task": "save", "changes": {}}, of("b")) == []
+    assert protocol.ran == [Ask("keap/b")]
 
 
 def test_a_connection_that_is_woken_need_not_wait_for_its_next_try() -> None:

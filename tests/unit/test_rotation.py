@@ -89,9 +89,8 @@ class World:
         messages, self.queue.messages = self.queue.messages, []
         for message, _ in messages:
             rotation = Rotation(self.ports, self.settings, self.clock.now() + 59)
-            if message.get("task") == "save":
-                rotation.save_from_queue(message)
-            rotation.run(Ask(NAME))
+            if message.get("task") != "save" or rotation.save_from_queue(message):
+                rotation.run(Ask(NAME))
 
     def record(self) -> Connection:
         return self.records.items[NAME]
@@ -469,7 +468,7 @@ def test_a_deferred_save_that_fails_again_comes_back_in_seconds_not_in_minutes()
     w.run()
     [(message, _)] = w.queue.messages
     w.queue.messages.clear()
-    Rotation(w.ports, w.settings).save_from_queue(message)
+    assert not Rotation(w.ports, w.settings).save_from_queue(message)
     [(again, delay)] = w.queue.messages
     assert (again["changes"], again["resent"], delay) == (message["changes"], 1, 15)
     w.records.change = change  # type: ignore[method-assign]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from threading import Lock
+from traceback import walk_tb
 from typing import Any
 
 from . import deferred, published, revoking, waking
@@ -59,31 +60,47 @@ def _work_on(rotation: Rotation, body: str) -> bool:
         task = json.loads(body)
         connection = task["connection"]
         split_connection(connection)
-    except (ValueError, TypeError, KeyError, InvalidRequest):
+    except (ValueError, TypeError, KeyError, RecursionError, InvalidRequest):
         logger.error("unreadable message")  # handed back alone, until it is a dead letter
         return False
     try:
-        if task.get("task") == deferred.TASK:
-            rotation.save_from_queue(task)
-        if task.get("task") == revoking.TASK:
-            logger.info("revocation", connection=connection, outcome=rotation.revoke_from_queue(task))
-            return True
-        result = rotation.run(Ask(connection, woken=task.get("task") == waking.TASK))
-    except UnknownConnection:
-        logger.warning("unknown connection", connection=connection)
-        return True
-    except PortUnavailable as error:
-        # The claim on the due index runs out soon and sends the connection again; a sealed set, old or new, has
-        # only this message.
-        logger.error("service unavailable", connection=connection, reason=str(error))
-        return task.get("task") not in (deferred.TASK, revoking.TASK)
+        return work_off(rotation, task)
     except EvergrantError as error:
         # Its own message alone is handed back, and is a dead letter in the end; the rest of the batch goes on.
         logger.error("rotation failed", connection=connection, code=error.code)
         return False
-    except (KeyError, TypeError, ValueError) as error:
-        logger.error("unreadable message", connection=connection, reason=type(error).__name__)
+    except Exception as error:  # noqa: BLE001 - a mistake of ours, or of the message, which must not take others along
+        # Its kind and its place, and never its text, which may hold anything.
+        logger.error("unexpected failure", connection=connection, reason=type(error).__name__, at=_place(error))
         return False
+
+
+def _place(error: Exception) -> str:
+    """Where an error was raised, as ``module:line`` from the outside in."""
+    return " ".join(f"{frame.f_globals.get('__name__')}:{line}" for frame, line in walk_tb(error.__traceback__))
+
+
+def work_off(rotation: Rotation, task: Mapping[str, Any]) -> bool:
+    """Do what a message says. Whether it is done with: a token set that is in no record has only its message."""
+    connection, kind = task["connection"], task.get("task")
+    only_here = kind in (deferred.TASK, revoking.TASK)
+    try:
+        if kind == deferred.TASK:
+            if not rotation.save_from_queue(task):
+                logger.warning("not saved yet", connection=connection, resent=task.get("resent", 0) + 1)
+                return True
+            only_here = False
+        if kind == revoking.TASK:
+            logger.info("revocation", connection=connection, outcome=rotation.revoke_from_queue(task))
+            return True
+        result = rotation.run(Ask(connection, woken=kind == waking.TASK))
+    except UnknownConnection:
+        logger.warning("unknown connection", connection=connection)
+        return True
+    except PortUnavailable as error:
+        # What is due is sent again by the claim on the due index, which runs out soon.
+        logger.error("service unavailable", connection=connection, reason=str(error))
+        return not only_here
     _count(result)
     logger.info(
         "rotation",
@@ -94,7 +111,7 @@ def _work_on(rotation: Rotation, body: str) -> bool:
         last_error=result.connection.last_error,
     )
     # What is due is found again by its claim; who was woken has only this message.
-    return not (result.outcome == "no_time" and task.get("task") == waking.TASK)
+    return not (result.outcome == "no_time" and kind == waking.TASK)
 
 
 def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict[str, Any]:

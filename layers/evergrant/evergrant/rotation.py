@@ -127,9 +127,9 @@ class Rotation:
                 return self._served(connection, ask, tokens, "busy")
             self._ports.clock.sleep(_POLL)
 
-    def save_from_queue(self, message: Mapping[str, Any]) -> None:
-        """Save an answer that the table would not take when it came (see :mod:`~evergrant.saving`)."""
-        self._saving.save_message(message, self._ports.seal)
+    def save_from_queue(self, message: Mapping[str, Any]) -> bool:
+        """Save an answer that the table would not take when it came (see :meth:`.Saving.save_message`)."""
+        return self._saving.save_message(message, self._ports.seal)
 
     def reread(self, connection: str, profile_hash: str) -> None:
         """Read an answer that could not be read by a mended profile (see :mod:`~evergrant.rereading`)."""

@@ -63,13 +63,20 @@ class Saving:
                 changes = transitions.keeping_rest(dict(changes))
             return self.fenced(name, changes, generation, current.status)
 
-    def save_message(self, message: Mapping[str, Any], seal: Seal) -> None:
+    def save_message(self, message: Mapping[str, Any], seal: Seal) -> bool:
         """Save what a message of the queue carries; ``seal`` is for a new grant that has to go on top of another.
+
+        Returns
+        -------
+        bool
+            Whether it is saved. False: the table still does not take it, and it was sent again, so that the one that
+            was received is done with. Each is followed by one at most.
 
         Raises
         ------
         PortUnavailable
-            The table still does not take it, and the message could not be sent again: hand it back.
+            Neither saved nor sent again: hand it back, it is the only one there is. So is one that was sent again
+            :data:`RESENT` times, which from then on comes back by itself until it is a dead letter.
         """
         changes, generation, status = deferred.changes_of(message), message["generation"], message["status"]
         try:
@@ -82,6 +89,8 @@ class Saving:
                 raise
             # The queue's own redelivery takes minutes, and a spend in doubt may be replayed before.
             self.queue.send({**message, "resent": message.get("resent", 0) + 1}, delay=APART)
+            return False
+        return True
 
     def _on_top(
         self, current: Connection, changes: Mapping[str, Any], sealed_as: int, replaced: str | None, seal: Seal
