@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from evergrant.connection import EventType
 from evergrant.notices import notice
 from evergrant.rotating import _SIDE_BY_SIDE, AT_PROVIDERS
@@ -72,15 +70,20 @@ def test_silence_of_the_clock_is_an_alarm() -> None:
     assert alarm["Period"] * alarm["EvaluationPeriods"] <= 300
 
 
-@pytest.mark.parametrize(
-    ("alarm", "queue"),
-    [("TicksFailed", "SchedulerDeadLetterQueue"), ("RotationsFailed", "RotationDeadLetterQueue")],
-)
-def test_one_message_put_aside_is_an_alarm(alarm: str, queue: str) -> None:
-    found = properties(alarm)
-    assert found["MetricName"] == "ApproximateNumberOfMessagesVisible"
-    assert words(found["Dimensions"][0]["Value"]) == f"{queue}.QueueName"
-    assert (found["ComparisonOperator"], found["Threshold"]) == ("GreaterThanThreshold", 0)
+def test_one_rotation_put_aside_is_an_alarm_for_as_long_as_it_lies_there() -> None:
+    alarm = properties("RotationsFailed")
+    assert alarm["MetricName"] == "ApproximateNumberOfMessagesVisible"
+    assert words(alarm["Dimensions"][0]["Value"]) == "RotationDeadLetterQueue.QueueName"
+    assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("GreaterThanThreshold", 0)
+    assert alarm["TreatMissingData"] == "ignore", "SQS stops measuring a queue to which nothing happens"
+
+
+def test_every_tick_that_fails_is_an_alarm_that_ends_with_the_failures() -> None:
+    alarm = properties("TicksFailed")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Errors"), "a message put aside stays for weeks"
+    assert words(alarm["Dimensions"][0]["Value"]) == "SchedulerFunction"
+    assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == ("Sum", "GreaterThanThreshold", 0)
+    assert alarm["TreatMissingData"] == "notBreaching"
 
 
 def test_every_alarm_reaches_the_topic() -> None:
