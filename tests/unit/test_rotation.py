@@ -34,7 +34,7 @@ from evergrant.errors import (
     UnknownConnection,
 )
 from evergrant.ports import PortUnavailable
-from evergrant.profile import ExpiryRule, Profile, content_hash
+from evergrant.profile import ExpiryRule, Profile, Rate, content_hash
 from evergrant.rotation import Ports, Rotation
 from evergrant.schedule import TICK
 from evergrant.secret import Secret
@@ -183,6 +183,41 @@ def test_a_refresh_due_before_the_next_tick_sends_its_own_message_at_the_exact_t
     assert message == {"connection": NAME}
     assert w.clock.now() + delay == w.record().refresh_at
     assert (w.record().due_at or 0) > (w.record().refresh_at or 0), "claimed, so that the tick does not send it too"
+
+
+def with_rate(profile: Profile) -> Profile:
+    return msgspec.structs.replace(profile, rotation=msgspec.structs.replace(profile.rotation, rate=Rate(60, 60)))
+
+
+def test_where_a_rate_is_declared_a_try_after_a_failure_is_left_to_the_tick_whatever_its_wait() -> None:
+    w = world(with_rate(KEAP))
+    for _ in range(20):
+        w.provider.script = [answer(429, b"")]
+        w.run()
+        assert w.queue.messages == []
+        assert w.record().due_at == w.record().refresh_at
+        w.clock.time = w.record().refresh_at or 0
+
+
+def test_where_a_rate_is_declared_a_token_that_would_lapse_before_the_next_tick_is_refreshed_in_time() -> None:
+    w = world(with_rate(KEAP), lifetime=60)
+    w.run()
+    assert [w.clock.now() + delay for _, delay in w.queue.messages] == [w.record().refresh_at]
+    w.queue.messages.clear()
+    w.provider.script = [answer(429, b"")]
+    w.clock.time = w.record().refresh_at or 0
+    w.run()
+    assert w.queue.messages == [], "its provider has said that this is too much"
+
+
+def test_where_a_rate_is_declared_a_lost_answer_is_asked_for_again_before_its_grace_is_over() -> None:
+    w = world(with_rate(with_grace(KEAP, 60)))
+    w.provider.script = [LostAnswer("made to fail")] * 10
+    w.run()
+    [(_, delay)] = w.queue.messages
+    w.clock.advance(delay)
+    w.provider.script.clear()
+    assert w.run().outcome == "rotated"
 
 
 def test_a_refresh_due_after_the_next_tick_is_left_to_it() -> None:

@@ -5,6 +5,7 @@ Capacity is counted as DynamoDB counts it (Developer Guide, "Read/write capacity
 
 from __future__ import annotations
 
+import heapq
 from bisect import bisect_right, insort
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,15 +16,20 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant import schedule
+from evergrant import rotation, schedule
+from evergrant.asking import Ask
 from evergrant.aws.items import item_of
 from evergrant.connection import Connection, Sealed
+from evergrant.dialect import HttpRequest, HttpResponse
 from evergrant.errors import Conflict
 from evergrant.profile import Profile, Rate, Rotation, content_hash
 from evergrant.schedule import DAY, Life
 from evergrant.scheduling import Tick, tick
-from tests.unit.memory import FakeClock
+from evergrant.settings import Settings
+from tests.unit.memory import FakeClock, MemoryProfiles, MemoryRecords, answer
 from tests.unit.samples import KEAP, NOW, connection
+from tests.unit.test_breaker import connection as due_connection
+from tests.unit.test_breaker import fleet
 
 #: What the index holds of an item, see template.yaml.
 PROJECTED = ("pk", "due_shard", "due_at", "expires_at", "client", "profile_hash")
@@ -106,6 +112,19 @@ class Table:
         raise AssertionError("a tick creates nothing")
 
 
+class Index:
+    """The due index of records in memory."""
+
+    def __init__(self, records: MemoryRecords) -> None:
+        self._records = records
+        self.change, self.get, self.create = records.change, records.get, records.create
+
+    def due(self, shard: str, before: int) -> Iterator[Any]:
+        for held in list(self._records.items.values()):
+            if held.due_at is not None and held.due_shard == shard and held.due_at <= before:
+                yield held
+
+
 class Queue:
     def __init__(self) -> None:
         self.sent: list[tuple[str, int]] = []
@@ -175,3 +194,38 @@ def test_ten_thousand_that_fall_due_at_the_same_moment_are_drained_within_the_de
     assert len(refreshed) == 10_000
     assert max(asked.values()) == 50
     assert max(asked) - NOW < 10_000 / 50, "and no slower than that"
+
+
+@pytest.mark.parametrize(
+    "refusal", [answer(429, b""), answer(400, {"error": "invalid_scope"}), answer(400, {"error": "invalid_grant"})]
+)
+def test_the_declared_rate_holds_while_the_provider_refuses(refusal: HttpResponse) -> None:
+    paced = structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, rate=Rate(60, 60)))
+    f = fleet()
+    ports, start = replace(f.ports, profiles=MemoryProfiles(paced)), int(f.clock.now())
+    for number in range(200):
+        due = due_connection(f"keap/a{number}", start)
+        f.records.items[due.name] = replace(due, profile_hash=content_hash(paced))
+    asked: Counter[int] = Counter()
+
+    def refuse(request: HttpRequest, **_: Any) -> HttpResponse:
+        asked[int(f.clock.now() - start) // schedule.TICK] += 1
+        return refusal
+
+    f.provider.send = refuse  # type: ignore[method-assign]
+    waiting: list[tuple[float, int, str]] = []
+    sent = 0
+    for minute in range(15):
+        f.clock.time = float(start + minute * schedule.TICK)
+        tick(Index(f.records), ports.profiles, f.queue, f.clock, f.clock.now() + 55)
+        while True:
+            for message, delay in f.queue.messages:
+                sent += 1
+                heapq.heappush(waiting, (f.clock.now() + delay, sent, message["connection"]))
+            f.queue.messages.clear()
+            if not waiting or waiting[0][0] >= start + (minute + 1) * schedule.TICK:
+                break
+            f.clock.time, _, name = heapq.heappop(waiting)
+            rotation.Rotation(ports, Settings(), f.clock.now() + 59).run(Ask(name))
+    assert max(asked.values()) <= 60
+    assert len({name for name, held in f.records.items.items() if held.failures}) == 200, "and everybody had a turn"

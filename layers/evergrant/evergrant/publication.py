@@ -7,8 +7,8 @@ from typing import Any
 
 from . import published, schedule, transitions
 from .connection import AT_REST, Connection
-from .errors import Conflict
-from .ports import Bus, Clock, PortUnavailable, Queue, Records, Vault
+from .errors import Conflict, EvergrantError
+from .ports import Bus, Clock, PortUnavailable, Profiles, Queue, Records, Vault
 from .profile import Profile
 from .tokens import TokenSet
 
@@ -28,6 +28,7 @@ class Publication:
     queue: Queue
     bus: Bus
     clock: Clock
+    profiles: Profiles
 
     def outdated(self, connection: Connection, profile: Profile, tokens: TokenSet) -> bool:
         """Whether consumers get another document than the one that counts as published: an older one came in late.
@@ -69,8 +70,8 @@ class Publication:
     def tell(self, connection: Connection) -> Connection:
         """Deliver the events of a change that published nothing, and see to it that the next try comes in time."""
         now = int(self.clock.now())
-        soon = connection.next_at is not None and connection.next_at < now + schedule.TICK
-        if not connection.outbox and not soon and connection.due_at == _due_date(connection):
+        as_due = connection.due_at == _due_date(connection)
+        if not connection.outbox and as_due and not self._cannot_wait(connection, now):
             return connection
         only_if = {name: getattr(connection, name) for name in ("generation", "status", "refresh_at")}
         return self._told(connection, {}, only_if, complete=True)
@@ -94,13 +95,33 @@ class Publication:
     def _sent_ahead(self, connection: Connection, now: int) -> int | None:
         """What falls due before the next tick could see it sends its own message, and counts as claimed."""
         due_at = _due_date(connection)
-        if due_at is None or due_at >= now + schedule.TICK:
+        if due_at is None or not self._cannot_wait(connection, now):
             return due_at
         try:
             self.queue.send({"connection": connection.name}, delay=max(due_at - now, 0))
         except PortUnavailable:
             return due_at
         return schedule.claim_until(due_at, now, connection.expires_at)
+
+    def _cannot_wait(self, connection: Connection, now: int) -> bool:
+        """Whether it falls due before the next tick could see it, and may go then whoever else does.
+
+        Where its profile declares a rate only the tick may say when it asks, unless the tick would come too late: for
+        a token just issued, until its provider refuses, and for a replay within the grace.
+        """
+        due_at, too_late = _due_date(connection), now + 2 * schedule.TICK
+        if due_at is None or due_at >= now + schedule.TICK:
+            return False
+        in_doubt = connection.spend_id is not None
+        lapses = connection.failures == 0 and (connection.expires_at or 0) < too_late
+        try:
+            rotation = self.profiles.pinned(connection.profile_hash).rotation
+        except EvergrantError:
+            return True  # the next pass says what is wrong with it, and asks nobody
+        except PortUnavailable:
+            return lapses or in_doubt
+        in_doubt = in_doubt and now <= (connection.spend_at or 0) + rotation.reuse_grace < too_late
+        return rotation.rate is None or lapses or in_doubt
 
     def _put(self, connection: Connection) -> frozenset[str]:
         if not connection.outbox:
