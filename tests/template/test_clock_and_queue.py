@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+from typing import Any
+
+from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from evergrant.connection import EventType
 from evergrant.notices import notice
-from evergrant.rotating import _SIDE_BY_SIDE, AT_PROVIDERS
+from evergrant.rotating import _SIDE_BY_SIDE, AT_PROVIDERS, HINDERED
+from evergrant.schedule import claim_until
 from evergrant.settings import Budgets
-from tests.template.stack import as_list, of_type, properties, words
+from tests.template.stack import ROOT, as_list, of_type, properties, words
 
-ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed")
+ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed", "RotationsHindered", "RotationsWaiting")
 
 
 def test_the_clock_ticks_every_minute_and_says_so_when_it_cannot() -> None:
@@ -86,11 +90,44 @@ def test_every_tick_that_fails_is_an_alarm_that_ends_with_the_failures() -> None
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
+def test_rotators_that_are_hindered_for_half_an_hour_are_an_alarm_by_the_metric_that_they_count() -> None:
+    alarm = properties("RotationsHindered")
+    rotator = properties("RotatorFunction")["Environment"]["Variables"]
+    counted = EphemeralMetrics(namespace="Evergrant/this", service=rotator["POWERTOOLS_SERVICE_NAME"])
+    counted.add_metric(HINDERED, MetricUnit.Count, 1)
+    sent: dict[str, Any] = {**counted.serialize_metric_set()}
+    [directive] = sent["_aws"]["CloudWatchMetrics"]
+    assert alarm["Namespace"] == rotator["POWERTOOLS_METRICS_NAMESPACE"], "and no other stack's"
+    assert "AWS::StackName" in words(alarm["Namespace"])
+    assert [metric["Name"] for metric in directive["Metrics"]] == [alarm["MetricName"]]
+    dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
+    assert [{name: sent[name] for name in names} for names in directive["Dimensions"]] == [dimensions]
+    assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == ("Sum", "GreaterThanThreshold", 0)
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 1800, "one call that fails is nobody's concern"
+    assert alarm["Period"] >= 2 * claim_until(0, 0, None), "what is hindered is tried in each period"
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
+def test_a_message_that_nothing_takes_is_an_alarm() -> None:
+    alarm = properties("RotationsWaiting")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/SQS", "ApproximateAgeOfOldestMessage")
+    assert words(alarm["Dimensions"][0]["Value"]) == "RotationQueue.QueueName"
+    longest_delay = 900
+    assert alarm["Threshold"] >= 2 * longest_delay
+    assert (alarm["Statistic"], alarm["ComparisonOperator"]) == ("Maximum", "GreaterThanThreshold")
+    assert alarm["TreatMissingData"] == "notBreaching"
+
+
 def test_every_alarm_reaches_the_topic() -> None:
     assert set(of_type("AWS::CloudWatch::Alarm")) == set(ALARMS)
     for alarm in ALARMS:
         assert properties(alarm)["AlarmActions"] == [{"Ref": "AlertTopic"}]
         assert properties(alarm)["AlarmDescription"]
+
+
+def test_the_manual_says_what_to_do_on_each_alarm() -> None:
+    manual = (ROOT / "docs" / "operating.md").read_text()
+    assert set(re.findall(r"^\| `(\w+)` \|", manual, re.MULTILINE)) >= set(ALARMS)
 
 
 def test_events_that_need_somebody_reach_the_topic() -> None:

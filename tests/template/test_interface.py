@@ -35,7 +35,7 @@ ENVIRONMENT = {
     },
     "Getter": {"EVERGRANT_PREFIX": "SecretPrefix", "EVERGRANT_ROTATOR_FUNCTION": "RotatorFunction"},
 }
-POWERTOOLS = {"POWERTOOLS_METRICS_NAMESPACE": "Evergrant", "POWERTOOLS_LOG_LEVEL": "LogLevel"}
+POWERTOOLS = {"POWERTOOLS_METRICS_NAMESPACE": "Evergrant/${AWS::StackName}", "POWERTOOLS_LOG_LEVEL": "LogLevel"}
 
 OUTPUTS = {
     "AlertTopicArn",

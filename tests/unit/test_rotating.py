@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.asking import Ask, Result
+from evergrant.asking import Ask, Outcome, Result
 from evergrant.errors import (
     AuthorizationRequired,
     Conflict,
@@ -23,6 +23,7 @@ from evergrant.errors import (
     UnknownConnection,
     UnknownProfile,
 )
+from evergrant.observability import metrics
 from evergrant.ports import PortUnavailable
 from evergrant.profile import content_hash
 from evergrant.rotating import answer, ask_of, work_through
@@ -198,6 +199,42 @@ def test_a_connection_that_is_woken_need_not_wait_for_its_next_try() -> None:
     assert protocol.ran == [Ask("keap/a", woken=True)]
     protocol.result = replace(protocol.result, outcome="no_time")
     assert work(protocol, {**of("a"), "task": "wake"}, of("b")) == ["0"], "it has nothing but this message"
+
+
+# What is counted
+
+
+@pytest.fixture
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The names of the metrics that are counted, one for each time."""
+    names: list[str] = []
+    monkeypatch.setattr(metrics, "add_metric", lambda name, unit, value: names.append(name))
+    return names
+
+
+@pytest.mark.parametrize(
+    ("outcome", "names"), [("rotated", ["Rotations"]), ("failed", ["RotationFailures"]), ("fresh", []), ("busy", [])]
+)
+def test_what_became_of_a_refresh_is_counted(outcome: Outcome, names: list[str], counted: list[str]) -> None:
+    protocol = Protocol()
+    protocol.result = replace(protocol.result, outcome=outcome)
+    work(protocol, of("a"))
+    assert counted == names
+
+
+def test_a_pass_that_a_service_hindered_is_counted_or_nobody_would_hear_of_it(counted: list[str]) -> None:
+    protocol = Protocol(a=PortUnavailable("down"))
+    work(protocol, of("a"))
+    assert counted == ["Hindered"]
+    ask(protocol, of("a"))
+    assert counted == ["Hindered"] * 2
+
+
+def test_a_token_set_that_the_table_does_not_take_yet_is_counted(counted: list[str]) -> None:
+    protocol = Protocol()
+    protocol.table_takes = False
+    work(protocol, {**of("a"), "task": "save"})
+    assert counted == ["Hindered"]
 
 
 # Requests

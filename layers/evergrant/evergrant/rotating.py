@@ -25,6 +25,9 @@ _LONGEST_WAIT = 25
 _SIDE_BY_SIDE, AT_PROVIDERS = 10, 5
 #: Metrics are not made for threads.
 _counting = Lock()
+#: The metric of passes that a service of AWS kept from their work. The next one comes by itself, so that nothing else
+#: tells of a table that takes no write: the template's alarm looks whether it goes on.
+HINDERED = "Hindered"
 
 
 def work_through(
@@ -87,6 +90,7 @@ def work_off(rotation: Rotation, task: Mapping[str, Any]) -> bool:
     try:
         if kind == deferred.TASK:
             if not rotation.save_from_queue(task):
+                _count(HINDERED)
                 logger.warning("not saved yet", connection=connection, resent=task.get("resent", 0) + 1)
                 return True
             only_here = False
@@ -99,9 +103,10 @@ def work_off(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         return True
     except PortUnavailable as error:
         # What is due is sent again by the claim on the due index, which runs out soon.
+        _count(HINDERED)
         logger.error("service unavailable", connection=connection, reason=str(error))
         return not only_here
-    _count(result)
+    _count_outcome(result)
     logger.info(
         "rotation",
         connection=connection,
@@ -132,6 +137,7 @@ def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict
                 rotation.reread(ask.connection, _profile_hash(request["reread"]))
             result = rotation.run(ask)
         except PortUnavailable as error:
+            _count(HINDERED)
             logger.error("service unavailable", connection=ask.connection, reason=str(error))
             raise TemporarilyUnavailable("A service of AWS that this needs does not answer.", 10) from error
     except EvergrantError as error:
@@ -141,7 +147,7 @@ def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict
     if tokens is None:
         return {"error": TemporarilyUnavailable(f"{ask.connection} has no token yet.", 5).as_dict()}
     logger.info("request answered", connection=ask.connection, outcome=result.outcome)
-    _count(result)
+    _count_outcome(result)
     profile = ports.profiles.pinned(result.connection.profile_hash)
     document = published.document(result.connection, profile, tokens)
     answered = published.answer(document, tokens.expires_at, ports.clock.now())
@@ -155,12 +161,16 @@ def _profile_hash(value: Any) -> str:
     return value
 
 
-def _count(result: Result) -> None:
-    """Two metrics and no more: each costs as much a month as a secret."""
+def _count(name: str) -> None:
+    """Three metrics and no more: each costs as much a month as a secret."""
+    with _counting:
+        metrics.add_metric(name, MetricUnit.Count, 1)
+
+
+def _count_outcome(result: Result) -> None:
     name = {"rotated": "Rotations", "failed": "RotationFailures"}.get(result.outcome)
     if name:
-        with _counting:
-            metrics.add_metric(name, MetricUnit.Count, 1)
+        _count(name)
 
 
 def ask_of(request: Mapping[str, Any]) -> Ask:
