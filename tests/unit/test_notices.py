@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from itertools import pairwise
+from random import Random
 from typing import Any
 
 import pytest
@@ -84,6 +87,59 @@ def test_an_end_that_a_rotation_left_where_it_was_is_warned_of_whatever_the_prof
     first = saved(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, ends_at)
     assert first.warn_at is None
     assert saved(first, KEAP, ends_at, NOW + DAY).warn_at == ends_at - 30 * DAY
+
+
+def lived(profile: Profile, lifetime: int, until: int, told: Callable[[int], int]) -> tuple[list[float], list[int]]:
+    """The days before ``until`` on which a connection warned that was refreshed until then, and when it was refreshed.
+
+    ``told`` says what end of the grant an answer at that time tells.
+    """
+    current, now = connection(status=Status.AWAITING_AUTHORIZATION), NOW
+    warnings, refreshed = [], []
+    while now < until:
+        refreshed.append(now)
+        given = replace(tokens(lifetime), issued_at=now, expires_at=now + lifetime, refresh_expires_at=told(now))
+        current = apply(current, transitions.saved(current, given, SEALED, profile, Settings(), now))
+        again = current.refresh_at or until
+        while current.warn_at is not None and current.warn_at <= again:
+            at = max(current.warn_at, now)
+            warnings.append((until - at) / DAY)
+            current = apply(current, transitions.warned(current, at))
+        now = again
+    return warnings, refreshed
+
+
+@pytest.mark.parametrize("wobble", [1, 2])
+@pytest.mark.parametrize("profile", [KEAP, HARD], ids=["rotating", "hard"])
+@pytest.mark.parametrize(
+    ("lifetime", "days", "expected"),
+    [(7200, 90, [30, 7, 1]), (300, 20, [7, 1]), (60, 3, [1])],
+)
+def test_an_end_that_is_told_in_seconds_stays_though_each_answer_tells_it_a_second_or_two_apart(
+    lifetime: int, days: int, expected: list[int], profile: Profile, wobble: int
+) -> None:
+    random, end = Random(1), NOW + days * DAY
+    warnings, refreshed = lived(profile, lifetime, end, lambda now: end + random.randint(-wobble, wobble))
+    assert warnings == pytest.approx(expected, abs=5 / DAY)
+    assert len(refreshed) < 3 * days * DAY / lifetime, "nor is that end raced against"
+
+
+@pytest.mark.parametrize("lifetime", [30, 60, 300, 7200])
+@pytest.mark.parametrize("wobble", [0, 2])
+def test_an_end_that_each_refresh_moves_is_never_warned_of_and_always_outrun(lifetime: int, wobble: int) -> None:
+    random, window = Random(1), max(lifetime * 2 // 3, 20)  # lapses before the access token
+    told = lambda now: now + window - random.randint(0, wobble)  # noqa: E731
+    warnings, refreshed = lived(KEAP, lifetime, NOW + 200 * lifetime, told)
+    assert warnings == []
+    assert max(later - sooner for sooner, later in pairwise(refreshed)) < window - wobble
+
+
+def test_a_refresh_within_seconds_of_another_forgets_no_warning() -> None:
+    end = NOW + 60 * DAY
+    current = connection(refresh_expires_at=end, warn_at=end - 30 * DAY)
+    for seconds, told in ((3, end + 2), (5, end), (6, end + 1)):
+        current = saved(current, KEAP, told, NOW + seconds)
+        assert (current.warn_at, current.refresh_expires_at) == (end - 30 * DAY, end)
 
 
 def test_a_new_authorization_begins_its_warnings_anew() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from . import notices, schedule
 from .connection import Connection, EventType, Sealed, Status, event
@@ -29,6 +29,8 @@ SETTLED = 900
 #: While a bus takes nothing, rotations beyond so many events are not told of: an item of DynamoDB holds 400 KB at most,
 #: and a token set must always find room.
 MOST_UNTOLD = 100
+#: By so many seconds the end of a grant may seem to move that stays, where it is told as seconds from now on.
+WOBBLE = 10
 #: An operator mends a client within hours, not seconds.
 CLIENT_PROBE = 3600
 
@@ -72,8 +74,9 @@ def saved(
     """An answer of the provider becomes the next generation, due for publication soon."""
     generation = connection.generation + 1
     life = schedule.Life(tokens.issued_at, tokens.expires_at)
-    ends_at = tokens.refresh_expires_at
-    moves = profile.rotation.refresh_token_life != "hard" and ends_at != connection.refresh_expires_at  # noqa: S105
+    end = _end(connection, tokens)
+    ends_at = tokens.refresh_expires_at if end == "moves" else connection.refresh_expires_at
+    moves = profile.rotation.refresh_token_life != "hard" and end != "stays"  # noqa: S105
     if ends_at and tokens.issued_at < ends_at < tokens.expires_at and moves:
         # The refresh token dies first, and a refresh moves its end: that sets the time. An end that stays where it is
         # cannot be outrun.
@@ -91,7 +94,7 @@ def saved(
         "unread_answer": None,
         "issued_at": tokens.issued_at,
         "expires_at": tokens.expires_at,
-        "refresh_expires_at": tokens.refresh_expires_at,
+        "refresh_expires_at": ends_at,
         "expiry_rule": tokens.expiry_rule,
         "failures": 0,
         "last_error": None,
@@ -99,7 +102,7 @@ def saved(
         "rejected_at": None,
         "alerted_at": None,
         "early_refreshes": 0,
-        "warn_at": _warn_at(connection, tokens, profile),
+        "warn_at": _warn_at(connection, profile, end, tokens.issued_at, ends_at),
         "refresh_at": refresh_at,
         # Due soon until it is published, so that a worker that dies now is followed by another.
         **due(connection, now + schedule.TICK),
@@ -124,14 +127,29 @@ def blamed(connection: Connection, refusal: Refusal) -> FailureKind:
     return refusal.kind
 
 
-def _warn_at(connection: Connection, tokens: TokenSet, profile: Profile) -> int | None:
+def _end(connection: Connection, tokens: TokenSet) -> Literal["stays", "moves", "unclear"]:
+    """What a refresh did to the end of its grant, which may be told as seconds from now on.
+
+    A refresh that prolongs the grant moves its end by the time since the last one. An end that stays is told a second
+    or two apart; shortly after a refresh that looks like the other.
+    """
+    before, told = connection.refresh_expires_at, tokens.refresh_expires_at
+    if connection.status is Status.AWAITING_AUTHORIZATION or before is None or told is None:
+        return "moves"
+    apart, since = abs(told - before), tokens.issued_at - (connection.issued_at or tokens.issued_at)
+    if apart == 0 or 2 * apart < since:
+        return "stays"
+    return "unclear" if apart < WOBBLE else "moves"
+
+
+def _warn_at(connection: Connection, profile: Profile, end: str, issued_at: int, ends_at: int | None) -> int | None:
     """When to warn that the grant ends: only where rotation does not move the end by itself."""
-    ends_at = tokens.refresh_expires_at
-    stays = connection.status is not Status.AWAITING_AUTHORIZATION and ends_at == connection.refresh_expires_at
+    if end == "unclear":
+        return connection.warn_at
     hard = connection.grant == "static" or profile.rotation.refresh_token_life == "hard"  # noqa: S105
-    if ends_at is None or not (stays or hard):
+    if ends_at is None or (end == "moves" and not hard):
         return None
-    return (connection.warn_at if stays else None) or notices.first_warning(tokens.issued_at, ends_at)
+    return (connection.warn_at if end == "stays" else None) or notices.first_warning(issued_at, ends_at)
 
 
 def warned(connection: Connection, now: int) -> Changes:
