@@ -31,7 +31,12 @@ def refreshed(run: Run, before: Connection) -> Connection:
     record = deployment.records.get(before.name) or before
     if record.generation > before.generation and "error" not in answer:
         return record
-    if "error" in answer and answer["error"].get("code") in ("paused", "disconnected", "unknown_connection"):
+    if "error" in answer and answer["error"].get("code") in (
+        "paused",
+        "disconnected",
+        "unknown_connection",
+        "answer_awaited",
+    ):
         raise CommandFailed(Problem.of_answer(answer["error"]))
     raise CommandFailed(failure(record, answer))
 
@@ -53,6 +58,11 @@ def rotate(context: typer.Context, connection: Name, as_json: AsJson = False) ->
 
     Nobody need do this for tokens to stay valid. It is for finding out whether
     a mended client or provider works, and after a token leaked.
+
+    Where the last answer was lost it sends the same refresh token once more,
+    a quarter of an hour later at the earliest. A provider that used the token
+    may then end the grant, and somebody has to connect the account again. By
+    itself Evergrant would wait with that for the end of the token's life.
 
     [bold]Example[/]
       evergrant rotate keap/main

@@ -6,6 +6,7 @@ import pytest
 
 from evergrant.aws.records import DynamoRecords
 from evergrant.connection import Status
+from evergrant.errors import AnswerAwaited
 from evergrant.secret import fingerprint
 from tests.adapters.cli_desk import ACCESS_TOKEN, Desk, document
 from tests.adapters.samples import NOW, connection
@@ -109,6 +110,14 @@ def test_rotating_a_paused_connection_says_that_it_is_paused(desk: Desk) -> None
     paused = {"code": "paused", "message": "keap/main is paused.", "hint": "Resume it."}
     desk.rotator = lambda request: {"error": paused}
     assert desk.error("rotate", "keap/main") == paused
+
+
+def test_rotating_while_an_answer_may_be_on_its_way_says_so_and_when_to_try_again(desk: Desk) -> None:
+    awaited = AnswerAwaited("keap/main", 895).as_dict()
+    desk.rotator = lambda request: {"error": awaited}
+    assert desk.error("rotate", "keap/main") == awaited
+    assert "try again in 15 minutes" in awaited["hint"]
+    assert "quarter of an hour" in desk("rotate", "--help")
 
 
 def test_rotating_what_does_not_exist_asks_nobody(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from evergrant import catalogue, operations
@@ -10,7 +11,9 @@ from evergrant.connection import Connection, Status
 from evergrant.profile import Profile
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
+from tests.proof.faults import STALL
 from tests.proof.simulation import NAME, Simulation
+from tests.unit.memory import Crash
 from tests.unit.test_rotation import LIFETIME, with_grace
 
 KEAP, WEALTHYHOOD, INVESTSUITE = (catalogue.built_in()[name] for name in ("keap", "wealthyhood", "investsuite"))
@@ -61,6 +64,14 @@ def with_table_down(profile: Profile, seconds: int) -> Callable[[], Simulation]:
         return world
 
     return build
+
+
+def forced(world: Simulation) -> None:
+    """The lease has run out, and an operator tries whether all is well again, before the queue delivers."""
+    with suppress(Crash):
+        world.worker()
+    world.clock.advance(STALL)
+    world.rotate()
 
 
 def _nothing() -> None:
@@ -117,6 +128,7 @@ SCENARIOS = [
     Scenario("log-in, the refresh refused", refused_log_in),
     Scenario("the table down for 20 s", with_table_down(KEAP, 20)),
     Scenario("the table down for longer than the grace", with_table_down(with_grace(KEAP, 10), 20)),
+    Scenario("forced while its answer is in the queue", with_table_down(KEAP, 20), forced),
     Scenario("a re-connect while it rotates", with_meanwhile(Simulation.reconnect)),
     Scenario("a rotation while it is re-connected", plain(), Simulation.reconnect),
     Scenario(

@@ -197,7 +197,10 @@ class Simulation:
             *((self.vault, name) for name in ("versions", "current_version")),
             *((self.queue, name) for name in ("messages",)),
             *((self.bus, name) for name in ("events",)),
-            *((self.provider, name) for name in ("live", "spent", "sent", "number", "resent", "after_answer")),
+            *(
+                (self.provider, name)
+                for name in ("live", "spent", "sent", "number", "resent", "forced", "after_answer")
+            ),
             *((self.faults, name) for name in ("pending",)),
             *((self.circuits, name) for name in ("items",)),
             *((self.clock, name) for name in ("time",)),
@@ -345,6 +348,11 @@ class Simulation:
             with suppress(Conflict, PortUnavailable):
                 self.records.change(NAME, {"due_at": until}, only_if={"due_at": record.due_at})
                 self.queue.send({"connection": NAME}, delay=max(record.due_at - now, 0))
+
+    def rotate(self) -> None:
+        """What `evergrant rotate` does, and `evergrant client set`."""
+        self.provider.forced = True
+        self.worker(asked=True, force=True, wait=25.0)
 
     def reconnect(self) -> None:
         """A person connects the account again: a new grant, by a new code. See authorization.Flow."""

@@ -29,7 +29,9 @@ goes_on = st.tuples(st.just("goes on"), st.integers(0, 5), st.integers(1, 9))
 goes_wrong = st.tuples(st.just("goes wrong"), st.integers(0, 5), st.sampled_from(FAULTS))
 comes = st.tuples(
     st.just("comes"),
-    st.sampled_from(["worker", "person", "refused getter", "getter", "worker", "pause", "resume", "disconnect"]),
+    st.sampled_from(
+        ["worker", "person", "refused getter", "getter", "worker", "pause", "resume", "disconnect", "operator"]
+    ),
 )
 passes = st.tuples(st.just("time passes"), st.sampled_from([41, 1, 9, 300]))
 schedules = st.lists(st.one_of(goes_on, goes_on, comes, goes_wrong, passes), min_size=8, max_size=30)
@@ -68,6 +70,7 @@ class Stage:
             "getter": lambda: world.worker(asked=True, min_ttl=3600, wait=25.0),
             "refused getter": lambda: world.worker(asked=True, rejected=Secret(shown).fingerprint, wait=25.0),
             "person": world.reconnect,
+            "operator": world.rotate,
             "pause": lambda: world.operate(operations.pause),
             "resume": lambda: world.operate(operations.resume),
             "disconnect": lambda: world.operate(operations.disconnect),

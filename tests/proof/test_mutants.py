@@ -13,6 +13,7 @@ from evergrant import deferred, transitions
 from evergrant.asking import Ask
 from evergrant.connection import Connection, Sealed
 from evergrant.errors import Conflict
+from evergrant.profile import Profile
 from evergrant.publication import Publication
 from evergrant.rotation import Rotation
 from evergrant.saving import Saving
@@ -76,6 +77,15 @@ def probed_while_an_answer_may_be_on_its_way() -> Any:
     return mock.patch.object(transitions, "SETTLED", 0)
 
 
+def forced_while_an_answer_may_be_on_its_way() -> Any:
+    replay_at = transitions.replay_at
+
+    def at_once(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
+        return now if forced else replay_at(connection, profile, now)
+
+    return mock.patch.object(transitions, "replay_at", at_once)
+
+
 def unsealed_in_the_queue() -> Any:
     message = deferred.message
 
@@ -101,6 +111,7 @@ MUTANTS: dict[Mutant, str] = {
     published_before_it_is_saved: "no grace",
     replayed_outside_the_grace: "no grace",
     probed_while_an_answer_may_be_on_its_way: "lapsed",
+    forced_while_an_answer_may_be_on_its_way: "forced while its answer is in the queue",
     unsealed_in_the_queue: "the table down for 20 s",
     nothing_in_the_queue: "the table down for 20 s",
     forgotten_events: "no grace",

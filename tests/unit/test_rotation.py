@@ -23,6 +23,7 @@ from evergrant.asking import Ask, Result
 from evergrant.connection import Connection, Status
 from evergrant.dialect import Client
 from evergrant.errors import (
+    AnswerAwaited,
     AuthorizationRequired,
     ClientRefused,
     Disconnected,
@@ -1008,6 +1009,52 @@ def test_a_provider_that_is_down_is_not_hammered_by_those_who_ask() -> None:
             w.run(asked=True)
         assert 1 <= raised.value.retry_after <= 15
     assert len(w.provider.requests) == 1
+
+
+def test_an_operator_cannot_have_a_token_sent_again_while_its_answer_may_be_in_the_queue() -> None:
+    w = world()
+    change = w.records.change
+    after_the_answer(w, lambda: break_table(w))
+    w.run()
+    w.records.change = change  # type: ignore[method-assign]
+    w.clock.advance(45)
+    before = w.record()
+    with pytest.raises(AnswerAwaited) as told:
+        w.run(asked=True, force=True)
+    settled_at = (before.lease_until or 0) + 900
+    assert told.value.as_dict()["retry_after"] == settled_at - int(w.clock.now())
+    assert w.record() == before, "the schedule says what it is about"
+    w.clock.time = settled_at - 1.0
+    with pytest.raises(AnswerAwaited, match="keap/main"):
+        w.run(asked=True, force=True)
+    assert len(w.provider.requests) == 1
+    w.receive()
+    assert w.run(asked=True, force=True).outcome == "rotated"
+    assert not w.provider.revoked
+
+
+def test_an_operator_need_not_wait_for_the_last_quarter_to_have_a_lost_answer_asked_for_again() -> None:
+    w = world()
+    w.provider.script = [LostAnswer("gone")]
+    w.run()
+    with pytest.raises(AnswerAwaited):
+        w.run(asked=True, force=True)
+    w.clock.advance(900)
+    assert (w.record().refresh_at or 0) > w.clock.now()
+    w.provider.script = [LostAnswer("gone again")]
+    w.run(asked=True, force=True)
+    assert (w.record().spend_tries, w.record().status) == (1, Status.AUTHORIZATION_REQUIRED)
+    # Nobody holds an answer of that one: its worker wrote down that it was lost.
+    assert w.run(asked=True, force=True).outcome == "rotated"
+
+
+def test_within_the_grace_an_operator_need_not_wait_at_all() -> None:
+    w = world(with_grace(KEAP, 60))
+    w.faults.at, w.faults.kind = SPEND, "crash-after"
+    with pytest.raises(Crash):
+        w.run()
+    w.clock.advance(41)
+    assert w.run(asked=True, force=True).outcome == "rotated"
 
 
 def test_an_operator_can_force_a_refresh_of_a_fresh_token() -> None:

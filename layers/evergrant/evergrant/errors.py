@@ -13,6 +13,7 @@
     │   ├── UnknownConnection     unknown_connection
     │   ├── AuthorizationRequired authorization_required
     │   ├── ClientRefused         client_refused
+    │   ├── AnswerAwaited         answer_awaited           a lost answer may still be saved: nothing is sent meanwhile
     │   ├── Paused                paused
     │   └── Disconnected          disconnected
     ├── UnknownProfile            unknown_profile
@@ -141,6 +142,25 @@ class ClientRefused(ConnectionProblem):
             f"The provider of {connection} refuses the credentials of client {client}.",
             f"Nobody needs to authorize again. Mend the client's credentials: `evergrant client set {client}`.",
         )
+
+
+class AnswerAwaited(ConnectionProblem):
+    """The same refresh token shall not be sent twice while somebody may hold its answer; ``retry_after`` in seconds."""
+
+    code = "answer_awaited"
+
+    def __init__(self, connection: str, retry_after: int) -> None:
+        minutes = -(-retry_after // 60)
+        super().__init__(
+            connection,
+            f"The provider's last answer for {connection} is not saved, and may be waiting in the rotation queue. To send "
+            "the same refresh token again now could end the grant, so nothing was sent.",
+            f"Look again with `evergrant status {connection}`, or try again in {minutes} minutes.",
+        )
+        self.retry_after = retry_after
+
+    def as_dict(self) -> dict[str, Any]:
+        return {**super().as_dict(), "retry_after": self.retry_after}
 
 
 class Paused(ConnectionProblem):

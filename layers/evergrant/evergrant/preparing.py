@@ -11,7 +11,7 @@ from .asking import Ask, Outcome
 from .breaker import Breaker, Passage
 from .connection import Connection
 from .dialect import Client, HttpRequest, Phase, next_phase, token_requests
-from .errors import EvergrantError
+from .errors import AnswerAwaited, EvergrantError
 from .ports import Clock, DataKey, PortUnavailable, Profiles, Seal, Vault
 from .profile import HEADLESS, Profile
 from .settings import Settings
@@ -35,11 +35,15 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """Nothing is to be sent now, and what to write down of it: nothing where it is written already."""
+    """Nothing is to be sent now, and what to write down of it: nothing where it is written already.
+
+    ``told`` is what an operator hears who would have it sent all the same.
+    """
 
     changes: Mapping[str, Any]
     outcome: Outcome
     previous: TokenSet | None = field(default=None, repr=False)
+    told: EvergrantError | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +99,10 @@ class Preparation:
     def held_back(self, connection: Connection, ask: Ask, profile: Profile, tokens: TokenSet | None) -> HeldBack | None:
         """Why nothing may be sent at this moment, by the record alone. To be asked again by who had to wait."""
         now = self._now
-        if connection.spend_id is not None and not ask.force:
-            again = transitions.replay_at(connection, profile, now)
+        if connection.spend_id is not None:
+            again = transitions.replay_at(connection, profile, now, forced=ask.force)
+            if ask.force and again is not None and again > now:
+                return HeldBack({}, "waiting", tokens, AnswerAwaited(connection.name, again - now))
             if (again is None or again > now) and not (again is None and transitions.probe_due(connection, now)):
                 changes = transitions.in_doubt(connection, profile, now)
                 known = connection.refresh_at is not None and connection.refresh_at > now and "status" not in changes

@@ -97,6 +97,8 @@ class Rotation:
         ------
         UnknownConnection, Paused, Disconnected, AuthorizationRequired, ClientRefused, TemporarilyUnavailable
             When asked, and no valid token can be had. The schedule meets UnknownConnection only.
+        AnswerAwaited
+            When forced, and the same refresh token must not be sent again yet.
         PortUnavailable
             A service of AWS failed, and there is no valid token in hand to serve meanwhile.
         """
@@ -152,6 +154,8 @@ class Rotation:
         prepared = self._preparation.prepare(connection, ask, tokens)
         if isinstance(prepared, HeldBack):
             tokens = prepared.previous or tokens
+            if prepared.told:
+                raise prepared.told
             if not prepared.changes:
                 return self._served(connection, ask, tokens, prepared.outcome)
             return self._settled(connection, ask, tokens, prepared.changes, prepared.outcome)

@@ -312,17 +312,20 @@ def unread(connection: Connection, profile: Profile, sealed: Sealed, now: int) -
     }
 
 
-def replay_at(connection: Connection, profile: Profile, now: int) -> int | None:
+def replay_at(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
     """When a spend in doubt may be repeated with the same refresh token: now, later, or never again (None).
 
     Inside the provider's grace at once. Outside it, a replay may revoke the whole grant, so it happens once, and
     late: in the last quarter of the access token's life, and with half of what remained at the spend gone, so that
     a provider that was down has time to recover, and a person some time to act if it was the last attempt; and never
-    before :data:`SETTLED`, even if the token has lapsed.
+    before :data:`SETTLED`, even if the token has lapsed. An operator may force it at any time, but not
+    before that either.
     """
     if may_replay(connection, profile, now) or connection.spend_at is None:
         return now
     settled_at = _settled_at(connection)
+    if forced:
+        return max(settled_at, now)
     if connection.spend_tries > 0:
         return settled_at if connection.lease_until is not None and settled_at > now else None
     life = connection.life
