@@ -22,7 +22,7 @@ from evergrant.ports import PortUnavailable
 from evergrant.profile import content_hash
 from evergrant.rotation import Ports, Rotation
 from evergrant.secret import Secret
-from evergrant.settings import Settings
+from evergrant.settings import Budgets, Settings
 from evergrant.tokens import TokenSet
 from tests.unit.memory import (
     CLIENT,
@@ -398,9 +398,55 @@ def test_a_refusal_that_its_worker_could_not_tell_of_is_told_by_the_next_connect
         f.run(A)
     f.records.change = change  # type: ignore[method-assign]
     assert f.bus.types == []
+    f.clock.advance(Budgets().lease)
     f.run(B)
     assert f.bus.types == ["Client Refused"]
     assert f.circuits.get("keap").outbox == {}
+
+
+def test_a_refusal_is_told_once_though_others_are_held_back_before_its_worker_has_told_of_it() -> None:
+    f = fleet(A, B, C, works=False)
+    change, put = f.records.change, f.bus.put
+    told: list[str] = []
+
+    def slow(connection: str, changes: Any, **conditions: Any) -> Connection:
+        if changes.get("last_error"):
+            f.records.change = change  # type: ignore[method-assign]
+            f.run(B)
+            f.run(C)
+        return change(connection, changes, **conditions)
+
+    def counted(events: Any) -> frozenset[str]:
+        told.extend(events)
+        return put(events)
+
+    f.records.change, f.bus.put = slow, counted  # type: ignore[method-assign]
+    f.run(A)
+    assert [f.status(name) for name in (A, B, C)] == [Status.CLIENT_REFUSED] * 3
+    assert f.bus.types == ["Client Refused"]
+    assert len(told) == 1
+
+
+def test_a_refusal_that_is_over_before_anybody_told_of_it_is_not_told_at_the_next_trouble() -> None:
+    f = fleet(A, B, works=False)
+    change = f.records.change
+
+    def killed_before_the_last(connection: str, changes: Any, **conditions: Any) -> Connection:
+        if changes.get("last_error"):
+            raise Crash("records.change")
+        return change(connection, changes, **conditions)
+
+    f.records.change = killed_before_the_last  # type: ignore[method-assign]
+    with suppress(Crash):
+        f.run(A)
+    f.records.change = change  # type: ignore[method-assign]
+    f.store_secret("v2", works=True)
+    f.run(B)
+    assert (f.open, f.circuits.get("keap").outbox) == (False, {})
+    f.records.items[B] = connection(B, int(f.clock.now()))
+    f.store_secret("v3", works=False)
+    f.run(B)
+    assert f.bus.types.count("Client Refused") == 1
 
 
 # --- a crash, or a failing service, at any call -----------------------------------------------------------------------

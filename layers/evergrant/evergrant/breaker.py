@@ -41,11 +41,13 @@ class Passage:
 class Breaker:
     """The circuits of all clients, for one pass over one connection after the other."""
 
-    def __init__(self, circuits: Circuits, queue: Queue, clock: Clock) -> None:
+    def __init__(self, circuits: Circuits, queue: Queue, clock: Clock, lease: int) -> None:
         self._circuits = circuits
         self._queue = queue
         self._clock = clock
-        self._telling: Circuit | None = None
+        #: How long one worker has a connection to itself, in seconds.
+        self._lease = lease
+        self._telling: tuple[str, Changes] | None = None
 
     def passage(self, connection: Connection, version: str | None, *, force: bool) -> Passage:
         """Whether a connection that is due may spend.
@@ -124,10 +126,11 @@ class Breaker:
 
     def told(self) -> None:
         """The event that was handed out with the last changes is in a connection's outbox, which delivers it."""
-        circuit, self._telling = self._telling, None
-        if circuit and circuit.outbox:
+        telling, self._telling = self._telling, None
+        if telling:
+            client, news = telling
             with suppress(Conflict, PortUnavailable):  # then it is handed out again, by the same id
-                self._circuits.change(circuit.client, {f"outbox.{key}": None for key in circuit.outbox}, only_if={})
+                self._circuits.change(client, dict.fromkeys(news), only_if={})
 
     # --- small steps ------------------------------------------------------------------------------------------
 
@@ -161,7 +164,7 @@ class Breaker:
         changes = self._changes(spend, replace(refusal, kind="client_rejected"))
         # One event for all the client's connections: the circuit's.
         own = {key for key in changes if key.startswith("outbox.") and changes[key]["type"] == EventType.CLIENT_REFUSED}
-        news = self._news(circuit)
+        news = self._news(connection, circuit)
         if connection.name not in {body["detail"]["connection"] for body in news.values()}:
             own |= {"alerted_at"}  # nobody was told of this one
         changes = {key: value for key, value in changes.items() if key not in own} | {"rejected_at": None}
@@ -175,12 +178,22 @@ class Breaker:
         return transitions.refused(spend.connection, refusal, self._now)
 
     def _held(self, connection: Connection, circuit: Circuit, version: str | None) -> Passage:
-        return Passage(circuit, version, circuits.held(connection, circuit, self._now) | self._news(circuit))
+        return Passage(
+            circuit, version, circuits.held(connection, circuit, self._now) | self._news(connection, circuit)
+        )
 
-    def _news(self, circuit: Circuit) -> Changes:
-        """The event that is not on its way yet goes into the outbox of whichever connection comes by."""
-        self._telling = circuit
-        return {f"outbox.{key}": dict(body) for key, body in circuit.outbox.items()}
+    def _news(self, connection: Connection, circuit: Circuit) -> Changes:
+        """The event that is not on its way yet goes into the outbox of the connection that opened the circuit.
+
+        Of whichever one comes by, once that one's worker has had its time.
+        """
+        news = {
+            f"outbox.{key}": dict(body)
+            for key, body in circuit.outbox.items()
+            if body["detail"]["connection"] == connection.name or body["at"] + self._lease <= self._now
+        }
+        self._telling = (circuit.client, news) if news else None
+        return news
 
     def _wake(self, circuit: Circuit) -> None:
         waiting = sorted(circuit.waiting)

@@ -146,5 +146,8 @@ def next_probe(now: int) -> int:
 
 
 def _closed(circuit: Circuit) -> Changes:
-    # An event that is not on its way yet stays: that the client was refused is true all the same.
-    return dict.fromkeys(("refused_at", "error", "version", "probe_at", "suspected")) if circuit.open else {}
+    # An event that is not on its way yet is no longer true, and would be told at the next trouble, months later.
+    untold: Changes = {f"outbox.{key}": None for key in circuit.outbox}
+    if circuit.open:
+        untold |= dict.fromkeys(("refused_at", "error", "version", "probe_at", "suspected"))
+    return untold

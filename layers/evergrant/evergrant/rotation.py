@@ -81,7 +81,7 @@ class Rotation:
         self._worker = str(uuid.uuid4())
         self._saving = Saving(ports.records, ports.queue, ports.clock, settings.budgets.save)
         self._publication = Publication(ports.records, ports.vault, ports.queue, ports.bus, ports.clock, ports.profiles)
-        self._breaker = Breaker(ports.circuits, ports.queue, ports.clock)
+        self._breaker = Breaker(ports.circuits, ports.queue, ports.clock, settings.budgets.lease)
         self._preparation = Preparation(
             ports.profiles, ports.vault, ports.seal, ports.clock, settings, self._breaker, self._unsealed
         )
