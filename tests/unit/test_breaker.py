@@ -17,7 +17,7 @@ from evergrant.asking import Ask, Result
 from evergrant.circuit import MOST_WAITING
 from evergrant.connection import Connection, Status
 from evergrant.dialect import HttpRequest, HttpResponse
-from evergrant.errors import ClientRefused, NotSent
+from evergrant.errors import ClientRefused, NotSent, UnknownClient
 from evergrant.ports import PortUnavailable
 from evergrant.profile import content_hash
 from evergrant.rotation import Ports, Rotation
@@ -339,6 +339,54 @@ def test_one_connection_with_a_trouble_of_its_own_does_not_hold_back_the_others_
     f.run(A)
     assert f.status(A) is Status.CLIENT_REFUSED
     assert not f.open
+
+
+@pytest.mark.parametrize(
+    ("trouble", "error"),
+    [
+        (answer(400, {"error": "invalid_scope"}), "invalid_scope"),
+        (answer(429, b""), "rate_limited"),
+        (NotSent("no route"), "not_sent"),
+        (answer(200, b"<html>"), "unread_answer"),
+        (UnknownClient("gone"), "unknown_client"),
+        (PortUnavailable("made to fail"), "service_unavailable"),
+    ],
+)
+@pytest.mark.parametrize("named", [False, True], ids=["held back", "refused itself"])
+def test_one_that_fails_for_itself_once_its_client_is_accepted_again_says_so_and_is_told_of(
+    trouble: Any, error: str, named: bool
+) -> None:
+    f = fleet(A, B, C, works=False)
+    if named:
+        f.run(B)
+    f.run_all()
+    f.store_secret("v2", works=True)
+    f.run(C, asked=True, force=True)
+    f.receive()
+    assert not f.open
+    f.records.items[B] = replace(f.records.items[B], status=Status.CLIENT_REFUSED, client="own", failures=1)
+    f.records.items[B] = replace(f.records.items[B], alerted_at=1 if named else None, refresh_at=int(f.clock.now()))
+    send, client, told = f.provider.send, f.vault.client, set(f.bus.events)
+
+    def failing(request: HttpRequest, **options: Any) -> HttpResponse:
+        if f"{B} ".encode() not in request.body.replace(b"%2F", b"/").replace(b"+", b" "):
+            return send(request, **options)
+        if isinstance(trouble, Exception):
+            raise trouble
+        return trouble  # type: ignore[no-any-return]
+
+    def missing(name: str) -> Any:
+        if name == "own" and isinstance(trouble, UnknownClient | PortUnavailable):
+            raise trouble
+        return client("keap")
+
+    f.provider.send, f.vault.client = failing, missing  # type: ignore[method-assign]
+    f.pass_time(30 * HOUR)
+    assert (f.status(B), f.records.items[B].last_error) == (Status.DEGRADED, error)
+    events = [body for key, body in f.bus.events.items() if key not in told and body["detail"]["connection"] == B]
+    assert {body["type"] for body in events} == {"Connection Degraded"}
+    assert len([body for body in events if body["detail"]["alert"]]) == 1, "before its token lapses"
+    assert f.records.items[B].alerted_at
 
 
 def test_a_client_that_waits_for_hundreds_remembers_a_bounded_number() -> None:

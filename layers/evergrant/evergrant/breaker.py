@@ -37,6 +37,10 @@ class Passage:
     held: Changes | None = None
     probes: bool = False
 
+    def unblamed(self, connection: Connection) -> Connection:
+        """The connection as what befalls it by itself is judged: its client holds it back no longer, unless it does."""
+        return connection if self.circuit.open else transitions.unblamed(connection)
+
 
 class Breaker:
     """The circuits of all clients, for one pass over one connection after the other."""
@@ -103,7 +107,7 @@ class Breaker:
             return self._changes(spend, refusal)
         if kind == "grant_rejected":
             self.accepted(connection, passage)
-        changes = self._changes(spend, refusal)
+        changes = self._changes(replace(spend, connection=passage.unblamed(connection)), refusal)
         if kind != "grant_rejected":
             self.unanswered(passage, changes)
         return changes

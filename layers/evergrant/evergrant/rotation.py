@@ -221,19 +221,20 @@ class Rotation:
 
     def _concluded(self, spend: Spend, answer: Answer, prepared: Prepared, ask: Ask) -> Result:
         connection, passage, data_key = spend.connection, prepared.passage, prepared.data_key
+        for_itself = passage.unblamed(connection)
         if isinstance(answer, TokenSet):
             result = self._saved(spend, ask, answer, data_key)
             self._breaker.accepted(connection, passage)
             return result
         if isinstance(answer, Unreadable):
             sealed = data_key.seal(answer.kept.encode())
-            changes = transitions.unread(connection, spend.profile, sealed, int(self._now))
+            changes = transitions.unread(for_itself, spend.profile, sealed, int(self._now))
             if "unread_answer" in changes:
                 kept = self._kept(connection, transitions.due_soon(connection, changes, int(self._now)))
                 self._breaker.unanswered(passage, changes)
                 return self._served(self._publication.tell(kept), ask, spend.previous, "failed")
         elif isinstance(answer, LostAnswer):
-            changes = transitions.lost(connection, spend.profile, int(self._now))
+            changes = transitions.lost(for_itself, spend.profile, int(self._now))
             self._breaker.unanswered(passage, changes)
         else:
             refusal = transitions.NOT_SENT if isinstance(answer, NotSent) else answer

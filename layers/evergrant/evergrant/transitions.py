@@ -142,6 +142,13 @@ def _end(connection: Connection, tokens: TokenSet) -> Literal["stays", "moves", 
     return "unclear" if apart < WOBBLE else "moves"
 
 
+def unblamed(connection: Connection) -> Connection:
+    """The connection as one that its client's refusal no longer holds back: what fails now is news."""
+    if connection.status is not Status.CLIENT_REFUSED:
+        return connection
+    return replace(connection, status=Status.ACTIVE, alerted_at=None)
+
+
 def _warn_at(connection: Connection, profile: Profile, end: str, issued_at: int, ends_at: int | None) -> int | None:
     """When to warn that the grant ends: only where rotation does not move the end by itself."""
     if end == "unclear":
@@ -164,7 +171,8 @@ def warned(connection: Connection, now: int) -> Changes:
 def still_failing(connection: Connection, changes: Mapping[str, Any], now: int) -> Changes:
     """``changes`` of a try that failed; somebody is told, once, when the token in hand is about to lapse."""
     status = changes.get("status", connection.status)
-    if not changes or status is not Status.DEGRADED or connection.alerted_at or "alerted_at" in changes:
+    alerted_at = changes.get("alerted_at", connection.alerted_at)
+    if not changes or status is not Status.DEGRADED or alerted_at:
         return dict(changes)
     error = changes.get("last_error", connection.last_error) or status
     urgent = _urgent(connection, now) or _too_late(connection, changes.get("refresh_at"), now)
@@ -240,11 +248,10 @@ def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
         }
     if again == now:
         again = _within_grace(connection, profile, schedule.backoff(connection.failures, now), now)
-    blamed_on: Changes = {}
-    if connection.status is Status.CLIENT_REFUSED:
-        # It is the doubt that it waits for now, whatever became of its client.
-        connection, blamed_on = replace(connection, status=Status.ACTIVE), {"last_error": "lost_answer"}
-    return {**blamed_on, **_status(connection, Status.DEGRADED, now, "lost_answer"), **next_at(connection, again)}
+    # It is the doubt that it waits for now, whatever became of its client.
+    blamed_on: Changes = {"last_error": "lost_answer"} if connection.status is Status.CLIENT_REFUSED else {}
+    degraded = _status(unblamed(connection), Status.DEGRADED, now, "lost_answer")
+    return {**blamed_on, **degraded, **next_at(connection, again)}
 
 
 def probe_due(connection: Connection, now: int) -> bool:
@@ -258,7 +265,7 @@ def unprepared(connection: Connection, error: str, now: int) -> Changes:
     failures = connection.failures + 1
     changes = {**_failure(connection, error, now), **next_at(connection, schedule.backoff(failures, now))}
     if error != SERVICE_UNAVAILABLE or failures >= DEGRADED_AFTER:
-        changes |= _status(connection, Status.DEGRADED, now, error)
+        changes |= _status(unblamed(connection), Status.DEGRADED, now, error)
     return changes
 
 
@@ -366,8 +373,7 @@ def _failure(connection: Connection, error: str, now: int) -> Changes:
 
 def _strike(connection: Connection, now: int, error: str) -> Changes:
     """One rejection degrades; a second one, at least ten minutes later and unbroken, needs a person."""
-    if connection.status is Status.CLIENT_REFUSED:
-        connection = replace(connection, status=Status.ACTIVE)  # it is the grant now: the client was accepted
+    connection = unblamed(connection)  # it is the grant now: the client was accepted
     if connection.rejected_at is None:
         again = next_at(connection, now + SECOND_STRIKE)
         return {"rejected_at": now, **_status(connection, Status.DEGRADED, now, error), **again}
@@ -400,7 +406,7 @@ def _told(kind: EventType, connection: Connection, now: int, error: str, *, urge
     detail: dict[str, Any] = {"reason": error, "client": connection.client, "alert": alert}
     if connection.expires_at is not None:
         detail["expires_at"] = rfc3339(connection.expires_at)
-    return {**event(kind, connection, now, **detail), **({"alerted_at": now} if alert else {})}
+    return {**event(kind, connection, now, **detail), "alerted_at": now if alert else None}
 
 
 def _too_late(connection: Connection, again: int | None, now: int) -> bool:
