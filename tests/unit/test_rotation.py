@@ -480,6 +480,65 @@ def break_table(w: World) -> None:
     w.records.change = down  # type: ignore[method-assign]
 
 
+def table_down_after_the_answer(w: World, seconds: int) -> None:
+    """From the provider's answer on, which need not be one of ours to save."""
+    change = w.records.change
+
+    def broken() -> None:
+        until = w.clock.now() + seconds
+
+        def when_up(*args: Any, **kwargs: Any) -> Connection:
+            if w.clock.now() < until:
+                raise PortUnavailable("the table is down")
+            return change(*args, **kwargs)
+
+        w.records.change = when_up  # type: ignore[method-assign]
+
+    after_the_answer(w, broken)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (answer(429, b""), "rate_limited"),
+        (answer(400, {"error": "invalid_grant"}), "invalid_grant"),
+        (answer(401, {"error": "invalid_client"}), "invalid_client"),
+    ],
+)
+def test_a_refusal_is_written_down_even_if_the_table_takes_it_late(refusal: Any, error: str) -> None:
+    w = world()
+    w.provider.script = [refusal]
+    table_down_after_the_answer(w, 50)
+    assert w.run().outcome == "failed"
+    assert (w.record().spend_id, w.record().last_error) == (None, error)
+    assert w.record().lease_owner is None
+
+
+def test_whoever_waits_is_not_held_longer_than_they_would_for_the_table_to_take_a_refusal() -> None:
+    for wait, held in ((25, 25), (0, 5)):
+        w = world()
+        w.provider.script = [answer(429, b"")]
+        table_down_after_the_answer(w, 50)
+        begun = w.clock.now()
+        w.run(asked=True, min_ttl=LIFETIME // 2, wait=wait)
+        assert len(w.provider.requests) == 1
+        assert held <= w.clock.now() - begun < held + 1
+
+
+def test_a_lost_answer_needs_no_patience_with_the_table_since_its_marker_says_the_same() -> None:
+    w = world()
+    begun = w.clock.now()
+
+    def lost(*args: Any, **kwargs: Any) -> Any:
+        break_table(w)
+        raise LostAnswer("gone")
+
+    w.provider.send = lost  # type: ignore[method-assign]
+    assert w.run().outcome == "failed"
+    assert w.clock.now() - begun < 6
+    assert w.record().spend_id is not None
+
+
 def test_table_and_queue_are_tried_in_turn_as_long_as_the_invocation_lasts() -> None:
     w = world()
     after_the_answer(w, lambda: break_table(w))

@@ -153,8 +153,8 @@ class AnswerAwaited(ConnectionProblem):
         minutes = -(-retry_after // 60)
         super().__init__(
             connection,
-            f"The provider's last answer for {connection} is not saved, and may be waiting in the rotation queue. To send "
-            "the same refresh token again now could end the grant, so nothing was sent.",
+            f"The provider's last answer for {connection} is not saved, and may be waiting in the rotation queue. To "
+            "send the same refresh token again now could end the grant, so nothing was sent.",
             f"Look again with `evergrant status {connection}`, or try again in {minutes} minutes.",
         )
         self.retry_after = retry_after

@@ -77,6 +77,8 @@ class Rotation:
         self._ports = ports
         self._settings = settings
         self._deadline = deadline
+        #: When whoever asked has waited for long enough.
+        self._give_up = deadline
         self._turn = turn or nullcontext()
         self._worker = str(uuid.uuid4())
         self._saving = Saving(ports.records, ports.queue, ports.clock, settings.budgets.save)
@@ -102,7 +104,7 @@ class Rotation:
         PortUnavailable
             A service of AWS failed, and there is no valid token in hand to serve meanwhile.
         """
-        give_up = min(self._now + ask.wait, self._deadline)
+        self._give_up = give_up = min(self._now + ask.wait if ask.asked else self._deadline, self._deadline)
         while True:
             connection = self._ports.records.get(ask.connection)
             if connection is None:
@@ -260,14 +262,18 @@ class Rotation:
         # A refresh that keeps failing does not keep the current token from consumers: then this lease publishes it.
         publishes = tokens is not None and connection.direct_read
         publishes = publishes and connection.published_generation != connection.generation
-        lease: dict[str, Any] = transitions.RELEASED if ours else {}
-        if publishes:
-            lease = {"lease_owner": self._worker, "lease_until": int(self._now) + self._settings.budgets.lease}
         changes = transitions.still_failing(connection, changes, int(self._now))
         changes = transitions.due_soon(connection, changes, int(self._now))
         seen = ("generation", "status", "spend_id", *(("lease_owner",) if ours else ()))
-        until = min(self._now + self._settings.budgets.save, self._deadline)
+        patience = self._settings.budgets.save
+        until = min(self._now + patience, self._deadline)
+        if ours and "spend_tries" in changes:
+            # The provider did not act upon it. Who comes next finds the marker and must think that it may have.
+            until = max(until, min(self._give_up, self._deadline - patience))
         while True:
+            lease: dict[str, Any] = transitions.RELEASED if ours else {}
+            if publishes:
+                lease = {"lease_owner": self._worker, "lease_until": int(self._now) + self._settings.budgets.lease}
             try:
                 settled = self._ports.records.change(
                     connection.name,
