@@ -265,7 +265,8 @@ def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None
     )
     if not waiting:
         if seen.open:  # nobody is there to find out, so nothing is held against the new credentials
-            run.deployment.circuits.change(client, circuits.renewed(seen), only_if={"refused_at": seen.refused_at})
+            for changes in circuits.renewed(seen):
+                run.deployment.circuits.change(client, changes, only_if={"refused_at": seen.refused_at})
         return {}
     first, *others = waiting
     tried: dict[str, dict[str, Any] | None] = {}

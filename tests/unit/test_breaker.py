@@ -14,7 +14,9 @@ import pytest
 
 from evergrant import catalogue, schedule, waking
 from evergrant.asking import Ask, Result
-from evergrant.circuit import MOST_WAITING
+from evergrant.aws.expressions import Expression
+from evergrant.aws.items import attribute
+from evergrant.circuit import MOST_REJECTED, MOST_WAITING, Circuit, renewed
 from evergrant.connection import Connection, Status
 from evergrant.dialect import HttpRequest, HttpResponse
 from evergrant.errors import ClientRefused, NotSent, UnknownClient
@@ -612,6 +614,38 @@ def test_a_client_that_is_only_suspected_is_tried_at_once_by_a_connection_that_w
     f.pass_time(30 * 60)
     assert (f.status(A), f.status(B)) == (Status.AUTHORIZATION_REQUIRED,) * 2, "each for itself now"
     assert f.bus.types.count("Client Refused") == 1
+
+
+def test_of_a_client_with_many_dead_grants_a_bounded_number_is_remembered_and_they_do_not_speak_against_it() -> None:
+    f = fleet(A, B, vague=True, dead={A, B})
+    now = int(f.clock.now())
+    for name in (A, B):
+        dead = replace(f.records.items[name], status=Status.AUTHORIZATION_REQUIRED, rejected_at=now - 3 * 86_400)
+        f.records.items[name] = dead
+    remembered = {f"keap/{number}": now - 2 * 86_400 + number for number in range(MOST_REJECTED + 250)}
+    f.circuits.items["keap"] = replace(f.circuits.get("keap"), rejected=remembered)
+    f.run(A)
+    f.run(B)
+    f.pass_time(3 * 86_400, step=3600)
+    assert not f.open
+    assert (f.status(A), f.status(B)) == (Status.AUTHORIZATION_REQUIRED,) * 2
+    rejected = f.circuits.get("keap").rejected
+    assert len(rejected) == MOST_REJECTED
+    assert "keap/0" not in rejected, "the oldest is forgotten first"
+    assert f"keap/{MOST_REJECTED + 249}" in rejected
+
+
+def test_other_credentials_make_all_void_that_was_held_against_the_old_ones_in_changes_that_dynamodb_takes() -> None:
+    f = fleet()
+    rejected = {f"keap/{number}": 1 for number in range(1000)}
+    seen = f.circuits.items["keap"] = Circuit("keap", refused_at=1, probe_at=2, rejected=rejected)
+    for changes in renewed(seen):
+        expression = Expression()
+        text = expression.update({(name,): value for name, value in changes.items()}, attribute("id"))
+        assert len(text) <= 4096
+        assert f.open, "until the last"
+        f.circuits.change("keap", changes, only_if={"refused_at": 1})
+    assert f.circuits.get("keap") == Circuit("keap")
 
 
 def test_a_day_apart_two_dead_grants_have_nothing_to_do_with_each_other() -> None:

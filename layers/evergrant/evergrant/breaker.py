@@ -20,9 +20,6 @@ from .errors import Conflict
 from .ports import Circuits, Clock, PortUnavailable, Queue
 from .spending import Spend
 
-#: Woken, and struck off the list, in one go: an expression of DynamoDB is 4 KB at most.
-_AT_ONCE = 100
-
 
 @dataclass(frozen=True, slots=True)
 class Passage:
@@ -148,7 +145,9 @@ class Breaker:
         error, version, now = refusal.code or refusal.kind, passage.version, self._now
         circuit = passage.circuit
         with suppress(PortUnavailable):
-            circuit = self._written(circuit, lambda seen: circuits.testimony(seen, connection, version, error, now))
+            circuit = self._written(
+                circuit, lambda seen: circuits.testimony(seen, connection, version, error, now, certain=certain)
+            )
             # Judged by what is written, so that of two witnesses at the same time one sees both.
             while circuit.blames_client(connection.name, now, certain=certain):
                 others = circuit.witnesses(now) - {connection.name}
@@ -201,8 +200,8 @@ class Breaker:
 
     def _wake(self, circuit: Circuit) -> None:
         waiting = sorted(circuit.waiting)
-        for start in range(0, len(waiting), _AT_ONCE):
-            some = waiting[start : start + _AT_ONCE]
+        for start in range(0, len(waiting), circuits.OUT_AT_ONCE):
+            some = waiting[start : start + circuits.OUT_AT_ONCE]
             if not self._woken(some, start):
                 return
             with suppress(Conflict, PortUnavailable):  # then they are woken again, and find nothing to do

@@ -11,7 +11,7 @@ variable that is wrong, say): it no longer testifies against the client until it
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +23,10 @@ from .schedule import DAY
 TOGETHER = DAY
 #: Connections that the item remembers to wake. Those beyond look again by themselves, hourly.
 MOST_WAITING = 500
+#: Rejected connections that the item remembers, those that were rejected last: each refresh reads it.
+MOST_REJECTED = 500
+#: Entries that one change takes out at most: an expression of DynamoDB is 4 KB at most.
+OUT_AT_ONCE = 100
 
 Changes = dict[str, Any]
 
@@ -79,9 +83,18 @@ class Circuit:
         return self.accepted_at is None or since > self.accepted_at
 
 
-def testimony(circuit: Circuit, connection: Connection, version: str | None, error: str, now: int) -> Changes:
-    """A connection was rejected, perhaps for the client's sake. The first time counts, until it is accepted."""
-    changes: Changes = {f"rejected.{connection.name}": circuit.rejected.get(connection.name, now)}
+def testimony(
+    circuit: Circuit, connection: Connection, version: str | None, error: str, now: int, *, certain: bool
+) -> Changes:
+    """A connection was rejected, perhaps for the client's sake. The first time counts, until it is accepted.
+
+    Its own record says when that was of a grant that died too long ago to be remembered here.
+    """
+    others = circuit.rejected.keys() - {connection.name}
+    forgotten = sorted(others, key=circuit.rejected.__getitem__)[: max(len(others) + 1 - MOST_REJECTED, 0)]
+    since = now if certain else connection.rejected_at or now
+    changes: Changes = {f"rejected.{name}": None for name in forgotten[:OUT_AT_ONCE]}
+    changes[f"rejected.{connection.name}"] = circuit.rejected.get(connection.name, since)
     if circuit.open:
         changes |= {f"waiting.{connection.name}": now, "error": error, "version": version, "suspected": None}
     return changes
@@ -115,9 +128,13 @@ def accepted(circuit: Circuit, connection: str, now: int) -> Changes:
     return {**_closed(circuit), "accepted_at": now, f"rejected.{connection}": None, f"waiting.{connection}": None}
 
 
-def renewed(circuit: Circuit) -> Changes:
-    """The operator stored other credentials: whatever was held against the old ones is void."""
-    return {**_closed(circuit), "accepted_at": None, **{f"rejected.{name}": None for name in circuit.rejected}}
+def renewed(circuit: Circuit) -> Iterator[Changes]:
+    """The operator stored other credentials: whatever was held against the old ones is void. In several changes, the
+    last of which closes the circuit."""
+    rejected = sorted(circuit.rejected)
+    for start in range(0, len(rejected), OUT_AT_ONCE):
+        yield {f"rejected.{name}": None for name in rejected[start : start + OUT_AT_ONCE]}
+    yield {**_closed(circuit), "accepted_at": None}
 
 
 def held(connection: Connection, circuit: Circuit, now: int) -> Changes:
