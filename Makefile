@@ -115,9 +115,10 @@ unit: $(STAMPS)/dev ## The fast tests: pure logic, adapters, command, client
 		--numprocesses auto --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
 
 .PHONY: proof
-proof: $(STAMPS)/dev ## The whole proof that rotation loses no token: every pair of faults, thousands of interleavings (minutes)
+proof: $(STAMPS)/dev ## The whole proof that rotation loses no token: every pair of faults, thousands of interleavings (an hour)
 	$(call say,tests/proof)
-	@EVERGRANT_INTERLEAVINGS=5000 $(PYTEST) tests/proof -m "exhaustive or not exhaustive" -s
+	@EVERGRANT_INTERLEAVINGS=5000 $(PYTEST) tests/proof -m "exhaustive or not exhaustive" -vv \
+		--numprocesses auto --dist loadfile
 
 .PHONY: template
 template: $(STAMPS)/dev $(STAMPS)/sam ## The template's promises, and the artifacts built for Lambda

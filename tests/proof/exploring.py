@@ -14,16 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from evergrant import schedule
-from evergrant.connection import AT_REST, Status
+from evergrant.connection import Status
 from tests.proof.faults import kinds
-from tests.proof.simulation import DELIVERIES, REDELIVERY, Simulation, determined
+from tests.proof.judging import judge
+from tests.proof.recovering import Recovery
+from tests.proof.simulation import Simulation, determined
 from tests.unit.memory import Crash
-
-#: How messages arrive: at once and in order; the last first, each twice, after the tick; a save minutes late.
-ORDERS = ("in order", "doubled", "saves last")
-_LATE = 150
-_PATIENCE = 4 * schedule.DAY
 
 
 @dataclass
@@ -33,7 +29,8 @@ class Scenario:
     name: str
     build: Callable[[], Simulation]
     first: Callable[[Simulation], object] = lambda world: world.worker()
-    ends_as: tuple[Status, ...] = (Status.ACTIVE,)
+    ends_as: tuple[Status, ...] = (Status.ACTIVE, Status.AUTHORIZATION_REQUIRED)
+    also: Callable[[Simulation], None] = lambda _: None
 
 
 @dataclass
@@ -57,7 +54,7 @@ class _Point:
     first: bool
     begun: float
     history: tuple[str, ...]
-    key: tuple[str, int] | None = None
+    key: tuple[bytes, int] | None = None
 
 
 def explore(
@@ -77,10 +74,11 @@ class _Exploration:
         self.world = scenario.build()
         self.most = faults
         self.order = order
+        self.coming = Recovery(self.world, order)
         self.recovery = recovery
         self.most_failures = most_failures
         self.report = Report()
-        self.known: set[tuple[str, int]] = set()
+        self.known: set[tuple[bytes, int]] = set()
 
     def run(self) -> Report:
         world = self.world
@@ -90,7 +88,7 @@ class _Exploration:
             self.report.states += 1
             for plan, left in self._runs(point):
                 names = tuple(f"{kind} @{at} {self._call(at)}" for at, kind in sorted(plan.items()))
-                ended = not point.first and left == point.left and self._at_peace(point)
+                ended = not point.first and left == point.left and self.coming.at_peace(point.begun)
                 if ended and not world.faults.pending:
                     self._judge(point)
                     continue
@@ -136,8 +134,8 @@ class _Exploration:
         try:
             if point.first:
                 self._first()
-            elif not self._at_peace(point):
-                self._recover()
+            elif not self.coming.at_peace(point.begun):
+                self.coming.next()
         except Exception as error:
             names = [f"{kind} @{at} {self._call(at)}" for at, kind in sorted(plan.items())]
             self.report.failures.append(f"{self._story(point, *names)}: {type(error).__name__}: {error}")
@@ -150,68 +148,6 @@ class _Exploration:
         with suppress(Crash):
             self.scenario.first(self.world)
 
-    # --- recovery ---------------------------------------------------------------------------------------------
-
-    def _at_peace(self, point: _Point) -> bool:
-        world = self.world
-        record = world.record
-        over = self.world.clock.now() - point.begun
-        if over > 2 * _PATIENCE or (over > _PATIENCE and not record.outbox and record.status is not Status.DEGRADED):
-            return True
-        if world.queue.messages and not (len(world.queue.messages) == 1 and self._mere_schedule()):
-            return False
-        if record.status in AT_REST or record.status is Status.AWAITING_AUTHORIZATION:
-            return record.due_at is None or record.due_at > world.clock.now() + schedule.DAY
-        calm = record.status is Status.ACTIVE and not (record.spend_id or record.lease_owner or record.outbox)
-        due = record.refresh_at is None or record.refresh_at <= world.clock.now()
-        return calm and not record.unpublished and not record.failures and not due
-
-    def _mere_schedule(self) -> bool:
-        """Whether the one message waiting is that of the next refresh of a connection in order."""
-        [(message, visible_at)] = self.world.queue.messages
-        return "task" not in message and visible_at == self.world.record.refresh_at
-
-    def _recover(self) -> None:
-        """The next thing that happens: a message arrives, or the tick comes by, after the time that has to pass."""
-        world = self.world
-        record, messages = world.record, world.queue.messages
-        tick_at = None if record.due_at is None else max(record.due_at - schedule.HORIZON, world.next_tick)
-        arrivals = [(self._arrives(message, at), number) for number, (message, at) in enumerate(messages)]
-        if self.order == "doubled":
-            arrivals = [(at, -number) for at, number in arrivals]
-        first = min(arrivals, default=None)
-        if first is None and tick_at is None:
-            world.clock.advance(_PATIENCE)
-            return
-        now = world.clock.now()
-        message_at = max(first[0], now) if first else float("inf")
-        tick_at = max(tick_at, now) if tick_at is not None else float("inf")
-        if tick_at < message_at or (tick_at == message_at and self.order == "doubled"):
-            world.clock.time = float(tick_at)
-            with suppress(Crash):
-                world.tick()
-            return
-        world.clock.time = float(message_at)
-        assert first
-        message, _ = messages.pop(abs(first[1]))
-        self._deliver(message)
-
-    def _arrives(self, message: dict[str, Any], visible_at: int) -> float:
-        late = self.order == "saves last" and message.get("task") == "save" and not message.get("resent")
-        return visible_at + (_LATE if late else 0)
-
-    def _deliver(self, message: dict[str, Any]) -> None:
-        world, deliveries = self.world, message.pop("deliveries", 1)
-        try:
-            done = world.worker(message)
-            if self.order == "doubled" and not message.get("resent"):
-                world.worker(message)
-        except Crash:
-            done = False
-        if not done and deliveries < DELIVERIES:
-            redelivered = {**message, "deliveries": deliveries + 1}
-            world.queue.messages.append((redelivered, int(world.clock.now()) + REDELIVERY))
-
     # --- judgement --------------------------------------------------------------------------------------------
 
     def _judge(self, point: _Point) -> None:
@@ -221,62 +157,10 @@ class _Exploration:
         self.report.windows.update(world.seen.lost)
         self.report.resent.update({why: n for why, n in world.provider.resent.items() if " of refresh" not in why})
         try:
-            judge(world, self.scenario)
+            judge(world, self.scenario.ends_as)
+            self.scenario.also(world)
         except AssertionError as error:
             self.report.failures.append(f"{self._story(point)}: {error}")
 
     def _story(self, point: _Point, *more: str) -> str:
         return f"{self.scenario.name} ({self.order}): {' -> '.join([*point.history, *more]) or 'no fault'}"
-
-
-def settle(world: Simulation) -> None:
-    """Recovery without a fault, until the connection is at peace."""
-    exploration = _Exploration(Scenario("settling", lambda: world), 0, "in order", False, 1)
-    point = _Point((), 0, False, world.clock.now(), ())
-    world.faults.begin({})
-    while not exploration._at_peace(point):
-        exploration._recover()
-
-
-def judge(world: Simulation, scenario: Scenario) -> None:
-    """What must be true in the end."""
-    record, seen = world.record, world.seen
-    assert record.status in (*scenario.ends_as, Status.AUTHORIZATION_REQUIRED), f"it ended as {record.status}"
-    assert set(seen.told) <= set(world.bus.events), "an event was never delivered"
-    rotated = [body["detail"]["generation"] for body in world.bus.events.values() if "generation" in body["detail"]]
-    assert len(rotated) == len(set(rotated)), "a generation was told of twice"
-    stored = world.stored
-    if record.status in (Status.DISCONNECTED, Status.AWAITING_AUTHORIZATION):
-        assert stored is None, "what was given up came back"
-        return
-    assert stored
-    lost = {window.rpartition(" ")[2] for window in seen.lost}
-    reached = {_grant(token) for token in seen.received - lost} | {0}
-    newest = f"access-{max(world.provider.live)}-{world.provider.number}"
-    if record.status is Status.AUTHORIZATION_REQUIRED:
-        assert not world.alive, "a grant that lives is given up"
-        assert newest not in seen.received or newest in lost, "its newest answer reached us, and is not stored"
-        return
-    if stored.refresh_token:
-        grant = _grant(stored.refresh_token.reveal())
-        # Whoever logs in again where a refresh is refused cannot lose its grant, and need not keep the newest.
-        # Paused, and so nobody has to be asked, with a grant whose last answer never reached us.
-        unreached = record.status is Status.PAUSED and newest not in seen.received - lost
-        assert world.alive or record.grant == "login" or unreached, (
-            "the stored refresh token is not the provider's live one"
-        )
-        renewed = {grant for grant in reached if grant > 0}  # of two that were connected at once either may win
-        assert grant in (renewed or {0}) or record.grant == "login", "an older grant outlived a newer one"
-        assert grant > seen.given_up, "a grant that was given up came back"
-    if record.status is Status.ACTIVE and record.direct_read and stored.lifetime >= 1800:
-        if world.overtaken:
-            # A Put that came in late is noticed by the next reader whose token is refused or stale.
-            world.faults.begin({})
-            world.worker(asked=True)
-        assert world.vault.published.get(record.name, {}).get("access_token") == stored.access_token.reveal(), (
-            "consumers see another token than the stored one"
-        )
-
-
-def _grant(token: str) -> int:
-    return int(token.split("-")[1])

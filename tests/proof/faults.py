@@ -20,7 +20,7 @@ _SERVICE = ("fails before", "killed before", "stalls before")
 _EFFECTS = ("fails after", "killed after", "twice", "stalls after", "late", "killed, late")
 _READS = (
     *("records.get", "seal.prepare", "seal.unseal", "vault.client", "vault.current", "profiles.pinned"),
-    "circuits.get",
+    *("circuits.get", "records.due"),
 )
 
 

@@ -7,17 +7,17 @@ from contextlib import suppress
 from typing import Any
 
 from evergrant import catalogue, operations
-from evergrant.connection import Connection, Status
+from evergrant.connection import Status
 from evergrant.profile import Profile
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
 from tests.proof.faults import STALL
 from tests.proof.simulation import NAME, Simulation
+from tests.proof.troubles import ENDS, KINDLY, TROUBLES, begin_again
 from tests.unit.memory import Crash
-from tests.unit.test_rotation import LIFETIME, with_grace
+from tests.unit.test_rotation import KEAP, LIFETIME, with_grace
 
-KEAP, WEALTHYHOOD, INVESTSUITE = (catalogue.built_in()[name] for name in ("keap", "wealthyhood", "investsuite"))
-KINDLY = with_grace(KEAP, 60)
+WEALTHYHOOD, INVESTSUITE = (catalogue.built_in()[name] for name in ("wealthyhood", "investsuite"))
 
 
 def plain(profile: Profile = KEAP, **fields: Any) -> Callable[[], Simulation]:
@@ -31,7 +31,7 @@ def lapsed() -> Simulation:
 
 
 def asked(world: Simulation) -> None:
-    world.worker(asked=True, rejected=Secret("access-0-0").fingerprint, wait=25.0)
+    world.ask(rejected=Secret("access-0-0").fingerprint)
 
 
 def logging_in(**fields: Any) -> Callable[[], Simulation]:
@@ -89,7 +89,7 @@ def shown_an_older_token() -> Simulation:
 def refused_older_token(world: Simulation) -> None:
     """Until a reader gets an answer: one that meets a failing service asks again, and so does the next one."""
     for _ in range(3):
-        world.worker(asked=True, rejected=Secret("access-0-older").fingerprint, wait=25.0)
+        world.ask(rejected=Secret("access-0-older").fingerprint)
 
 
 def unpublished() -> Simulation:
@@ -105,11 +105,6 @@ def with_meanwhile(act: Callable[[Simulation], None], profile: Profile = KEAP) -
         return world
 
     return build
-
-
-def _begin_again(records: Any, name: str, clock: Any) -> Connection:
-    plan, grant = operations.plan(KEAP, name, variables={"host": "api.example.com"})
-    return operations.begin(records, plan, grant, clock)
 
 
 PAUSED, GONE = (Status.PAUSED,), (Status.DISCONNECTED,)
@@ -134,21 +129,22 @@ SCENARIOS = [
     Scenario(
         "paused meanwhile",
         with_meanwhile(lambda world: world.operate(operations.pause)),
-        ends_as=(Status.ACTIVE, *PAUSED),
+        ends_as=(*ENDS, *PAUSED),
     ),
     Scenario(
         "paused and resumed meanwhile",
         with_meanwhile(lambda world: world.operate(operations.pause, operations.resume)),
-        ends_as=(Status.ACTIVE, *PAUSED),
+        ends_as=(*ENDS, *PAUSED),
     ),
     Scenario(
         "disconnected meanwhile",
         with_meanwhile(lambda world: world.operate(operations.disconnect)),
-        ends_as=(Status.ACTIVE, *GONE),
+        ends_as=(*ENDS, *GONE),
     ),
     Scenario(
         "disconnected and begun again meanwhile",
-        with_meanwhile(lambda world: world.operate(operations.disconnect, _begin_again)),
-        ends_as=(Status.ACTIVE, *GONE, Status.AWAITING_AUTHORIZATION),
+        with_meanwhile(lambda world: world.operate(operations.disconnect, begin_again)),
+        ends_as=(*ENDS, *GONE, Status.AWAITING_AUTHORIZATION),
     ),
+    *TROUBLES,
 ]

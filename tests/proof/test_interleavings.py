@@ -7,6 +7,7 @@ made as short as it can be; nothing sleeps, and the same schedule is the same ru
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -17,12 +18,13 @@ from evergrant.connection import Status
 from evergrant.profile import Profile
 from evergrant.secret import Secret
 from tests.proof.baton import Baton, Worker
-from tests.proof.exploring import Scenario, judge, settle
-from tests.proof.scenarios import KEAP, KINDLY
+from tests.proof.judging import judge
+from tests.proof.recovering import Recovery
 from tests.proof.simulation import Simulation, determined
+from tests.proof.troubles import KINDLY
+from tests.unit.test_rotation import KEAP
 
 SCHEDULES = int(os.environ.get("EVERGRANT_INTERLEAVINGS", "300"))
-ANYHOW = Scenario("interleaved", lambda: Simulation(KEAP), ends_as=tuple(Status))
 FAULTS = ("fails before", "fails after", "killed before", "killed after")
 
 goes_on = st.tuples(st.just("goes on"), st.integers(0, 5), st.integers(1, 9))
@@ -65,10 +67,10 @@ class Stage:
     def start(self, who: str) -> None:
         world = self.world
         shown = world.vault.published["keap/main"]["access_token"]
-        acts = {
+        acts: dict[str, Callable[[], object]] = {
             "worker": world.worker,
-            "getter": lambda: world.worker(asked=True, min_ttl=3600, wait=25.0),
-            "refused getter": lambda: world.worker(asked=True, rejected=Secret(shown).fingerprint, wait=25.0),
+            "getter": lambda: world.ask(min_ttl=3600),
+            "refused getter": lambda: world.ask(rejected=Secret(shown).fingerprint),
             "person": world.reconnect,
             "operator": world.rotate,
             "pause": lambda: world.operate(operations.pause),
@@ -107,8 +109,8 @@ def play(profile: Profile, schedule: list[tuple[Any, ...]]) -> Simulation:
                 worker.killed_at = 0.0
                 while not worker.done and not worker.failure:
                     worker.go_on()
-        settle(stage.world)
-        judge(stage.world, ANYHOW)
+        Recovery(stage.world).settle()
+        judge(stage.world, tuple(Status))
         return stage.world
 
 

@@ -20,8 +20,8 @@ from evergrant.saving import Saving
 from evergrant.spending import Spend
 from evergrant.tokens import TokenSet
 from tests.proof.exploring import explore
+from tests.proof.ports import Queue
 from tests.proof.scenarios import SCENARIOS
-from tests.proof.simulation import Queue
 
 Mutant = Callable[[], Any]
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}

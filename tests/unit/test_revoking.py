@@ -120,6 +120,21 @@ def test_nothing_is_revoked_unless_a_new_grant_is_in_its_place(fields: dict[str,
     assert w.provider.requests == []
 
 
+def test_somebody_who_connects_again_while_this_is_being_prepared_is_seen_in_time() -> None:
+    """Some providers end all that the account ever granted: the new grant with the old one."""
+    w = world(revocable("grant"), status=Status.DISCONNECTED, sealed=None)
+    fetch = w.vault.client
+
+    def slowly(name: str) -> Any:
+        w.records.items[NAME] = replace(w.records.items[NAME], status=Status.ACTIVE, generation=5)
+        return fetch(name)
+
+    w.vault.client = slowly  # type: ignore[method-assign]
+    w.message["disconnected"] = True
+    assert w.run() == "left"
+    assert w.provider.requests == []
+
+
 def test_a_provider_that_gave_the_very_same_token_again_is_not_asked() -> None:
     w = world(new=OLD)
     assert w.run() == "left"

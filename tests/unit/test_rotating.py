@@ -271,6 +271,14 @@ def test_a_request_that_fails_is_answered_with_its_error(failure: Exception, cod
     assert "canary" not in json.dumps(told)
 
 
+def test_a_service_that_fails_when_the_answer_is_at_hand_is_an_error_like_others(monkeypatch: Any) -> None:
+    def down(self: Profiles, content_hash: str) -> Any:
+        raise PortUnavailable("canary")
+
+    monkeypatch.setattr(Profiles, "pinned", down)
+    assert ask(Protocol(), of("main"))["error"]["code"] == "temporarily_unavailable"
+
+
 def test_a_connection_without_a_token_yet_is_told_to_wait() -> None:
     protocol = Protocol()
     protocol.result = Result("waiting", connection(sealed=None))

@@ -57,6 +57,7 @@ from tests.unit.memory import (
     RotatingProvider,
     answer,
     basic_of,
+    opened,
 )
 
 NAME = "keap/main"
@@ -100,7 +101,7 @@ class World:
     def stored(self) -> TokenSet:
         sealed = self.record().sealed
         assert sealed
-        return TokenSet.decode(bytes(255 - byte for byte in sealed.text))
+        return TokenSet.decode(opened(sealed))
 
 
 def world(profile: Profile = KEAP, *, lifetime: int = LIFETIME, due: bool = True, **fields: Any) -> World:
@@ -572,6 +573,28 @@ def test_a_deferred_save_that_fails_again_comes_back_in_seconds_not_in_minutes()
     break_table(w)
     with pytest.raises(PortUnavailable):
         Rotation(w.ports, w.settings).save_from_queue({**message, "resent": 240})
+
+
+def test_a_marker_is_not_taken_back_once_somebody_has_drawn_a_conclusion_from_it() -> None:
+    w = world(refresh_at=1_700_000_000)
+    change, writes = w.records.change, 0
+
+    def looks_failed(*args: Any, **kwargs: Any) -> Connection:
+        nonlocal writes
+        writes += 1
+        if writes == 2:  # the marker that is taken back comes late: another worker found it meanwhile
+            found = replace(w.record(), status=Status.DEGRADED, refresh_at=1_800_005_400, due_at=1_800_005_400)
+            w.records.items[NAME] = found
+        changed = change(*args, **kwargs)
+        if writes == 1:
+            raise PortUnavailable("made to fail, after its effect")
+        return changed
+
+    w.records.change = looks_failed  # type: ignore[method-assign]
+    with suppress(PortUnavailable):
+        w.run()
+    assert writes == 2
+    assert (w.record().refresh_at, w.record().spend_id is None) == (1_800_005_400, False)
 
 
 def test_an_unreadable_answer_is_kept_even_if_the_table_is_down_and_the_lease_ran_out() -> None:

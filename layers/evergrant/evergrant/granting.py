@@ -18,6 +18,8 @@ from .settings import Settings
 from .tickets import Authorization
 from .tokens import TokenSet
 
+_POLL = 0.25
+
 
 @dataclass(frozen=True, slots=True)
 class Granting:
@@ -89,13 +91,29 @@ class Granting:
                     self._let_go(current)
                 return saved
             demand_connected(saved)
-            try:
-                data_key = self.seal.prepare(saved.name, saved.generation + 1)
-            except PortUnavailable:
-                # Sealed for a generation that is gone: whoever receives it seals it anew, and puts it on top.
-                self.queue.send(deferred.message(current, changes))
+            anew = self._key_or_message(saved, deferred.message(current, changes))
+            if anew is None:
                 return current
-            current = saved
+            current, data_key = saved, anew
+
+    def _key_or_message(self, saved: Connection, message: Mapping[str, Any]) -> DataKey | None:
+        """A data key for the generation after ``saved``; None: the queue has what is sealed already instead.
+
+        That is sealed for a generation that is gone: whoever receives it seals it anew, and puts it on top. The two
+        are tried in turn, as long as a save may take.
+        """
+        until = self.clock.now() + self.settings.budgets.save
+        while True:
+            with suppress(PortUnavailable):
+                return self.seal.prepare(saved.name, saved.generation + 1)
+            try:
+                self.queue.send(message)
+            except PortUnavailable:
+                if self.clock.now() >= until:
+                    raise
+                self.clock.sleep(_POLL)
+            else:
+                return None
 
     def _let_go(self, replaced: Connection) -> None:
         """Ask for the revocation of what a consent has replaced. It would lapse by itself: no reason to fail."""

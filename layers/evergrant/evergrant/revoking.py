@@ -23,7 +23,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from .connection import Connection, Sealed, Status
-from .dialect import token_requests
+from .dialect import Client, token_requests
 from .errors import EvergrantError, LostAnswer, NotSent
 from .ports import Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .profile import Profile
@@ -109,27 +109,28 @@ class Revoking:
 
     def _revoke(self, message: Mapping[str, Any]) -> Outcome:
         profile = self.profiles.pinned(message["profile_hash"])
-        current = self.records.get(message["connection"])
-        if profile.revoke is None or current is None:
+        disconnected = bool(message.get("disconnected"))
+        if profile.revoke is None or not (disconnected or profile.revoke.scope == "token"):
             return "left"
         sealed = Sealed(**{part: b64decode(text) for part, text in message["sealed"].items()})
-        if message.get("disconnected"):
-            if current.status is not Status.DISCONNECTED or current.generation != message["generation"] + 1:
-                return "left"  # connected again: what this would end may be in use
-            return self._asked(profile, message, self._opened(sealed, current.name, message["generation"]))
-        # Of a new grant that was rotated since, nobody can tell any more whether it began with the very same token.
-        first = current.generation == message["generation"] + 1 and current.status is not Status.DISCONNECTED
-        if profile.revoke.scope != "token" or not first or current.sealed is None:
-            return "left"
-        old = self._opened(sealed, current.name, message["generation"])
-        new = self._opened(current.sealed, current.name, current.generation)
-        if {old.refresh_token or old.access_token, old.access_token} & {new.refresh_token, new.access_token}:
-            return "left"
-        return self._asked(profile, message, old)
-
-    def _asked(self, profile: Profile, message: Mapping[str, Any], tokens: TokenSet) -> Outcome:
-        """With the newest client secret, then with the older ones while the client is refused."""
+        old = self._opened(sealed, message["connection"], message["generation"])
         client = self.vault.client(message["client"])
+        # Looked at right before sending: whatever came before may have taken its time, and somebody connected again.
+        current = self.records.get(message["connection"])
+        if current is None or current.generation != message["generation"] + 1:
+            return "left"  # of a grant that was rotated since, nobody can tell any more what it began with
+        if disconnected != (current.status is Status.DISCONNECTED):
+            return "left"  # connected again: what this would end may be in use
+        if current.sealed is not None:
+            new = self._opened(current.sealed, current.name, current.generation)
+            if {old.refresh_token or old.access_token, old.access_token} & {new.refresh_token, new.access_token}:
+                return "left"
+        elif not disconnected:
+            return "left"
+        return self._asked(profile, message, client, old)
+
+    def _asked(self, profile: Profile, message: Mapping[str, Any], client: Client, tokens: TokenSet) -> Outcome:
+        """With the newest client secret, then with the older ones while the client is refused."""
         requests = token_requests(
             profile,
             "revoke",

@@ -136,6 +136,7 @@ def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict
             if "reread" in request:
                 rotation.reread(ask.connection, _profile_hash(request["reread"]))
             result = rotation.run(ask)
+            return _document_of(result, ask, ports)
         except PortUnavailable as error:
             _count(HINDERED)
             logger.error("service unavailable", connection=ask.connection, reason=str(error))
@@ -143,12 +144,16 @@ def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict
     except EvergrantError as error:
         logger.info("request refused", code=error.code)
         return {"error": error.as_dict()}
+
+
+def _document_of(result: Result, ask: Ask, ports: Ports) -> dict[str, Any]:
+    """The token document, with a warning where there is something to know of its connection."""
     tokens = result.tokens
     if tokens is None:
         return {"error": TemporarilyUnavailable(f"{ask.connection} has no token yet.", 5).as_dict()}
+    profile = ports.profiles.pinned(result.connection.profile_hash)
     logger.info("request answered", connection=ask.connection, outcome=result.outcome)
     _count_outcome(result)
-    profile = ports.profiles.pinned(result.connection.profile_hash)
     document = published.document(result.connection, profile, tokens)
     answered = published.answer(document, tokens.expires_at, ports.clock.now())
     warned = warning(result, ask, profile.rotation.minimum_age, int(ports.clock.now()))

@@ -213,12 +213,12 @@ class Rotation:
             )
         except PortUnavailable:
             # It may have been written all the same. Nothing is sent now, and a marker left behind would say "in doubt".
+            # Taken back only while nobody has drawn a conclusion from it: its next try stands then.
             before = ("spend_id", "spend_at", "spend_tries", "refresh_at", "due_at", "due_shard")
             unmarked = {name: getattr(connection, name) for name in before}
+            ours = {"lease_owner": self._worker, "status": connection.status, "refresh_at": marks["refresh_at"]}
             with suppress(Conflict, PortUnavailable):
-                self._ports.records.change(
-                    connection.name, {**unmarked, **transitions.RELEASED}, only_if={"lease_owner": self._worker}
-                )
+                self._ports.records.change(connection.name, {**unmarked, **transitions.RELEASED}, only_if=ours)
             raise
 
     def _concluded(self, spend: Spend, answer: Answer, prepared: Prepared, ask: Ask) -> Result:

@@ -1,0 +1,26 @@
+"""What is tested beside what, where several processes share the tests ("--dist loadfile").
+
+The tests of a file stay together, since they share what it sets up. But each situation of the proof by exhaustion is a
+unit of its own: some take as long as whole files do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+ON_THEIR_OWN = ("::test_two_faults_", "::test_one_fault_at_any_call_loses_no_token_however_")
+
+
+class ByFile(LoadFileScheduling):  # type: ignore[misc]
+    def _split_scope(self, nodeid: str) -> str:
+        if any(name in nodeid for name in ON_THEIR_OWN):
+            return nodeid
+        return str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: Any, log: Any) -> ByFile | None:
+    return ByFile(config, log) if config.getvalue("dist") == "loadfile" else None

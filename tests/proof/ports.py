@@ -1,0 +1,99 @@
+"""The ports in memory, with the witness at each of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from evergrant import deferred
+from evergrant.aws.records import DueConnection
+from evergrant.connection import Connection
+from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile, content_hash
+from tests.proof.faults import Faults
+from tests.proof.witness import Witness
+from tests.unit import memory
+from tests.unit.memory import FakeClock
+
+
+class Records(memory.MemoryRecords):
+    def __init__(self, faults: Faults, clock: FakeClock, witness: Witness) -> None:
+        super().__init__(faults)
+        self.down_until = 0.0
+        self._clock = clock
+        self._witness = witness
+
+    def apply(
+        self,
+        connection: str,
+        changes: dict[str, Any],
+        only_if: dict[str, Any],
+        lease_free_at: int | None,
+        change_id: str,
+    ) -> Connection:
+        if self._clock.now() < self.down_until:
+            raise PortUnavailable("the table is down")
+        before = self.items.get(connection)
+        after = super().apply(connection, changes, only_if, lease_free_at, change_id)
+        self.history.clear()
+        if before is not None and self.items[connection] is not before:
+            self._witness.written(before, after, changes)
+        return after
+
+    def due(self, shard: str, before: int) -> Iterator[DueConnection]:
+        """The due index. A shard that shows nothing is asked for nothing: its failure would concern nobody here."""
+        due = [
+            DueConnection(record.name, record.due_at, record.expires_at, record.client, record.profile_hash)
+            for record in self.items.values()
+            if record.due_shard == shard and record.due_at is not None and record.due_at <= before
+        ]
+        if due:
+            due.sort(key=lambda one: one.due_at)
+            yield from self._faults.around("records.due", lambda: due, memory._unavailable)
+
+
+class Queue(memory.MemoryQueue):
+    """Its messages are kept with the moment from which they can be received."""
+
+    def __init__(self, faults: Faults, clock: FakeClock, witness: Witness) -> None:
+        super().__init__(faults)
+        self._clock = clock
+        self._witness = witness
+
+    def arrive(self, text: str, delay: int) -> None:
+        assert 0 <= delay <= 900, "SQS delays a message by at most 15 minutes"
+        self._witness.sent(text)
+        message = json.loads(text)
+        if message.get("task") == deferred.TASK:
+            self._witness.kept(deferred.changes_of(message))
+        self.messages.append((message, int(self._clock.now()) + delay))
+
+
+class Bus(memory.MemoryBus):
+    def __init__(self, faults: Faults, witness: Witness) -> None:
+        super().__init__(faults)
+        self._witness = witness
+
+    def take(self, events: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
+        self._witness.sent(str(events))
+        return super().take(events)
+
+
+class Vault(memory.MemoryVault):
+    def __init__(self, faults: Faults, witness: Witness) -> None:
+        super().__init__(faults)
+        self._witness = witness
+
+    def put(self, connection: str, document: Mapping[str, Any], version: str) -> None:
+        self._witness.published(document)
+        super().put(connection, document, version)
+
+
+class Profiles:
+    def __init__(self, faults: Faults, profiles: Sequence[Profile]) -> None:
+        self._faults = faults
+        self._by_hash = {content_hash(profile): profile for profile in profiles}
+
+    def pinned(self, content_hash: str) -> Profile:
+        return self._faults.around("profiles.pinned", lambda: self._by_hash[content_hash], memory._unavailable)  # type: ignore[no-any-return]

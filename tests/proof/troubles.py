@@ -1,0 +1,215 @@
+"""The situations of a provider that refuses, errs or ends something, and what people do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from evergrant import operations
+from evergrant.connection import Connection, EventType, Status
+from evergrant.dialect import HttpResponse
+from evergrant.phases import Revoke
+from evergrant.profile import ErrorRule, Profile
+from evergrant.secret import Secret
+from tests.proof.exploring import Scenario
+from tests.proof.provider import Oddity
+from tests.proof.simulation import OTHER, Simulation
+from tests.unit.memory import CLIENT, answer
+from tests.unit.test_rotation import KEAP, LIFETIME, with_grace
+
+KINDLY = with_grace(KEAP, 60)
+ON_DEMAND = msgspec.structs.replace(KEAP, rotation=msgspec.structs.replace(KEAP.rotation, refresh="on_demand"))
+VAGUE = answer(400, b"")
+BUSY = answer(503, {"error": "busy"})
+CAREFUL = msgspec.structs.replace(KEAP, errors=(ErrorRule(kind="not_spent", status=503, code="busy"), *KEAP.errors))
+#: Finds the tokens where a provider that :func:`moved` them puts them.
+MENDED = msgspec.structs.replace(
+    KEAP,
+    response=msgspec.structs.replace(
+        KEAP.response,
+        access_token=("result.token",),
+        refresh_token=("result.renew",),
+        expires=(msgspec.structs.replace(KEAP.response.expires[0], path="lives"),),
+    ),
+)
+NEVER = float("inf")
+
+
+def revocable(scope: Any) -> Profile:
+    return msgspec.structs.replace(KEAP, revoke=Revoke(url="https://{host}/revoke", scope=scope))
+
+
+def refusing(*, until: float, refusal: HttpResponse | None = None) -> Callable[[], Simulation]:
+    """The client is refused for so many seconds; another connection of it is due at the same time."""
+
+    def build() -> Simulation:
+        world = Simulation(KEAP, others=[OTHER])
+        world.provider.refuses = {_secret(0): world.clock.now() + until}
+        world.provider.refusal = refusal or world.provider.refusal
+        return world
+
+    return build
+
+
+def refusing_until_mended() -> Simulation:
+    """The client is refused until an operator, who hears of it, stores another secret."""
+    world = refusing(until=NEVER)()
+
+    def mended() -> bool:
+        heard = any(body["type"] == EventType.CLIENT_REFUSED for body in world.bus.events.values())
+        if not heard or world.vault.clients["keap"].version == "2":
+            return False
+        world.vault.clients["keap"] = replace(CLIENT, secrets=(Secret("canary-new"),), version="2")
+        return True
+
+    world.person = mended
+    return world
+
+
+def with_a_newer_secret() -> Simulation:
+    """The client's newest secret is not known to the provider yet."""
+    world = Simulation(KEAP)
+    world.vault.clients["keap"] = replace(CLIENT, secrets=(Secret("canary-newer"), *CLIENT.secrets))
+    world.provider.refuses = {"canary-newer": NEVER}
+    return world
+
+
+def _secret(number: int) -> str:
+    return CLIENT.secrets[number].reveal()
+
+
+def odd(*oddities: Oddity, profile: Profile = KEAP) -> Callable[[], Simulation]:
+    def build() -> Simulation:
+        world = Simulation(profile)
+        world.provider.oddities, world.provider.unspent = oddities, BUSY
+        return world
+
+    return build
+
+
+def moved() -> Simulation:
+    """The provider words its answers anew, and an operator mends the profile once one is held unread."""
+    world = Simulation(KEAP, mended=[MENDED])
+    world.provider.shape = lambda said: {
+        "result": {"token": said["access_token"], "renew": said["refresh_token"]},
+        "lives": said["expires_in"],
+    }
+
+    def mended() -> bool:
+        if world.record.unread_answer is None:
+            return False
+        world.reread(MENDED)
+        return True
+
+    world.person = mended
+    return world
+
+
+def unread() -> Simulation:
+    world = moved()
+    world.worker()
+    assert world.record.unread_answer
+    return world
+
+
+def unread_and_reconnected_meanwhile() -> Simulation:
+    world = unread()
+    world.meanwhile = lambda: world.reconnect(MENDED)
+    return world
+
+
+def dead() -> Simulation:
+    """The grant is dead, and its owner connects the account again once asked."""
+    world = Simulation(KEAP)
+    world.provider.live[0] = None
+
+    def connects() -> bool:
+        if world.record.status is not Status.AUTHORIZATION_REQUIRED:
+            return False
+        world.reconnect()
+        return True
+
+    world.person = connects
+    return world
+
+
+def lapsed_on_demand() -> Simulation:
+    world = Simulation(ON_DEMAND, refresh_at=2_000_000_000)
+    world.clock.advance(LIFETIME)
+    return world
+
+
+def ending(scope: str, act: Callable[[Simulation], object] | None = None) -> Callable[[], Simulation]:
+    """A provider that revokes on demand; who comes by while somebody stalls."""
+
+    def build() -> Simulation:
+        world = Simulation(revocable(scope))
+        world.provider.revokes_all = scope == "grant"
+        if act:
+            world.meanwhile = lambda: act(world)
+        return world
+
+    return build
+
+
+def begin_again(records: Any, name: str, clock: Any) -> Connection:
+    plan, grant = operations.plan(KEAP, name, variables={"host": "api.example.com"})
+    return operations.begin(records, plan, grant, clock)
+
+
+def connected_again(world: Simulation) -> None:
+    """Disconnected or not, somebody connects the account anew."""
+    if world.record.status is Status.DISCONNECTED:
+        world.operate(begin_again)
+    if world.record.status is Status.AWAITING_AUTHORIZATION:
+        world.reconnect()
+
+
+def let_go(world: Simulation) -> None:
+    """What was disconnected with the wish to be revoked is revoked, or no longer the connection's."""
+    if world.record.status is Status.DISCONNECTED:
+        assert world.record.to_revoke is None, "it is still to be revoked, and nobody will"
+        assert world.provider.asked_to_revoke, "nobody asked the provider to revoke the grant"
+
+
+ENDS = (Status.ACTIVE, Status.AUTHORIZATION_REQUIRED)
+OVER = (*ENDS, Status.DISCONNECTED)
+_AGAIN = (*OVER, Status.AWAITING_AUTHORIZATION)
+TROUBLES = [
+    Scenario("a refused client", refusing(until=5400)),
+    Scenario("a refused client, mended by its operator", refusing_until_mended),
+    Scenario("a refusal of client or grant", refusing(until=5400, refusal=VAGUE)),
+    Scenario("a newer client secret that is refused", with_a_newer_secret),
+    Scenario("429", odd(("does not act", answer(429, b"", retry_after="120")))),
+    Scenario("500, not acted upon", odd(("does not act", answer(500, b"")))),
+    Scenario("500, acted upon", odd(("acts", answer(500, b"")))),
+    Scenario("500, acted upon, with a grace", odd(("acts", answer(500, b"")), profile=KINDLY)),
+    Scenario("503 that says that nothing was spent", odd(("does not act", BUSY), profile=CAREFUL)),
+    Scenario("an answer that cannot be read", moved),
+    Scenario("an answer read again", unread, lambda world: world.reread(MENDED)),
+    Scenario(
+        "a re-connect while an answer is read again", unread_and_reconnected_meanwhile, lambda w: w.reread(MENDED)
+    ),
+    Scenario("a dead grant, connected again", dead, ends_as=(Status.ACTIVE,)),
+    Scenario(
+        "on demand, asked for", lambda: Simulation(ON_DEMAND, refresh_at=2_000_000_000), lambda w: w.ask(min_ttl=80_000)
+    ),
+    Scenario("on demand, lapsed", lapsed_on_demand, lambda w: w.ask()),
+    Scenario("a re-connect that lets the old grant go", ending("token"), Simulation.reconnect),
+    Scenario("disconnected and revoked", ending("token"), Simulation.disconnect_and_revoke, OVER, let_go),
+    Scenario(
+        "disconnected and revoked while it rotates",
+        ending("token", Simulation.disconnect_and_revoke),
+        ends_as=OVER,
+        also=let_go,
+    ),
+    Scenario(
+        "connected again while it is revoked",
+        ending("grant", connected_again),
+        Simulation.disconnect_and_revoke,
+        _AGAIN,
+    ),
+]

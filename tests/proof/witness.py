@@ -1,0 +1,151 @@
+"""The witness: it stands at every port, sees each write, message and answer, and knows what may never be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+from evergrant.connection import AT_REST, Connection, EventType, Sealed, Status
+from evergrant.profile import HEADLESS
+from evergrant.tokens import TokenSet
+from evergrant.unread import KeptAnswer
+from tests.proof.provider import access_token_of
+from tests.unit import memory
+
+if TYPE_CHECKING:
+    from tests.proof.simulation import Simulation
+
+NEVER_IN_CLEAR = re.compile(r"(?:refresh|access)-\d|canary")
+_EVENT_OF = {
+    Status.ACTIVE: {EventType.ROTATED, EventType.AUTHORIZED},
+    Status.DEGRADED: {EventType.DEGRADED},
+    Status.AUTHORIZATION_REQUIRED: {EventType.AUTHORIZATION_REQUIRED},
+    Status.CLIENT_REFUSED: {EventType.CLIENT_REFUSED},
+    Status.DISCONNECTED: {EventType.DISCONNECTED},
+}
+#: Events that speak of a state, and are true only of a record that is in it.
+_STATES = {
+    str(EventType.AUTHORIZATION_REQUIRED): Status.AUTHORIZATION_REQUIRED,
+    str(EventType.DEGRADED): Status.DEGRADED,
+    str(EventType.DISCONNECTED): Status.DISCONNECTED,
+}
+
+
+@lru_cache(512)
+def token_set(sealed: Sealed) -> TokenSet:
+    return TokenSet.decode(memory.opened(sealed))
+
+
+@dataclass
+class Seen:
+    """What the witness has seen of a history."""
+
+    #: Token sets that reached a worker; that were written down sealed; that a worker took with it when it was killed.
+    received: frozenset[str] = frozenset()
+    kept: frozenset[str] = frozenset()
+    windows: tuple[str, ...] = ()
+    told: Mapping[str, str] = field(default_factory=dict)
+    #: The newest grant that was there when the connection was disconnected.
+    given_up: int = -1
+
+    @property
+    def lost(self) -> tuple[str, ...]:
+        """The windows of unavoidable loss: killed with an answer that was not written down yet, nor arrived since."""
+        return tuple(window for window in self.windows if window.rpartition(" ")[2] not in self.kept)
+
+
+class Witness:
+    def __init__(self, world: Simulation) -> None:
+        self.world = world
+        self.seen = Seen()
+
+    def received(self, access_token: str) -> None:
+        self.seen = replace(self.seen, received=self.seen.received | {access_token})
+        self.world.faults.in_hand.add(access_token)
+
+    def served(self, access_token: str) -> None:
+        assert access_token not in self.seen.received - self.seen.kept, "served before it is saved"
+
+    def published(self, document: Mapping[str, Any]) -> None:
+        assert "refresh-" not in str(document), "a refresh token where consumers look"
+        assert document["access_token"] not in self.seen.received - self.seen.kept, "published before it is saved"
+
+    def sent(self, text: str) -> None:
+        assert not NEVER_IN_CLEAR.search(text), "a token in a message or an event"
+
+    def kept(self, changes: Mapping[str, Any]) -> None:
+        """An answer is written down, in the record or in a message: a token set, or what nobody could read."""
+        if changes.get("sealed"):
+            self._kept(token_set(changes["sealed"]).access_token.reveal())
+        if changes.get("unread_answer"):
+            self._kept(access_token_of(KeptAnswer.decode(memory.opened(changes["unread_answer"])).response))
+
+    def _kept(self, access_token: str) -> None:
+        if access_token not in self.seen.kept:
+            self.seen = replace(self.seen, kept=self.seen.kept | {access_token})
+
+    def killed(self, at: str) -> None:
+        """A worker is gone, and with it what only it knew."""
+        lost = self.world.faults.in_hand - self.seen.kept
+        if lost:
+            self.seen = replace(self.seen, windows=(*self.seen.windows, f"killed at {at} with {min(lost)}"))
+
+    # --- what is written ------------------------------------------------------------------------------------------
+
+    def written(self, before: Connection, after: Connection, changes: Mapping[str, Any]) -> None:
+        assert not NEVER_IN_CLEAR.search(str(changes)), "a token in the record"
+        assert after.generation >= before.generation, "a generation went back"
+        if after.sealed != before.sealed and after.sealed is not None:
+            assert after.generation == before.generation + 1, "a save that is not fenced"
+        elif after.generation != before.generation:
+            assert after.status is Status.DISCONNECTED, "a generation without a token set"
+        self.kept(changes)
+        if before.spend_id and not after.spend_id and after.generation == before.generation:
+            read = after.unread_answer is not None
+            assert read or not self._acted(before), "a marker was dropped, and it was spent"
+        if before.unread_answer and not after.unread_answer:
+            over = after.status is Status.DISCONNECTED
+            assert after.generation > before.generation or over, "an answer in hand was thrown away"
+        self._told(before, after)
+
+    def _told(self, before: Connection, after: Connection) -> None:
+        added = {key: body for key, body in after.outbox.items() if key not in before.outbox}
+        for key, body in added.items():
+            assert self.seen.told.get(key, body["type"]) == body["type"], "one event has one content"
+            tells_of = _STATES.get(body["type"], after.status)
+            assert after.status is tells_of or after.status in AT_REST, f"{body['type']} while it is {after.status}"
+        if added:
+            told = {**self.seen.told, **{key: body["type"] for key, body in added.items()}}
+            self.seen = replace(self.seen, told=told)
+        if after.status is not before.status:
+            self._changed(before, after, [body["type"] for body in added.values()])
+
+    def _changed(self, before: Connection, after: Connection, kinds: list[str]) -> None:
+        world = self.world
+        if after.status is Status.DISCONNECTED:
+            self.seen = replace(self.seen, given_up=max(world.grants_of(after.name)))
+        by_operator = before.status in AT_REST or after.status in (Status.PAUSED, Status.AWAITING_AUTHORIZATION)
+        if after.status is Status.CLIENT_REFUSED:
+            # One event for all of a client's connections: whichever record comes by carries it.
+            told = {*self.seen.told.values(), *(body["type"] for body in world.circuit(after.client).outbox.values())}
+            assert EventType.CLIENT_REFUSED in told, "a client is refused and nobody is told"
+        elif not by_operator:
+            of_it = [kind for kind in kinds if kind in _EVENT_OF[after.status]]
+            assert len(of_it) == 1, f"{before.status} became {after.status} and is told {len(of_it)} times"
+        if after.status is Status.AUTHORIZATION_REQUIRED and before.status not in AT_REST:
+            doubtful = after.spend_id is not None and after.spend_tries > 0
+            # By an answer that may mean client or grant, where no other connection says which.
+            vague = after.last_error == "rejected_unknown"
+            assert doubtful or vague or not world.alive(after), "a person is asked for nothing"
+
+    def _acted(self, record: Connection) -> bool:
+        """Whether the provider has spent the stored refresh token while nobody here can know what came of it."""
+        if record.grant in HEADLESS or not self.world.profile.rotation.rotates:
+            return False
+        stored = token_set(record.sealed) if record.sealed else None
+        token = stored.refresh_token.reveal() if stored and stored.refresh_token else None
+        last = self.world.provider.sent.get(token or "", ())
+        return token in self.world.provider.spent and last[-1].known != "refused"
