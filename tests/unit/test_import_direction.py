@@ -23,7 +23,7 @@ CORE = {
     "texts",
     *("circuit", "waking", "unread"),
     "phases",
-    *("profile_file", "profile_checks", "answers", "assertions", "notices", "remedies"),
+    *("profile_file", "profile_checks", "answers", "assertions", "notices", "outbox", "ending", "remedies"),
     *("metadata", "discovery", "profile_text", "consent", "id_tokens"),
 }
 #: Numbered steps over ports.

@@ -54,12 +54,6 @@ def test_a_doubt_that_outlasts_its_clients_refusal_is_what_the_connection_says()
 # Saving
 
 
-def test_a_bus_that_takes_nothing_for_months_leaves_room_for_the_token_set() -> None:
-    untold = {str(number): {"type": "Token Rotated"} for number in range(transitions.MOST_UNTOLD)}
-    assert events(saved(connection(outbox=untold))) == []
-    assert events(saved(connection(outbox=untold, status=Status.DEGRADED))) == ["Connection Recovered"]
-
-
 def test_a_save_is_the_next_generation_with_every_trouble_gone() -> None:
     troubled = spending(status=Status.DEGRADED, failures=4, last_error="x", rejected_at=NOW - 5, unread_answer=SEALED)
     changes = saved(troubled, now=NOW + 3)

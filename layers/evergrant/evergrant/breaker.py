@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from . import circuit as circuits
-from . import transitions, waking
+from . import outbox, transitions, waking
 from .circuit import Changes, Circuit
 from .connection import Connection, EventType
 from .dialect import Refusal
@@ -166,14 +166,18 @@ class Breaker:
         connection = spend.connection
         changes = self._changes(spend, replace(refusal, kind="client_rejected"))
         # One event for all the client's connections: the circuit's.
-        own = {key for key in changes if key.startswith("outbox.") and changes[key]["type"] == EventType.CLIENT_REFUSED}
+        own = {
+            key
+            for key, body in changes.items()
+            if key.startswith("outbox.") and body and body["type"] == EventType.CLIENT_REFUSED
+        }
         news = self._news(connection, circuit)
         if connection.name not in {body["detail"]["connection"] for body in news.values()}:
             own |= {"alerted_at"}  # nobody was told of this one
         changes = {key: value for key, value in changes.items() if key not in own} | {"rejected_at": None}
         if not spend.in_doubt and circuit.probe_at is not None:
             changes |= transitions.next_at(connection, circuit.probe_at)
-        return changes | news
+        return changes | outbox.taken(connection, news)
 
     def _changes(self, spend: Spend, refusal: Refusal) -> Changes:
         if spend.in_doubt:
@@ -182,7 +186,9 @@ class Breaker:
 
     def _held(self, connection: Connection, circuit: Circuit, version: str | None) -> Passage:
         return Passage(
-            circuit, version, circuits.held(connection, circuit, self._now) | self._news(connection, circuit)
+            circuit,
+            version,
+            circuits.held(connection, circuit, self._now) | outbox.taken(connection, self._news(connection, circuit)),
         )
 
     def _news(self, connection: Connection, circuit: Circuit) -> Changes:

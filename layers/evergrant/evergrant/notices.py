@@ -32,6 +32,11 @@ def _warning(ends_at: int, days: list[int]) -> int | None:
     return ends_at - max(days) * DAY if days else None
 
 
+def needs_a_person(event: Mapping[str, Any]) -> bool:
+    """Whether somebody has to hear of an event, not programs alone."""
+    return EventType(event["type"]) in _NEEDS_A_PERSON or bool(event["detail"].get("alert", False))
+
+
 def notice(event: Mapping[str, Any]) -> dict[str, Any]:
     """An event's detail as it is sent: with whether a person has to know, what happened, and the command that mends it.
 
@@ -68,8 +73,7 @@ def notice(event: Mapping[str, Any]) -> dict[str, Any]:
         ),
         EventType.DISCONNECTED: (f"{name} is disconnected.", status),
     }[kind]
-    alert = kind in _NEEDS_A_PERSON or detail.get("alert", False)
-    return {**detail, "alert": alert, "summary": summary, "command": command}
+    return {**detail, "alert": needs_a_person(event), "summary": summary, "command": command}
 
 
 def _and(names: Sequence[str]) -> str:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
-from . import notices, schedule
+from . import ending, notices, outbox, schedule
 from .connection import Connection, EventType, Sealed, Status, event
 from .dialect import Refusal
 from .profile import HEADLESS, FailureKind, Profile
@@ -26,11 +26,6 @@ DEGRADED_AFTER = 3
 #: A spend in doubt is not repeated outside the grace before so many seconds are over: by then whoever may still hold
 #: its answer has had its turn, be it a worker that stalls or a message that comes back a second time.
 SETTLED = 900
-#: While a bus takes nothing, rotations beyond so many events are not told of: an item of DynamoDB holds 400 KB at most,
-#: and a token set must always find room.
-MOST_UNTOLD = 100
-#: By so many seconds the end of a grant may seem to move that stays, where it is told as seconds from now on.
-WOBBLE = 10
 #: An operator mends a client within hours, not seconds.
 CLIENT_PROBE = 3600
 
@@ -74,7 +69,7 @@ def saved(
     """An answer of the provider becomes the next generation, due for publication soon."""
     generation = connection.generation + 1
     life = schedule.Life(tokens.issued_at, tokens.expires_at)
-    end = _end(connection, tokens)
+    end = ending.told(connection, tokens)
     ends_at = tokens.refresh_expires_at if end == "moves" else connection.refresh_expires_at
     moves = profile.rotation.refresh_token_life != "hard" and end != "stays"  # noqa: S105
     if ends_at and tokens.issued_at < ends_at < tokens.expires_at and moves:
@@ -102,7 +97,7 @@ def saved(
         "rejected_at": None,
         "alerted_at": None,
         "early_refreshes": 0,
-        "warn_at": _warn_at(connection, profile, end, tokens.issued_at, ends_at),
+        "warn_at": ending.warn_at(connection, profile, end, tokens.issued_at, ends_at),
         "refresh_at": refresh_at,
         # Due soon until it is published, so that a worker that dies now is followed by another.
         **due(connection, now + schedule.TICK),
@@ -111,13 +106,12 @@ def saved(
         changes["published_generation"] = generation
     detail = {"generation": generation, "expires_at": rfc3339(tokens.expires_at)}
     if connection.status is Status.AWAITING_AUTHORIZATION:
-        changes |= event(EventType.AUTHORIZED, connection, now, **detail)
+        events = event(EventType.AUTHORIZED, connection, now, **detail)
     else:
-        if len(connection.outbox) < MOST_UNTOLD:
-            changes |= event(EventType.ROTATED, connection, now, **detail)
+        events = event(EventType.ROTATED, connection, now, **detail)
         if connection.status is not Status.ACTIVE:
-            changes |= event(EventType.RECOVERED, connection, now, alert=connection.alerted_at is not None)
-    return changes
+            events |= event(EventType.RECOVERED, connection, now, alert=connection.alerted_at is not None)
+    return changes | outbox.taken(connection, events)
 
 
 def blamed(connection: Connection, refusal: Refusal) -> FailureKind:
@@ -127,21 +121,6 @@ def blamed(connection: Connection, refusal: Refusal) -> FailureKind:
     return refusal.kind
 
 
-def _end(connection: Connection, tokens: TokenSet) -> Literal["stays", "moves", "unclear"]:
-    """What a refresh did to the end of its grant, which may be told as seconds from now on.
-
-    A refresh that prolongs the grant moves its end by the time since the last one. An end that stays is told a second
-    or two apart; shortly after a refresh that looks like the other.
-    """
-    before, told = connection.refresh_expires_at, tokens.refresh_expires_at
-    if connection.status is Status.AWAITING_AUTHORIZATION or before is None or told is None:
-        return "moves"
-    apart, since = abs(told - before), tokens.issued_at - (connection.issued_at or tokens.issued_at)
-    if apart == 0 or 2 * apart < since:
-        return "stays"
-    return "unclear" if apart < WOBBLE else "moves"
-
-
 def unblamed(connection: Connection) -> Connection:
     """The connection as one that its client's refusal no longer holds back: what fails now is news."""
     if connection.status is not Status.CLIENT_REFUSED:
@@ -149,22 +128,12 @@ def unblamed(connection: Connection) -> Connection:
     return replace(connection, status=Status.ACTIVE, alerted_at=None)
 
 
-def _warn_at(connection: Connection, profile: Profile, end: str, issued_at: int, ends_at: int | None) -> int | None:
-    """When to warn that the grant ends: only where rotation does not move the end by itself."""
-    if end == "unclear":
-        return connection.warn_at
-    hard = connection.grant == "static" or profile.rotation.refresh_token_life == "hard"  # noqa: S105
-    if ends_at is None or (end == "moves" and not hard):
-        return None
-    return (connection.warn_at if end == "stays" else None) or notices.first_warning(issued_at, ends_at)
-
-
 def warned(connection: Connection, now: int) -> Changes:
     """The grant ends soon: somebody is told, unless a person has to authorize again anyway."""
     ends_at = connection.refresh_expires_at
     if ends_at is None or connection.status in _NO_GRANT:
         return {"warn_at": None, **due(connection, connection.refresh_at)}
-    changes = event(EventType.GRANT_EXPIRING, connection, now, ends_at=rfc3339(ends_at))
+    changes = outbox.taken(connection, event(EventType.GRANT_EXPIRING, connection, now, ends_at=rfc3339(ends_at)))
     return due_soon(connection, {"warn_at": notices.next_warning(ends_at, now), **changes}, now)
 
 
@@ -406,7 +375,8 @@ def _told(kind: EventType, connection: Connection, now: int, error: str, *, urge
     detail: dict[str, Any] = {"reason": error, "client": connection.client, "alert": alert}
     if connection.expires_at is not None:
         detail["expires_at"] = rfc3339(connection.expires_at)
-    return {**event(kind, connection, now, **detail), "alerted_at": now if alert else None}
+    events = outbox.taken(connection, event(kind, connection, now, **detail))
+    return {**events, "alerted_at": now if alert else None}
 
 
 def _too_late(connection: Connection, again: int | None, now: int) -> bool:

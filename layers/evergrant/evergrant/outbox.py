@@ -1,0 +1,44 @@
+"""What a connection's outbox takes of new events while the bus takes none of them. Pure.
+
+An item of DynamoDB holds 400 KB at most, and a token set must always find room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from . import notices
+from .connection import Connection
+
+#: Events that wait in one outbox. Beyond them there are those alone that a person needs, one of each kind at most.
+MOST_UNTOLD = 100
+
+Changes = dict[str, Any]
+
+
+def taken(connection: Connection, events: Mapping[str, Any]) -> Changes:
+    """``events``, as :func:`~evergrant.connection.event` makes them, for which there is room.
+
+    In a full outbox that is none, but for one that a person needs: it takes the place of the oldest that nobody needs,
+    or else of the oldest of its kind.
+    """
+    changes: Changes = {}
+    waiting = dict(connection.outbox)
+    for name, body in events.items():
+        if len(waiting) >= MOST_UNTOLD:
+            if not notices.needs_a_person(body):
+                continue
+            idle = [key for key, held in waiting.items() if not notices.needs_a_person(held)]
+            alike = [key for key, held in waiting.items() if held["type"] == body["type"]]
+            if idle or alike:
+                oldest = _oldest(waiting, idle or alike)
+                del waiting[oldest]
+                changes[f"outbox.{oldest}"] = None
+        waiting[name.removeprefix("outbox.")] = body
+        changes[name] = body
+    return changes
+
+
+def _oldest(waiting: Mapping[str, Mapping[str, Any]], keys: Collection[str]) -> str:
+    return min(keys, key=lambda key: int(waiting[key]["at"]))
