@@ -6,6 +6,7 @@ with every Lambda process it started however the block ends.
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import socket
 import subprocess
@@ -26,6 +27,9 @@ from local.tools import LocalRunError, clean_environment, kill_group, own_group,
 REGION = "eu-west-1"
 START_SECONDS = 30.0
 """How long the emulator may take to answer. It takes about one second; a busy machine may need more."""
+
+_MEMORY = 4 * 1024**3
+"""Bytes that have to be free: each process of a function takes 30 MB of files."""
 
 # The emulator takes this key for the account's root user, with IAM enforcement on as well as off.
 ROOT_KEY = "test"
@@ -65,7 +69,7 @@ class LocalAws:
 
 
 @contextmanager
-def local_aws(home: Path, *, enforce_iam: bool = False) -> Iterator[LocalAws]:
+def local_aws(home: Path, *, enforce_iam: bool = False, in_memory: bool = False) -> Iterator[LocalAws]:
     """Run an AWS emulator.
 
     Parameters
@@ -74,13 +78,16 @@ def local_aws(home: Path, *, enforce_iam: bool = False) -> Iterator[LocalAws]:
         The run's own directory: ``aws.log`` is kept there; everything else the emulator writes is removed at the end.
     enforce_iam : bool
         Refuse what a function's execution role does not allow, as AWS does.
+    in_memory : bool
+        Keep what it writes in memory, if this machine offers that: it unpacks the layers for each process of a
+        function, and where many are started, the disk is what they wait for.
 
     Raises
     ------
     LocalRunError
         It is not installed, or did not start.
     """
-    scratch = home / "aws"
+    scratch = (in_memory and _memory_of(home)) or home / "aws"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     port, log = _free_port(), home / "aws.log"
@@ -99,6 +106,14 @@ def local_aws(home: Path, *, enforce_iam: bool = False) -> Iterator[LocalAws]:
             yield LocalAws(port, enforce_iam, log)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _memory_of(home: Path) -> Path | None:
+    """A directory in memory for a run of ``home``: a next run there removes what one that was killed has left."""
+    shared = Path("/dev/shm")  # noqa: S108 - a directory of our own in it, which is removed first
+    if not shared.is_dir() or shutil.disk_usage(shared).free < _MEMORY:
+        return None
+    return shared / f"evergrant-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]}"
 
 
 def _environment(port: int, scratch: Path, enforce_iam: bool) -> dict[str, str]:

@@ -41,9 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     # Not a mistake: fifty threads use one client, which then keeps ten of their connections.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    steps.line(f"This takes about {plan.about // 60} minutes on two idle processors. Seed {seed}; Ctrl-C stops it.")
+    steps.line(f"This takes about {_spoken(plan.about)} on two idle processors. Seed {seed}; Ctrl-C stops it.")
     try:
-        with ended_by_signals(), arena(home, steps, plan.connections) as place:
+        with ended_by_signals(), arena(home, steps, plan) as place:
             torture = Torture(place, plan, steps, seed)
             torture.run()
             account = torture.account
@@ -65,6 +65,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps(described, indent=2))
     return 1 if account.failures else 0
+
+
+def _spoken(seconds: int) -> str:
+    return f"{seconds // 60} minutes" if seconds >= 120 else f"{seconds} seconds"
 
 
 if __name__ == "__main__":

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from urllib.parse import parse_qs
+from typing import Any
 
-from evergrant.secret import fingerprint
+from evergrant.connection import Connection
 from local.torture.arena import Arena
-from local.torture.calls import STEPS, call_of
+from local.torture.calls import STEPS, Call, call_of
+from local.torture.chains import presented
 from local.torture.kills import Kill
 from local.torture.ledger import Commit, Ledger, read_log, windows
 from local.torture.observer import Observer
@@ -29,14 +31,21 @@ _SAVED_WITHIN = 90.0
 
 @dataclass
 class Row:
-    """One kind of fault. ``windows`` in seconds, from a commit of the provider to its save."""
+    """One kind of fault.
+
+    ``unread`` says that each of its connections is to keep an answer that somebody has to look at. ``windows`` are in
+    seconds, from a commit of the provider to its save; ``queued`` counts answers that the queue kept until the table
+    took them.
+    """
 
     fault: str
     injected: int
     names: frozenset[str]
     begun: float
     ended: float = float("inf")
+    unread: bool = False
     rotations: int = 0
+    queued: int = 0
     answers_lost: int = 0
     unavoidable: int = 0
     lost: int = 0
@@ -53,6 +62,7 @@ class Row:
             "fault": self.fault,
             "injected": self.injected,
             "rotations": self.rotations,
+            "saved_by_the_queue": self.queued,
             "answers_lost": self.answers_lost,
             "grants_lost_unavoidably": self.unavoidable,
             "grants_lost": self.lost,
@@ -94,6 +104,7 @@ class Account:
         """Fill in what the rows' faults have cost. They are rows of the table from now on."""
         self._wait_for_saves(rows)
         saves, last, lost_tokens = self._saves(), dict[str, Commit](), set[str]()
+        queued = list(self._saved_by_queue())
         for ledger in self.ledgers().values():
             commits, lost, unanswered = ledger.commits(), ledger.lost_answers(), ledger.unanswered()
             lengths = windows(commits, saves)
@@ -111,14 +122,19 @@ class Account:
                 ]
         for name in recovered.lost:
             final = last.get(name)
-            row = next((row for row in rows if final is not None and row.covers(final)), rows[-1])
+            row = next((row for row in rows if final is not None and row.covers(final)), _row_of(name, rows))
             if final is not None and final.issued in lost_tokens and self._excused(final):
                 row.unavoidable += 1
             else:
                 row.lost += 1
                 self.failures.append(f"{row.fault}: the grant of {name} is lost, and no answer of it was.")
-        rows[-1].recovery = recovered.seconds
-        self.failures += [f"{rows[-1].fault}: {failure}" for failure in recovered.failures]
+        for row in rows:
+            row.queued = sum(name in row.names and row.begun <= at < row.ended for name, at in queued)
+            row.recovery = recovered.seconds if row.ended == rows[-1].ended else 0.0
+            unread = [name for name in recovered.unread if _row_of(name, rows) is row]
+            if len(unread) != (len(row.names) if row.unread else 0):
+                self.failures.append(f"{row.fault}: {len(unread)} answers wait to be read.")
+        self.failures += [f"{_row_of(name, rows).fault}: {text}" for name, text in recovered.failures.items()]
         self.rows += rows
 
     def finish(self) -> None:
@@ -131,9 +147,22 @@ class Account:
         found = Counter(step for kill in self.kills if (step := self._at_work(kill)[1]))
         return {step: found[step] for step in STEPS}
 
-    def lag(self) -> list[float]:
-        """The window of every answer that was saved, in seconds."""
-        return [length for row in self.rows for length in row.windows]
+    def held(self, record: Connection) -> bool | None:
+        """Whether somebody may hold an answer for a spend in doubt whose lease is over; None if that is not known.
+
+        Nobody does where the answer never reached a worker, or its worker was killed: but for the queue.
+        """
+        token, marked_at = self.observer.refresh_token(record), float(record.spend_at or 0)
+        if any(call.queued == record.generation for _, call in self._calls(record.name, since=marked_at)):
+            return True  # until it is saved, and then the spend is no longer in doubt
+        asked = [
+            exchange
+            for exchange in self._exchanges(self.place.party(record.name).proxy.exchanges, since=marked_at)
+            if presented(exchange.request) == token
+        ]
+        if all(exchange.fault is not None for exchange in asked):
+            return False  # or it was never asked, and with its lease over a worker asks no more
+        return False if self._worker_killed(record.name, time.time()) else None
 
     # --- inside ---
 
@@ -159,16 +188,59 @@ class Account:
 
     def _excused(self, commit: Commit) -> bool:
         """Whether an answer never reached whoever would have saved it: lost on the way, or the process killed."""
+        if commit.connection not in self.place.names:
+            return False
         exchanges = self.place.party(commit.connection).proxy.exchanges
-        for exchange in exchanges:
-            if exchange.fault is not None and _presented(exchange) == commit.presented:
+        for exchange in self._exchanges(exchanges, since=commit.at - _INVOCATION):
+            if exchange.fault is not None and presented(exchange.request) == commit.presented:
                 answered = exchange.answered_at or 0.0
                 if exchange.request.at <= commit.at <= answered:
                     return True
-        return any(
+        return self._worker_killed(commit.connection, commit.at) or any(
             -_ON_THE_WAY <= kill.at - commit.at <= _INVOCATION and self._at_work(kill)[0] == commit.connection
             for kill in self.kills
         )
+
+    def _worker_killed(self, name: str, before: float) -> bool:
+        """Whether the worker that last marked a spend of a connection was killed: one of a batch, it may be."""
+        calls = self._calls(name, since=before - _INVOCATION)
+        marks = [exchange for exchange, call in calls if call.step == "mark" and exchange.request.at <= before]
+        if not marks:
+            return False
+        marked = marks[-1].request
+        return any(marked.peer in kill.ports and marked.at <= kill.at <= marked.at + _INVOCATION for kill in self.kills)
+
+    def _calls(self, name: str, since: float) -> list[tuple[Exchange, Call]]:
+        """What functions asked of AWS for a connection, oldest first, if the service has got it."""
+        found = (
+            (exchange, call_of(exchange.request)) for exchange in self._exchanges(self.place.proxy.exchanges, since)
+        )
+        return [(exchange, call) for exchange, call in found if call.connection == name and exchange.status == 200]
+
+    @staticmethod
+    def _exchanges(exchanges: list[Exchange], since: float) -> list[Exchange]:
+        """Those from a time (epoch seconds) on, oldest first: they are kept in that order, about."""
+        found = []
+        for number in range(len(exchanges) - 1, -1, -1):
+            if exchanges[number].request.at < since - _ON_THE_WAY:
+                break
+            found.append(exchanges[number])
+        return found[::-1]
+
+    def _saved_by_queue(self) -> Iterator[tuple[str, float]]:
+        """Each answer that the table took from a message of the queue: its connection, and when it was queued."""
+        waiting: dict[tuple[str, str], float] = {}
+        for exchange in tuple(self.place.proxy.exchanges):
+            if exchange.status != 200 or b"sealed" not in exchange.request.body:
+                continue
+            call = call_of(exchange.request)
+            if call.connection is None or call.step != "save":
+                continue
+            sealed = call.connection, _sealed_text(exchange)
+            if call.queued is not None:
+                waiting.setdefault(sealed, exchange.request.at)
+            elif sealed in waiting:
+                yield call.connection, waiting.pop(sealed)
 
     def _at_work(self, kill: Kill) -> tuple[str | None, str | None]:
         """What a killed process was doing: the connection, and the step that was last seen."""
@@ -189,11 +261,22 @@ class Account:
         """Whether the provider was asked for a connection in between."""
         party = self.place.party(name)
         return any(
-            after <= exchange.request.at <= before and self.observer.stored.get(_presented(exchange) or "") == name
+            after <= exchange.request.at <= before
+            and self.observer.stored.get(presented(exchange.request) or "") == name
             for exchange in party.proxy.exchanges
         )
 
 
-def _presented(exchange: Exchange) -> str | None:
-    tokens: Iterable[str] = parse_qs(exchange.request.body.decode()).get("refresh_token", [])
-    return next((fingerprint(token) for token in tokens), None)
+def _row_of(name: str, rows: list[Row]) -> Row:
+    """The row that a connection's trouble belongs to: that of the fewest connections."""
+    return min((row for row in rows if name in row.names), key=lambda row: len(row.names), default=rows[-1])
+
+
+def _sealed_text(exchange: Exchange) -> str:
+    """The ciphertext, in base64, that a save carries: to the table, or to the queue."""
+    asked: Any = json.loads(exchange.request.body)
+    if "MessageBody" in asked:
+        sealed = json.loads(asked["MessageBody"])["changes"].get("sealed") or {}
+        return str(sealed.get("text"))
+    maps = (value["M"] for value in asked["ExpressionAttributeValues"].values() if "M" in value)
+    return str(next((sealed["text"]["B"] for sealed in maps if "text" in sealed), None))

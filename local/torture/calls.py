@@ -24,8 +24,8 @@ class Call:
     operation: str
     connection: str | None = None
     step: str | None = None
-    queued: bool = False
-    """Whether it keeps an answer in the queue, because the table would not take it."""
+    queued: int | None = None
+    """Where it keeps an answer in the queue, because the table would not take it: the generation it is to follow."""
 
 
 def service_of(request: Request) -> str:
@@ -60,8 +60,9 @@ def _call(service: str, operation: str, body: bytes) -> Call:
         return Call(service, operation, details[0].get("connection") if details else None, "publish")
     if service == "sqs" and operation == "SendMessage":
         message = json.loads(asked["MessageBody"])
-        queued = message.get("task") == "save"
-        return Call(service, operation, message.get("connection"), "save" if queued else "publish", queued)
+        queued = message["generation"] if message.get("task") == "save" else None
+        step = "publish" if queued is None else "save"
+        return Call(service, operation, message.get("connection"), step, queued)
     return Call(service, operation)
 
 

@@ -11,20 +11,23 @@ from local.torture.proxy import Fault, Reply
 
 #: What each service calls itself, and how it says that it was asked too often (each service's "Common errors").
 SERVICES: Mapping[str, tuple[str, str]] = {
-    "secretsmanager": ("Secrets Manager", "ThrottlingException"),
-    "kms": ("KMS", "ThrottlingException"),
     "dynamodb": ("DynamoDB", "ProvisionedThroughputExceededException"),
+    "kms": ("KMS", "ThrottlingException"),
+    "secretsmanager": ("Secrets Manager", "ThrottlingException"),
     "sqs": ("SQS", "RequestThrottled"),
     "events": ("EventBridge", "ThrottlingException"),
 }
 MODES = ("fails", "throttles", "hangs")
 
 
-def aws_fault(service: str, mode: str, chance: random.Random) -> Fault:
-    """One call that goes wrong. Where a service fails or hangs, it has done its work in every second case."""
+def aws_fault(service: str, mode: str, chance: random.Random, *, in_vain: bool = False) -> Fault:
+    """One call that goes wrong. Where a service fails or hangs, it has done its work in every second case.
+
+    With ``in_vain`` it never has.
+    """
     if mode == "throttles":
         return Fault(mode, reply=_error(400, SERVICES[service][1]))
-    reaches = chance.random() < 0.5
+    reaches = chance.random() < 0.5 and not in_vain
     if mode == "hangs":
         return Fault(mode, reaches, delay=float("inf"), ends="dropped")
     return Fault(mode, reaches, reply=_error(500, "InternalServerError"))

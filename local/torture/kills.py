@@ -68,6 +68,7 @@ class Killing:
         self._armed: dict[str, _Armed] = {}
         self._lock = threading.Lock()
         self._busy: set[str] = set()
+        self._moments: list[str | None] = []
         self._durations = [0.6]
         self._died = 0
         self._log, self._log_read, self._log_died = log, log.stat().st_size, 0
@@ -120,10 +121,9 @@ class Killing:
 
     def _kill_once(self, name: str, pool: ThreadPoolExecutor) -> None:
         with self._lock:
-            # Every second kill at any time of the whole; the others right at one of its steps, most of which are short.
-            anywhere = self._chance.random() < 0.5
-            armed = self._armed[name] = _Armed("look" if anywhere else self._chance.choice(_KILLED_AT))
-            longest = 1.1 * statistics.median(self._durations[-25:]) if anywhere else _A_STEP
+            step = self._moment()
+            armed = self._armed[name] = _Armed(step or "look")
+            longest = _A_STEP if step else 1.1 * statistics.median(self._durations[-25:])
             delay = self._chance.uniform(0, longest)
         asked = {"connection": name, "force": True, "wait": 0}
         invocation = pool.submit(self._observer.invoke, "Rotator", asked)
@@ -142,12 +142,19 @@ class Killing:
             elif armed.at:
                 self._durations.append(time.time() - armed.at)
 
+    def _moment(self) -> str | None:
+        """The step at which to kill next, each in turn, shuffled; in every second case any time of the whole: None."""
+        if not self._moments:
+            self._moments = [*_KILLED_AT, *(None for _ in _KILLED_AT)]
+            self._chance.shuffle(self._moments)
+        return self._moments.pop()
+
     def _take(self) -> str | None:
         """A connection that can be refreshed now, at random."""
         now = int(time.time())
         records = self._observer.records()
         with self._lock:
-            free = [name for name in self._names if name not in self._busy and _refreshable(records[name], now)]
+            free = [name for name in self._names if name not in self._busy and refreshable(records[name], now)]
             if not free:
                 return None
             name = self._chance.choice(free)
@@ -155,6 +162,9 @@ class Killing:
             return name
 
 
-def _refreshable(record: Connection, now: int) -> bool:
-    # Only what is not in doubt: asked so, as by `evergrant rotate`, a doubt would be settled before its time.
+def refreshable(record: Connection, now: int) -> bool:
+    """Whether a connection can be refreshed now.
+
+    Only where nothing is in doubt: asked so, as by `evergrant rotate`, a doubt would be settled before its time.
+    """
     return record.status is Status.ACTIVE and record.spend_id is None and not record.leased(now)

@@ -87,8 +87,9 @@ class Observer:
         return self._fingerprints[key]
 
     def hurry(self, record: Connection, now: int) -> None:
-        """Make a connection due that waits out a backoff, and send it to rotator: only lives are short here."""
-        condition = "generation = :generation AND refresh_at = :before AND attribute_not_exists(spend_id)"
+        """Make a connection due, and send it to rotator: only lives are short here."""
+        doubt = "attribute_not_exists(spend_id)" if record.spend_id is None else "spend_id = :spend"
+        condition = f"generation = :generation AND refresh_at = :before AND {doubt}"
         # Changed meanwhile: it goes on by itself.
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
             self._dynamodb.update_item(
@@ -100,14 +101,15 @@ class Observer:
                     ":now": {"N": str(now)},
                     ":before": {"N": str(record.refresh_at)},
                     ":generation": {"N": str(record.generation)},
+                    **({} if record.spend_id is None else {":spend": {"S": record.spend_id}}),
                 },
             )
-            self._send(record.name)
+            self.wake(record.name)
 
-    def let_settle(self, record: Connection, now: int) -> None:
+    def let_settle(self, record: Connection, now: int) -> bool:
         """Put the clock of a spend in doubt so far ahead that its one attempt may be made: minutes, too, are long here.
 
-        Nobody may hold its answer any more; see :data:`evergrant.transitions.SETTLED`.
+        Nobody may hold its answer any more; see :data:`evergrant.transitions.SETTLED`. False: it is at work, or over.
         """
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
             self._dynamodb.update_item(
@@ -124,9 +126,12 @@ class Observer:
                     ":generation": {"N": str(record.generation)},
                 },
             )
-            self._send(record.name)
+            self.wake(record.name)
+            return True
+        return False
 
-    def _send(self, name: str) -> None:
+    def wake(self, name: str) -> None:
+        """Send a connection to rotator, due or not."""
         url = self._place.stack.outputs["RotationQueueUrl"]
         self._sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"connection": name}))
 

@@ -1,17 +1,15 @@
-"""The torture itself, phase after phase; between two of them everything recovers and is checked."""
+"""The torture itself: its phases, one after the other or some at once, and what is checked after them."""
 
 from __future__ import annotations
 
 import random
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
-from itertools import cycle
-from urllib.parse import parse_qs
+from dataclasses import dataclass, replace
+from itertools import cycle, pairwise
 
 from botocore.exceptions import BotoCoreError
 
@@ -21,21 +19,48 @@ from local.browser import BrowsingError
 from local.terminal import Say, Steps
 from local.tools import LocalRunError
 from local.torture.account import Account, Row
-from local.torture.arena import LEASE, Arena, Party
-from local.torture.calls import service_of
+from local.torture.arena import REFUSED, Arena, Party
+from local.torture.calls import call_of, service_of
+from local.torture.chains import Chains
 from local.torture.faults import MODES, SERVICES, Lie, aws_fault, lies
-from local.torture.kills import Killing
+from local.torture.kills import Killing, refreshable
 from local.torture.observer import Observer
 from local.torture.plan import Plan
 from local.torture.processes import Workers
-from local.torture.proxy import Fault, Judge, Request
-from local.torture.recovery import PATIENCE, Recovered, recover
+from local.torture.proxy import Fault, Judge, Listener, Reply, Request
+from local.torture.recovery import PATIENCE, Haste, Recovered, recover
 
-#: Lives are short here, so the clock ticks faster than every minute.
-TICK = 20.0
 _KILLERS = 4
 _READERS = 1
 _LOOK = 0.5
+#: How long an outage waits for providers to answer before it begins for everybody.
+_CATCHING = 10.0
+#: Tokens live for so long where nothing is to be due any more.
+_LONG = 86_400
+
+
+@dataclass
+class _Lying:
+    """Providers that give wrong answers. ``waiting``: by connection, those that are still to be given."""
+
+    rows: list[Row]
+    waiting: dict[str, list[Fault]]
+    chains: Chains
+
+    def __post_init__(self) -> None:
+        self.total = self.left
+
+    @property
+    def left(self) -> int:
+        return sum(map(len, self.waiting.values()))
+
+    async def judge(self, request: Request) -> Fault | None:
+        """For the proxies before the providers. Whose token it is is known once one was looked at."""
+        name = self.chains.owner(request) if self.left else None
+        if name is None or not self.waiting.get(name):
+            return None
+        next(row for row in self.rows if name in row.names).injected += 1
+        return self.waiting[name].pop(0)
 
 
 class Torture:
@@ -51,50 +76,78 @@ class Torture:
         self._place, self._plan, self._steps, self._seed = place, plan, steps, seed
         self._observer = Observer(place)
         self._observer.warm()
-        self._stop = threading.Event()
-        self._open: list[Row] = []
+        self._chains = Chains(self._observer.stored)
+        self._stop, self._checking = threading.Event(), threading.Event()
         self.account = Account(place, self._observer)
+        self._haste = Haste(place, self._observer, self.account.held)
+        for party in place.parties.values():
+            party.proxy.heard = self._chains.heard
 
     def run(self) -> None:
         """All phases. What came of them is in ``account``."""
         with self._at_work():
-            kills, rest = self._plan.lifetimes
-            self._shorten(kills)
-            self._kills()
-            self._shorten(rest)
-            for service in SERVICES:
-                for mode in MODES if self._plan.modes_apart else (None,):
-                    self._outage(service, mode)
-            if self._open:
-                self._recover()
-            self._lies()
-            self._together()
+            if self._plan.apart:
+                self._one_after_the_other()
+            else:
+                self._at_once()
             self.account.finish()
+
+    def _one_after_the_other(self) -> None:
+        self._check([self._kills(self._place.names)])
+        self._shorten(self._plan.lifetimes[1])
+        for service in SERVICES:
+            for mode in MODES if self._plan.modes_apart else (None,):
+                self._check([self._outage(service, mode)])
+        lying = self._lie()
+        self._wait_for(lying)
+        self._check(lying.rows)
+        self._change_lifetime(_LONG)
+        with self._steps.step(self._together_title) as say:
+            self.account.close(*self._together(say))
+
+    def _at_once(self) -> None:
+        """Providers give wrong answers for some connections while others' workers are killed; then the outages."""
+        lying = self._lie()
+        others = [name for name in self._place.names if name not in lying.waiting]
+        rows = [self._kills(tuple(others))]
+        self._wait_for(lying)
+        self._change_lifetime(self._plan.lifetimes[1])
+        hurrying = threading.Thread(target=self._hurry, daemon=True)
+        hurrying.start()
+        for service in SERVICES:
+            rows.append(self._outage(service, None))
+        for row, following in pairwise(rows):
+            row.ended = following.begun
+        for row in lying.rows:
+            row.ended = rows[1].begun
+        self._change_lifetime(_LONG)
+        self._checking.set()
+        with self._steps.step(f"Recovering, and {self._together_title}") as say, ThreadPoolExecutor(1) as pool:
+            together = pool.submit(self._together, say)
+            self._checked(lying.rows + rows, say)
+            self.account.close(*together.result())
 
     def _shorten(self, lifetime: int) -> None:
         """From here on tokens live for ``lifetime`` seconds, those that are out there too."""
 
         def long() -> list[Connection]:
-            return [record for record in self._observer.records().values() if _lifetime(record) > lifetime]
+            records = self._observer.records()
+            return [records[name] for name in self._place.names if _lifetime(records[name]) > lifetime]
 
-        for party in self._place.parties.values():
-            party.provider.change_settings({"access_token_lifetime": lifetime})
-        if not (left := long()):
-            return
+        self._change_lifetime(lifetime)
         with self._steps.step(f"Refreshing all of them: from now on tokens live for {lifetime} s") as say:
-            for record in left:
+            for record in long():
                 self._observer.hurry(record, int(time.time()))
             ends = time.monotonic() + PATIENCE
             while (left := long()) and time.monotonic() < ends:
                 say(f"{len(left)} to go")
                 time.sleep(_LOOK)
-            for record in self._observer.records().values():
-                self._observer.refresh_token(record)  # from here on it is known whose token is whose
+            self._look()
 
     # --- phases -------------------------------------------------------------------------------------------------
 
-    def _kills(self) -> None:
-        names, wanted = self._place.names, self._plan.kills
+    def _kills(self, names: tuple[str, ...]) -> Row:
+        wanted = self._plan.kills
         workers = Workers(self._place.proxy.url)
         killing = Killing(self._observer, workers, names, wanted, f"{self._seed}:kills", self._place.aws.log)
         killing.kills = self.account.kills
@@ -119,96 +172,97 @@ class Torture:
             for driver in drivers:
                 driver.result()
             row.injected = killing.hits
-        self._over(row)
+        return row
 
-    def _outage(self, service: str, mode: str | None) -> None:
+    def _outage(self, service: str, mode: str | None) -> Row:
+        """A service goes wrong: first, and in vain, for some whose provider has just answered, then for everybody."""
         title, _ = SERVICES[service]
         row = Row(f"{title} {mode or 'fails, throttles, hangs'}", 0, frozenset(self._place.names), time.time())
         chance = random.Random(f"{self._seed}:{service}:{mode}")
+        caught: dict[str, set[str]] = {party: set() for party in self._place.parties}
+        out = threading.Event()
+
+        def heard_by(party: str) -> Listener:
+            def heard(request: Request, reply: Reply) -> None:
+                name = self._chains.owner(request)
+                if name in row.names and reply.status == 200 and len(caught[party]) < self._plan.caught:
+                    caught[party].add(str(name))
+                self._chains.heard(request, reply)
+
+            return heard
 
         async def judge(request: Request) -> Fault | None:
             if service_of(request) != service:
                 return None
+            is_caught = any(call_of(request).connection in names for names in caught.values())
+            if not (out.is_set() or is_caught):
+                return None
             row.injected += 1
-            return aws_fault(service, mode or chance.choice(MODES), chance)
+            # One that hangs would outlast a short outage, and then be answered after all.
+            modes = MODES[:2] if is_caught else MODES
+            return aws_fault(service, mode or chance.choice(modes), chance, in_vain=is_caught)
 
+        for party in self._place.parties.values():
+            party.proxy.heard = heard_by(party.name)
         with self._steps.step(f"{row.fault}, for {self._plan.outage} s") as say, self._judged(judge):
+            say("waiting for providers' answers to begin with")
+            ends = time.monotonic() + _CATCHING
+            while time.monotonic() < ends and (few := [it for it in caught if len(caught[it]) < self._plan.caught]):
+                self._refresh_some(few)
+                time.sleep(_LOOK)
+            out.set()
             ends = time.monotonic() + self._plan.outage
             while (left := ends - time.monotonic()) > 0:
                 say(f"{left:.0f} s left, {row.injected} calls went wrong, {self._counted()}")
                 time.sleep(min(left, _LOOK))
-        self._over(row)
-
-    def _lies(self) -> None:
-        """Every fault of a provider at once, each at connections of its own."""
-        begun, chosen = time.time(), self._chosen()
-        waiting: dict[str, list[Fault]] = {}
-        for lie, names in chosen:
-            waiting |= {name: [lie.fault] * lie.times for name in names}
-        total = sum(map(len, waiting.values()))
-        injected: dict[str, int] = defaultdict(int)
-
-        def judge_of(party: Party) -> Judge:
-            async def judge(request: Request) -> Fault | None:
-                if not any(waiting.values()):
-                    return None
-                tokens = parse_qs(request.body.decode()).get("refresh_token", [])
-                name = self._owner(party, fingerprint(tokens[0])) if tokens else None
-                if name is None or not waiting.get(name):
-                    return None
-                injected[name] += 1
-                return waiting[name].pop(0)
-
-            return judge
-
         for party in self._place.parties.values():
-            party.proxy.judge = judge_of(party)
+            party.proxy.heard = self._chains.heard
+        return row
+
+    def _lie(self) -> _Lying:
+        """Every fault of a provider at once, each at connections of its own, from now on."""
+        begun, chosen = time.time(), self._chosen()
+        rows = [Row(f"provider: {lie.title}", 0, frozenset(names), begun, unread=lie.unread) for lie, names in chosen]
+        lying = _Lying(rows, {name: [lie.fault] * lie.times for lie, names in chosen for name in names}, self._chains)
+        self._look()
+        for party in self._place.parties.values():
+            party.proxy.judge = lying.judge
+        return lying
+
+    def _wait_for(self, lying: _Lying) -> None:
         with self._steps.step("Providers whose answers go wrong in nine ways") as say:
             ends = time.monotonic() + PATIENCE
-            while (left := sum(map(len, waiting.values()))) and time.monotonic() < ends:
-                say(f"{total - left} of {total} answers went wrong, {self._counted()}")
+            while (left := lying.left) and time.monotonic() < ends:
+                say(f"{lying.total - left} of {lying.total} answers went wrong, {self._counted()}")
+                self._look()
                 time.sleep(_LOOK)
-            recovered = self._recovered(self._place.names, say)
-        ended = time.time()
-        for lie, names in chosen:
-            row = Row(f"provider: {lie.title}", sum(injected[name] for name in names), frozenset(names), begun, ended)
-            part = Recovered(seconds=recovered.seconds)
-            part.lost = [name for name in recovered.lost if name in names]
-            part.unread = [name for name in recovered.unread if name in names]
-            part.failures = [failure for failure in recovered.failures if any(f"{name} " in failure for name in names)]
-            self.account.close([row], part)
-            if len(part.unread) != (len(names) if lie.unread else 0):
-                self.account.failures.append(f"{row.fault}: {len(part.unread)} answers wait to be read.")
-        self._reconnect(recovered)
 
-    def _together(self) -> None:
+    @property
+    def _together_title(self) -> str:
+        return f"{self._plan.together} ask for the same refresh at once"
+
+    def _together(self, say: Say) -> tuple[list[Row], Recovered]:
         """Many ask for a refresh of one connection at once, since its token was refused."""
-        count, name = self._plan.together, self._place.names[0]
-        party = self._place.party(name)
-        party.provider.change_settings({"access_token_lifetime": 3600})
-        row = Row(f"{count} ask for one refresh at once", count, frozenset({name}), time.time())
-        with self._steps.step(f"{count} ask for the same refresh at once") as say:
-            self._place.connect(name)  # with a token that the schedule leaves alone
-            before = self._observer.invoke("Rotator", {"connection": name}).answer
-            refused = {"connection": name, "rejected": fingerprint(before["access_token"])}
-            say("waiting until the token is old enough to be refused")
-            self._stop.wait(11)
-            begun, barrier = time.time(), threading.Barrier(count)
+        count, party = self._plan.together, self._place.party(REFUSED)
+        row = Row(f"{count} ask for one refresh at once", count, frozenset({REFUSED}), time.time())
+        before = self._observer.invoke("Rotator", {"connection": REFUSED}).answer
+        refused = {"connection": REFUSED, "rejected": fingerprint(before["access_token"])}
+        begun, barrier = time.time(), threading.Barrier(count)
 
-            def ask() -> str:
-                barrier.wait()
-                return str(self._observer.invoke("Rotator", refused).answer.get("access_token"))
+        def ask() -> str:
+            barrier.wait()
+            return str(self._observer.invoke("Rotator", refused).answer.get("access_token"))
 
-            with ThreadPoolExecutor(count) as pool:
-                answers = {future.result() for future in [pool.submit(ask) for _ in range(count)]}
-            over = time.time()
-            recovered = self._recovered((name,), say)
-            seen = [at for at in self._requests(party, name) if begun <= at <= over]
+        with ThreadPoolExecutor(count) as pool:
+            answers = {future.result() for future in [pool.submit(ask) for _ in range(count)]}
+        over = time.time()
+        recovered = recover(self._place, self._observer, (REFUSED,), self._haste, say)
+        seen = [at for at in self._requests(party, REFUSED) if begun <= at <= over]
         if len(seen) != 1:
             self.account.failures.append(f"{count} asked at once, and the provider saw {len(seen)} requests.")
         if len(answers) != 1 or answers == {before["access_token"]}:
             self.account.failures.append(f"{count} asked at once, and got {len(answers)} different answers.")
-        self.account.close([replace(row, begun=begun, ended=time.time())], recovered)
+        return [replace(row, begun=begun, ended=time.time())], recovered
 
     # --- what phases have in common -----------------------------------------------------------------------------
 
@@ -229,7 +283,7 @@ class Torture:
 
     def _tick(self) -> None:
         with self._until_stopped():
-            while not self._stop.wait(TICK):
+            while not self._stop.wait(self._plan.tick):
                 self._observer.invoke("Scheduler", {"source": "evergrant.torture"})
 
     def _read(self, number: int) -> None:
@@ -257,28 +311,42 @@ class Torture:
             self._place.proxy.judge = before
             self._place.proxy.release()
 
-    def _over(self, row: Row) -> None:
-        """A fault is over: wait until all is well, or go on to the next one at once, as the plan says."""
-        if self._open:
-            self._open[-1].ended = row.begun
-        self._open.append(row)
-        if self._plan.checked_between:
-            self._recover()
+    def _hurry(self) -> None:
+        """While the outages follow one upon the other: what waits out a backoff of one is due again in the next."""
+        with self._until_stopped():
+            while not self._stop.wait(_LOOK) and not self._checking.is_set():
+                self._haste.make(self._look())
 
-    def _recover(self) -> None:
+    def _refresh_some(self, parties: list[str]) -> None:
+        """Make a few connections of these providers due, so that somebody is in the middle of a refresh."""
+        for party in parties:
+            of_party = [record for record in self._look() if record.name.startswith(f"{party}/")]
+            for record in [record for record in of_party if refreshable(record, int(time.time()))][: self._plan.caught]:
+                self._observer.hurry(record, int(time.time()))
+
+    def _look(self) -> list[Connection]:
+        """What the records say now of those that are tortured; their refresh tokens are remembered."""
+        records = self._observer.records()
+        for record in records.values():
+            self._observer.refresh_token(record)
+        return [records[name] for name in self._place.names]
+
+    def _check(self, rows: list[Row]) -> None:
         with self._steps.step("  recovering, and checking every connection") as say:
-            recovered = self._recovered(self._place.names, say)
-            self._open[-1].ended = time.time()
-            self.account.close(self._open, recovered)
-            if recovered.unread:
-                self.account.failures.append(
-                    f"{self._open[-1].fault}: {len(recovered.unread)} answers wait to be read."
-                )
-            self._open = []
-            self._reconnect(recovered, say)
+            self._checked(rows, say)
 
-    def _recovered(self, names: tuple[str, ...], say: Say) -> Recovered:
-        return recover(self._place, self._observer, names, say)
+    def _checked(self, rows: list[Row], say: Say) -> None:
+        """Let everything recover, and check it: the rows of the table are complete then."""
+        recovered = recover(self._place, self._observer, self._place.names, self._haste, say)
+        over = time.time()
+        for row in rows:
+            row.ended = min(row.ended, over)
+        self.account.close(rows, recovered)
+        self._reconnect(recovered, say)
+
+    def _change_lifetime(self, seconds: int) -> None:
+        for party in self._place.parties.values():
+            party.provider.change_settings({"access_token_lifetime": seconds})
 
     def _reconnect(self, recovered: Recovered, say: Callable[[str], None] = lambda text: None) -> None:
         """Whoever owns an account whose grant is gone authorizes again, as Evergrant has asked them to."""
@@ -291,9 +359,6 @@ class Torture:
 
     def _counted(self) -> str:
         return f"{self.account.rotations()} rotations so far"
-
-    def _owner(self, party: Party, token: str) -> str | None:
-        return self._observer.stored.get(token) or self.account.ledgers()[party.name].connection_of(token)
 
     def _requests(self, party: Party, name: str) -> list[float]:
         """When the provider was asked for a connection's refresh."""
@@ -310,9 +375,12 @@ class Torture:
         }
         if self._plan.copies is None:
             turns = cycle(free.values())
-            return [(lie, (next(turns).pop(),)) for lie in lies(LEASE)]
+            return [(lie, (next(turns).pop(),)) for lie in lies(self._plan.lease)]
         copies = dict(zip(("keap", "lenient"), self._plan.copies, strict=True))
-        return [(lie, tuple(free[party].pop() for party in free for _ in range(copies[party]))) for lie in lies(LEASE)]
+        return [
+            (lie, tuple(free[party].pop() for party in free for _ in range(copies[party])))
+            for lie in lies(self._plan.lease)
+        ]
 
 
 def _lifetime(record: Connection) -> int:

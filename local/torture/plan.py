@@ -15,14 +15,26 @@ class Plan:
         Side by side, half of them at each provider.
     lifetimes
         Of access tokens, first for the kills, then for everything else. Refreshes happen in the middle of it.
+    lease
+        How long a worker has a connection to itself. Below what the template allows, 30, it is given to the functions
+        behind the template's back: an attempt at a provider is then cut shorter, so that the save's time remains.
+    redelivery
+        After how long the queue delivers a message again whose batch was killed. None: as the template says.
+    tick
+        How often the scheduler is started: lives are short here.
     kills
         How many times the process of a running invocation is killed.
     outage
         How long each fault of an AWS service lasts: longer than a token lives.
+    caught
+        Each of these outages begins, for so many connections of either provider, when their provider has answered and
+        nothing is saved yet.
     modes_apart
         Whether each service fails, throttles and hangs in outages of their own, or in one, call by call.
-    checked_between
-        Whether everything recovers and is checked after each of these, or only after all of them.
+    apart
+        Whether everything recovers and is checked after each fault, before the next one. Else the providers' faults
+        strike some connections while processes are killed that work on the others, the outages follow one upon the
+        other, and all of it recovers at the end.
     copies
         At how many connections of the strict and of the lenient provider each of a provider's faults happens. None:
         at one, of either in turn.
@@ -34,10 +46,14 @@ class Plan:
 
     connections: int
     lifetimes: tuple[int, int]
+    lease: int
+    redelivery: int | None
+    tick: float
     kills: int
-    outage: int
+    outage: float
+    caught: int
     modes_apart: bool
-    checked_between: bool
+    apart: bool
     copies: tuple[int, int] | None
     together: int
     about: int
@@ -46,23 +62,31 @@ class Plan:
 FULL = Plan(
     connections=50,
     lifetimes=(60, 24),
+    lease=30,
+    redelivery=None,
+    tick=20,
     kills=300,
     outage=26,
+    caught=3,
     modes_apart=True,
-    checked_between=True,
+    apart=True,
     copies=(2, 3),
     together=50,
     about=15 * 60,
 )
 #: What `make test` runs.
 QUICK = Plan(
-    connections=10,
-    lifetimes=(6, 6),
-    kills=20,
-    outage=7,
+    connections=16,
+    lifetimes=(6, 3),
+    lease=12,
+    redelivery=15,
+    tick=4,
+    kills=8,
+    outage=4,
+    caught=2,
     modes_apart=False,
-    checked_between=False,
+    apart=False,
     copies=None,
     together=8,
-    about=120,
+    about=50,
 )

@@ -74,10 +74,15 @@ class Exchange:
 
 
 Judge = Callable[[Request], Awaitable[Fault | None]]
+Listener = Callable[[Request, Reply], None]
 
 
 async def _no_fault(request: Request) -> Fault | None:
     return None
+
+
+def _not_heard(request: Request, reply: Reply) -> None:
+    pass
 
 
 class Proxy:
@@ -87,10 +92,14 @@ class Proxy:
     ----------
     upstream
         The port on 127.0.0.1 of the server that it stands before.
+
+    ``judge`` decides how a request goes wrong, if at all. ``heard`` is told what the server has answered before anybody
+    else is. Both are called in the proxy's thread.
     """
 
     def __init__(self, upstream: int) -> None:
         self.judge: Judge = _no_fault
+        self.heard: Listener = _not_heard
         self.exchanges: list[Exchange] = []
         self.port = 0
         self._upstream = upstream
@@ -169,6 +178,7 @@ class Proxy:
         if fault is None or fault.reaches:
             answer = await _forward(request, self._upstream)
             exchange.status, exchange.answered_at = answer.status, time.time()
+            self.heard(request, answer)
             reply = reply or answer
         if fault is not None and fault.delay:
             await self._wait(fault.delay)

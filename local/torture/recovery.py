@@ -15,10 +15,12 @@ from local.torture.observer import Observer
 #: How long a connection may take to recover. Seconds would do, and half a minute after a kill, for the lease; this is
 #: what a busy machine is allowed.
 PATIENCE = 300.0
-_LOOK = 1.0
+_LOOK = 0.5
 #: No answer is held longer than this after a lease, in seconds, unless two things go wrong at a time: a message that
 #: carries one comes back every 15 seconds.
 _SETTLING = 20
+#: A connection is not made due again before so many seconds are over.
+_HURRIED_FOR = 3
 _READERS = 3
 _ATTEMPTS = 5
 
@@ -26,24 +28,84 @@ _ATTEMPTS = 5
 _HONEST = {"lost_answer", "invalid_grant", "grant_rejected"}
 
 State = Literal["sound", "lost", "unread", "pending"]
+Holds = Callable[[Connection], bool | None]
 
 
 @dataclass
 class Recovered:
-    """What came of the connections. ``lost``: the grant is gone. ``unread``: a person has to look at an answer."""
+    """What came of the connections. ``lost``: the grant is gone. ``unread``: a person has to look at an answer.
+
+    ``failures`` say what is wrong with a connection.
+    """
 
     sound: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     unread: list[str] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
-def recover(place: Arena, observer: Observer, names: Iterable[str], say: Callable[[str], None]) -> Recovered:
+class Haste:
+    """Waits shorter than Evergrant does where lives are short and its waits are not.
+
+    What waits out a backoff, or for the pass that comes minutes after a worker was killed, is due at once. A spend in
+    doubt outside the grace need not wait for a quarter of an hour, but only until nobody can hold its answer.
+
+    Parameters
+    ----------
+    held
+        Whether somebody may still hold an answer of a connection's spend in doubt, now that its lease is over. None: it
+        is not known.
+    """
+
+    def __init__(self, place: Arena, observer: Observer, held: Holds) -> None:
+        self._place, self._observer, self._held = place, observer, held
+        self._settled: set[str | None] = set()
+        self._hurried: dict[str, float] = {}
+
+    def make(self, records: Iterable[Connection]) -> None:
+        """Look at these once."""
+        for record in records:
+            now = int(time.time())
+            if record.leased(now) or record.unread_answer is not None:
+                continue
+            if record.spend_id is not None and not self._in_grace(record, now):
+                if (
+                    record.spend_id not in self._settled
+                    and self._is_settled(record, now)
+                    and self._observer.let_settle(record, now)
+                ):
+                    self._settled.add(record.spend_id)
+            elif time.monotonic() > self._hurried.get(record.name, 0) and (_waits(record, now) or record.unpublished):
+                self._hurried[record.name] = time.monotonic() + _HURRIED_FOR
+                if _waits(record, now):
+                    self._observer.hurry(record, now)
+                else:
+                    self._observer.wake(record.name)
+
+    def _in_grace(self, record: Connection, now: int) -> bool:
+        return now <= (record.spend_at or 0) + self._place.party(record.name).grace
+
+    def _is_settled(self, record: Connection, now: int) -> bool:
+        held = self._held(record)
+        if held is None:
+            return now > max(record.spend_at or 0, record.lease_until or 0) + _SETTLING
+        return not held
+
+
+def _waits(record: Connection, now: int) -> bool:
+    """Whether a refresh waits out a backoff, or should have happened."""
+    if record.refresh_at is None or record.rejected_at is not None:
+        return False
+    return (record.failures > 0 and record.refresh_at > now + 2) or record.refresh_at < now - 2
+
+
+def recover(
+    place: Arena, observer: Observer, names: Iterable[str], haste: Haste, say: Callable[[str], None]
+) -> Recovered:
     """Wait until every connection works or says why it does not, and read a token of each that works."""
     begun = time.monotonic()
-    found, pending, settled = Recovered(), dict.fromkeys(names), set[str | None]()
-    record: Connection | None = None
+    found, pending = Recovered(), dict.fromkeys(names)
     while pending and time.monotonic() - begun < PATIENCE:
         before = _live(place)
         records = observer.records()
@@ -52,30 +114,27 @@ def recover(place: Arena, observer: Observer, names: Iterable[str], say: Callabl
             record = records[name]
             state = _state(record, observer.refresh_token(record) in live)
             if state == "pending":
-                if record.spend_id not in settled and _settled(record, place.party(name).grace):
-                    settled.add(record.spend_id)
-                    observer.let_settle(record, int(time.time()))
-                if _waits_out_a_backoff(record):
-                    observer.hurry(record, int(time.time()))
                 continue
             del pending[name]
             {"sound": found.sound, "lost": found.lost, "unread": found.unread}[state].append(name)
             if state == "lost" and record.last_error not in _HONEST:
-                found.failures.append(f"{name} lost its grant and says {record.last_error}.")
-        say(f"recovering: {len(pending)} of {len(pending) + len(found.sound) + len(found.lost)} to go")
+                found.failures[name] = f"{name} lost its grant and says {record.last_error}."
+        haste.make(records[name] for name in pending)
+        say(f"recovering: {len(pending)} to go: {', '.join(pending)}")
         if pending:
             time.sleep(_LOOK)
     for name in pending:
         record = observer.record(name)
-        found.failures.append(f"{name} did not recover: {record.status}, {record.last_error}.")
+        doubt = "" if record.spend_id is None else f", in doubt since {record.spend_at}"
+        found.failures[name] = f"{name} did not recover: {record.status}, {record.last_error}{doubt}."
     found.seconds = time.monotonic() - begun
     with ThreadPoolExecutor(_READERS) as pool:
         readings = pool.map(lambda name: _readable(observer, name), found.sound)
-        found.failures += [
-            f"{name}: getter's token is not accepted."
+        found.failures |= {
+            name: f"{name}: getter's token is not accepted."
             for name, good in zip(found.sound, readings, strict=True)
             if not good
-        ]
+        }
     return found
 
 
@@ -91,20 +150,6 @@ def _state(record: Connection, live: bool) -> State:
         return "lost" if troubled else "pending"
     valid = record.expires_at is not None and record.expires_at > now
     return "sound" if record.status is Status.ACTIVE and valid and not record.unpublished else "pending"
-
-
-def _settled(record: Connection, grace: int) -> bool:
-    """Whether a spend is in doubt, its replay would be outside the grace, and nobody has its answer any more."""
-    if record.spend_id is None:
-        return False
-    held_until = max(record.spend_at or 0, record.lease_until or 0) + _SETTLING
-    return int(time.time()) > max(held_until, (record.spend_at or 0) + grace)
-
-
-def _waits_out_a_backoff(record: Connection) -> bool:
-    now = int(time.time())
-    waits = record.refresh_at is not None and record.refresh_at > now + 2
-    return waits and record.failures > 0 and record.rejected_at is None and record.spend_id is None
 
 
 def _live(place: Arena) -> set[object]:

@@ -12,6 +12,7 @@ from local.torture.account import Account, Row, in_milliseconds
 _HEADINGS = (
     "faults\ninjected",
     "rotations",
+    "saved by\nthe queue",
     "answers\nlost",
     "grants lost,\nunavoidably",
     "grants\nlost",
@@ -39,6 +40,7 @@ def _cells(row: Row) -> list[str]:
         row.fault,
         str(row.injected),
         str(row.rotations),
+        str(row.queued),
         str(row.answers_lost),
         str(row.unavoidable),
         f"[{'red' if row.lost else 'green'}]{row.lost}[/]",
@@ -52,6 +54,7 @@ def _total(account: Account) -> Row:
     for row in account.rows:
         total.injected += row.injected
         total.rotations += row.rotations
+        total.queued += row.queued
         total.answers_lost += row.answers_lost
         total.unavoidable += row.unavoidable
         total.lost += row.lost
