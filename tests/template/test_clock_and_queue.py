@@ -7,12 +7,15 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
+from evergrant.aws.wiring import _VAULT_PATIENCE, _VAULT_WRITES
 from evergrant.connection import EventType
 from evergrant.notices import notice
+from evergrant.pacing import Pace
 from evergrant.rotating import _SIDE_BY_SIDE, AT_PROVIDERS, HINDERED
 from evergrant.schedule import claim_until
 from evergrant.settings import Budgets
-from tests.template.stack import ROOT, as_list, of_type, properties, words
+from tests.template.stack import ROOT, as_list, of_type, properties, words, written
+from tests.unit.memory import FakeClock
 
 ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed", "RotationsHindered", "RotationsWaiting")
 
@@ -58,6 +61,13 @@ def test_messages_of_a_batch_succeed_and_fail_one_by_one_with_bounded_concurrenc
     (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
     assert mapping["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert words(mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"]) == "RotatorConcurrency"
+
+
+def test_a_batch_is_published_within_its_share_of_what_secrets_manager_takes_however_many_rotators_there_are() -> None:
+    (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
+    rotators = written()["Parameters"]["RotatorConcurrency"]["MaxValue"]
+    pace = Pace(_VAULT_WRITES / rotators, FakeClock(), _VAULT_PATIENCE)
+    assert all([pace.wait() for _ in range(mapping["Properties"]["BatchSize"])])
 
 
 def test_rotator_has_its_seal_key_before_its_first_message() -> None:
