@@ -187,6 +187,16 @@ def test_a_secret_scheduled_for_deletion_is_restored(strict: StrictSecretsManage
     assert read(strict) == document(2)
 
 
+def test_a_secret_is_not_restored_for_a_publication_that_came_too_late(
+    strict: StrictSecretsManager, vault: SecretsVault
+) -> None:
+    vault.publish(KEAP, document(1), request_token(1), may_restore=lambda: False)
+    vault.withdraw(KEAP)
+    with pytest.raises(PortUnavailable, match="marked for deletion"):
+        vault.publish(KEAP, document(2), request_token(2), may_restore=lambda: False)
+    assert strict.secrets[SECRET].deleted
+
+
 def test_a_secret_is_created_with_the_vault_key_and_says_whose_it_is(
     strict: StrictSecretsManager, vault: SecretsVault
 ) -> None:

@@ -222,12 +222,15 @@ class MemoryVault:
         self.clients = {"keap": CLIENT, "wealthyhood": replace(CLIENT, name="wealthyhood")}
         self.versions: dict[str, Mapping[str, Any]] = {}
         self.current_version: dict[str, str] = {}
+        #: Connections whose secret is marked for deletion.
+        self.deleted: set[str] = set()
         self._faults = faults
 
     @property
     def published(self) -> dict[str, Mapping[str, Any]]:
         """What consumers get, by connection."""
-        return {name: self.versions[version] for name, version in self.current_version.items()}
+        current = self.current_version.items()
+        return {name: self.versions[version] for name, version in current if name not in self.deleted}
 
     def client(self, name: str) -> Client:
         def effect() -> Client:
@@ -240,7 +243,19 @@ class MemoryVault:
     def current(self, connection: str) -> str | None:
         return self._faults.around("vault.current", lambda: self.current_version.get(connection), _unavailable)  # type: ignore[no-any-return]
 
-    def publish(self, connection: str, document: Mapping[str, Any], version: str, *, anew: bool = False) -> None:
+    def publish(
+        self,
+        connection: str,
+        document: Mapping[str, Any],
+        version: str,
+        *,
+        anew: bool = False,
+        may_restore: Callable[[], bool] = lambda: True,
+    ) -> None:
+        if connection in self.deleted:
+            if not may_restore():
+                raise PortUnavailable("marked for deletion")
+            self.deleted.discard(connection)
         self._faults.around("vault.publish", partial(self.put, connection, dict(document), version), _unavailable)
         if self.current_version.get(connection, version)[:16] < version[:16]:
             self.current_version[connection] = version  # as the adapter sees to it, see evergrant.aws.vault

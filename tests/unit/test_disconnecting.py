@@ -40,6 +40,29 @@ def let_go(w: World) -> str:
     return rotation(w).let_go(NAME)
 
 
+@pytest.mark.parametrize("disconnects", [True, False], ids=["disconnected", "the lease is about to end"])
+def test_a_publication_that_comes_too_late_does_not_restore_the_secret(*, disconnects: bool) -> None:
+    w = world(KEAP)
+    publish = w.vault.publish
+
+    def slow(*args: Any, **kwargs: Any) -> None:
+        w.clock.time = float(w.record().lease_until or 0) - 9
+        if disconnects:
+            w.clock.advance(10)
+            operations.disconnect(w.records, NAME, w.clock)
+        w.vault.deleted.add(NAME)
+        publish(*args, **kwargs)
+
+    w.vault.publish = slow  # type: ignore[method-assign]
+    assert w.run().outcome == "rotated"
+    assert w.vault.published == {}
+    if not disconnects:  # marked by hand: whoever comes next has the time
+        w.vault.publish = publish  # type: ignore[method-assign]
+        w.clock.advance(60)
+        assert w.run().outcome == "published"
+        assert w.vault.published[NAME]["access_token"] == "access-1"
+
+
 def test_the_refresh_token_is_sent_and_then_forgotten() -> None:
     w = disconnected(DONE)
     assert let_go(w) == "asked"

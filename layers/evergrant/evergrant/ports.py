@@ -6,7 +6,7 @@ after its effect, loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from .circuit import Circuit
@@ -104,11 +104,20 @@ class Vault(Protocol):
     def client(self, name: str) -> Client:
         """Raises UnknownClient, InvalidClient."""
 
-    def publish(self, connection: str, document: Mapping[str, Any], request_token: str, *, anew: bool = False) -> None:
+    def publish(
+        self,
+        connection: str,
+        document: Mapping[str, Any],
+        request_token: str,
+        *,
+        anew: bool = False,
+        may_restore: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Make ``document`` the current value of the connection's secret, creating the secret if need be.
 
         ``request_token`` names the version and begins with its generation: a newer one stays current. ``anew`` says
-        that it was published before, and is not current any more.
+        that it was published before, and is not current any more. ``may_restore`` is asked before a secret that is
+        marked for deletion is restored: the connection may have been disconnected while this was under way.
         """
 
     def current(self, connection: str) -> str | None:

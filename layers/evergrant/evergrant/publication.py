@@ -14,6 +14,8 @@ from .tokens import TokenSet
 
 #: Counts as so many failures where a publication has to be tried again: seconds to a minute.
 _BEFORE_RETRY = 3
+#: Seconds that restoring a secret and putting its value may take.
+_TO_RESTORE = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,13 @@ class Publication:
         if tokens and (anew or connection.published_generation != connection.generation):
             try:
                 document = published.document(connection, profile, tokens)
-                self.vault.publish(connection.name, document, published.request_token(connection, document), anew=anew)
+                self.vault.publish(
+                    connection.name,
+                    document,
+                    published.request_token(connection, document),
+                    anew=anew,
+                    may_restore=lambda: self._holds(connection.name, lease_owner),
+                )
                 changes["published_generation"] = connection.generation
             except PortUnavailable:
                 complete = False
@@ -75,6 +83,12 @@ class Publication:
             return connection
         only_if = {name: getattr(connection, name) for name in ("generation", "status", "refresh_at")}
         return self._told(connection, {}, only_if, complete=True)
+
+    def _holds(self, name: str, lease_owner: str) -> bool:
+        """Whether this lease still lasts, with the time to restore a secret: nobody disconnects before it is over."""
+        current = self.records.get(name)
+        until = int(self.clock.now()) + _TO_RESTORE
+        return current is not None and current.lease_owner == lease_owner and current.leased(until)
 
     def _told(
         self, connection: Connection, changes: dict[str, Any], only_if: dict[str, Any], *, complete: bool

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -45,7 +45,15 @@ class SecretsVault:
                 raise
         return replace(parse_client(name, answer.get("SecretString", "")), version=answer["VersionId"])
 
-    def publish(self, connection: str, document: Mapping[str, Any], request_token: str, *, anew: bool = False) -> None:
+    def publish(
+        self,
+        connection: str,
+        document: Mapping[str, Any],
+        request_token: str,
+        *,
+        anew: bool = False,
+        may_restore: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Put the document as the secret's current version; create or restore the secret if need be.
 
         The same ``request_token`` (64 characters) with the same document is a no-op (API_PutSecretValue,
@@ -63,7 +71,7 @@ class SecretsVault:
         if self.pace and not self.pace.wait():
             raise PortUnavailable("publishing the token: too many at once")
         with unavailable("publishing the token"):
-            answer = self._put(name, value, if_new)
+            answer = self._put(name, value, if_new, may_restore)
             if anew or _CURRENT not in answer.get("VersionStages", [_CURRENT]):
                 self._move_current(name, request_token)
 
@@ -106,13 +114,21 @@ class SecretsVault:
         with unavailable("storing the client"):
             self._put(secret, {"SecretString": text}, {"Description": f"OAuth client {name}, used by Evergrant."})
 
-    def _put(self, secret: str, value: Mapping[str, str], if_new: Mapping[str, Any]) -> dict[str, Any]:
+    def _put(
+        self,
+        secret: str,
+        value: Mapping[str, str],
+        if_new: Mapping[str, Any],
+        may_restore: Callable[[], bool] = lambda: True,
+    ) -> dict[str, Any]:
         """Put a value; where there is no such secret create it, where it is scheduled for deletion restore it."""
         secrets = client("secretsmanager")
         try:
             return dict(secrets.put_secret_value(SecretId=secret, **value))
         except ClientError as error:
             if code_of(error) == "InvalidRequestException":  # scheduled for deletion, by a disconnect or by hand
+                if not may_restore():
+                    raise PortUnavailable("publishing the token: its secret is marked for deletion") from error
                 secrets.restore_secret(SecretId=secret)
                 return dict(secrets.put_secret_value(SecretId=secret, **value))
             if code_of(error) == "ResourceNotFoundException":
