@@ -5,7 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import Mock
 
+import pytest
+
+from evergrant import rotating
 from evergrant.connection import Status
 from evergrant.ports import PortUnavailable
 from evergrant.rotating import work_through
@@ -16,6 +20,13 @@ from tests.unit.test_rotation import World, world
 MINUTE = 60
 #: The rotation queue as template.yaml has it.
 VISIBILITY, RECEIVES = 360, 5
+
+
+@pytest.fixture(autouse=True)
+def counted(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """More passes than an invocation has data points for."""
+    monkeypatch.setattr(rotating, "metrics", metrics := Mock())
+    return metrics
 
 
 @dataclass
