@@ -35,9 +35,8 @@ class FakeAws:
     def __init__(self, latency: float) -> None:
         self.latency = latency
         self.calls: Counter[str] = Counter()
-        self.requests: list[tuple[str, str, dict[str, Any]]] = []
-        #: CPU seconds that the fakes themselves took.
-        self.own_cpu = 0.0
+        #: CPU seconds that the fakes themselves took; and that the SDK's calls took, the fakes inside them included.
+        self.own_cpu = self.calls_cpu = 0.0
         self.items: dict[str, Item] = {}
         self.secrets: dict[str, str] = {}
         self._lock = Lock()
@@ -48,16 +47,36 @@ class FakeAws:
             region_name="eu-west-1", aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key="benchmark"
         )
         session: Any = boto3.DEFAULT_SESSION
+        session.events.register("creating-client-class", self._time_calls)
         session.events.register("before-send", self._answer)
         try:
             yield self
         finally:
             session.events.unregister("before-send", self._answer)
+            session.events.unregister("creating-client-class", self._time_calls)
             boto3.DEFAULT_SESSION = None
 
     def measure(self) -> float:
         """CPU seconds of this process so far, without the fakes' own."""
         return time.process_time() - self.own_cpu
+
+    def beyond_calls(self) -> float:
+        """CPU seconds of this process so far, without those inside the SDK's calls."""
+        return time.process_time() - self.calls_cpu
+
+    def _time_calls(self, class_attributes: dict[str, Callable[..., Any]], **_: Any) -> None:
+        def timed(call: Callable[..., Any]) -> Callable[..., Any]:
+            def made(*args: Any, **parameters: Any) -> Any:
+                began = time.thread_time()
+                try:
+                    return call(*args, **parameters)
+                finally:
+                    with self._lock:
+                        self.calls_cpu += time.thread_time() - began
+
+            return made
+
+        class_attributes |= {name: timed(call) for name, call in class_attributes.items()}
 
     # --- the network ------------------------------------------------------------------------------------------
 
@@ -67,7 +86,6 @@ class FakeAws:
         parameters = json.loads(request.body)
         with self._lock:
             self.calls[f"{service}:{operation}"] += 1
-            self.requests.append((service, operation, parameters))
             handle: Callable[[Item], tuple[int, Item]] = getattr(self, f"_{service.replace('-', '_')}_{operation}")
             status, answer = handle(parameters)
         raw = json.dumps(answer).encode()

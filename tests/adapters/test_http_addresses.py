@@ -212,13 +212,19 @@ def test_loopback_is_refused_without_the_switch_although_somebody_listens_there(
 
 
 def test_a_name_that_does_not_resolve_sent_nothing(network: Network) -> None:
-    assert "ConnectError" in send()
+    assert "gaierror" in send()
 
 
 @pytest.mark.parametrize("host", ["a..b", "x" * 64 + ".com"])
 def test_a_name_that_cannot_be_one_is_refused_at_once(host: str) -> None:
     # The resolver's own complaint is no OSError; unheard, it would cost the whole time there is.
-    assert "ConnectError" in send(f"https://{host}/token", (host,))
+    assert "Unicode" in send(f"https://{host}/token", (host,))
+
+
+def test_a_port_that_cannot_be_one_is_refused_and_not_replaced(network: Network) -> None:
+    network.names[HOST] = [PUBLIC]
+    assert "Port out of range" in send(f"https://{HOST}:99999/token", (f"{HOST}:99999",))
+    assert network.connected == []
 
 
 def test_a_name_server_that_hangs_is_given_up_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -230,7 +236,24 @@ def test_a_name_server_that_hangs_is_given_up_at_the_deadline(monkeypatch: pytes
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     try:
-        assert "ConnectTimeout" in send(timeout=0.2)
+        assert "TimeoutError" in send(timeout=0.2)
+    finally:
+        over.set()
+
+
+def test_look_ups_that_hang_are_in_nobodys_way(monkeypatch: pytest.MonkeyPatch, network: Network) -> None:
+    over = threading.Event()
+    network.names[HOST] = [PUBLIC]
+
+    def hang(host: str, *given: Any, **named: Any) -> list[Any]:
+        return network._look_up(host, *given, **named) if host == HOST else [over.wait(10)][:0]
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        for _ in range(3):
+            assert "TimeoutError" in send("https://hangs.example/token", ("hangs.example",), timeout=0.05)
+            send()
+        assert network.connected == [PUBLIC] * 3
     finally:
         over.set()
 

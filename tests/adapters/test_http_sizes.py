@@ -109,7 +109,7 @@ def test_an_endless_run_of_preliminary_answers_ends_at_the_deadline() -> None:
         while not server.over.is_set():
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
 
-    with pytest.raises(LostAnswer, match="ReadTimeout"):
+    with pytest.raises(LostAnswer, match="TimeoutError"):
         ask(behave, timeout=0.3)
 
 

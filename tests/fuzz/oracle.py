@@ -19,8 +19,6 @@ from typing import Any, get_args
 from unittest.mock import patch
 from urllib.parse import parse_qsl, urlsplit
 
-import httpcore
-
 from evergrant import catalogue, http
 from evergrant.connection import Connection, Status
 from evergrant.dialect import (
@@ -380,26 +378,26 @@ def _variables(profile: Profile) -> dict[str, str] | None:
 # --- what comes over the wire -----------------------------------------------------------------------------------------
 
 
-class _Said(httpcore.NetworkStream):
-    """A provider that says these bytes and hangs up, whatever it is sent."""
+class _Said:
+    """A provider's connection that says these bytes and hangs up, whatever it is sent."""
 
     def __init__(self, said: bytes) -> None:
         self._said = said
         self.taken = 0
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        piece = self._said[self.taken : self.taken + max_bytes]
+    def __enter__(self) -> _Said:
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def settimeout(self, seconds: float) -> None: ...
+
+    def sendall(self, data: bytes) -> None: ...
+
+    def recv(self, most: int) -> bytes:
+        piece = self._said[self.taken : self.taken + most]
         self.taken += len(piece)
         return piece
-
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def get_extra_info(self, info: str) -> Any:
-        return None
 
 
 _ASKED = HttpRequest("POST", "http://127.0.0.1:1/token", {"authorization": "Basic hush"}, b"refresh_token=hush")
@@ -407,13 +405,9 @@ _ASKED = HttpRequest("POST", "http://127.0.0.1:1/token", {"authorization": "Basi
 
 def check_wire(said: bytes) -> HttpResponse | LostAnswer:
     """Raw bytes in place of an answer: a whole one of at most 128 KiB, or lost, without a word of it."""
-    stream = _Said(said)
-
-    def connect(network: http._Network, host: str, port: int, *_: Any, **__: Any) -> httpcore.NetworkStream:
-        return http._Stream(stream, network)
-
+    connection = _Said(said)
     try:
-        with patch.object(http._Network, "connect_tcp", connect):
+        with patch.object(http.GuardedHttp, "_connected", lambda *_: connection):
             response = http.GuardedHttp(allow_loopback=True).send(_ASKED, hosts=("127.0.0.1:1",), timeout=600)
     except LostAnswer as lost:
         assert _LOST.fullmatch(lost.message), "a text that depends on the answer is in the error"
@@ -421,7 +415,7 @@ def check_wire(said: bytes) -> HttpResponse | LostAnswer:
         return lost
     finally:
         # The body's limit, the head's (h11: 100 KiB), and a piece of the network for each.
-        assert stream.taken <= http.LARGEST_ANSWER + 400 * 1024, "it was read on past the limit"
+        assert connection.taken <= http.LARGEST_ANSWER + 400 * 1024, "it was read on past the limit"
     assert len(response.body) <= http.LARGEST_ANSWER
     assert all(name == name.lower() for name in response.headers)
     check_answer(CASES[0], response)

@@ -149,8 +149,8 @@ def test_only_one_module_speaks_http() -> None:
         name for name, file in modules().items() if {part.split(".")[0] for part in imports(file, name)} & NETWORK
     }
     assert speakers == {"http"}
-    assert "httpcore" in loaded("http")
-    assert not loaded("http") & (AWS | POWERTOOLS | {"httpx"})
+    assert "h11" in loaded("http")
+    assert not loaded("http") & (AWS | POWERTOOLS | {"httpcore", "httpx"})
 
 
 def test_getter_loads_botocore_and_nothing_heavier() -> None:
@@ -158,7 +158,7 @@ def test_getter_loads_botocore_and_nothing_heavier() -> None:
     assert not loaded("getting", "reading") & (AWS | NETWORK | POWERTOOLS | HEAVY)
     getter = loaded("getting", "reading", "aws.lookup")
     assert "botocore" in getter
-    assert not getter & ({"boto3", "s3transfer", "httpcore", "httpx"} | POWERTOOLS | HEAVY)
+    assert not getter & ({"boto3", "s3transfer", "h11", "httpx"} | POWERTOOLS | HEAVY)
 
 
 def test_getters_handler_imports_nothing_else_of_the_package() -> None:

@@ -122,8 +122,7 @@ class Connection:
     @property
     def next_at(self) -> int | None:
         """When it has to be looked at next, unless it is at rest: to refresh it, or to warn of its end."""
-        moments = [at for at in (self.refresh_at, self.warn_at) if at is not None]
-        return min(moments, default=None)
+        return earliest(self.refresh_at, self.warn_at)
 
     @property
     def unpublished(self) -> bool:
@@ -133,6 +132,11 @@ class Connection:
     def leased(self, now: int) -> bool:
         """Whether some worker holds the lease."""
         return self.lease_owner is not None and self.lease_until is not None and self.lease_until > now
+
+
+def earliest(*moments: int | None) -> int | None:
+    """The first of some moments; None where there is none of them."""
+    return min((at for at in moments if at is not None), default=None)
 
 
 FIELDS = frozenset(item.name for item in fields(Connection))

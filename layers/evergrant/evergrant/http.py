@@ -1,8 +1,8 @@
 """Outbound HTTP to providers: one request, one fresh connection, one whole answer, within one deadline.
 
-httpcore, the engine inside httpx, is used bare: redirects, proxies, cookies and decoding are exactly what a token
-request must not have, and it imports in half the time. What it lacks is here: a limit on the *total* time, from the
-name's resolution to the last byte, and a look at every address before it is connected to.
+h11, the protocol inside httpx, is used bare: redirects, proxies, cookies, decoding and kept connections are exactly
+what a token request must not have. What it lacks is here: a limit on the *total* time, from the name's resolution to
+the last byte, and a look at every address before it is connected to.
 """
 
 from __future__ import annotations
@@ -11,24 +11,26 @@ import ipaddress
 import socket
 import ssl
 import time
-from collections.abc import Iterable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import suppress
 from functools import cache
-from threading import Thread
+from queue import Empty, SimpleQueue
+from threading import Semaphore, Thread
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import certifi
-import httpcore
+import h11
 
 from .dialect import HttpRequest, HttpResponse
 from .errors import LostAnswer, NotSent
 
 #: A token set is a few kilobytes, and has to fit into a record sealed; what is longer is refused while it is read.
 LARGEST_ANSWER = 128 * 1024
+#: Of its head, and of what frames a chunk.
+_LARGEST_HEAD = 100 * 1024
+_PIECE = 64 * 1024
+_PORTS = {"https": 443, "http": 80}
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
-_Options = Iterable[tuple[int, int, int] | tuple[int, int, bytes | bytearray] | tuple[int, int, None, int]]
 
 
 class GuardedHttp:
@@ -60,107 +62,120 @@ class GuardedHttp:
             raise NotSent("Only https is spoken to a provider.")
         if timeout <= 0:
             raise NotSent("No time was left to ask the provider.")
-        network = _Network(time.monotonic() + timeout, self._allow_loopback, plain=url.scheme == "http")
+        end, sent = time.monotonic() + timeout, False
         cause: Exception | None = None
         try:
-            return _exchange(request, network)
-        except httpcore.ProtocolError as error:
+            # Before anything is connected to: what HTTP forbids in a request is found here.
+            protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
+            written = _written(request, url, protocol)
+            with self._connected(url, end) as plain, _secured(plain, url, end) as connection:
+                connection.settimeout(_left(end))
+                sent = True
+                with suppress(ConnectionError):  # whoever hung up may have answered before
+                    connection.sendall(written)
+                return _answer(protocol, connection, end)
+        except h11.ProtocolError as error:
             # Not chained, and so raised below: its text quotes the header, or the piece of the answer, that is wrong.
             failure = type(error).__name__
-        except (httpcore.TimeoutException, httpcore.NetworkError, OSError) as error:
+        except (OSError, ValueError) as error:  # the latter for what can be no name or no port: "a..b", "a:99999"
             failure, cause = type(error).__name__, error
-        if network.sent:
+        if sent:
             raise LostAnswer(f"The provider's answer is lost ({failure}).") from cause
         raise NotSent(f"The provider could not be reached ({failure}).") from cause
 
-
-def _exchange(request: HttpRequest, network: _Network) -> HttpResponse:
-    with httpcore.ConnectionPool(
-        ssl_context=_tls(), network_backend=network, max_connections=1, http2=False, retries=0
-    ) as pool:
-        own = {"user-agent": "evergrant", "accept-encoding": "identity"}
-        headers = [(name.encode(), value.encode()) for name, value in {**own, **request.headers}.items()]
-        with pool.stream(request.method, request.url, headers=headers, content=request.body) as answer:
-            body = bytearray()
-            for chunk in answer.iter_stream():
-                body += chunk
-                if len(body) > LARGEST_ANSWER:
-                    raise httpcore.RemoteProtocolError("the answer is too large")
-            named = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in answer.headers}
-            return HttpResponse(answer.status, named, bytes(body))
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=certifi.where())
-
-
-class _Network(httpcore.NetworkBackend):
-    """Connects only where it may, and gives every operation only what is left of the whole time."""
-
-    def __init__(self, deadline: float, allow_loopback: bool, *, plain: bool) -> None:
-        self._deadline = deadline
-        self._allow_loopback = allow_loopback
-        self._plain = plain
-        self._backend = httpcore.SyncBackend()
-        self.sent = False
-
-    def left(self, failure: type[httpcore.TimeoutException]) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise failure("the time for this request is over")
-        return left
-
-    def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: _Options | None = None,
-    ) -> httpcore.NetworkStream:
-        failure: Exception = httpcore.ConnectError("the name has no address")
-        for address in self._resolve(host, port):
-            self._check(address)
+    def _connected(self, url: SplitResult, end: float) -> socket.socket:
+        """A connection to the first of the host's addresses that answers, each looked at before."""
+        port = _PORTS[url.scheme] if url.port is None else url.port
+        failure = OSError("the name has no address")
+        for address in _addresses(url.hostname or "", end):
+            self._check(address, plain=url.scheme == "http")
             try:
-                stream = self._backend.connect_tcp(address, port, timeout=self.left(httpcore.ConnectTimeout))
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                connection = socket.create_connection((address, port), _left(end))
+            except OSError as error:
                 failure = error
             else:
-                return _Stream(stream, self)
+                # The end of a long request does not wait until the other side has confirmed its beginning.
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                return connection
         raise failure
 
-    def _resolve(self, host: str, port: int) -> list[str]:
-        """The host's addresses. getaddrinfo has no timeout of its own, so it gets a thread to hang in."""
-        found: Future[list[Any]] = Future()
-
-        def look_up() -> None:
-            try:
-                found.set_result(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
-            except (OSError, UnicodeError) as error:  # the latter for what cannot be a name: "a..b"
-                found.set_exception(error)
-
-        Thread(target=look_up, daemon=True).start()
-        try:
-            answers = found.result(timeout=self.left(httpcore.ConnectTimeout))
-        except FutureTimeoutError as error:
-            raise httpcore.ConnectTimeout("the name was not resolved in time") from error
-        except (OSError, UnicodeError) as error:
-            raise httpcore.ConnectError("the name does not resolve") from error
-        return list(dict.fromkeys(answer[4][0] for answer in answers))
-
-    def _check(self, address: str) -> None:
+    def _check(self, address: str, *, plain: bool) -> None:
         """Refuse addresses inside the account: metadata services, private networks (checked at connect time)."""
         ip = _destination(ipaddress.ip_address(address.partition("%")[0]))
         public = ip.is_global and not (ip.is_multicast or ip.is_reserved or getattr(ip, "is_site_local", False))
-        if public and not self._plain:
+        if public and not plain:
             return
         if not (self._allow_loopback and ip.is_loopback):
-            raise httpcore.ConnectError(
+            raise PermissionError(
                 "only loopback is spoken to in plain http"
                 if public
                 else "the host resolves to an address that is not public"
             )
+
+
+def _secured(connection: socket.socket, url: SplitResult, end: float) -> socket.socket:
+    """TLS over a connection, with the host that was meant; itself where plain HTTP may be spoken."""
+    if url.scheme == "http":
+        return connection
+    connection.settimeout(_left(end))
+    return _tls().wrap_socket(connection, server_hostname=url.hostname)
+
+
+def _written(request: HttpRequest, url: SplitResult, protocol: h11.Connection) -> bytes:
+    """The whole request as it is sent. Raises h11.LocalProtocolError."""
+    own = {
+        "host": url.netloc,
+        "user-agent": "evergrant",
+        "accept-encoding": "identity",
+        "content-length": str(len(request.body)),
+    }
+    target = urlunsplit(("", "", url.path or "/", url.query, ""))
+    headers = [(name.encode(), value.encode()) for name, value in {**own, **request.headers}.items()]
+    head = h11.Request(method=request.method, target=target.encode(), headers=headers)
+    pieces = [protocol.send(event) for event in (head, h11.Data(data=request.body), h11.EndOfMessage())]
+    return b"".join(piece or b"" for piece in pieces)
+
+
+def _answer(protocol: h11.Connection, connection: socket.socket, end: float) -> HttpResponse:
+    """Read the whole answer. Raises h11.RemoteProtocolError and OSError."""
+    head, body = None, bytearray()
+    while True:
+        event = protocol.next_event()
+        if event is h11.NEED_DATA:
+            connection.settimeout(_left(end))
+            protocol.receive_data(connection.recv(_PIECE))
+        elif isinstance(event, h11.Response):
+            head = event
+        elif isinstance(event, h11.Data):
+            body += event.data
+            if len(body) > LARGEST_ANSWER:
+                raise h11.RemoteProtocolError("the answer is too large")
+        elif isinstance(event, h11.EndOfMessage) and head:
+            named = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
+            return HttpResponse(head.status_code, named, bytes(body))
+        elif not isinstance(event, h11.InformationalResponse):
+            raise h11.RemoteProtocolError("no whole answer came")
+
+
+def _left(end: float) -> float:
+    """The seconds that are left for the next operation."""
+    left = end - time.monotonic()
+    if left <= 0:
+        raise TimeoutError("the time for this request is over")
+    return left
+
+
+def _addresses(host: str, end: float) -> list[str]:
+    """The host's addresses. getaddrinfo has no timeout of its own, so it gets a thread to hang in."""
+    found = _look_ups.ask(host, _left(end))
+    return list(dict.fromkeys(address[0] for *_, address in found))
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=certifi.where())
+    context.set_alpn_protocols(["http/1.1"])
+    return context
 
 
 def _destination(
@@ -174,29 +189,38 @@ def _destination(
     return ip.ipv4_mapped or ip.sixtofour or ip
 
 
-class _Stream(httpcore.NetworkStream):
-    """A connection that keeps the deadline, and remembers whether anything of the request was sent."""
+class _LookUps:
+    """Looks names up in threads that are kept. One more is started where none is idle: a look-up that hangs is in
+    nobody's way."""
 
-    def __init__(self, stream: httpcore.NetworkStream, network: _Network) -> None:
-        self._stream = stream
-        self._network = network
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[tuple[str, SimpleQueue[Any]]] = SimpleQueue()
+        self._idle = Semaphore(0)
 
-    def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._stream.read(max_bytes, self._network.left(httpcore.ReadTimeout))
+    def ask(self, host: str, timeout: float) -> list[Any]:
+        """What getaddrinfo says within ``timeout`` seconds. Raises what it raises, and TimeoutError."""
+        said: SimpleQueue[Any] = SimpleQueue()
+        self._asked.put((host, said))
+        if not self._idle.acquire(blocking=False):
+            Thread(target=self._look_up, daemon=True).start()
+        try:
+            found = said.get(timeout=timeout)
+        except Empty:
+            raise TimeoutError("the name was not resolved in time") from None
+        if isinstance(found, Exception):
+            raise found
+        return list(found)
 
-    def write(self, buffer: bytes, timeout: float | None = None) -> None:
-        left = self._network.left(httpcore.WriteTimeout)
-        self._network.sent = True
-        self._stream.write(buffer, left)
+    def _look_up(self) -> None:
+        while True:
+            host, said = self._asked.get()
+            found: Any
+            try:
+                found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+            except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+                found = error
+            self._idle.release()
+            said.put(found)
 
-    def start_tls(
-        self, ssl_context: ssl.SSLContext, server_hostname: str | None = None, timeout: float | None = None
-    ) -> httpcore.NetworkStream:
-        left = self._network.left(httpcore.ConnectTimeout)
-        return _Stream(self._stream.start_tls(ssl_context, server_hostname, left), self._network)
 
-    def close(self) -> None:
-        self._stream.close()
-
-    def get_extra_info(self, info: str) -> Any:
-        return self._stream.get_extra_info(info)
+_look_ups = _LookUps()

@@ -7,7 +7,7 @@ from datetime import UTC, date, datetime
 
 def rfc3339(at: int) -> str:
     """Epoch seconds as RFC 3339 in UTC, such as ``2026-11-22T10:00:00Z``."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def moment(text: str) -> int:

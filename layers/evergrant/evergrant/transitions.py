@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import ending, notices, outbox, schedule
-from .connection import Connection, EventType, Sealed, Status, event
+from .connection import Connection, EventType, Sealed, Status, earliest, event
 from .dialect import Refusal
 from .profile import HEADLESS, FailureKind, Profile
 from .settings import Settings
@@ -45,7 +45,7 @@ def due(connection: Connection, at: int | None) -> Changes:
 
 def next_at(connection: Connection, at: int | None) -> Changes:
     """The next refresh is meant to happen at ``at``."""
-    return {"refresh_at": at, **due(connection, replace(connection, refresh_at=at).next_at)}
+    return {"refresh_at": at, **due(connection, earliest(at, connection.warn_at))}
 
 
 def directly_readable(connection: Connection, tokens: TokenSet, profile: Profile, settings: Settings) -> bool:

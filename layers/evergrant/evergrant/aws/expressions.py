@@ -16,12 +16,17 @@ from .items import CHANGE_ID, attribute
 class Expression:
     """Collects ``ExpressionAttributeNames`` and ``ExpressionAttributeValues``."""
 
-    names: dict[str, str] = field(default_factory=dict)
     values: dict[str, Any] = field(default_factory=dict)
+    _placeholders: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The names by their placeholders."""
+        return {placeholder: name for name, placeholder in self._placeholders.items()}
 
     def name(self, *path: str) -> str:
         """The placeholder of an attribute; of more than one name, that of a map's entry."""
-        return ".".join(self._placeholder(part) for part in path)
+        return ".".join(map(self._placeholder, path))
 
     def value(self, value: Any) -> str:
         """The placeholder of a value."""
@@ -45,9 +50,4 @@ class Expression:
             yield f"attribute_not_exists({name})" if value is None else f"{name} = {self.value(value)}"
 
     def _placeholder(self, name: str) -> str:
-        for placeholder, known in self.names.items():
-            if known == name:
-                return placeholder
-        placeholder = f"#n{len(self.names)}"
-        self.names[placeholder] = name
-        return placeholder
+        return self._placeholders.setdefault(name, f"#n{len(self._placeholders)}")

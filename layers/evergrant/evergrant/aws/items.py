@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, fields
 from typing import Any
-
-from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 
 from ..connection import Connection, Sealed, Status
 from ..errors import RecordBroken
 
-_serializer, _deserializer = TypeSerializer(), TypeDeserializer()
 _SEALED = ("sealed", "unread_answer", "to_revoke")
 _NAMES = {field.name for field in fields(Connection)}
 
@@ -32,22 +29,39 @@ def key_of(connection: str) -> dict[str, Any]:
 
 
 def attribute(value: Any) -> dict[str, Any]:
-    """One value as a typed attribute."""
-    return dict(_serializer.serialize(asdict(value) if isinstance(value, Sealed) else value))
+    """One value as a typed attribute: a text, a whole number, a flag, bytes, None, and lists and maps of these."""
+    if isinstance(value, str):
+        return {"S": value}
+    if isinstance(value, bool):  # which is an int too
+        return {"BOOL": value}
+    if isinstance(value, int):
+        return {"N": str(value)}
+    if isinstance(value, bytes):
+        return {"B": value}
+    if value is None:
+        return {"NULL": True}
+    if isinstance(value, Sealed):
+        return attribute(asdict(value))
+    if isinstance(value, Mapping):
+        return {"M": {name: attribute(item) for name, item in value.items()}}
+    return {"L": [attribute(item) for item in value]}
 
 
-def plain(typed: Any) -> Any:
-    """The inverse of :func:`attribute`, with whole numbers as int and binaries as bytes."""
-    (kind, value), *_ = typed.items()
-    if kind == "N":
-        return int(value)
-    if kind == "B":
-        return bytes(value)
-    if kind == "M":
-        return {name: plain(item) for name, item in value.items()}
-    if kind == "L":
-        return [plain(item) for item in value]
-    return _deserializer.deserialize(typed)
+def plain(typed: Mapping[str, Any]) -> Any:
+    """The inverse of :func:`attribute`."""
+    ((kind, value),) = typed.items()
+    return _PLAIN[kind](value)
+
+
+_PLAIN: dict[str, Callable[[Any], Any]] = {
+    "S": str,
+    "N": int,
+    "BOOL": bool,
+    "B": bytes,
+    "NULL": lambda _: None,
+    "M": lambda value: {name: plain(item) for name, item in value.items()},
+    "L": lambda value: [plain(item) for item in value],
+}
 
 
 def item_of(connection: Connection) -> dict[str, Any]:
