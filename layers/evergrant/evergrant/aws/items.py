@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields
 from typing import Any
 
 from ..connection import Connection, Sealed, Status
@@ -41,7 +41,7 @@ def attribute(value: Any) -> dict[str, Any]:
     if value is None:
         return {"NULL": True}
     if isinstance(value, Sealed):
-        return attribute(asdict(value))
+        return attribute({"key": value.key, "nonce": value.nonce, "text": value.text})
     if isinstance(value, Mapping):
         return {"M": {name: attribute(item) for name, item in value.items()}}
     return {"L": [attribute(item) for item in value]}
