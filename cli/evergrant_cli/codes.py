@@ -25,6 +25,7 @@ _SENTENCES = {
     "invalid_variable": "a variable of the profile is missing, or does not match its pattern",
     "invalid_profile": "its profile cannot be used",
     "seal_broken": "the sealed token set does not open",
+    "unpublished": "Secrets Manager does not take its new token, and whoever reads the secret gets an older one",
     # of RFC 6749, section 5.2 and 4.1.2.1
     "invalid_grant": "the provider no longer accepts the grant",
     "invalid_client": "the provider does not accept the client's credentials",

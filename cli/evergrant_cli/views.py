@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from evergrant.connection import Connection, Status
+from evergrant.connection import UNPUBLISHED, Connection, Status
 from evergrant.errors import AuthorizationRequired, ClientRefused, EvergrantError, UnknownClient
 from evergrant.remedies import remedy
 from evergrant.times import rfc3339
@@ -85,11 +85,13 @@ _ADVICE = {
     "invalid_variable": "Give the variable anew: `{remedy} --var NAME=VALUE`.",
     "unknown_profile": "The profile it was connected with is gone from the table: `{remedy}`.",
     "seal_broken": "The sealed token set does not open: `{remedy}`.",
+    UNPUBLISHED: "It is tried again by itself. Rotator's log says what stands in the way: its permission to write the "
+    "secret, the vault key, or the number of the secret's versions.",
 }
 
-#: Errors that no repetition cures.
+#: Errors that no repetition cures, or whose repetition has gone on for too long already.
 CLIENT_ERRORS = frozenset({"unknown_client", "invalid_client_entry"})
-NEEDS_SOMEBODY = CLIENT_ERRORS | {"unread_answer", "unknown_profile", "seal_broken"}
+NEEDS_SOMEBODY = CLIENT_ERRORS | {"unread_answer", "unknown_profile", "seal_broken", UNPUBLISHED}
 
 
 def advice(connection: Connection) -> str:

@@ -22,8 +22,18 @@ CORE = {
     *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred", "asking"),
     "texts",
     *("circuit", "waking", "unread"),
-    "phases",
-    *("profile_file", "profile_checks", "answers", "assertions", "notices", "outbox", "ending", "remedies"),
+    *("phases", "unpublished"),
+    *(
+        "profile_file",
+        "profile_checks",
+        "answers",
+        "assertions",
+        "notices",
+        "outbox",
+        "ending",
+        "remedies",
+        "unpublished",
+    ),
     *("metadata", "discovery", "profile_text", "consent", "id_tokens"),
 }
 #: Numbered steps over ports.

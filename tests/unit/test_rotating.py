@@ -230,6 +230,18 @@ def test_a_pass_that_a_service_hindered_is_counted_or_nobody_would_hear_of_it(co
     assert counted == ["Hindered"] * 2
 
 
+def test_what_a_pass_could_not_publish_or_tell_is_counted_and_logged(
+    counted: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol = Protocol()
+    protocol.result = replace(protocol.result, outcome="unpublished", hindered=("publishing: LimitExceededException",))
+    work(protocol, of("a"))
+    ask(protocol, of("a"))
+    assert counted == ["Hindered"] * 2
+    errors = [vars(line) for line in caplog.records if line.levelname == "ERROR"]
+    assert [line["reason"] for line in errors] == ["publishing: LimitExceededException"] * 2
+
+
 def test_a_token_set_that_the_table_does_not_take_yet_is_counted(counted: list[str]) -> None:
     protocol = Protocol()
     protocol.table_takes = False

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .connection import AT_REST, Connection, Status
+from .connection import AT_REST, UNPUBLISHED, Connection, Status
 from .errors import AuthorizationRequired, ClientRefused, Disconnected, Paused, TemporarilyUnavailable
 from .tokens import TokenSet
 
@@ -16,7 +16,7 @@ _LONGEST_COOLDOWN, MOST_EARLY = 3600, 9
 #: An operator mends a profile within hours (seconds).
 _UNREAD_RETRY = 3600
 
-Outcome = Literal["rotated", "fresh", "published", "busy", "at_rest", "waiting", "no_time", "failed"]
+Outcome = Literal["rotated", "fresh", "published", "busy", "unpublished", "at_rest", "waiting", "no_time", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,15 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a pass over a connection ended. ``tokens`` are there when somebody asked."""
+    """How a pass over a connection ended. ``tokens`` are there when somebody asked.
+
+    ``hindered`` says what services of AWS refused, by call and their own codes, and the next pass has yet to do.
+    """
 
     outcome: Outcome
     connection: Connection
     tokens: TokenSet | None = None
+    hindered: tuple[str, ...] = ()
 
 
 def wants_refresh(connection: Connection, ask: Ask, tokens: TokenSet | None, minimum_age: int, now: int) -> bool:
@@ -145,7 +149,7 @@ def warning(result: Result, ask: Ask, minimum_age: int, now: int) -> dict[str, A
         return ClientRefused(name, connection.client).as_dict()
     reason = f" ({connection.last_error})" if connection.last_error else ""
     again = max((connection.refresh_at or now) - now, 1)
-    if connection.status is Status.DEGRADED:
+    if connection.status is Status.DEGRADED and connection.last_error != UNPUBLISHED:
         return {
             "code": "degraded",
             "message": f"{name} could not be refreshed{reason}; its token is served until it expires.",

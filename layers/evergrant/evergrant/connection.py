@@ -24,6 +24,8 @@ class Status(StrEnum):
     DISCONNECTED = "disconnected"
 
 
+#: The last error of a connection whose token set Secrets Manager does not take.
+UNPUBLISHED = "unpublished"
 #: States in which nothing is ever sent to the provider.
 AT_REST = frozenset({Status.PAUSED, Status.DISCONNECTED})
 

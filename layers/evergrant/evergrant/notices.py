@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .connection import EventType
+from .connection import UNPUBLISHED, EventType
 from .remedies import remedy
 from .schedule import DAY
 
@@ -48,14 +48,17 @@ def notice(event: Mapping[str, Any]) -> dict[str, Any]:
     token = f" Its access token is valid until {detail['expires_at']}." if "expires_at" in detail else ""
     again = _AGAIN.get(reason, "It is tried again by itself.")
     connect, status = f"evergrant connect {name}", f"evergrant status {name}"
+    degraded = f"{name} cannot be refreshed at present{because}.{token} {again}"
+    if reason == UNPUBLISHED:
+        degraded = (
+            f"Secrets Manager does not take the new access token of {name}{because}: whoever reads the secret holds an "
+            "older one, which lapses soon. It is tried again by itself; rotator's log says what stands in the way."
+        )
     summary, command = {
         EventType.AUTHORIZED: (f"{name} is connected.", status),
         EventType.ROTATED: (f"{name} has a new access token.", status),
-        EventType.DEGRADED: (
-            f"{name} cannot be refreshed at present{because}.{token} {again}",
-            remedy(reason, name, detail.get("client", "")),
-        ),
-        EventType.RECOVERED: (f"{name} is refreshed again.", status),
+        EventType.DEGRADED: (degraded, remedy(reason, name, detail.get("client", ""))),
+        EventType.RECOVERED: (f"{name} works again.", status),
         EventType.AUTHORIZATION_REQUIRED: (
             f"{name} cannot be refreshed any more{because}: somebody has to authorize it again.{token}",
             connect,

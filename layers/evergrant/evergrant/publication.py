@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from . import published, schedule, transitions
+from . import published, schedule, transitions, unpublished
 from .connection import AT_REST, Connection
 from .errors import Conflict, EvergrantError
 from .ports import Bus, Clock, PortUnavailable, Profiles, Queue, Records, Vault
@@ -22,7 +22,8 @@ _TO_RESTORE = 10
 class Publication:
     """Tells the outside world of a saved connection. Every step may be repeated; none is needed for safety.
 
-    A service that fails costs nothing but time: the record stays due soon, and the next pass comes by.
+    A service that fails costs nothing but time: the record stays due soon, and the next pass comes by. ``hindered``
+    gathers why.
     """
 
     records: Records
@@ -31,6 +32,7 @@ class Publication:
     bus: Bus
     clock: Clock
     profiles: Profiles
+    hindered: list[str] = field(default_factory=list)
 
     def outdated(self, connection: Connection, profile: Profile, tokens: TokenSet) -> bool:
         """Whether consumers get another document than the one that counts as published: an older one came in late.
@@ -57,23 +59,43 @@ class Publication:
         """
         if connection.lease_owner != lease_owner or not connection.leased(int(self.clock.now())):
             return connection  # too late: whoever has the lease now, or gets it soon, publishes
-        changes: dict[str, Any] = dict(transitions.RELEASED)
+        released: dict[str, Any] = dict(transitions.RELEASED)
+        only_if = {"generation": connection.generation, "lease_owner": lease_owner}
         complete = True
         if tokens and (anew or connection.published_generation != connection.generation):
-            try:
-                document = published.document(connection, profile, tokens)
-                self.vault.publish(
-                    connection.name,
-                    document,
-                    published.request_token(connection, document),
-                    anew=anew,
-                    may_restore=lambda: self._holds(connection.name, lease_owner),
-                )
-                changes["published_generation"] = connection.generation
-            except PortUnavailable:
-                complete = False
-        only_if = {"generation": connection.generation, "lease_owner": lease_owner}
-        return self._told(connection, changes, only_if, complete=complete)
+            complete, changes = self._shown(connection, profile, tokens, anew)
+            if any(name.startswith("outbox.") for name in changes):
+                # Consumers are cut off, or no more: rare, and said in a write of its own, so that it is told below.
+                try:
+                    connection = self.records.change(connection.name, changes, only_if=only_if)
+                except Conflict:
+                    return connection
+                except PortUnavailable as error:
+                    self.hindered.append(str(error))
+                    return connection  # the lease runs out, and the next pass comes by
+            else:
+                released |= changes
+        return self._told(connection, released, only_if, complete=complete)
+
+    def _shown(
+        self, connection: Connection, profile: Profile, tokens: TokenSet, anew: bool
+    ) -> tuple[bool, dict[str, Any]]:
+        """Put the token set where consumers look. Whether it is there, and what that changes in the record."""
+        try:
+            document = published.document(connection, profile, tokens)
+            self.vault.publish(
+                connection.name,
+                document,
+                published.request_token(connection, document),
+                anew=anew,
+                may_restore=lambda: self._holds(connection),
+            )
+        except PortUnavailable as error:
+            self.hindered.append(str(error))
+            if connection.published_generation == connection.generation:
+                return False, {}
+            return False, unpublished.lasting(connection, int(self.clock.now()))
+        return True, unpublished.ended(connection, int(self.clock.now()))
 
     def tell(self, connection: Connection) -> Connection:
         """Deliver the events of a change that published nothing, and see to it that the next try comes in time."""
@@ -84,11 +106,11 @@ class Publication:
         only_if = {name: getattr(connection, name) for name in ("generation", "status", "refresh_at")}
         return self._told(connection, {}, only_if, complete=True)
 
-    def _holds(self, name: str, lease_owner: str) -> bool:
+    def _holds(self, connection: Connection) -> bool:
         """Whether this lease still lasts, with the time to restore a secret: nobody disconnects before it is over."""
-        current = self.records.get(name)
+        current = self.records.get(connection.name)
         until = int(self.clock.now()) + _TO_RESTORE
-        return current is not None and current.lease_owner == lease_owner and current.leased(until)
+        return current is not None and current.lease_owner == connection.lease_owner and current.leased(until)
 
     def _told(
         self, connection: Connection, changes: dict[str, Any], only_if: dict[str, Any], *, complete: bool
@@ -103,7 +125,10 @@ class Publication:
         changes |= transitions.due(connection, due_at)
         try:
             return self.records.change(connection.name, changes, only_if=only_if)
-        except (Conflict, PortUnavailable):
+        except Conflict:
+            return connection
+        except PortUnavailable as error:
+            self.hindered.append(str(error))
             return connection
 
     def _sent_ahead(self, connection: Connection, now: int) -> int | None:
@@ -141,9 +166,13 @@ class Publication:
         if not connection.outbox:
             return frozenset()
         try:
-            return self.bus.put(connection.outbox)
-        except PortUnavailable:
+            delivered = self.bus.put(connection.outbox)
+        except PortUnavailable as error:
+            self.hindered.append(str(error))
             return frozenset()
+        if len(delivered) < len(connection.outbox):
+            self.hindered.append("putting events: not all were taken")
+        return delivered
 
 
 def _due_date(connection: Connection) -> int | None:

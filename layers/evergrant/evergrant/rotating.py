@@ -110,7 +110,7 @@ def work_off(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         _count(HINDERED)
         logger.error("service unavailable", connection=connection, reason=str(error))
         return not only_here
-    _count_outcome(result)
+    _account(result)
     logger.info(
         "rotation",
         connection=connection,
@@ -157,7 +157,7 @@ def _document_of(result: Result, ask: Ask, ports: Ports) -> dict[str, Any]:
         return {"error": TemporarilyUnavailable(f"{ask.connection} has no token yet.", 5).as_dict()}
     profile = ports.profiles.pinned(result.connection.profile_hash)
     logger.info("request answered", connection=ask.connection, outcome=result.outcome)
-    _count_outcome(result)
+    _account(result)
     document = published.document(result.connection, profile, tokens)
     answered = published.answer(document, tokens.expires_at, ports.clock.now())
     warned = warning(result, ask, profile.rotation.minimum_age, int(ports.clock.now()))
@@ -176,7 +176,11 @@ def _count(name: str) -> None:
         metrics.add_metric(name, MetricUnit.Count, 1)
 
 
-def _count_outcome(result: Result) -> None:
+def _account(result: Result) -> None:
+    """What became of a pass, in numbers; and what it could not do, in the log too: nothing else may tell of that."""
+    if result.hindered:
+        _count(HINDERED)
+        logger.error("service unavailable", connection=result.connection.name, reason="; ".join(result.hindered))
     name = {"rotated": "Rotations", "failed": "RotationFailures"}.get(result.outcome)
     if name:
         _count(name)

@@ -104,6 +104,11 @@ class Rotation:
         PortUnavailable
             A service of AWS failed, and there is no valid token in hand to serve meanwhile.
         """
+        result = self._run(ask)
+        hindered = self._publication.hindered
+        return replace(result, hindered=tuple(hindered)) if hindered else result
+
+    def _run(self, ask: Ask) -> Result:
         self._give_up = give_up = min(self._now + ask.wait if ask.asked else self._deadline, self._deadline)
         while True:
             connection = self._ports.records.get(ask.connection)
@@ -123,9 +128,10 @@ class Rotation:
                     return self._refresh(connection, ask, tokens)
             except Conflict:
                 pass  # somebody was quicker between our look and our write
-            except PortUnavailable:
+            except PortUnavailable as error:
                 if tokens is None or tokens.expires_at <= self._now:
                     raise
+                self._publication.hindered.append(str(error))
                 return self._served(connection, ask, tokens, "failed")
             if not ask.asked or self._now + _POLL >= give_up:
                 return self._served(connection, ask, tokens, "busy")
@@ -284,9 +290,10 @@ class Rotation:
                 self._breaker.told()
                 told = self._published(settled, tokens) if publishes else self._publication.tell(settled)
                 return self._served(told, ask, tokens, outcome)
-            except PortUnavailable:
+            except PortUnavailable as error:
                 # The claim on the due index brings the connection back; until then the record says less than we know.
                 if self._now >= until:
+                    self._publication.hindered.append(str(error))
                     return self._served(connection, ask, tokens, outcome)
                 self._ports.clock.sleep(_POLL)
 
@@ -334,7 +341,7 @@ class Rotation:
         )
         tokens = tokens or self._unsealed(connection)
         connection = self._publication.publish(connection, self._profile(connection), tokens, self._worker, anew=anew)
-        return self._served(connection, ask, tokens, "published")
+        return self._served(connection, ask, tokens, "unpublished" if connection.unpublished else "published")
 
     def _outdated(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> bool:
         """Whether consumers are shown an older token: whoever is shown the current one has no reason to ask."""

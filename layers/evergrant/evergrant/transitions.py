@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import ending, notices, outbox, schedule
+from . import ending, notices, outbox, schedule, unpublished
 from .connection import Connection, EventType, Sealed, Status, earliest, event
 from .dialect import Refusal
 from .profile import HEADLESS, FailureKind, Profile
@@ -109,7 +109,10 @@ def saved(
         events = event(EventType.AUTHORIZED, connection, now, **detail)
     else:
         events = event(EventType.ROTATED, connection, now, **detail)
-        if connection.status is not Status.ACTIVE:
+        lasting = {} if "published_generation" in changes else unpublished.carried_over(connection, now)
+        if lasting:
+            changes |= lasting
+        elif connection.status is not Status.ACTIVE:
             events |= event(EventType.RECOVERED, connection, now, alert=connection.alerted_at is not None)
     return changes | outbox.taken(connection, events)
 

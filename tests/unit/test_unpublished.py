@@ -1,0 +1,217 @@
+"""Protects that a token set which cannot be published, and an event that no bus takes, do not stay a secret."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from evergrant import operations
+from evergrant.asking import Ask, Result, warning
+from evergrant.connection import EventType, Status
+from evergrant.notices import notice
+from evergrant.ports import PortUnavailable
+from evergrant_cli.health import Level, health
+from tests.unit.memory import answer
+from tests.unit.test_rotation import NAME, World, world
+
+MINUTE, HOUR, DAY = 60, 3600, 86_400
+
+
+def refuses(what: str) -> Any:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise PortUnavailable(f"{what}: AccessDeniedException")
+
+    return refuse
+
+
+def pass_time(w: World, seconds: float) -> list[Result]:
+    """Every minute whatever is due is worked on, as the ticks would have it."""
+    results, until = [], w.clock.now() + seconds
+    while w.clock.now() < until:
+        due_at = w.record().due_at
+        if due_at is not None and due_at <= w.clock.now():
+            results.append(w.run())
+        w.clock.advance(MINUTE)
+    return results
+
+
+def alerts(w: World) -> list[tuple[str, str]]:
+    return [
+        (str(event["type"]), event["detail"].get("reason", ""))
+        for event in w.bus.events.values()
+        if notice(event)["alert"]
+    ]
+
+
+def health_of(w: World, **fields: Any) -> Level:
+    return health(replace(w.record(), **fields), int(w.clock.now())).level
+
+
+# A secret that takes nothing
+
+
+def test_somebody_is_told_before_the_published_token_lapses() -> None:
+    w = world()
+    w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
+    before = w.record().expires_at or 0
+    results = pass_time(w, 10 * MINUTE)
+    assert w.clock.now() < before
+    assert (w.record().status, w.record().last_error, w.record().failures) == (Status.DEGRADED, "unpublished", 0)
+    assert alerts(w) == [("Connection Degraded", "unpublished")]
+    assert health_of(w) is Level.ACT
+    assert {result.outcome for result in results[1:]} == {"unpublished"}
+    assert all(result.hindered == ("publishing: AccessDeniedException",) for result in results)
+
+
+def test_a_few_tries_that_fail_are_nobodys_concern() -> None:
+    w = world()
+    publish, w.vault.publish = w.vault.publish, refuses("publishing")  # type: ignore[method-assign]
+    pass_time(w, 4 * MINUTE)
+    assert w.record().status is Status.ACTIVE
+    w.vault.publish = publish  # type: ignore[method-assign]
+    pass_time(w, 4 * MINUTE)
+    assert not w.record().unpublished
+    assert (w.record().status, w.bus.types) == (Status.ACTIVE, ["Token Rotated"])
+
+
+def test_it_stays_so_over_later_refreshes_and_is_told_once() -> None:
+    w = world()
+    w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
+    pass_time(w, 2 * DAY)
+    assert w.record().generation > 2
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unpublished")
+    assert alerts(w) == [("Connection Degraded", "unpublished")]
+    assert "Connection Recovered" not in w.bus.types
+
+
+def test_it_ends_when_it_is_published_and_whoever_heard_of_it_hears_that_too() -> None:
+    w = world()
+    publish, w.vault.publish = w.vault.publish, refuses("publishing")  # type: ignore[method-assign]
+    pass_time(w, 2 * DAY)
+    w.vault.publish = publish  # type: ignore[method-assign]
+    pass_time(w, 3 * MINUTE)
+    assert w.vault.published[NAME]["access_token"] == w.stored.access_token.reveal()
+    assert alerts(w) == [("Connection Degraded", "unpublished"), ("Connection Recovered", "")]
+    assert (w.record().status, w.record().last_error, w.record().alerted_at) == (Status.ACTIVE, None, None)
+    assert health_of(w) is Level.FINE
+    assert not w.record().outbox
+
+
+def test_it_ends_with_the_next_save_where_that_needs_no_secret_any_more() -> None:
+    w = world()
+    w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
+    pass_time(w, 10 * MINUTE)
+    w.provider.lifetime = 900
+    w.run(asked=True, force=True)
+    assert (w.record().status, w.record().last_error) == (Status.ACTIVE, None)
+    assert alerts(w)[-1][0] == "Connection Recovered"
+
+
+def test_a_pause_in_between_does_not_leave_it_standing() -> None:
+    w = world()
+    publish, w.vault.publish = w.vault.publish, refuses("publishing")  # type: ignore[method-assign]
+    pass_time(w, 10 * MINUTE)
+    w.clock.advance(HOUR)
+    operations.pause(w.records, NAME, w.clock)
+    operations.resume(w.records, NAME, w.clock)
+    w.vault.publish = publish  # type: ignore[method-assign]
+    pass_time(w, 3 * MINUTE)
+    assert (w.record().status, w.record().last_error) == (Status.ACTIVE, None)
+    assert alerts(w)[-1][0] == "Connection Recovered"
+
+
+def test_a_refresh_that_fails_too_is_what_the_record_says() -> None:
+    w = world()
+    w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
+    pass_time(w, 2 * MINUTE)
+    w.records.items[NAME] = replace(w.record(), failures=1, last_error="server_error")
+    pass_time(w, 10 * MINUTE)
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "server_error")
+    assert alerts(w) == [("Connection Degraded", "unpublished")]
+
+
+@pytest.mark.parametrize("status", [Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED])
+def test_what_is_worse_stays(status: Status) -> None:
+    w = world(due=False, published_generation=0, status=status)
+    w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
+    pass_time(w, 10 * MINUTE)
+    assert (w.record().status, alerts(w)) == (status, [])
+
+
+def test_whoever_asks_has_the_new_token_and_no_warning() -> None:
+    w = world()
+    w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
+    pass_time(w, 10 * MINUTE)
+    result = w.run(asked=True)
+    assert result.tokens
+    assert result.tokens.access_token.reveal() == "access-1"
+    assert warning(result, Ask(NAME, asked=True), 0, int(w.clock.now())) is None
+
+
+def test_the_words_say_who_is_cut_off() -> None:
+    detail = {"connection": NAME, "client": "keap", "reason": "unpublished", "alert": True}
+    words = notice({"type": EventType.DEGRADED, "detail": detail})["summary"]
+    assert "Secrets Manager" in words
+    assert "cannot be refreshed" not in words
+
+
+# A bus, and a table, that take nothing
+
+
+def test_events_that_no_bus_takes_are_reported_by_every_pass() -> None:
+    w = world()
+    w.bus.put = refuses("putting events")  # type: ignore[method-assign]
+    results = pass_time(w, 10 * MINUTE)
+    assert len(results) > 2
+    assert all(result.hindered == ("putting events: AccessDeniedException",) for result in results)
+    assert results[-1].outcome == "unpublished"
+
+
+def test_an_event_that_a_bus_leaves_out_is_reported() -> None:
+    w = world()
+    w.bus.put = lambda events: frozenset()  # type: ignore[method-assign]
+    assert w.run().hindered == ("putting events: not all were taken",)
+
+
+def test_events_of_a_connection_at_rest_that_no_bus_takes_are_reported() -> None:
+    w = world(status=Status.PAUSED, outbox={"1": {"type": "x", "at": 0, "detail": {}}})
+    w.bus.put = refuses("putting events")  # type: ignore[method-assign]
+    assert w.run().hindered == ("putting events: AccessDeniedException",)
+
+
+def test_a_release_that_the_table_does_not_take_is_reported() -> None:
+    w = world()
+    change = w.records.change
+
+    def no_release(name: str, changes: Any, **conditions: Any) -> Any:
+        if "published_generation" in changes:
+            raise PortUnavailable("changing the record: ThrottlingException")
+        return change(name, changes, **conditions)
+
+    w.records.change = no_release  # type: ignore[assignment, method-assign]
+    assert w.run().hindered == ("changing the record: ThrottlingException",)
+
+
+def test_a_refusal_that_the_table_does_not_take_is_reported() -> None:
+    w = world()
+    w.provider.script = [answer(400, {"error": "invalid_grant"})]
+    send = w.provider.send
+
+    def break_table(*given: Any, **named: Any) -> Any:
+        w.records.change = refuses("changing the record")  # type: ignore[method-assign]
+        return send(*given, **named)
+
+    w.provider.send = break_table  # type: ignore[method-assign]
+    assert w.run().hindered == ("changing the record: AccessDeniedException",)
+
+
+def test_what_is_served_although_the_table_takes_nothing_is_reported() -> None:
+    w = world()
+    w.records.change = refuses("changing the record")  # type: ignore[method-assign]
+    assert w.run(asked=True, force=True).hindered == ("changing the record: AccessDeniedException",)
+
+
+def test_a_pass_that_did_all_it_had_to_reports_nothing() -> None:
+    assert world().run().hindered == ()
