@@ -75,7 +75,7 @@ class Publication:
                     return connection  # the lease runs out, and the next pass comes by
             else:
                 released |= changes
-        return self._told(connection, released, only_if, complete=complete)
+        return self._deliver(connection, released, only_if, complete=complete)
 
     def _shown(
         self, connection: Connection, profile: Profile, tokens: TokenSet, anew: bool
@@ -97,14 +97,14 @@ class Publication:
             return False, unpublished.lasting(connection, int(self.clock.now()))
         return True, unpublished.ended(connection, int(self.clock.now()))
 
-    def tell(self, connection: Connection) -> Connection:
+    def deliver(self, connection: Connection) -> Connection:
         """Deliver the events of a change that published nothing, and see to it that the next try comes in time."""
         now = int(self.clock.now())
         as_due = connection.due_at == _due_date(connection)
         if not connection.outbox and as_due and not self._cannot_wait(connection, now):
             return connection
         only_if = {name: getattr(connection, name) for name in ("generation", "status", "refresh_at")}
-        return self._told(connection, {}, only_if, complete=True)
+        return self._deliver(connection, {}, only_if, complete=True)
 
     def _holds(self, connection: Connection) -> bool:
         """Whether this lease still lasts, with the time to restore a secret: nobody disconnects before it is over."""
@@ -112,7 +112,7 @@ class Publication:
         until = int(self.clock.now()) + _TO_RESTORE
         return current is not None and current.lease_owner == connection.lease_owner and current.leased(until)
 
-    def _told(
+    def _deliver(
         self, connection: Connection, changes: dict[str, Any], only_if: dict[str, Any], *, complete: bool
     ) -> Connection:
         now = int(self.clock.now())

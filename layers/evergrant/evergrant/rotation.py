@@ -119,7 +119,7 @@ class Rotation:
                 if not ask.asked:
                     if connection.to_revoke is not None and self.let_go(connection.name) == "busy":
                         return Result("busy", connection)
-                    return Result("at_rest", self._publication.tell(connection))
+                    return Result("at_rest", self._publication.deliver(connection))
                 return self._served(connection, ask, tokens, "at_rest")
             try:
                 if not self._wanted(connection, ask, tokens):
@@ -240,7 +240,7 @@ class Rotation:
             if "unread_answer" in changes:
                 kept = self._kept(connection, transitions.due_soon(connection, changes, int(self._now)))
                 self._breaker.unanswered(passage, changes)
-                return self._served(self._publication.tell(kept), ask, spend.previous, "failed")
+                return self._served(self._publication.deliver(kept), ask, spend.previous, "failed")
         elif isinstance(answer, LostAnswer):
             changes = transitions.lost(for_itself, spend.profile, int(self._now))
             self._breaker.unanswered(passage, changes)
@@ -288,8 +288,8 @@ class Rotation:
                     lease_free_at=None if ours else int(self._now),
                 )
                 self._breaker.told()
-                told = self._published(settled, tokens) if publishes else self._publication.tell(settled)
-                return self._served(told, ask, tokens, outcome)
+                current = self._published(settled, tokens) if publishes else self._publication.deliver(settled)
+                return self._served(current, ask, tokens, outcome)
             except PortUnavailable as error:
                 # The claim on the due index brings the connection back; until then the record says less than we know.
                 if self._now >= until:

@@ -22,8 +22,8 @@ def lasting(connection: Connection, now: int) -> dict[str, Any]:
     known = connection.status is Status.DEGRADED and connection.alerted_at is not None
     if known or connection.status not in _RUNNING or now < (connection.issued_at or 0) + PATIENCE:
         return {}
-    told = event(EventType.DEGRADED, connection, now, reason=UNPUBLISHED, client=connection.client, alert=True)
-    changes = outbox.taken(connection, told)
+    alert = event(EventType.DEGRADED, connection, now, reason=UNPUBLISHED, client=connection.client, alert=True)
+    changes = outbox.taken(connection, alert)
     if not connection.failures:
         changes |= {"last_error": UNPUBLISHED, "last_error_at": now}
     return {"status": Status.DEGRADED, "alerted_at": now, **changes}
