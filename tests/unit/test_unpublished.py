@@ -194,6 +194,14 @@ def test_a_release_that_the_table_does_not_take_is_reported() -> None:
     assert w.run().hindered == ("changing the record: ThrottlingException",)
 
 
+def test_a_key_that_prepares_nothing_is_reported_beside_what_the_record_says() -> None:
+    w = world()
+    w.ports.seal.prepare = refuses("generating a data key")  # type: ignore[method-assign]
+    result = w.run()
+    assert result.hindered == ("generating a data key: AccessDeniedException",)
+    assert (result.outcome, w.record().last_error) == ("failed", "service_unavailable")
+
+
 def test_a_refusal_that_the_table_does_not_take_is_reported() -> None:
     w = world()
     w.provider.script = [answer(400, {"error": "invalid_grant"})]

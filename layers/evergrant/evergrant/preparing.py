@@ -37,13 +37,14 @@ class Prepared:
 class HeldBack:
     """Nothing is to be sent now, and what to write down of it: nothing where it is written already.
 
-    ``told`` is what an operator hears who would have it sent all the same.
+    ``told`` is what an operator hears who would have it sent all the same; ``hindered`` is what a service refused.
     """
 
     changes: Mapping[str, Any]
     outcome: Outcome
     previous: TokenSet | None = field(default=None, repr=False)
     told: EvergrantError | None = None
+    hindered: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +74,9 @@ class Preparation:
             if isinstance(error, PortUnavailable) and ask.asked:
                 raise
             code = error.code if isinstance(error, EvergrantError) else transitions.SERVICE_UNAVAILABLE
-            return HeldBack(transitions.unprepared(connection, code, self._now), "failed", tokens)
+            hindered = str(error) if isinstance(error, PortUnavailable) else None
+            changes = transitions.unprepared(connection, code, self._now)
+            return HeldBack(changes, "failed", tokens, hindered=hindered)
 
     def _prepared(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Prepared | HeldBack:
         profile = self.profiles.pinned(connection.profile_hash)

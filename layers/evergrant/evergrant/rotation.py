@@ -162,6 +162,8 @@ class Rotation:
         prepared = self._preparation.prepare(connection, ask, tokens)
         if isinstance(prepared, HeldBack):
             tokens = prepared.previous or tokens
+            if prepared.hindered:
+                self._publication.hindered.append(prepared.hindered)
             if prepared.told:
                 raise prepared.told
             if not prepared.changes:
