@@ -38,7 +38,7 @@ class Records(memory.MemoryRecords):
         after = super().apply(connection, changes, only_if, lease_free_at, change_id)
         self.history.clear()
         if before is not None and self.items[connection] is not before:
-            self._witness.written(before, after, changes)
+            self._witness.written(before, after, changes, only_if)
         return after
 
     def due(self, shard: str, before: int) -> Iterator[DueConnection]:
@@ -84,6 +84,10 @@ class Vault(memory.MemoryVault):
     def __init__(self, faults: Faults, witness: Witness) -> None:
         super().__init__(faults)
         self._witness = witness
+
+    def publish(self, connection: str, document: Mapping[str, Any], version: str, *, anew: bool = False) -> None:
+        self._witness.publishes(connection)
+        super().publish(connection, document, version, anew=anew)
 
     def put(self, connection: str, document: Mapping[str, Any], version: str) -> None:
         self._witness.published(document)

@@ -66,9 +66,11 @@ class Recovery:
         if self.order == "doubled":
             arrivals = [(at, -number) for at, number in arrivals]
         first = min(arrivals, default=None)
-        with suppress(Crash):
+        try:
             if first is None and world.person():
                 return
+        except Crash:
+            return
         if first is None and tick_at is None:
             world.clock.advance(_PATIENCE)
             return

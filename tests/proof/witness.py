@@ -69,6 +69,11 @@ class Witness:
     def served(self, access_token: str) -> None:
         assert access_token not in self.seen.received - self.seen.kept, "served before it is saved"
 
+    def publishes(self, connection: str) -> None:
+        """A worker is about to, and has looked at the lease, which nobody disconnects without."""
+        gone = self.world.records.items[connection].status is Status.DISCONNECTED
+        assert not gone, "published for a connection that was disconnected"
+
     def published(self, document: Mapping[str, Any]) -> None:
         assert "refresh-" not in str(document), "a refresh token where consumers look"
         assert document["access_token"] not in self.seen.received - self.seen.kept, "published before it is saved"
@@ -95,13 +100,17 @@ class Witness:
 
     # --- what is written ------------------------------------------------------------------------------------------
 
-    def written(self, before: Connection, after: Connection, changes: Mapping[str, Any]) -> None:
+    def written(
+        self, before: Connection, after: Connection, changes: Mapping[str, Any], only_if: Mapping[str, Any]
+    ) -> None:
         assert not NEVER_IN_CLEAR.search(str(changes)), "a token in the record"
         assert after.generation >= before.generation, "a generation went back"
         if after.sealed != before.sealed and after.sealed is not None:
             assert after.generation == before.generation + 1, "a save that is not fenced"
         elif after.generation != before.generation:
             assert after.status is Status.DISCONNECTED, "a generation without a token set"
+        if before.leased(int(self.world.clock.now())) and before.lease_owner != after.lease_owner:
+            assert only_if.get("lease_owner") == before.lease_owner, "another worker's lease is freed"
         self.kept(changes)
         if before.spend_id and not after.spend_id and after.generation == before.generation:
             read = after.unread_answer is not None

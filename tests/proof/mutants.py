@@ -1,0 +1,215 @@
+"""Mistakes to plant: each is one that somebody might make, and a context manager that makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+from unittest import mock
+
+from evergrant import connection, deferred, operations, revoking, transitions
+from evergrant.asking import Ask
+from evergrant.connection import Connection, Sealed
+from evergrant.errors import Conflict
+from evergrant.ports import PortUnavailable
+from evergrant.profile import Profile
+from evergrant.publication import Publication
+from evergrant.rotation import Rotation
+from evergrant.saving import Saving
+from evergrant.spending import Spend
+from evergrant.tokens import TokenSet
+from tests.proof.ports import Queue
+from tests.unit.memory import opened
+
+Mutant = Callable[[], Any]
+
+
+def fenced_by_the_lease() -> Any:
+    """A save that is given up when the lease is another's, instead of one that is fenced by generation."""
+
+    def keep(self: Saving, connection: Connection, changes: Mapping[str, Any], deadline: float) -> Connection:
+        try:
+            return self.records.change(connection.name, changes, only_if={"lease_owner": connection.lease_owner})
+        except Conflict as conflict:
+            return conflict.current or connection
+
+    return mock.patch.object(Saving, "keep", keep)
+
+
+def not_fenced() -> Any:
+    """A save that goes through whatever was saved before it."""
+
+    def fenced(self: Saving, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
+        return self.records.change(name, changes)
+
+    return mock.patch.object(Saving, "fenced", fenced)
+
+
+def no_marker() -> Any:
+    """A lease, and no word of what is about to be spent."""
+    marked = Rotation._marked
+
+    def unmarked(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
+        return marked(self, connection, {**marks, "spend_id": None, "spend_at": None, "spend_tries": 0})
+
+    return mock.patch.object(Rotation, "_marked", unmarked)
+
+
+def published_before_it_is_saved() -> Any:
+    saved = Rotation._saved
+
+    def published(self: Rotation, spend: Spend, ask: Ask, tokens: TokenSet, data_key: Any) -> Any:
+        following = replace(spend.connection, generation=spend.connection.generation + 1)
+        self._publication.publish(following, spend.profile, tokens, self._worker)
+        return saved(self, spend, ask, tokens, data_key)
+
+    return mock.patch.object(Rotation, "_saved", published)
+
+
+def replayed_outside_the_grace() -> Any:
+    return mock.patch.object(transitions, "may_replay", return_value=True)
+
+
+def probed_while_an_answer_may_be_on_its_way() -> Any:
+    return mock.patch.object(transitions, "SETTLED", 0)
+
+
+def forced_while_an_answer_may_be_on_its_way() -> Any:
+    replay_at = transitions.replay_at
+
+    def at_once(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
+        return now if forced else replay_at(connection, profile, now)
+
+    return mock.patch.object(transitions, "replay_at", at_once)
+
+
+def unsealed_in_the_queue() -> Any:
+    message = deferred.message
+
+    def legible(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any]:
+        sealed: Sealed = changes["sealed"]
+        return {**message(connection, changes), "plain": opened(sealed).decode()}
+
+    return mock.patch.object(deferred, "message", legible)
+
+
+def nothing_in_the_queue() -> Any:
+    return mock.patch.object(Queue, "arrive", return_value=None)
+
+
+def forgotten_events() -> Any:
+    return mock.patch.object(Publication, "_put", lambda self, connection: frozenset(connection.outbox))
+
+
+def grace_counted_from_the_replay() -> Any:
+    """A marker that is dated anew by each replay."""
+    marked = Rotation._marked
+
+    def dated_anew(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
+        return marked(self, connection, {**marks, "spend_at": int(self._now)})
+
+    return mock.patch.object(Rotation, "_marked", dated_anew)
+
+
+def a_generation_for_each_replay() -> Any:
+    marked = Rotation._marked
+
+    def counted(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
+        again = connection.spend_id is not None
+        return marked(self, connection, {**marks, "generation": connection.generation + again})
+
+    return mock.patch.object(Rotation, "_marked", counted)
+
+
+def replayed_without_a_second_look() -> Any:
+    """A worker that stalls between marker and request sends all the same."""
+    return mock.patch.object(Spend, "_may_send", return_value=True)
+
+
+def not_adopted() -> Any:
+    """Whoever comes second goes on with its own answer."""
+    fenced = Saving.fenced
+
+    def ours(self: Saving, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
+        saved = fenced(self, name, changes, generation, status)
+        own = {key: value for key, value in changes.items() if "." not in key}
+        return replace(saved, **own) if saved.generation > generation else saved
+
+    return mock.patch.object(Saving, "fenced", ours)
+
+
+def released_whoever_has_the_lease() -> Any:
+    told = Publication._told
+
+    def unfenced(self: Publication, connection: Connection, changes: Any, only_if: Any, *, complete: bool) -> Any:
+        only_if = {name: value for name, value in only_if.items() if name != "lease_owner"}
+        return told(self, connection, {**changes, **transitions.RELEASED}, only_if, complete=complete)
+
+    return mock.patch.object(Publication, "_told", unfenced)
+
+
+def published_whoever_has_the_lease() -> Any:
+    publish = Publication.publish
+
+    def unasked(self: Publication, connection: Connection, *args: Any, **more: Any) -> Connection:
+        lease = {"lease_owner": args[2], "lease_until": int(self.clock.now()) + 40}
+        return publish(self, replace(connection, **lease), *args, **more)
+
+    return mock.patch.object(Publication, "publish", unasked)
+
+
+def a_strike_is_the_last_word() -> Any:
+    strike = transitions._strike
+
+    def second(connection: Connection, now: int, error: str) -> dict[str, Any]:
+        return strike(replace(connection, rejected_at=0), now, error)
+
+    return mock.patch.object(transitions, "_strike", second)
+
+
+def events_that_displace_others() -> Any:
+    event = connection.event
+
+    def overwritten(*args: Any, **detail: Any) -> dict[str, Any]:
+        return {"outbox": {key.removeprefix("outbox."): body for key, body in event(*args, **detail).items()}}
+
+    return mock.patch.object(transitions, "event", overwritten)
+
+
+def a_tombstone_of_the_same_generation() -> Any:
+    change = operations._change
+
+    def same(records: Any, connection: str, changes_of: Any, *args: Any) -> Connection:
+        def kept(current: Connection) -> Mapping[str, Any]:
+            return {name: value for name, value in changes_of(current).items() if "generation" not in name}
+
+        return change(records, connection, kept, *args)
+
+    return mock.patch.object(operations, "_change", same)
+
+
+def a_marker_taken_back_whatever_came_of_it() -> Any:
+    marked = Rotation._marked
+
+    def unfenced(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
+        try:
+            return marked(self, connection, marks)
+        except PortUnavailable:
+            before = {name: getattr(connection, name) for name in ("spend_id", "spend_at", "spend_tries", "refresh_at")}
+            changes = {**before, **transitions.due(connection, connection.due_at), **transitions.RELEASED}
+            self._ports.records.change(connection.name, changes, only_if={"lease_owner": self._worker})
+            raise
+
+    return mock.patch.object(Rotation, "_marked", unfenced)
+
+
+def revoked_without_a_look_at_what_there_is() -> Any:
+    """A grant is let go of as if nobody could have connected again since it was disconnected."""
+    revoke = revoking.Revoking._revoke
+
+    def at_once(self: revoking.Revoking, message: Mapping[str, Any]) -> Any:
+        seen = self.records.get(message["connection"])
+        looked = mock.Mock(get=mock.Mock(return_value=seen))
+        return revoke(replace(self, records=looked), message)
+
+    return mock.patch.object(revoking.Revoking, "_revoke", at_once)
