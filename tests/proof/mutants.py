@@ -139,13 +139,13 @@ def not_adopted() -> Any:
 
 
 def released_whoever_has_the_lease() -> Any:
-    told = Publication._told
+    deliver = Publication._deliver
 
     def unfenced(self: Publication, connection: Connection, changes: Any, only_if: Any, *, complete: bool) -> Any:
         only_if = {name: value for name, value in only_if.items() if name != "lease_owner"}
-        return told(self, connection, {**changes, **transitions.RELEASED}, only_if, complete=complete)
+        return deliver(self, connection, {**changes, **transitions.RELEASED}, only_if, complete=complete)
 
-    return mock.patch.object(Publication, "_told", unfenced)
+    return mock.patch.object(Publication, "_deliver", unfenced)
 
 
 def published_whoever_has_the_lease() -> Any:

@@ -85,9 +85,9 @@ class Vault(memory.MemoryVault):
         super().__init__(faults)
         self._witness = witness
 
-    def publish(self, connection: str, document: Mapping[str, Any], version: str, *, anew: bool = False) -> None:
+    def publish(self, connection: str, *args: Any, **more: Any) -> None:
         self._witness.publishes(connection)
-        super().publish(connection, document, version, anew=anew)
+        super().publish(connection, *args, **more)
 
     def put(self, connection: str, document: Mapping[str, Any], version: str) -> None:
         self._witness.published(document)
