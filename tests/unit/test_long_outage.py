@@ -147,3 +147,14 @@ def test_a_message_that_cannot_be_sent_again_is_the_one_that_stays() -> None:
     w.queue.send, table.down = send, False  # type: ignore[method-assign]
     queue.pass_time(10 * MINUTE)
     assert w.stored.refresh_token == Secret("refresh-1")
+
+
+def test_a_table_that_comes_back_late_in_the_tokens_life_waits_for_the_answer_that_is_in_the_queue() -> None:
+    w, queue, table = outage(25)
+    w.clock.time = float((w.record().expires_at or 0) + 1)
+    table.down = False
+    w.run()
+    assert len(w.provider.requests) == 1, "the answer may be on its way, and the refresh token is spent"
+    queue.pass_time(MINUTE)
+    assert w.stored.refresh_token == Secret("refresh-1")
+    assert (w.record().status, w.record().spend_id) == (Status.ACTIVE, None)

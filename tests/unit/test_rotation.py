@@ -1100,6 +1100,11 @@ def test_an_operator_cannot_have_a_token_sent_again_while_its_answer_may_be_in_t
     w.run()
     w.records.change = change  # type: ignore[method-assign]
     w.clock.advance(45)
+    with pytest.raises(AnswerAwaited) as told:
+        w.run(asked=True, force=True)
+    assert told.value.as_dict()["retry_after"] == 900, "nobody has found the lease that ran out yet"
+    w.run()
+    w.clock.advance(45)
     before = w.record()
     with pytest.raises(AnswerAwaited) as told:
         w.run(asked=True, force=True)

@@ -212,6 +212,7 @@ def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
     may never have acted, and there is nothing left to lose.
     """
     again = replay_at(connection, profile, now)
+    found: Changes = {"lease_owner": None, "lease_until": now} if connection.lease_owner is not None else {}
     if again is None:
         probe = max(schedule.daily_probe(now), connection.expires_at or now)
         return {
@@ -223,7 +224,7 @@ def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
     # It is the doubt that it waits for now, whatever became of its client.
     blamed_on: Changes = {"last_error": "lost_answer"} if connection.status is Status.CLIENT_REFUSED else {}
     degraded = _status(unblamed(connection), Status.DEGRADED, now, "lost_answer")
-    return {**blamed_on, **degraded, **next_at(connection, again)}
+    return {**found, **blamed_on, **degraded, **next_at(connection, again)}
 
 
 def probe_due(connection: Connection, now: int) -> bool:
@@ -302,7 +303,7 @@ def replay_at(connection: Connection, profile: Profile, now: int, *, forced: boo
     """
     if may_replay(connection, profile, now) or connection.spend_at is None:
         return now
-    settled_at = _settled_at(connection)
+    settled_at = _settled_at(connection, now)
     if forced:
         return max(settled_at, now)
     if connection.spend_tries > 0:
@@ -313,8 +314,14 @@ def replay_at(connection: Connection, profile: Profile, now: int, *, forced: boo
     return max(life.last_quarter_at, (connection.spend_at + life.expires_at) // 2, settled_at, now)
 
 
-def _settled_at(connection: Connection) -> int:
-    """When nobody holds an answer of this spend any more. A try that was never accounted for left its lease behind."""
+def _settled_at(connection: Connection, now: int) -> int:
+    """When nobody holds an answer of this spend any more.
+
+    A try that was never accounted for left its lease behind. Whoever finds it takes its owner off (:func:`in_doubt`),
+    and it is from then on that time counts: until then the table may have been down, with the answer in the queue.
+    """
+    if connection.lease_owner is not None:
+        return now + SETTLED
     return max(connection.spend_at or 0, connection.lease_until or 0) + SETTLED
 
 
