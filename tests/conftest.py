@@ -1,4 +1,4 @@
-"""What is tested beside what, where several processes share the tests ("--dist loadfile").
+"""What is tested beside what, where several processes share the tests ("--dist loadfile"); and no test has a deadline.
 
 The tests of a file stay together, since they share what it sets up. But each situation of the proof by exhaustion is a
 unit of its own: some take as long as whole files do.
@@ -8,8 +8,13 @@ from __future__ import annotations
 
 from typing import Any
 
+import hypothesis
 import pytest
 from xdist.scheduler import LoadFileScheduling  # type: ignore[import-untyped]
+
+# How long an example takes is the machine's affair.
+hypothesis.settings.register_profile("evergrant", deadline=None)
+hypothesis.settings.load_profile("evergrant")
 
 ON_THEIR_OWN = ("::test_two_faults_", "::test_one_fault_at_any_call_loses_no_token_however_")
 

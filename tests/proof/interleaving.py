@@ -72,7 +72,7 @@ class Stage:
                 if len(self.workers) < MOST_AT_ONCE:
                     self.go_on(self.start(who), calls)
             case "time passes", seconds:
-                # No message waits for as long as a spend in doubt does: see transitions.SETTLED.
+                # No message waits for as long as a spend in doubt does: see doubt.SETTLED.
                 self.deliver()
                 self.world.clock.advance(seconds)
             case "is held up", number, calls, who:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from evergrant import connection, deferred, operations, revoking, transitions
+from evergrant import connection, deferred, doubt, failing, operations, revoking, transitions
 from evergrant.asking import Ask
 from evergrant.connection import Connection, Sealed
 from evergrant.errors import Conflict
@@ -75,7 +75,7 @@ def probed_while_an_answer_may_be_on_its_way() -> Any:
 
 
 def forced_while_an_answer_may_be_on_its_way() -> Any:
-    replay_at = transitions.replay_at
+    replay_at = doubt.replay_at
 
     def at_once(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
         return now if forced else replay_at(connection, profile, now)
@@ -159,7 +159,7 @@ def published_whoever_has_the_lease() -> Any:
 
 
 def a_strike_is_the_last_word() -> Any:
-    strike = transitions._strike
+    strike = failing._strike
 
     def second(connection: Connection, now: int, error: str) -> dict[str, Any]:
         return strike(replace(connection, rejected_at=0), now, error)

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Literal
 from urllib.parse import parse_qsl
 
-from evergrant import transitions
+from evergrant import doubt
 from evergrant.dialect import HttpRequest, HttpResponse
 from evergrant.errors import NotSent
 from tests.proof.faults import Faults
@@ -113,7 +113,7 @@ class StrictProvider:
             why = "within the grace"
         elif self.lapsed(token):
             why = "as a probe, its access token lapsed"
-        elif self.forced and self._clock.now() >= doubtful[-1].at + transitions.SETTLED:
+        elif self.forced and self._clock.now() >= doubtful[-1].at + doubt.SETTLED:
             why = "by an operator"
         else:
             why = _COUNTED

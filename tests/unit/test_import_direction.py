@@ -22,7 +22,7 @@ CORE = {
     *("transitions", "connection", "published", "reading", "getting", "web", "pages", "settings", "deferred", "asking"),
     "texts",
     *("circuit", "waking", "unread"),
-    *("phases", "unpublished"),
+    *("phases", "unpublished", "failing", "doubt"),
     *(
         "profile_file",
         "profile_checks",

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant import transitions
+from evergrant import doubt, failing, transitions
 from evergrant.connection import Connection, EventType, Sealed, Status
 from evergrant.dialect import Refusal
 from evergrant.notices import first_warning, next_warning, notice
@@ -175,26 +175,26 @@ def degraded(expires_in: int = DAY, **fields: Any) -> Connection:
 
 def test_trouble_with_most_of_the_tokens_life_ahead_alerts_nobody() -> None:
     current = replace(degraded(), status=Status.ACTIVE)
-    [event] = events(transitions.refused(current, REFUSED, NOW))
+    [event] = events(failing.refused(current, REFUSED, NOW))
     assert (event["type"], event["alert"]) == (EventType.DEGRADED, False)
 
 
 def test_somebody_is_told_once_when_the_token_is_about_to_lapse() -> None:
     current = degraded(DAY // 4 + 1)
-    changes = transitions.refused(current, REFUSED, NOW)
-    assert not events(transitions.still_failing(current, changes, NOW))
-    [event] = events(transitions.still_failing(current, changes, NOW + 1))
+    changes = failing.refused(current, REFUSED, NOW)
+    assert not events(failing.still_failing(current, changes, NOW))
+    [event] = events(failing.still_failing(current, changes, NOW + 1))
     assert (event["type"], event["alert"], event["reason"]) == (EventType.DEGRADED, True, "server_error")
     assert f"valid until {rfc3339(current.expires_at or 0)}" in event["summary"]
-    current = apply(current, transitions.still_failing(current, changes, NOW + 1))
+    current = apply(current, failing.still_failing(current, changes, NOW + 1))
     assert current.alerted_at == NOW + 1
-    assert not events(transitions.still_failing(current, transitions.refused(current, REFUSED, NOW + 2), NOW + 2))
+    assert not events(failing.still_failing(current, failing.refused(current, REFUSED, NOW + 2), NOW + 2))
 
 
 def test_trouble_that_begins_late_is_told_at_once_and_not_twice() -> None:
     current = replace(degraded(DAY // 8), status=Status.ACTIVE)
-    changes = transitions.refused(current, REFUSED, NOW)
-    [event] = events(transitions.still_failing(current, changes, NOW))
+    changes = failing.refused(current, REFUSED, NOW)
+    [event] = events(failing.still_failing(current, changes, NOW))
     assert event["alert"]
 
 
@@ -203,13 +203,13 @@ def test_a_provider_that_asks_for_more_patience_than_the_token_has_needs_somebod
     current = replace(degraded(DAY // 2), status=status, failures=0)
     for patience, alerts in ((DAY // 2 - 1, []), (DAY // 2, [True])):
         refusal = Refusal("rate_limited", 429, retry_after=patience)
-        changes = transitions.still_failing(current, transitions.refused(current, refusal, NOW), NOW)
+        changes = failing.still_failing(current, failing.refused(current, refusal, NOW), NOW)
         assert [event["alert"] for event in events(changes) if event["alert"]] == alerts
 
 
 def test_an_answer_that_waits_to_be_read_needs_somebody_at_once() -> None:
     current = replace(degraded(), status=Status.ACTIVE)
-    [event] = events(transitions.unread(current, KEAP, SEALED, NOW))
+    [event] = events(doubt.unread(current, KEAP, SEALED, NOW))
     assert (event["type"], event["alert"]) == (EventType.DEGRADED, True)
 
 
@@ -222,7 +222,7 @@ def test_of_a_recovery_hears_who_heard_of_the_trouble(alerted_at: int | None, al
 
 
 def test_nothing_changes_nothing() -> None:
-    assert transitions.still_failing(degraded(1), {}, NOW) == {}
+    assert failing.still_failing(degraded(1), {}, NOW) == {}
 
 
 # In what words

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evergrant import outbox, transitions
+from evergrant import failing, outbox, transitions
 from evergrant.connection import Connection, EventType, Sealed, Status, event
 from evergrant.dialect import Refusal
 from evergrant.outbox import MOST_UNTOLD, taken
@@ -73,9 +73,9 @@ def test_a_connection_that_flaps_while_the_bus_is_down_for_months_keeps_a_bounde
     for number in range(600):
         now += 20 * 3600
         for refusal in failures[number % 3]:
-            now += transitions.SECOND_STRIKE
-            changes = transitions.refused(current, refusal, now)
-            current = apply(current, transitions.still_failing(current, changes, now))
+            now += failing.SECOND_STRIKE
+            changes = failing.refused(current, refusal, now)
+            current = apply(current, failing.still_failing(current, changes, now))
         if number < 599:
             current = saved(current, now)
         assert len(current.outbox) <= MOST_UNTOLD + len(EventType)

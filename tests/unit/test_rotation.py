@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from evergrant import catalogue, transitions
+from evergrant import catalogue, failing
 from evergrant.asking import Ask, Result
 from evergrant.connection import Connection, Status
 from evergrant.dialect import Client
@@ -938,8 +938,8 @@ def test_one_rejection_degrades_and_a_second_one_ten_minutes_later_needs_a_perso
     w.provider.script = [DEAD, DEAD]
     w.run()
     assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "invalid_grant")
-    assert w.record().refresh_at == w.clock.now() + transitions.SECOND_STRIKE
-    w.clock.advance(transitions.SECOND_STRIKE)
+    assert w.record().refresh_at == w.clock.now() + failing.SECOND_STRIKE
+    w.clock.advance(failing.SECOND_STRIKE)
     w.run()
     assert w.record().status is Status.AUTHORIZATION_REQUIRED
     assert w.bus.types == ["Connection Degraded", "Authorization Required"]
@@ -953,7 +953,7 @@ def test_a_grant_that_heals_is_active_again_and_says_so() -> None:
     w = world()
     w.provider.script = [DEAD]
     w.run()
-    w.clock.advance(transitions.SECOND_STRIKE)
+    w.clock.advance(failing.SECOND_STRIKE)
     w.run()
     assert w.record().status is Status.ACTIVE
     assert w.record().rejected_at is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import transitions
+from evergrant import doubt, failing, transitions
 from evergrant.connection import FIELDS, Connection, Sealed, Status
 from evergrant.dialect import Refusal
 from evergrant.profile import Profile
@@ -46,7 +46,7 @@ def saved(current: Connection, lifetime: int = DAY, profile: Profile = KEAP, now
 
 
 def test_a_doubt_that_outlasts_its_clients_refusal_is_what_the_connection_says() -> None:
-    changes = transitions.in_doubt(spending(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW)
+    changes = doubt.in_doubt(spending(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW)
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "lost_answer")
     assert events(changes) == ["Connection Degraded"]
 
@@ -131,7 +131,7 @@ def test_a_connection_put_to_rest_meanwhile_keeps_the_set_and_its_rest() -> None
 
 
 def refuse(current: Connection, refusal: Refusal = GRANT_REJECTED, now: int = NOW) -> dict[str, Any]:
-    return transitions.refused(current, refusal, now)
+    return failing.refused(current, refusal, now)
 
 
 def test_one_rejection_degrades_and_is_asked_again_after_ten_minutes() -> None:
@@ -231,7 +231,7 @@ def test_every_refusal_has_a_next_try_and_deletes_no_credential(
 
 
 def test_a_request_that_never_left_costs_nothing_but_time() -> None:
-    changes = transitions.refused(spending(), transitions.NOT_SENT, NOW)
+    changes = failing.refused(spending(), failing.NOT_SENT, NOW)
     assert (changes["spend_id"], changes["last_error"], changes["failures"]) == (None, "not_sent", 1)
     assert "status" not in changes
 
@@ -240,7 +240,7 @@ def test_a_request_that_never_left_costs_nothing_but_time() -> None:
 
 
 def test_a_lost_answer_leaves_its_marker_and_waits_for_the_last_quarter() -> None:
-    changes = transitions.lost(spending(), KEAP, NOW + 8)
+    changes = doubt.lost(spending(), KEAP, NOW + 8)
     assert not {"spend_id", "spend_at", "spend_tries"} & changes.keys()
     assert (changes["failures"], changes["last_error"]) == (1, "lost_answer")
     assert changes["status"] == Status.DEGRADED
@@ -250,14 +250,14 @@ def test_a_lost_answer_leaves_its_marker_and_waits_for_the_last_quarter() -> Non
 
 def test_a_lost_answer_is_asked_for_again_a_moment_later_and_inside_the_grace() -> None:
     for seconds in range(60):
-        changes = transitions.lost(spending(failures=9), with_grace(60), NOW + seconds)
+        changes = doubt.lost(spending(failures=9), with_grace(60), NOW + seconds)
         assert NOW + seconds < changes["refresh_at"] <= NOW + 60
     assert "spend_id" not in changes
 
 
 def test_where_nothing_is_single_use_a_lost_answer_is_a_passing_failure() -> None:
     for current, profile in ((headless(spend_id="s", spend_at=NOW), WEALTHYHOOD), (headless(spend_id="s"), KEAP)):
-        changes = transitions.lost(current, profile, NOW)
+        changes = doubt.lost(current, profile, NOW)
         assert changes["spend_id"] is None
         assert changes["last_error"] == "lost_answer"
         assert NOW < changes["refresh_at"] <= NOW + 60
@@ -265,7 +265,7 @@ def test_where_nothing_is_single_use_a_lost_answer_is_a_passing_failure() -> Non
 
 
 def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
-    changes = transitions.lost(spending(spend_tries=1), KEAP, NOW + DAY)
+    changes = doubt.lost(spending(spend_tries=1), KEAP, NOW + DAY)
     assert changes["status"] == Status.AUTHORIZATION_REQUIRED
     assert changes["refresh_at"] > NOW + DAY * 7 // 8, "probed a day later, when nothing is left to lose"
     assert events(changes) == ["Authorization Required"]
@@ -273,21 +273,21 @@ def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
 
 def test_a_doubt_is_probed_only_once_the_access_token_has_lapsed() -> None:
     held = spending(spend_tries=1, expires_at=NOW + DAY, refresh_at=NOW + 60)
-    assert not transitions.probe_due(held, NOW + 60)
-    assert transitions.probe_due(held, NOW + DAY)
-    assert not transitions.probe_due(replace(held, refresh_at=NOW + 2 * DAY), NOW + DAY)
+    assert not doubt.probe_due(held, NOW + 60)
+    assert doubt.probe_due(held, NOW + DAY)
+    assert not doubt.probe_due(replace(held, refresh_at=NOW + 2 * DAY), NOW + DAY)
 
 
 @pytest.mark.parametrize(
     ("grace", "age", "safe"), [(0, 0, False), (0, 5, False), (60, 0, True), (60, 60, True), (60, 61, False)]
 )
 def test_a_single_use_token_is_sent_again_only_within_the_grace(grace: int, age: int, safe: bool) -> None:
-    assert transitions.may_replay(spending(), with_grace(grace), NOW + age) is safe
+    assert doubt.may_replay(spending(), with_grace(grace), NOW + age) is safe
 
 
 def test_what_is_not_single_use_may_always_be_sent_again() -> None:
-    assert transitions.may_replay(headless(spend_id="s", spend_at=NOW), KEAP, NOW + DAY)
-    assert transitions.may_replay(spending(), WEALTHYHOOD, NOW + DAY)
+    assert doubt.may_replay(headless(spend_id="s", spend_at=NOW), KEAP, NOW + DAY)
+    assert doubt.may_replay(spending(), WEALTHYHOOD, NOW + DAY)
 
 
 @given(st.integers(0, 2 * DAY), st.integers(0, 120), st.integers(0, 1), st.integers(60, 10 * DAY), st.integers(0, DAY))
@@ -295,7 +295,7 @@ def test_outside_the_grace_a_replay_comes_late_and_once(
     age: int, grace: int, tries: int, lifetime: int, spent_after: int
 ) -> None:
     current = spending(spend_tries=tries, issued_at=NOW - spent_after, expires_at=NOW - spent_after + lifetime)
-    again = transitions.replay_at(current, with_grace(grace), NOW + age)
+    again = doubt.replay_at(current, with_grace(grace), NOW + age)
     if grace and age <= grace:
         assert again == NOW + age
     elif tries:
@@ -310,16 +310,16 @@ def test_with_no_token_to_live_on_a_replay_waits_only_for_whoever_may_still_hold
     never, lapsed = spending(issued_at=None, expires_at=None), spending(issued_at=NOW - 900, expires_at=NOW - 600)
     for current in (never, lapsed):
         spent_at = current.spend_at or 0
-        assert transitions.replay_at(current, KEAP, NOW + 5) == spent_at + transitions.SETTLED
-        assert transitions.replay_at(current, KEAP, NOW + 5000) == NOW + 5000
-    assert transitions.replay_at(connection(), KEAP, NOW + 5) == NOW + 5
+        assert doubt.replay_at(current, KEAP, NOW + 5) == spent_at + doubt.SETTLED
+        assert doubt.replay_at(current, KEAP, NOW + 5000) == NOW + 5000
+    assert doubt.replay_at(connection(), KEAP, NOW + 5) == NOW + 5
 
 
 # What never reached the provider, and what cannot be read
 
 
 def test_an_unread_answer_is_kept_and_ends_all_spending() -> None:
-    changes = transitions.unread(spending(), KEAP, NEW, NOW)
+    changes = doubt.unread(spending(), KEAP, NEW, NOW)
     assert changes["unread_answer"] == NEW
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unread_answer")
     assert (changes["refresh_at"], changes["due_at"]) == (None, None)
@@ -327,14 +327,14 @@ def test_an_unread_answer_is_kept_and_ends_all_spending() -> None:
 
 
 def test_where_nothing_was_spent_an_unreadable_success_is_a_failure_like_others() -> None:
-    changes = transitions.unread(headless(), WEALTHYHOOD, NEW, NOW)
+    changes = doubt.unread(headless(), WEALTHYHOOD, NEW, NOW)
     assert "unread_answer" not in changes
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unread_answer")
     assert changes["refresh_at"] > NOW
 
 
 def test_an_event_makes_its_connection_due_at_the_next_tick() -> None:
-    changes = transitions.must_authorize(connection(), NOW)
+    changes = failing.must_authorize(connection(), NOW)
     assert changes["due_at"] is None
     soon = transitions.due_soon(connection(), changes, NOW)
     assert (soon["due_at"], soon["refresh_at"]) == (NOW + TICK, None)
@@ -342,28 +342,28 @@ def test_an_event_makes_its_connection_due_at_the_next_tick() -> None:
 
 
 def test_an_outage_of_ours_degrades_only_when_it_lasts() -> None:
-    error = transitions.SERVICE_UNAVAILABLE
-    assert "status" not in transitions.unprepared(connection(failures=1), error, NOW)
-    assert transitions.unprepared(connection(failures=2), error, NOW)["status"] == Status.DEGRADED
+    error = failing.SERVICE_UNAVAILABLE
+    assert "status" not in failing.unprepared(connection(failures=1), error, NOW)
+    assert failing.unprepared(connection(failures=2), error, NOW)["status"] == Status.DEGRADED
 
 
 def test_a_grant_that_is_refused_while_its_client_was_is_no_longer_blamed_on_the_client() -> None:
-    changes = transitions.refused(connection(status=Status.CLIENT_REFUSED), GRANT_REJECTED, NOW)
+    changes = failing.refused(connection(status=Status.CLIENT_REFUSED), GRANT_REJECTED, NOW)
     assert changes["status"] == Status.DEGRADED
 
 
 def test_what_is_missing_on_our_side_degrades_and_is_looked_for_again() -> None:
-    changes = transitions.unprepared(connection(), "unknown_client", NOW)
+    changes = failing.unprepared(connection(), "unknown_client", NOW)
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unknown_client")
     assert NOW < changes["refresh_at"] <= NOW + 1125
     assert not {"spend_id", "spend_at"} & changes.keys(), "a doubt from before stays one"
 
 
 def test_with_nothing_to_refresh_a_person_is_called_for() -> None:
-    changes = transitions.must_authorize(connection(), NOW)
+    changes = failing.must_authorize(connection(), NOW)
     assert (changes["status"], changes["last_error"]) == (Status.AUTHORIZATION_REQUIRED, "no_refresh_token")
     assert (changes["refresh_at"], changes["due_at"]) == (None, None)
-    assert transitions.must_authorize(connection(status=Status.AUTHORIZATION_REQUIRED), NOW).get("status") is None
+    assert failing.must_authorize(connection(status=Status.AUTHORIZATION_REQUIRED), NOW).get("status") is None
 
 
 def test_a_due_date_and_its_shard_come_and_go_together() -> None:

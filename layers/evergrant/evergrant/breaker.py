@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from . import circuit as circuits
-from . import outbox, transitions, waking
+from . import doubt, failing, outbox, transitions, waking
 from .circuit import Changes, Circuit
 from .connection import Connection, EventType
 from .dialect import Refusal
@@ -36,7 +36,7 @@ class Passage:
 
     def unblamed(self, connection: Connection) -> Connection:
         """The connection as what befalls it by itself is judged: its client holds it back no longer, unless it does."""
-        return connection if self.circuit.open else transitions.unblamed(connection)
+        return connection if self.circuit.open else failing.unblamed(connection)
 
 
 class Breaker:
@@ -95,7 +95,7 @@ class Breaker:
 
     def refused(self, spend: Spend, refusal: Refusal, passage: Passage) -> Changes:
         """What a refusal changes in its connection, having found out whether it is the client that is refused."""
-        connection, kind = spend.connection, transitions.blamed(spend.connection, refusal)
+        connection, kind = spend.connection, failing.blamed(spend.connection, refusal)
         # A replay of what may have been spent already is refused for that, by an answer that may mean either.
         if kind == "client_rejected" or (kind == "rejected_unknown" and not spend.in_doubt):
             circuit = self._testified(connection, refusal, passage)
@@ -121,7 +121,7 @@ class Breaker:
     def unanswered(self, passage: Passage, changes: Changes) -> None:
         """A probe came to nothing: whoever is due next, from its connection's next try on, is the probe."""
         if passage.probes:
-            again = min(changes.get("refresh_at") or self._now, self._now + transitions.CLIENT_PROBE)
+            again = min(changes.get("refresh_at") or self._now, self._now + failing.CLIENT_PROBE)
             with suppress(Conflict, PortUnavailable):
                 self._changed(passage.circuit, {"probe_at": again})
 
@@ -181,8 +181,8 @@ class Breaker:
 
     def _changes(self, spend: Spend, refusal: Refusal) -> Changes:
         if spend.in_doubt:
-            return transitions.refused_in_doubt(spend.connection, spend.profile, refusal, self._now)
-        return transitions.refused(spend.connection, refusal, self._now)
+            return doubt.refused_in_doubt(spend.connection, spend.profile, refusal, self._now)
+        return failing.refused(spend.connection, refusal, self._now)
 
     def _held(self, connection: Connection, circuit: Circuit, version: str | None) -> Passage:
         return Passage(

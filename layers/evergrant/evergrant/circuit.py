@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import transitions
+from . import failing, transitions
 from .connection import Connection, EventType, Status, event
 from .schedule import DAY
 
@@ -159,7 +159,7 @@ def held(connection: Connection, circuit: Circuit, now: int) -> Changes:
 
 def next_probe(now: int) -> int:
     """About an hour ahead, jittered by an eighth."""
-    return now + int(transitions.CLIENT_PROBE * random.uniform(0.875, 1.125))  # noqa: S311
+    return now + int(failing.CLIENT_PROBE * random.uniform(0.875, 1.125))  # noqa: S311
 
 
 def _closed(circuit: Circuit) -> Changes:

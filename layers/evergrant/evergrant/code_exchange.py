@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import transitions
+from . import failing
 from .answers import value_at
 from .dialect import Client, HttpRequest, Refusal, read_answer, token_requests
 from .errors import LostAnswer, NoRefreshToken, NotSent, ProviderRefused, UnreadAnswer
@@ -50,7 +50,7 @@ class CodeExchange:
             "redirect_uri": authorization.redirect_uri,
             "code_verifier": code_verifier if profile.authorize and profile.authorize.pkce else None,
         }
-        answer: Exchanged | Refusal = transitions.NOT_SENT
+        answer: Exchanged | Refusal = failing.NOT_SENT
         for request in token_requests(
             profile,
             "exchange",

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import transitions
+from . import doubt, failing
 from .asking import Ask, Outcome
 from .breaker import Breaker, Passage
 from .connection import Connection
@@ -73,9 +73,9 @@ class Preparation:
         except (PortUnavailable, EvergrantError) as error:
             if isinstance(error, PortUnavailable) and ask.asked:
                 raise
-            code = error.code if isinstance(error, EvergrantError) else transitions.SERVICE_UNAVAILABLE
+            code = error.code if isinstance(error, EvergrantError) else failing.SERVICE_UNAVAILABLE
             hindered = str(error) if isinstance(error, PortUnavailable) else None
-            changes = transitions.unprepared(connection, code, self._now)
+            changes = failing.unprepared(connection, code, self._now)
             return HeldBack(changes, "failed", tokens, hindered=hindered)
 
     def _prepared(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Prepared | HeldBack:
@@ -103,17 +103,17 @@ class Preparation:
         """Why nothing may be sent at this moment, by the record alone. To be asked again by who had to wait."""
         now = self._now
         if connection.spend_id is not None:
-            again = transitions.replay_at(connection, profile, now, forced=ask.force)
+            again = doubt.replay_at(connection, profile, now, forced=ask.force)
             if ask.force and again is not None and again > now:
                 return HeldBack({}, "waiting", tokens, AnswerAwaited(connection.name, again - now))
-            if (again is None or again > now) and not (again is None and transitions.probe_due(connection, now)):
-                changes = transitions.in_doubt(connection, profile, now)
+            if (again is None or again > now) and not (again is None and doubt.probe_due(connection, now)):
+                changes = doubt.in_doubt(connection, profile, now)
                 known = connection.refresh_at is not None and connection.refresh_at > now
                 known = known and connection.lease_owner is None and "status" not in changes
                 return HeldBack({} if known else changes, "waiting", tokens)
         refreshable = profile.refresh is not None and tokens is not None and tokens.refresh_token is not None
         if connection.grant not in HEADLESS and not refreshable:
-            return HeldBack(transitions.must_authorize(connection, now), "failed", tokens)
+            return HeldBack(failing.must_authorize(connection, now), "failed", tokens)
         return None
 
     def _requests(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import transitions
+from . import failing, transitions
 from .connection import Connection, Status
 from .dialect import Refusal, read_answer
 from .errors import InvalidRequest, Paused, UnknownConnection, UnreadAnswer
@@ -53,7 +53,7 @@ def reread(ports: Ports, settings: Settings, deadline: float, name: str, profile
         raise UnreadAnswer(f"The answer that {name} holds cannot be read: {error.message}") from error
     now = int(ports.clock.now())
     if isinstance(answer, Refusal):
-        changes = transitions.refused(connection, answer, now) | {"unread_answer": None}
+        changes = failing.refused(connection, answer, now) | {"unread_answer": None}
         changes = transitions.due_soon(connection, changes, now)
     else:
         sealed = ports.seal.prepare(name, generation).seal(answer.encode())

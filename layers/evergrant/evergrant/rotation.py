@@ -22,7 +22,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import disconnecting, revoking, transitions
+from . import disconnecting, doubt, failing, revoking, transitions
 from .asking import Ask, Outcome, Result, early_refreshes, serve, wants_refresh
 from .breaker import Breaker
 from .connection import AT_REST, Connection
@@ -185,7 +185,7 @@ class Rotation:
                 "spend_id": connection.spend_id or str(uuid.uuid4()),
                 "spend_at": connection.spend_at if in_doubt else now,
                 "spend_tries": connection.spend_tries
-                + (in_doubt and not transitions.may_replay(connection, prepared.profile, now)),
+                + (in_doubt and not doubt.may_replay(connection, prepared.profile, now)),
                 # Should this worker die, another one comes by as soon as it may: a provider's grace is short.
                 **transitions.next_at(connection, now + budgets.lease),
             }
@@ -238,16 +238,16 @@ class Rotation:
             return result
         if isinstance(answer, Unreadable):
             sealed = data_key.seal(answer.kept.encode())
-            changes = transitions.unread(for_itself, spend.profile, sealed, int(self._now))
+            changes = doubt.unread(for_itself, spend.profile, sealed, int(self._now))
             if "unread_answer" in changes:
                 kept = self._kept(connection, transitions.due_soon(connection, changes, int(self._now)))
                 self._breaker.unanswered(passage, changes)
                 return self._served(self._publication.deliver(kept), ask, spend.previous, "failed")
         elif isinstance(answer, LostAnswer):
-            changes = transitions.lost(for_itself, spend.profile, int(self._now))
+            changes = doubt.lost(for_itself, spend.profile, int(self._now))
             self._breaker.unanswered(passage, changes)
         else:
-            refusal = transitions.NOT_SENT if isinstance(answer, NotSent) else answer
+            refusal = failing.NOT_SENT if isinstance(answer, NotSent) else answer
             changes = self._breaker.refused(spend, refusal, passage)
         try:
             return self._settled(connection, ask, spend.previous, changes, "failed")
@@ -270,7 +270,7 @@ class Rotation:
         # A refresh that keeps failing does not keep the current token from consumers: then this lease publishes it.
         publishes = tokens is not None and connection.direct_read
         publishes = publishes and connection.published_generation != connection.generation
-        changes = transitions.still_failing(connection, changes, int(self._now))
+        changes = failing.still_failing(connection, changes, int(self._now))
         changes = transitions.due_soon(connection, changes, int(self._now))
         seen = ("generation", "status", "spend_id", *(("lease_owner",) if ours else ()))
         patience = self._settings.budgets.save

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import transitions
+from . import doubt, failing
 from .connection import Connection
 from .dialect import HttpRequest, Refusal, read_answer
 from .errors import LostAnswer, NotSent, UnreadAnswer
@@ -87,7 +87,7 @@ class Spend:
     def _ask_in_turn(
         self, requests: Requests, provider: Provider, clock: Clock, budgets: Budgets
     ) -> TokenSet | Refusal:
-        answer: TokenSet | Refusal = transitions.NOT_SENT
+        answer: TokenSet | Refusal = failing.NOT_SENT
         for number in range(len(requests.made)):
             answer = self._ask_with(requests, number, provider, clock, budgets)
             if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
@@ -125,4 +125,4 @@ class Spend:
     def _may_send(self, now: int, *, again: bool) -> bool:
         """Whether a request may leave now: the first of a spend, the counted last attempt, or one that does no harm."""
         replay = self.in_doubt and self.connection.spend_tries == 0
-        return not (again or replay) or transitions.may_replay(self.connection, self.profile, now)
+        return not (again or replay) or doubt.may_replay(self.connection, self.profile, now)

@@ -1,39 +1,22 @@
 """What a step of the rotation changes in the record. Pure: record in, changes out, ``now`` an argument.
 
-Each function returns ``changes`` as :meth:`evergrant.ports.Records.change` takes them.
+Each function returns ``changes`` as :meth:`evergrant.ports.Records.change` takes them. What a try that failed changes
+is in :mod:`~evergrant.failing`, what a lost answer does in :mod:`~evergrant.doubt`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from . import ending, notices, outbox, schedule, unpublished
 from .connection import Connection, EventType, Sealed, Status, earliest, event
-from .dialect import Refusal
-from .profile import HEADLESS, FailureKind, Profile
+from .profile import HEADLESS, Profile
 from .settings import Settings
 from .times import rfc3339
 from .tokens import TokenSet
 
 Changes = dict[str, Any]
-
-#: A second rejection counts as the last word only this many seconds after the first.
-SECOND_STRIKE = 600
-#: Failures in a row after which a connection is called degraded.
-DEGRADED_AFTER = 3
-#: A spend in doubt is not repeated outside the grace before so many seconds are over: by then whoever may still hold
-#: its answer has had its turn, be it a worker that stalls or a message that comes back a second time.
-SETTLED = 900
-#: An operator mends a client within hours, not seconds.
-CLIENT_PROBE = 3600
-
-#: The error of a connection whose refresh a service of AWS stood in the way of.
-SERVICE_UNAVAILABLE = "service_unavailable"
-#: The error of a connection whose provider's answer waits to be read.
-UNREAD = "unread_answer"
-
+NO_GRANT = (Status.AUTHORIZATION_REQUIRED, Status.AWAITING_AUTHORIZATION)
 RELEASED: Changes = {"lease_owner": None, "lease_until": None}
 NOT_SPENT: Changes = {"spend_id": None, "spend_at": None, "spend_tries": 0}
 
@@ -117,142 +100,13 @@ def saved(
     return changes | outbox.taken(connection, events)
 
 
-def blamed(connection: Connection, refusal: Refusal) -> FailureKind:
-    """The kind of a refusal, seen for itself. Where the client is the grant there is no other to blame."""
-    if connection.grant in HEADLESS and refusal.kind in ("grant_rejected", "rejected_unknown"):
-        return "client_rejected"
-    return refusal.kind
-
-
-def unblamed(connection: Connection) -> Connection:
-    """The connection as one that its client's refusal no longer holds back: what fails now is news."""
-    if connection.status is not Status.CLIENT_REFUSED:
-        return connection
-    return replace(connection, status=Status.ACTIVE, alerted_at=None)
-
-
 def warned(connection: Connection, now: int) -> Changes:
     """The grant ends soon: somebody is told, unless a person has to authorize again anyway."""
     ends_at = connection.refresh_expires_at
-    if ends_at is None or connection.status in _NO_GRANT:
+    if ends_at is None or connection.status in NO_GRANT:
         return {"warn_at": None, **due(connection, connection.refresh_at)}
     changes = outbox.taken(connection, event(EventType.GRANT_EXPIRING, connection, now, ends_at=rfc3339(ends_at)))
     return due_soon(connection, {"warn_at": notices.next_warning(ends_at, now), **changes}, now)
-
-
-def still_failing(connection: Connection, changes: Mapping[str, Any], now: int) -> Changes:
-    """``changes`` of a try that failed; somebody is told, once, when the token in hand is about to lapse."""
-    status = changes.get("status", connection.status)
-    alerted_at = changes.get("alerted_at", connection.alerted_at)
-    if not changes or status is not Status.DEGRADED or alerted_at:
-        return dict(changes)
-    error = changes.get("last_error", connection.last_error) or status
-    urgent = _urgent(connection, now) or _too_late(connection, changes.get("refresh_at"), now)
-    return {**changes, **_told(EventType.DEGRADED, connection, now, error, urgent=True)} if urgent else dict(changes)
-
-
-def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
-    """A whole answer of the provider that is no token set, and that it has certainly not acted upon."""
-    kind = blamed(connection, refusal)
-    error = refusal.code or kind
-    if kind == "client_rejected":
-        return {
-            **NOT_SPENT,
-            **_failure(connection, error, now),
-            **_status(connection, Status.CLIENT_REFUSED, now, error),
-            **next_at(connection, now + CLIENT_PROBE),
-        }
-    if kind in ("grant_rejected", "rejected_unknown"):
-        return {**NOT_SPENT, **_failure(connection, error, now), **_strike(connection, now, error)}
-    failures = connection.failures + 1
-    changes = {**NOT_SPENT, **_failure(connection, error, now)}
-    again = schedule.backoff(DEGRADED_AFTER + failures if kind == "malformed" else failures, now, refusal.retry_after)
-    if kind == "malformed" or failures >= DEGRADED_AFTER or _too_late(connection, again, now):
-        changes |= _status(connection, Status.DEGRADED, now, error)
-    return {**changes, **next_at(connection, again)}
-
-
-def refused_in_doubt(connection: Connection, profile: Profile, refusal: Refusal, now: int) -> Changes:
-    """A refusal of a replay, while an earlier attempt of the same spend is in doubt.
-
-    Unless it is the grant that is refused, it says nothing of the earlier attempt: the marker stays, and this attempt,
-    which the provider has not acted upon, does not count. An answer that may mean either leaves all as it was.
-    """
-    connection = _accounted(connection)
-    changes = refused(connection, refusal, now)
-    if refusal.kind == "grant_rejected" or not _single_use(connection, profile):
-        return changes
-    if refusal.kind == "rejected_unknown":
-        return {**_failure(connection, refusal.code or refusal.kind, now), **in_doubt(connection, profile, now)}
-    at = max(replay_at(replace(connection, spend_tries=0), profile, now) or now, changes["refresh_at"])
-    kept = {name: value for name, value in changes.items() if name not in NOT_SPENT}
-    return {
-        **_status(connection, Status.DEGRADED, now, "lost_answer"),
-        **kept,
-        "spend_tries": 0,
-        **next_at(connection, _within_grace(connection, profile, at, now)),
-    }
-
-
-#: What a request that never reached the provider comes to: the refresh token is as good as before.
-NOT_SENT = Refusal("transient", 0, "not_sent")
-
-
-def lost(connection: Connection, profile: Profile, now: int) -> Changes:
-    """The answer is lost and the provider may have rotated: the spend marker stays, and says since when."""
-    if not _single_use(connection, profile):
-        return refused(connection, Refusal("transient", 0, "lost_answer"), now)
-    return {**_failure(connection, "lost_answer", now), **in_doubt(_accounted(connection), profile, now)}
-
-
-def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
-    """Wait with a spend in doubt until it may be replayed, and say so; or ask for a person.
-
-    Then it is probed like every grant that needs one, daily, but only once the access token has lapsed: the provider
-    may never have acted, and there is nothing left to lose.
-    """
-    again = replay_at(connection, profile, now)
-    found: Changes = {"lease_owner": None, "lease_until": now} if connection.lease_owner is not None else {}
-    if again is None:
-        probe = max(schedule.daily_probe(now), connection.expires_at or now)
-        return {
-            **_status(connection, Status.AUTHORIZATION_REQUIRED, now, "lost_answer"),
-            **next_at(connection, probe),
-        }
-    if again == now:
-        again = _within_grace(connection, profile, schedule.backoff(connection.failures, now), now)
-    # It is the doubt that it waits for now, whatever became of its client.
-    blamed_on: Changes = {"last_error": "lost_answer"} if connection.status is Status.CLIENT_REFUSED else {}
-    degraded = _status(unblamed(connection), Status.DEGRADED, now, "lost_answer")
-    return {**found, **blamed_on, **degraded, **next_at(connection, again)}
-
-
-def probe_due(connection: Connection, now: int) -> bool:
-    """Whether the daily probe of a spend that stayed in doubt is due (see :func:`in_doubt`)."""
-    lapsed = connection.expires_at is None or connection.expires_at <= now
-    return lapsed and connection.refresh_at is not None and connection.refresh_at <= now
-
-
-def unprepared(connection: Connection, error: str, now: int) -> Changes:
-    """Something that a refresh needs is missing or unusable on our side; nothing was sent."""
-    failures = connection.failures + 1
-    changes = {**_failure(connection, error, now), **next_at(connection, schedule.backoff(failures, now))}
-    if error != SERVICE_UNAVAILABLE or failures >= DEGRADED_AFTER:
-        changes |= _status(unblamed(connection), Status.DEGRADED, now, error)
-    return changes
-
-
-def must_authorize(connection: Connection, now: int) -> Changes:
-    """There is nothing to refresh with: a person has to authorize again, or to paste another key."""
-    error = "no_refresh_token"
-    if connection.grant == "static":
-        error = "key_lapsed" if (connection.expires_at or 0) <= now else "key_refused"
-    return {
-        "last_error": error,
-        "last_error_at": now,
-        **_status(connection, Status.AUTHORIZATION_REQUIRED, now, error),
-        **next_at(connection, None),
-    }
 
 
 def due_soon(connection: Connection, changes: Changes, now: int) -> Changes:
@@ -269,131 +123,3 @@ def keeping_rest(changes: Changes) -> Changes:
     It is due all the same: somebody has to deliver its events.
     """
     return {name: value for name, value in changes.items() if name != "status"}
-
-
-def unread(connection: Connection, profile: Profile, sealed: Sealed, now: int) -> Changes:
-    """A success that cannot be read is kept, sealed, and spending stops until somebody mends the profile.
-
-    Where nothing was spent by it, as by a maintenance page before a token that can be asked for afresh, it is a failure
-    like others.
-    """
-    if not _single_use(connection, profile):
-        return refused(connection, Refusal("malformed", 200, UNREAD), now)
-    told: Changes = {}
-    if connection.status not in _NO_GRANT:
-        # Nothing is tried again by itself, so somebody is told, whatever else was wrong and told before.
-        told = {"status": Status.DEGRADED, **_told(EventType.DEGRADED, connection, now, UNREAD)}
-    return {
-        **NOT_SPENT,
-        **_failure(connection, UNREAD, now),
-        **told,
-        **next_at(connection, None),
-        "unread_answer": sealed,
-    }
-
-
-def replay_at(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
-    """When a spend in doubt may be repeated with the same refresh token: now, later, or never again (None).
-
-    Inside the provider's grace at once. Outside it, a replay may revoke the whole grant, so it happens once, and
-    late: in the last quarter of the access token's life, and with half of what remained at the spend gone, so that
-    a provider that was down has time to recover, and a person some time to act if it was the last attempt; and never
-    before :data:`SETTLED`, even if the token has lapsed. An operator may force it at any time, but not
-    before that either.
-    """
-    if may_replay(connection, profile, now) or connection.spend_at is None:
-        return now
-    settled_at = _settled_at(connection, now)
-    if forced:
-        return max(settled_at, now)
-    if connection.spend_tries > 0:
-        return settled_at if connection.lease_until is not None and settled_at > now else None
-    life = connection.life
-    if life is None:
-        return max(settled_at, now)
-    return max(life.last_quarter_at, (connection.spend_at + life.expires_at) // 2, settled_at, now)
-
-
-def _settled_at(connection: Connection, now: int) -> int:
-    """When nobody holds an answer of this spend any more.
-
-    A try that was never accounted for left its lease behind. Whoever finds it takes its owner off (:func:`in_doubt`),
-    and it is from then on that time counts: until then the table may have been down, with the answer in the queue.
-    """
-    if connection.lease_owner is not None:
-        return now + SETTLED
-    return max(connection.spend_at or 0, connection.lease_until or 0) + SETTLED
-
-
-def _accounted(connection: Connection) -> Connection:
-    """The record as it is once the worker that has the lease wrote down what came of its try."""
-    return replace(connection, lease_owner=None, lease_until=None)
-
-
-def may_replay(connection: Connection, profile: Profile, now: int) -> bool:
-    """Whether the same refresh token may be sent again without harm: it is not single use, or within the grace."""
-    grace = profile.rotation.reuse_grace
-    return not _single_use(connection, profile) or (grace > 0 and now <= (connection.spend_at or now) + grace)
-
-
-def _within_grace(connection: Connection, profile: Profile, at: int, now: int) -> int:
-    """``at``, but not after the provider's grace if it is not over yet."""
-    ends = (connection.spend_at or now) + profile.rotation.reuse_grace
-    return min(at, ends) if now < ends else at
-
-
-def _single_use(connection: Connection, profile: Profile) -> bool:
-    return connection.grant not in HEADLESS and profile.rotation.rotates
-
-
-def _failure(connection: Connection, error: str, now: int) -> Changes:
-    return {"failures": connection.failures + 1, "last_error": error, "last_error_at": now}
-
-
-def _strike(connection: Connection, now: int, error: str) -> Changes:
-    """One rejection degrades; a second one, at least ten minutes later and unbroken, needs a person."""
-    connection = unblamed(connection)  # it is the grant now: the client was accepted
-    if connection.rejected_at is None:
-        again = next_at(connection, now + SECOND_STRIKE)
-        return {"rejected_at": now, **_status(connection, Status.DEGRADED, now, error), **again}
-    if now < connection.rejected_at + SECOND_STRIKE:
-        return next_at(connection, connection.rejected_at + SECOND_STRIKE)
-    return {
-        **_status(connection, Status.AUTHORIZATION_REQUIRED, now, error),
-        **next_at(connection, schedule.daily_probe(now)),
-    }
-
-
-_EVENT_OF = {
-    Status.DEGRADED: EventType.DEGRADED,
-    Status.AUTHORIZATION_REQUIRED: EventType.AUTHORIZATION_REQUIRED,
-    Status.CLIENT_REFUSED: EventType.CLIENT_REFUSED,
-}
-_NO_GRANT = (Status.AUTHORIZATION_REQUIRED, Status.AWAITING_AUTHORIZATION)
-_WORSE_THAN_DEGRADED = (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED, Status.AWAITING_AUTHORIZATION)
-
-
-def _status(connection: Connection, status: Status, now: int, error: str) -> Changes:
-    if connection.status is status or (status is Status.DEGRADED and connection.status in _WORSE_THAN_DEGRADED):
-        return {}
-    return {"status": status, **_told(_EVENT_OF[status], connection, now, error)}
-
-
-def _told(kind: EventType, connection: Connection, now: int, error: str, *, urgent: bool = False) -> Changes:
-    """A change for the worse, as an event. It is an alert where somebody has to act, or may have to soon."""
-    alert = kind is not EventType.DEGRADED or error == UNREAD or urgent or _urgent(connection, now)
-    detail: dict[str, Any] = {"reason": error, "client": connection.client, "alert": alert}
-    if connection.expires_at is not None:
-        detail["expires_at"] = rfc3339(connection.expires_at)
-    events = outbox.taken(connection, event(kind, connection, now, **detail))
-    return {**events, "alerted_at": now if alert else None}
-
-
-def _too_late(connection: Connection, again: int | None, now: int) -> bool:
-    """Whether a living token lapses before the next try: a provider may ask for a day's patience (Retry-After)."""
-    return again is not None and connection.expires_at is not None and now < connection.expires_at <= again
-
-
-def _urgent(connection: Connection, now: int) -> bool:
-    """Whether the token in hand is within its last quarter."""
-    return connection.life is None or now >= connection.life.last_quarter_at

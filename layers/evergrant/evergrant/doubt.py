@@ -1,0 +1,151 @@
+"""A spend whose answer is not known: when the same refresh token may be sent again, and what the record says meanwhile.
+
+Pure, as transitions are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from . import schedule
+from .connection import Connection, EventType, Sealed, Status
+from .dialect import Refusal
+from .failing import UNREAD, announced, failure, refused, unblamed, worsened
+from .profile import HEADLESS, Profile
+from .transitions import NO_GRANT, NOT_SPENT, Changes, next_at
+
+#: A spend in doubt is not repeated outside the grace before so many seconds are over: by then whoever may still hold
+#: its answer has had its turn, be it a worker that stalls or a message that comes back a second time.
+SETTLED = 900
+
+
+def lost(connection: Connection, profile: Profile, now: int) -> Changes:
+    """The answer is lost and the provider may have rotated: the spend marker stays, and says since when."""
+    if not _single_use(connection, profile):
+        return refused(connection, Refusal("transient", 0, "lost_answer"), now)
+    return {**failure(connection, "lost_answer", now), **in_doubt(_accounted(connection), profile, now)}
+
+
+def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
+    """Wait with a spend in doubt until it may be replayed, and say so; or ask for a person.
+
+    Then it is probed like every grant that needs one, daily, but only once the access token has lapsed: the provider
+    may never have acted, and there is nothing left to lose.
+    """
+    again = replay_at(connection, profile, now)
+    found: Changes = {"lease_owner": None, "lease_until": now} if connection.lease_owner is not None else {}
+    if again is None:
+        probe = max(schedule.daily_probe(now), connection.expires_at or now)
+        return {
+            **worsened(connection, Status.AUTHORIZATION_REQUIRED, now, "lost_answer"),
+            **next_at(connection, probe),
+        }
+    if again == now:
+        again = _within_grace(connection, profile, schedule.backoff(connection.failures, now), now)
+    # It is the doubt that it waits for now, whatever became of its client.
+    blamed_on: Changes = {"last_error": "lost_answer"} if connection.status is Status.CLIENT_REFUSED else {}
+    degraded = worsened(unblamed(connection), Status.DEGRADED, now, "lost_answer")
+    return {**found, **blamed_on, **degraded, **next_at(connection, again)}
+
+
+def refused_in_doubt(connection: Connection, profile: Profile, refusal: Refusal, now: int) -> Changes:
+    """A refusal of a replay, while an earlier attempt of the same spend is in doubt.
+
+    Unless it is the grant that is refused, it says nothing of the earlier attempt: the marker stays, and this attempt,
+    which the provider has not acted upon, does not count. An answer that may mean either leaves all as it was.
+    """
+    connection = _accounted(connection)
+    changes = refused(connection, refusal, now)
+    if refusal.kind == "grant_rejected" or not _single_use(connection, profile):
+        return changes
+    if refusal.kind == "rejected_unknown":
+        return {**failure(connection, refusal.code or refusal.kind, now), **in_doubt(connection, profile, now)}
+    at = max(replay_at(replace(connection, spend_tries=0), profile, now) or now, changes["refresh_at"])
+    kept = {name: value for name, value in changes.items() if name not in NOT_SPENT}
+    return {
+        **worsened(connection, Status.DEGRADED, now, "lost_answer"),
+        **kept,
+        "spend_tries": 0,
+        **next_at(connection, _within_grace(connection, profile, at, now)),
+    }
+
+
+def unread(connection: Connection, profile: Profile, sealed: Sealed, now: int) -> Changes:
+    """A success that cannot be read is kept, sealed, and spending stops until somebody mends the profile.
+
+    Where nothing was spent by it, as by a maintenance page before a token that can be asked for afresh, it is a failure
+    like others.
+    """
+    if not _single_use(connection, profile):
+        return refused(connection, Refusal("malformed", 200, UNREAD), now)
+    told: Changes = {}
+    if connection.status not in NO_GRANT:
+        # Nothing is tried again by itself, so somebody is told, whatever else was wrong and told before.
+        told = {"status": Status.DEGRADED, **announced(EventType.DEGRADED, connection, now, UNREAD)}
+    return {
+        **NOT_SPENT,
+        **failure(connection, UNREAD, now),
+        **told,
+        **next_at(connection, None),
+        "unread_answer": sealed,
+    }
+
+
+def probe_due(connection: Connection, now: int) -> bool:
+    """Whether the daily probe of a spend that stayed in doubt is due (see :func:`in_doubt`)."""
+    lapsed = connection.expires_at is None or connection.expires_at <= now
+    return lapsed and connection.refresh_at is not None and connection.refresh_at <= now
+
+
+def replay_at(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
+    """When a spend in doubt may be repeated with the same refresh token: now, later, or never again (None).
+
+    Inside the provider's grace at once. Outside it, a replay may revoke the whole grant, so it happens once, and
+    late: in the last quarter of the access token's life, and with half of what remained at the spend gone, so that
+    a provider that was down has time to recover, and a person some time to act if it was the last attempt; and never
+    before :data:`SETTLED`, even if the token has lapsed. An operator may force it at any time, but not
+    before that either.
+    """
+    if may_replay(connection, profile, now) or connection.spend_at is None:
+        return now
+    settled_at = _settled_at(connection, now)
+    if forced:
+        return max(settled_at, now)
+    if connection.spend_tries > 0:
+        return settled_at if connection.lease_until is not None and settled_at > now else None
+    life = connection.life
+    if life is None:
+        return max(settled_at, now)
+    return max(life.last_quarter_at, (connection.spend_at + life.expires_at) // 2, settled_at, now)
+
+
+def _settled_at(connection: Connection, now: int) -> int:
+    """When nobody holds an answer of this spend any more.
+
+    A try that was never accounted for left its lease behind. Whoever finds it takes its owner off (:func:`in_doubt`),
+    and it is from then on that time counts: until then the table may have been down, with the answer in the queue.
+    """
+    if connection.lease_owner is not None:
+        return now + SETTLED
+    return max(connection.spend_at or 0, connection.lease_until or 0) + SETTLED
+
+
+def _accounted(connection: Connection) -> Connection:
+    """The record as it is once the worker that has the lease wrote down what came of its try."""
+    return replace(connection, lease_owner=None, lease_until=None)
+
+
+def may_replay(connection: Connection, profile: Profile, now: int) -> bool:
+    """Whether the same refresh token may be sent again without harm: it is not single use, or within the grace."""
+    grace = profile.rotation.reuse_grace
+    return not _single_use(connection, profile) or (grace > 0 and now <= (connection.spend_at or now) + grace)
+
+
+def _within_grace(connection: Connection, profile: Profile, at: int, now: int) -> int:
+    """``at``, but not after the provider's grace if it is not over yet."""
+    ends = (connection.spend_at or now) + profile.rotation.reuse_grace
+    return min(at, ends) if now < ends else at
+
+
+def _single_use(connection: Connection, profile: Profile) -> bool:
+    return connection.grant not in HEADLESS and profile.rotation.rotates
