@@ -12,6 +12,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -48,8 +49,7 @@ REFUSED = "keap/refused"
 Command = tuple[Sequence[str], str]
 """The arguments and the standard input of the `evergrant` command."""
 
-_LINKERS = 3
-_COMMANDS_SECONDS = 120.0
+_LINKERS = 2
 
 
 @dataclass(frozen=True)
@@ -137,8 +137,8 @@ class Arena:
         variables = {"host": party.proxy.host, "login_host": party.server.host}
         return [word for name, value in variables.items() for word in ("--var", f"{name}={value}")]
 
-    def run_all(self, commands: Sequence[Command]) -> list[str]:
-        """Run the `evergrant` command with each of these; returns what each printed.
+    def run_all(self, commands: Sequence[Command]) -> Iterator[str]:
+        """Run the `evergrant` command with each of these; gives what each printed when it is done.
 
         Raises
         ------
@@ -146,20 +146,25 @@ class Arena:
             One failed; the message carries what it said.
         """
         given = [{"arguments": list(arguments), "given": text} for arguments, text in commands]
-        done = subprocess.run(
-            [sys.executable, "-m", "local.torture.commands"],
-            env=clean_environment() | dict(self.environment) | {"PYTHONPATH": os.pathsep.join(sys.path)},
-            cwd=ROOT,
-            input=json.dumps(given),
-            capture_output=True,
-            text=True,
-            timeout=_COMMANDS_SECONDS,
-            check=False,
-        )
-        if done.returncode:
-            raise LocalRunError(f"A command of `evergrant` failed ({done.returncode}):\n{done.stderr.strip()}")
-        printed: list[str] = json.loads(done.stdout)
-        return printed
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8") as said,
+            subprocess.Popen(
+                [sys.executable, "-m", "local.torture.commands"],
+                env=clean_environment() | dict(self.environment) | {"PYTHONPATH": os.pathsep.join(sys.path)},
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=said,
+                text=True,
+            ) as process,
+        ):
+            if process.stdin is not None and process.stdout is not None:
+                process.stdin.write(json.dumps(given))
+                process.stdin.close()
+                yield from map(json.loads, process.stdout)
+            if process.wait():
+                said.seek(0)
+                raise LocalRunError(f"A command of `evergrant` failed ({process.returncode}):\n{said.read().strip()}")
 
 
 @contextmanager
@@ -191,13 +196,13 @@ def arena(home: Path, steps: Steps, plan: Plan) -> Iterator[Arena]:
         environment = aws.environment() | {"EVERGRANT_STACK": STACK, "EVERGRANT_API_URL": stack.api_url}
         place = Arena(aws, stack, proxy, parties, names, environment)
         with steps.step(f"Connecting {len(names) + 1} accounts") as say:
-            say("their grants were given to another system")
             commands = _registering(place, home)
             commands.append(place.taking_over(REFUSED, prove=False))
             for party in parties.values():
                 party.provider.change_settings({"access_token_lifetime": plan.lifetimes[0]})
             commands += [place.taking_over(name, prove=True) for name in names]
-            place.run_all(commands)
+            for done, _ in enumerate(place.run_all(commands), start=1 - len(commands) + len(names)):
+                say(f"{max(done, 0)} of {len(names)}")
         yield place
 
 

@@ -1,7 +1,7 @@
 """Several runs of the `evergrant` command in one process, since starting Python takes longer than any of them.
 
-Reads ``[{"arguments": [...], "given": "..."}]`` as JSON from standard input and writes what each printed, a list of
-texts, as JSON to standard output. The first one that fails ends it, with its message on standard error.
+Reads ``[{"arguments": [...], "given": "..."}]`` as JSON from standard input, and writes what each printed as a line of
+JSON, a text, to standard output. The first one that fails ends it, with its message on standard error.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from evergrant_cli.main import app
 
 def run_all() -> int:
     """Run them one after the other; the exit status is that of the first to fail."""
-    printed = []
     for command in json.load(sys.stdin):
         sys.stdin = io.StringIO(command["given"])
         with redirect_stdout(io.StringIO()) as output:
@@ -25,8 +24,7 @@ def run_all() -> int:
             except SystemExit as end:
                 if end.code:
                     return int(end.code)
-        printed.append(output.getvalue())
-    json.dump(printed, sys.stdout)
+        print(json.dumps(output.getvalue()), flush=True)
     return 0
 
 

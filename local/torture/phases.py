@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import cycle, pairwise
 
 from botocore.exceptions import BotoCoreError
@@ -46,6 +46,10 @@ class _Lying:
     rows: list[Row]
     waiting: dict[str, list[Fault]]
     chains: Chains
+    hasty: set[str] = field(default_factory=set)
+    """Connections that were refreshed again before the time that their provider had asked for was over."""
+
+    _not_before: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.total = self.left
@@ -59,8 +63,25 @@ class _Lying:
         name = self.chains.owner(request) if self.left else None
         if name is None or not self.waiting.get(name):
             return None
-        next(row for row in self.rows if name in row.names).injected += 1
-        return self.waiting[name].pop(0)
+        if request.at < self._not_before.get(name, 0):
+            self.hasty.add(name)
+        self.row_of(name).injected += 1
+        fault = self.waiting[name].pop(0)
+        # Evergrant counts in whole seconds.
+        self._not_before[name] = request.at + _retry_after(fault) - 1
+        return fault
+
+    def row_of(self, name: str) -> Row:
+        """The row of a connection's fault."""
+        return next(row for row in self.rows if name in row.names)
+
+    def is_to_wait(self, name: str) -> bool:
+        """Whether a provider says, or is about to say, how long a connection is to wait."""
+        return any(map(_retry_after, self.waiting.get(name, ())))
+
+
+def _retry_after(fault: Fault) -> int:
+    return int(fault.reply.headers.get("retry-after", 0)) if fault.reply else 0
 
 
 class Torture:
@@ -108,12 +129,12 @@ class Torture:
     def _at_once(self) -> None:
         """Providers give wrong answers for some connections while others' workers are killed; then the outages."""
         lying = self._lie()
+        hurrying = threading.Thread(target=self._hurry, args=(lying,), daemon=True)
+        hurrying.start()
         others = [name for name in self._place.names if name not in lying.waiting]
         rows = [self._kills(tuple(others))]
         self._wait_for(lying)
         self._change_lifetime(self._plan.lifetimes[1])
-        hurrying = threading.Thread(target=self._hurry, daemon=True)
-        hurrying.start()
         for service in SERVICES:
             rows.append(self._outage(service, None))
         for row, following in pairwise(rows):
@@ -236,6 +257,9 @@ class Torture:
                 say(f"{lying.total - left} of {lying.total} answers went wrong, {self._counted()}")
                 self._look()
                 time.sleep(_LOOK)
+        self.account.failures += [
+            f"{lying.row_of(name).fault}: {name} was refreshed before that time was over." for name in lying.hasty
+        ]
 
     @property
     def _together_title(self) -> str:
@@ -311,11 +335,11 @@ class Torture:
             self._place.proxy.judge = before
             self._place.proxy.release()
 
-    def _hurry(self) -> None:
-        """While the outages follow one upon the other: what waits out a backoff of one is due again in the next."""
+    def _hurry(self, lying: _Lying) -> None:
+        """While one fault follows upon the other: what waits out a backoff of one is due again in the next."""
         with self._until_stopped():
             while not self._stop.wait(_LOOK) and not self._checking.is_set():
-                self._haste.make(self._look())
+                self._haste.make(record for record in self._look() if not lying.is_to_wait(record.name))
 
     def _refresh_some(self, parties: list[str]) -> None:
         """Make a few connections of these providers due, so that somebody is in the middle of a refresh."""

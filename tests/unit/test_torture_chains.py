@@ -1,0 +1,49 @@
+"""Protects the torture's knowledge of whose refresh token passes a provider's proxy, on which every fault depends."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import urlencode
+
+from evergrant.secret import fingerprint
+from local.torture.chains import Chains
+from local.torture.proxy import Reply, Request
+
+
+def _asked(token: str | None) -> Request:
+    fields = {"grant_type": "authorization_code", "code": "c"} if token is None else {"refresh_token": token}
+    return Request(0.0, 1, "POST", "/token", {}, urlencode(fields).encode())
+
+
+def _answered(token: str) -> Reply:
+    return Reply(200, json.dumps({"refresh_token": token}).encode())
+
+
+def test_a_refresh_token_is_known_by_any_one_of_its_chain_that_was_stored() -> None:
+    stored: dict[str, str] = {}
+    chains = Chains(stored)
+    chains.heard(_asked(None), _answered("a"))
+    chains.heard(_asked("a"), _answered("b"))
+    chains.heard(_asked("b"), _answered("c"))
+    assert chains.owner(_asked("c")) is None
+
+    stored[fingerprint("b")] = "keap/1"
+
+    assert chains.owner(_asked("a")) == chains.owner(_asked("c")) == "keap/1"
+
+
+def test_a_chain_may_begin_with_a_token_that_came_by_another_way() -> None:
+    chains = Chains({fingerprint("a"): "keap/1", fingerprint("x"): "keap/2"})
+    chains.heard(_asked("a"), _answered("b"))
+
+    assert chains.owner(_asked("b")) == "keap/1"
+    assert chains.owner(_asked("x")) == "keap/2"
+
+
+def test_what_is_no_answer_with_tokens_begins_no_chain() -> None:
+    chains = Chains({fingerprint("a"): "keap/1"})
+    chains.heard(_asked("a"), Reply(500, b"<html>"))
+    chains.heard(_asked("a"), Reply(200, b""))
+
+    assert chains.owner(_asked("a")) == "keap/1"
+    assert chains.owner(_asked(None)) is None
