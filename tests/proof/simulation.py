@@ -252,7 +252,7 @@ class Simulation:
                 granting.save(current, wanted, "authorization_code", profile, tokens, data_key)
                 self.queue.send({"connection": NAME})
             except (PortUnavailable, EvergrantError):
-                pass  # the person is told, and tries again
+                self.witness.killed("telling the person")  # who tries again
 
     def reread(self, mended: Profile) -> None:
         """An operator has the answer in hand read by a mended profile."""

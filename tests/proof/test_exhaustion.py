@@ -28,8 +28,10 @@ PORTS = {
 #: Where a killed worker takes an answer with it: after it had the answer and before a write took it. No order of steps
 #: can close this: the answer is in no other place yet. A data key is fetched then only for a new grant that a rotation
 #: of the old one was saved before; a token set is unsealed only where another answer was first, and nothing is lost.
+#: Whoever connects an account again is told where neither table nor queue takes the new grant, and the old one stays.
 WINDOWS = re.compile(
-    r"killed at (records\.change|queue\.send|the invocation's time is over|seal\.prepare|seal\.unseal)"
+    r"killed at (records\.change|queue\.send|the invocation's time is over|seal\.prepare|seal\.unseal"
+    r"|telling the person)"
     r" with access-\d+-\d+"
 )
 
