@@ -49,7 +49,8 @@ class Haste:
     """Waits shorter than Evergrant does where lives are short and its waits are not.
 
     What waits out a backoff, or for the pass that comes minutes after a worker was killed, is due at once. A spend in
-    doubt outside the grace need not wait for a quarter of an hour, but only until nobody can hold its answer.
+    doubt outside the grace need not wait for a quarter of an hour, but only until nobody can hold its answer; and where
+    its one attempt was lost as well, not for the next day's probe.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ class Haste:
             now = int(time.time())
             if record.leased(now) or record.unread_answer is not None:
                 continue
-            if record.spend_id is not None and not self._in_grace(record, now):
+            if record.spend_id is not None and not self._in_grace(record, now) and not _probed(record):
                 if (
                     record.spend_id not in self._settled
                     and self._is_settled(record, now)
@@ -98,6 +99,11 @@ def _waits(record: Connection, now: int) -> bool:
     if record.refresh_at is None or record.rejected_at is not None:
         return False
     return (record.failures > 0 and record.refresh_at > now + 2) or record.refresh_at < now - 2
+
+
+def _probed(record: Connection) -> bool:
+    """Whether the one attempt at a spend in doubt came to nothing either: from then on it is probed, once a day."""
+    return record.status is Status.AUTHORIZATION_REQUIRED and record.spend_id is not None
 
 
 def recover(
