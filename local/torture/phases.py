@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -34,7 +34,7 @@ _KILLERS = 4
 _READERS = 1
 _LOOK = 0.5
 #: How long an outage waits for providers to answer before it begins for everybody.
-_CATCHING = 10.0
+_CATCHING = 3.0
 #: Tokens live for so long where nothing is to be due any more.
 _LONG = 86_400
 
@@ -118,7 +118,7 @@ class Torture:
         self._shorten(self._plan.lifetimes[1])
         for service in SERVICES:
             for mode in MODES if self._plan.modes_apart else (None,):
-                self._check([self._outage(service, mode)])
+                self._check([self._outage(service, mode, self._place.names)])
         lying = self._lie()
         self._wait_for(lying)
         self._check(lying.rows)
@@ -127,20 +127,20 @@ class Torture:
             self.account.close(*self._together(say))
 
     def _at_once(self) -> None:
-        """Providers give wrong answers for some connections while others' workers are killed; then the outages."""
+        """Providers give wrong answers to some while others meet kills, and outages that stop no refresh."""
         lying = self._lie()
         hurrying = threading.Thread(target=self._hurry, args=(lying,), daemon=True)
         hurrying.start()
-        others = [name for name in self._place.names if name not in lying.waiting]
-        rows = [self._kills(tuple(others))]
-        self._wait_for(lying)
+        others = tuple(name for name in self._place.names if name not in lying.waiting)
+        rows = [self._kills(others)]
         self._change_lifetime(self._plan.lifetimes[1])
-        for service in SERVICES:
-            rows.append(self._outage(service, None))
+        rows += [self._outage(service, None, others) for service in ("sqs", "events")]
+        self._wait_for(lying)
+        rows += [self._outage(service, None, self._place.names) for service in ("dynamodb", "kms", "secretsmanager")]
         for row, following in pairwise(rows):
             row.ended = following.begun
         for row in lying.rows:
-            row.ended = rows[1].begun
+            row.ended = rows[3].begun
         self._change_lifetime(_LONG)
         self._checking.set()
         with self._steps.step(f"Recovering, and {self._together_title}") as say, ThreadPoolExecutor(1) as pool:
@@ -195,10 +195,13 @@ class Torture:
             row.injected = killing.hits
         return row
 
-    def _outage(self, service: str, mode: str | None) -> Row:
-        """A service goes wrong: first, and in vain, for some whose provider has just answered, then for everybody."""
+    def _outage(self, service: str, mode: str | None, names: Sequence[str]) -> Row:
+        """A service goes wrong: first, and in vain, for some whose provider has just answered, then for everybody.
+
+        ``names`` are those that are in nobody else's hands meanwhile, and counted here.
+        """
         title, _ = SERVICES[service]
-        row = Row(f"{title} {mode or 'fails, throttles, hangs'}", 0, frozenset(self._place.names), time.time())
+        row = Row(f"{title} {mode or 'fails, throttles, hangs'}", 0, frozenset(names), time.time())
         chance = random.Random(f"{self._seed}:{service}:{mode}")
         caught: dict[str, set[str]] = {party: set() for party in self._place.parties}
         out = threading.Event()
@@ -229,7 +232,7 @@ class Torture:
             say("waiting for providers' answers to begin with")
             ends = time.monotonic() + _CATCHING
             while time.monotonic() < ends and (few := [it for it in caught if len(caught[it]) < self._plan.caught]):
-                self._refresh_some(few)
+                self._refresh_some(few, names)
                 time.sleep(_LOOK)
             out.set()
             ends = time.monotonic() + self._plan.outage
@@ -341,12 +344,13 @@ class Torture:
             while not self._stop.wait(_LOOK) and not self._checking.is_set():
                 self._haste.make(record for record in self._look() if not lying.is_to_wait(record.name))
 
-    def _refresh_some(self, parties: list[str]) -> None:
+    def _refresh_some(self, parties: list[str], names: Sequence[str]) -> None:
         """Make a few connections of these providers due, so that somebody is in the middle of a refresh."""
+        now, records = int(time.time()), self._look()
         for party in parties:
-            of_party = [record for record in self._look() if record.name.startswith(f"{party}/")]
-            for record in [record for record in of_party if refreshable(record, int(time.time()))][: self._plan.caught]:
-                self._observer.hurry(record, int(time.time()))
+            of_party = [record for record in records if record.name in names and record.name.startswith(f"{party}/")]
+            for record in [record for record in of_party if refreshable(record, now)][: self._plan.caught]:
+                self._observer.hurry(record, now)
 
     def _look(self) -> list[Connection]:
         """What the records say now of those that are tortured; their refresh tokens are remembered."""

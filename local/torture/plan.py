@@ -33,8 +33,8 @@ class Plan:
         Whether each service fails, throttles and hangs in outages of their own, or in one, call by call.
     apart
         Whether everything recovers and is checked after each fault, before the next one. Else the providers' faults
-        strike some connections while processes are killed that work on the others, the outages follow one upon the
-        other, and all of it recovers at the end.
+        strike some connections while processes are killed that work on the others and SQS and EventBridge fail, the
+        other outages follow one upon the other, and all of it recovers at the end.
     copies
         At how many connections of the strict and of the lenient provider each of a provider's faults happens. None:
         at one, of either in turn.
@@ -77,12 +77,12 @@ FULL = Plan(
 #: What `make test` runs.
 QUICK = Plan(
     connections=16,
-    lifetimes=(6, 3),
+    lifetimes=(4, 2),
     lease=12,
     redelivery=15,
     tick=4,
-    kills=8,
-    outage=4,
+    kills=6,
+    outage=3,
     caught=2,
     modes_apart=False,
     apart=False,
