@@ -67,11 +67,11 @@ def published_before_it_is_saved() -> Any:
 
 
 def replayed_outside_the_grace() -> Any:
-    return mock.patch.object(transitions, "may_replay", return_value=True)
+    return mock.patch.object(doubt, "may_replay", return_value=True)
 
 
 def probed_while_an_answer_may_be_on_its_way() -> Any:
-    return mock.patch.object(transitions, "SETTLED", 0)
+    return mock.patch.object(doubt, "SETTLED", 0)
 
 
 def forced_while_an_answer_may_be_on_its_way() -> Any:
@@ -80,7 +80,7 @@ def forced_while_an_answer_may_be_on_its_way() -> Any:
     def at_once(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
         return now if forced else replay_at(connection, profile, now)
 
-    return mock.patch.object(transitions, "replay_at", at_once)
+    return mock.patch.object(doubt, "replay_at", at_once)
 
 
 def unsealed_in_the_queue() -> Any:
@@ -164,7 +164,7 @@ def a_strike_is_the_last_word() -> Any:
     def second(connection: Connection, now: int, error: str) -> dict[str, Any]:
         return strike(replace(connection, rejected_at=0), now, error)
 
-    return mock.patch.object(transitions, "_strike", second)
+    return mock.patch.object(failing, "_strike", second)
 
 
 def events_that_displace_others() -> Any:
