@@ -115,7 +115,7 @@ class Observer:
             self._dynamodb.update_item(
                 TableName=self._table,
                 Key=key_of(record.name),
-                UpdateExpression="SET spend_at = :then, refresh_at = :now, due_at = :now "
+                UpdateExpression="SET spend_at = :then, doubt_at = :then, refresh_at = :now, due_at = :now "
                 "REMOVE lease_owner, lease_until",
                 ConditionExpression="spend_id = :spend AND generation = :generation AND "
                 "(attribute_not_exists(lease_until) OR lease_until < :now)",

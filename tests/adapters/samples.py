@@ -55,6 +55,7 @@ def full() -> Connection:
         spend_id="spend-1",
         spend_at=NOW - 1,
         spend_tries=1,
+        doubt_at=NOW - 1,
         failures=3,
         last_error="invalid_grant",
         last_error_at=NOW - 2,

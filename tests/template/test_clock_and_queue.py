@@ -115,7 +115,7 @@ def test_rotators_that_are_hindered_for_half_an_hour_are_an_alarm_by_the_metric_
     dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
     assert [{name: sent[name] for name in names} for names in directive["Dimensions"]] == [dimensions]
     assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == ("Sum", "GreaterThanThreshold", 0)
-    assert alarm["Period"] * alarm["EvaluationPeriods"] == 1800, "one call that fails is nobody's concern"
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 2400, "one call that fails is nobody's concern"
     assert alarm["Period"] >= 2 * claim_until(0, 0, None), "what is hindered is tried in each period"
     assert alarm["TreatMissingData"] == "notBreaching"
 

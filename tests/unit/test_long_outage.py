@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 
-from evergrant import rotating
+from evergrant import operations, rotating
 from evergrant.connection import Status
+from evergrant.errors import EvergrantError
 from evergrant.observability import metrics
 from evergrant.ports import PortUnavailable
 from evergrant.rotating import work_through
 from evergrant.rotation import Rotation
 from evergrant.secret import Secret
-from tests.unit.test_rotation import World, world
+from tests.unit.test_rotation import NAME, World, world
 
 MINUTE = 60
 #: The rotation queue as template.yaml has it.
@@ -99,8 +102,8 @@ class Table:
         w.records.get, w.records.change = when_up(get), when_up(change)  # type: ignore[method-assign]
 
 
-def outage(minutes: int) -> tuple[World, Sqs, Table]:
-    w = world()
+def outage(minutes: int, **fields: Any) -> tuple[World, Sqs, Table]:
+    w = world(**fields)
     table, queue = Table(w), Sqs(w)
     w.run()
     queue.pass_time(minutes * MINUTE)
@@ -149,11 +152,50 @@ def test_a_message_that_cannot_be_sent_again_is_the_one_that_stays() -> None:
     assert w.stored.refresh_token == Secret("refresh-1")
 
 
-def test_a_table_that_comes_back_late_in_the_tokens_life_waits_for_the_answer_that_is_in_the_queue() -> None:
-    w, queue, table = outage(25)
+def lapsed(**fields: Any) -> tuple[World, Sqs]:
+    """The table is back, and the old token has lapsed; the answer is in the queue."""
+    w, queue, table = outage(25, **fields)
     w.clock.time = float((w.record().expires_at or 0) + 1)
     table.down = False
+    return w, queue
+
+
+def scheduled(w: World) -> None:
     w.run()
+
+
+def read_before(w: World) -> None:
+    """Somebody reads first, whose pass takes the lease that ran out, to publish."""
+    w.clock.time = float((w.record().expires_at or 0) - 1)
+    w.run(asked=True)
+    w.clock.advance(2)
+    w.run()
+
+
+def forced_after(w: World) -> None:
+    w.run()
+    with suppress(EvergrantError):
+        w.run(asked=True, force=True)
+
+
+def woken_after(w: World) -> None:
+    w.run()
+    w.run(woken=True)
+
+
+def paused_before(w: World) -> None:
+    operations.pause(w.records, NAME, w.clock)
+    operations.resume(w.records, NAME, w.clock)
+    w.run()
+
+
+@pytest.mark.parametrize("come", [scheduled, read_before, forced_after, woken_after, paused_before])
+@pytest.mark.parametrize("published_generation", [0, 1], ids=["unpublished", "published"])
+def test_a_table_that_comes_back_late_in_the_tokens_life_waits_for_the_answer_that_is_in_the_queue(
+    come: Callable[[World], None], published_generation: int
+) -> None:
+    w, queue = lapsed(published_generation=published_generation)
+    come(w)
     assert len(w.provider.requests) == 1, "the answer may be on its way, and the refresh token is spent"
     queue.pass_time(MINUTE)
     assert w.stored.refresh_token == Secret("refresh-1")

@@ -1108,7 +1108,7 @@ def test_an_operator_cannot_have_a_token_sent_again_while_its_answer_may_be_in_t
     before = w.record()
     with pytest.raises(AnswerAwaited) as told:
         w.run(asked=True, force=True)
-    settled_at = (before.lease_until or 0) + 900
+    settled_at = (before.doubt_at or 0) + 900
     assert told.value.as_dict()["retry_after"] == settled_at - int(w.clock.now())
     assert w.record() == before, "the schedule says what it is about"
     w.clock.time = settled_at - 1.0

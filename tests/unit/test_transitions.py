@@ -265,7 +265,7 @@ def test_where_nothing_is_single_use_a_lost_answer_is_a_passing_failure() -> Non
 
 
 def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
-    changes = doubt.lost(spending(spend_tries=1), KEAP, NOW + DAY)
+    changes = doubt.lost(spending(spend_tries=1, doubt_at=NOW), KEAP, NOW + DAY)
     assert changes["status"] == Status.AUTHORIZATION_REQUIRED
     assert changes["refresh_at"] > NOW + DAY * 7 // 8, "probed a day later, when nothing is left to lose"
     assert events(changes) == ["Authorization Required"]
@@ -294,7 +294,8 @@ def test_what_is_not_single_use_may_always_be_sent_again() -> None:
 def test_outside_the_grace_a_replay_comes_late_and_once(
     age: int, grace: int, tries: int, lifetime: int, spent_after: int
 ) -> None:
-    current = spending(spend_tries=tries, issued_at=NOW - spent_after, expires_at=NOW - spent_after + lifetime)
+    life = {"issued_at": NOW - spent_after, "expires_at": NOW - spent_after + lifetime}
+    current = spending(spend_tries=tries, doubt_at=NOW - doubt.SETTLED, **life)
     again = doubt.replay_at(current, with_grace(grace), NOW + age)
     if grace and age <= grace:
         assert again == NOW + age
@@ -307,12 +308,21 @@ def test_outside_the_grace_a_replay_comes_late_and_once(
 
 
 def test_with_no_token_to_live_on_a_replay_waits_only_for_whoever_may_still_hold_the_answer() -> None:
-    never, lapsed = spending(issued_at=None, expires_at=None), spending(issued_at=NOW - 900, expires_at=NOW - 600)
+    never = spending(issued_at=None, expires_at=None, doubt_at=NOW)
+    lapsed = spending(issued_at=NOW - 900, expires_at=NOW - 600, doubt_at=NOW)
     for current in (never, lapsed):
-        spent_at = current.spend_at or 0
-        assert doubt.replay_at(current, KEAP, NOW + 5) == spent_at + doubt.SETTLED
+        assert doubt.replay_at(current, KEAP, NOW + 5) == NOW + doubt.SETTLED
         assert doubt.replay_at(current, KEAP, NOW + 5000) == NOW + 5000
     assert doubt.replay_at(connection(), KEAP, NOW + 5) == NOW + 5
+
+
+def test_a_doubt_is_as_old_as_the_record_says_however_long_ago_the_token_was_sent() -> None:
+    unfound = replace(spending(issued_at=NOW - 2 * DAY, expires_at=NOW - DAY), spend_at=NOW - DAY)
+    for tries in (0, 1):
+        assert doubt.replay_at(replace(unfound, spend_tries=tries), KEAP, NOW) == NOW + doubt.SETTLED
+    found = replace(unfound, doubt_at=doubt.in_doubt(unfound, KEAP, NOW)["doubt_at"])
+    assert doubt.replay_at(found, KEAP, NOW + 60) == NOW + doubt.SETTLED
+    assert doubt.lost(found, KEAP, NOW + 60)["doubt_at"] == NOW
 
 
 # What never reached the provider, and what cannot be read

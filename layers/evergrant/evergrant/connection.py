@@ -57,13 +57,15 @@ class Connection:
     """One connection's record: the truth, as one item of the table. Times are epoch seconds.
 
     ``generation`` counts the token sets saved and fences every save. ``refresh_at`` is when the next refresh is meant
-    to happen; ``due_at`` is the same in the index, moved on while a message is on its way. ``spend_id`` marks a
-    request to the provider whose answer is not saved yet; ``spend_tries`` counts its replays outside the provider's
-    grace. ``warn_at`` is when somebody is to be warned that the grant ends; ``alerted_at`` is when somebody was told of
-    the present trouble. ``early_refreshes`` counts refreshes in a row that somebody asked for long before one was due.
-    ``outbox`` holds events not yet delivered, by their id. ``subject`` is a digest of the account's id at the provider,
-    None where it is not known; ``missing_scope`` is what of ``scope`` was not granted. ``to_revoke`` is the token set
-    of a connection that was disconnected, sealed for the generation before, until its provider was asked to revoke it.
+    to happen; ``due_at`` is the same in the index, moved on while a message is on its way. ``spend_id`` marks a request
+    to the provider whose answer is not saved yet; ``spend_tries`` counts its replays outside the provider's grace, and
+    ``doubt_at`` is since when it is known to be in doubt: from the worker that lost its answer, or from whoever found
+    the marker of one that is gone. ``warn_at`` is when somebody is to be warned that the grant ends;
+    ``alerted_at`` is when somebody was told of the present trouble. ``early_refreshes`` counts refreshes in a row that
+    somebody asked for long before one was due. ``outbox`` holds events not yet delivered, by their id. ``subject`` is a
+    digest of the account's id at the provider, None where it is not known; ``missing_scope`` is what of ``scope`` was
+    not granted. ``to_revoke`` is the token set of a connection that was disconnected, sealed for the generation before,
+    until its provider was asked to revoke it.
     """
 
     name: str
@@ -95,6 +97,7 @@ class Connection:
     spend_id: str | None = None
     spend_at: int | None = None
     spend_tries: int = 0
+    doubt_at: int | None = None
     failures: int = 0
     last_error: str | None = None
     last_error_at: int | None = None

@@ -14,8 +14,9 @@ from .failing import UNREAD, announced, failure, refused, unblamed, worsened
 from .profile import HEADLESS, Profile
 from .transitions import NO_GRANT, NOT_SPENT, Changes, next_at
 
-#: A spend in doubt is not repeated outside the grace before so many seconds are over: by then whoever may still hold
-#: its answer has had its turn, be it a worker that stalls or a message that comes back a second time.
+#: A spend in doubt is not repeated outside the grace before so many seconds are over since it was found to be: by then
+#: whoever may still hold its answer has had its turn, be it a worker that stalls or a message that comes back a second
+#: time. Since it was found, and not since it was sent: the table may have been down in between.
 SETTLED = 900
 
 
@@ -23,20 +24,21 @@ def lost(connection: Connection, profile: Profile, now: int) -> Changes:
     """The answer is lost and the provider may have rotated: the spend marker stays, and says since when."""
     if not _single_use(connection, profile):
         return refused(connection, Refusal("transient", 0, "lost_answer"), now)
-    return {**failure(connection, "lost_answer", now), **in_doubt(_accounted(connection), profile, now)}
+    return {**failure(connection, "lost_answer", now), **in_doubt(connection, profile, now)}
 
 
 def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
-    """Wait with a spend in doubt until it may be replayed, and say so; or ask for a person.
+    """Wait with a spend in doubt until it may be replayed, and say so, and since when; or ask for a person.
 
     Then it is probed like every grant that needs one, daily, but only once the access token has lapsed: the provider
     may never have acted, and there is nothing left to lose.
     """
     again = replay_at(connection, profile, now)
-    found: Changes = {"lease_owner": None, "lease_until": now} if connection.lease_owner is not None else {}
+    found = {"doubt_at": connection.doubt_at or now}
     if again is None:
         probe = max(schedule.daily_probe(now), connection.expires_at or now)
         return {
+            **found,
             **worsened(connection, Status.AUTHORIZATION_REQUIRED, now, "lost_answer"),
             **next_at(connection, probe),
         }
@@ -54,7 +56,6 @@ def refused_in_doubt(connection: Connection, profile: Profile, refusal: Refusal,
     Unless it is the grant that is refused, it says nothing of the earlier attempt: the marker stays, and this attempt,
     which the provider has not acted upon, does not count. An answer that may mean either leaves all as it was.
     """
-    connection = _accounted(connection)
     changes = refused(connection, refusal, now)
     if refusal.kind == "grant_rejected" or not _single_use(connection, profile):
         return changes
@@ -66,6 +67,7 @@ def refused_in_doubt(connection: Connection, profile: Profile, refusal: Refusal,
         **worsened(connection, Status.DEGRADED, now, "lost_answer"),
         **kept,
         "spend_tries": 0,
+        "doubt_at": connection.doubt_at or now,
         **next_at(connection, _within_grace(connection, profile, at, now)),
     }
 
@@ -108,31 +110,15 @@ def replay_at(connection: Connection, profile: Profile, now: int, *, forced: boo
     """
     if may_replay(connection, profile, now) or connection.spend_at is None:
         return now
-    settled_at = _settled_at(connection, now)
+    settled_at = (now if connection.doubt_at is None else connection.doubt_at) + SETTLED
     if forced:
         return max(settled_at, now)
     if connection.spend_tries > 0:
-        return settled_at if connection.lease_until is not None and settled_at > now else None
+        return settled_at if settled_at > now else None
     life = connection.life
     if life is None:
         return max(settled_at, now)
     return max(life.last_quarter_at, (connection.spend_at + life.expires_at) // 2, settled_at, now)
-
-
-def _settled_at(connection: Connection, now: int) -> int:
-    """When nobody holds an answer of this spend any more.
-
-    A try that was never accounted for left its lease behind. Whoever finds it takes its owner off (:func:`in_doubt`),
-    and it is from then on that time counts: until then the table may have been down, with the answer in the queue.
-    """
-    if connection.lease_owner is not None:
-        return now + SETTLED
-    return max(connection.spend_at or 0, connection.lease_until or 0) + SETTLED
-
-
-def _accounted(connection: Connection) -> Connection:
-    """The record as it is once the worker that has the lease wrote down what came of its try."""
-    return replace(connection, lease_owner=None, lease_until=None)
 
 
 def may_replay(connection: Connection, profile: Profile, now: int) -> bool:

@@ -202,7 +202,10 @@ class _LookUps:
         said: SimpleQueue[Any] = SimpleQueue()
         self._asked.put((host, said))
         if not self._idle.acquire(blocking=False):
-            Thread(target=self._look_up, daemon=True).start()
+            try:
+                Thread(target=self._look_up, daemon=True).start()
+            except RuntimeError as error:
+                raise OSError("there is no thread to look the name up in") from error
         try:
             found = said.get(timeout=timeout)
         except Empty:

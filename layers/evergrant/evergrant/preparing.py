@@ -109,7 +109,7 @@ class Preparation:
             if (again is None or again > now) and not (again is None and doubt.probe_due(connection, now)):
                 changes = doubt.in_doubt(connection, profile, now)
                 known = connection.refresh_at is not None and connection.refresh_at > now
-                known = known and connection.lease_owner is None and "status" not in changes
+                known = known and connection.doubt_at is not None and "status" not in changes
                 return HeldBack({} if known else changes, "waiting", tokens)
         refreshable = profile.refresh is not None and tokens is not None and tokens.refresh_token is not None
         if connection.grant not in HEADLESS and not refreshable:

@@ -60,7 +60,7 @@ class Publication:
         if connection.lease_owner != lease_owner or not connection.leased(int(self.clock.now())):
             return connection  # too late: whoever has the lease now, or gets it soon, publishes
         released: dict[str, Any] = dict(transitions.RELEASED)
-        only_if = {"generation": connection.generation, "lease_owner": lease_owner}
+        only_if = {name: getattr(connection, name) for name in ("generation", "status", "lease_owner")}
         complete = True
         if tokens and (anew or connection.published_generation != connection.generation):
             complete, changes = self._shown(connection, profile, tokens, anew)

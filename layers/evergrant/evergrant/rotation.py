@@ -186,6 +186,7 @@ class Rotation:
                 "spend_at": connection.spend_at if in_doubt else now,
                 "spend_tries": connection.spend_tries
                 + (in_doubt and not doubt.may_replay(connection, prepared.profile, now)),
+                "doubt_at": None,
                 # Should this worker die, another one comes by as soon as it may: a provider's grace is short.
                 **transitions.next_at(connection, now + budgets.lease),
             }
@@ -197,7 +198,7 @@ class Rotation:
             # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
             end = min(now + budgets.spend, now + budgets.lease - budgets.save, self._deadline - 2 * budgets.save)
             spend = Spend(
-                marked,
+                replace(marked, doubt_at=connection.doubt_at),  # what is known of the tries before
                 prepared.profile,
                 prepared.requests,
                 prepared.client.hosts,
@@ -222,7 +223,7 @@ class Rotation:
         except PortUnavailable:
             # It may have been written all the same. Nothing is sent now, and a marker left behind would say "in doubt".
             # Taken back only while nobody has drawn a conclusion from it: its next try stands then.
-            before = ("spend_id", "spend_at", "spend_tries", "refresh_at", "due_at", "due_shard")
+            before = ("spend_id", "spend_at", "spend_tries", "doubt_at", "refresh_at", "due_at", "due_shard")
             unmarked = {name: getattr(connection, name) for name in before}
             ours = {"lease_owner": self._worker, "status": connection.status, "refresh_at": marks["refresh_at"]}
             with suppress(Conflict, PortUnavailable):

@@ -18,7 +18,7 @@ from .tokens import TokenSet
 Changes = dict[str, Any]
 NO_GRANT = (Status.AUTHORIZATION_REQUIRED, Status.AWAITING_AUTHORIZATION)
 RELEASED: Changes = {"lease_owner": None, "lease_until": None}
-NOT_SPENT: Changes = {"spend_id": None, "spend_at": None, "spend_tries": 0}
+NOT_SPENT: Changes = {"spend_id": None, "spend_at": None, "spend_tries": 0, "doubt_at": None}
 
 
 def due(connection: Connection, at: int | None) -> Changes:
