@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from local.torture.faults import lies
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -58,6 +60,11 @@ class Plan:
     together: int
     about: int
 
+    def __post_init__(self) -> None:
+        of_each = len(lies(self.lease)) * max(self.copies) if self.copies else -(-len(lies(self.lease)) // 2)
+        if of_each > self.connections // 2:
+            raise ValueError(f"{of_each} connections of a provider are to meet its faults, and it has fewer.")
+
 
 FULL = Plan(
     connections=50,
@@ -70,15 +77,15 @@ FULL = Plan(
     caught=3,
     modes_apart=True,
     apart=True,
-    copies=(2, 3),
+    copies=(2, 2),
     together=50,
-    about=15 * 60,
+    about=17 * 60,
 )
 #: What `make test` runs.
 QUICK = Plan(
     connections=16,
     lifetimes=(4, 2),
-    lease=12,
+    lease=9,
     redelivery=15,
     tick=4,
     kills=6,
@@ -88,5 +95,5 @@ QUICK = Plan(
     apart=False,
     copies=None,
     together=8,
-    about=50,
+    about=55,
 )
