@@ -112,10 +112,12 @@ format: $(STAMPS)/dev ## Put format and import order right
 unit: $(STAMPS)/dev ## The fast tests: pure logic, adapters, command, client
 	$(call say,tests)
 	@$(PYTEST) tests --ignore=tests/template --ignore=tests/contract --ignore=tests/stack --ignore=tests/browser \
-		--numprocesses auto --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
+		--ignore=tests/proof --numprocesses auto --dist loadfile --cov --cov-report=term:skip-covered --cov-fail-under=90
+	$(call say,tests/proof)
+	@$(PYTEST) tests/proof --numprocesses auto --dist loadfile
 
 .PHONY: proof
-proof: $(STAMPS)/dev ## The whole proof that rotation loses no token: every pair of faults, thousands of interleavings (an hour)
+proof: $(STAMPS)/dev ## The whole proof that rotation loses no token: every pair of faults, thousands of interleavings
 	$(call say,tests/proof)
 	@EVERGRANT_INTERLEAVINGS=5000 $(PYTEST) tests/proof -m "exhaustive or not exhaustive" -vv \
 		--numprocesses auto --dist loadfile
