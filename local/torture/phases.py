@@ -34,7 +34,7 @@ _KILLERS = 4
 _READERS = 1
 _LOOK = 0.5
 #: How long an outage waits for providers to answer before it begins for everybody.
-_CATCHING = 3.0
+_CATCHING = 10.0
 #: Tokens live for so long where nothing is to be due any more.
 _LONG = 86_400
 

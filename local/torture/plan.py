@@ -83,14 +83,14 @@ FULL = Plan(
 )
 #: What `make test` runs.
 QUICK = Plan(
-    connections=16,
+    connections=14,
     lifetimes=(4, 2),
-    lease=9,
+    lease=10,
     redelivery=15,
     tick=4,
-    kills=6,
-    outage=3,
-    caught=2,
+    kills=5,
+    outage=2.5,
+    caught=1,
     modes_apart=False,
     apart=False,
     copies=None,

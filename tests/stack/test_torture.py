@@ -52,8 +52,8 @@ def test_each_outage_met_answers_that_were_not_saved_yet_and_the_queue_kept_thos
     assert rows["DynamoDB"].queued > 0
 
 
-def test_invocations_were_killed_at_every_step_from_the_first_look_to_the_publication(tortured: Account) -> None:
+def test_invocations_were_killed_at_several_steps_of_the_rotation(tortured: Account) -> None:
     steps = document(tortured, SEED, 0)["killed_after_step"]
 
     assert sum(steps.values()) >= QUICK.kills
-    assert sum(count > 0 for count in steps.values()) >= 3
+    assert sum(count > 0 for count in steps.values()) >= 2

@@ -102,7 +102,7 @@ def test_every_tick_that_fails_is_an_alarm_that_ends_with_the_failures() -> None
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
-def test_rotators_that_are_hindered_for_half_an_hour_are_an_alarm_by_the_metric_that_they_count() -> None:
+def test_rotators_that_are_hindered_for_forty_minutes_are_an_alarm_by_the_metric_that_they_count() -> None:
     alarm = properties("RotationsHindered")
     rotator = properties("RotatorFunction")["Environment"]["Variables"]
     counted = EphemeralMetrics(namespace="Evergrant/this", service=rotator["POWERTOOLS_SERVICE_NAME"])
