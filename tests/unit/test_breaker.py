@@ -434,8 +434,8 @@ def test_a_connection_that_never_had_a_token_is_refused_for_itself_until_another
     assert f.bus.types.count("Client Refused") == 1
 
 
-def test_a_refusal_that_its_worker_could_not_tell_of_is_told_by_the_next_connection() -> None:
-    f = fleet(A, B, works=False)
+def killed_before_it_tells(f: Fleet) -> None:
+    """The worker of A finds the client refused, and is killed before it can write that into its connection."""
     change = f.records.change
 
     def killed_before_the_last(connection: str, changes: Any, **conditions: Any) -> Connection:
@@ -447,6 +447,11 @@ def test_a_refusal_that_its_worker_could_not_tell_of_is_told_by_the_next_connect
     with suppress(Crash):
         f.run(A)
     f.records.change = change  # type: ignore[method-assign]
+
+
+def test_a_refusal_that_its_worker_could_not_tell_of_is_told_by_the_next_connection() -> None:
+    f = fleet(A, B, works=False)
+    killed_before_it_tells(f)
     assert f.bus.types == []
     f.clock.advance(Budgets().lease)
     f.run(B)
@@ -479,17 +484,7 @@ def test_a_refusal_is_told_once_though_others_are_held_back_before_its_worker_ha
 
 def test_a_refusal_that_is_over_before_anybody_told_of_it_is_not_told_at_the_next_trouble() -> None:
     f = fleet(A, B, works=False)
-    change = f.records.change
-
-    def killed_before_the_last(connection: str, changes: Any, **conditions: Any) -> Connection:
-        if changes.get("last_error"):
-            raise Crash("records.change")
-        return change(connection, changes, **conditions)
-
-    f.records.change = killed_before_the_last  # type: ignore[method-assign]
-    with suppress(Crash):
-        f.run(A)
-    f.records.change = change  # type: ignore[method-assign]
+    killed_before_it_tells(f)
     f.store_secret("v2", works=True)
     f.run(B)
     assert (f.open, f.circuits.get("keap").outbox) == (False, {})
