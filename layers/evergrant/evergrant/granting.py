@@ -13,12 +13,10 @@ from .connection import Connection, Status
 from .errors import LinkInvalid
 from .ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
 from .profile import Profile
-from .saving import Saving
+from .saving import POLL, Saving
 from .settings import Settings
 from .tickets import Authorization
 from .tokens import TokenSet
-
-_POLL = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +109,7 @@ class Granting:
             except PortUnavailable:
                 if self.clock.now() >= until:
                     raise
-                self.clock.sleep(_POLL)
+                self.clock.sleep(POLL)
             else:
                 return None
 

@@ -33,12 +33,10 @@ from .profile import Profile
 from .publication import Publication
 from .rereading import reread
 from .revoking import Revoking
-from .saving import Saving
+from .saving import POLL, Saving
 from .settings import Settings
 from .spending import Answer, Spend, Unreadable
 from .tokens import TokenSet
-
-_POLL = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +131,9 @@ class Rotation:
                     raise
                 self._publication.hindered.append(str(error))
                 return self._served(connection, ask, tokens, "failed")
-            if not ask.asked or self._now + _POLL >= give_up:
+            if not ask.asked or self._now + POLL >= give_up:
                 return self._served(connection, ask, tokens, "busy")
-            self._ports.clock.sleep(_POLL)
+            self._ports.clock.sleep(POLL)
 
     def save_from_queue(self, message: Mapping[str, Any]) -> bool:
         """Save an answer that the table would not take when it came (see :meth:`.Saving.save_message`)."""
@@ -298,7 +296,7 @@ class Rotation:
                 if self._now >= until:
                     self._publication.hindered.append(str(error))
                     return self._served(connection, ask, tokens, outcome)
-                self._ports.clock.sleep(_POLL)
+                self._ports.clock.sleep(POLL)
 
     def _published(self, connection: Connection, tokens: TokenSet | None) -> Connection:
         try:

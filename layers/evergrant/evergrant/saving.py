@@ -11,7 +11,8 @@ from .connection import Connection, Status
 from .errors import Conflict
 from .ports import Clock, PortUnavailable, Queue, Records, Seal
 
-_POLL = 0.25
+#: Seconds between two tries at a service that fails, and between two looks at a record that somebody else works on.
+POLL = 0.25
 #: How often a message whose save fails is sent again, and how many seconds apart; then it is handed back to the queue.
 RESENT, APART = 240, 15
 
@@ -47,7 +48,7 @@ class Saving:
             except PortUnavailable:
                 if self.clock.now() >= queue_from and self._queued(connection, changes, deadline):
                     return None
-                self.clock.sleep(_POLL)
+                self.clock.sleep(POLL)
 
     def fenced(self, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
         """Save by generation, once. Returns the record as it then is."""
