@@ -51,6 +51,14 @@ def test_a_doubt_that_outlasts_its_clients_refusal_is_what_the_connection_says()
     assert events(changes) == ["Connection Degraded"]
 
 
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("failures", [0, 2])
+def test_a_replay_that_fails_while_nothing_was_wrong_before_is_told_of_once(kind: Any, failures: int) -> None:
+    refusal = Refusal(kind, 400, "no")
+    changes = doubt.refused_in_doubt(spending(spend_tries=1, failures=failures), KEAP, refusal, NOW)
+    assert len(events(changes)) == 1
+
+
 # Saving
 
 

@@ -63,8 +63,9 @@ def refused_in_doubt(connection: Connection, profile: Profile, refusal: Refusal,
         return {**failure(connection, refusal.code or refusal.kind, now), **in_doubt(connection, profile, now)}
     at = max(replay_at(replace(connection, spend_tries=0), profile, now) or now, changes["refresh_at"])
     kept = {name: value for name, value in changes.items() if name not in NOT_SPENT}
+    degraded = {} if "status" in kept else worsened(connection, Status.DEGRADED, now, "lost_answer")  # told once
     return {
-        **worsened(connection, Status.DEGRADED, now, "lost_answer"),
+        **degraded,
         **kept,
         "spend_tries": 0,
         "doubt_at": connection.doubt_at or now,
