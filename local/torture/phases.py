@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError
 
 from evergrant.connection import Connection
 from evergrant.secret import fingerprint
+from evergrant.settings import Budgets
 from local.browser import BrowsingError
 from local.terminal import Say, Steps
 from local.tools import LocalRunError
@@ -35,6 +36,8 @@ _READERS = 1
 _LOOK = 0.5
 #: How long an outage waits for providers to answer before it begins for everybody.
 _CATCHING = 10.0
+#: An outage of the table lasts for so many seconds at least: an answer goes to the queue after half a save's time.
+_TO_THE_QUEUE = Budgets().save
 #: Tokens live for so long where nothing is to be due any more.
 _LONG = 86_400
 
@@ -205,6 +208,7 @@ class Torture:
         chance = random.Random(f"{self._seed}:{service}:{mode}")
         caught: dict[str, set[str]] = {party: set() for party in self._place.parties}
         out = threading.Event()
+        lasts = max(self._plan.outage, _TO_THE_QUEUE if service == "dynamodb" else 0)
 
         def heard_by(party: str) -> Listener:
             def heard(request: Request, reply: Reply) -> None:
@@ -228,14 +232,14 @@ class Torture:
 
         for party in self._place.parties.values():
             party.proxy.heard = heard_by(party.name)
-        with self._steps.step(f"{row.fault}, for {self._plan.outage} s") as say, self._judged(judge):
+        with self._steps.step(f"{row.fault}, for {lasts} s") as say, self._judged(judge):
             say("waiting for providers' answers to begin with")
             ends = time.monotonic() + _CATCHING
             while time.monotonic() < ends and (few := [it for it in caught if len(caught[it]) < self._plan.caught]):
                 self._refresh_some(few, names)
                 time.sleep(_LOOK)
             out.set()
-            ends = time.monotonic() + self._plan.outage
+            ends = time.monotonic() + lasts
             while (left := ends - time.monotonic()) > 0:
                 say(f"{left:.0f} s left, {row.injected} calls went wrong, {self._counted()}")
                 time.sleep(min(left, _LOOK))

@@ -61,28 +61,30 @@ class Haste:
 
     def __init__(self, place: Arena, observer: Observer, held: Holds) -> None:
         self._place, self._observer, self._held = place, observer, held
-        self._settled: set[str | None] = set()
         self._hurried: dict[str, float] = {}
 
     def make(self, records: Iterable[Connection]) -> None:
         """Look at these once."""
         for record in records:
             now = int(time.time())
-            if record.leased(now) or record.unread_answer is not None:
+            hurried = self._hurried.get(record.name, float("-inf")) + _HURRIED_FOR > time.monotonic()
+            if hurried or record.leased(now) or record.unread_answer is not None:
                 continue
-            if record.spend_id is not None and not self._in_grace(record, now) and not _probed(record):
-                if (
-                    record.spend_id not in self._settled
-                    and self._is_settled(record, now)
-                    and self._observer.let_settle(record, now)
-                ):
-                    self._settled.add(record.spend_id)
-            elif time.monotonic() > self._hurried.get(record.name, 0) and (_waits(record, now) or record.unpublished):
-                self._hurried[record.name] = time.monotonic() + _HURRIED_FOR
-                if _waits(record, now):
-                    self._observer.hurry(record, now)
-                else:
-                    self._observer.wake(record.name)
+            if self._hurry(record, now):
+                self._hurried[record.name] = time.monotonic()
+
+    def _hurry(self, record: Connection, now: int) -> bool:
+        """Whether it had to wait for anything."""
+        if record.spend_id is not None and not self._in_grace(record, now) and not _probed(record):
+            # More than once, where an attempt never left: its doubt stays as it was, and it backs off for minutes.
+            return self._is_settled(record, now) and self._observer.let_settle(record, now)
+        if _waits(record, now):
+            self._observer.hurry(record, now)
+            return True
+        if record.unpublished:
+            self._observer.wake(record.name)
+            return True
+        return False
 
     def _in_grace(self, record: Connection, now: int) -> bool:
         return now <= (record.spend_at or 0) + self._place.party(record.name).grace
