@@ -40,5 +40,10 @@ def taken(connection: Connection, events: Mapping[str, Any]) -> Changes:
     return changes
 
 
+def tells(changes: Mapping[str, Any]) -> bool:
+    """Whether an event comes with a change of the record."""
+    return any(name.startswith("outbox.") for name in changes)
+
+
 def _oldest(waiting: Mapping[str, Mapping[str, Any]], keys: Collection[str]) -> str:
     return min(keys, key=lambda key: int(waiting[key]["at"]))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import published, schedule, transitions, unpublished
+from . import outbox, published, schedule, transitions, unpublished
 from .connection import AT_REST, Connection
 from .errors import Conflict, EvergrantError
 from .ports import Bus, Clock, PortUnavailable, Profiles, Queue, Records, Vault
@@ -64,7 +64,7 @@ class Publication:
         complete = True
         if tokens and (anew or connection.published_generation != connection.generation):
             complete, changes = self._shown(connection, profile, tokens, anew)
-            if any(name.startswith("outbox.") for name in changes):
+            if outbox.tells(changes):
                 # Consumers are cut off, or no more: rare, and said in a write of its own, so that it is told below.
                 try:
                     connection = self.records.change(connection.name, changes, only_if=only_if)

@@ -111,7 +111,7 @@ def warned(connection: Connection, now: int) -> Changes:
 
 def due_soon(connection: Connection, changes: Changes, now: int) -> Changes:
     """A change with an event is due at the next tick, whatever else it is due for: nobody else delivers the event."""
-    if not any(name.startswith("outbox.") for name in changes):
+    if not outbox.tells(changes):
         return changes
     at = changes.get("refresh_at", connection.refresh_at)
     return {**changes, **due(connection, min(at if at is not None else now + schedule.TICK, now + schedule.TICK))}
