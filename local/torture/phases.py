@@ -135,9 +135,12 @@ class Torture:
         hurrying = threading.Thread(target=self._hurry, args=(lying,), daemon=True)
         hurrying.start()
         others = tuple(name for name in self._place.names if name not in lying.waiting)
-        rows = [self._kills(others)]
+        # First what needs somebody whose lease is free; the leases of the killed run out during what follows.
         self._change_lifetime(self._plan.lifetimes[1])
-        rows += [self._outage(service, None, others) for service in ("sqs", "events")]
+        rows = [self._outage(service, None, others) for service in ("sqs", "events")]
+        self._change_lifetime(self._plan.lifetimes[0])
+        rows.append(self._kills(others))
+        self._change_lifetime(self._plan.lifetimes[1])
         self._wait_for(lying)
         rows += [self._outage(service, None, self._place.names) for service in ("dynamodb", "kms", "secretsmanager")]
         for row, following in pairwise(rows):
