@@ -30,7 +30,9 @@ def desk(
     desk = Desk(monkeypatch, records, queue_url)
     desk.outputs["SealKeyArn"] = key_arn
     store_client("keap", "api.infusionsoft.com")
-    desk.meanwhile = lambda: desk.records.change("keap/main", {"published_generation": 1, "outbox": {}})
+    desk.meanwhile = lambda: desk.records.change(
+        "keap/main", {"published_generation": desk.record().generation, "outbox": {}}
+    )
     return desk
 
 

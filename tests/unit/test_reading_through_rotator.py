@@ -49,7 +49,7 @@ def fresh(profile: Profile = KEAP, lifetime: int = DAY) -> World:
     return w
 
 
-def insist(w: World, hours: float, every: int = 5, **wanted: Any) -> int:
+def insist(w: World, hours: float, every: int = 15, **wanted: Any) -> int:
     """Ask so often, from another process each time, while the schedule does its work; how many refreshes came of it.
 
     Without a ``min_ttl`` the asker says that the token it was given last is refused.
