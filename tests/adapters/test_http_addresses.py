@@ -5,14 +5,16 @@ from __future__ import annotations
 
 import socket
 import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from evergrant.dialect import HttpRequest
-from evergrant.errors import NotSent
+from evergrant.errors import LostAnswer, NotSent
 from evergrant.http import GuardedHttp
-from tests.adapters.loopback import answers, serving
+from tests.adapters.loopback import Server, answers, closes, serving
 
 HOST = "api.example.com"
 PUBLIC, PUBLIC_6 = "93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"
@@ -206,6 +208,91 @@ def test_loopback_is_refused_without_the_switch_although_somebody_listens_there(
         send(f"https://{server.host}/token", (server.host,))
         send(f"http://{server.host}/token", (server.host,))
         assert server.connections == 0
+
+
+# --- what is kept -------------------------------------------------------------------------------------------------
+
+
+class Provider:
+    """A server on loopback with a name of its own, asked by one port."""
+
+    def __init__(self, server: Server, network: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.network, self.now, self.port = network, 1000.0, GuardedHttp(allow_loopback=True)
+        self._authority = f"provider.example:{server.host.partition(':')[2]}"
+        network.names["provider.example"] = ["127.0.0.1"]
+        monkeypatch.setattr(socket, "create_connection", _connect)
+        monkeypatch.setattr(time, "monotonic", lambda: self.now)
+
+    def ask(self, account: str = "provider") -> int:
+        host = self._authority.replace("provider", account, 1)
+        return self.port.send(HttpRequest("POST", f"http://{host}/token", {}, b""), hosts=(host,), timeout=20).status
+
+
+def _connect(address: tuple[str, int], timeout: float) -> socket.socket:
+    """Without a look-up, which the real one makes of an address too."""
+    connection = socket.socket()
+    connection.settimeout(timeout)
+    connection.connect(address)
+    return connection
+
+
+@pytest.fixture
+def provider(network: Network, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
+    with serving(answers()) as server:
+        yield Provider(server, network, monkeypatch)
+
+
+def test_a_name_is_looked_up_once_in_thirty_seconds_while_it_answers(provider: Provider) -> None:
+    for _ in range(3):
+        assert provider.ask() == 200
+        provider.now += 14.9
+    assert provider.network.looked_up == ["provider.example"]
+    provider.now += 0.2
+    assert provider.ask() == 200
+    assert provider.network.looked_up == ["provider.example"] * 2
+
+
+def test_after_a_connection_that_failed_the_name_is_looked_up_anew(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.ask()
+    with monkeypatch.context() as moved:
+        moved.setattr(socket, "create_connection", provider.network._connect)
+        with pytest.raises(NotSent):
+            provider.ask()
+    assert provider.ask() == 200
+    assert provider.network.looked_up == ["provider.example"] * 2
+
+
+def test_after_an_answer_that_was_lost_the_name_is_looked_up_anew(network: Network, monkeypatch: Any) -> None:
+    with serving(closes) as server:
+        provider = Provider(server, network, monkeypatch)
+        for _ in range(2):
+            with pytest.raises(LostAnswer):
+                provider.ask()
+    assert network.looked_up == ["provider.example"] * 2
+
+
+def test_an_address_that_is_kept_is_checked_each_time_before_it_is_connected_to(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    provider.ask()
+    monkeypatch.setattr(provider.port, "_allow_loopback", False)
+    monkeypatch.setattr(socket, "create_connection", provider.network._connect)
+    host = "provider.example"
+    with pytest.raises(NotSent) as refused:
+        provider.port.send(HttpRequest("POST", f"https://{host}/token", {}, b""), hosts=(host,), timeout=20)
+    assert "not public" in str(refused.value.__cause__)
+    assert provider.network.connected == []
+    assert provider.network.looked_up == [host], "it was the kept one"
+
+
+def test_addresses_of_so_many_names_are_kept_and_no_more(provider: Provider) -> None:
+    accounts = [f"a{number}" for number in range(300)]
+    provider.network.names |= {f"{account}.example": ["127.0.0.1"] for account in accounts}
+    for account in accounts:
+        provider.ask(account)
+    assert len(provider.port._kept) <= 256
 
 
 # --- names --------------------------------------------------------------------------------------------------------

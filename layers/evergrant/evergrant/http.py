@@ -30,11 +30,18 @@ LARGEST_ANSWER = 128 * 1024
 _LARGEST_HEAD = 100 * 1024
 _PIECE = 64 * 1024
 _PORTS = {"https": 443, "http": 80}
+#: For so many seconds, and of so many names, addresses that answered are kept; see :class:`GuardedHttp`.
+_KEPT_SECONDS, _MOST_KEPT = 30, 256
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class GuardedHttp:
     """:class:`evergrant.ports.Provider` over the network.
+
+    A name's addresses are kept for 30 seconds, so that refreshes at one provider look its name up once. Who is spoken
+    to stays as sure: whenever an address was given, it is checked each time just before it is connected to, and TLS
+    proves the name. Where a provider fails over by DNS, the first request that gets no whole answer has the name
+    looked up anew, and after those seconds every one does.
 
     Parameters
     ----------
@@ -44,6 +51,8 @@ class GuardedHttp:
 
     def __init__(self, *, allow_loopback: bool = False) -> None:
         self._allow_loopback = allow_loopback
+        #: Addresses by their name, and until when they are kept.
+        self._kept: dict[str, tuple[list[str], float]] = {}
 
     def send(self, request: HttpRequest, *, hosts: tuple[str, ...], timeout: float) -> HttpResponse:
         """Send ``request`` to one of ``hosts``; the whole answer must be there after ``timeout`` seconds.
@@ -79,6 +88,7 @@ class GuardedHttp:
             failure = type(error).__name__
         except (OSError, ValueError) as error:  # the latter for what can be no name or no port: "a..b", "a:99999"
             failure, cause = type(error).__name__, error
+        self._kept.pop(url.hostname or "", None)
         if sent:
             raise LostAnswer(f"The provider's answer is lost ({failure}).") from cause
         raise NotSent(f"The provider could not be reached ({failure}).") from cause
@@ -87,7 +97,7 @@ class GuardedHttp:
         """A connection to the first of the host's addresses that answers, each looked at before."""
         port = _PORTS[url.scheme] if url.port is None else url.port
         failure = OSError("the name has no address")
-        for address in _addresses(url.hostname or "", end):
+        for address in self._addresses(url.hostname or "", end):
             self._check(address, plain=url.scheme == "http")
             try:
                 connection = socket.create_connection((address, port), _left(end))
@@ -98,6 +108,17 @@ class GuardedHttp:
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return connection
         raise failure
+
+    def _addresses(self, host: str, end: float) -> list[str]:
+        """The host's addresses, in the order of the name server's answer."""
+        addresses, until = self._kept.get(host, ([], 0.0))
+        if time.monotonic() >= until:
+            found = _look_ups.ask(host, _left(end))
+            addresses = list(dict.fromkeys(address[0] for *_, address in found))
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            self._kept[host] = addresses, time.monotonic() + _KEPT_SECONDS
+        return addresses
 
     def _check(self, address: str, *, plain: bool) -> None:
         """Refuse addresses inside the account: metadata services, private networks (checked at connect time)."""
@@ -165,12 +186,6 @@ def _left(end: float) -> float:
     return left
 
 
-def _addresses(host: str, end: float) -> list[str]:
-    """The host's addresses. getaddrinfo has no timeout of its own, so it gets a thread to hang in."""
-    found = _look_ups.ask(host, _left(end))
-    return list(dict.fromkeys(address[0] for *_, address in found))
-
-
 @cache
 def _tls() -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=certifi.where())
@@ -190,8 +205,8 @@ def _destination(
 
 
 class _LookUps:
-    """Looks names up in threads that are kept. One more is started where none is idle: a look-up that hangs is in
-    nobody's way."""
+    """Looks names up in threads that are kept, as getaddrinfo has no timeout of its own. One more is started where none
+    is idle: a look-up that hangs is in nobody's way."""
 
     def __init__(self) -> None:
         self._asked: SimpleQueue[tuple[str, SimpleQueue[Any]]] = SimpleQueue()
