@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
-from threading import Barrier
+from threading import Barrier, Event
 from typing import Any, cast
 
 import pytest
@@ -116,6 +116,36 @@ def test_messages_of_a_batch_are_worked_on_side_by_side_each_by_a_worker_of_its_
     messages = [{"messageId": str(number), "body": json.dumps(of(f"a{number}"))} for number in range(5)]
     assert work_through(begin, messages, Clock(), NOW + 60) == {"batchItemFailures": []}
     assert [len(worker.ran) for worker in workers] == [1] * 5
+
+
+@pytest.mark.parametrize("broken", range(3))
+def test_a_worker_that_cannot_be_made_fails_the_batch_once_the_others_are_done(broken: int) -> None:
+    # A function that ended while they work would freeze them in the midst of a refresh.
+    begun, done = iter(range(3)), Protocol()
+
+    class Slow(Protocol):
+        def run(self, ask: Ask) -> Result:
+            others_are_begun.wait(10)
+            return done.run(ask)
+
+    others_are_begun = Event()
+
+    def begin() -> Rotation:
+        number = next(begun)
+        if number == 2:
+            others_are_begun.set()
+        if number == broken:
+            raise RuntimeError("nobody foresaw this")
+        return cast(Rotation, Slow())
+
+    messages = [{"messageId": str(number), "body": json.dumps(of(f"a{number}"))} for number in range(3)]
+    with pytest.raises(RuntimeError):
+        work_through(begin, messages, Clock(), NOW + 60)
+    assert len(done.ran) == 2
+
+
+def test_a_batch_may_be_empty() -> None:
+    assert work(Protocol()) == []
 
 
 def test_what_cannot_be_begun_in_time_is_handed_back_untouched() -> None:

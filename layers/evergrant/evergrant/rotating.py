@@ -23,8 +23,9 @@ _LONGEST_WAIT = 25
 #: How many of a batch's messages are worked on at once: all of them, see the template's BatchSize. As many as half of
 #: them ask their providers at the same time; meanwhile the others are prepared, saved and published.
 _SIDE_BY_SIDE, AT_PROVIDERS = 10, 5
-#: Kept from one batch to the next: to start ten threads takes as much CPU as three calls of AWS.
-_workers = ThreadPoolExecutor(_SIDE_BY_SIDE)
+#: Beside the invocation's own thread. Kept from one batch to the next: to start them takes as much CPU as three calls
+#: of AWS.
+_workers = ThreadPoolExecutor(_SIDE_BY_SIDE - 1)
 #: Metrics are not made for threads.
 _counting = Lock()
 #: The metric of passes that a service of AWS kept from their work. The next one comes by itself, so that nothing else
@@ -53,11 +54,13 @@ def work_through(
     def done(message: Mapping[str, Any]) -> bool:
         return deadline - clock.now() >= _TO_BEGIN and _work_on(begin(), message["body"])
 
-    outcomes = [_workers.submit(done, message) for message in messages]
-    wait(outcomes)  # for all of them, even where one fails as nobody foresaw
-    handed_back = [
-        message["messageId"] for message, is_done in zip(messages, outcomes, strict=True) if not is_done.result()
-    ]
+    others = [_workers.submit(done, message) for message in messages[1:]]
+    try:
+        are_done = [done(message) for message in messages[:1]]  # by this thread, which would only wait
+    finally:
+        wait(others)  # for all of them, even where one fails as nobody foresaw
+    are_done += [outcome.result() for outcome in others]
+    handed_back = [message["messageId"] for message, is_done in zip(messages, are_done, strict=True) if not is_done]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in handed_back]}
 
 
