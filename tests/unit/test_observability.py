@@ -35,10 +35,13 @@ CANARY = "canary-0123456789"
         f'{{"access_token": "{CANARY}", "a": 1}}',
         f"{{'client_secret': '{CANARY}'}}",
         f"code_verifier: {CANARY}",
+        f"PASSWORD = {CANARY}",
+        f"BEARER {CANARY}",
         "eyJhbGciOiJub25lIn0.eyJzdWIiOiJjYW5hcnkifQ.canary-0123456789",
     ],
 )
-def test_a_secret_in_a_message_is_redacted_and_the_line_stays_json(lines: io.StringIO, text: str) -> None:
+# Its name is in the line, as the location, and must not be what leads to the redaction.
+def test_what_slipped_into_a_message_is_redacted_and_the_line_stays_json(lines: io.StringIO, text: str) -> None:
     logger.error(text, extra={"after": "intact"})
     line = json.loads(lines.getvalue())
     assert "0123456789" not in lines.getvalue()

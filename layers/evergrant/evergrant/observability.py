@@ -22,11 +22,19 @@ _SECRETS = re.compile(
     r"|\beyJ[\w-]{8,}\.[\w.-]+"  # a JWT
 )
 
+#: One of these is in whatever that finds. To look for them takes a thirtieth of its time.
+_WORDS = ("_token", "_secret", "_verifier", "password", "bearer", "basic", "code=", "eyj")
+
 
 class _RedactingFormatter(LambdaPowertoolsFormatter):
     def serialize(self, log: Any) -> str:
-        return _SECRETS.sub(lambda found: f"{found['name'] or ''}[redacted]", super().serialize(log))
+        line = super().serialize(log)
+        lower = line.lower()
+        if not any(word in lower for word in _WORDS):
+            return line
+        return _SECRETS.sub(lambda found: f"{found['name'] or ''}[redacted]", line)
 
 
-logger = Logger(logger_formatter=_RedactingFormatter())
+# A message is a text, though it may look like JSON: it is not decoded.
+logger = Logger(logger_formatter=_RedactingFormatter(json_deserializer=str))
 metrics = Metrics()
