@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -39,12 +37,18 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-@contextmanager
-def unavailable(what: str) -> Iterator[None]:
-    """Turn whatever keeps a service from doing what was asked into PortUnavailable, the cause chained."""
-    try:
-        yield
-    except ClientError as error:
-        raise PortUnavailable(f"{what}: {code_of(error)}") from error
-    except BotoCoreError as error:
-        raise PortUnavailable(f"{what}: {type(error).__name__}") from error
+class unavailable:  # noqa: N801 - a word of a `with`, as contextlib's own
+    """Turns whatever keeps a service from doing what was asked into PortUnavailable, the cause chained."""
+
+    __slots__ = ("_what",)
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: object, traceback: object) -> None:
+        if isinstance(error, ClientError):
+            raise PortUnavailable(f"{self._what}: {code_of(error)}") from error
+        if isinstance(error, BotoCoreError):
+            raise PortUnavailable(f"{self._what}: {type(error).__name__}") from error

@@ -26,7 +26,7 @@ class Expression:
 
     def name(self, *path: str) -> str:
         """The placeholder of an attribute; of more than one name, that of a map's entry."""
-        return ".".join(map(self._placeholder, path))
+        return ".".join([self._placeholders.setdefault(part, f"#n{len(self._placeholders)}") for part in path])
 
     def value(self, value: Any) -> str:
         """The placeholder of a value."""
@@ -38,9 +38,13 @@ class Expression:
         """An UpdateExpression that sets attributes by their path, removes those that become None, and marks the item
         with the change's id."""
         self.values[":change"] = change_id
-        kept = [f"{self.name(*path)} = {self.value(value)}" for path, value in changes.items() if value is not None]
-        removed = [self.name(*path) for path, value in changes.items() if value is None]
-        update = f"SET {', '.join([*kept, f'{self.name(CHANGE_ID)} = :change'])}"
+        kept, removed = [f"{self.name(CHANGE_ID)} = :change"], []
+        for path, value in changes.items():
+            if value is None:
+                removed.append(self.name(*path))
+            else:
+                kept.append(f"{self.name(*path)} = {self.value(value)}")
+        update = f"SET {', '.join(kept)}"
         return f"{update} REMOVE {', '.join(removed)}" if removed else update
 
     def conditions(self, only_if: Mapping[str, Any]) -> Iterator[str]:
@@ -48,6 +52,3 @@ class Expression:
         for attribute_name, value in only_if.items():
             name = self.name(attribute_name)
             yield f"attribute_not_exists({name})" if value is None else f"{name} = {self.value(value)}"
-
-    def _placeholder(self, name: str) -> str:
-        return self._placeholders.setdefault(name, f"#n{len(self._placeholders)}")

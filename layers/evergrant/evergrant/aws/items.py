@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import uuid
+import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
@@ -20,7 +20,7 @@ CHANGE_ID = "change_id"
 
 def new_change_id() -> dict[str, Any]:
     """A value of :data:`CHANGE_ID` that no other change has."""
-    return {"S": uuid.uuid4().hex}
+    return {"S": secrets.token_hex(16)}
 
 
 def key_of(connection: str) -> dict[str, Any]:
@@ -50,14 +50,12 @@ def attribute(value: Any) -> dict[str, Any]:
 def plain(typed: Mapping[str, Any]) -> Any:
     """The inverse of :func:`attribute`."""
     ((kind, value),) = typed.items()
-    return _PLAIN[kind](value)
+    return value if kind in _AS_IT_IS else _PLAIN[kind](value)
 
 
+_AS_IT_IS = frozenset({"S", "BOOL", "B"})
 _PLAIN: dict[str, Callable[[Any], Any]] = {
-    "S": str,
     "N": int,
-    "BOOL": bool,
-    "B": bytes,
     "NULL": lambda _: None,
     "M": lambda value: {name: plain(item) for name, item in value.items()},
     "L": lambda value: [plain(item) for item in value],
