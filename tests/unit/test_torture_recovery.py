@@ -1,4 +1,4 @@
-"""Protects what the torture may wait for: what Evergrant puts off for minutes is due at once, as often as it must be."""
+"""Protects what the torture may wait for: what Evergrant puts off for minutes is due at once, however often it must."""
 
 from __future__ import annotations
 
