@@ -51,10 +51,13 @@ class Protocol:
         self.saved: list[Mapping[str, Any]] = []
         self.clock, self.takes, self.outcomes = clock or Clock(), takes, outcomes
         self.table_takes = True
+        self.hinders: list[str] = []
+        self.hindered: list[str] = []
         self.result = Result("rotated", connection(profile_hash=content_hash(KEAP)), tokens())
 
     def run(self, ask: Ask) -> Result:
         self.ran.append(ask)
+        self.hindered = list(self.hinders)
         self.clock.time += self.takes
         failure = self.outcomes.get(ask.connection.partition("/")[2])
         if failure:
@@ -63,6 +66,7 @@ class Protocol:
 
     def save_from_queue(self, message: Mapping[str, Any]) -> bool:
         self.saved.append(message)
+        self.hindered = []
         failure = self.outcomes.get("saving")
         if failure:
             raise failure
@@ -264,12 +268,15 @@ def test_what_a_pass_could_not_publish_or_tell_is_counted_and_logged(
     counted: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     protocol = Protocol()
-    protocol.result = replace(protocol.result, outcome="unpublished", hindered=("publishing: LimitExceededException",))
+    protocol.hinders = ["publishing: LimitExceededException"]
+    protocol.result = replace(protocol.result, outcome="unpublished")
     work(protocol, of("a"))
     ask(protocol, of("a"))
-    assert counted == ["Hindered"] * 2
+    protocol.outcomes = {"a": TemporarilyUnavailable("No valid token can be had now.", 5)}
+    ask(protocol, of("a"))
+    assert counted == ["Hindered"] * 3
     errors = [vars(line) for line in caplog.records if line.levelname == "ERROR"]
-    assert [line["reason"] for line in errors] == ["publishing: LimitExceededException"] * 2
+    assert [line["reason"] for line in errors] == ["publishing: LimitExceededException"] * 3
 
 
 def test_a_token_set_that_the_table_does_not_take_yet_is_counted(counted: list[str]) -> None:

@@ -9,7 +9,7 @@ import json
 from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -82,9 +82,15 @@ class World:
     bus: MemoryBus
     ports: Ports
     settings: Settings
+    hindered: list[str] = field(default_factory=list)
+    """What services refused, in all passes so far."""
 
     def run(self, **ask: Any) -> Result:
-        return Rotation(self.ports, self.settings, self.clock.now() + 59).run(Ask(NAME, **ask))
+        rotation = Rotation(self.ports, self.settings, self.clock.now() + 59)
+        try:
+            return rotation.run(Ask(NAME, **ask))
+        finally:
+            self.hindered += rotation.hindered
 
     def receive(self) -> None:
         """Work through the rotation queue, as the next workers would."""

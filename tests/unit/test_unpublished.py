@@ -10,6 +10,7 @@ import pytest
 from evergrant import operations
 from evergrant.asking import Ask, Result, warning
 from evergrant.connection import EventType, Status
+from evergrant.errors import TemporarilyUnavailable
 from evergrant.notices import notice
 from evergrant.ports import PortUnavailable
 from evergrant_cli.health import Level, health
@@ -62,7 +63,7 @@ def test_somebody_is_told_before_the_published_token_lapses() -> None:
     assert alerts(w) == [("Connection Degraded", "unpublished")]
     assert health_of(w) is Level.ACT
     assert {result.outcome for result in results[1:]} == {"unpublished"}
-    assert all(result.hindered == ("publishing: AccessDeniedException",) for result in results)
+    assert w.hindered == ["publishing: AccessDeniedException"] * len(results)
 
 
 def test_a_few_tries_that_fail_are_nobodys_concern() -> None:
@@ -165,20 +166,22 @@ def test_events_that_no_bus_takes_are_reported_by_every_pass() -> None:
     w.bus.put = refuses("putting events")  # type: ignore[method-assign]
     results = pass_time(w, 10 * MINUTE)
     assert len(results) > 2
-    assert all(result.hindered == ("putting events: AccessDeniedException",) for result in results)
+    assert w.hindered == ["putting events: AccessDeniedException"] * len(results)
     assert results[-1].outcome == "unpublished"
 
 
 def test_an_event_that_a_bus_leaves_out_is_reported() -> None:
     w = world()
     w.bus.put = lambda events: frozenset()  # type: ignore[method-assign]
-    assert w.run().hindered == ("putting events: not all were taken",)
+    w.run()
+    assert w.hindered == ["putting events: not all were taken"]
 
 
 def test_events_of_a_connection_at_rest_that_no_bus_takes_are_reported() -> None:
     w = world(status=Status.PAUSED, outbox={"1": {"type": "x", "at": 0, "detail": {}}})
     w.bus.put = refuses("putting events")  # type: ignore[method-assign]
-    assert w.run().hindered == ("putting events: AccessDeniedException",)
+    w.run()
+    assert w.hindered == ["putting events: AccessDeniedException"]
 
 
 def test_a_release_that_the_table_does_not_take_is_reported() -> None:
@@ -191,14 +194,15 @@ def test_a_release_that_the_table_does_not_take_is_reported() -> None:
         return change(name, changes, **conditions)
 
     w.records.change = no_release  # type: ignore[assignment, method-assign]
-    assert w.run().hindered == ("changing the record: ThrottlingException",)
+    w.run()
+    assert w.hindered == ["changing the record: ThrottlingException"]
 
 
 def test_a_key_that_prepares_nothing_is_reported_beside_what_the_record_says() -> None:
     w = world()
     w.ports.seal.prepare = refuses("generating a data key")  # type: ignore[method-assign]
     result = w.run()
-    assert result.hindered == ("generating a data key: AccessDeniedException",)
+    assert w.hindered == ["generating a data key: AccessDeniedException"]
     assert (result.outcome, w.record().last_error) == ("failed", "service_unavailable")
 
 
@@ -212,14 +216,28 @@ def test_a_refusal_that_the_table_does_not_take_is_reported() -> None:
         return send(*given, **named)
 
     w.provider.send = break_table  # type: ignore[method-assign]
-    assert w.run().hindered == ("changing the record: AccessDeniedException",)
+    w.run()
+    assert w.hindered == ["changing the record: AccessDeniedException"]
 
 
 def test_what_is_served_although_the_table_takes_nothing_is_reported() -> None:
     w = world()
     w.records.change = refuses("changing the record")  # type: ignore[method-assign]
-    assert w.run(asked=True, force=True).hindered == ("changing the record: AccessDeniedException",)
+    w.run(asked=True, force=True)
+    assert w.hindered == ["changing the record: AccessDeniedException"]
+
+
+def test_what_hinders_a_pass_is_reported_though_whoever_asked_gets_an_error() -> None:
+    w = world()
+    w.clock.time = float(w.record().expires_at or 0)
+    w.bus.put = refuses("putting events")  # type: ignore[method-assign]
+    w.provider.script = [answer(400, {"error": "invalid_grant"})]
+    with pytest.raises(TemporarilyUnavailable):
+        w.run(asked=True)
+    assert w.hindered == ["putting events: AccessDeniedException"]
 
 
 def test_a_pass_that_did_all_it_had_to_reports_nothing() -> None:
-    assert world().run().hindered == ()
+    w = world()
+    w.run()
+    assert w.hindered == []

@@ -39,15 +39,11 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a pass over a connection ended. ``tokens`` are there when somebody asked.
-
-    ``hindered`` says what services of AWS refused, by call and their own codes, and the next pass has yet to do.
-    """
+    """How a pass over a connection ended. ``tokens`` are there when somebody asked."""
 
     outcome: Outcome
     connection: Connection
     tokens: TokenSet | None = None
-    hindered: tuple[str, ...] = ()
 
 
 def wants_refresh(connection: Connection, ask: Ask, tokens: TokenSet | None, minimum_age: int, now: int) -> bool:

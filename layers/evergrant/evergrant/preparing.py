@@ -37,14 +37,13 @@ class Prepared:
 class HeldBack:
     """Nothing is to be sent now, and what to write down of it: nothing where it is written already.
 
-    ``told`` is what an operator hears who would have it sent all the same; ``hindered`` is what a service refused.
+    ``told`` is what an operator hears who would have it sent all the same.
     """
 
     changes: Mapping[str, Any]
     outcome: Outcome
     previous: TokenSet | None = field(default=None, repr=False)
     told: EvergrantError | None = None
-    hindered: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +57,7 @@ class Preparation:
     settings: Settings
     breaker: Breaker
     unsealed: Callable[[Connection], TokenSet | None]
+    hindered: list[str]
 
     def prepare(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Prepared | HeldBack:
         """Fetch what the spend needs, unless nothing is to be sent.
@@ -74,9 +74,9 @@ class Preparation:
             if isinstance(error, PortUnavailable) and ask.asked:
                 raise
             code = error.code if isinstance(error, EvergrantError) else failing.SERVICE_UNAVAILABLE
-            hindered = str(error) if isinstance(error, PortUnavailable) else None
-            changes = failing.unprepared(connection, code, self._now)
-            return HeldBack(changes, "failed", tokens, hindered=hindered)
+            if isinstance(error, PortUnavailable):
+                self.hindered.append(str(error))
+            return HeldBack(failing.unprepared(connection, code, self._now), "failed", tokens)
 
     def _prepared(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Prepared | HeldBack:
         profile = self.profiles.pinned(connection.profile_hash)

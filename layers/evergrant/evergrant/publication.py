@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from . import outbox, published, schedule, transitions, unpublished
@@ -23,7 +23,7 @@ class Publication:
     """Tells the outside world of a saved connection. Every step may be repeated; none is needed for safety.
 
     A service that fails costs nothing but time: the record stays due soon, and the next pass comes by. ``hindered``
-    gathers why.
+    takes why.
     """
 
     records: Records
@@ -32,7 +32,7 @@ class Publication:
     bus: Bus
     clock: Clock
     profiles: Profiles
-    hindered: list[str] = field(default_factory=list)
+    hindered: list[str]
 
     def outdated(self, connection: Connection, profile: Profile, tokens: TokenSet) -> bool:
         """Whether consumers get another document than the one that counts as published: an older one came in late.

@@ -110,9 +110,10 @@ def work_off(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         return True
     except PortUnavailable as error:
         # What is due is sent again by the claim on the due index, which runs out soon.
-        _count(HINDERED)
-        logger.error("service unavailable", connection=connection, reason=str(error))
+        rotation.hindered.append(str(error))
         return not only_here
+    finally:
+        _tell_of(rotation.hindered, connection)
     _account(result)
     logger.info(
         "rotation",
@@ -145,9 +146,10 @@ def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict
             result = rotation.run(ask)
             return _document_of(result, ask, ports)
         except PortUnavailable as error:
-            _count(HINDERED)
-            logger.error("service unavailable", connection=ask.connection, reason=str(error))
+            rotation.hindered.append(str(error))
             raise TemporarilyUnavailable("A service of AWS that this needs does not answer.", 10) from error
+        finally:
+            _tell_of(rotation.hindered, ask.connection)
     except EvergrantError as error:
         logger.info("request refused", code=error.code)
         return {"error": error.as_dict()}
@@ -179,11 +181,15 @@ def _count(name: str) -> None:
         metrics.add_metric(name, MetricUnit.Count, 1)
 
 
-def _account(result: Result) -> None:
-    """What became of a pass, in numbers; and what it could not do, in the log too: nothing else may tell of that."""
-    if result.hindered:
+def _tell_of(hindered: Sequence[str], connection: str) -> None:
+    """What services of AWS kept a pass from doing, in numbers and in the log: nothing else may tell of that."""
+    if hindered:
         _count(HINDERED)
-        logger.error("service unavailable", connection=result.connection.name, reason="; ".join(result.hindered))
+        logger.error("service unavailable", connection=connection, reason="; ".join(hindered))
+
+
+def _account(result: Result) -> None:
+    """What became of a pass, in numbers."""
     name = {"rotated": "Rotations", "failed": "RotationFailures"}.get(result.outcome)
     if name:
         _count(name)

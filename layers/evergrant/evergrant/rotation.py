@@ -79,11 +79,15 @@ class Rotation:
         self._give_up = deadline
         self._turn = turn or nullcontext()
         self._worker = str(uuid.uuid4())
+        #: What services of AWS refused, by call and their own codes: the next pass has yet to do it.
+        self.hindered: list[str] = []
         self._saving = Saving(ports.records, ports.queue, ports.clock, settings.budgets.save)
-        self._publication = Publication(ports.records, ports.vault, ports.queue, ports.bus, ports.clock, ports.profiles)
+        self._publication = Publication(
+            ports.records, ports.vault, ports.queue, ports.bus, ports.clock, ports.profiles, self.hindered
+        )
         self._breaker = Breaker(ports.circuits, ports.queue, ports.clock, settings.budgets.lease)
         self._preparation = Preparation(
-            ports.profiles, ports.vault, ports.seal, ports.clock, settings, self._breaker, self._unsealed
+            ports.profiles, ports.vault, ports.seal, ports.clock, settings, self._breaker, self._unsealed, self.hindered
         )
         self._revoking = Revoking(
             ports.records, ports.seal, ports.vault, ports.provider, ports.queue, ports.profiles, ports.clock, settings
@@ -102,11 +106,6 @@ class Rotation:
         PortUnavailable
             A service of AWS failed, and there is no valid token in hand to serve meanwhile.
         """
-        result = self._run(ask)
-        hindered = self._publication.hindered
-        return replace(result, hindered=tuple(hindered)) if hindered else result
-
-    def _run(self, ask: Ask) -> Result:
         self._give_up = give_up = min(self._now + ask.wait if ask.asked else self._deadline, self._deadline)
         while True:
             connection = self._ports.records.get(ask.connection)
@@ -129,7 +128,7 @@ class Rotation:
             except PortUnavailable as error:
                 if tokens is None or tokens.expires_at <= self._now:
                     raise
-                self._publication.hindered.append(str(error))
+                self.hindered.append(str(error))
                 return self._served(connection, ask, tokens, "failed")
             if not ask.asked or self._now + POLL >= give_up:
                 return self._served(connection, ask, tokens, "busy")
@@ -160,8 +159,6 @@ class Rotation:
         prepared = self._preparation.prepare(connection, ask, tokens)
         if isinstance(prepared, HeldBack):
             tokens = prepared.previous or tokens
-            if prepared.hindered:
-                self._publication.hindered.append(prepared.hindered)
             if prepared.told:
                 raise prepared.told
             if not prepared.changes:
@@ -294,7 +291,7 @@ class Rotation:
             except PortUnavailable as error:
                 # The claim on the due index brings the connection back; until then the record says less than we know.
                 if self._now >= until:
-                    self._publication.hindered.append(str(error))
+                    self.hindered.append(str(error))
                     return self._served(connection, ask, tokens, outcome)
                 self._ports.clock.sleep(POLL)
 
