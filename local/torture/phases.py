@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from itertools import cycle, pairwise
+from dataclasses import replace
+from itertools import pairwise
 
 from botocore.exceptions import BotoCoreError
 
@@ -23,8 +23,9 @@ from local.torture.account import Account, Row
 from local.torture.arena import REFUSED, Arena, Party
 from local.torture.calls import call_of, service_of
 from local.torture.chains import Chains
-from local.torture.faults import MODES, SERVICES, Lie, aws_fault, lies
+from local.torture.faults import MODES, SERVICES, aws_fault
 from local.torture.kills import Killing, refreshable
+from local.torture.lying import Lying, chosen
 from local.torture.observer import Observer
 from local.torture.plan import Plan
 from local.torture.processes import Workers
@@ -40,51 +41,6 @@ _CATCHING = 10.0
 _TO_THE_QUEUE = Budgets().save
 #: Tokens live for so long where nothing is to be due any more.
 _LONG = 86_400
-
-
-@dataclass
-class _Lying:
-    """Providers that give wrong answers. ``waiting``: by connection, those that are still to be given."""
-
-    rows: list[Row]
-    waiting: dict[str, list[Fault]]
-    chains: Chains
-    hasty: set[str] = field(default_factory=set)
-    """Connections that were refreshed again before the time that their provider had asked for was over."""
-
-    _not_before: dict[str, float] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.total = self.left
-
-    @property
-    def left(self) -> int:
-        return sum(map(len, self.waiting.values()))
-
-    async def judge(self, request: Request) -> Fault | None:
-        """For the proxies before the providers. Whose token it is is known once one was looked at."""
-        name = self.chains.owner(request) if self.left else None
-        if name is None or not self.waiting.get(name):
-            return None
-        if request.at < self._not_before.get(name, 0):
-            self.hasty.add(name)
-        self.row_of(name).injected += 1
-        fault = self.waiting[name].pop(0)
-        # Evergrant counts in whole seconds.
-        self._not_before[name] = request.at + _retry_after(fault) - 1
-        return fault
-
-    def row_of(self, name: str) -> Row:
-        """The row of a connection's fault."""
-        return next(row for row in self.rows if name in row.names)
-
-    def is_to_wait(self, name: str) -> bool:
-        """Whether a provider says, or is about to say, how long a connection is to wait."""
-        return any(map(_retry_after, self.waiting.get(name, ())))
-
-
-def _retry_after(fault: Fault) -> int:
-    return int(fault.reply.headers.get("retry-after", 0)) if fault.reply else 0
 
 
 class Torture:
@@ -250,17 +206,17 @@ class Torture:
             party.proxy.heard = self._chains.heard
         return row
 
-    def _lie(self) -> _Lying:
+    def _lie(self) -> Lying:
         """Every fault of a provider at once, each at connections of its own, from now on."""
-        begun, chosen = time.time(), self._chosen()
-        rows = [Row(f"provider: {lie.title}", 0, frozenset(names), begun, unread=lie.unread) for lie, names in chosen]
-        lying = _Lying(rows, {name: [lie.fault] * lie.times for lie, names in chosen for name in names}, self._chains)
+        begun, met_by = time.time(), chosen(self._plan, self._place.names, f"{self._seed}:lies")
+        rows = [Row(f"provider: {lie.title}", 0, frozenset(names), begun, unread=lie.unread) for lie, names in met_by]
+        lying = Lying(rows, {name: [lie.fault] * lie.times for lie, names in met_by for name in names}, self._chains)
         self._look()
         for party in self._place.parties.values():
             party.proxy.judge = lying.judge
         return lying
 
-    def _wait_for(self, lying: _Lying) -> None:
+    def _wait_for(self, lying: Lying) -> None:
         with self._steps.step("Providers whose answers go wrong in nine ways") as say:
             ends = time.monotonic() + PATIENCE
             while (left := lying.left) and time.monotonic() < ends:
@@ -345,7 +301,7 @@ class Torture:
             self._place.proxy.judge = before
             self._place.proxy.release()
 
-    def _hurry(self, lying: _Lying) -> None:
+    def _hurry(self, lying: Lying) -> None:
         """While one fault follows upon the other: what waits out a backoff of one is due again in the next."""
         with self._until_stopped():
             while not self._stop.wait(_LOOK) and not self._checking.is_set():
@@ -399,23 +355,6 @@ class Torture:
         """When the provider was asked for a connection's refresh."""
         ledger = self.account.ledgers()[party.name]
         return [entry.at for entry in ledger.log if entry.presented and ledger.connection_of(entry.presented) == name]
-
-    def _chosen(self) -> list[tuple[Lie, tuple[str, ...]]]:
-        """Which connections meet which of a provider's faults."""
-        chance = random.Random(f"{self._seed}:lies")
-        free = {
-            party: chance.sample(of, len(of))
-            for party in self._place.parties
-            if (of := [name for name in self._place.names if name.startswith(f"{party}/")])
-        }
-        if self._plan.copies is None:
-            turns = cycle(free.values())
-            return [(lie, (next(turns).pop(),)) for lie in lies(self._plan.lease)]
-        copies = dict(zip(("keap", "lenient"), self._plan.copies, strict=True))
-        return [
-            (lie, tuple(free[party].pop() for party in free for _ in range(copies[party])))
-            for lie in lies(self._plan.lease)
-        ]
 
 
 def _lifetime(record: Connection) -> int:
