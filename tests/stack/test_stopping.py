@@ -14,11 +14,12 @@ import pytest
 from local.tools import ROOT
 
 RUN = """
-import io, sys, time, zipfile
+import io, signal, sys, time, zipfile
 from pathlib import Path
 from local.aws import local_aws
 from local.tools import ended_by_signals
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 code = io.BytesIO()
 with zipfile.ZipFile(code, "w") as archive:
     archive.writestr("app.py", "def handler(event, context): return 1")
