@@ -16,8 +16,8 @@ from __future__ import annotations
 from typing import Literal
 
 from . import revoking, transitions
-from .connection import Status
-from .errors import Conflict, InvalidRequest, UnknownConnection
+from .connection import Connection, Status
+from .errors import Conflict, InvalidRequest
 from .ports import Clock, Records
 from .settings import Settings
 
@@ -25,21 +25,21 @@ Outcome = revoking.Outcome | Literal["busy"]
 
 
 def let_go(
-    records: Records, asking: revoking.Revoking, clock: Clock, settings: Settings, worker: str, name: str
+    records: Records, asking: revoking.Revoking, clock: Clock, settings: Settings, worker: str, current: Connection
 ) -> Outcome:
-    """Steps 2 to 4. *Busy*: another worker is at it. *Left*: there is nothing that could be revoked, any more or ever.
+    """Steps 2 to 4 for a record as it was seen.
+
+    *Busy*: another worker is at it, or somebody connects the account again. *Left*: there is nothing that could be
+    revoked, any more or ever.
 
     Raises
     ------
-    UnknownConnection
     InvalidRequest
         The connection is not disconnected.
     PortUnavailable
         A service of AWS failed before the token set could be forgotten: another pass follows.
     """
-    current = records.get(name)
-    if current is None:
-        raise UnknownConnection(name)
+    name = current.name
     if current.status is not Status.DISCONNECTED:
         raise InvalidRequest(f"{name} is not disconnected, and its grant is in use.")
     now = int(clock.now())

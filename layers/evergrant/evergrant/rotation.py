@@ -108,13 +108,11 @@ class Rotation:
         """
         self._give_up = give_up = min(self._now + ask.wait if ask.asked else self._deadline, self._deadline)
         while True:
-            connection = self._ports.records.get(ask.connection)
-            if connection is None:
-                raise UnknownConnection(ask.connection)
+            connection = self._looked_at(ask.connection)
             tokens = self._unsealed(connection) if ask.asked else None
             if connection.status in AT_REST:
                 if not ask.asked:
-                    if connection.to_revoke is not None and self.let_go(connection.name) == "busy":
+                    if connection.to_revoke is not None and self._let_go(connection) == "busy":
                         return Result("busy", connection)
                     return Result("at_rest", self._publication.deliver(connection))
                 return self._served(connection, ask, tokens, "at_rest")
@@ -148,10 +146,7 @@ class Rotation:
 
     def let_go(self, connection: str) -> disconnecting.Outcome:
         """Revoke and forget the grant of a disconnected connection (see :mod:`~evergrant.disconnecting`)."""
-        ports = self._ports
-        return disconnecting.let_go(
-            ports.records, self._revoking, ports.clock, self._settings, self._worker, connection
-        )
+        return self._let_go(self._looked_at(connection))
 
     # --- prepare, lease and mark, spend -----------------------------------------------------------------------
 
@@ -350,6 +345,16 @@ class Rotation:
         return readable and self._publication.outdated(connection, profile, tokens)
 
     # --- small things -----------------------------------------------------------------------------------------
+
+    def _looked_at(self, name: str) -> Connection:
+        connection = self._ports.records.get(name)
+        if connection is None:
+            raise UnknownConnection(name)
+        return connection
+
+    def _let_go(self, connection: Connection) -> disconnecting.Outcome:
+        records, clock = self._ports.records, self._ports.clock
+        return disconnecting.let_go(records, self._revoking, clock, self._settings, self._worker, connection)
 
     def _wanted(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> bool:
         minimum_age = self._profile(connection).rotation.minimum_age if tokens else 0
