@@ -108,14 +108,15 @@ def test_what_was_to_be_asked_again_is_left_alone_once_somebody_connects_anew() 
     let_go(w)
     operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
     assert rotation(w).revoke_from_queue(w.queue.messages[0][0]) == "left"
+    assert len(w.provider.requests) == 1
 
 
 def test_a_pass_that_finds_it_disconnected_leaves_it_to_whoever_connects_anew_at_that_moment() -> None:
     w = disconnected()
     get = w.records.get
 
-    def get_and_be_overtaken(name: str) -> Any:
-        seen = get(name)
+    def get_and_be_overtaken(connection: str) -> Any:
+        seen = get(connection)
         w.records.get = get  # type: ignore[method-assign]
         operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
         return seen
@@ -124,7 +125,6 @@ def test_a_pass_that_finds_it_disconnected_leaves_it_to_whoever_connects_anew_at
     assert w.run().outcome == "busy"
     assert w.provider.requests == []
     assert w.record().status is Status.AWAITING_AUTHORIZATION
-    assert len(w.provider.requests) == 1
 
 
 def test_connecting_anew_gives_up_what_was_not_asked_yet() -> None:
