@@ -48,7 +48,10 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Prepares the spends of one pass. ``unsealed`` opens a connection's current token set."""
+    """Prepares the spends of one pass.
+
+    ``unsealed`` opens a connection's current token set; ``hindered`` takes what services refused.
+    """
 
     profiles: Profiles
     vault: Vault
@@ -70,13 +73,14 @@ class Preparation:
         try:
             tokens = tokens or self.unsealed(connection)
             return self._prepared(connection, ask, tokens)
-        except (PortUnavailable, EvergrantError) as error:
-            if isinstance(error, PortUnavailable) and ask.asked:
+        except PortUnavailable as error:
+            if ask.asked:
                 raise
-            code = error.code if isinstance(error, EvergrantError) else failing.SERVICE_UNAVAILABLE
-            if isinstance(error, PortUnavailable):
-                self.hindered.append(str(error))
-            return HeldBack(failing.unprepared(connection, code, self._now), "failed", tokens)
+            self.hindered.append(str(error))
+            code = failing.SERVICE_UNAVAILABLE
+        except EvergrantError as error:
+            code = error.code
+        return HeldBack(failing.unprepared(connection, code, self._now), "failed", tokens)
 
     def _prepared(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Prepared | HeldBack:
         profile = self.profiles.pinned(connection.profile_hash)
