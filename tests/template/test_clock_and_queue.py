@@ -14,7 +14,7 @@ from evergrant.pacing import Pace
 from evergrant.rotating import _SIDE_BY_SIDE, AT_PROVIDERS, HINDERED
 from evergrant.schedule import claim_until
 from evergrant.settings import Budgets
-from tests.template.stack import ROOT, as_list, of_type, properties, words, written
+from tests.template.stack import ROOT, as_list, granted, of_type, properties, words, written
 from tests.unit.memory import FakeClock
 
 ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed", "RotationsHindered", "RotationsWaiting")
@@ -74,6 +74,25 @@ def test_a_batch_is_published_within_its_share_of_what_secrets_manager_takes_how
 
 def test_rotator_has_its_seal_key_before_its_first_message() -> None:
     assert "RotatorSealPolicy" in as_list(of_type("AWS::Lambda::Function")["RotatorFunction"]["DependsOn"])
+
+
+def test_only_a_function_that_feeds_its_own_queue_may_recurse() -> None:
+    """A function that may send to its own event source allows recursion, and no other function does.
+
+    Lambda stops a chain of about 16 invocations unless the function has ``RecursiveLoop: Allow``; the message then ends
+    in the dead-letter queue. For every other function the detection stays on (Lambda guide, "Use Lambda recursive loop
+    detection to prevent infinite loops").
+    """
+    functions = of_type("AWS::Lambda::Function")
+    sources = {
+        (words(mapping["Properties"]["FunctionName"]), words(mapping["Properties"]["EventSourceArn"]))
+        for mapping in of_type("AWS::Lambda::EventSourceMapping").values()
+    }
+    roles = {name: words(function["Properties"]["Role"]).removesuffix(".Arn") for name, function in functions.items()}
+    recursive = {name for name, queue in sources if ("sqs:SendMessage", queue) in granted(roles[name])}
+    assert recursive, "a deferred save is sent to the queue that it came from"
+    allowed = {name: function["Properties"].get("RecursiveLoop", "Terminate") for name, function in functions.items()}
+    assert allowed == {name: "Allow" if name in recursive else "Terminate" for name in functions}
 
 
 def test_silence_of_the_clock_is_an_alarm() -> None:
