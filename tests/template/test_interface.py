@@ -37,6 +37,9 @@ ENVIRONMENT = {
 }
 POWERTOOLS = {"POWERTOOLS_METRICS_NAMESPACE": "Evergrant/${AWS::StackName}", "POWERTOOLS_LOG_LEVEL": "LogLevel"}
 
+#: Properties that end in "Name" and need not be unique in an account and Region.
+NOT_UNIQUE = {"DisplayName", "MetricName", "PolicyName", "StageName"}
+
 OUTPUTS = {
     "AlertTopicArn",
     "ApiId",
@@ -119,6 +122,25 @@ def test_a_lease_outlasts_a_spend_and_not_the_function() -> None:
     lease, spend, save = written()["Parameters"]["LeaseSeconds"], 20, 5
     assert lease["MinValue"] > spend + save
     assert lease["MaxValue"] < properties("RotatorFunction")["Timeout"]
+
+
+def test_no_resource_has_the_same_name_in_every_stack() -> None:
+    """A second stack can be created in one account and Region: no resource has a constant physical name.
+
+    A ``ScheduleV2`` event without ``OmitName`` is given one, its logical id.
+    """
+    constant = {
+        f"{resource}.{key}"
+        for resource, definition in translated().items()
+        for key, value in definition["Properties"].items()
+        if key.endswith("Name") and key not in NOT_UNIQUE and isinstance(value, str)
+    }
+    assert not constant
+
+
+def test_the_schedules_name_is_left_to_cloudformation() -> None:
+    (schedule,) = of_type("AWS::Scheduler::Schedule").values()
+    assert "Name" not in schedule["Properties"]
 
 
 def test_one_stack_holds_everything_that_it_names() -> None:
