@@ -29,7 +29,7 @@ _SENTENCES = {
     # of RFC 6749, section 5.2 and 4.1.2.1
     "invalid_grant": "the provider no longer accepts the grant",
     "invalid_client": "the provider does not accept the client's credentials",
-    "unauthorized_client": "the provider does not allow the client to do this",
+    "unauthorized_client": "the provider does not allow the client to use this grant",
     "invalid_request": "the provider finds the request malformed",
     "invalid_scope": "the provider does not accept the scope",
     "unsupported_grant_type": "the provider does not know this kind of grant",

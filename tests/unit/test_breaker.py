@@ -5,6 +5,7 @@ Several connections of one client, at a provider that says either what is wrong,
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -22,6 +23,7 @@ from evergrant.dialect import HttpRequest, HttpResponse
 from evergrant.errors import ClientRefused, NotSent, UnknownClient
 from evergrant.ports import PortUnavailable
 from evergrant.profile import content_hash
+from evergrant.profile_file import load
 from evergrant.rotation import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Budgets, Settings
@@ -43,19 +45,27 @@ from tests.unit.memory import (
 )
 
 KEAP = catalogue.built_in()["keap"]
+#: Without a grant of anybody's; the request names the connection where the others name it by their refresh token.
+HEADLESS = load(
+    'name = "keap"\ntitle = "Keap"\n'
+    "[variables.host]\npattern = '[a-z.]+'\n[variables.account]\npattern = '[a-z/]+'\n"
+    '[client_credentials]\nurl = "https://{host}/token"\nparams = { refresh_token = "{account}" }\n'
+)
 HOUR = 3600
 A, B, C, D = "keap/a", "keap/b", "keap/c", "keap/d"
 
 
 @dataclass
 class Provider:
-    """Rotates as it should; ``works`` is whether it accepts the client, ``dead`` whose grants it does not."""
+    """Rotates as it should; ``works`` is whether it accepts the client, ``dead`` whose grants it does not,
+    and ``unauthorized`` what it answers to the connections that the client may not use."""
 
     faults: Faults
     works: bool = True
     vague: bool = False
     down: bool = False
     dead: set[str] = field(default_factory=set)
+    unauthorized: Mapping[str, HttpResponse] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
 
     def send(self, request: HttpRequest, *, hosts: tuple[str, ...], timeout: float) -> HttpResponse:
@@ -68,6 +78,8 @@ class Provider:
         return self.faults.around("provider.send", lambda: self._answer(name), failure)  # type: ignore[no-any-return]
 
     def _answer(self, name: str) -> HttpResponse:
+        if name in self.unauthorized:
+            return self.unauthorized[name]
         if not self.works:
             return answer(400, b"") if self.vague else answer(401, {"error": "invalid_client"})
         if name in self.dead:
@@ -325,6 +337,70 @@ def test_a_client_that_is_refused_again_later_is_told_again() -> None:
     f.provider.works = False
     f.pass_time(86_400)
     assert f.bus.types.count("Client Refused") == 2
+
+
+#: One connection of a client that works elsewhere, as providers were seen to refuse it.
+UNAUTHORIZED = {
+    "Exact Online": (401, "Old refresh token used."),
+    "Atlassian": (403, "refresh_token is invalid"),
+    "Microsoft": (400, "AADSTS700016: Application 'x' was not found in the directory 'y'."),
+}
+
+
+def unauthorized(provider: str) -> HttpResponse:
+    status, description = UNAUTHORIZED[provider]
+    return answer(status, {"error": "unauthorized_client", "error_description": description})
+
+
+@pytest.mark.parametrize("provider", UNAUTHORIZED)
+def test_unauthorized_client_stops_one_connection_and_no_other(provider: str) -> None:
+    """The connection that is refused needs a person; the circuit stays closed, and the other one is refreshed daily."""
+    f = fleet(A, B, unauthorized={A: unauthorized(provider)})
+    for _ in range(3 * 24 * 6):
+        f.pass_time(600, step=600)
+        assert not f.open
+        assert (f.records.items[B].expires_at or 0) > f.clock.now(), "the other one never goes without a token"
+    assert (f.status(A), f.status(B)) == (Status.AUTHORIZATION_REQUIRED, Status.ACTIVE)
+    assert f.provider.asked.count(A) >= 3
+    assert f.provider.asked.count(B) >= 3
+    assert "Client Refused" not in f.bus.types
+    assert f.bus.types.count("Authorization Required") == 1
+    assert f.circuits.items == {}
+
+
+def test_unauthorized_client_of_two_connections_opens_no_circuit() -> None:
+    """Also where the grant is the client's own, and there is no grant to blame instead."""
+    f = fleet(A, B, C, unauthorized={name: unauthorized("Microsoft") for name in (A, B)})
+    f.ports = replace(f.ports, profiles=MemoryProfiles(HEADLESS))
+    for name, stored in f.records.items.items():
+        own = {"account": name, "host": "api.example.com"}
+        f.records.items[name] = replace(
+            stored, grant="client_credentials", profile_hash=content_hash(HEADLESS), variables=own
+        )
+    for _ in range(3):
+        for name in (A, B, C):
+            f.run(name, force=True)
+            assert not f.open
+        f.clock.advance(2 * HOUR)
+    assert (f.provider.asked.count(A), f.provider.asked.count(B)) == (3, 3)
+    assert [f.status(name) for name in (A, B, C)] == [Status.CLIENT_REFUSED, Status.CLIENT_REFUSED, Status.ACTIVE]
+    assert f.bus.types.count("Client Refused") == 2, "one for each connection, and none for each hour"
+
+
+def test_a_probe_that_unauthorized_client_answers_leaves_the_circuit_open() -> None:
+    """The answer says nothing of the client's credentials, so the next connection that is due probes at once."""
+    f = fleet(A, B, C, works=False)
+    f.run(C)
+    f.provider.unauthorized = {A: unauthorized("Microsoft")}
+    f.clock.advance(75 * 60)
+    f.run(A)
+    assert f.provider.asked == [C, A]
+    assert f.circuits.get("keap").open
+    f.provider.works = True
+    f.run(B)
+    f.receive()
+    assert not f.open
+    assert [f.status(name) for name in (B, C)] == [Status.ACTIVE] * 2
 
 
 def test_one_connection_with_a_trouble_of_its_own_does_not_hold_back_the_others_again_and_again() -> None:

@@ -200,7 +200,7 @@ def test_a_success_that_is_no_token_set_is_unread(body: Any) -> None:
         (400, {"error": "invalid_request", "error_description": "Missing grant_type"}, "malformed", "invalid_request"),
         (400, {"error": "invalid_request"}, "malformed", "invalid_request"),
         (401, {"error": "invalid_client"}, "client_rejected", "invalid_client"),
-        (400, {"error": "unauthorized_client"}, "client_rejected", "unauthorized_client"),
+        (400, {"error": "unauthorized_client"}, "grant_rejected", "unauthorized_client"),
         (400, {"error": "unsupported_grant_type"}, "malformed", "unsupported_grant_type"),
         (400, {"error": "invalid_scope"}, "malformed", "invalid_scope"),
         (429, b"", "rate_limited", None),

@@ -23,7 +23,8 @@ from .tokens import TokenSet, expiry, look_up
 _STANDARD_ERRORS = (
     ErrorRule(kind="grant_rejected", code="invalid_grant"),
     ErrorRule(kind="client_rejected", code="invalid_client"),
-    ErrorRule(kind="client_rejected", code="unauthorized_client"),
+    # Exact Online, Atlassian and Microsoft answer it for one grant or one tenant of a client that works elsewhere.
+    ErrorRule(kind="grant_rejected", code="unauthorized_client"),
     ErrorRule(kind="transient", code="temporarily_unavailable"),
     ErrorRule(kind="transient", code="server_error"),
     ErrorRule(kind="rate_limited", status=429),

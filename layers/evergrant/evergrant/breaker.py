@@ -96,6 +96,9 @@ class Breaker:
     def refused(self, spend: Spend, refusal: Refusal, passage: Passage) -> Changes:
         """What a refusal changes in its connection, having found out whether it is the client that is refused."""
         connection, kind = spend.connection, failing.blamed(spend.connection, refusal)
+        if failing.says_nothing_of_client(refusal):
+            self.unanswered(passage, {})  # another connection may probe at once
+            return self._changes(spend, refusal)
         # A replay of what may have been spent already is refused for that, by an answer that may mean either.
         if kind == "client_rejected" or (kind == "rejected_unknown" and not spend.in_doubt):
             circuit = self._testified(connection, refusal, passage)

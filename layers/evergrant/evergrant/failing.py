@@ -90,6 +90,15 @@ def blamed(connection: Connection, refusal: Refusal) -> FailureKind:
     return refusal.kind
 
 
+def says_nothing_of_client(refusal: Refusal) -> bool:
+    """Whether a refusal concerns this connection alone: it neither opens nor closes the client's circuit.
+
+    RFC 6749 section 5.2 has ``unauthorized_client`` for a client that was authenticated. Microsoft also answers it
+    where one tenant does not know the client. A profile that gives the code another meaning is followed.
+    """
+    return refusal.kind == "grant_rejected" and refusal.code == "unauthorized_client"
+
+
 def unblamed(connection: Connection) -> Connection:
     """The connection as one that its client's refusal no longer holds back: what fails now is news."""
     if connection.status is not Status.CLIENT_REFUSED:
