@@ -30,7 +30,15 @@ STACK = "evergrant"
 BUILDS = STATE / "build"
 # What the build reads. A build is kept under the digest of all of it, and used again while that is the same.
 # The emulator's virtual environment says which Python that is.
-SOURCES = ("template.yaml", "samconfig.toml", "functions", "layers", "scripts", ".tools/ministack/pyvenv.cfg")
+SOURCES = (
+    "template.yaml",
+    "samconfig.toml",
+    "LICENSE",
+    "functions",
+    "layers",
+    "scripts",
+    ".tools/ministack/pyvenv.cfg",
+)
 KEPT_BUILDS = 3
 
 

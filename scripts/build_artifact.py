@@ -88,6 +88,7 @@ def build_layer(name: str, artifacts: Path, target: Target) -> None:
     else:
         versions = ["3.11", "3.12", "3.13", "3.14"]  # pure Python, for whatever runtime the consumers use
     copy_package(source / name, site / name)
+    shutil.copyfile(ROOT / "LICENSE", site / name / "LICENSE")
     for version in versions:
         compile_for(version, site, "/opt/python", must_say=len(versions) == 1)
 

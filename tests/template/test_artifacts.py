@@ -72,6 +72,13 @@ def test_the_client_layer_needs_nothing_but_the_runtime(client_layer: Path) -> N
 
 
 @pytest.mark.parametrize("target", TARGETS[:1], ids="-".join, indirect=True)
+def test_each_layer_holds_the_licence_beside_its_code(layer: Path, client_layer: Path) -> None:
+    licence = (ROOT / "LICENSE").read_bytes()
+    assert (layer / "python" / "evergrant" / "LICENSE").read_bytes() == licence
+    assert (client_layer / "python" / "evergrant_client" / "LICENSE").read_bytes() == licence
+
+
+@pytest.mark.parametrize("target", TARGETS[:1], ids="-".join, indirect=True)
 def test_two_builds_are_the_same_to_the_byte(layer: Path, target: tuple[str, str], tmp_path: Path) -> None:
     assert digest(build("layer", "evergrant", tmp_path, *target)) == digest(layer)
 
