@@ -65,10 +65,15 @@ def contract(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         clients.client.cache_clear()
         names = _make_resources(aws)
 
-        def start(function: str) -> EmulatedLambda:
+        def start(function: str, **more: str) -> EmulatedLambda:
             own = properties(f"{function}Function")
             variables = own["Environment"]["Variables"]
             environment = aws.environment() | {name: names.get(words(it), words(it)) for name, it in variables.items()}
+            environment |= {
+                "AWS_LAMBDA_LOG_FORMAT": own["LoggingConfig"]["LogFormat"],
+                "AWS_LAMBDA_LOG_LEVEL": own["LoggingConfig"]["ApplicationLogLevel"],
+                **more,
+            }
             if function == "Getter":  # the rotator that it invokes is the emulated one beside it
                 environment |= {"AWS_ENDPOINT_URL_LAMBDA": it.rotator.url, "EVERGRANT_ROTATOR_FUNCTION": "function"}
             layer = built / "EvergrantLayer"

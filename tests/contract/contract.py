@@ -27,7 +27,8 @@ class Contract:
 
     aws: LocalAws
     names: Mapping[str, str]
-    start: Callable[[str], EmulatedLambda]
+    #: By the function's name, with environment variables in place of the template's.
+    start: Callable[..., EmulatedLambda]
 
     @cached_property
     def scheduler(self) -> EmulatedLambda:

@@ -103,3 +103,16 @@ def test_a_due_connection_is_refreshed_published_and_read(contract: Contract, we
     assert answer["headers"]["Authorization"] == f"Bearer {published['access_token']}"
     assert published["access_token"] not in contract.rotator.log.read_text()
     assert published["access_token"] not in contract.getter.log.read_text()
+
+
+@pytest.mark.parametrize("sample", ["scheduler-tick", "rotator-queue", "callback-return", "getter-direct"])
+def test_the_sdk_logs_nothing_even_at_lambdas_debug(contract: Contract, sample: str) -> None:
+    """The SDK logs nothing below INFO under Lambda's own runtime at DEBUG, in any function.
+
+    The template keeps that level at INFO; an operator can still change it on the function.
+    """
+    function = contract.start(sample.partition("-")[0].title(), AWS_LAMBDA_LOG_LEVEL="DEBUG")
+    assert "errorType" not in function.invoke(event(sample)), function.log.read_text()
+    lines = [json.loads(line) for line in function.log.read_text().splitlines() if line.startswith("{")]
+    loggers = {line.get("logger", "").split(".")[0] for line in lines if line.get("level") == "DEBUG"}
+    assert not loggers & {"boto3", "botocore", "urllib3"}

@@ -84,6 +84,18 @@ def test_a_function_has_the_layer_and_a_log_group_that_forgets(function: str) ->
     assert found["LoggingConfig"]["LogFormat"] == "JSON"
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_lambdas_own_log_level_is_info_in_every_deployment(function: str) -> None:
+    """``LogLevel`` reaches Powertools only; Lambda's ``ApplicationLogLevel`` is INFO.
+
+    Above INFO Lambda drops metrics in the embedded metric format, which have no ``level`` and count as INFO. Below it
+    the runtime sets the root logger to DEBUG (Lambda guide, "Log-level filtering").
+    """
+    found = properties(f"{function}Function")
+    assert found["LoggingConfig"]["ApplicationLogLevel"] == "INFO"
+    assert found["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == {"Ref": "LogLevel"}
+
+
 def test_all_functions_are_of_one_runtime_and_architecture_chosen_by_parameters() -> None:
     for function in of_type("AWS::Lambda::Function").values():
         assert words(function["Properties"]["Runtime"]) == "Runtime"

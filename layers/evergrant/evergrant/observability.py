@@ -5,6 +5,8 @@ Nothing secret is ever handed to the logger; the redaction below is the backstop
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from typing import Any
 
@@ -35,6 +37,13 @@ class _RedactingFormatter(LambdaPowertoolsFormatter):
         return _SECRETS.sub(lambda found: f"{found['name'] or ''}[redacted]", line)
 
 
-# A message is a text, though it may look like JSON: it is not decoded.
-logger = Logger(logger_formatter=_RedactingFormatter(json_deserializer=str))
+# A message is a text, though it may look like JSON: it is not decoded. Lambda counts a line whose timestamp is not in
+# RFC 3339 as one at INFO, whatever its level (Lambda guide, "Log-level filtering").
+logger = Logger(
+    level="INFO",
+    logger_formatter=_RedactingFormatter(json_deserializer=str, use_rfc3339=True, utc=True),
+)
+# Lambda's own level is INFO in every deployment. Powertools gives that one precedence over POWERTOOLS_LOG_LEVEL, and
+# warns on stderr where that is lower, so the level is set past Powertools.
+logging.getLogger(logger.name).setLevel((os.environ.get("POWERTOOLS_LOG_LEVEL") or "INFO").upper())
 metrics = Metrics()

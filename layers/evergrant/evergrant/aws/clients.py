@@ -11,6 +11,9 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from ..ports import PortUnavailable
+from .log_levels import keep_sdk_at_info
+
+keep_sdk_at_info()
 
 #: All attempts of one call are bounded well below the lease; standard mode retries throttling with backoff.
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})

@@ -14,6 +14,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
 
 from ..reading import Document, Reader
+from .log_levels import keep_sdk_at_info
+
+keep_sdk_at_info()
 
 #: An HTTP API gives up after 30 seconds and getter's own function one before. Rotator lets its callers wait for 25.
 _PATIENCE = 26
