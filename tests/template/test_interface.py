@@ -112,6 +112,17 @@ def test_the_outputs_are_these_and_each_says_what_it_is_for() -> None:
     assert all(output["Description"] for output in written()["Outputs"].values())
 
 
+@pytest.mark.parametrize("name", sorted(OUTPUTS))
+def test_an_output_is_exported_under_the_names_of_stack_and_output(name: str) -> None:
+    """Another stack imports it; two Evergrant stacks in one account and Region export different names."""
+    assert written()["Outputs"][name]["Export"] == {"Name": {"Fn::Sub": f"${{AWS::StackName}}-{name}"}}
+
+
+@pytest.mark.parametrize("layer", of_type("AWS::Lambda::LayerVersion"))
+def test_a_layer_names_its_licence(layer: str) -> None:
+    assert properties(layer)["LicenseInfo"] == "Apache-2.0"
+
+
 @pytest.mark.parametrize("name", written()["Parameters"])
 def test_a_parameter_is_described_constrained_and_has_a_default(name: str) -> None:
     parameter = written()["Parameters"][name]
