@@ -2,11 +2,13 @@
 
 It is as strict as a browser where mistakes would otherwise go unseen: the forms it sends are those on the page,
 a form goes nowhere the page's ``form-action`` does not allow (redirects after it included), a ``__Host-`` cookie
-must have what that name promises, and every request says with ``Sec-Fetch-Site`` where it comes from.
+must have what that name promises, and every request says with ``Sec-Fetch-Site`` where it comes from. It follows a page
+that leads on by itself (``<meta http-equiv="refresh">``), which is a navigation of its own and no part of the form's.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http.cookies import SimpleCookie
@@ -34,7 +36,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Page:
-    """What the browser shows."""
+    """What the browser shows. ``refresh`` is the address that the page leads on to by itself, at once."""
 
     url: str
     status: int
@@ -42,6 +44,7 @@ class Page:
     text: str
     forms: tuple[Form, ...]
     headers: httpx.Headers
+    refresh: str | None
 
 
 class Browser:
@@ -88,12 +91,17 @@ class Browser:
             answer = self._http.request(method, url, data=data if method == "POST" else None, headers=headers)
             self._keep_cookies(answer)
             if not answer.is_redirect:
-                return _read(answer)
-            following = urljoin(url, answer.headers["location"])
-            # 303 makes a GET of anything; 307 and 308 repeat the request as it was.
-            if answer.status_code in {301, 302, 303}:
-                method, data = "GET", None
-            site = max(site, _site(url, following), key=_DISTANCE.index)
+                page = _read(answer)
+                if page.refresh is None:
+                    return page
+                following = page.refresh
+                method, data, site, allowed = "GET", None, _site(url, following), None
+            else:
+                following = urljoin(url, answer.headers["location"])
+                # 303 makes a GET of anything; 307 and 308 repeat the request as it was.
+                if answer.status_code in {301, 302, 303}:
+                    method, data = "GET", None
+                site = max(site, _site(url, following), key=_DISTANCE.index)
             url = following
         raise BrowsingError(f"More than {MOST_REDIRECTS} redirects, the last to {urlsplit(url).netloc}.")
 
@@ -154,7 +162,19 @@ def _read(answer: httpx.Response) -> Page:
         text=" ".join(" ".join(parser.words).split()),
         forms=tuple(parser.forms),
         headers=answer.headers,
+        refresh=None if parser.refresh is None else urljoin(str(answer.url), parser.refresh),
     )
+
+
+def refresh_of(html: str) -> str | None:
+    """The address that a page leads on to by itself, at once; None where it stays."""
+    parser = _PageParser()
+    parser.feed(html)
+    return parser.refresh
+
+
+#: No delay, and an address that every browser reads alike: in no quotes, and without white space or quotes in it.
+_REFRESH = re.compile(r"0;\s*url=([^'\"\s]+)", re.IGNORECASE)
 
 
 class _PageParser(HTMLParser):
@@ -163,10 +183,17 @@ class _PageParser(HTMLParser):
         self.title = ""
         self.words: list[str] = []
         self.forms: list[Form] = []
+        self.refresh: str | None = None
         self._open: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         attributes = {name: value or "" for name, value in attrs}
+        if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh":
+            found = _REFRESH.fullmatch(attributes.get("content", ""))
+            if not found:
+                raise BrowsingError("The page has a refresh that browsers may read in different ways.")
+            self.refresh = found[1]
+            return
         self._open.append(tag)
         if tag == "form":
             self.forms.append(Form(attributes.get("action", ""), attributes.get("method", "get").upper()))

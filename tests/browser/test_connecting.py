@@ -10,7 +10,9 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Response, expect
@@ -48,6 +50,28 @@ def tab(new_tab: NewTab) -> Page:
 def keap(world: World, account: str) -> Connection:
     host = f"localhost:{world.providers['keap'].port}"
     return replace(connections.KEAP, variables={"login_host": host}).called(account)
+
+
+@pytest.fixture
+def redirecting(world: World) -> Iterator[str]:
+    """Host and port of an address that redirects every request to Keap's consent page, which is on another site."""
+    target = f"http://localhost:{world.providers['keap'].port}"
+
+    class Redirect(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(302)
+            self.send_header("Location", target + self.path)
+            self.end_headers()
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Redirect) as server:
+        thread = Thread(target=server.serve_forever)
+        thread.start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 def begin(tab: Page, link: str) -> None:
@@ -99,6 +123,21 @@ def test_the_link_leads_through_consent_to_success(
     hosts = {request.url.split("/")[2].replace("localhost", "127.0.0.1") for request in requests}
     assert hosts == {world.stack.api_url.split("/")[2], provider.host}
     assert operator.status(to_connect.name) == "active"
+
+
+def test_a_consent_address_that_redirects_to_another_origin_is_reached(
+    world: World, operator: Operator, tab: Page, redirecting: str
+) -> None:
+    """Chromium applies form-action to the whole redirect chain of a form's submission, and would stop at the second."""
+    to_connect = replace(keap(world, "redirected"), variables={"login_host": redirecting})
+    requests: list[Request] = []
+    tab.on("request", lambda request: requests.append(request))
+    begin(tab, operator.link(to_connect))
+    asked = [request.url.split("/")[2] for request in requests if "oauth/authorize" in request.url]
+    assert asked == [redirecting, f"localhost:{world.providers['keap'].port}"]
+    decide(tab, "Allow")
+    shows(tab, "Keap is connected")
+    assert operator.status("keap/redirected") == "active"
 
 
 def test_what_was_granted_is_shown_as_the_provider_names_it(world: World, operator: Operator, tab: Page) -> None:

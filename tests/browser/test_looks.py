@@ -26,6 +26,7 @@ REFUSALS = [
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, LinkError) and kind is not LinkError
 ]
+TARGET = f"https://{HOST}/app/oauth/authorize?client_id=acme&state=A-1"
 PAGES = {
     "landing": pages.landing("Keap (Infusionsoft)", "main", ("full",), HOST),
     "landing-long": pages.landing(LONG, LONG_ACCOUNT, SCOPES, f"login.{HOST}", CONTACT),
@@ -38,6 +39,8 @@ PAGES = {
             client=("acme-old", "acme"), gained=("write",), lost=("full",), new_profile=True, same_account=True
         ),
     ),
+    "departing": pages.departing("Keap (Infusionsoft)", TARGET),
+    "departing-long": pages.departing(LONG, TARGET.replace("https://", "https://login."), CONTACT),
     "connected": pages.connected("Keap (Infusionsoft)", "main", ("full",)),
     "connected-long": pages.connected(LONG, LONG_ACCOUNT, SCOPES, CONTACT),
     "connected-partly": pages.connected("Google", "main", SCOPES, missing=SCOPES[:1]),
@@ -55,8 +58,11 @@ def tab(chromium: Browser) -> Iterator[Page]:
     context = chromium.new_context(reduced_motion="reduce")
 
     def answer(route: Route) -> None:
+        if HOST in route.request.url:
+            route.fulfill(status=204)  # no page to go to: the one that leads there stays, to be looked at
+            return
         html = PAGES.get(route.request.url.rpartition("/")[2])
-        route.fulfill(status=200 if html else 404, headers=pages.headers(f"https://{HOST}"), body=html or "")
+        route.fulfill(status=200 if html else 404, headers=pages.headers(form="<form" in (html or "")), body=html or "")
 
     context.route("**/*", answer)
     yield context.new_page()
@@ -68,7 +74,12 @@ def test_a_page_can_be_read_by_everybody(tab: Page, what: str, pictures: Picture
     address, complaints, asked = f"https://grants.example.com/connect/{what}", list[str](), list[str]()
     tab.on("console", lambda message: complaints.append(message.text))
     tab.on("request", lambda request: asked.append(request.url))
-    tab.goto(address)
+    if what.startswith("departing"):
+        with tab.expect_request(lambda request: HOST in request.url):
+            tab.goto(address)
+        assert HOST in asked.pop(), "it leads on by itself"
+    else:
+        tab.goto(address)
     tab.evaluate(Axe().axe_script)
     for size, viewport in SIZES.items():
         tab.set_viewport_size(viewport)
@@ -119,6 +130,16 @@ def test_the_button_is_large_enough_for_a_thumb_and_shows_that_it_is_chosen(tab:
         "(s => [s.outlineStyle, parseFloat(s.outlineWidth)])(getComputedStyle(document.activeElement))"
     )
     assert (style, width >= 2) == ("solid", True)
+
+
+def test_the_page_after_the_button_leads_on_by_itself_and_by_its_link(tab: Page) -> None:
+    with tab.expect_request(TARGET) as by_itself:
+        tab.goto("https://grants.example.com/connect/departing")
+    with tab.expect_request(TARGET) as by_link:
+        tab.get_by_role("link", name="Continue to Keap").click()
+    for asked in (by_itself.value, by_link.value):
+        assert (asked.method, asked.is_navigation_request()) == ("GET", True)
+        assert "referer" not in asked.all_headers()
 
 
 def test_a_screen_reader_hears_what_is_seen(tab: Page) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import httpx
 
-from local.browser import Form, Page
+from local.browser import Form, Page, refresh_of
 from local.consumer_stack import Consumer
 from local.providers import ProviderServer, fingerprint
 from local.world import World
@@ -96,8 +96,7 @@ class Journey:
 
     def consent(self, departure: httpx.Response, decision: str = "allow") -> str:
         """Decide at the provider; the address that the browser is then sent to."""
-        assert departure.status_code == 303, departure.text
-        decided = self.http.post(departure.headers["location"], data={"decision": decision})
+        decided = self.http.post(led_to(departure), data={"decision": decision})
         assert decided.status_code == 303, decided.text
         return str(decided.headers["location"])
 
@@ -109,6 +108,14 @@ class Journey:
         """The whole way."""
         cookie = cookie or self.cookie()
         return self.arrive(self.consent(self.press(cookie)), cookie)
+
+
+def led_to(departure: httpx.Response) -> str:
+    """The address that the answer to the button leads on to."""
+    assert departure.status_code == 200, departure.text
+    address = refresh_of(departure.text)
+    assert address is not None, departure.text
+    return address
 
 
 def changed(url: str, **parameters: str | None) -> str:

@@ -7,8 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from evergrant import pages
 from evergrant.connecting import respond
 from evergrant.web import COOKIE
+from local.browser import refresh_of
 from tests.unit.test_authorization import World, world
 
 SAME_ORIGIN = {"sec_fetch_site": "same-origin"}
@@ -31,6 +33,11 @@ def ask(
 def cookie_in(answer: Any) -> str:
     (line,) = answer["cookies"]
     return str(line.partition(";")[0].partition("=")[2])
+
+
+def state_in(answer: Any) -> str:
+    """The state in the address that the answer to the button leads on to."""
+    return parse_qs(urlsplit(refresh_of(answer["body"]) or "").query)["state"][0]
 
 
 def untouched(w: World) -> bool:
@@ -80,19 +87,31 @@ def test_the_whole_way_is_one_cookie_and_one_exchange() -> None:
     w = world()
     cookie = cookie_in(ask(w, "GET"))
     sent = ask(w, "POST", cookie=cookie, **SAME_ORIGIN)
-    assert sent["statusCode"] == 303
+    assert sent["statusCode"] == 200
     assert cookie_in(sent) == cookie
-    state = parse_qs(urlsplit(sent["headers"]["location"]).query)["state"][0]
+    state = state_in(sent)
     assert ask(w, "GET", "/callback", f"state={state}&code=code-1", cookie)["statusCode"] == 200
     assert len(w.provider.requests) == 1
+
+
+def test_the_button_is_answered_by_a_page_that_leads_on_without_a_redirect() -> None:
+    """Chromium applies the first page's form-action to every redirect of the submission, the provider's included."""
+    w = world()
+    shown = ask(w, "GET")
+    sent = ask(w, "POST", cookie=cookie_in(shown), **SAME_ORIGIN)
+    assert "form-action 'self';" in shown["headers"]["content-security-policy"]
+    assert "location" not in sent["headers"]
+    assert sent["headers"] == pages.headers()
+    assert "<form" not in sent["body"]
+    assert "script" not in sent["body"]
 
 
 def test_a_button_pressed_twice_leads_to_the_provider_twice_and_to_one_grant() -> None:
     w = world()
     cookie = cookie_in(ask(w, "GET"))
     sent = [ask(w, "POST", cookie=cookie, **SAME_ORIGIN) for _ in range(2)]
-    assert [answer["statusCode"] for answer in sent] == [303, 303]
-    states = [parse_qs(urlsplit(answer["headers"]["location"]).query)["state"][0] for answer in sent]
+    assert [answer["statusCode"] for answer in sent] == [200, 200]
+    states = [state_in(answer) for answer in sent]
     arrived = [ask(w, "GET", "/callback", f"state={state}&code=code-{state}", cookie)["statusCode"] for state in states]
     assert arrived == [200, 410]
     assert len(w.provider.requests) == 1
@@ -102,6 +121,7 @@ def test_a_browser_without_cookies_is_told_before_it_goes_to_the_provider() -> N
     w = world()
     answer = ask(w, "POST", **SAME_ORIGIN)
     assert (answer["statusCode"], "no_cookie" in answer["body"]) == (403, True)
+    assert refresh_of(answer["body"]) is None
     assert "location" not in answer["headers"]
     assert ask(w, "GET")["statusCode"] == 200, "the link is as good as before"
 
@@ -141,5 +161,5 @@ def test_no_parameter_steers_where_the_browser_is_sent(query: str) -> None:
     sent = ask(
         w, "POST", query=query, cookie=cookie_in(ask(w, "GET", query=query)), sec_fetch_site="same-origin", **headers
     )
-    assert sent["headers"]["location"].startswith("https://login.example.com/app/oauth/authorize?")
+    assert (refresh_of(sent["body"]) or "").startswith("https://login.example.com/app/oauth/authorize?")
     assert "evil" not in str(sent)

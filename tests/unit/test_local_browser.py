@@ -58,6 +58,48 @@ def test_a_redirect_after_a_form_is_followed_by_get_and_remembers_the_other_site
     assert (seen[2].method, seen[2].headers["sec-fetch-site"]) == ("GET", "cross-site")
 
 
+def test_a_page_that_leads_on_is_followed_as_a_navigation_of_its_own() -> None:
+    """The form-action of the page before it does not apply to where it leads, nor to redirects from there."""
+    seen: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        if request.method == "POST":
+            return httpx.Response(
+                200, html='<meta http-equiv="refresh" content="0;url=http://localhost:2/a?b=1&amp;c=2">'
+            )
+        if request.url.port == 2:
+            return httpx.Response(302, headers={"location": "http://localhost:3/consent"})
+        return httpx.Response(200, html=PAGE, headers={"content-security-policy": "form-action 'self'"})
+
+    with browser(answer) as tab:
+        page = tab.open("http://127.0.0.1:1/connect/x")
+        consent = tab.submit(page, page.forms[0])
+
+    assert consent.url == "http://localhost:3/consent"
+    assert [(request.method, str(request.url)) for request in seen[2:]] == [
+        ("GET", "http://localhost:2/a?b=1&c=2"),
+        ("GET", "http://localhost:3/consent"),
+    ]
+    assert [request.headers["sec-fetch-site"] for request in seen[2:]] == ["cross-site", "cross-site"]
+
+
+@pytest.mark.parametrize(
+    "content", ["0;url='http://x/'", "0;url=http://x/ y", "0", "5;url=http://x/", '0;url="http://x/']
+)
+def test_a_refresh_that_browsers_may_read_differently_is_refused(content: str) -> None:
+    html = (
+        f"<meta http-equiv=refresh content='{content}'>"
+        if '"' in content
+        else (f'<meta http-equiv="refresh" content="{content}">')
+    )
+    with (
+        browser(lambda request: httpx.Response(200, html=html)) as tab,
+        pytest.raises(BrowsingError, match="refresh"),
+    ):
+        tab.open("http://127.0.0.1:1/")
+
+
 @pytest.mark.parametrize("flawed", ["; Path=/", "; Secure", "; Secure; Path=/x", "; Secure; Path=/; Domain=127.0.0.1"])
 def test_a_host_cookie_without_what_its_name_promises_is_not_kept(flawed: str) -> None:
     with (

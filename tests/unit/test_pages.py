@@ -7,6 +7,7 @@ from base64 import b64encode
 from collections.abc import Callable
 from hashlib import sha256
 from html.parser import HTMLParser
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from evergrant import errors, pages, texts
 from evergrant.consent import Again
 from evergrant.errors import EvergrantError, LinkError
+from local.browser import refresh_of
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -74,6 +76,10 @@ def connected(provider: str = "x", account: str = "x", scope: str = "x", contact
     return pages.connected(provider, account, (scope,), contact)
 
 
+def departing(provider: str = "x", contact: str = "x") -> str:
+    return pages.departing(provider, "https://login.example.com/authorize?state=s", contact)
+
+
 def refused(contact: str = "x") -> str:
     return pages.refused(errors.LinkExpired("x"), contact)
 
@@ -84,6 +90,7 @@ def refused(contact: str = "x") -> str:
     [
         *((landing, name) for name in ("provider", "account", "scope", "host", "contact")),
         *((connected, name) for name in ("provider", "account", "scope", "contact")),
+        *((departing, name) for name in ("provider", "contact")),
         (refused, "contact"),
     ],
 )
@@ -98,7 +105,30 @@ def test_no_name_changes_what_a_page_is_made_of(provider: str, account: str, sco
     # No contact is the usual one.
     for make in (landing, connected):
         assert Page(make(provider, account, scope, contact=contact)).tags == Page(make()).tags
+    assert Page(departing(provider, contact)).tags == Page(departing()).tags
     assert Page(refused(contact)).tags == Page(refused()).tags
+
+
+@given(st.text())
+def test_the_refresh_and_the_link_lead_to_the_same_percent_encoded_address(text: str) -> None:
+    """Whatever an address holds, it neither ends the attribute nor is it cut where a refresh is read."""
+    url = f"https://login.example.com/authorize?state={text}"
+    page, harmless = Page(pages.departing("Keap", url)), Page(departing("Keap"))
+    [content] = [attributes["content"] for _, attributes in page.tags if attributes.get("http-equiv") == "refresh"]
+    [href] = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
+    assert content == f"0;url={href}"
+    assert re.fullmatch(
+        r"https://login\.example\.com/authorize\?state=[^\s'\"<>\\\x00-\x1f\x7f-\U0010ffff]*", href or ""
+    )
+    assert unquote(href or "") == unquote(url)
+    assert [tag for tag, _ in page.tags] == [tag for tag, _ in harmless.tags]
+
+
+def test_an_address_that_is_encoded_already_is_led_to_as_it_is() -> None:
+    url = (
+        "https://login.example.com/a;v=1?redirect_uri=https%3A%2F%2Fx.example%2Fcb%3Fa%3D1%26b&scope=a%20b&state=A-_~."
+    )
+    assert refresh_of(pages.departing("Keap", url)) == url
 
 
 def test_nothing_in_a_list_of_changes_or_in_a_remedy_is_ever_markup() -> None:
@@ -151,6 +181,16 @@ def test_a_page_loads_nothing_and_runs_nothing(html: str) -> None:
     assert [attributes["content"] for tag, attributes in page.tags if attributes.get("name") == "viewport"]
 
 
+def test_the_page_after_the_button_loads_and_runs_nothing() -> None:
+    page = Page(departing("Keap"))
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "style"]
+    assert departing("Keap").count("://") == 2
+    assert texts.CONTACT in Page(departing("Keap", "")).text
+    for shown in ("Keap", "login.example.com"):
+        assert shown in page.text
+
+
 @pytest.mark.parametrize("html", ALL)
 def test_a_page_has_one_heading_one_main_part_and_headings_in_order(html: str) -> None:
     tags = [tag for tag, _ in Page(html).tags]
@@ -182,14 +222,13 @@ def test_the_policy_allows_our_style_and_nothing_else() -> None:
     }
 
 
-def test_the_button_may_lead_to_us_and_on_to_the_provider() -> None:
-    """Browsers apply form-action to the redirect after the POST as well."""
-    allowed = directives(pages.headers("https://accounts.infusionsoft.com"))
-    assert allowed["form-action"] == "'self' https://accounts.infusionsoft.com"
+def test_the_button_posts_to_us_and_to_no_other_origin() -> None:
+    """The next page leads on to the provider: Chromium applies form-action to redirects after the POST as well."""
+    assert directives(pages.headers(form=True)) == directives(pages.headers()) | {"form-action": "'self'"}
 
 
 def test_no_page_is_kept_framed_guessed_or_told_of() -> None:
-    for headers in (pages.headers("https://login.example.com"), pages.headers()):
+    for headers in (pages.headers(form=True), pages.headers()):
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["content-type"] == "text/html; charset=utf-8"
@@ -198,7 +237,7 @@ def test_no_page_is_kept_framed_guessed_or_told_of() -> None:
 
 def test_a_browser_without_fetch_metadata_may_say_to_us_where_its_post_comes_from() -> None:
     """With no-referrer its Origin would be "null", which anybody's page can send; same-origin tells nobody else."""
-    assert pages.headers("https://login.example.com")["referrer-policy"] == "same-origin"
+    assert pages.headers(form=True)["referrer-policy"] == "same-origin"
 
 
 def test_the_landing_page_says_what_it_is_about_and_has_one_button_that_posts() -> None:

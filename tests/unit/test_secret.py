@@ -94,7 +94,7 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "Result": lambda: asking.Result("fresh", connection(), secret_tokens()),
     "Unreadable": lambda: spending.Unreadable(KeptAnswer(0, HttpResponse(200, {"x": CANARY}, CANARY.encode()))),
     "Spend": a_spend,
-    "Departure": lambda: Departure(f"https://login.example.com/?state={CANARY}", CANARY),
+    "Departure": lambda: Departure(f"https://login.example.com/?state={CANARY}", CANARY, "Keap"),
 }
 
 

@@ -230,10 +230,10 @@ def test_no_origin_raises_anything_but_a_refusal(origin: str, host: str | None) 
 
 
 def test_an_answer_is_in_the_form_the_api_expects() -> None:
-    assert page(303, "", {"location": "/x"}, ("a=b",)) == {
-        "statusCode": 303,
-        "headers": {"location": "/x"},
-        "body": "",
+    assert page(405, "x", {"allow": "GET"}, ("a=b",)) == {
+        "statusCode": 405,
+        "headers": {"allow": "GET"},
+        "body": "x",
         "cookies": ["a=b"],
     }
     assert page(200, "x", {})["cookies"] == []

@@ -58,7 +58,7 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class Landing(View):
-    """The first page: the origin to which its form leads in the end, for ``form-action``, and the browser's cookie."""
+    """The first page: the origin of the provider's consent address, and the browser's cookie."""
 
     origin: str = ""
     cookie: str = field(default="", repr=False)
@@ -66,10 +66,11 @@ class Landing(View):
 
 @dataclass(frozen=True, slots=True)
 class Departure:
-    """Where the browser is sent, and the cookie it is to keep."""
+    """Where the browser is sent, the cookie it is to keep, and the provider's title."""
 
     url: str = field(repr=False)
     cookie: str = field(repr=False)
+    provider: str
 
 
 class Flow:
@@ -139,9 +140,9 @@ class Flow:
             {"ticket": key, "cookie_hash": owner, "expires_at": now + STATE_LIFETIME},
             now + STATE_LIFETIME + KEPT,
         )
-        trip = Trip(cookie, state)
+        trip, profile = Trip(cookie, state), self._profile(authorization)
         url = authorization_url(
-            self._profile(authorization),
+            profile,
             authorization.variables,
             {
                 "client_id": client.client_id,
@@ -153,7 +154,7 @@ class Flow:
             },
             loopback=self._settings.allow_loopback,
         )
-        return Departure(url, cookie)
+        return Departure(url, cookie, profile.title)
 
     def arrive(self, params: Mapping[str, str], cookie: str | None) -> View:
         """The provider sent the browser back: check everything, exchange the code, save the grant.

@@ -40,22 +40,25 @@ def _answer(flow: Flow, event: Mapping[str, Any], method: str, path: str, contac
         raise WrongMethod("This page is not reached so.")
     if path == "/callback":
         return _arrive(flow, event, contact)
-    return _depart(flow, event) if method == "POST" else _landing(flow, event, contact)
+    return _depart(flow, event, contact) if method == "POST" else _landing(flow, event, contact)
 
 
 def _landing(flow: Flow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
     view = flow.landing(web.ticket_of(event), web.cookie_of(event))
     host = view.origin.partition("://")[2]
     html = pages.landing(view.provider, view.account, view.scopes, host, contact, view.again)
-    return web.page(200, html, pages.headers(view.origin), (web.set_cookie(view.cookie),))
+    return web.page(200, html, pages.headers(form=True), (web.set_cookie(view.cookie),))
 
 
-def _depart(flow: Flow, event: Mapping[str, Any]) -> dict[str, Any]:
+def _depart(flow: Flow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
+    """A page that leads on, and no redirect: Chromium applies the ``form-action`` of the page with the button to every
+    redirect of the submission, and a provider's consent address may redirect to any origin.
+    """
     web.demand_same_origin(event)
     web.demand_form(event)
     departure = flow.depart(web.ticket_of(event), web.cookie_of(event))
-    headers = {**pages.headers(), "location": departure.url}
-    return web.page(303, "", headers, (web.set_cookie(departure.cookie),))
+    html = pages.departing(departure.provider, departure.url, contact)
+    return web.page(200, html, pages.headers(), (web.set_cookie(departure.cookie),))
 
 
 def _arrive(flow: Flow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from hashlib import sha256
 from html import escape
 from pathlib import Path
 from string import Template
+from urllib.parse import quote, urlsplit
 
 from . import texts
 from .consent import Again
@@ -29,22 +30,25 @@ _LAYOUT = Template(
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="robots" content="noindex"><meta name="format-detection" content="telephone=no">'
-    f"<title>$title – {texts.PRODUCT}</title><style>{_STYLE}</style></head>\n"
+    f"$head<title>$title – {texts.PRODUCT}</title><style>{_STYLE}</style></head>\n"
     f"<body><header><p>{_SIGN}{texts.PRODUCT}</p></header>\n"
     "<main>$mark<h1>$title</h1>\n$body</main>\n<footer>$footer</footer></body></html>\n"
 )
+# What a refresh reads as it stands: RFC 3986's characters without the apostrophe, which may begin or end its URL (HTML,
+# "shared declarative refresh steps"); quotes, white space and control characters are percent-encoded.
+_IN_A_URL = "%:/?#[]@!$&()*+,;=~"
 
 
-def headers(form_origin: str | None = None) -> dict[str, str]:
-    """The headers of every page. ``form_origin``: browsers apply ``form-action`` to the redirect after a POST too."""
-    form_action = f"'self' {form_origin}" if form_origin else "'none'"
+def headers(*, form: bool = False) -> dict[str, str]:
+    """The headers of every page. ``form``: the page has the button, which posts to the page's own address."""
+    form_action = "'self'" if form else "'none'"
     return {
         "content-type": "text/html; charset=utf-8",
         "cache-control": "no-store",
         # On the page with the form, a browser without Fetch Metadata says where its POST comes from only if it may tell
-        # that to us: with no-referrer its Origin is "null" (Fetch, "append a request Origin header"). Nobody else is
-        # told anything with either.
-        "referrer-policy": "same-origin" if form_origin else "no-referrer",
+        # that to us: with no-referrer its Origin is "null" (Fetch, "append a request Origin header"). No other site is
+        # sent a referrer with either.
+        "referrer-policy": "same-origin" if form else "no-referrer",
         "x-content-type-options": "nosniff",
         "content-security-policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
         f"form-action {form_action}; base-uri 'none'; frame-ancestors 'none'",
@@ -78,6 +82,27 @@ def landing(
         f'<form method="post" action=""><button type="submit">{_filled(text.button, words)}</button></form>\n'
         f'<p class="quiet">{_filled(text.reassurance, words)}</p>\n',
         _filled(text.doubt, words),
+    )
+
+
+def departing(provider: str, url: str, contact: str = "") -> str:
+    """The answer to the button: the browser goes on to the provider by itself, and by a link where it does not.
+
+    Parameters
+    ----------
+    url
+        The provider's consent address, absolute.
+    """
+    url = quote(url, safe=_IN_A_URL)
+    words = {"provider": _short(provider), "host": urlsplit(url).netloc, "contact": contact or texts.CONTACT}
+    text = texts.DEPARTING
+    return _page(
+        _filled(text.title, words),
+        f'<p class="lead">{_step(text.lead, words)}</p>\n'
+        f'<p><a class="button" href="{escape(url)}">{_filled(text.link, words)}</a></p>\n'
+        f'<p class="quiet">{_filled(text.stuck, words)}</p>\n',
+        _filled(text.doubt, words),
+        head=f'<meta http-equiv="refresh" content="0;url={escape(url)}">',
     )
 
 
@@ -118,9 +143,9 @@ def refused(error: EvergrantError, contact: str = "") -> str:
     )
 
 
-def _page(title: str, body: str, footer: str, mark: str = "") -> str:
+def _page(title: str, body: str, footer: str, mark: str = "", head: str = "") -> str:
     footer = f'<p class="quiet">{footer}</p>' if footer else ""
-    return _LAYOUT.substitute(title=title, body=body, mark=mark, footer=footer)
+    return _LAYOUT.substitute(title=title, body=body, mark=mark, footer=footer, head=head)
 
 
 def _again(again: Again) -> str:

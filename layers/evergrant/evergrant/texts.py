@@ -38,6 +38,17 @@ class Landing:
 
 
 @dataclass(frozen=True, slots=True)
+class Departing:
+    """Shown for a moment, between the button and the provider's page."""
+
+    title: str = "Opening $provider"
+    lead: str = "Your browser now opens the page of $provider, at $host."
+    link: str = "Continue to $provider"
+    stuck: str = "If the page does not open by itself, use the button above."
+    doubt: str = "Questions? Ask $contact."
+
+
+@dataclass(frozen=True, slots=True)
 class Again:
     """What will be another than before. ``$old`` and ``$new`` are names of registered applications."""
 
@@ -78,6 +89,7 @@ class Refusal:
 
 
 LANDING = Landing()
+DEPARTING = Departing()
 AGAIN = Again()
 CONNECTED = Connected()
 HELP = "If you ask for help, mention this code:"
