@@ -91,7 +91,7 @@ build: $(STAMPS)/sam $(STAMPS)/uv ## Build what 'sam deploy' uploads
 
 # --- checking it ----------------------------------------------------------------------------------------------------
 
-PYTHON_DIRS := $(wildcard cli functions layers local scripts tests benchmarks)
+PYTHON_DIRS := $(wildcard cli functions layers local scripts tests benchmarks examples)
 
 .PHONY: lint
 lint: $(STAMPS)/dev $(STAMPS)/sam ## Format, style, types, and the template
