@@ -28,7 +28,6 @@ from rich.progress import Progress, TaskID
 from benchmarks import slow_provider
 from benchmarks.fake_aws import FakeAws
 from benchmarks.tables import console, goal, machine, table
-from evergrant import profile_file
 from evergrant.aws.circuits import DynamoCircuits
 from evergrant.aws.clients import client
 from evergrant.aws.items import item_of
@@ -42,7 +41,8 @@ from evergrant.connection import Connection, Status
 from evergrant.http import GuardedHttp
 from evergrant.observability import logger
 from evergrant.ports import Provider
-from evergrant.profile import content_hash
+from evergrant.profiles import loader
+from evergrant.profiles.model import content_hash
 from evergrant.rotating import AT_PROVIDERS, work_through
 from evergrant.rotation import Ports, Rotation
 from evergrant.secret import Secret
@@ -226,7 +226,7 @@ def _unseen() -> Iterator[None]:
 
 
 def _put_connections(aws: FakeAws, ports: Ports, host: str, count: int) -> None:
-    profile = profile_file.load(_PROFILE, "bench.toml")
+    profile = loader.load(_PROFILE, "bench.toml")
     StoredProfiles("records").keep(profile)
     entry = {"client_id": "client", "client_secrets": ["secret"], "hosts": [host]}
     aws.secrets["evergrant/clients/bench"] = json.dumps(entry)

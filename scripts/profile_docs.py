@@ -16,10 +16,10 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta, Struct
 
-from evergrant.placeholders import FUNCTIONS
-from evergrant.profile import Profile
-from evergrant.profile_checks import NAMES_BY_PHASE, NAMES_IN_CLAIMS
-from evergrant.profile_file import schema
+from evergrant.profiles.loader import schema
+from evergrant.profiles.model import Profile
+from evergrant.profiles.templates import FUNCTIONS
+from evergrant.profiles.validation import NAMES_BY_PHASE, NAMES_IN_CLAIMS
 from scripts.profile_recipes import LEAST, chapter
 
 DOCS = Path(__file__).parents[1] / "docs"

@@ -14,7 +14,7 @@ from .run import Run, interactive
 
 if TYPE_CHECKING:
     from evergrant.connection import Connection
-    from evergrant.profile import Profile
+    from evergrant.profiles.model import Profile
     from evergrant.tickets import Authorization
     from evergrant.tokens import TokenSet
 

@@ -12,7 +12,7 @@ from .problems import CommandFailed, Problem, WrongUsage
 from .run import AsJson, Var, run_of, variables_of
 
 if TYPE_CHECKING:
-    from evergrant.profile import Profile
+    from evergrant.profiles.model import Profile
 
 _PHASES = "client_credentials, login, jwt_bearer, refresh or exchange"
 
@@ -120,13 +120,13 @@ def profile_in(file: str) -> Profile:
     CommandFailed
         There is neither.
     """
-    from evergrant import catalogue
     from evergrant.errors import InvalidProfile
-    from evergrant.profile_file import load
+    from evergrant.profiles import built_in
+    from evergrant.profiles.loader import load
 
     path = Path(file)
     if not path.is_file():
-        ships = catalogue.built_in().get(file)
+        ships = built_in.built_in().get(file)
         if ships:
             return ships
         raise WrongUsage(f"There is no file {file}, nor does a provider of that name ship.")

@@ -14,7 +14,7 @@ from .run import AsJson, Run, Var, interactive, run_of, variables_of
 from .usage import Verb, Verbs
 
 if TYPE_CHECKING:
-    from evergrant.profile import Profile
+    from evergrant.profiles.model import Profile
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The client credentials that providers gave you.")
 
@@ -223,8 +223,8 @@ def token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
     """
     import msgspec
 
-    from evergrant.phases import REQUESTS
-    from evergrant.placeholders import fill, names_in
+    from evergrant.profiles.request_specs import REQUESTS
+    from evergrant.profiles.templates import fill, names_in
 
     requests = [getattr(profile, phase) for phase in REQUESTS]
     urls = [request.url for request in requests if request]

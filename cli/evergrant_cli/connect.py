@@ -15,7 +15,7 @@ from .run import AsJson, Name, Run, Var, run_of, variables_of
 
 if TYPE_CHECKING:
     from evergrant.connection import Connection
-    from evergrant.profile import Profile
+    from evergrant.profiles.model import Profile
     from evergrant.tickets import Authorization
 
 
@@ -108,7 +108,7 @@ def connect(
       evergrant connect keap/own --grant static --expires-at 2027-01-31
     """
     from evergrant import operations
-    from evergrant.profile import HEADLESS
+    from evergrant.profiles.model import HEADLESS
 
     run = run_of(context)
     deployment = run.deployment
@@ -178,8 +178,8 @@ def _was_chosen(run: Run, current: Connection) -> bool:
 
 def hosts_of(profile: Profile, authorization: Authorization, grant: str) -> list[str]:
     """The hosts that the client is going to be sent to."""
-    from evergrant.placeholders import fill
-    from evergrant.profile import HEADLESS
+    from evergrant.profiles.model import HEADLESS
+    from evergrant.profiles.templates import fill
 
     requests = [getattr(profile, grant)] if grant in HEADLESS else [profile.exchange, profile.refresh]
     urls = [request.url for request in requests if request]

@@ -14,7 +14,7 @@ from .tokens import record_of
 
 if TYPE_CHECKING:
     from evergrant.connection import Connection
-    from evergrant.profile import Profile
+    from evergrant.profiles.model import Profile
 
 #: What became of the request, in words. Never "revoked": the answer is empty and proves nothing (RFC 7009 section 2.2).
 _REVOCATIONS = {

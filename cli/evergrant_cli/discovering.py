@@ -12,8 +12,8 @@ from .problems import CommandFailed, Problem
 
 if TYPE_CHECKING:
     from evergrant.dialect import HttpResponse
-    from evergrant.metadata import Metadata
-    from evergrant.profile import Profile
+    from evergrant.profiles.metadata import Metadata
+    from evergrant.profiles.model import Profile
 
 #: For each of the well-known addresses, in seconds.
 _PATIENCE = 10.0
@@ -39,18 +39,18 @@ def discover(issuer: str, name: str | None) -> Discovery:
     NotSent
         The server cannot be reached.
     """
-    from evergrant import catalogue
     from evergrant.clock import SystemClock
-    from evergrant.discovery import name_for, profile_of
     from evergrant.errors import InvalidProfile
-    from evergrant.metadata import check_issuer, merge
     from evergrant.names import check_provider
-    from evergrant.profile_file import load
-    from evergrant.profile_text import text_of
+    from evergrant.profiles import built_in
+    from evergrant.profiles.discovery import name_for, profile_of
+    from evergrant.profiles.loader import load
+    from evergrant.profiles.metadata import check_issuer, merge
+    from evergrant.profiles.toml_writer import text_of
 
     check_issuer(issuer)
     name = check_provider(name or name_for(issuer))
-    if name in catalogue.built_in():
+    if name in built_in.built_in():
         raise InvalidProfile(
             f"{name} ships with Evergrant, and cannot be shadowed.",
             f"Look at it with `evergrant provider show {name}`, or call yours something else with --name.",
@@ -65,7 +65,7 @@ def _fetched(issuer: str) -> Iterator[tuple[str, HttpResponse | None]]:
     from evergrant.dialect import HttpRequest
     from evergrant.errors import LostAnswer, NotSent
     from evergrant.http import GuardedHttp
-    from evergrant.metadata import check_issuer, is_loopback, well_known
+    from evergrant.profiles.metadata import check_issuer, is_loopback, well_known
 
     parts = check_issuer(issuer)
     http = GuardedHttp(allow_loopback=is_loopback(parts.hostname))

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from evergrant.dialect import Client, HttpRequest, Phase
-    from evergrant.profile import Profile
+    from evergrant.profiles.model import Profile
     from evergrant.secret import Secret
 
 _JWT = re.compile(r"eyJ[\w-]+\.(eyJ[\w-]+)\.[\w-]+")

@@ -17,7 +17,7 @@ from .run import AsJson, Run, run_of
 from .usage import Verb, Verbs
 
 if TYPE_CHECKING:
-    from evergrant.profile import Profile
+    from evergrant.profiles.model import Profile
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The providers that accounts can be connected at.")
 
@@ -34,10 +34,10 @@ def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
     [bold]Example[/]
       evergrant provider list
     """
-    from evergrant import catalogue
+    from evergrant.profiles import built_in
 
     run = run_of(context)
-    profiles = list(catalogue.built_in().values())
+    profiles = list(built_in.built_in().values())
     try:
         profiles += sorted(run.deployment.profiles.added(), key=lambda profile: profile.name)
     except Exception as error:
@@ -70,11 +70,11 @@ def show(context: typer.Context, name: _ProviderName, as_json: AsJson = False) -
     """
     import msgspec
 
-    from evergrant import catalogue
-    from evergrant.profile import content_hash
+    from evergrant.profiles import built_in
+    from evergrant.profiles.model import content_hash
 
     run = run_of(context)
-    profile = catalogue.built_in().get(name) or run.deployment.profiles.named(name)
+    profile = built_in.built_in().get(name) or run.deployment.profiles.named(name)
     redirect_uri, missing = _redirect_uri(run, profile)
     if run.output.as_json:
         run.output.document(
@@ -256,9 +256,9 @@ def _summary(profile: Profile) -> dict[str, Any]:
 
 
 def _ships(profile: Profile) -> bool:
-    from evergrant import catalogue
+    from evergrant.profiles import built_in
 
-    return catalogue.built_in().get(profile.name) == profile
+    return built_in.built_in().get(profile.name) == profile
 
 
 def _redirect_uri(run: Run, profile: Profile) -> tuple[str | None, str]:
@@ -275,7 +275,7 @@ def _redirect_uri(run: Run, profile: Profile) -> tuple[str | None, str]:
 
 
 def _facts(profile: Profile, redirect_uri: str) -> Iterator[tuple[str, str]]:
-    from evergrant.phases import REQUESTS
+    from evergrant.profiles.request_specs import REQUESTS
 
     yield "provider", f"{profile.name}: {profile.title}"
     yield "grants", ", ".join(profile.grants)

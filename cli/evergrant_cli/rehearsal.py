@@ -9,7 +9,7 @@ from .masking import masked_request
 
 if TYPE_CHECKING:
     from evergrant.dialect import Phase
-    from evergrant.profile import Profile
+    from evergrant.profiles.model import Profile
 
 #: Where the profile documents no lifetime (seconds).
 _USUAL_LIFETIME = 3600
@@ -37,7 +37,7 @@ def advice(profile: Profile) -> Iterator[str]:
 
 def scope_of(profile: Profile, phase: Phase) -> str | None:
     """The scope that a connection would ask for where nobody gives another."""
-    from evergrant.profile import HEADLESS
+    from evergrant.profiles.model import HEADLESS
 
     return profile.scope(phase if phase in HEADLESS else "authorization_code")
 

@@ -18,7 +18,7 @@ from .run import Run, interactive
 
 if TYPE_CHECKING:
     from evergrant.dialect import Client, HttpResponse, Phase
-    from evergrant.profile import Profile
+    from evergrant.profiles.model import Profile
     from evergrant.tokens import TokenSet
 
 #: Beyond what any entry needs; a file given by mistake is not read to its end.
@@ -46,8 +46,8 @@ class Target:
 
 def target_of(against: str) -> Target:
     """``https://host[:port]``; plain http only on loopback, where nothing crosses a network."""
-    from evergrant.metadata import is_loopback
     from evergrant.names import is_host
+    from evergrant.profiles.metadata import is_loopback
 
     try:
         parts = urlsplit(against)
@@ -126,7 +126,7 @@ def _bound(profile: Profile, phase: Phase, given: Mapping[str, str]) -> dict[str
     """The variables' values; only those that this request and the reading of its answer name need one."""
     import msgspec
 
-    from evergrant.placeholders import names_in
+    from evergrant.profiles.templates import names_in
 
     request = msgspec.to_builtins(getattr(profile, phase))
     tables = (request.get(name, {}) for name in ("headers", "params", "claims"))

@@ -10,13 +10,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evergrant import catalogue, schedule
+from evergrant import schedule
 from evergrant.aws import wiring
 from evergrant.aws.clients import client
 from evergrant.aws.vault import SecretsVault
 from evergrant.connection import Connection, Status
 from evergrant.observability import logger, metrics
-from evergrant.profile import content_hash
+from evergrant.profiles import built_in
+from evergrant.profiles.model import content_hash
 from evergrant.rotating import answer, work_through
 from evergrant.rotation import Rotation
 from evergrant.secret import Secret
@@ -148,7 +149,7 @@ class Stage:
 
 @contextmanager
 def stage(behave: Behaviour) -> Iterator[Stage]:
-    keap, clock = catalogue.built_in()["keap"], Clock()
+    keap, clock = built_in.built_in()["keap"], Clock()
     ports = replace(wiring.rotation_ports(), clock=clock)
     with serving(behave) as server:
         secrets = [PRIVATE["client secret"], PRIVATE["older client secret"]]

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from evergrant import catalogue, operations
+from evergrant import operations
 from evergrant.asking import Ask
 from evergrant.authorization import Flow
 from evergrant.aws import wiring
@@ -27,7 +27,8 @@ from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.importing import Importing, given_set, pasted_key
 from evergrant.ports import PortUnavailable
-from evergrant.profile import content_hash
+from evergrant.profiles import built_in
+from evergrant.profiles.model import content_hash
 from evergrant.tickets import Authorization, issue_ticket
 from tests.adapters.canary_stage import (
     CANARIES,
@@ -147,7 +148,7 @@ def test_a_failed_rotation_leaks_nothing_that_the_provider_says(
 
 def test_an_answer_that_is_read_again_leaks_nothing_of_what_it_holds(environment: None) -> None:
     odd = {"renamed": GRANTED["access_token"], **{name: GRANTED[name] for name in ("refresh_token", "expires_in")}}
-    keap = catalogue.built_in()["keap"]
+    keap = built_in.built_in()["keap"]
     response = msgspec.structs.replace(keap.response, access_token=("renamed",))
     with stage(answers(json.dumps(odd).encode())) as on_stage, watching() as outside:
         on_stage.work()
@@ -269,7 +270,7 @@ _GIVEN = ("access_token", "refresh_token", "expires_in")
 
 
 def paste(on_stage: Stage, key: str) -> None:
-    ports, keap = on_stage.ports, catalogue.built_in()["keap"]
+    ports, keap = on_stage.ports, built_in.built_in()["keap"]
     importing = Importing(ports.records, ports.seal, ports.queue, on_stage.clock, wiring.settings())
     authorization, grant = operations.plan(keap, NAME, grant="static")
     importing.keep(authorization, grant, keap, pasted_key(keap, key, NOW, NOW + 86_400))
@@ -305,7 +306,7 @@ def test_no_exception_carries_a_pasted_key(environment: None, service: str, oper
 
 
 def test_a_token_set_of_another_system_leaks_nothing_but_its_access_token_into_its_secret(environment: None) -> None:
-    keap = catalogue.built_in()["keap"]
+    keap = built_in.built_in()["keap"]
     with stage(closes) as on_stage, watching() as outside:
         ports = on_stage.ports
         importing = Importing(ports.records, ports.seal, ports.queue, on_stage.clock, wiring.settings())

@@ -7,12 +7,12 @@ import json
 import pytest
 import typer
 
-from evergrant import catalogue
 from evergrant.aws.circuits import DynamoCircuits
 from evergrant.aws.records import DynamoRecords
 from evergrant.circuit import Circuit
 from evergrant.connection import Status
 from evergrant.errors import InvalidVariable
+from evergrant.profiles import built_in
 from evergrant_cli.clients import token_hosts
 from tests.adapters.cli_desk import CLIENT_SECRET, Desk, stored_client
 from tests.adapters.hooks import parameters
@@ -171,7 +171,7 @@ def test_a_client_that_nobody_stored_is_said(desk: Desk) -> None:
 
 
 def test_only_variables_that_stand_in_a_host_need_a_value() -> None:
-    profile = catalogue.built_in()["wealthyhood"]
+    profile = built_in.built_in()["wealthyhood"]
     assert token_hosts(profile, {"host": "h.example"}) == ["h.example"]
     with pytest.raises(InvalidVariable):
         token_hosts(profile, {"host": "h.example/path"})

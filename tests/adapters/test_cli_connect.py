@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from evergrant import catalogue
 from evergrant.aws.authorizations import StoredAuthorizations
 from evergrant.aws.clients import client
 from evergrant.aws.records import DynamoRecords
 from evergrant.connection import Status
-from evergrant.profile import content_hash
+from evergrant.profiles import built_in
+from evergrant.profiles.model import content_hash
 from tests.adapters.cli_desk import ACCESS_TOKEN, API, Desk, store_client
 from tests.adapters.samples import NOW
 
@@ -60,7 +60,7 @@ def test_the_record_is_made_and_the_profile_is_pinned_before_anybody_opens_the_l
     desk("connect", "keap/main", "--no-wait")
     record = desk.record()
     assert (record.status, record.client) == (Status.AWAITING_AUTHORIZATION, "keap")
-    assert record.profile_hash == content_hash(catalogue.built_in()["keap"])
+    assert record.profile_hash == content_hash(built_in.built_in()["keap"])
     key = {"pk": {"S": f"profile#{record.profile_hash}"}}
     assert "Item" in client("dynamodb").get_item(TableName=desk.records.table, Key=key)
 

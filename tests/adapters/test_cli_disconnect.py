@@ -8,19 +8,19 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant import catalogue
 from evergrant.aws.clients import client
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.aws.vault import SecretsVault
 from evergrant.connection import Status
-from evergrant.phases import Revoke
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile
+from evergrant.profiles import built_in
+from evergrant.profiles.model import Profile
+from evergrant.profiles.request_specs import Revoke
 from tests.adapters.cli_desk import Desk
 from tests.adapters.samples import NOW, SEALED, connection
 
-KEAP = catalogue.built_in()["keap"]
+KEAP = built_in.built_in()["keap"]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import pytest
 
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
-from evergrant.profile_file import load
+from evergrant.profiles.loader import load
 from tests.adapters.cli_desk import API, Desk
 from tests.adapters.loopback import Behaviour, answers, closes, floods, sends, serving
 

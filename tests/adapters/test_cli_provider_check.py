@@ -13,8 +13,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner
 
-from evergrant import catalogue
 from evergrant.aws.records import DynamoRecords
+from evergrant.profiles import built_in
 from evergrant_cli import trial
 from evergrant_cli.main import app
 from local.providers import INVESTSUITE, KEAP, MODELPORTFOLIOS, WEALTHYHOOD, Client, Provider, ProviderServer
@@ -176,7 +176,7 @@ def test_when_it_would_refresh_is_told_for_the_documented_lifetime() -> None:
     assert "would be replaced after" in said("keap")
 
 
-@pytest.mark.parametrize("name", sorted(catalogue.built_in()))
+@pytest.mark.parametrize("name", sorted(built_in.built_in()))
 def test_every_shipped_provider_can_be_looked_at(name: str) -> None:
     assert told(name)["provider"] == name
 

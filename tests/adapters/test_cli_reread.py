@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from evergrant import catalogue
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.connection import Status
-from evergrant.profile import content_hash
+from evergrant.profiles import built_in
+from evergrant.profiles.model import content_hash
 from tests.adapters.cli_desk import Desk, document
 from tests.adapters.samples import NOW, SEALED, connection
 from tests.adapters.test_cli_providers import ACME
 
-KEAP = catalogue.built_in()["keap"]
+KEAP = built_in.built_in()["keap"]
 UNREAD: dict[str, Any] = {
     "status": Status.DEGRADED,
     "unread_answer": SEALED,

@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from evergrant import catalogue
 from evergrant.aws.circuits import DynamoCircuits
 from evergrant.aws.records import DynamoRecords
 from evergrant.connection import Connection, Status
-from evergrant.profile import content_hash
+from evergrant.profiles import built_in
+from evergrant.profiles.model import content_hash
 from tests.adapters.cli_desk import Desk
 from tests.adapters.samples import NOW, SEALED, connection
 
-KEAP = content_hash(catalogue.built_in()["keap"])
+KEAP = content_hash(built_in.built_in()["keap"])
 
 
 @pytest.fixture

@@ -8,14 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant import catalogue
 from evergrant.aws.clients import client
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.errors import InvalidProfile, UnknownProfile
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile, content_hash, decode, encode
-from evergrant.profile_file import load
+from evergrant.profiles import built_in
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import Profile, content_hash, decode, encode
 from tests.adapters.hooks import failing, lost_answers, page_size, parameters
 
 OWN = """
@@ -56,25 +56,25 @@ def test_an_added_profile_is_found_by_its_name_and_by_its_hash(profiles: StoredP
 
 
 def test_a_built_in_profile_is_found_although_nobody_stored_it(profiles: StoredProfiles) -> None:
-    keap = catalogue.built_in()["keap"]
+    keap = built_in.built_in()["keap"]
     with failing("dynamodb", "GetItem"):
         assert profiles.named("keap") == keap
     assert profiles.pinned(content_hash(keap)) == keap
 
 
-@pytest.mark.parametrize("name", sorted(catalogue.built_in()))
+@pytest.mark.parametrize("name", sorted(built_in.built_in()))
 def test_a_built_in_profile_cannot_be_shadowed(profiles: StoredProfiles, name: str) -> None:
     with pytest.raises(InvalidProfile, match=name):
         profiles.add(own(name))
     assert profiles.added() == []
-    assert profiles.named(name) == catalogue.built_in()[name]
+    assert profiles.named(name) == built_in.built_in()[name]
 
 
 def test_not_even_an_item_written_by_hand_shadows_a_built_in_profile(profiles: StoredProfiles) -> None:
     client("dynamodb").put_item(
         TableName=profiles.table, Item={"pk": {"S": "provider#keap"}, "profile": {"B": encode(own("keap"))}}
     )
-    assert profiles.named("keap") == catalogue.built_in()["keap"]
+    assert profiles.named("keap") == built_in.built_in()["keap"]
 
 
 def test_replacing_a_profile_leaves_the_pinned_one_as_it_was(profiles: StoredProfiles) -> None:
@@ -97,9 +97,9 @@ def test_what_is_stored_under_a_hash_is_never_written_again(profiles: StoredProf
 def test_keeping_a_shipped_profile_outlives_its_shipping(
     profiles: StoredProfiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keap = catalogue.built_in()["keap"]
+    keap = built_in.built_in()["keap"]
     pinned = profiles.keep(keap)
-    monkeypatch.setattr(catalogue, "by_hash", dict)  # a later release ships another one
+    monkeypatch.setattr(built_in, "by_hash", dict)  # a later release ships another one
     assert fresh(profiles).pinned(pinned) == keap
 
 
@@ -154,7 +154,7 @@ def test_a_table_that_does_not_answer_is_unavailable(profiles: StoredProfiles) -
 # --- the stored form ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("profile", [*catalogue.built_in().values(), own()], ids=lambda profile: str(profile.name))
+@pytest.mark.parametrize("profile", [*built_in.built_in().values(), own()], ids=lambda profile: str(profile.name))
 def test_the_stored_form_comes_back_and_encodes_to_the_same_bytes(profile: Profile) -> None:
     stored = encode(profile)
     assert decode(stored) == profile

@@ -19,7 +19,7 @@ from typing import Any, get_args
 from unittest.mock import patch
 from urllib.parse import parse_qsl, urlsplit
 
-from evergrant import catalogue, http
+from evergrant import http
 from evergrant.connection import Connection, Status
 from evergrant.dialect import (
     Client,
@@ -34,8 +34,9 @@ from evergrant.dialect import (
 )
 from evergrant.errors import EvergrantError, InvalidClient, InvalidProfile, InvalidVariable, LostAnswer, UnreadAnswer
 from evergrant.names import is_host
-from evergrant.profile import FailureKind, Profile, decode, encode
-from evergrant.profile_file import load
+from evergrant.profiles import built_in
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import FailureKind, Profile, decode, encode
 from evergrant.published import document
 from evergrant.secret import Secret
 from evergrant.tokens import TokenSet, look_up
@@ -95,7 +96,7 @@ def cases_of(profile: Profile) -> Iterator[Case]:
 
 
 #: All that ships.
-CASES = tuple(case for profile in catalogue.built_in().values() for case in cases_of(profile))
+CASES = tuple(case for profile in built_in.built_in().values() for case in cases_of(profile))
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

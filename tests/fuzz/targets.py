@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from evergrant.catalogue import built_in
 from evergrant.dialect import HttpResponse
+from evergrant.profiles.built_in import built_in
 from tests.fuzz.oracle import (
     CASES,
     NOW,

@@ -12,7 +12,7 @@ from evergrant.asking import Ask
 from evergrant.connection import Connection, Sealed
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile
+from evergrant.profiles.model import Profile
 from evergrant.publication import Publication
 from evergrant.rotation import Rotation
 from evergrant.saving import Saving

@@ -10,7 +10,7 @@ from evergrant import deferred
 from evergrant.aws.records import DueConnection
 from evergrant.connection import Connection
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile, content_hash
+from evergrant.profiles.model import Profile, content_hash
 from tests.proof.faults import Faults
 from tests.proof.witness import Witness
 from tests.unit import memory

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from evergrant import catalogue, operations
+from evergrant import operations
 from evergrant.connection import Status
-from evergrant.profile import Profile
+from evergrant.profiles import built_in
+from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
 from tests.proof.faults import STALL
@@ -17,7 +18,7 @@ from tests.proof.troubles import ENDS, KINDLY, TROUBLES, begin_again
 from tests.unit.memory import Crash
 from tests.unit.test_rotation import KEAP, LIFETIME, with_grace
 
-WEALTHYHOOD, INVESTSUITE = (catalogue.built_in()[name] for name in ("wealthyhood", "investsuite"))
+WEALTHYHOOD, INVESTSUITE = (built_in.built_in()[name] for name in ("wealthyhood", "investsuite"))
 
 
 def plain(profile: Profile = KEAP, **fields: Any) -> Callable[[], Simulation]:

@@ -24,7 +24,7 @@ from evergrant.dialect import Client
 from evergrant.errors import EvergrantError
 from evergrant.granting import Granting, demand_connected
 from evergrant.ports import PortUnavailable
-from evergrant.profile import HEADLESS, Profile, content_hash
+from evergrant.profiles.model import HEADLESS, Profile, content_hash
 from evergrant.rotation import Ports, Rotation
 from evergrant.schedule import TICK
 from evergrant.secret import Secret

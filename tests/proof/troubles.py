@@ -11,8 +11,8 @@ import msgspec
 from evergrant import operations
 from evergrant.connection import Connection, EventType, Status
 from evergrant.dialect import HttpResponse
-from evergrant.phases import Revoke
-from evergrant.profile import ErrorRule, Profile
+from evergrant.profiles.model import ErrorRule, Profile
+from evergrant.profiles.request_specs import Revoke
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
 from tests.proof.provider import Oddity

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from evergrant.connection import AT_REST, Connection, EventType, Sealed, Status
-from evergrant.profile import HEADLESS
+from evergrant.profiles.model import HEADLESS
 from evergrant.tokens import TokenSet
 from evergrant.unread import KeptAnswer
 from tests.proof.provider import access_token_of

@@ -22,7 +22,7 @@ from evergrant.connection import FIELDS, Connection, Sealed, Status
 from evergrant.dialect import Client, HttpRequest, HttpResponse
 from evergrant.errors import Conflict, LostAnswer, NotSent, UnknownClient
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile, content_hash
+from evergrant.profiles.model import Profile, content_hash
 from evergrant.secret import Secret
 
 _NAMES = tuple(sorted(FIELDS))

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from evergrant import catalogue
 from evergrant.connection import Connection, Sealed, Status
 from evergrant.dialect import HttpRequest, HttpResponse
-from evergrant.profile import Profile
-from evergrant.profile_file import load
+from evergrant.profiles import built_in
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
 from evergrant.tokens import TokenSet
 
 #: 2026-11-22T10:00:00Z
 NOW = 1_795_341_600
-KEAP = catalogue.built_in()["keap"]
-WEALTHYHOOD = catalogue.built_in()["wealthyhood"]
+KEAP = built_in.built_in()["keap"]
+WEALTHYHOOD = built_in.built_in()["wealthyhood"]
 SEALED = Sealed(b"key", b"nonce", b"text")
 
 _CODE_GRANT = """

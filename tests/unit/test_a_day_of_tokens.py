@@ -14,10 +14,11 @@ from typing import Any
 
 import pytest
 
-from evergrant import catalogue, operations
+from evergrant import operations
 from evergrant.dialect import Client, HttpRequest, HttpResponse
 from evergrant.observability import metrics
-from evergrant.profile import content_hash
+from evergrant.profiles import built_in
+from evergrant.profiles.model import content_hash
 from evergrant.reading import LEAST_TTL, Reader
 from evergrant.rotating import answer, work_through
 from evergrant.rotation import Ports, Rotation
@@ -37,7 +38,7 @@ from tests.unit.memory import (
 )
 from tests.unit.memory import answer as answered
 
-INVESTSUITE = catalogue.built_in()["investsuite"]
+INVESTSUITE = built_in.built_in()["investsuite"]
 NAME, HOST = "investsuite/main", "suite.example.com"
 CLIENT = Client(
     "investsuite",

@@ -13,8 +13,8 @@ from joserfc.jwk import ECKey, RSAKey
 
 from evergrant.dialect import Client, token_request
 from evergrant.errors import InvalidClient
-from evergrant.profile import Profile
-from evergrant.profile_file import load
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
 from tests.unit.samples import NOW, form_of
 

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import msgspec
 import pytest
 
-from evergrant import catalogue, operations
+from evergrant import operations
 from evergrant.authorization import Departure, Flow, Ports
 from evergrant.connection import Connection, Status
 from evergrant.errors import (
@@ -29,7 +29,8 @@ from evergrant.errors import (
     WrongBrowser,
 )
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile
+from evergrant.profiles import built_in
+from evergrant.profiles.model import Profile
 from evergrant.saving import Saving
 from evergrant.secret import Secret
 from evergrant.settings import Settings
@@ -50,7 +51,7 @@ from tests.unit.memory import (
 )
 
 NAME = "keap/main"
-KEAP = catalogue.built_in()["keap"]
+KEAP = built_in.built_in()["keap"]
 REDIRECT_URI = "https://grants.example.com/callback"
 
 

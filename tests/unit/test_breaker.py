@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from evergrant import catalogue, schedule, waking
+from evergrant import schedule, waking
 from evergrant.asking import Ask, Result
 from evergrant.aws.expressions import Expression
 from evergrant.aws.items import attribute
@@ -22,8 +22,9 @@ from evergrant.connection import Connection, Status
 from evergrant.dialect import HttpRequest, HttpResponse
 from evergrant.errors import ClientRefused, NotSent, UnknownClient
 from evergrant.ports import PortUnavailable
-from evergrant.profile import content_hash
-from evergrant.profile_file import load
+from evergrant.profiles import built_in
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import content_hash
 from evergrant.rotation import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Budgets, Settings
@@ -44,7 +45,7 @@ from tests.unit.memory import (
     answer,
 )
 
-KEAP = catalogue.built_in()["keap"]
+KEAP = built_in.built_in()["keap"]
 #: Without a grant of anybody's; the request names the connection where the others name it by their refresh token.
 HEADLESS = load(
     'name = "keap"\ntitle = "Keap"\n'

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib import resources
 
-from evergrant import catalogue
-from evergrant.profile import content_hash
+from evergrant.profiles import built_in
+from evergrant.profiles.model import content_hash
 from evergrant.tokens import expiry
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD
 
@@ -13,15 +13,15 @@ from tests.unit.samples import KEAP, NOW, WEALTHYHOOD
 def test_every_shipped_file_is_a_profile_under_its_own_name() -> None:
     folder = resources.files("evergrant") / "profiles"
     files = {file.name.removesuffix(".toml") for file in folder.iterdir() if file.name.endswith(".toml")}
-    assert set(catalogue.built_in()) == files
+    assert set(built_in.built_in()) == files
     assert {"keap", "wealthyhood"} <= files
-    assert all(profile.name == name for name, profile in catalogue.built_in().items())
+    assert all(profile.name == name for name, profile in built_in.built_in().items())
 
 
 def test_every_shipped_profile_is_found_by_the_hash_that_connections_pin() -> None:
-    assert len(catalogue.by_hash()) == len(catalogue.built_in())
-    for profile in catalogue.built_in().values():
-        assert catalogue.by_hash()[content_hash(profile)] is profile
+    assert len(built_in.by_hash()) == len(built_in.built_in())
+    for profile in built_in.built_in().values():
+        assert built_in.by_hash()[content_hash(profile)] is profile
 
 
 def test_keap_is_spoken_to_on_its_own_hosts_by_default() -> None:

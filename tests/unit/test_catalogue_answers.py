@@ -15,9 +15,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from evergrant import catalogue
 from evergrant.dialect import Client, Refusal, authorization_url, read_answer, token_request
-from evergrant.profile import Profile
+from evergrant.profiles import built_in
+from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
 from evergrant.tokens import TokenSet
 from tests.unit.samples import NOW, respond, tokens
@@ -25,7 +25,7 @@ from tests.unit.samples import NOW, respond, tokens
 FOLDER = Path(__file__).parent / "catalogue_answers"
 #: What a variable without a default may look like; the first that its pattern takes.
 EXAMPLES = ("example", "api.example.com", "https://api.example.com", "common")
-PROFILES = catalogue.built_in()
+PROFILES = built_in.built_in()
 ANSWERS = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted(FOLDER.glob("*.json"))}
 
 

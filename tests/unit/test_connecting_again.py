@@ -15,7 +15,7 @@ from evergrant.connection import Status
 from evergrant.dialect import HttpResponse
 from evergrant.errors import LostAnswer, NoRefreshToken, ProviderRefused, WrongAccount
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile, Subject
+from evergrant.profiles.model import Profile, Subject
 from evergrant.tickets import ticket_key
 from tests.unit.memory import MemoryProfiles, answer
 from tests.unit.test_authorization import KEAP, NAME, World, with_profile

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from evergrant.dialect import Client, HttpRequest, authorization_url, consumer_headers, token_request
 from evergrant.errors import InvalidVariable
-from evergrant.profile import Profile
-from evergrant.profile_file import load
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, acme, form_of, tokens
 

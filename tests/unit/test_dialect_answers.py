@@ -8,7 +8,7 @@ import pytest
 
 from evergrant.dialect import Refusal, consumer_headers, read_answer
 from evergrant.errors import UnreadAnswer
-from evergrant.profile import Profile
+from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
 from evergrant.tokens import TokenSet
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, acme, respond, tokens

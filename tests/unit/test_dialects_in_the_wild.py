@@ -9,8 +9,8 @@ import pytest
 
 from evergrant.dialect import Client, HttpRequest, Phase, Refusal, read_answer, read_callback, token_request
 from evergrant.errors import InvalidVariable
-from evergrant.profile import Profile
-from evergrant.profile_file import load
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
 from evergrant.tokens import TokenSet
 from tests.unit.samples import NOW, acme, form_of, respond, tokens

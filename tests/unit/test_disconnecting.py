@@ -8,20 +8,21 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant import catalogue, operations
+from evergrant import operations
 from evergrant.asking import Ask
 from evergrant.connection import Status
 from evergrant.dialect import HttpResponse
 from evergrant.errors import Disconnected, InvalidRequest, LostAnswer, NotSent, UnknownConnection
-from evergrant.phases import Revoke
 from evergrant.ports import PortUnavailable
+from evergrant.profiles import built_in
+from evergrant.profiles.request_specs import Revoke
 from evergrant.rotating import answer as answer_of_rotator
 from evergrant.rotation import Rotation
 from tests.unit.memory import Crash, answer
 from tests.unit.samples import form_of
 from tests.unit.test_rotation import NAME, World, world
 
-KEAP = msgspec.structs.replace(catalogue.built_in()["keap"], revoke=Revoke(url="https://{host}/revoke", scope="grant"))
+KEAP = msgspec.structs.replace(built_in.built_in()["keap"], revoke=Revoke(url="https://{host}/revoke", scope="grant"))
 DONE = HttpResponse(200, {}, b"")
 
 

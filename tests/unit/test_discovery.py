@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from evergrant.discovery import name_for, profile_of
 from evergrant.errors import InvalidMetadata, InvalidName
-from evergrant.profile import Profile
-from evergrant.profile_file import load
-from evergrant.profile_text import text_of
+from evergrant.profiles.discovery import name_for, profile_of
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import Profile
+from evergrant.profiles.toml_writer import text_of
 from tests.unit.samples import NOW
 from tests.unit.test_metadata import ISSUER, SOUND, merged
 

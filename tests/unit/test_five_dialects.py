@@ -9,7 +9,6 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from evergrant import catalogue
 from evergrant.dialect import (
     Client,
     HttpRequest,
@@ -22,14 +21,15 @@ from evergrant.dialect import (
     token_request,
 )
 from evergrant.errors import InvalidClient
-from evergrant.profile import HEADLESS
+from evergrant.profiles import built_in
+from evergrant.profiles.model import HEADLESS
 from evergrant.secret import Secret
 from evergrant.tokens import TokenSet
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, form_of, respond, tokens
 
-INVESTREADY = catalogue.built_in()["investready"]
-MODELPORTFOLIOS = catalogue.built_in()["modelportfolios"]
-INVESTSUITE = catalogue.built_in()["investsuite"]
+INVESTREADY = built_in.built_in()["investready"]
+MODELPORTFOLIOS = built_in.built_in()["modelportfolios"]
+INVESTSUITE = built_in.built_in()["investsuite"]
 HOST = {"host": "api.example.com"}
 CALLBACK = "https://e.example.com/callback"
 REGISTERED = Client("acme", "client-1", (Secret("hush"),), ("api.example.com",))
@@ -39,7 +39,7 @@ FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 
 def asked(name: str, phase: Phase, client: Client = REGISTERED, **values: str | None) -> HttpRequest:
-    profile = catalogue.built_in()[name]
+    profile = built_in.built_in()[name]
     bound = profile.bind(HOST if "host" in profile.variables else {})
     secret = client.secrets[0] if client.secrets else None
     return token_request(profile, phase, bound, client, secret, values, now=NOW)
@@ -50,7 +50,7 @@ def login(credentials: dict[str, Secret]) -> HttpRequest:
 
 
 def read(name: str, body: dict[str, Any], previous: TokenSet | None = None) -> TokenSet:
-    answer = read_answer(catalogue.built_in()[name], respond(200, body), NOW, previous)
+    answer = read_answer(built_in.built_in()[name], respond(200, body), NOW, previous)
     assert isinstance(answer, TokenSet)
     return answer
 

@@ -7,17 +7,18 @@ from typing import Any
 
 import pytest
 
-from evergrant import catalogue, transitions
+from evergrant import transitions
 from evergrant.connection import Status
 from evergrant.dialect import Client
 from evergrant.errors import LostAnswer
+from evergrant.profiles import built_in
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import answer
 from tests.unit.samples import NOW, SEALED, acme, connection, tokens
 from tests.unit.test_rotation import World, world
 
-INVESTSUITE = catalogue.built_in()["investsuite"]
+INVESTSUITE = built_in.built_in()["investsuite"]
 CREDENTIALS = {"username": Secret("ann"), "password": Secret("canary-password")}
 GRANTED = answer(200, {"access_token": "access-1", "refresh_token": "refresh-1", "expires_at": 300})
 REFUSED = answer(403, b"")

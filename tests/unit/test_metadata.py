@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.answers import HttpResponse
-from evergrant.discovery import name_for, profile_of
 from evergrant.errors import InvalidIssuer, InvalidMetadata, IssuerMismatch, MetadataError, NoMetadata
-from evergrant.metadata import ENDPOINTS, Metadata, merge, well_known
 from evergrant.names import check_provider
-from evergrant.profile_file import load
-from evergrant.profile_text import text_of
+from evergrant.profiles.discovery import name_for, profile_of
+from evergrant.profiles.loader import load
+from evergrant.profiles.metadata import ENDPOINTS, Metadata, merge, well_known
+from evergrant.profiles.toml_writer import text_of
 from tests.unit.samples import NOW
 
 ISSUER = "https://login.acme.example"

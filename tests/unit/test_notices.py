@@ -15,7 +15,7 @@ from evergrant import doubt, failing, transitions
 from evergrant.connection import Connection, EventType, Sealed, Status
 from evergrant.dialect import Refusal
 from evergrant.notices import first_warning, next_warning, notice
-from evergrant.profile import Profile
+from evergrant.profiles.model import Profile
 from evergrant.schedule import DAY
 from evergrant.settings import Settings
 from evergrant.times import rfc3339

@@ -9,7 +9,7 @@ import pytest
 
 from evergrant.asking import Ask
 from evergrant.errors import TemporarilyUnavailable
-from evergrant.profile import ExpiryRule, Profile
+from evergrant.profiles.model import ExpiryRule, Profile
 from evergrant.rotation import Rotation
 from evergrant.secret import Secret
 from tests.unit.memory import answer

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from evergrant import catalogue, operations
+from evergrant import operations
 from evergrant.connection import Connection, Status
 from evergrant.errors import InvalidName, InvalidRequest, InvalidVariable, TemporarilyUnavailable, UnknownConnection
+from evergrant.profiles import built_in
 from evergrant.schedule import SHARDS, TICK
 from tests.unit.memory import FakeClock, Faults, MemoryKey, MemoryRecords
 
-KEAP, WEALTHYHOOD = catalogue.built_in()["keap"], catalogue.built_in()["wealthyhood"]
+KEAP, WEALTHYHOOD = built_in.built_in()["keap"], built_in.built_in()["wealthyhood"]
 VARIABLES = {"host": "auth.example.com", "audience": "https://api"}
 NAME = "keap/main"
 
@@ -41,7 +42,7 @@ def test_a_plan_uses_the_profiles_defaults() -> None:
 
 @pytest.mark.parametrize("provider", ["auth0", "keycloak", "microsoft", "okta"])
 def test_a_clients_own_grant_does_not_ask_for_what_a_person_is_asked_for(provider: str) -> None:
-    profile = catalogue.built_in()[provider]
+    profile = built_in.built_in()[provider]
     variables = {"domain": "d.example", "host": "h.example", "realm": "r", "tenant": "common"}
     needed = {name: value for name, value in variables.items() if name in profile.variables}
     person, _ = operations.plan(profile, f"{provider}/main", variables=needed)
@@ -55,7 +56,7 @@ def test_a_clients_own_grant_does_not_ask_for_what_a_person_is_asked_for(provide
 
 
 def test_scopes_that_are_given_stand_for_the_profiles_own_and_between_them_what_the_provider_wants() -> None:
-    zoho = catalogue.built_in()["zoho"]
+    zoho = built_in.built_in()["zoho"]
     wanted, _ = operations.plan(zoho, "zoho/main", scopes=["ZohoCRM.modules.ALL", "ZohoCRM.users.READ"])
     assert wanted.scope == "ZohoCRM.modules.ALL,ZohoCRM.users.READ"
 

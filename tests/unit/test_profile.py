@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from evergrant.errors import InvalidProfile, InvalidVariable
 from evergrant.names import is_host
-from evergrant.profile import ExpiryRule, Profile, content_hash, decode, encode
-from evergrant.profile_file import load
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import ExpiryRule, Profile, content_hash, decode, encode
 from tests.unit.samples import KEAP, WEALTHYHOOD, acme
 
 _CLIENT_GRANT = """

@@ -9,11 +9,11 @@ from typing import Any, get_type_hints
 import msgspec
 import pytest
 
-from evergrant import profile, profile_file
+from evergrant.profiles import loader, model
 from scripts import profile_docs
 from scripts.profile_recipes import LEAST, RECIPES
 
-TABLES = [value for value in vars(profile).values() if isinstance(value, type) and issubclass(value, msgspec.Struct)]
+TABLES = [value for value in vars(model).values() if isinstance(value, type) and issubclass(value, msgspec.Struct)]
 
 
 @pytest.mark.parametrize(
@@ -25,7 +25,7 @@ def test_the_written_reference_is_up_to_date(name: str, text: Any) -> None:
 
 def test_every_field_is_described_and_shown_by_an_example_that_holds() -> None:
     seen = 0
-    for path, table in profile_docs._tables(profile.Profile, ""):
+    for path, table in profile_docs._tables(model.Profile, ""):
         hints = get_type_hints(table, include_extras=True)
         for field in msgspec.structs.fields(table):
             meta, hint = profile_docs._meta(hints[field.name]), hints[field.name]
@@ -42,18 +42,18 @@ def test_every_field_is_described_and_shown_by_an_example_that_holds() -> None:
 
 def test_the_least_profile_of_the_reference_is_one() -> None:
     text = profile_docs.reference().split("```toml\n")[1].split("```")[0]
-    assert profile_file.load(text).grants == ("authorization_code",)
+    assert loader.load(text).grants == ("authorization_code",)
 
 
 @pytest.mark.parametrize("title", RECIPES)
 def test_each_recipe_is_a_profile(title: str) -> None:
     text = RECIPES[title]
     assert f"```toml\n{text}```" in profile_docs.reference()
-    profile_file.load(text if text.startswith("name") else LEAST + text)
+    loader.load(text if text.startswith("name") else LEAST + text)
 
 
 def test_the_schema_names_every_table_and_allows_no_unknown_key() -> None:
-    schema = profile_file.schema()
+    schema = loader.schema()
     json.dumps(schema)
     defined = schema["$defs"]
     for table in TABLES:

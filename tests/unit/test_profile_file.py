@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import catalogue
 from evergrant.answers import HttpResponse, read_answer
 from evergrant.errors import InvalidProfile
-from evergrant.phases import REQUESTS
-from evergrant.profile import Profile, content_hash, decode, encode
-from evergrant.profile_checks import NAMES_BY_PHASE
-from evergrant.profile_file import load
+from evergrant.profiles import built_in
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import Profile, content_hash, decode, encode
+from evergrant.profiles.request_specs import REQUESTS
+from evergrant.profiles.validation import NAMES_BY_PHASE
 from evergrant.tokens import TokenSet
 from tests.unit.samples import acme
 
@@ -201,7 +201,7 @@ def test_no_pattern_and_no_template_raises_anything_else(pattern: str, template:
 # Storing
 
 
-@pytest.mark.parametrize("profile", catalogue.built_in().values(), ids=catalogue.built_in().keys())
+@pytest.mark.parametrize("profile", built_in.built_in().values(), ids=built_in.built_in().keys())
 def test_each_shipped_profile_is_stored_and_read_back_the_same(profile: Profile) -> None:
     again = decode(encode(profile))
     assert again == profile

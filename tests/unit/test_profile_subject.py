@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evergrant import catalogue
 from evergrant.errors import InvalidProfile
+from evergrant.profiles import built_in
 from tests.unit.samples import acme
 
 CAPTURE = '[response.capture]\nteam = "team.id"\n'
@@ -49,5 +49,5 @@ def test_nothing_is_revoked_by_a_profile_that_does_not_say_what_ends() -> None:
 
 
 def test_shipped_profiles_say_that_a_token_alone_ends_only_where_a_page_says_so() -> None:
-    ending_tokens = {name for name, it in catalogue.built_in().items() if it.revoke and it.revoke.scope == "token"}
+    ending_tokens = {name for name, it in built_in.built_in().items() if it.revoke and it.revoke.scope == "token"}
     assert ending_tokens == {"salesforce"}

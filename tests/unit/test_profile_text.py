@@ -7,18 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import catalogue
-from evergrant.profile import Consumer, ErrorRule, Profile
-from evergrant.profile_file import load
-from evergrant.profile_text import text_of
+from evergrant.profiles import built_in
+from evergrant.profiles.loader import load
+from evergrant.profiles.model import Consumer, ErrorRule, Profile
+from evergrant.profiles.toml_writer import text_of
 from tests.unit.samples import acme
 
 _TEXTS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=30)
 
 
-@pytest.mark.parametrize("name", sorted(catalogue.built_in()))
+@pytest.mark.parametrize("name", sorted(built_in.built_in()))
 def test_every_shipped_profile_is_read_back_the_same(name: str) -> None:
-    profile = catalogue.built_in()[name]
+    profile = built_in.built_in()[name]
     assert load(text_of(profile)) == profile
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evergrant.observability import metrics
-from evergrant.profile import Profile
+from evergrant.profiles.model import Profile
 from evergrant.reading import Reader
 from evergrant.rotating import answer
 from evergrant.rotation import Rotation

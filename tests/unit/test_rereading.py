@@ -7,7 +7,6 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from evergrant import catalogue
 from evergrant.connection import Status
 from evergrant.errors import (
     InvalidRequest,
@@ -19,14 +18,15 @@ from evergrant.errors import (
     UnreadAnswer,
 )
 from evergrant.ports import PortUnavailable
-from evergrant.profile import ErrorRule, Profile, Success, Variable, content_hash
+from evergrant.profiles import built_in
+from evergrant.profiles.model import ErrorRule, Profile, Success, Variable, content_hash
 from evergrant.rotation import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import MemoryProfiles, answer
 from tests.unit.test_rotation import NAME, World, world
 
-KEAP = catalogue.built_in()["keap"]
+KEAP = built_in.built_in()["keap"]
 ODD = {"result": {"token": "access-9", "renew": "refresh-9"}, "lives": 7200}
 
 
@@ -139,7 +139,7 @@ def test_a_profile_that_wants_what_the_connection_has_not_is_refused() -> None:
 
 
 def test_another_providers_profile_is_refused() -> None:
-    other = catalogue.built_in()["wealthyhood"]
+    other = built_in.built_in()["wealthyhood"]
     w = holding(other)
     with pytest.raises(InvalidRequest, match="wealthyhood"):
         reread(w, other)

@@ -12,9 +12,9 @@ from evergrant import revoking
 from evergrant.connection import Connection, Status
 from evergrant.dialect import HttpResponse
 from evergrant.errors import LostAnswer, NotSent
-from evergrant.phases import Revoke
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile, content_hash
+from evergrant.profiles.model import Profile, content_hash
+from evergrant.profiles.request_specs import Revoke
 from evergrant.revoking import Outcome
 from evergrant.secret import Secret
 from evergrant.settings import Settings

@@ -25,7 +25,7 @@ from evergrant.errors import (
 )
 from evergrant.observability import metrics
 from evergrant.ports import PortUnavailable
-from evergrant.profile import content_hash
+from evergrant.profiles.model import content_hash
 from evergrant.rotating import answer, ask_of, work_through
 from evergrant.rotation import Ports, Rotation
 from tests.unit.samples import KEAP, NOW, connection, tokens

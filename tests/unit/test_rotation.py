@@ -18,7 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from evergrant import catalogue, failing
+from evergrant import failing
 from evergrant.asking import Ask, Result
 from evergrant.connection import Connection, Status
 from evergrant.dialect import Client
@@ -35,7 +35,8 @@ from evergrant.errors import (
     UnknownConnection,
 )
 from evergrant.ports import PortUnavailable
-from evergrant.profile import ExpiryRule, Profile, Rate, content_hash
+from evergrant.profiles import built_in
+from evergrant.profiles.model import ExpiryRule, Profile, Rate, content_hash
 from evergrant.rotation import Ports, Rotation
 from evergrant.schedule import TICK
 from evergrant.secret import Secret
@@ -62,7 +63,7 @@ from tests.unit.memory import (
 
 NAME = "keap/main"
 LIFETIME = 86_400
-KEAP = catalogue.built_in()["keap"]
+KEAP = built_in.built_in()["keap"]
 
 
 def with_grace(profile: Profile, seconds: int) -> Profile:
@@ -1185,7 +1186,7 @@ def test_an_unknown_connection_is_an_error_of_its_own() -> None:
 
 
 def headless(**fields: Any) -> World:
-    profile = catalogue.built_in()["wealthyhood"]
+    profile = built_in.built_in()["wealthyhood"]
     return world(profile, grant="client_credentials", client="wealthyhood", **fields)
 
 

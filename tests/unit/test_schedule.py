@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant import schedule
-from evergrant.profile import Rotation
+from evergrant.profiles.model import Rotation
 from evergrant.schedule import DAY, Life, backoff, claim_until, daily_probe, refresh_at, shard
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD
 

@@ -12,7 +12,7 @@ from msgspec import structs
 from evergrant import schedule
 from evergrant.errors import Conflict, RecordBroken, UnknownProfile
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile, Rate
+from evergrant.profiles.model import Profile, Rate
 from evergrant.scheduling import Tick, tick
 from tests.unit.samples import KEAP, NOW
 

@@ -13,9 +13,9 @@ from evergrant.asking import Ask
 from evergrant.connection import Connection, Status
 from evergrant.errors import AuthorizationRequired, InvalidRequest
 from evergrant.importing import Importing, pasted_key
-from evergrant.phases import Static
 from evergrant.ports import PortUnavailable
-from evergrant.profile import Profile
+from evergrant.profiles.model import Profile
+from evergrant.profiles.request_specs import Static
 from evergrant.published import document
 from evergrant.rotation import Rotation
 from evergrant.secret import Secret

@@ -22,7 +22,7 @@ from evergrant.aws.items import item_of
 from evergrant.connection import Connection, Sealed
 from evergrant.dialect import HttpRequest, HttpResponse
 from evergrant.errors import Conflict
-from evergrant.profile import Profile, Rate, Rotation, content_hash
+from evergrant.profiles.model import Profile, Rate, Rotation, content_hash
 from evergrant.schedule import DAY, Life
 from evergrant.scheduling import Tick, tick
 from evergrant.settings import Settings

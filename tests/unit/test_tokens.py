@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.profile import ExpiryRule
+from evergrant.profiles.model import ExpiryRule
 from evergrant.secret import Secret
 from evergrant.tokens import LONGEST_LIFETIME, TokenSet, expiry, look_up
 from tests.unit.samples import NOW, tokens

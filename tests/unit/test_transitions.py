@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from evergrant import doubt, failing, transitions
 from evergrant.connection import FIELDS, Connection, Sealed, Status
 from evergrant.dialect import Refusal
-from evergrant.profile import Profile
+from evergrant.profiles.model import Profile
 from evergrant.schedule import DAY, TICK, shard
 from evergrant.settings import Settings
 from tests.unit.samples import KEAP, NOW, SEALED, WEALTHYHOOD, connection, tokens

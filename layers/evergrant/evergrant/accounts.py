@@ -1,4 +1,4 @@
-"""Which account a grant is of, by the way that the profile names (see :class:`evergrant.profile.Subject`)."""
+"""Which account a grant is of, by the way that the profile names (see :class:`evergrant.profiles.model.Subject`)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from . import id_tokens
 from .answers import value_at
 from .dialect import Client, userinfo_request
 from .errors import LostAnswer, NotSent, WrongAccount
-from .placeholders import fill
 from .ports import Clock, Provider
-from .profile import Profile, Subject
+from .profiles.model import Profile, Subject
+from .profiles.templates import fill
 from .secret import Secret
 from .settings import Settings
 from .tickets import Authorization

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from .errors import UnreadAnswer
-from .profile import ErrorRule, FailureKind, Profile
+from .profiles.model import ErrorRule, FailureKind, Profile
 from .secret import Secret
 from .tokens import TokenSet, expiry, look_up
 

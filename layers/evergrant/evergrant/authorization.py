@@ -34,7 +34,7 @@ from .errors import (
 from .obtaining import Obtaining, Trip
 from .obtaining import Ports as Ports
 from .ports import PortUnavailable
-from .profile import Profile
+from .profiles.model import Profile
 from .settings import Settings
 from .tickets import KEPT, STATE_LIFETIME, Authorization, hashed, state_key, ticket_key
 

@@ -9,8 +9,8 @@ from .answers import value_at
 from .dialect import Client, HttpRequest, Refusal, read_answer, token_requests
 from .errors import LostAnswer, NoRefreshToken, NotSent, ProviderRefused, UnreadAnswer
 from .ports import Clock, Provider
-from .profile import Profile
-from .profile_checks import LONG_LIVED
+from .profiles.model import Profile
+from .profiles.validation import LONG_LIVED
 from .secret import Secret
 from .settings import Settings
 from .tickets import Authorization

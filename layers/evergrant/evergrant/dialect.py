@@ -16,9 +16,9 @@ from . import assertions
 from .answers import CallbackAnswer, HttpResponse, Refusal, read_answer, read_callback
 from .errors import InvalidClient, InvalidVariable
 from .names import is_host
-from .phases import Authorize, JwtBearer, Login, TokenRequest
-from .placeholders import fill
-from .profile import Profile
+from .profiles.model import Profile
+from .profiles.request_specs import Authorize, JwtBearer, Login, TokenRequest
+from .profiles.templates import fill
 from .secret import Secret
 from .tokens import TokenSet
 

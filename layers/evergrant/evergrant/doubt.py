@@ -11,7 +11,7 @@ from . import schedule
 from .connection import Connection, EventType, Sealed, Status
 from .dialect import Refusal
 from .failing import UNREAD, announced, failure, refused, unblamed, worsened
-from .profile import HEADLESS, Profile
+from .profiles.model import HEADLESS, Profile
 from .transitions import NO_GRANT, NOT_SPENT, Changes, next_at
 
 #: A spend in doubt is not repeated outside the grace before so many seconds are over since it was found to be: by then

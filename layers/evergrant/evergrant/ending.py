@@ -6,7 +6,7 @@ from typing import Literal
 
 from . import notices
 from .connection import Connection, Status
-from .profile import Profile
+from .profiles.model import Profile
 from .tokens import TokenSet
 
 #: By so many seconds the end of a grant may seem to move that stays, where it is told as seconds from now on.

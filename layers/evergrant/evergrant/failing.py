@@ -9,7 +9,7 @@ from typing import Any
 from . import outbox, schedule
 from .connection import Connection, EventType, Status, event
 from .dialect import Refusal
-from .profile import HEADLESS, FailureKind
+from .profiles.model import HEADLESS, FailureKind
 from .times import rfc3339
 from .transitions import NOT_SPENT, Changes, next_at
 

@@ -12,7 +12,7 @@ from . import deferred, revoking, transitions
 from .connection import Connection, Status
 from .errors import LinkInvalid
 from .ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
-from .profile import Profile
+from .profiles.model import Profile
 from .saving import POLL, Saving
 from .settings import Settings
 from .tickets import Authorization

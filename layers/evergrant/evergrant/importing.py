@@ -22,7 +22,7 @@ from .connection import Connection
 from .errors import InvalidRequest
 from .granting import Granting
 from .ports import Clock, PortUnavailable, Queue, Records, Seal
-from .profile import Profile
+from .profiles.model import Profile
 from .secret import Secret
 from .settings import Settings
 from .tickets import Authorization

@@ -20,7 +20,7 @@ from .dialect import read_callback
 from .errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
 from .granting import Granting, demand_connected
 from .ports import Authorizations, Clock, Profiles, Provider, Queue, Records, Seal, Vault
-from .profile import Profile
+from .profiles.model import Profile
 from .settings import Settings
 from .tickets import KEPT, Authorization, code_key
 

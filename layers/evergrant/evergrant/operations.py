@@ -11,7 +11,7 @@ from .connection import Connection, EventType, Status, event
 from .errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import check_client, split_connection
 from .ports import Clock, Records
-from .profile import HEADLESS, Profile, content_hash
+from .profiles.model import HEADLESS, Profile, content_hash
 from .tickets import Authorization
 
 _POLL = 0.5
@@ -37,7 +37,7 @@ def plan(
     grant
         One of the profile's; its usual one when left out.
     scopes
-        What to ask for; the profile's own (:meth:`~evergrant.profile.Profile.scope`) when left out.
+        What to ask for; the profile's own (:meth:`~evergrant.profiles.model.Profile.scope`) when left out.
 
     Raises
     ------

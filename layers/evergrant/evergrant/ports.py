@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from .circuit import Circuit
 from .connection import Connection, Sealed
 from .dialect import Client, HttpRequest, HttpResponse
-from .profile import Profile
+from .profiles.model import Profile
 
 
 class PortUnavailable(Exception):

@@ -13,7 +13,7 @@ from .connection import Connection
 from .dialect import Client, HttpRequest, Phase, next_phase, token_requests
 from .errors import AnswerAwaited, EvergrantError
 from .ports import Clock, DataKey, PortUnavailable, Profiles, Seal, Vault
-from .profile import HEADLESS, Profile
+from .profiles.model import HEADLESS, Profile
 from .settings import Settings
 from .spending import Requests
 from .tokens import TokenSet

@@ -9,7 +9,7 @@ from . import outbox, published, schedule, transitions, unpublished
 from .connection import AT_REST, Connection
 from .errors import Conflict, EvergrantError
 from .ports import Bus, Clock, PortUnavailable, Profiles, Queue, Records, Vault
-from .profile import Profile
+from .profiles.model import Profile
 from .tokens import TokenSet
 
 #: Counts as so many failures where a publication has to be tried again: seconds to a minute.

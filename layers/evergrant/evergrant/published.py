@@ -9,7 +9,7 @@ from typing import Any
 
 from .connection import Connection
 from .dialect import consumer_headers
-from .profile import Profile
+from .profiles.model import Profile
 from .times import rfc3339
 from .tokens import TokenSet
 

@@ -12,7 +12,7 @@ from . import failing, transitions
 from .connection import Connection, Status
 from .dialect import Refusal, read_answer
 from .errors import InvalidRequest, Paused, UnknownConnection, UnreadAnswer
-from .profile import Profile
+from .profiles.model import Profile
 from .saving import Saving
 from .settings import Settings
 from .tokens import TokenSet

@@ -26,7 +26,7 @@ from .connection import Connection, Sealed, Status
 from .dialect import Client, token_requests
 from .errors import EvergrantError, LostAnswer, NotSent
 from .ports import Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
-from .profile import Profile
+from .profiles.model import Profile
 from .settings import Settings
 from .tokens import TokenSet
 

@@ -29,7 +29,7 @@ from .connection import AT_REST, Connection
 from .errors import Conflict, EvergrantError, LostAnswer, NotSent, UnknownConnection
 from .ports import Bus, Circuits, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .preparing import HeldBack, Preparation, Prepared
-from .profile import Profile
+from .profiles.model import Profile
 from .publication import Publication
 from .rereading import reread
 from .revoking import Revoking

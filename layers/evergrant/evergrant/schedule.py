@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from hashlib import sha256
 
-from .profile import Rotation
+from .profiles.model import Rotation
 from .tokens import LONGEST_LIFETIME
 
 #: Refresh at least this early, lifetime permitting.

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from . import schedule
 from .errors import Conflict, RecordBroken, UnknownProfile
 from .ports import Clock, PortUnavailable, Profiles, Records
-from .profile import Rate
+from .profiles.model import Rate
 
 _BATCH = 10
 #: After so many claims in a row that failed the table fails, not one record: the next tick goes on.

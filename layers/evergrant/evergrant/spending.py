@@ -10,7 +10,7 @@ from .connection import Connection
 from .dialect import HttpRequest, Refusal, read_answer
 from .errors import LostAnswer, NotSent, UnreadAnswer
 from .ports import Clock, Provider
-from .profile import Profile
+from .profiles.model import Profile
 from .settings import Budgets
 from .tokens import TokenSet
 from .unread import KeptAnswer

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from .profile import ExpiryRule
+from .profiles.model import ExpiryRule
 from .secret import Secret
 
 #: A lifetime beyond this (100 years, in seconds) is a provider's mistake, not a date.

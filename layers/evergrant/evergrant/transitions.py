@@ -10,7 +10,7 @@ from typing import Any
 
 from . import ending, notices, outbox, schedule, unpublished
 from .connection import Connection, EventType, Sealed, Status, earliest, event
-from .profile import HEADLESS, Profile
+from .profiles.model import HEADLESS, Profile
 from .settings import Settings
 from .times import rfc3339
 from .tokens import TokenSet

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from botocore.exceptions import ClientError
 
-from .. import catalogue
 from ..errors import InvalidProfile, UnknownProfile
-from ..profile import Profile, content_hash, decode, encode
+from ..profiles import built_in as catalogue
+from ..profiles.model import Profile, content_hash, decode, encode
 from .clients import client, code_of, unavailable
 
 

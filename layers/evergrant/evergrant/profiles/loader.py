@@ -11,9 +11,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Struct
 
-from .errors import InvalidProfile
-from .profile import Profile
-from .profile_checks import problems
+from ..errors import InvalidProfile
+from .model import Profile
+from .validation import problems
 
 
 def load(text: str, source: str = "the profile") -> Profile:

@@ -1,7 +1,7 @@
 """What a provider profile says of each request and each way to a grant: the tables that are phases. Data only.
 
 Their fields' descriptions and examples are a source of the JSON Schema and of docs/profiles.md, as the rest of
-:mod:`evergrant.profile` is.
+:mod:`evergrant.profiles.model` is.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A profile as TOML that a person can read and edit: what :mod:`evergrant.profile_file` reads. Pure."""
+"""A profile as TOML that a person can read and edit: what :mod:`evergrant.profiles.loader` reads. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from .profile import Profile, encode
+from .model import Profile, encode
 
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 

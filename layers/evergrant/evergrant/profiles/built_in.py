@@ -5,14 +5,14 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 
-from .profile import Profile, content_hash
-from .profile_file import load
+from .loader import load
+from .model import Profile, content_hash
 
 
 @cache
 def built_in() -> dict[str, Profile]:
     """Every shipped profile by its name."""
-    folder = resources.files(__package__) / "profiles"
+    folder = resources.files(__package__) / "catalogue"
     profiles = (load(file.read_text("utf-8"), file.name) for file in folder.iterdir() if file.name.endswith(".toml"))
     return {profile.name: profile for profile in sorted(profiles, key=lambda profile: profile.name)}
 

@@ -1,7 +1,7 @@
 """A provider profile: everything Evergrant knows of one provider, as data.
 
 One TOML file per provider; its keys are the fields below. Each field's description and example are the source of the
-JSON Schema and of docs/profiles.md. :mod:`evergrant.profile_file` reads and checks files. A connection pins the profile
+JSON Schema and of docs/profiles.md. :mod:`evergrant.profiles.loader` reads and checks files. A connection pins the profile
 it was made with by :func:`content_hash`, so a live connection never changes its behaviour by an upgrade; defaults are
 left out of the hash, so that a release which adds a field changes no hash.
 """
@@ -17,8 +17,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta, Struct
 
-from .errors import InvalidVariable
-from .phases import Authorize, Callback, JwtBearer, Login, Revoke, Seconds, Static, Text, TokenRequest, says
+from ..errors import InvalidVariable
+from .request_specs import Authorize, Callback, JwtBearer, Login, Revoke, Seconds, Static, Text, TokenRequest, says
 
 Grant = Literal["authorization_code", "client_credentials", "login", "jwt_bearer", "static"]
 #: Grants that a client obtains by itself: nobody ever has to authorize.

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Literal
 from urllib.parse import urlsplit
 
-from .errors import InvalidMetadata
+from ..errors import InvalidMetadata
+from ..names import check_provider
 from .metadata import Metadata
-from .names import check_provider
-from .phases import Authorize, Revoke, TokenRequest
-from .profile import Documentation, ExpiryRule, Profile, Response
+from .model import Documentation, ExpiryRule, Profile, Response
+from .request_specs import Authorize, Revoke, TokenRequest
 
 ClientAuth = Literal["post", "basic", "basic_raw", "none", "private_key_jwt"]
 

@@ -6,13 +6,13 @@ import re
 import warnings
 from collections.abc import Iterator
 
-from .errors import InvalidName
-from .names import check_provider, is_host
-from .phases import REQUESTS, TokenRequest
-from .placeholders import fill, names_in
-from .profile import ExpiryRule, Profile
-from .schedule import TICK
-from .tokens import expiry
+from ..errors import InvalidName
+from ..names import check_provider, is_host
+from ..schedule import TICK
+from ..tokens import expiry
+from .model import ExpiryRule, Profile
+from .request_specs import REQUESTS, TokenRequest
+from .templates import fill, names_in
 
 _CLIENT = {"client_id", "client_secret"}
 #: What each phase's templates may name, besides the profile's variables (never more than the phase needs). A log-in's
