@@ -39,6 +39,7 @@ from evergrant.aws.vault import SecretsVault
 from evergrant.clock import SystemClock
 from evergrant.connection import Connection, Status
 from evergrant.http import GuardedHttp
+from evergrant.oauth.token_set import TokenSet
 from evergrant.observability import logger
 from evergrant.ports import Provider
 from evergrant.profiles import loader
@@ -47,7 +48,6 @@ from evergrant.rotating import AT_PROVIDERS, work_through
 from evergrant.rotation import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
-from evergrant.tokens import TokenSet
 
 PROVIDER_SECONDS = 0.2
 AWS_SECONDS = 0.001

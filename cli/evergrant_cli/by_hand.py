@@ -14,9 +14,9 @@ from .run import Run, interactive
 
 if TYPE_CHECKING:
     from evergrant.connection import Connection
+    from evergrant.oauth.token_set import TokenSet
     from evergrant.profiles.model import Profile
     from evergrant.tickets import Authorization
-    from evergrant.tokens import TokenSet
 
 #: Beyond what any token set needs; a file given by mistake is not read to its end.
 _LARGEST = 65_536

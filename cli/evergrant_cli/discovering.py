@@ -11,7 +11,7 @@ from .output import Output
 from .problems import CommandFailed, Problem
 
 if TYPE_CHECKING:
-    from evergrant.dialect import HttpResponse
+    from evergrant.oauth.token_request import HttpResponse
     from evergrant.profiles.metadata import Metadata
     from evergrant.profiles.model import Profile
 
@@ -62,9 +62,9 @@ def discover(issuer: str, name: str | None) -> Discovery:
 
 
 def _fetched(issuer: str) -> Iterator[tuple[str, HttpResponse | None]]:
-    from evergrant.dialect import HttpRequest
     from evergrant.errors import LostAnswer, NotSent
     from evergrant.http import GuardedHttp
+    from evergrant.oauth.token_request import HttpRequest
     from evergrant.profiles.metadata import check_issuer, is_loopback, well_known
 
     parts = check_issuer(issuer)

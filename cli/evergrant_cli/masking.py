@@ -14,7 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from evergrant.dialect import Client, HttpRequest, Phase
+    from evergrant.oauth.token_request import Client, HttpRequest, Phase
     from evergrant.profiles.model import Profile
     from evergrant.secret import Secret
 
@@ -40,7 +40,7 @@ def masked_request(
     shape
         The client whose request it is, or would be: which of its parts there are is taken from it, and no value.
     """
-    from evergrant.dialect import token_request
+    from evergrant.oauth.token_request import token_request
 
     values: dict[str, str | None] = {name: name.upper() for name in _VALUES}
     if profile.authorize is None or not profile.authorize.pkce:
@@ -61,7 +61,7 @@ def masked(secret: Secret | None) -> str | None:
 
 
 def _stand_in(profile: Profile, phase: Phase, shape: Client) -> Client:
-    from evergrant.dialect import Client
+    from evergrant.oauth.token_request import Client
     from evergrant.secret import Secret
 
     signs_rsa = phase == "jwt_bearer" and profile.jwt_bearer is not None and profile.jwt_bearer.algorithm == "RS256"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .masking import masked_request
 
 if TYPE_CHECKING:
-    from evergrant.dialect import Phase
+    from evergrant.oauth.token_request import Phase
     from evergrant.profiles.model import Profile
 
 #: Where the profile documents no lifetime (seconds).
@@ -53,7 +53,7 @@ def variables_for(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
 
 def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator[dict[str, Any]]:
     """Each phase, in the order in which they happen, and the request that it would send."""
-    from evergrant.dialect import authorization_url
+    from evergrant.oauth.token_request import authorization_url
 
     if profile.authorize:
         scope = profile.scope("authorization_code")
@@ -74,9 +74,9 @@ def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator
 
 def consumers(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any]:
     """How consumers call the API with a token, and with a pasted key where that is another way."""
-    from evergrant.dialect import consumer_headers
+    from evergrant.oauth.token_request import consumer_headers
+    from evergrant.oauth.token_set import TokenSet
     from evergrant.secret import Secret
-    from evergrant.tokens import TokenSet
 
     tokens = TokenSet(Secret("ACCESS_TOKEN"), now, now + _USUAL_LIFETIME, "sample", token_type="TOKEN_TYPE")  # noqa: S106
     return {
@@ -89,7 +89,7 @@ def consumers(profile: Profile, variables: Mapping[str, str], now: int) -> dict[
 
 def refreshing(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any] | None:
     """When a token of the documented lifetime (else an hour) would be refreshed, in seconds; None if never."""
-    from evergrant.tokens import expiry
+    from evergrant.oauth.token_set import expiry
 
     if profile.grants == ("static",):
         return None
@@ -117,7 +117,7 @@ def refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int:
 
 def _client(credentials: tuple[str, ...]) -> Any:
     """A client that has everything, of which no value is ever shown."""
-    from evergrant.dialect import Client
+    from evergrant.oauth.token_request import Client
     from evergrant.secret import Secret
 
     some = Secret("")

@@ -17,9 +17,9 @@ from .rehearsal import refresh_at, scope_of
 from .run import Run, interactive
 
 if TYPE_CHECKING:
-    from evergrant.dialect import Client, HttpResponse, Phase
+    from evergrant.oauth.token_request import Client, HttpResponse, Phase
+    from evergrant.oauth.token_set import TokenSet
     from evergrant.profiles.model import Profile
-    from evergrant.tokens import TokenSet
 
 #: Beyond what any entry needs; a file given by mistake is not read to its end.
 _LARGEST = 65_536
@@ -92,8 +92,8 @@ def attempt(
         No answer came.
     """
     from evergrant.clock import SystemClock
-    from evergrant.dialect import token_request
     from evergrant.http import GuardedHttp
+    from evergrant.oauth.token_request import token_request
 
     moved = _moved(profile, phase, target)
     bound = _bound(moved, phase, variables)
@@ -143,8 +143,8 @@ def _given(
 ) -> tuple[Client, dict[str, str | None]]:
     """The client and what the phase spends: from the stack, from whoever is at the terminal, or standard input."""
     from evergrant.aws.vault import parse_client
-    from evergrant.dialect import Client
     from evergrant.errors import InvalidRequest
+    from evergrant.oauth.token_request import Client
 
     spends = _SPENDS.get(phase, ())
     stored = run.deployment.vault.client(client_name) if client_name else None
@@ -223,10 +223,10 @@ def _reading(
     values: Mapping[str, str | None],
     variables: Mapping[str, str],
 ) -> dict[str, Any]:
-    from evergrant.answers import Refusal, read_answer
     from evergrant.errors import UnreadAnswer
+    from evergrant.oauth.token_response import Refusal, read_answer
+    from evergrant.oauth.token_set import TokenSet
     from evergrant.secret import Secret
-    from evergrant.tokens import TokenSet
 
     spent = values.get("refresh_token")
     before = TokenSet(Secret(""), sent_at, sent_at + 1, "before", Secret(spent)) if spent else None

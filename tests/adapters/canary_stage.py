@@ -15,13 +15,13 @@ from evergrant.aws import wiring
 from evergrant.aws.clients import client
 from evergrant.aws.vault import SecretsVault
 from evergrant.connection import Connection, Status
+from evergrant.oauth.token_set import TokenSet
 from evergrant.observability import logger, metrics
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.rotating import answer, work_through
 from evergrant.rotation import Rotation
 from evergrant.secret import Secret
-from evergrant.tokens import TokenSet
 from tests.adapters.hooks import on
 from tests.adapters.leaks import everything_in, found_in
 from tests.adapters.loopback import Behaviour, Server, answers, serving

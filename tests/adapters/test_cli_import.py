@@ -11,7 +11,7 @@ from evergrant.aws.authorizations import StoredAuthorizations
 from evergrant.aws.records import DynamoRecords
 from evergrant.aws.seal import KmsSeal
 from evergrant.connection import Status
-from evergrant.tokens import TokenSet
+from evergrant.oauth.token_set import TokenSet
 from tests.adapters.cli_desk import Desk, store_client
 from tests.adapters.samples import NOW
 

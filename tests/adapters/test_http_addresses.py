@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from evergrant.dialect import HttpRequest
 from evergrant.errors import LostAnswer, NotSent
 from evergrant.http import GuardedHttp
+from evergrant.oauth.token_request import HttpRequest
 from tests.adapters.loopback import Server, answers, closes, serving
 
 HOST = "api.example.com"

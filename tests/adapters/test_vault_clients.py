@@ -12,8 +12,8 @@ import pytest
 from evergrant.aws import vault as vault_module
 from evergrant.aws.clients import client
 from evergrant.aws.vault import SecretsVault, parse_client
-from evergrant.dialect import Client
 from evergrant.errors import InvalidClient, UnknownClient
+from evergrant.oauth.token_request import Client
 from evergrant.ports import PortUnavailable
 from evergrant.secret import Secret
 from tests.adapters.hooks import failing

@@ -21,7 +21,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 from evergrant import http
 from evergrant.connection import Connection, Status
-from evergrant.dialect import (
+from evergrant.errors import EvergrantError, InvalidClient, InvalidProfile, InvalidVariable, LostAnswer, UnreadAnswer
+from evergrant.names import is_host
+from evergrant.oauth.token_request import (
     Client,
     HttpRequest,
     HttpResponse,
@@ -32,14 +34,12 @@ from evergrant.dialect import (
     read_callback,
     token_request,
 )
-from evergrant.errors import EvergrantError, InvalidClient, InvalidProfile, InvalidVariable, LostAnswer, UnreadAnswer
-from evergrant.names import is_host
+from evergrant.oauth.token_set import TokenSet, look_up
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load
 from evergrant.profiles.model import FailureKind, Profile, decode, encode
 from evergrant.published import document
 from evergrant.secret import Secret
-from evergrant.tokens import TokenSet, look_up
 
 #: 2026-11-22T10:00:00Z
 NOW = 1_795_341_600

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from evergrant.dialect import HttpResponse
+from evergrant.oauth.token_request import HttpResponse
 from evergrant.profiles.built_in import built_in
 from tests.fuzz.oracle import (
     CASES,

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.dialect import HttpResponse, Refusal
 from evergrant.errors import InvalidProfile, UnreadAnswer
+from evergrant.oauth.token_request import HttpResponse, Refusal
+from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles.built_in import built_in
 from evergrant.profiles.model import Profile
-from evergrant.tokens import TokenSet
 from tests.fuzz.oracle import CASES, NOW, Case, check_answer, check_callback, check_profile, check_wire, granting, put
 from tests.fuzz.targets import ODD_BODIES, TARGETS, Target, profile_texts, words
 

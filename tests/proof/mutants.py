@@ -11,13 +11,13 @@ from evergrant import connection, deferred, doubt, failing, operations, revoking
 from evergrant.asking import Ask
 from evergrant.connection import Connection, Sealed
 from evergrant.errors import Conflict
+from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
 from evergrant.publication import Publication
 from evergrant.rotation import Rotation
 from evergrant.saving import Saving
 from evergrant.spending import Spend
-from evergrant.tokens import TokenSet
 from tests.proof.ports import Queue
 from tests.unit.memory import opened
 

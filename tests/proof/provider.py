@@ -10,8 +10,8 @@ from typing import Literal
 from urllib.parse import parse_qsl
 
 from evergrant import doubt
-from evergrant.dialect import HttpRequest, HttpResponse
 from evergrant.errors import NotSent
+from evergrant.oauth.token_request import HttpRequest, HttpResponse
 from tests.proof.faults import Faults
 from tests.unit.memory import FakeClock, answer, basic_of
 

@@ -20,9 +20,10 @@ from evergrant import operations, published, rotating, scheduling, transitions
 from evergrant.circuit import Circuit
 from evergrant.code_exchange import CodeExchange
 from evergrant.connection import Connection, Status
-from evergrant.dialect import Client
 from evergrant.errors import EvergrantError
 from evergrant.granting import Granting, demand_connected
+from evergrant.oauth.token_request import Client
+from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import HEADLESS, Profile, content_hash
 from evergrant.rotation import Ports, Rotation
@@ -30,7 +31,6 @@ from evergrant.schedule import TICK
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.tickets import Authorization
-from evergrant.tokens import TokenSet
 from tests.proof.faults import Faults
 from tests.proof.ports import Bus, Profiles, Queue, Records, Vault
 from tests.proof.provider import OTHERS, StrictProvider, grant_of

@@ -10,7 +10,7 @@ import msgspec
 
 from evergrant import operations
 from evergrant.connection import Connection, EventType, Status
-from evergrant.dialect import HttpResponse
+from evergrant.oauth.token_request import HttpResponse
 from evergrant.profiles.model import ErrorRule, Profile
 from evergrant.profiles.request_specs import Revoke
 from evergrant.secret import Secret

@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from evergrant.connection import AT_REST, Connection, EventType, Sealed, Status
+from evergrant.oauth.token_set import TokenSet
+from evergrant.oauth.unreadable_response import KeptAnswer
 from evergrant.profiles.model import HEADLESS
-from evergrant.tokens import TokenSet
-from evergrant.unread import KeptAnswer
 from tests.proof.provider import access_token_of
 from tests.unit import memory
 

@@ -109,7 +109,13 @@ def test_no_import_reads_a_source_when_its_byte_code_is_there(version: str, tmp_
     for source in tmp_path.rglob("*.py"):
         source.write_text("this is no Python")
 
-    modules = ["evergrant.rotation", "evergrant.http", "evergrant.assertions", "evergrant.reading", "evergrant_client"]
+    modules = [
+        "evergrant.rotation",
+        "evergrant.http",
+        "evergrant.oauth.client_assertion",
+        "evergrant.reading",
+        "evergrant_client",
+    ]
     done = subprocess.run(
         [found.stdout.strip(), "-S", "-c", f"import {', '.join(modules)}"],
         env={"PYTHONPATH": ":".join(str(layer / "python") for layer in layers)},

@@ -19,8 +19,8 @@ from urllib.parse import parse_qsl
 from evergrant.aws.records import already_there
 from evergrant.circuit import Circuit
 from evergrant.connection import FIELDS, Connection, Sealed, Status
-from evergrant.dialect import Client, HttpRequest, HttpResponse
 from evergrant.errors import Conflict, LostAnswer, NotSent, UnknownClient
+from evergrant.oauth.token_request import Client, HttpRequest, HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.secret import Secret

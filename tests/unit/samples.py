@@ -8,12 +8,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from evergrant.connection import Connection, Sealed, Status
-from evergrant.dialect import HttpRequest, HttpResponse
+from evergrant.oauth.token_request import HttpRequest, HttpResponse
+from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
-from evergrant.tokens import TokenSet
 
 #: 2026-11-22T10:00:00Z
 NOW = 1_795_341_600

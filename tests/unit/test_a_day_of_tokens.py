@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from evergrant import operations
-from evergrant.dialect import Client, HttpRequest, HttpResponse
+from evergrant.oauth.token_request import Client, HttpRequest, HttpResponse
 from evergrant.observability import metrics
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
-from evergrant.dialect import Client, token_request
 from evergrant.errors import InvalidClient
+from evergrant.oauth.token_request import Client, token_request
 from evergrant.profiles.loader import load
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret

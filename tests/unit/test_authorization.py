@@ -28,6 +28,7 @@ from evergrant.errors import (
     ProviderRefused,
     WrongBrowser,
 )
+from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
@@ -35,7 +36,6 @@ from evergrant.saving import Saving
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.tickets import KEPT, TICKET_LIFETIME, Authorization, attempt, issue_ticket, ticket_key
-from evergrant.tokens import TokenSet
 from tests.unit.memory import (
     FakeClock,
     Faults,

@@ -19,8 +19,9 @@ from evergrant.aws.expressions import Expression
 from evergrant.aws.items import attribute
 from evergrant.circuit import MOST_REJECTED, MOST_WAITING, Circuit, renewed
 from evergrant.connection import Connection, Status
-from evergrant.dialect import HttpRequest, HttpResponse
 from evergrant.errors import ClientRefused, NotSent, UnknownClient
+from evergrant.oauth.token_request import HttpRequest, HttpResponse
+from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load
@@ -28,7 +29,6 @@ from evergrant.profiles.model import content_hash
 from evergrant.rotation import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Budgets, Settings
-from evergrant.tokens import TokenSet
 from tests.unit.memory import (
     CLIENT,
     Crash,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from importlib import resources
 
+from evergrant.oauth.token_set import expiry
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
-from evergrant.tokens import expiry
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD
 
 

@@ -15,11 +15,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from evergrant.dialect import Client, Refusal, authorization_url, read_answer, token_request
+from evergrant.oauth.token_request import Client, Refusal, authorization_url, read_answer, token_request
+from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
-from evergrant.tokens import TokenSet
 from tests.unit.samples import NOW, respond, tokens
 
 FOLDER = Path(__file__).parent / "catalogue_answers"

@@ -12,8 +12,8 @@ import pytest
 
 from evergrant import revoking
 from evergrant.connection import Status
-from evergrant.dialect import HttpResponse
 from evergrant.errors import LostAnswer, NoRefreshToken, ProviderRefused, WrongAccount
+from evergrant.oauth.token_request import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Subject
 from evergrant.tickets import ticket_key

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.dialect import Client, HttpRequest, authorization_url, consumer_headers, token_request
 from evergrant.errors import InvalidVariable
+from evergrant.oauth.token_request import Client, HttpRequest, authorization_url, consumer_headers, token_request
 from evergrant.profiles.loader import load
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret

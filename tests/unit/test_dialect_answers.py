@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from evergrant.dialect import Refusal, consumer_headers, read_answer
 from evergrant.errors import UnreadAnswer
+from evergrant.oauth.token_request import Refusal, consumer_headers, read_answer
+from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
-from evergrant.tokens import TokenSet
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, acme, respond, tokens
 
 CANARY = "canary-1f0b7c5d"

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from evergrant.dialect import Client, HttpRequest, Phase, Refusal, read_answer, read_callback, token_request
 from evergrant.errors import InvalidVariable
+from evergrant.oauth.token_request import Client, HttpRequest, Phase, Refusal, read_answer, read_callback, token_request
+from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles.loader import load
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
-from evergrant.tokens import TokenSet
 from tests.unit.samples import NOW, acme, form_of, respond, tokens
 
 CLIENT = Client("acme", "client-1", (Secret("hush"),), ("api.example.com",))

@@ -11,8 +11,8 @@ import pytest
 from evergrant import operations
 from evergrant.asking import Ask
 from evergrant.connection import Status
-from evergrant.dialect import HttpResponse
 from evergrant.errors import Disconnected, InvalidRequest, LostAnswer, NotSent, UnknownConnection
+from evergrant.oauth.token_request import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.request_specs import Revoke

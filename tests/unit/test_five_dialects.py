@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from evergrant.dialect import (
+from evergrant.errors import InvalidClient
+from evergrant.oauth.token_request import (
     Client,
     HttpRequest,
     Phase,
@@ -20,11 +21,10 @@ from evergrant.dialect import (
     read_answer,
     token_request,
 )
-from evergrant.errors import InvalidClient
+from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.model import HEADLESS
 from evergrant.secret import Secret
-from evergrant.tokens import TokenSet
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, form_of, respond, tokens
 
 INVESTREADY = built_in.built_in()["investready"]

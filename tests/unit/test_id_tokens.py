@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.errors import ProviderRefused
-from evergrant.id_tokens import LEEWAY, claims_of, unchecked
+from evergrant.oauth.id_token import LEEWAY, claims_of, unchecked
 
 NOW = 1_800_000_000
 ISSUER = "https://login.example.com"

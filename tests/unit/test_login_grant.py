@@ -9,8 +9,8 @@ import pytest
 
 from evergrant import transitions
 from evergrant.connection import Status
-from evergrant.dialect import Client
 from evergrant.errors import LostAnswer
+from evergrant.oauth.token_request import Client
 from evergrant.profiles import built_in
 from evergrant.secret import Secret
 from evergrant.settings import Settings

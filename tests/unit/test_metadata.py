@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.answers import HttpResponse
 from evergrant.errors import InvalidIssuer, InvalidMetadata, IssuerMismatch, MetadataError, NoMetadata
 from evergrant.names import check_provider
+from evergrant.oauth.token_response import HttpResponse
 from evergrant.profiles.discovery import name_for, profile_of
 from evergrant.profiles.loader import load
 from evergrant.profiles.metadata import ENDPOINTS, Metadata, merge, well_known

@@ -13,8 +13,8 @@ from msgspec import structs
 
 from evergrant import doubt, failing, transitions
 from evergrant.connection import Connection, EventType, Sealed, Status
-from evergrant.dialect import Refusal
 from evergrant.notices import first_warning, next_warning, notice
+from evergrant.oauth.token_request import Refusal
 from evergrant.profiles.model import Profile
 from evergrant.schedule import DAY
 from evergrant.settings import Settings

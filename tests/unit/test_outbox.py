@@ -9,7 +9,7 @@ import pytest
 
 from evergrant import failing, outbox, transitions
 from evergrant.connection import Connection, EventType, Sealed, Status, event
-from evergrant.dialect import Refusal
+from evergrant.oauth.token_request import Refusal
 from evergrant.outbox import MOST_UNTOLD, taken
 from evergrant.schedule import DAY
 from evergrant.settings import Settings

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.answers import HttpResponse, read_answer
 from evergrant.errors import InvalidProfile
+from evergrant.oauth.token_response import HttpResponse, read_answer
+from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load
 from evergrant.profiles.model import Profile, content_hash, decode, encode
 from evergrant.profiles.request_specs import REQUESTS
 from evergrant.profiles.validation import NAMES_BY_PHASE
-from evergrant.tokens import TokenSet
 from tests.unit.samples import acme
 
 HEAD = 'name = "acme"\ntitle = "Acme"\n'

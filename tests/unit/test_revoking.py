@@ -10,8 +10,8 @@ import pytest
 
 from evergrant import revoking
 from evergrant.connection import Connection, Status
-from evergrant.dialect import HttpResponse
 from evergrant.errors import LostAnswer, NotSent
+from evergrant.oauth.token_request import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.profiles.request_specs import Revoke

@@ -21,7 +21,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from evergrant import failing
 from evergrant.asking import Ask, Result
 from evergrant.connection import Connection, Status
-from evergrant.dialect import Client
 from evergrant.errors import (
     AnswerAwaited,
     AuthorizationRequired,
@@ -34,6 +33,8 @@ from evergrant.errors import (
     UnknownClient,
     UnknownConnection,
 )
+from evergrant.oauth.token_request import Client
+from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import ExpiryRule, Profile, Rate, content_hash
@@ -41,7 +42,6 @@ from evergrant.rotation import Ports, Rotation
 from evergrant.schedule import TICK
 from evergrant.secret import Secret
 from evergrant.settings import Settings
-from evergrant.tokens import TokenSet
 from tests.unit.memory import (
     CLIENT,
     Crash,

@@ -17,14 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import asking, dialect, spending
+from evergrant import asking, spending
 from evergrant.authorization import Departure
 from evergrant.aws.seal import KmsDataKey
 from evergrant.connection import Sealed
-from evergrant.dialect import CallbackAnswer, Client, HttpRequest, HttpResponse
 from evergrant.errors import UnreadAnswer
+from evergrant.oauth import token_request
+from evergrant.oauth.token_request import CallbackAnswer, Client, HttpRequest, HttpResponse
+from evergrant.oauth.unreadable_response import KeptAnswer
 from evergrant.secret import Secret, fingerprint
-from evergrant.unread import KeptAnswer
 from tests.unit.samples import KEAP, connection, respond, tokens
 
 CANARY = "canary-1f0b7c5d"
@@ -76,7 +77,7 @@ def secret_tokens() -> Any:
 def a_request() -> HttpRequest:
     values = {"refresh_token": CANARY}
     client = Client("keap", CANARY, (), ("api.example.com",))
-    return dialect.token_request(KEAP, "refresh", KEAP.bind({}), client, Secret(CANARY), values, now=0)
+    return token_request.token_request(KEAP, "refresh", KEAP.bind({}), client, Secret(CANARY), values, now=0)
 
 
 HOLDERS: dict[str, Callable[[], Any]] = {
@@ -144,6 +145,6 @@ def test_a_dataclass_with_secrets_is_not_turned_into_a_dict(make: Callable[[], A
 )
 def test_an_unread_answer_is_told_without_any_of_it(body: Any) -> None:
     with pytest.raises(UnreadAnswer) as unread:
-        dialect.read_answer(KEAP, respond(200, body), 1)
+        token_request.read_answer(KEAP, respond(200, body), 1)
     assert CANARY not in "".join(traceback.format_exception(unread.value))
     assert CANARY not in json.dumps(unread.value.as_dict())

@@ -20,8 +20,8 @@ from evergrant import rotation, schedule
 from evergrant.asking import Ask
 from evergrant.aws.items import item_of
 from evergrant.connection import Connection, Sealed
-from evergrant.dialect import HttpRequest, HttpResponse
 from evergrant.errors import Conflict
+from evergrant.oauth.token_request import HttpRequest, HttpResponse
 from evergrant.profiles.model import Profile, Rate, Rotation, content_hash
 from evergrant.schedule import DAY, Life
 from evergrant.scheduling import Tick, tick

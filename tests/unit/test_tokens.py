@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergrant.oauth.token_set import LONGEST_LIFETIME, TokenSet, expiry, look_up
 from evergrant.profiles.model import ExpiryRule
 from evergrant.secret import Secret
-from evergrant.tokens import LONGEST_LIFETIME, TokenSet, expiry, look_up
 from tests.unit.samples import NOW, tokens
 
 SECONDS = ExpiryRule(path="expires_in")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from evergrant import doubt, failing, transitions
 from evergrant.connection import FIELDS, Connection, Sealed, Status
-from evergrant.dialect import Refusal
+from evergrant.oauth.token_request import Refusal
 from evergrant.profiles.model import Profile
 from evergrant.schedule import DAY, TICK, shard
 from evergrant.settings import Settings

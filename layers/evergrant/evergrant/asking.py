@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from .connection import AT_REST, UNPUBLISHED, Connection, Status
 from .errors import AuthorizationRequired, ClientRefused, Disconnected, Paused, TemporarilyUnavailable
-from .tokens import TokenSet
+from .oauth.token_set import TokenSet
 
 #: A token younger than this (seconds) is not refreshed again, though it be refused: its refusal has another cause.
 FORCED_COOLDOWN = 10

@@ -18,7 +18,6 @@ from urllib.parse import urlsplit
 
 from .connection import Status
 from .consent import Again, again, scopes_of
-from .dialect import Client, authorization_url, token_requests
 from .errors import (
     Conflict,
     Denied,
@@ -31,6 +30,7 @@ from .errors import (
     NoCookie,
     WrongBrowser,
 )
+from .oauth.token_request import Client, authorization_url, token_requests
 from .obtaining import Obtaining, Trip
 from .obtaining import Ports as Ports
 from .ports import PortUnavailable

@@ -15,8 +15,8 @@ from . import circuit as circuits
 from . import doubt, failing, outbox, transitions, waking
 from .circuit import Changes, Circuit
 from .connection import Connection, EventType
-from .dialect import Refusal
 from .errors import Conflict
+from .oauth.token_request import Refusal
 from .ports import Circuits, Clock, PortUnavailable, Queue
 from .spending import Spend
 

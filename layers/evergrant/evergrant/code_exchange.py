@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from . import failing
-from .answers import value_at
-from .dialect import Client, HttpRequest, Refusal, read_answer, token_requests
 from .errors import LostAnswer, NoRefreshToken, NotSent, ProviderRefused, UnreadAnswer
+from .oauth.token_request import Client, HttpRequest, Refusal, read_answer, token_requests
+from .oauth.token_response import value_at
+from .oauth.token_set import TokenSet
 from .ports import Clock, Provider
 from .profiles.model import Profile
 from .profiles.validation import LONG_LIVED
 from .secret import Secret
 from .settings import Settings
 from .tickets import Authorization
-from .tokens import TokenSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from . import schedule
 from .connection import Connection, EventType, Sealed, Status
-from .dialect import Refusal
 from .failing import UNREAD, announced, failure, refused, unblamed, worsened
+from .oauth.token_request import Refusal
 from .profiles.model import HEADLESS, Profile
 from .transitions import NO_GRANT, NOT_SPENT, Changes, next_at
 

@@ -6,8 +6,8 @@ from typing import Literal
 
 from . import notices
 from .connection import Connection, Status
+from .oauth.token_set import TokenSet
 from .profiles.model import Profile
-from .tokens import TokenSet
 
 #: By so many seconds the end of a grant may seem to move that stays, where it is told as seconds from now on.
 _WOBBLE = 10

@@ -8,7 +8,7 @@ from typing import Any
 
 from . import outbox, schedule
 from .connection import Connection, EventType, Status, event
-from .dialect import Refusal
+from .oauth.token_request import Refusal
 from .profiles.model import HEADLESS, FailureKind
 from .times import rfc3339
 from .transitions import NOT_SPENT, Changes, next_at

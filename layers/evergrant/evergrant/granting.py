@@ -11,12 +11,12 @@ from typing import Any
 from . import deferred, revoking, transitions
 from .connection import Connection, Status
 from .errors import LinkInvalid
+from .oauth.token_set import TokenSet
 from .ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
 from .profiles.model import Profile
 from .saving import POLL, Saving
 from .settings import Settings
 from .tickets import Authorization
-from .tokens import TokenSet
 
 
 @dataclass(frozen=True, slots=True)

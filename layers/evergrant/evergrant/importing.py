@@ -21,13 +21,13 @@ from . import operations
 from .connection import Connection
 from .errors import InvalidRequest
 from .granting import Granting
+from .oauth.token_set import LONGEST_LIFETIME, TokenSet, expiry
 from .ports import Clock, PortUnavailable, Queue, Records, Seal
 from .profiles.model import Profile
 from .secret import Secret
 from .settings import Settings
 from .tickets import Authorization
 from .times import moment
-from .tokens import LONGEST_LIFETIME, TokenSet, expiry
 
 #: Visible ASCII without spaces: all that a header carries as it is, and what no slip of the hand looks like.
 _KEY = re.compile(r"[!-~]{1,16384}")

@@ -16,9 +16,9 @@ from .accounts import Accounts, demand_same
 from .code_exchange import CodeExchange
 from .connection import Connection
 from .consent import not_granted
-from .dialect import read_callback
 from .errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
 from .granting import Granting, demand_connected
+from .oauth.token_request import read_callback
 from .ports import Authorizations, Clock, Profiles, Provider, Queue, Records, Seal, Vault
 from .profiles.model import Profile
 from .settings import Settings

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from .circuit import Circuit
 from .connection import Connection, Sealed
-from .dialect import Client, HttpRequest, HttpResponse
+from .oauth.token_request import Client, HttpRequest, HttpResponse
 from .profiles.model import Profile
 
 

@@ -10,13 +10,13 @@ from . import doubt, failing
 from .asking import Ask, Outcome
 from .breaker import Breaker, Passage
 from .connection import Connection
-from .dialect import Client, HttpRequest, Phase, next_phase, token_requests
 from .errors import AnswerAwaited, EvergrantError
+from .oauth.token_request import Client, HttpRequest, Phase, next_phase, token_requests
+from .oauth.token_set import TokenSet
 from .ports import Clock, DataKey, PortUnavailable, Profiles, Seal, Vault
 from .profiles.model import HEADLESS, Profile
 from .settings import Settings
 from .spending import Requests
-from .tokens import TokenSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 from . import outbox, published, schedule, transitions, unpublished
 from .connection import AT_REST, Connection
 from .errors import Conflict, EvergrantError
+from .oauth.token_set import TokenSet
 from .ports import Bus, Clock, PortUnavailable, Profiles, Queue, Records, Vault
 from .profiles.model import Profile
-from .tokens import TokenSet
 
 #: Counts as so many failures where a publication has to be tried again: seconds to a minute.
 _BEFORE_RETRY = 3

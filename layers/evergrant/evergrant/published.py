@@ -8,10 +8,10 @@ from hashlib import sha256
 from typing import Any
 
 from .connection import Connection
-from .dialect import consumer_headers
+from .oauth.token_request import consumer_headers
+from .oauth.token_set import TokenSet
 from .profiles.model import Profile
 from .times import rfc3339
-from .tokens import TokenSet
 
 
 def document(connection: Connection, profile: Profile, tokens: TokenSet) -> dict[str, Any]:

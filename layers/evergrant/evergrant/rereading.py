@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from . import failing, transitions
 from .connection import Connection, Status
-from .dialect import Refusal, read_answer
 from .errors import InvalidRequest, Paused, UnknownConnection, UnreadAnswer
+from .oauth.token_request import Refusal, read_answer
+from .oauth.token_set import TokenSet
+from .oauth.unreadable_response import KeptAnswer
 from .profiles.model import Profile
 from .saving import Saving
 from .settings import Settings
-from .tokens import TokenSet
-from .unread import KeptAnswer
 
 if TYPE_CHECKING:
     from .rotation import Ports

@@ -23,12 +23,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from .connection import Connection, Sealed, Status
-from .dialect import Client, token_requests
 from .errors import EvergrantError, LostAnswer, NotSent
+from .oauth.token_request import Client, token_requests
+from .oauth.token_set import TokenSet
 from .ports import Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .profiles.model import Profile
 from .settings import Settings
-from .tokens import TokenSet
 
 TASK = "revoke"
 #: Seconds before each further try.

@@ -27,6 +27,7 @@ from .asking import Ask, Outcome, Result, early_refreshes, serve, wants_refresh
 from .breaker import Breaker
 from .connection import AT_REST, Connection
 from .errors import Conflict, EvergrantError, LostAnswer, NotSent, UnknownConnection
+from .oauth.token_set import TokenSet
 from .ports import Bus, Circuits, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .preparing import HeldBack, Preparation, Prepared
 from .profiles.model import Profile
@@ -36,7 +37,6 @@ from .revoking import Revoking
 from .saving import POLL, Saving
 from .settings import Settings
 from .spending import Answer, Spend, Unreadable
-from .tokens import TokenSet
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 from . import doubt, failing
 from .connection import Connection
-from .dialect import HttpRequest, Refusal, read_answer
 from .errors import LostAnswer, NotSent, UnreadAnswer
+from .oauth.token_request import HttpRequest, Refusal, read_answer
+from .oauth.token_set import TokenSet
+from .oauth.unreadable_response import KeptAnswer
 from .ports import Clock, Provider
 from .profiles.model import Profile
 from .settings import Budgets
-from .tokens import TokenSet
-from .unread import KeptAnswer
 
 #: How often a lost answer is asked for within one spend, where that is safe.
 ATTEMPTS = 3

@@ -10,10 +10,10 @@ from typing import Any
 
 from . import ending, notices, outbox, schedule, unpublished
 from .connection import Connection, EventType, Sealed, Status, earliest, event
+from .oauth.token_set import TokenSet
 from .profiles.model import HEADLESS, Profile
 from .settings import Settings
 from .times import rfc3339
-from .tokens import TokenSet
 
 Changes = dict[str, Any]
 NO_GRANT = (Status.AUTHORIZATION_REQUIRED, Status.AWAITING_AUTHORIZATION)

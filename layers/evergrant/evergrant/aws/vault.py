@@ -10,9 +10,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ..dialect import Client
 from ..errors import InvalidClient, UnknownClient
 from ..names import is_host
+from ..oauth.token_request import Client
 from ..pacing import Pace
 from ..ports import PortUnavailable
 from ..secret import Secret

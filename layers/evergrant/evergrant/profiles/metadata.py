@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from ..answers import HttpResponse
 from ..errors import InvalidIssuer, InvalidMetadata, IssuerMismatch, NoMetadata
 from ..names import is_host
+from ..oauth.token_response import HttpResponse
 
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "revocation_endpoint")
 _LISTS = (

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from ..errors import InvalidName
 from ..names import check_provider, is_host
+from ..oauth.token_set import expiry
 from ..schedule import TICK
-from ..tokens import expiry
 from .model import ExpiryRule, Profile
 from .request_specs import REQUESTS, TokenRequest
 from .templates import fill, names_in

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
-from .errors import InvalidClient
-from .secret import Secret
+from ..errors import InvalidClient
+from ..secret import Secret
 
 if TYPE_CHECKING:
     from joserfc.jwk import ECKey, RSAKey

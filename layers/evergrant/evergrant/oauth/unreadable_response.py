@@ -6,7 +6,7 @@ import json
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 
-from .answers import HttpResponse
+from .token_response import HttpResponse
 
 #: All that reading an answer looks at.
 _HEADERS = ("content-type", "date", "retry-after")

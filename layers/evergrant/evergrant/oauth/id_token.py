@@ -14,7 +14,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from .errors import ProviderRefused
+from ..errors import ProviderRefused
 
 #: How far two clocks may be apart (seconds).
 LEEWAY = 60

@@ -1,4 +1,4 @@
-"""A profile spoken: what to send a provider. Pure. What its answer means is :mod:`evergrant.answers`, told here too.
+"""A profile spoken: what to send a provider. Pure. What its answer means is :mod:`evergrant.oauth.token_response`, told here too.
 
 Requests are those of RFC 6749 sections 4.1, 4.4 and 6, RFC 7009 and RFC 7523, and log-ins, as the profile bends them.
 """
@@ -12,15 +12,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
-from . import assertions
-from .answers import CallbackAnswer, HttpResponse, Refusal, read_answer, read_callback
-from .errors import InvalidClient, InvalidVariable
-from .names import is_host
-from .profiles.model import Profile
-from .profiles.request_specs import Authorize, JwtBearer, Login, TokenRequest
-from .profiles.templates import fill
-from .secret import Secret
-from .tokens import TokenSet
+from ..errors import InvalidClient, InvalidVariable
+from ..names import is_host
+from ..profiles.model import Profile
+from ..profiles.request_specs import Authorize, JwtBearer, Login, TokenRequest
+from ..profiles.templates import fill
+from ..secret import Secret
+from . import client_assertion
+from .token_response import CallbackAnswer, HttpResponse, Refusal, read_answer, read_callback
+from .token_set import TokenSet
 
 __all__ = [
     "CallbackAnswer",
@@ -69,7 +69,7 @@ _NONCE_PARAMS = {"nonce": "{nonce}"}
 _PKCE_PARAMS = {"code_challenge": "{code_challenge}", "code_challenge_method": "S256"}
 _CLIENT_PARAMS = {"client_id": "{client_id}", "client_secret": "{client_secret}"}
 _PROOF_PARAMS = {
-    "client_assertion_type": assertions.CLIENT_ASSERTION_TYPE,
+    "client_assertion_type": client_assertion.CLIENT_ASSERTION_TYPE,
     "client_assertion": "{client_assertion}",
 }
 
@@ -247,7 +247,7 @@ def _credentials(login: Login, client: Client) -> dict[str, str | None]:
 def _assertion(spec: JwtBearer, client: Client, known: Mapping[str, str | None], now: int) -> str:
     """The grant itself, signed (RFC 7523 section 2.1). It never holds the client's secret."""
     claims = {name: fill(template, {**known, "client_secret": None}) for name, template in spec.claims.items()}
-    return assertions.signed(
+    return client_assertion.signed(
         claims,
         _private_key(client),
         client=client.name,
@@ -261,7 +261,7 @@ def _assertion(spec: JwtBearer, client: Client, known: Mapping[str, str | None],
 def _proof(client: Client, url: str, now: int) -> str:
     """The client's own assertion (RFC 7523 section 2.2 and 3)."""
     claims = {"iss": client.client_id, "sub": client.client_id, "aud": url}
-    return assertions.signed(claims, _private_key(client), client=client.name, now=now, key_id=client.key_id)
+    return client_assertion.signed(claims, _private_key(client), client=client.name, now=now, key_id=client.key_id)
 
 
 def _private_key(client: Client) -> Secret:

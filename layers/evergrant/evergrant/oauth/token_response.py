@@ -14,10 +14,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from .errors import UnreadAnswer
-from .profiles.model import ErrorRule, FailureKind, Profile
-from .secret import Secret
-from .tokens import TokenSet, expiry, look_up
+from ..errors import UnreadAnswer
+from ..profiles.model import ErrorRule, FailureKind, Profile
+from ..secret import Secret
+from .token_set import TokenSet, expiry, look_up
 
 #: RFC 6749 section 5.2, RFC 6749 section 4.1.2.1 and HTTP, for what the profile does not say itself.
 _STANDARD_ERRORS = (

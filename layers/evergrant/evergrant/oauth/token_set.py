@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
-from .profiles.model import ExpiryRule
-from .secret import Secret
+from ..profiles.model import ExpiryRule
+from ..secret import Secret
 
 #: A lifetime beyond this (100 years, in seconds) is a provider's mistake, not a date.
 LONGEST_LIFETIME = 100 * 365 * 86_400
