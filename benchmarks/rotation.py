@@ -37,13 +37,13 @@ from evergrant.aws.records import DynamoRecords
 from evergrant.aws.seal import KmsSeal
 from evergrant.aws.vault import SecretsVault
 from evergrant.clock import SystemClock
-from evergrant.connection import Connection, Status
 from evergrant.http import GuardedHttp
 from evergrant.oauth.token_set import TokenSet
 from evergrant.observability import logger
 from evergrant.ports import Provider
 from evergrant.profiles import loader
 from evergrant.profiles.model import content_hash
+from evergrant.record.connection import Connection, Status
 from evergrant.rotating import AT_PROVIDERS, work_through
 from evergrant.rotation import Ports, Rotation
 from evergrant.secret import Secret

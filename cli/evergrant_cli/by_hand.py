@@ -13,9 +13,9 @@ from .problems import CommandFailed, Problem
 from .run import Run, interactive
 
 if TYPE_CHECKING:
-    from evergrant.connection import Connection
     from evergrant.oauth.token_set import TokenSet
     from evergrant.profiles.model import Profile
+    from evergrant.record.connection import Connection
     from evergrant.tickets import Authorization
 
 #: Beyond what any token set needs; a file given by mistake is not read to its end.

@@ -120,8 +120,8 @@ def show(
     [bold]Example[/]
       evergrant client show keap
     """
-    from evergrant.connection import Status
     from evergrant.names import check_client
+    from evergrant.record.connection import Status
 
     from . import refusals
 
@@ -246,9 +246,9 @@ def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None
     dict
         Connection to its problem: none at all (``{}``), or not known yet (None).
     """
-    from evergrant import circuit as circuits
-    from evergrant import waking
-    from evergrant.connection import AT_REST, Status
+    from evergrant.record import circuit as circuits
+    from evergrant.record import queued_wakeup
+    from evergrant.record.connection import AT_REST, Status
 
     from .tokens import record_of, refreshed
     from .views import CLIENT_ERRORS
@@ -277,5 +277,5 @@ def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None
         tried[first] = failed.problem.as_dict()
         if failed.problem.code == "client_refused":
             return tried  # the others are not asked: they would only hear the same
-    run.deployment.queue.send_many(waking.messages(others))
+    run.deployment.queue.send_many(queued_wakeup.messages(others))
     return tried | dict.fromkeys(others)

@@ -14,8 +14,8 @@ from .problems import WrongUsage
 from .run import AsJson, Name, Run, Var, run_of, variables_of
 
 if TYPE_CHECKING:
-    from evergrant.connection import Connection
     from evergrant.profiles.model import Profile
+    from evergrant.record.connection import Connection
     from evergrant.tickets import Authorization
 
 

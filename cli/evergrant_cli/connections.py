@@ -10,7 +10,7 @@ from .run import AsJson, Name, Run, run_of
 from .tokens import record_of
 
 if TYPE_CHECKING:
-    from evergrant.connection import Connection
+    from evergrant.record.connection import Connection
 
 
 def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
@@ -22,7 +22,7 @@ def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> 
       evergrant pause keap/main
     """
     from evergrant import operations
-    from evergrant.connection import Status
+    from evergrant.record.connection import Status
 
     run = run_of(context)
     record = _connected(run, connection)
@@ -42,7 +42,7 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
       evergrant resume keap/main
     """
     from evergrant import operations
-    from evergrant.connection import Status
+    from evergrant.record.connection import Status
 
     run = run_of(context)
     record = _connected(run, connection)
@@ -58,8 +58,8 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
 
 def _connected(run: Run, connection: str) -> Connection:
     """The record. Raises InvalidName, UnknownConnection, Disconnected."""
-    from evergrant.connection import Status
     from evergrant.errors import Disconnected
+    from evergrant.record.connection import Status
 
     record = record_of(run, connection)
     if record.status is Status.DISCONNECTED:

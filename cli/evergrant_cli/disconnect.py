@@ -13,8 +13,8 @@ from .run import AsJson, Name, Run, interactive, run_of
 from .tokens import record_of
 
 if TYPE_CHECKING:
-    from evergrant.connection import Connection
     from evergrant.profiles.model import Profile
+    from evergrant.record.connection import Connection
 
 #: What became of the request, in words. Never "revoked": the answer is empty and proves nothing (RFC 7009 section 2.2).
 _REVOCATIONS = {
@@ -94,8 +94,8 @@ def disconnect(
 
 def planned(run: Run, record: Connection, wanted: bool) -> Plan:
     """What is to be asked of the provider; ``revocation`` is what became of it where nothing will be asked."""
-    from evergrant.connection import Status
     from evergrant.errors import UnknownProfile
+    from evergrant.record.connection import Status
 
     try:
         profile: Profile = run.deployment.profiles.pinned(record.profile_hash)

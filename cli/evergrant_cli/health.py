@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from evergrant.connection import Connection, Status
+from evergrant.record.connection import Connection, Status
 
 from .codes import spoken
 from .output import span

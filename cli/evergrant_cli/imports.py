@@ -13,7 +13,7 @@ from .problems import CommandFailed, Problem
 from .run import AsJson, Name, Run, Var, interactive, run_of, variables_of
 
 if TYPE_CHECKING:
-    from evergrant.connection import Connection
+    from evergrant.record.connection import Connection
 
 
 def import_set(
@@ -107,7 +107,7 @@ _ONE_HOLDER = (
 
 def _demand_free(run: Run, connection: str) -> None:
     """A grant that is alive is not overwritten by a slip."""
-    from evergrant.connection import Status
+    from evergrant.record.connection import Status
 
     current = run.deployment.records.get(connection)
     over = (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_REQUIRED, Status.DISCONNECTED)

@@ -11,7 +11,7 @@ from .problems import CommandFailed, Problem
 from .run import Run
 
 if TYPE_CHECKING:
-    from evergrant.connection import Connection
+    from evergrant.record.connection import Connection
     from evergrant.tickets import Authorization
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from evergrant.circuit import Circuit
-from evergrant.connection import AT_REST, Connection, Status
+from evergrant.record.circuit import Circuit
+from evergrant.record.connection import AT_REST, Connection, Status
 from evergrant.times import rfc3339
 
 from .codes import spoken

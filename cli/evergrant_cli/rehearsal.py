@@ -106,8 +106,8 @@ def refreshing(profile: Profile, variables: Mapping[str, str], now: int) -> dict
 
 def refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int:
     """When a token set would be refreshed, in epoch seconds: each connection has a jitter of its own, here a sample."""
-    from evergrant.schedule import Life
-    from evergrant.schedule import refresh_at as scheduled
+    from evergrant.record.refresh_schedule import Life
+    from evergrant.record.refresh_schedule import refresh_at as scheduled
     from evergrant.settings import Settings
 
     return scheduled(

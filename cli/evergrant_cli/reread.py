@@ -13,7 +13,7 @@ from .run import AsJson, Name, run_of
 from .tokens import record_of
 
 if TYPE_CHECKING:
-    from evergrant.connection import Connection
+    from evergrant.record.connection import Connection
 
 
 def reread(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:

@@ -11,8 +11,8 @@ from .output import until
 from .run import AsJson, Run, run_of
 
 if TYPE_CHECKING:
-    from evergrant.circuit import Circuit
-    from evergrant.connection import Connection
+    from evergrant.record.circuit import Circuit
+    from evergrant.record.connection import Connection
 
     from .health import Health
 
@@ -39,7 +39,7 @@ def status(
       evergrant status keap/main
       evergrant status --json | jq '.connections[] | select(.health != "fine")'
     """
-    from evergrant.connection import Status
+    from evergrant.record.connection import Status
 
     from .health import Level, headline
     from .refusals import as_known, refused_clients
@@ -112,7 +112,7 @@ def _document(
 def _print_all(
     run: Run, shown: Sequence[tuple[Connection, Health]], refused: Mapping[str, Circuit], hidden: int
 ) -> None:
-    from evergrant.connection import Status
+    from evergrant.record.connection import Status
 
     from . import refusals
     from .views import as_shown

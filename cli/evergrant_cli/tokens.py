@@ -12,7 +12,7 @@ from .problems import CommandFailed, Problem, WrongUsage
 from .run import AsJson, Name, Run, run_of
 
 if TYPE_CHECKING:
-    from evergrant.connection import Connection
+    from evergrant.record.connection import Connection
 
 
 def refreshed(run: Run, before: Connection) -> Connection:

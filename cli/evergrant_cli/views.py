@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from evergrant.connection import UNPUBLISHED, Connection, Status
 from evergrant.errors import AuthorizationRequired, ClientRefused, EvergrantError, UnknownClient
-from evergrant.remedies import remedy
+from evergrant.record.connection import UNPUBLISHED, Connection, Status
+from evergrant.record.remedies import remedy
 from evergrant.times import rfc3339
 
 from .codes import spoken, spoken_step

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from evergrant.connection import Connection
+from evergrant.record.connection import Connection
 from local.torture.arena import Arena
 from local.torture.calls import STEPS, Call, call_of
 from local.torture.chains import presented

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from evergrant.connection import Connection, Status
+from evergrant.record.connection import Connection, Status
 from local.torture.calls import call_of
 from local.torture.observer import Observer
 from local.torture.processes import Workers, kill

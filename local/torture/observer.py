@@ -13,8 +13,8 @@ import httpx
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from evergrant.aws.items import connection_of, key_of
-from evergrant.connection import Connection
-from evergrant.doubt import SETTLED
+from evergrant.record.connection import Connection
+from evergrant.record.lost_response import SETTLED
 from evergrant.secret import fingerprint
 from local.torture.arena import Arena
 
@@ -109,7 +109,7 @@ class Observer:
     def let_settle(self, record: Connection, now: int) -> bool:
         """Put the clock of a spend in doubt so far ahead that its one attempt may be made: minutes, too, are long here.
 
-        Nobody may hold its answer any more; see :data:`evergrant.doubt.SETTLED`. False: it is at work, or over.
+        Nobody may hold its answer any more; see :data:`evergrant.record.lost_response.SETTLED`. False: it is at work, or over.
         """
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
             self._dynamodb.update_item(

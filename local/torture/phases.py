@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from botocore.exceptions import BotoCoreError
 
-from evergrant.connection import Connection
+from evergrant.record.connection import Connection
 from evergrant.secret import fingerprint
 from evergrant.settings import Budgets
 from local.browser import BrowsingError

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
-from evergrant.connection import Connection, Status
+from evergrant.record.connection import Connection, Status
 from local.torture.arena import Arena
 from local.torture.observer import Observer
 

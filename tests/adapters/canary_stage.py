@@ -10,15 +10,15 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evergrant import schedule
 from evergrant.aws import wiring
 from evergrant.aws.clients import client
 from evergrant.aws.vault import SecretsVault
-from evergrant.connection import Connection, Status
 from evergrant.oauth.token_set import TokenSet
 from evergrant.observability import logger, metrics
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
+from evergrant.record import refresh_schedule
+from evergrant.record.connection import Connection, Status
 from evergrant.rotating import answer, work_through
 from evergrant.rotation import Rotation
 from evergrant.secret import Secret
@@ -172,7 +172,7 @@ def stage(behave: Behaviour) -> Iterator[Stage]:
             expires_at=tokens.expires_at,
             refresh_at=NOW,
             due_at=NOW,
-            due_shard=schedule.shard(NAME),
+            due_shard=refresh_schedule.shard(NAME),
         )
         ports.records.create(record)
         yield Stage(ports, clock, server)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from evergrant.aws.clients import client
 from evergrant.aws.records import DynamoRecords
 from evergrant.clock import SystemClock
-from evergrant.connection import Connection, Status
+from evergrant.record.connection import Connection, Status
 from evergrant.times import rfc3339
 from evergrant_cli import deployment
 from evergrant_cli.main import app

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from evergrant.connection import Connection, Sealed, Status
+from evergrant.record.connection import Connection, Sealed, Status
 
 NAME = "keap/main"
 NOW = 1_800_000_000

@@ -7,9 +7,9 @@ import pytest
 from evergrant.aws.circuits import DynamoCircuits
 from evergrant.aws.clients import client
 from evergrant.aws.records import DynamoRecords
-from evergrant.circuit import MOST_WAITING, Circuit
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
+from evergrant.record.circuit import MOST_WAITING, Circuit
 from tests.adapters.hooks import failing, lost_answers, parameters
 from tests.adapters.samples import NOW, connection
 

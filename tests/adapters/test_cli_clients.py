@@ -9,10 +9,10 @@ import typer
 
 from evergrant.aws.circuits import DynamoCircuits
 from evergrant.aws.records import DynamoRecords
-from evergrant.circuit import Circuit
-from evergrant.connection import Status
 from evergrant.errors import InvalidVariable
 from evergrant.profiles import built_in
+from evergrant.record.circuit import Circuit
+from evergrant.record.connection import Status
 from evergrant_cli.clients import token_hosts
 from tests.adapters.cli_desk import CLIENT_SECRET, Desk, stored_client
 from tests.adapters.hooks import parameters

@@ -12,9 +12,9 @@ from rich.console import Console
 from evergrant.aws.authorizations import StoredAuthorizations
 from evergrant.aws.clients import client
 from evergrant.aws.records import DynamoRecords
-from evergrant.connection import Status
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
+from evergrant.record.connection import Status
 from tests.adapters.cli_desk import ACCESS_TOKEN, API, Desk, store_client
 from tests.adapters.samples import NOW
 

@@ -12,11 +12,11 @@ from evergrant.aws.clients import client
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.aws.vault import SecretsVault
-from evergrant.connection import Status
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.profiles.request_specs import Revoke
+from evergrant.record.connection import Status
 from tests.adapters.cli_desk import Desk
 from tests.adapters.samples import NOW, SEALED, connection
 

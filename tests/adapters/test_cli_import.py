@@ -10,8 +10,8 @@ import pytest
 from evergrant.aws.authorizations import StoredAuthorizations
 from evergrant.aws.records import DynamoRecords
 from evergrant.aws.seal import KmsSeal
-from evergrant.connection import Status
 from evergrant.oauth.token_set import TokenSet
+from evergrant.record.connection import Status
 from tests.adapters.cli_desk import Desk, store_client
 from tests.adapters.samples import NOW
 

@@ -10,9 +10,9 @@ import pytest
 
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
-from evergrant.connection import Status
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
+from evergrant.record.connection import Status
 from tests.adapters.cli_desk import Desk, document
 from tests.adapters.samples import NOW, SEALED, connection
 from tests.adapters.test_cli_providers import ACME

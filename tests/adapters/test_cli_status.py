@@ -9,9 +9,9 @@ import pytest
 
 from evergrant.aws.circuits import DynamoCircuits
 from evergrant.aws.records import DynamoRecords
-from evergrant.connection import Connection, Status
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
+from evergrant.record.connection import Connection, Status
 from tests.adapters.cli_desk import Desk
 from tests.adapters.samples import NOW, SEALED, connection
 

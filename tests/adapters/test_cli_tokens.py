@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from evergrant.aws.records import DynamoRecords
-from evergrant.connection import Status
 from evergrant.errors import AnswerAwaited
+from evergrant.record.connection import Status
 from evergrant.secret import fingerprint
 from tests.adapters.cli_desk import ACCESS_TOKEN, Desk, document
 from tests.adapters.samples import NOW, connection

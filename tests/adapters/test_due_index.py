@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from evergrant import schedule
 from evergrant.aws.clients import client
 from evergrant.aws.records import DueConnection, DynamoRecords
-from evergrant.connection import Status
 from evergrant.ports import PortUnavailable
+from evergrant.record import refresh_schedule
+from evergrant.record.connection import Status
 from tests.adapters.hooks import failing, page_size
 from tests.adapters.samples import NOW, connection
 
@@ -41,7 +41,7 @@ def test_a_shard_shows_only_its_own(records: DynamoRecords) -> None:
 
 def test_what_is_never_due_is_not_in_the_index(records: DynamoRecords) -> None:
     put(records, "keap/at-rest", None, None)
-    assert all(not names(records, str(shard), NOW * 2) for shard in range(schedule.SHARDS))
+    assert all(not names(records, str(shard), NOW * 2) for shard in range(refresh_schedule.SHARDS))
 
 
 def test_a_connection_leaves_the_index_with_its_due_date(records: DynamoRecords) -> None:

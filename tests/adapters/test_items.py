@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from evergrant.aws.items import attribute, connection_of, item_of, plain
-from evergrant.connection import Connection, Status
 from evergrant.errors import RecordBroken
+from evergrant.record.connection import Connection, Status
 from tests.adapters.samples import connection, full
 
 

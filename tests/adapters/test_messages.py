@@ -12,8 +12,8 @@ from botocore.exceptions import EndpointConnectionError
 
 from evergrant.aws.clients import client
 from evergrant.aws.messages import EventBus, SqsQueue
-from evergrant.connection import EventType, event
 from evergrant.ports import PortUnavailable
+from evergrant.record.connection import EventType, event
 from tests.adapters.hooks import failing, on, parameters
 from tests.adapters.samples import NAME, NOW, connection
 

@@ -22,10 +22,11 @@ import pytest
 from aws_lambda_powertools.utilities.parameters import base as powertools
 
 import evergrant_client._default as client_default
-from evergrant import errors, published
+from evergrant import errors
 from evergrant.aws.clients import client
 from evergrant.getting import answer
 from evergrant.reading import Reader
+from evergrant.record import token_document
 from tests.unit.samples import KEAP, connection, tokens
 
 PAGE = (Path(__file__).parents[2] / "docs" / "reading.md").read_text("utf-8")
@@ -37,7 +38,7 @@ API = "https://api.infusionsoft.com"
 def document() -> dict[str, Any]:
     """As rotator publishes it."""
     issued = tokens(issued_at=int(time.time()), expires_at=int(time.time()) + 3600)
-    return published.document(connection(), KEAP, issued)
+    return token_document.document(connection(), KEAP, issued)
 
 
 class Neighbours(ThreadingHTTPServer):

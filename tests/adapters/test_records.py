@@ -10,9 +10,9 @@ import pytest
 
 from evergrant.aws.clients import client
 from evergrant.aws.records import DynamoRecords
-from evergrant.connection import Connection, Sealed, Status
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
+from evergrant.record.connection import Connection, Sealed, Status
 from tests.adapters.hooks import failing, lost_answers, on, parameters
 from tests.adapters.samples import NAME, NOW, SEALED, connection, full
 

@@ -9,9 +9,9 @@ import pytest
 
 from evergrant.aws.clients import client
 from evergrant.aws.seal import KmsSeal
-from evergrant.connection import Sealed
 from evergrant.errors import SealBroken
 from evergrant.ports import PortUnavailable
+from evergrant.record.connection import Sealed
 from tests.adapters.hooks import failing, parameters
 
 NAME, GENERATION = "keap/main", 8

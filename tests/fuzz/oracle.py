@@ -20,7 +20,6 @@ from unittest.mock import patch
 from urllib.parse import parse_qsl, urlsplit
 
 from evergrant import http
-from evergrant.connection import Connection, Status
 from evergrant.errors import EvergrantError, InvalidClient, InvalidProfile, InvalidVariable, LostAnswer, UnreadAnswer
 from evergrant.names import is_host
 from evergrant.oauth.token_request import (
@@ -38,7 +37,8 @@ from evergrant.oauth.token_set import TokenSet, look_up
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load
 from evergrant.profiles.model import FailureKind, Profile, decode, encode
-from evergrant.published import document
+from evergrant.record.connection import Connection, Status
+from evergrant.record.token_document import document
 from evergrant.secret import Secret
 
 #: 2026-11-22T10:00:00Z

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evergrant.connection import Connection, EventType, Status
+from evergrant.record.connection import Connection, EventType, Status
 from tests.proof.provider import grant_of
 from tests.proof.simulation import NAME, Simulation
 

@@ -7,14 +7,15 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from evergrant import connection, deferred, doubt, failing, operations, revoking, transitions
+from evergrant import operations, revoking
 from evergrant.asking import Ask
-from evergrant.connection import Connection, Sealed
 from evergrant.errors import Conflict
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
 from evergrant.publication import Publication
+from evergrant.record import connection, failures, lost_response, queued_save, token_save
+from evergrant.record.connection import Connection, Sealed
 from evergrant.rotation import Rotation
 from evergrant.saving import Saving
 from evergrant.spending import Spend
@@ -67,30 +68,30 @@ def published_before_it_is_saved() -> Any:
 
 
 def replayed_outside_the_grace() -> Any:
-    return mock.patch.object(doubt, "may_replay", return_value=True)
+    return mock.patch.object(lost_response, "may_replay", return_value=True)
 
 
 def probed_while_an_answer_may_be_on_its_way() -> Any:
-    return mock.patch.object(doubt, "SETTLED", 0)
+    return mock.patch.object(lost_response, "SETTLED", 0)
 
 
 def forced_while_an_answer_may_be_on_its_way() -> Any:
-    replay_at = doubt.replay_at
+    replay_at = lost_response.replay_at
 
     def at_once(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
         return now if forced else replay_at(connection, profile, now)
 
-    return mock.patch.object(doubt, "replay_at", at_once)
+    return mock.patch.object(lost_response, "replay_at", at_once)
 
 
 def unsealed_in_the_queue() -> Any:
-    message = deferred.message
+    message = queued_save.message
 
     def legible(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any]:
         sealed: Sealed = changes["sealed"]
         return {**message(connection, changes), "plain": opened(sealed).decode()}
 
-    return mock.patch.object(deferred, "message", legible)
+    return mock.patch.object(queued_save, "message", legible)
 
 
 def nothing_in_the_queue() -> Any:
@@ -143,7 +144,7 @@ def released_whoever_has_the_lease() -> Any:
 
     def unfenced(self: Publication, connection: Connection, changes: Any, only_if: Any, *, complete: bool) -> Any:
         only_if = {name: value for name, value in only_if.items() if name != "lease_owner"}
-        return deliver(self, connection, {**changes, **transitions.RELEASED}, only_if, complete=complete)
+        return deliver(self, connection, {**changes, **token_save.RELEASED}, only_if, complete=complete)
 
     return mock.patch.object(Publication, "_deliver", unfenced)
 
@@ -159,12 +160,12 @@ def published_whoever_has_the_lease() -> Any:
 
 
 def a_strike_is_the_last_word() -> Any:
-    strike = failing._strike
+    strike = failures._strike
 
     def second(connection: Connection, now: int, error: str) -> dict[str, Any]:
         return strike(replace(connection, rejected_at=0), now, error)
 
-    return mock.patch.object(failing, "_strike", second)
+    return mock.patch.object(failures, "_strike", second)
 
 
 def events_that_displace_others() -> Any:
@@ -173,7 +174,7 @@ def events_that_displace_others() -> Any:
     def overwritten(*args: Any, **detail: Any) -> dict[str, Any]:
         return {"outbox": {key.removeprefix("outbox."): body for key, body in event(*args, **detail).items()}}
 
-    return mock.patch.object(transitions, "event", overwritten)
+    return mock.patch.object(token_save, "event", overwritten)
 
 
 def a_tombstone_of_the_same_generation() -> Any:
@@ -196,7 +197,7 @@ def a_marker_taken_back_whatever_came_of_it() -> Any:
             return marked(self, connection, marks)
         except PortUnavailable:
             before = {name: getattr(connection, name) for name in ("spend_id", "spend_at", "spend_tries", "refresh_at")}
-            changes = {**before, **transitions.due(connection, connection.due_at), **transitions.RELEASED}
+            changes = {**before, **token_save.due(connection, connection.due_at), **token_save.RELEASED}
             self._ports.records.change(connection.name, changes, only_if={"lease_owner": self._worker})
             raise
 

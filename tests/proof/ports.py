@@ -6,11 +6,11 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evergrant import deferred
 from evergrant.aws.records import DueConnection
-from evergrant.connection import Connection
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
+from evergrant.record import queued_save
+from evergrant.record.connection import Connection
 from tests.proof.faults import Faults
 from tests.proof.witness import Witness
 from tests.unit import memory
@@ -65,8 +65,8 @@ class Queue(memory.MemoryQueue):
         assert 0 <= delay <= 900, "SQS delays a message by at most 15 minutes"
         self._witness.sent(text)
         message = json.loads(text)
-        if message.get("task") == deferred.TASK:
-            self._witness.kept(deferred.changes_of(message))
+        if message.get("task") == queued_save.TASK:
+            self._witness.kept(queued_save.changes_of(message))
         self.messages.append((message, int(self._clock.now()) + delay))
 
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import Any
 
 from evergrant import operations
-from evergrant.connection import Status
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
+from evergrant.record.connection import Status
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
 from tests.proof.faults import STALL

@@ -16,18 +16,19 @@ from hashlib import blake2b
 from typing import Any, cast
 from unittest import mock
 
-from evergrant import operations, published, rotating, scheduling, transitions
-from evergrant.circuit import Circuit
+from evergrant import operations, rotating, scheduling
 from evergrant.code_exchange import CodeExchange
-from evergrant.connection import Connection, Status
 from evergrant.errors import EvergrantError
 from evergrant.granting import Granting, demand_connected
 from evergrant.oauth.token_request import Client
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import HEADLESS, Profile, content_hash
+from evergrant.record import token_document, token_save
+from evergrant.record.circuit import Circuit
+from evergrant.record.connection import Connection, Status
+from evergrant.record.refresh_schedule import TICK
 from evergrant.rotation import Ports, Rotation
-from evergrant.schedule import TICK
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.tickets import Authorization
@@ -110,7 +111,7 @@ class Simulation:
 
     def _furnish(self, record: Connection, tokens: TokenSet | None, grant: int) -> None:
         """A record with the first token set of a grant, published where it is."""
-        record = replace(record, **transitions.next_at(record, record.refresh_at))
+        record = replace(record, **token_save.next_at(record, record.refresh_at))
         self.provider.live[grant] = f"refresh-{grant}-0"
         self.provider.newest[grant] = f"access-{grant}-0"
         self.records.items[record.name] = record
@@ -121,8 +122,8 @@ class Simulation:
         sealed = MemoryKey(record.name, record.generation).seal(tokens.encode())
         self.records.items[record.name] = record = replace(record, sealed=sealed)
         if self.provider.lifetime >= self.settings.direct_read_min_lifetime:
-            document = published.document(record, self.profile, tokens)
-            self.vault.put(record.name, document, published.request_token(record, document))
+            document = token_document.document(record, self.profile, tokens)
+            self.vault.put(record.name, document, token_document.request_token(record, document))
 
     # --- photographs ------------------------------------------------------------------------------------------
 
@@ -297,8 +298,8 @@ def determined() -> Iterator[None]:
 
     with (
         mock.patch.object(uuid, "uuid4", counted),
-        mock.patch("evergrant.schedule.random.uniform", lambda low, high: (low + high) / 2),
-        mock.patch("evergrant.circuit.random.randint", lambda low, high: (low + high) // 2),
+        mock.patch("evergrant.record.refresh_schedule.random.uniform", lambda low, high: (low + high) / 2),
+        mock.patch("evergrant.record.circuit.random.randint", lambda low, high: (low + high) // 2),
         mock.patch.multiple(rotating, logger=Log(), metrics=Log()),
     ):
         yield

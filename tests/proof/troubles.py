@@ -9,10 +9,10 @@ from typing import Any
 import msgspec
 
 from evergrant import operations
-from evergrant.connection import Connection, EventType, Status
 from evergrant.oauth.token_request import HttpResponse
 from evergrant.profiles.model import ErrorRule, Profile
 from evergrant.profiles.request_specs import Revoke
+from evergrant.record.connection import Connection, EventType, Status
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
 from tests.proof.provider import Oddity

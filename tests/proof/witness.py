@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from evergrant.connection import AT_REST, Connection, EventType, Sealed, Status
 from evergrant.oauth.token_set import TokenSet
 from evergrant.oauth.unreadable_response import KeptAnswer
 from evergrant.profiles.model import HEADLESS
+from evergrant.record.connection import AT_REST, Connection, EventType, Sealed, Status
 from tests.proof.provider import access_token_of
 from tests.unit import memory
 

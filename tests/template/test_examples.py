@@ -26,7 +26,7 @@ from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
 import evergrant_client._default as client_default
-from evergrant import published
+from evergrant.record import token_document
 from evergrant.secret import Secret
 from tests.template.stack import ROOT, written
 from tests.unit.samples import KEAP, connection, tokens
@@ -80,7 +80,7 @@ def document(generation: int) -> str:
     """What rotator publishes for keap/main, of a token that lives for an hour from now."""
     issued_at = int(time.time())
     issued = tokens(access_token=Secret(f"access-{generation}"), issued_at=issued_at, expires_at=issued_at + 3600)
-    return json.dumps(published.document(connection(generation=generation), KEAP, issued))
+    return json.dumps(token_document.document(connection(generation=generation), KEAP, issued))
 
 
 class Api(ThreadingHTTPServer):

@@ -17,12 +17,12 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from evergrant.aws.records import already_there
-from evergrant.circuit import Circuit
-from evergrant.connection import FIELDS, Connection, Sealed, Status
 from evergrant.errors import Conflict, LostAnswer, NotSent, UnknownClient
 from evergrant.oauth.token_request import Client, HttpRequest, HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
+from evergrant.record.circuit import Circuit
+from evergrant.record.connection import FIELDS, Connection, Sealed, Status
 from evergrant.secret import Secret
 
 _NAMES = tuple(sorted(FIELDS))

@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from evergrant.connection import Connection, Sealed, Status
 from evergrant.oauth.token_request import HttpRequest, HttpResponse
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load
 from evergrant.profiles.model import Profile
+from evergrant.record.connection import Connection, Sealed, Status
 from evergrant.secret import Secret
 
 #: 2026-11-22T10:00:00Z

@@ -20,9 +20,9 @@ from evergrant.observability import metrics
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.reading import LEAST_TTL, Reader
+from evergrant.record.refresh_schedule import DAY, TICK
 from evergrant.rotating import answer, work_through
 from evergrant.rotation import Ports, Rotation
-from evergrant.schedule import DAY, TICK
 from evergrant.scheduling import tick
 from evergrant.secret import Secret
 from evergrant.settings import Settings

@@ -15,7 +15,6 @@ import pytest
 
 from evergrant import operations
 from evergrant.authorization import Departure, Flow, Ports
-from evergrant.connection import Connection, Status
 from evergrant.errors import (
     Denied,
     InvalidClient,
@@ -32,6 +31,7 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
+from evergrant.record.connection import Connection, Status
 from evergrant.saving import Saving
 from evergrant.secret import Secret
 from evergrant.settings import Settings

@@ -13,12 +13,9 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from evergrant import schedule, waking
 from evergrant.asking import Ask, Result
 from evergrant.aws.expressions import Expression
 from evergrant.aws.items import attribute
-from evergrant.circuit import MOST_REJECTED, MOST_WAITING, Circuit, renewed
-from evergrant.connection import Connection, Status
 from evergrant.errors import ClientRefused, NotSent, UnknownClient
 from evergrant.oauth.token_request import HttpRequest, HttpResponse
 from evergrant.oauth.token_set import TokenSet
@@ -26,6 +23,9 @@ from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load
 from evergrant.profiles.model import content_hash
+from evergrant.record import queued_wakeup, refresh_schedule
+from evergrant.record.circuit import MOST_REJECTED, MOST_WAITING, Circuit, renewed
+from evergrant.record.connection import Connection, Status
 from evergrant.rotation import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Budgets, Settings
@@ -115,7 +115,7 @@ class Fleet:
         """Work through the rotation queue, and everything that comes of it."""
         messages, self.queue.messages = self.queue.messages, []
         for message, _ in messages:
-            self.run(message["connection"], woken=message.get("task") == waking.TASK)
+            self.run(message["connection"], woken=message.get("task") == queued_wakeup.TASK)
 
     def pass_time(self, seconds: int, step: int = 60) -> None:
         """Ticks and messages, minute by minute."""
@@ -167,7 +167,7 @@ def connection(name: str, now: int, *, due: bool = True) -> Connection:
         expires_at=tokens.expires_at,
         refresh_at=refresh_at,
         due_at=refresh_at,
-        due_shard=schedule.shard(name),
+        due_shard=refresh_schedule.shard(name),
     )
 
 

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 
 from evergrant import revoking
-from evergrant.connection import Status
 from evergrant.errors import LostAnswer, NoRefreshToken, ProviderRefused, WrongAccount
 from evergrant.oauth.token_request import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Subject
+from evergrant.record.connection import Status
 from evergrant.tickets import ticket_key
 from tests.unit.memory import MemoryProfiles, answer
 from tests.unit.test_authorization import KEAP, NAME, World, with_profile

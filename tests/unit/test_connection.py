@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from evergrant.connection import AT_REST, FIELDS, Connection, EventType, Status, event
-from evergrant.schedule import Life
+from evergrant.record.connection import AT_REST, FIELDS, Connection, EventType, Status, event
+from evergrant.record.refresh_schedule import Life
 from tests.unit.samples import NOW, connection
 
 

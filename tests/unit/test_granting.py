@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from evergrant import deferred
 from evergrant.granting import Granting
 from evergrant.ports import PortUnavailable
+from evergrant.record import queued_save
 from evergrant.settings import Settings
 from evergrant.tickets import Authorization
 from tests.unit.memory import FakeClock, Faults, MemoryKey, MemoryQueue, MemoryRecords, MemorySeal
@@ -61,7 +61,7 @@ def test_without_a_data_key_it_waits_sealed_in_the_queue() -> None:
     failing(w.seal, "prepare", float("inf"))
     w.save()
     [(message, _)] = w.queue.messages
-    assert (message["task"], message["generation"]) == (deferred.TASK, 3)
+    assert (message["task"], message["generation"]) == (queued_save.TASK, 3)
 
 
 def test_data_key_and_queue_are_tried_in_turn() -> None:

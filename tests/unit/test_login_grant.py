@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from evergrant import transitions
-from evergrant.connection import Status
 from evergrant.errors import LostAnswer
 from evergrant.oauth.token_request import Client
 from evergrant.profiles import built_in
+from evergrant.record import token_save
+from evergrant.record.connection import Status
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import answer
@@ -88,5 +88,5 @@ def test_a_date_that_refreshing_does_not_move_hurries_no_refresh() -> None:
     at = {}
     for life in ("hard", "idle"):
         profile = acme(f'[rotation]\nrefresh_token_life = "{life}"')
-        at[life] = transitions.saved(connection(), near, SEALED, profile, Settings(), NOW)["refresh_at"]
+        at[life] = token_save.saved(connection(), near, SEALED, profile, Settings(), NOW)["refresh_at"]
     assert at["idle"] < NOW + 60 < NOW + 43_200 <= at["hard"]

@@ -12,10 +12,10 @@ from unittest.mock import Mock
 import pytest
 
 from evergrant import operations, rotating
-from evergrant.connection import Status
 from evergrant.errors import EvergrantError
 from evergrant.observability import metrics
 from evergrant.ports import PortUnavailable
+from evergrant.record.connection import Status
 from evergrant.rotating import work_through
 from evergrant.rotation import Rotation
 from evergrant.secret import Secret

@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant import doubt, failing, transitions
-from evergrant.connection import Connection, EventType, Sealed, Status
-from evergrant.notices import first_warning, next_warning, notice
 from evergrant.oauth.token_request import Refusal
 from evergrant.profiles.model import Profile
-from evergrant.schedule import DAY
+from evergrant.record import failures as failing
+from evergrant.record import lost_response, token_save
+from evergrant.record.alerts import first_warning, next_warning, notice
+from evergrant.record.connection import Connection, EventType, Sealed, Status
+from evergrant.record.refresh_schedule import DAY
 from evergrant.settings import Settings
 from evergrant.times import rfc3339
 from tests.unit.samples import KEAP, NOW, connection, tokens
@@ -58,7 +59,7 @@ def test_warnings_follow_one_another_and_those_that_were_missed_are_left_out() -
 
 def saved(current: Connection, profile: Profile, ends_at: int | None, issued_at: int = NOW) -> Connection:
     given = replace(tokens(), issued_at=issued_at, expires_at=issued_at + DAY, refresh_expires_at=ends_at)
-    return apply(current, transitions.saved(current, given, SEALED, profile, Settings(), issued_at))
+    return apply(current, token_save.saved(current, given, SEALED, profile, Settings(), issued_at))
 
 
 def test_a_grant_that_rotation_prolongs_is_never_warned_of() -> None:
@@ -74,10 +75,10 @@ def test_a_grant_with_a_hard_end_is_warned_of_and_refreshing_forgets_no_warning(
     assert current.warn_at == ends_at - 30 * DAY
     current = saved(current, HARD, ends_at, ends_at - 20 * DAY)
     assert current.warn_at == ends_at - 30 * DAY, "not told yet: late is better than never"
-    current = apply(current, transitions.warned(current, ends_at - 20 * DAY))
+    current = apply(current, token_save.warned(current, ends_at - 20 * DAY))
     assert current.warn_at == ends_at - 7 * DAY
     assert saved(current, HARD, ends_at, ends_at - 19 * DAY).warn_at == ends_at - 7 * DAY
-    current = apply(current, transitions.warned(current, ends_at - DAY))
+    current = apply(current, token_save.warned(current, ends_at - DAY))
     assert current.warn_at is None
     assert saved(current, HARD, ends_at, ends_at - DAY // 2).warn_at is None, "all were told"
 
@@ -99,12 +100,12 @@ def lived(profile: Profile, lifetime: int, until: int, told: Callable[[int], int
     while now < until:
         refreshed.append(now)
         given = replace(tokens(lifetime), issued_at=now, expires_at=now + lifetime, refresh_expires_at=told(now))
-        current = apply(current, transitions.saved(current, given, SEALED, profile, Settings(), now))
+        current = apply(current, token_save.saved(current, given, SEALED, profile, Settings(), now))
         again = current.refresh_at or until
         while current.warn_at is not None and current.warn_at <= again:
             at = max(current.warn_at, now)
             warnings.append((until - at) / DAY)
-            current = apply(current, transitions.warned(current, at))
+            current = apply(current, token_save.warned(current, at))
         now = again
     return warnings, refreshed
 
@@ -152,15 +153,15 @@ def test_a_new_authorization_begins_its_warnings_anew() -> None:
 def test_a_connection_is_due_when_its_warning_is() -> None:
     current = connection(refresh_at=NOW + 90 * DAY, warn_at=NOW + 10 * DAY)
     assert current.next_at == NOW + 10 * DAY
-    assert transitions.next_at(current, NOW + 80 * DAY)["due_at"] == NOW + 10 * DAY
-    assert transitions.next_at(current, None)["due_at"] == NOW + 10 * DAY
-    assert transitions.next_at(current, NOW + DAY)["due_at"] == NOW + DAY
+    assert token_save.next_at(current, NOW + 80 * DAY)["due_at"] == NOW + 10 * DAY
+    assert token_save.next_at(current, None)["due_at"] == NOW + 10 * DAY
+    assert token_save.next_at(current, NOW + DAY)["due_at"] == NOW + DAY
     assert connection(refresh_at=None, warn_at=None).next_at is None
 
 
 def test_a_grant_that_is_over_already_is_not_warned_of() -> None:
     dead = connection(status=Status.AUTHORIZATION_REQUIRED, refresh_at=NOW + DAY, refresh_expires_at=NOW, warn_at=NOW)
-    changes = transitions.warned(dead, NOW)
+    changes = token_save.warned(dead, NOW)
     assert not events(changes)
     assert (changes["warn_at"], changes["due_at"]) == (None, NOW + DAY), "and is not due for it again and again"
 
@@ -209,13 +210,13 @@ def test_a_provider_that_asks_for_more_patience_than_the_token_has_needs_somebod
 
 def test_an_answer_that_waits_to_be_read_needs_somebody_at_once() -> None:
     current = replace(degraded(), status=Status.ACTIVE)
-    [event] = events(doubt.unread(current, KEAP, SEALED, NOW))
+    [event] = events(lost_response.unread(current, KEAP, SEALED, NOW))
     assert (event["type"], event["alert"]) == (EventType.DEGRADED, True)
 
 
 @pytest.mark.parametrize(("alerted_at", "alert"), [(None, False), (NOW - 5, True)])
 def test_of_a_recovery_hears_who_heard_of_the_trouble(alerted_at: int | None, alert: bool) -> None:
-    changes = transitions.saved(degraded(alerted_at=alerted_at), tokens(), SEALED, KEAP, Settings(), NOW)
+    changes = token_save.saved(degraded(alerted_at=alerted_at), tokens(), SEALED, KEAP, Settings(), NOW)
     [recovered] = [event for event in events(changes) if event["type"] == EventType.RECOVERED]
     assert recovered["alert"] is alert
     assert changes["alerted_at"] is None

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from evergrant import operations
-from evergrant.connection import Connection, Status
 from evergrant.errors import InvalidName, InvalidRequest, InvalidVariable, TemporarilyUnavailable, UnknownConnection
 from evergrant.profiles import built_in
-from evergrant.schedule import SHARDS, TICK
+from evergrant.record.connection import Connection, Status
+from evergrant.record.refresh_schedule import SHARDS, TICK
 from tests.unit.memory import FakeClock, Faults, MemoryKey, MemoryRecords
 
 KEAP, WEALTHYHOOD = built_in.built_in()["keap"], built_in.built_in()["wealthyhood"]

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
-from evergrant import failing, outbox, transitions
-from evergrant.connection import Connection, EventType, Sealed, Status, event
 from evergrant.oauth.token_request import Refusal
-from evergrant.outbox import MOST_UNTOLD, taken
-from evergrant.schedule import DAY
+from evergrant.record import failures as failing
+from evergrant.record import outbox, token_save
+from evergrant.record.connection import Connection, EventType, Sealed, Status, event
+from evergrant.record.outbox import MOST_UNTOLD, taken
+from evergrant.record.refresh_schedule import DAY
 from evergrant.settings import Settings
 from tests.unit.samples import KEAP, NOW, connection, tokens
 
@@ -41,7 +42,7 @@ def kinds(current: Connection) -> list[str]:
 
 def saved(current: Connection, now: int) -> Connection:
     given = replace(tokens(), issued_at=now, expires_at=now + DAY)
-    return apply(current, transitions.saved(current, given, SEALED, KEAP, Settings(), now))
+    return apply(current, token_save.saved(current, given, SEALED, KEAP, Settings(), now))
 
 
 @pytest.mark.parametrize("kind", [EventType.ROTATED, EventType.DEGRADED, EventType.RECOVERED, EventType.AUTHORIZED])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from evergrant.connection import Status
-from evergrant.published import answer, document, request_token
+from evergrant.record.connection import Status
+from evergrant.record.token_document import answer, document, request_token
 from evergrant.secret import Secret
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, connection, tokens
 

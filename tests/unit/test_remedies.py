@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import typer
 
-from evergrant.connection import Connection, EventType, Status
-from evergrant.notices import notice
+from evergrant.record.alerts import notice
+from evergrant.record.connection import Connection, EventType, Status
 from evergrant_cli.main import app
 from evergrant_cli.run import Run
 from evergrant_cli.views import advice

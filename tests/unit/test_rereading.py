@@ -7,7 +7,6 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from evergrant.connection import Status
 from evergrant.errors import (
     InvalidRequest,
     InvalidVariable,
@@ -20,6 +19,7 @@ from evergrant.errors import (
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import ErrorRule, Profile, Success, Variable, content_hash
+from evergrant.record.connection import Status
 from evergrant.rotation import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings

@@ -9,12 +9,12 @@ import msgspec
 import pytest
 
 from evergrant import revoking
-from evergrant.connection import Connection, Status
 from evergrant.errors import LostAnswer, NotSent
 from evergrant.oauth.token_request import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.profiles.request_specs import Revoke
+from evergrant.record.connection import Connection, Status
 from evergrant.revoking import Outcome
 from evergrant.secret import Secret
 from evergrant.settings import Settings

@@ -18,9 +18,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from evergrant import failing
 from evergrant.asking import Ask, Result
-from evergrant.connection import Connection, Status
 from evergrant.errors import (
     AnswerAwaited,
     AuthorizationRequired,
@@ -38,8 +36,10 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import ExpiryRule, Profile, Rate, content_hash
+from evergrant.record import failures as failing
+from evergrant.record.connection import Connection, Status
+from evergrant.record.refresh_schedule import TICK
 from evergrant.rotation import Ports, Rotation
-from evergrant.schedule import TICK
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import (

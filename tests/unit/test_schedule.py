@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import schedule
 from evergrant.profiles.model import Rotation
-from evergrant.schedule import DAY, Life, backoff, claim_until, daily_probe, refresh_at, shard
+from evergrant.record import refresh_schedule
+from evergrant.record.refresh_schedule import DAY, Life, backoff, claim_until, daily_probe, refresh_at, shard
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD
 
 lifetimes = st.integers(min_value=1, max_value=100 * 365 * DAY)
@@ -122,7 +122,7 @@ def kept_alive(life: str, ends_in: int | None, lifetime: int = 3600, lead: int =
     rotation = Rotation(refresh="on_demand", refresh_token_life=life, lead=lead)  # type: ignore[arg-type]
     at_last = refresh_at(Life(NOW, NOW + lifetime), rotation, 300, "keap/main", 1)
     ends_at = None if ends_in is None else NOW + ends_in
-    return schedule.keep_alive_at(Life(NOW, NOW + lifetime), ends_at, rotation, at_last) - NOW
+    return refresh_schedule.keep_alive_at(Life(NOW, NOW + lifetime), ends_at, rotation, at_last) - NOW
 
 
 def test_on_demand_a_refresh_token_that_dies_of_not_being_used_is_used_in_time() -> None:
@@ -153,7 +153,7 @@ def test_a_person_is_waited_for_about_a_day() -> None:
 
 
 @given(
-    st.integers(NOW - 10 * DAY, NOW + schedule.HORIZON),
+    st.integers(NOW - 10 * DAY, NOW + refresh_schedule.HORIZON),
     st.none() | st.integers(NOW - 10 * DAY, NOW + 10 * DAY),
 )
 def test_a_lost_claim_is_found_again_within_a_quarter_of_what_remains(due_at: int, expires_at: int | None) -> None:
@@ -165,7 +165,7 @@ def test_a_lost_claim_is_found_again_within_a_quarter_of_what_remains(due_at: in
 
 
 def test_a_claim_moves_the_due_date_beyond_what_this_tick_takes() -> None:
-    for due_at in range(NOW, NOW + schedule.HORIZON + 1):
+    for due_at in range(NOW, NOW + refresh_schedule.HORIZON + 1):
         assert claim_until(due_at, NOW, NOW) > due_at
     assert claim_until(NOW - DAY, NOW, None) == NOW + 120
 
@@ -181,7 +181,7 @@ def test_the_last_quarter_begins_after_three() -> None:
 
 def test_connections_are_spread_evenly_over_all_shards_and_stay_there() -> None:
     shards = [shard(f"keap/{number}") for number in range(800)]
-    assert set(shards) == {str(number) for number in range(schedule.SHARDS)}
+    assert set(shards) == {str(number) for number in range(refresh_schedule.SHARDS)}
     assert min(shards.count(one) for one in set(shards)) > 60
     assert shard("keap/main") == shard("keap/main")
     # Pinned: another spreading would leave every record in a partition that is never asked for it.

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant import schedule
 from evergrant.errors import Conflict, RecordBroken, UnknownProfile
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Rate
+from evergrant.record import refresh_schedule
 from evergrant.scheduling import Tick, tick
 from tests.unit.samples import KEAP, NOW
 
@@ -45,7 +45,7 @@ class Table:
         if self.broken_after is not None and len(self.asked) > self.broken_after:
             raise PortUnavailable("made to fail")
         for entry in list(self.entries.values()):
-            if schedule.shard(entry.name) == shard and entry.due_at <= before:
+            if refresh_schedule.shard(entry.name) == shard and entry.due_at <= before:
                 yield replace(entry)
 
     def change(
@@ -145,7 +145,7 @@ def test_what_is_due_before_the_next_tick_could_see_it_is_sent_with_its_exact_de
 def test_every_partition_is_asked_once() -> None:
     table = Table()
     assert run(table, Queue()) == Tick(0, 0)
-    assert table.asked == [(str(number), NOW + 75) for number in range(schedule.SHARDS)]
+    assert table.asked == [(str(number), NOW + 75) for number in range(refresh_schedule.SHARDS)]
 
 
 def test_what_was_claimed_is_left_alone_by_the_next_tick_and_found_again_if_it_was_lost() -> None:
@@ -244,7 +244,7 @@ def test_the_next_tick_goes_on_with_what_a_rate_left() -> None:
     for name, _ in queue.sent:
         del table.entries[name]  # rotated
     clock = Clock()
-    clock.time += schedule.TICK
+    clock.time += refresh_schedule.TICK
     assert run(table, queue, clock, budget=120) == Tick(claimed=50, sent=50)
     assert len(set(queue.sent)) == len({name for name, _ in queue.sent}) == 150
 

@@ -20,11 +20,11 @@ from hypothesis import strategies as st
 from evergrant import asking, spending
 from evergrant.authorization import Departure
 from evergrant.aws.seal import KmsDataKey
-from evergrant.connection import Sealed
 from evergrant.errors import UnreadAnswer
 from evergrant.oauth import token_request
 from evergrant.oauth.token_request import CallbackAnswer, Client, HttpRequest, HttpResponse
 from evergrant.oauth.unreadable_response import KeptAnswer
+from evergrant.record.connection import Sealed
 from evergrant.secret import Secret, fingerprint
 from tests.unit.samples import KEAP, connection, respond, tokens
 

@@ -10,13 +10,13 @@ import pytest
 
 from evergrant import operations
 from evergrant.asking import Ask
-from evergrant.connection import Connection, Status
 from evergrant.errors import AuthorizationRequired, InvalidRequest
 from evergrant.importing import Importing, pasted_key
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
 from evergrant.profiles.request_specs import Static
-from evergrant.published import document
+from evergrant.record.connection import Connection, Status
+from evergrant.record.token_document import document
 from evergrant.rotation import Rotation
 from evergrant.secret import Secret
 from tests.unit.test_rotation import KEAP, NAME, World, world

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from evergrant.connection import Connection, Status
+from evergrant.record.connection import Connection, Status
 from local.torture.recovery import Haste
 from tests.unit.samples import connection
 

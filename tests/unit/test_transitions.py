@@ -10,11 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import doubt, failing, transitions
-from evergrant.connection import FIELDS, Connection, Sealed, Status
 from evergrant.oauth.token_request import Refusal
 from evergrant.profiles.model import Profile
-from evergrant.schedule import DAY, TICK, shard
+from evergrant.record import failures as failing
+from evergrant.record import lost_response, token_save
+from evergrant.record.connection import FIELDS, Connection, Sealed, Status
+from evergrant.record.refresh_schedule import DAY, TICK, shard
 from evergrant.settings import Settings
 from tests.unit.samples import KEAP, NOW, SEALED, WEALTHYHOOD, connection, tokens
 
@@ -42,11 +43,11 @@ def events(changes: dict[str, Any]) -> list[str]:
 
 
 def saved(current: Connection, lifetime: int = DAY, profile: Profile = KEAP, now: int = NOW) -> dict[str, Any]:
-    return transitions.saved(current, tokens(lifetime), NEW, profile, Settings(), now)
+    return token_save.saved(current, tokens(lifetime), NEW, profile, Settings(), now)
 
 
 def test_a_doubt_that_outlasts_its_clients_refusal_is_what_the_connection_says() -> None:
-    changes = doubt.in_doubt(spending(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW)
+    changes = lost_response.in_doubt(spending(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW)
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "lost_answer")
     assert events(changes) == ["Connection Degraded"]
 
@@ -55,7 +56,7 @@ def test_a_doubt_that_outlasts_its_clients_refusal_is_what_the_connection_says()
 @pytest.mark.parametrize("failures", [0, 2])
 def test_a_replay_that_fails_while_nothing_was_wrong_before_is_told_of_once(kind: Any, failures: int) -> None:
     refusal = Refusal(kind, 400, "no")
-    changes = doubt.refused_in_doubt(spending(spend_tries=1, failures=failures), KEAP, refusal, NOW)
+    changes = lost_response.refused_in_doubt(spending(spend_tries=1, failures=failures), KEAP, refusal, NOW)
     assert len(events(changes)) == 1
 
 
@@ -128,7 +129,7 @@ def test_only_tokens_that_live_long_enough_get_a_secret(
 
 def test_a_connection_put_to_rest_meanwhile_keeps_the_set_and_its_rest() -> None:
     changes = saved(spending())
-    kept = transitions.keeping_rest(changes)
+    kept = token_save.keeping_rest(changes)
     assert changes.keys() - kept.keys() == {"status"}, "due, since somebody has to deliver its events"
     assert kept["sealed"] == NEW
     assert kept["generation"] == 4
@@ -248,7 +249,7 @@ def test_a_request_that_never_left_costs_nothing_but_time() -> None:
 
 
 def test_a_lost_answer_leaves_its_marker_and_waits_for_the_last_quarter() -> None:
-    changes = doubt.lost(spending(), KEAP, NOW + 8)
+    changes = lost_response.lost(spending(), KEAP, NOW + 8)
     assert not {"spend_id", "spend_at", "spend_tries"} & changes.keys()
     assert (changes["failures"], changes["last_error"]) == (1, "lost_answer")
     assert changes["status"] == Status.DEGRADED
@@ -258,14 +259,14 @@ def test_a_lost_answer_leaves_its_marker_and_waits_for_the_last_quarter() -> Non
 
 def test_a_lost_answer_is_asked_for_again_a_moment_later_and_inside_the_grace() -> None:
     for seconds in range(60):
-        changes = doubt.lost(spending(failures=9), with_grace(60), NOW + seconds)
+        changes = lost_response.lost(spending(failures=9), with_grace(60), NOW + seconds)
         assert NOW + seconds < changes["refresh_at"] <= NOW + 60
     assert "spend_id" not in changes
 
 
 def test_where_nothing_is_single_use_a_lost_answer_is_a_passing_failure() -> None:
     for current, profile in ((headless(spend_id="s", spend_at=NOW), WEALTHYHOOD), (headless(spend_id="s"), KEAP)):
-        changes = doubt.lost(current, profile, NOW)
+        changes = lost_response.lost(current, profile, NOW)
         assert changes["spend_id"] is None
         assert changes["last_error"] == "lost_answer"
         assert NOW < changes["refresh_at"] <= NOW + 60
@@ -273,7 +274,7 @@ def test_where_nothing_is_single_use_a_lost_answer_is_a_passing_failure() -> Non
 
 
 def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
-    changes = doubt.lost(spending(spend_tries=1, doubt_at=NOW), KEAP, NOW + DAY)
+    changes = lost_response.lost(spending(spend_tries=1, doubt_at=NOW), KEAP, NOW + DAY)
     assert changes["status"] == Status.AUTHORIZATION_REQUIRED
     assert changes["refresh_at"] > NOW + DAY * 7 // 8, "probed a day later, when nothing is left to lose"
     assert events(changes) == ["Authorization Required"]
@@ -281,21 +282,21 @@ def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
 
 def test_a_doubt_is_probed_only_once_the_access_token_has_lapsed() -> None:
     held = spending(spend_tries=1, expires_at=NOW + DAY, refresh_at=NOW + 60)
-    assert not doubt.probe_due(held, NOW + 60)
-    assert doubt.probe_due(held, NOW + DAY)
-    assert not doubt.probe_due(replace(held, refresh_at=NOW + 2 * DAY), NOW + DAY)
+    assert not lost_response.probe_due(held, NOW + 60)
+    assert lost_response.probe_due(held, NOW + DAY)
+    assert not lost_response.probe_due(replace(held, refresh_at=NOW + 2 * DAY), NOW + DAY)
 
 
 @pytest.mark.parametrize(
     ("grace", "age", "safe"), [(0, 0, False), (0, 5, False), (60, 0, True), (60, 60, True), (60, 61, False)]
 )
 def test_a_single_use_token_is_sent_again_only_within_the_grace(grace: int, age: int, safe: bool) -> None:
-    assert doubt.may_replay(spending(), with_grace(grace), NOW + age) is safe
+    assert lost_response.may_replay(spending(), with_grace(grace), NOW + age) is safe
 
 
 def test_what_is_not_single_use_may_always_be_sent_again() -> None:
-    assert doubt.may_replay(headless(spend_id="s", spend_at=NOW), KEAP, NOW + DAY)
-    assert doubt.may_replay(spending(), WEALTHYHOOD, NOW + DAY)
+    assert lost_response.may_replay(headless(spend_id="s", spend_at=NOW), KEAP, NOW + DAY)
+    assert lost_response.may_replay(spending(), WEALTHYHOOD, NOW + DAY)
 
 
 @given(st.integers(0, 2 * DAY), st.integers(0, 120), st.integers(0, 1), st.integers(60, 10 * DAY), st.integers(0, DAY))
@@ -303,8 +304,8 @@ def test_outside_the_grace_a_replay_comes_late_and_once(
     age: int, grace: int, tries: int, lifetime: int, spent_after: int
 ) -> None:
     life = {"issued_at": NOW - spent_after, "expires_at": NOW - spent_after + lifetime}
-    current = spending(spend_tries=tries, doubt_at=NOW - doubt.SETTLED, **life)
-    again = doubt.replay_at(current, with_grace(grace), NOW + age)
+    current = spending(spend_tries=tries, doubt_at=NOW - lost_response.SETTLED, **life)
+    again = lost_response.replay_at(current, with_grace(grace), NOW + age)
     if grace and age <= grace:
         assert again == NOW + age
     elif tries:
@@ -319,25 +320,25 @@ def test_with_no_token_to_live_on_a_replay_waits_only_for_whoever_may_still_hold
     never = spending(issued_at=None, expires_at=None, doubt_at=NOW)
     lapsed = spending(issued_at=NOW - 900, expires_at=NOW - 600, doubt_at=NOW)
     for current in (never, lapsed):
-        assert doubt.replay_at(current, KEAP, NOW + 5) == NOW + doubt.SETTLED
-        assert doubt.replay_at(current, KEAP, NOW + 5000) == NOW + 5000
-    assert doubt.replay_at(connection(), KEAP, NOW + 5) == NOW + 5
+        assert lost_response.replay_at(current, KEAP, NOW + 5) == NOW + lost_response.SETTLED
+        assert lost_response.replay_at(current, KEAP, NOW + 5000) == NOW + 5000
+    assert lost_response.replay_at(connection(), KEAP, NOW + 5) == NOW + 5
 
 
 def test_a_doubt_is_as_old_as_the_record_says_however_long_ago_the_token_was_sent() -> None:
     unfound = replace(spending(issued_at=NOW - 2 * DAY, expires_at=NOW - DAY), spend_at=NOW - DAY)
     for tries in (0, 1):
-        assert doubt.replay_at(replace(unfound, spend_tries=tries), KEAP, NOW) == NOW + doubt.SETTLED
-    found = replace(unfound, doubt_at=doubt.in_doubt(unfound, KEAP, NOW)["doubt_at"])
-    assert doubt.replay_at(found, KEAP, NOW + 60) == NOW + doubt.SETTLED
-    assert doubt.lost(found, KEAP, NOW + 60)["doubt_at"] == NOW
+        assert lost_response.replay_at(replace(unfound, spend_tries=tries), KEAP, NOW) == NOW + lost_response.SETTLED
+    found = replace(unfound, doubt_at=lost_response.in_doubt(unfound, KEAP, NOW)["doubt_at"])
+    assert lost_response.replay_at(found, KEAP, NOW + 60) == NOW + lost_response.SETTLED
+    assert lost_response.lost(found, KEAP, NOW + 60)["doubt_at"] == NOW
 
 
 # What never reached the provider, and what cannot be read
 
 
 def test_an_unread_answer_is_kept_and_ends_all_spending() -> None:
-    changes = doubt.unread(spending(), KEAP, NEW, NOW)
+    changes = lost_response.unread(spending(), KEAP, NEW, NOW)
     assert changes["unread_answer"] == NEW
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unread_answer")
     assert (changes["refresh_at"], changes["due_at"]) == (None, None)
@@ -345,7 +346,7 @@ def test_an_unread_answer_is_kept_and_ends_all_spending() -> None:
 
 
 def test_where_nothing_was_spent_an_unreadable_success_is_a_failure_like_others() -> None:
-    changes = doubt.unread(headless(), WEALTHYHOOD, NEW, NOW)
+    changes = lost_response.unread(headless(), WEALTHYHOOD, NEW, NOW)
     assert "unread_answer" not in changes
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unread_answer")
     assert changes["refresh_at"] > NOW
@@ -354,9 +355,9 @@ def test_where_nothing_was_spent_an_unreadable_success_is_a_failure_like_others(
 def test_an_event_makes_its_connection_due_at_the_next_tick() -> None:
     changes = failing.must_authorize(connection(), NOW)
     assert changes["due_at"] is None
-    soon = transitions.due_soon(connection(), changes, NOW)
+    soon = token_save.due_soon(connection(), changes, NOW)
     assert (soon["due_at"], soon["refresh_at"]) == (NOW + TICK, None)
-    assert transitions.due_soon(connection(), {"failures": 1}, NOW) == {"failures": 1}
+    assert token_save.due_soon(connection(), {"failures": 1}, NOW) == {"failures": 1}
 
 
 def test_an_outage_of_ours_degrades_only_when_it_lasts() -> None:
@@ -385,6 +386,6 @@ def test_with_nothing_to_refresh_a_person_is_called_for() -> None:
 
 
 def test_a_due_date_and_its_shard_come_and_go_together() -> None:
-    assert transitions.due(connection(), NOW) == {"due_at": NOW, "due_shard": shard("keap/main")}
-    assert transitions.due(connection(), None) == {"due_at": None, "due_shard": None}
-    assert transitions.next_at(connection(), NOW)["refresh_at"] == NOW
+    assert token_save.due(connection(), NOW) == {"due_at": NOW, "due_shard": shard("keap/main")}
+    assert token_save.due(connection(), None) == {"due_at": None, "due_shard": None}
+    assert token_save.next_at(connection(), NOW)["refresh_at"] == NOW

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from .connection import Status
 from .consent import Again, again, scopes_of
 from .errors import (
     Conflict,
@@ -35,6 +34,7 @@ from .obtaining import Obtaining, Trip
 from .obtaining import Ports as Ports
 from .ports import PortUnavailable
 from .profiles.model import Profile
+from .record.connection import Status
 from .settings import Settings
 from .tickets import KEPT, STATE_LIFETIME, Authorization, hashed, state_key, ticket_key
 

@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from . import circuit as circuits
-from . import doubt, failing, outbox, transitions, waking
-from .circuit import Changes, Circuit
-from .connection import Connection, EventType
 from .errors import Conflict
 from .oauth.token_request import Refusal
 from .ports import Circuits, Clock, PortUnavailable, Queue
+from .record import circuit as circuits
+from .record import failures, lost_response, outbox, queued_wakeup, token_save
+from .record.circuit import Changes, Circuit
+from .record.connection import Connection, EventType
 from .spending import Spend
 
 
@@ -36,7 +36,7 @@ class Passage:
 
     def unblamed(self, connection: Connection) -> Connection:
         """The connection as what befalls it by itself is judged: its client holds it back no longer, unless it does."""
-        return connection if self.circuit.open else failing.unblamed(connection)
+        return connection if self.circuit.open else failures.unblamed(connection)
 
 
 class Breaker:
@@ -95,8 +95,8 @@ class Breaker:
 
     def refused(self, spend: Spend, refusal: Refusal, passage: Passage) -> Changes:
         """What a refusal changes in its connection, having found out whether it is the client that is refused."""
-        connection, kind = spend.connection, failing.blamed(spend.connection, refusal)
-        if failing.says_nothing_of_client(refusal):
+        connection, kind = spend.connection, failures.blamed(spend.connection, refusal)
+        if failures.says_nothing_of_client(refusal):
             self.unanswered(passage, {})  # another connection may probe at once
             return self._changes(spend, refusal)
         # A replay of what may have been spent already is refused for that, by an answer that may mean either.
@@ -124,7 +124,7 @@ class Breaker:
     def unanswered(self, passage: Passage, changes: Changes) -> None:
         """A probe came to nothing: whoever is due next, from its connection's next try on, is the probe."""
         if passage.probes:
-            again = min(changes.get("refresh_at") or self._now, self._now + failing.CLIENT_PROBE)
+            again = min(changes.get("refresh_at") or self._now, self._now + failures.CLIENT_PROBE)
             with suppress(Conflict, PortUnavailable):
                 self._changed(passage.circuit, {"probe_at": again})
 
@@ -179,13 +179,13 @@ class Breaker:
             own |= {"alerted_at"}  # nobody was told of this one
         changes = {key: value for key, value in changes.items() if key not in own} | {"rejected_at": None}
         if not spend.in_doubt and circuit.probe_at is not None:
-            changes |= transitions.next_at(connection, circuit.probe_at)
+            changes |= token_save.next_at(connection, circuit.probe_at)
         return changes | outbox.taken(connection, news)
 
     def _changes(self, spend: Spend, refusal: Refusal) -> Changes:
         if spend.in_doubt:
-            return doubt.refused_in_doubt(spend.connection, spend.profile, refusal, self._now)
-        return failing.refused(spend.connection, refusal, self._now)
+            return lost_response.refused_in_doubt(spend.connection, spend.profile, refusal, self._now)
+        return failures.refused(spend.connection, refusal, self._now)
 
     def _held(self, connection: Connection, circuit: Circuit, version: str | None) -> Passage:
         return Passage(
@@ -218,7 +218,7 @@ class Breaker:
                 self._circuits.change(circuit.client, struck, only_if={"refused_at": None})
 
     def _woken(self, connections: Iterable[str], after: int = 0) -> bool:
-        messages = waking.messages(connections, after)
+        messages = queued_wakeup.messages(connections, after)
         try:
             return self._queue.send_many(messages) == len(messages)
         except PortUnavailable:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from . import failing
 from .errors import LostAnswer, NoRefreshToken, NotSent, ProviderRefused, UnreadAnswer
 from .oauth.token_request import Client, HttpRequest, Refusal, read_answer, token_requests
 from .oauth.token_response import value_at
@@ -12,6 +11,7 @@ from .oauth.token_set import TokenSet
 from .ports import Clock, Provider
 from .profiles.model import Profile
 from .profiles.validation import LONG_LIVED
+from .record import failures
 from .secret import Secret
 from .settings import Settings
 from .tickets import Authorization
@@ -50,7 +50,7 @@ class CodeExchange:
             "redirect_uri": authorization.redirect_uri,
             "code_verifier": code_verifier if profile.authorize and profile.authorize.pkce else None,
         }
-        answer: Exchanged | Refusal = failing.NOT_SENT
+        answer: Exchanged | Refusal = failures.NOT_SENT
         for request in token_requests(
             profile,
             "exchange",

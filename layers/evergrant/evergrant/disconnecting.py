@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from . import revoking, transitions
-from .connection import Connection, Status
+from . import revoking
 from .errors import Conflict, InvalidRequest
 from .ports import Clock, Records
+from .record import token_save
+from .record.connection import Connection, Status
 from .settings import Settings
 
 Outcome = revoking.Outcome | Literal["busy"]
@@ -54,7 +55,7 @@ def let_go(
         return "busy"
     outcome = asking.run(message)
     try:
-        records.change(name, {"to_revoke": None, **transitions.RELEASED}, only_if={**seen, "lease_owner": worker})
+        records.change(name, {"to_revoke": None, **token_save.RELEASED}, only_if={**seen, "lease_owner": worker})
     except Conflict:
         return outcome  # too slow: somebody else has the lease, and forgets it
     return outcome

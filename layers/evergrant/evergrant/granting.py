@@ -8,12 +8,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from . import deferred, revoking, transitions
-from .connection import Connection, Status
+from . import revoking
 from .errors import LinkInvalid
 from .oauth.token_set import TokenSet
 from .ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
 from .profiles.model import Profile
+from .record import queued_save, token_save
+from .record.connection import Connection, Status
 from .saving import POLL, Saving
 from .settings import Settings
 from .tickets import Authorization
@@ -49,7 +50,7 @@ class Granting:
             For the generation after ``current``'s, fetched before anything was spent.
         learned
             What else is known of the new grant: ``subject`` and ``missing_scope``, see
-            :class:`~evergrant.connection.Connection`.
+            :class:`~evergrant.record.connection.Connection`.
         consented
             Whether somebody consented just now. A set that was given by hand may be of the very grant that it replaces,
             which must not be revoked then.
@@ -66,7 +67,7 @@ class Granting:
         while True:
             now = int(self.clock.now())
             changes = {
-                **transitions.saved(
+                **token_save.saved(
                     _pending(current, authorization, grant),
                     tokens,
                     data_key.seal(tokens.encode()),
@@ -89,7 +90,7 @@ class Granting:
                     self._let_go(current)
                 return saved
             demand_connected(saved)
-            anew = self._key_or_message(saved, deferred.message(current, changes))
+            anew = self._key_or_message(saved, queued_save.message(current, changes))
             if anew is None:
                 return current
             current, data_key = saved, anew

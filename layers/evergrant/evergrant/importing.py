@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from . import operations
-from .connection import Connection
 from .errors import InvalidRequest
 from .granting import Granting
 from .oauth.token_set import LONGEST_LIFETIME, TokenSet, expiry
 from .ports import Clock, PortUnavailable, Queue, Records, Seal
 from .profiles.model import Profile
+from .record.connection import Connection
 from .secret import Secret
 from .settings import Settings
 from .tickets import Authorization

@@ -14,13 +14,13 @@ from hashlib import sha256
 
 from .accounts import Accounts, demand_same
 from .code_exchange import CodeExchange
-from .connection import Connection
 from .consent import not_granted
 from .errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
 from .granting import Granting, demand_connected
 from .oauth.token_request import read_callback
 from .ports import Authorizations, Clock, Profiles, Provider, Queue, Records, Seal, Vault
 from .profiles.model import Profile
+from .record.connection import Connection
 from .settings import Settings
 from .tickets import KEPT, Authorization, code_key
 

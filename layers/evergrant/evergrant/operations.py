@@ -6,12 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from . import schedule, transitions
-from .connection import Connection, EventType, Status, event
 from .errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import check_client, split_connection
 from .ports import Clock, Records
 from .profiles.model import HEADLESS, Profile, content_hash
+from .record import refresh_schedule, token_save
+from .record.connection import Connection, EventType, Status, event
 from .tickets import Authorization
 
 _POLL = 0.5
@@ -77,7 +77,7 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
         **fields,
     )
     if headless:
-        record = replace(record, **transitions.next_at(record, now))
+        record = replace(record, **token_save.next_at(record, now))
     try:
         records.create(record)
     except Conflict as conflict:
@@ -87,9 +87,9 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
             # What was still to be revoked is given up: revoking it might end what comes now.
             changes = {"status": Status.AWAITING_AUTHORIZATION, "to_revoke": None}
         if headless:
-            changes |= {**fields, "grant": grant, **transitions.next_at(current, now), "failures": 0}
+            changes |= {**fields, "grant": grant, **token_save.next_at(current, now), "failures": 0}
             # Whatever an earlier grant left in doubt or unread is no concern of a client's own.
-            changes |= {**transitions.NOT_SPENT, "unread_answer": None}
+            changes |= {**token_save.NOT_SPENT, "unread_answer": None}
         return _change(records, name, lambda _: changes, clock) if changes else current
     return record
 
@@ -100,8 +100,8 @@ def pause(records: Records, connection: str, clock: Clock) -> Connection:
     def changes(current: Connection) -> Mapping[str, Any]:
         _demand(current, current.status is not Status.DISCONNECTED, "it is disconnected")
         # What is told already is still to be delivered.
-        due = transitions.due(current, int(clock.now()) + schedule.TICK if current.outbox else None)
-        return {"status": Status.PAUSED, **transitions.RELEASED, **due}
+        due = token_save.due(current, int(clock.now()) + refresh_schedule.TICK if current.outbox else None)
+        return {"status": Status.PAUSED, **token_save.RELEASED, **due}
 
     return _change(records, connection, changes, clock)
 
@@ -117,10 +117,10 @@ def resume(records: Records, connection: str, clock: Clock) -> Connection:
             nothing = Status.AWAITING_AUTHORIZATION if current.sealed is None else Status.AUTHORIZATION_REQUIRED
             return {"status": Status.DEGRADED if current.unread_answer else nothing}
         if current.failures:
-            return {"status": Status.DEGRADED, **transitions.next_at(current, now)}
-        again = transitions.next_at(current, max(current.refresh_at, now))
+            return {"status": Status.DEGRADED, **token_save.next_at(current, now)}
+        again = token_save.next_at(current, max(current.refresh_at, now))
         # What was saved as it was paused is still to be published.
-        return {"status": Status.ACTIVE, **again, **(transitions.due(current, now) if current.unpublished else {})}
+        return {"status": Status.ACTIVE, **again, **(token_save.due(current, now) if current.unpublished else {})}
 
     return _change(records, connection, changes, clock)
 
@@ -146,13 +146,13 @@ def disconnect(records: Records, connection: str, clock: Clock, *, revoke: bool 
             "unread_answer": None,
             "failures": 0,
             "last_error": None,
-            **transitions.NOT_SPENT,
-            **transitions.RELEASED,
-            **transitions.next_at(replace(current, warn_at=None), None),
+            **token_save.NOT_SPENT,
+            **token_save.RELEASED,
+            **token_save.next_at(replace(current, warn_at=None), None),
             "warn_at": None,
             **event(EventType.DISCONNECTED, current, now),
         }
-        return transitions.due_soon(current, changes, now)
+        return token_save.due_soon(current, changes, now)
 
     return _change(records, connection, changes, clock)
 

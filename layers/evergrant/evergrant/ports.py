@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
-from .circuit import Circuit
-from .connection import Connection, Sealed
 from .oauth.token_request import Client, HttpRequest, HttpResponse
 from .profiles.model import Profile
+from .record.circuit import Circuit
+from .record.connection import Connection, Sealed
 
 
 class PortUnavailable(Exception):

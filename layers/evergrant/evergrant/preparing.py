@@ -6,15 +6,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import doubt, failing
 from .asking import Ask, Outcome
 from .breaker import Breaker, Passage
-from .connection import Connection
 from .errors import AnswerAwaited, EvergrantError
 from .oauth.token_request import Client, HttpRequest, Phase, next_phase, token_requests
 from .oauth.token_set import TokenSet
 from .ports import Clock, DataKey, PortUnavailable, Profiles, Seal, Vault
 from .profiles.model import HEADLESS, Profile
+from .record import failures, lost_response
+from .record.connection import Connection
 from .settings import Settings
 from .spending import Requests
 
@@ -77,10 +77,10 @@ class Preparation:
             if ask.asked:
                 raise
             self.hindered.append(str(error))
-            code = failing.SERVICE_UNAVAILABLE
+            code = failures.SERVICE_UNAVAILABLE
         except EvergrantError as error:
             code = error.code
-        return HeldBack(failing.unprepared(connection, code, self._now), "failed", tokens)
+        return HeldBack(failures.unprepared(connection, code, self._now), "failed", tokens)
 
     def _prepared(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Prepared | HeldBack:
         profile = self.profiles.pinned(connection.profile_hash)
@@ -107,17 +107,17 @@ class Preparation:
         """Why nothing may be sent at this moment, by the record alone. To be asked again by who had to wait."""
         now = self._now
         if connection.spend_id is not None:
-            again = doubt.replay_at(connection, profile, now, forced=ask.force)
+            again = lost_response.replay_at(connection, profile, now, forced=ask.force)
             if ask.force and again is not None and again > now:
                 return HeldBack({}, "waiting", tokens, AnswerAwaited(connection.name, again - now))
-            if (again is None or again > now) and not (again is None and doubt.probe_due(connection, now)):
-                changes = doubt.in_doubt(connection, profile, now)
+            if (again is None or again > now) and not (again is None and lost_response.probe_due(connection, now)):
+                changes = lost_response.in_doubt(connection, profile, now)
                 known = connection.refresh_at is not None and connection.refresh_at > now
                 known = known and connection.doubt_at is not None and "status" not in changes
                 return HeldBack({} if known else changes, "waiting", tokens)
         refreshable = profile.refresh is not None and tokens is not None and tokens.refresh_token is not None
         if connection.grant not in HEADLESS and not refreshable:
-            return HeldBack(failing.must_authorize(connection, now), "failed", tokens)
+            return HeldBack(failures.must_authorize(connection, now), "failed", tokens)
         return None
 
     def _requests(

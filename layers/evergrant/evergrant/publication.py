@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from . import outbox, published, schedule, transitions, unpublished
-from .connection import AT_REST, Connection
 from .errors import Conflict, EvergrantError
 from .oauth.token_set import TokenSet
 from .ports import Bus, Clock, PortUnavailable, Profiles, Queue, Records, Vault
 from .profiles.model import Profile
+from .record import outbox, refresh_schedule, token_document, token_save, unpublished
+from .record.connection import AT_REST, Connection
 
 #: Counts as so many failures where a publication has to be tried again: seconds to a minute.
 _BEFORE_RETRY = 3
@@ -41,8 +41,8 @@ class Publication:
         ------
         PortUnavailable
         """
-        document = published.document(connection, profile, tokens)
-        return self.vault.current(connection.name) != published.request_token(connection, document)
+        document = token_document.document(connection, profile, tokens)
+        return self.vault.current(connection.name) != token_document.request_token(connection, document)
 
     def publish(
         self,
@@ -59,7 +59,7 @@ class Publication:
         """
         if connection.lease_owner != lease_owner or not connection.leased(int(self.clock.now())):
             return connection  # too late: whoever has the lease now, or gets it soon, publishes
-        released: dict[str, Any] = dict(transitions.RELEASED)
+        released: dict[str, Any] = dict(token_save.RELEASED)
         only_if = {name: getattr(connection, name) for name in ("generation", "status", "lease_owner")}
         complete = True
         if tokens and (anew or connection.published_generation != connection.generation):
@@ -82,11 +82,11 @@ class Publication:
     ) -> tuple[bool, dict[str, Any]]:
         """Put the token set where consumers look. Whether it is there, and what that changes in the record."""
         try:
-            document = published.document(connection, profile, tokens)
+            document = token_document.document(connection, profile, tokens)
             self.vault.publish(
                 connection.name,
                 document,
-                published.request_token(connection, document),
+                token_document.request_token(connection, document),
                 anew=anew,
                 may_restore=lambda: self._holds(connection),
             )
@@ -121,8 +121,8 @@ class Publication:
         if complete and len(delivered) == len(connection.outbox):
             due_at = self._sent_ahead(connection, now)
         else:
-            due_at = schedule.backoff(_BEFORE_RETRY, now)
-        changes |= transitions.due(connection, due_at)
+            due_at = refresh_schedule.backoff(_BEFORE_RETRY, now)
+        changes |= token_save.due(connection, due_at)
         try:
             return self.records.change(connection.name, changes, only_if=only_if)
         except Conflict:
@@ -140,7 +140,7 @@ class Publication:
             self.queue.send({"connection": connection.name}, delay=max(due_at - now, 0))
         except PortUnavailable:
             return due_at
-        return schedule.claim_until(due_at, now, connection.expires_at)
+        return refresh_schedule.claim_until(due_at, now, connection.expires_at)
 
     def _cannot_wait(self, connection: Connection, now: int) -> bool:
         """Whether it falls due before the next tick could see it, and may go then whoever else does.
@@ -148,8 +148,8 @@ class Publication:
         Where its profile declares a rate only the tick may say when it asks, unless the tick would come too late: for
         a token just issued, until its provider refuses, and for a replay within the grace.
         """
-        due_at, too_late = _due_date(connection), now + 2 * schedule.TICK
-        if due_at is None or due_at >= now + schedule.TICK:
+        due_at, too_late = _due_date(connection), now + 2 * refresh_schedule.TICK
+        if due_at is None or due_at >= now + refresh_schedule.TICK:
             return False
         in_doubt = connection.spend_id is not None
         lapses = connection.failures == 0 and (connection.expires_at or 0) < too_late

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from . import failing, transitions
-from .connection import Connection, Status
 from .errors import InvalidRequest, Paused, UnknownConnection, UnreadAnswer
 from .oauth.token_request import Refusal, read_answer
 from .oauth.token_set import TokenSet
 from .oauth.unreadable_response import KeptAnswer
 from .profiles.model import Profile
+from .record import failures, token_save
+from .record.connection import Connection, Status
 from .saving import Saving
 from .settings import Settings
 
@@ -53,11 +53,11 @@ def reread(ports: Ports, settings: Settings, deadline: float, name: str, profile
         raise UnreadAnswer(f"The answer that {name} holds cannot be read: {error.message}") from error
     now = int(ports.clock.now())
     if isinstance(answer, Refusal):
-        changes = failing.refused(connection, answer, now) | {"unread_answer": None}
-        changes = transitions.due_soon(connection, changes, now)
+        changes = failures.refused(connection, answer, now) | {"unread_answer": None}
+        changes = token_save.due_soon(connection, changes, now)
     else:
         sealed = ports.seal.prepare(name, generation).seal(answer.encode())
-        changes = transitions.saved(connection, answer, sealed, profile, settings, now)
+        changes = token_save.saved(connection, answer, sealed, profile, settings, now)
     Saving(ports.records, ports.queue, ports.clock, settings.budgets.save).keep(
         connection, {**changes, **pinned}, deadline
     )

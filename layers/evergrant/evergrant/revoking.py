@@ -22,12 +22,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from .connection import Connection, Sealed, Status
 from .errors import EvergrantError, LostAnswer, NotSent
 from .oauth.token_request import Client, token_requests
 from .oauth.token_set import TokenSet
 from .ports import Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .profiles.model import Profile
+from .record.connection import Connection, Sealed, Status
 from .settings import Settings
 
 TASK = "revoke"

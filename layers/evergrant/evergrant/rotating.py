@@ -9,12 +9,13 @@ from threading import Lock
 from traceback import walk_tb
 from typing import Any
 
-from . import deferred, published, revoking, waking
+from . import revoking
 from .asking import Ask, Result, warning
 from .errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from .names import split_connection
 from .observability import MetricUnit, logger, metrics
 from .ports import Clock, PortUnavailable
+from .record import queued_save, queued_wakeup, token_document
 from .rotation import Ports, Rotation
 
 #: A record of the batch is begun only if this many seconds are left; else it is handed back.
@@ -93,9 +94,9 @@ def _place(error: Exception) -> str:
 def work_off(rotation: Rotation, task: Mapping[str, Any]) -> bool:
     """Do what a message says. Whether it is done with: a token set that is in no record has only its message."""
     connection, kind = task["connection"], task.get("task")
-    only_here = kind in (deferred.TASK, revoking.TASK)
+    only_here = kind in (queued_save.TASK, revoking.TASK)
     try:
-        if kind == deferred.TASK:
+        if kind == queued_save.TASK:
             if not rotation.save_from_queue(task):
                 _count(HINDERED)
                 logger.warning("not saved yet", connection=connection, resent=task.get("resent", 0) + 1)
@@ -104,7 +105,7 @@ def work_off(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         if kind == revoking.TASK:
             logger.info("revocation", connection=connection, outcome=rotation.revoke_from_queue(task))
             return True
-        result = rotation.run(Ask(connection, woken=kind == waking.TASK))
+        result = rotation.run(Ask(connection, woken=kind == queued_wakeup.TASK))
     except UnknownConnection:
         logger.warning("unknown connection", connection=connection)
         return True
@@ -124,7 +125,7 @@ def work_off(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         last_error=result.connection.last_error,
     )
     # What is due is found again by its claim; who was woken has only this message.
-    return not (result.outcome == "no_time" and kind == waking.TASK)
+    return not (result.outcome == "no_time" and kind == queued_wakeup.TASK)
 
 
 def answer(rotation: Rotation, ports: Ports, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -163,8 +164,8 @@ def _document_of(result: Result, ask: Ask, ports: Ports) -> dict[str, Any]:
     profile = ports.profiles.pinned(result.connection.profile_hash)
     logger.info("request answered", connection=ask.connection, outcome=result.outcome)
     _account(result)
-    document = published.document(result.connection, profile, tokens)
-    answered = published.answer(document, tokens.expires_at, ports.clock.now())
+    document = token_document.document(result.connection, profile, tokens)
+    answered = token_document.answer(document, tokens.expires_at, ports.clock.now())
     warned = warning(result, ask, profile.rotation.minimum_age, int(ports.clock.now()))
     return {**answered, "warning": warned} if warned else answered
 

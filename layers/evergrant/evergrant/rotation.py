@@ -22,16 +22,17 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import disconnecting, doubt, failing, revoking, transitions
+from . import disconnecting, revoking
 from .asking import Ask, Outcome, Result, early_refreshes, serve, wants_refresh
 from .breaker import Breaker
-from .connection import AT_REST, Connection
 from .errors import Conflict, EvergrantError, LostAnswer, NotSent, UnknownConnection
 from .oauth.token_set import TokenSet
 from .ports import Bus, Circuits, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from .preparing import HeldBack, Preparation, Prepared
 from .profiles.model import Profile
 from .publication import Publication
+from .record import failures, lost_response, token_save
+from .record.connection import AT_REST, Connection
 from .rereading import reread
 from .revoking import Revoking
 from .saving import POLL, Saving
@@ -175,10 +176,10 @@ class Rotation:
                 "spend_id": connection.spend_id or str(uuid.uuid4()),
                 "spend_at": connection.spend_at if in_doubt else now,
                 "spend_tries": connection.spend_tries
-                + (in_doubt and not doubt.may_replay(connection, prepared.profile, now)),
+                + (in_doubt and not lost_response.may_replay(connection, prepared.profile, now)),
                 "doubt_at": None,
                 # Should this worker die, another one comes by as soon as it may: a provider's grace is short.
-                **transitions.next_at(connection, now + budgets.lease),
+                **token_save.next_at(connection, now + budgets.lease),
             }
             try:
                 marked = self._marked(connection, marks)
@@ -217,7 +218,7 @@ class Rotation:
             unmarked = {name: getattr(connection, name) for name in before}
             ours = {"lease_owner": self._worker, "status": connection.status, "refresh_at": marks["refresh_at"]}
             with suppress(Conflict, PortUnavailable):
-                self._ports.records.change(connection.name, {**unmarked, **transitions.RELEASED}, only_if=ours)
+                self._ports.records.change(connection.name, {**unmarked, **token_save.RELEASED}, only_if=ours)
             raise
 
     def _concluded(self, spend: Spend, answer: Answer, prepared: Prepared, ask: Ask) -> Result:
@@ -229,16 +230,16 @@ class Rotation:
             return result
         if isinstance(answer, Unreadable):
             sealed = data_key.seal(answer.kept.encode())
-            changes = doubt.unread(for_itself, spend.profile, sealed, int(self._now))
+            changes = lost_response.unread(for_itself, spend.profile, sealed, int(self._now))
             if "unread_answer" in changes:
-                kept = self._kept(connection, transitions.due_soon(connection, changes, int(self._now)))
+                kept = self._kept(connection, token_save.due_soon(connection, changes, int(self._now)))
                 self._breaker.unanswered(passage, changes)
                 return self._served(self._publication.deliver(kept), ask, spend.previous, "failed")
         elif isinstance(answer, LostAnswer):
-            changes = doubt.lost(for_itself, spend.profile, int(self._now))
+            changes = lost_response.lost(for_itself, spend.profile, int(self._now))
             self._breaker.unanswered(passage, changes)
         else:
-            refusal = failing.NOT_SENT if isinstance(answer, NotSent) else answer
+            refusal = failures.NOT_SENT if isinstance(answer, NotSent) else answer
             changes = self._breaker.refused(spend, refusal, passage)
         try:
             return self._settled(connection, ask, spend.previous, changes, "failed")
@@ -261,8 +262,8 @@ class Rotation:
         # A refresh that keeps failing does not keep the current token from consumers: then this lease publishes it.
         publishes = tokens is not None and connection.direct_read
         publishes = publishes and connection.published_generation != connection.generation
-        changes = failing.still_failing(connection, changes, int(self._now))
-        changes = transitions.due_soon(connection, changes, int(self._now))
+        changes = failures.still_failing(connection, changes, int(self._now))
+        changes = token_save.due_soon(connection, changes, int(self._now))
         seen = ("generation", "status", "spend_id", *(("lease_owner",) if ours else ()))
         patience = self._settings.budgets.save
         until = min(self._now + patience, self._deadline)
@@ -270,7 +271,7 @@ class Rotation:
             # The provider did not act upon it. Who comes next finds the marker and must think that it may have.
             until = max(until, min(self._give_up, self._deadline - patience))
         while True:
-            lease: dict[str, Any] = transitions.RELEASED if ours else {}
+            lease: dict[str, Any] = token_save.RELEASED if ours else {}
             if publishes:
                 lease = {"lease_owner": self._worker, "lease_until": int(self._now) + self._settings.budgets.lease}
             try:
@@ -302,7 +303,7 @@ class Rotation:
     def _saved(self, spend: Spend, ask: Ask, tokens: TokenSet, data_key: DataKey) -> Result:
         """Nothing else stands between the provider's answer and safety."""
         connection, profile, sealed = spend.connection, spend.profile, data_key.seal(tokens.encode())
-        changes = transitions.saved(connection, tokens, sealed, profile, self._settings, int(self._now))
+        changes = token_save.saved(connection, tokens, sealed, profile, self._settings, int(self._now))
         changes["early_refreshes"] = early_refreshes(connection, ask, spend.previous, tokens)
         saved = self._kept(connection, changes)
         if saved.sealed != sealed:
@@ -315,13 +316,13 @@ class Rotation:
         if kept is not None:
             return kept
         applied = {name: value for name, value in changes.items() if "." not in name}
-        return replace(connection, **applied, **transitions.RELEASED)
+        return replace(connection, **applied, **token_save.RELEASED)
 
     def _publish_unpublished(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> Result:
         now = int(self._now)
         if connection.warn_at is not None and connection.warn_at <= now:
             seen = {name: getattr(connection, name) for name in ("generation", "status", "warn_at")}
-            connection = self._ports.records.change(connection.name, transitions.warned(connection, now), only_if=seen)
+            connection = self._ports.records.change(connection.name, token_save.warned(connection, now), only_if=seen)
         anew = self._outdated(connection, ask, tokens)
         if not (connection.unpublished or anew) or connection.leased(now):
             return self._served(connection, ask, tokens, "fresh")
@@ -341,7 +342,7 @@ class Rotation:
         if tokens is None or not ask.asked or ask.rejected == tokens.access_token.fingerprint:
             return False
         profile = self._profile(connection)
-        readable = transitions.directly_readable(connection, tokens, profile, self._settings)
+        readable = token_save.directly_readable(connection, tokens, profile, self._settings)
         return readable and self._publication.outdated(connection, profile, tokens)
 
     # --- small things -----------------------------------------------------------------------------------------

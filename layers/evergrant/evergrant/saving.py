@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from . import deferred, transitions
-from .connection import Connection, Status
 from .errors import Conflict
 from .ports import Clock, PortUnavailable, Queue, Records, Seal
+from .record import queued_save, token_save
+from .record.connection import Connection, Status
 
 #: Seconds between two tries at a service that fails, and between two looks at a record that somebody else works on.
 POLL = 0.25
@@ -61,7 +61,7 @@ class Saving:
             if current.generation != generation or current.status is Status.DISCONNECTED:
                 return current  # an answer for a grant that was given up is nobody's
             if current.status is Status.PAUSED:
-                changes = transitions.keeping_rest(dict(changes))
+                changes = token_save.keeping_rest(dict(changes))
             return self.fenced(name, changes, generation, current.status)
 
     def save_message(self, message: Mapping[str, Any], seal: Seal) -> bool:
@@ -79,7 +79,7 @@ class Saving:
             Neither saved nor sent again: hand it back, it is the only one there is. So is one that was sent again
             :data:`RESENT` times, which from then on comes back by itself until it is a dead letter.
         """
-        changes, generation, status = deferred.changes_of(message), message["generation"], message["status"]
+        changes, generation, status = queued_save.changes_of(message), message["generation"], message["status"]
         try:
             current = self.fenced(message["connection"], changes, generation, status)
             replaced = message.get("authorization_id", current.authorization_id)
@@ -114,7 +114,7 @@ class Saving:
 
     def _queued(self, connection: Connection, changes: Mapping[str, Any], deadline: float) -> bool:
         try:
-            self.queue.send(deferred.message(connection, changes))
+            self.queue.send(queued_save.message(connection, changes))
         except PortUnavailable:
             if self.clock.now() >= deadline:
                 raise

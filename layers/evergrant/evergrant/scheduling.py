@@ -13,10 +13,10 @@ from math import ceil
 from operator import attrgetter
 from typing import Any, Protocol
 
-from . import schedule
 from .errors import Conflict, RecordBroken, UnknownProfile
 from .ports import Clock, PortUnavailable, Profiles, Records
 from .profiles.model import Rate
+from .record import refresh_schedule
 
 _BATCH = 10
 #: After so many claims in a row that failed the table fails, not one record: the next tick goes on.
@@ -60,7 +60,7 @@ class Tick:
 
 
 def tick(records: DueRecords, profiles: Profiles, queue: BatchQueue, clock: Clock, deadline: float) -> Tick:
-    """Take everything due within the next :data:`~evergrant.schedule.HORIZON` seconds, the most overdue first.
+    """Take everything due within the next :data:`~evergrant.record.refresh_schedule.HORIZON` seconds, the most overdue first.
 
     Parameters
     ----------
@@ -115,9 +115,9 @@ def _due(records: DueRecords, now: int) -> tuple[list[Due], PortUnavailable | No
     """What every shard shows, the most overdue first; and why a shard showed less than it holds."""
     dues: list[Due] = []
     failure = None
-    for number in range(schedule.SHARDS):
+    for number in range(refresh_schedule.SHARDS):
         try:
-            dues.extend(records.due(str(number), now + schedule.HORIZON))
+            dues.extend(records.due(str(number), now + refresh_schedule.HORIZON))
         except PortUnavailable as error:
             failure = error
     return sorted(dues, key=attrgetter("due_at")), failure
@@ -143,7 +143,7 @@ class _Pace:
             return at
         group = due.name.partition("/")[0], due.client
         moment = max(self._free_at.get(group, 0), at * 1000)
-        if moment >= (self._now + schedule.TICK) * 1000:
+        if moment >= (self._now + refresh_schedule.TICK) * 1000:
             return None
         self._free_at[group] = moment + ceil(rate.seconds * 1000 / rate.requests)
         return moment // 1000
@@ -156,7 +156,7 @@ class _Pace:
 
 
 def _claim(records: Records, due: Due, at: int, now: int) -> bool:
-    until = schedule.claim_until(at, now, due.expires_at)
+    until = refresh_schedule.claim_until(at, now, due.expires_at)
     try:
         records.change(due.name, {"due_at": until}, only_if={"due_at": due.due_at})
     except Conflict:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from . import doubt, failing
-from .connection import Connection
 from .errors import LostAnswer, NotSent, UnreadAnswer
 from .oauth.token_request import HttpRequest, Refusal, read_answer
 from .oauth.token_set import TokenSet
 from .oauth.unreadable_response import KeptAnswer
 from .ports import Clock, Provider
 from .profiles.model import Profile
+from .record import failures, lost_response
+from .record.connection import Connection
 from .settings import Budgets
 
 #: How often a lost answer is asked for within one spend, where that is safe.
@@ -87,7 +87,7 @@ class Spend:
     def _ask_in_turn(
         self, requests: Requests, provider: Provider, clock: Clock, budgets: Budgets
     ) -> TokenSet | Refusal:
-        answer: TokenSet | Refusal = failing.NOT_SENT
+        answer: TokenSet | Refusal = failures.NOT_SENT
         for number in range(len(requests.made)):
             answer = self._ask_with(requests, number, provider, clock, budgets)
             if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
@@ -125,4 +125,4 @@ class Spend:
     def _may_send(self, now: int, *, again: bool) -> bool:
         """Whether a request may leave now: the first of a spend, the counted last attempt, or one that does no harm."""
         replay = self.in_doubt and self.connection.spend_tries == 0
-        return not (again or replay) or doubt.may_replay(self.connection, self.profile, now)
+        return not (again or replay) or lost_response.may_replay(self.connection, self.profile, now)

@@ -12,8 +12,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ..circuit import Circuit
 from ..errors import Conflict
+from ..record.circuit import Circuit
 from .clients import client, code_of, unavailable
 from .expressions import Expression
 from .items import CHANGE_ID, new_change_id, plain

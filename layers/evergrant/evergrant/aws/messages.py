@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from ..notices import notice
 from ..ports import PortUnavailable
+from ..record.alerts import notice
 from .clients import client, unavailable
 
 #: SendMessageBatch and PutEvents both take at most 10 entries a call.

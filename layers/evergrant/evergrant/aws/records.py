@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ..connection import Connection
 from ..errors import Conflict
+from ..record.connection import Connection
 from .clients import client, code_of, unavailable
 from .expressions import Expression
 from .items import CHANGE_ID, attribute, connection_of, item_of, key_of, new_change_id

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ..errors import InvalidName
 from ..names import check_provider, is_host
 from ..oauth.token_set import expiry
-from ..schedule import TICK
+from ..record.refresh_schedule import TICK
 from .model import ExpiryRule, Profile
 from .request_specs import REQUESTS, TokenRequest
 from .templates import fill, names_in

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import outbox, schedule
+from ..oauth.token_request import Refusal
+from ..profiles.model import HEADLESS, FailureKind
+from ..times import rfc3339
+from . import outbox, refresh_schedule
 from .connection import Connection, EventType, Status, event
-from .oauth.token_request import Refusal
-from .profiles.model import HEADLESS, FailureKind
-from .times import rfc3339
-from .transitions import NOT_SPENT, Changes, next_at
+from .token_save import NOT_SPENT, Changes, next_at
 
 #: A second rejection counts as the last word only this many seconds after the first.
 SECOND_STRIKE = 600
@@ -42,7 +42,9 @@ def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
         return {**NOT_SPENT, **failure(connection, error, now), **_strike(connection, now, error)}
     failures = connection.failures + 1
     changes = {**NOT_SPENT, **failure(connection, error, now)}
-    again = schedule.backoff(DEGRADED_AFTER + failures if kind == "malformed" else failures, now, refusal.retry_after)
+    again = refresh_schedule.backoff(
+        DEGRADED_AFTER + failures if kind == "malformed" else failures, now, refusal.retry_after
+    )
     if kind == "malformed" or failures >= DEGRADED_AFTER or _too_late(connection, again, now):
         changes |= worsened(connection, Status.DEGRADED, now, error)
     return {**changes, **next_at(connection, again)}
@@ -51,7 +53,7 @@ def refused(connection: Connection, refusal: Refusal, now: int) -> Changes:
 def unprepared(connection: Connection, error: str, now: int) -> Changes:
     """Something that a refresh needs is missing or unusable on our side; nothing was sent."""
     failures = connection.failures + 1
-    changes = {**failure(connection, error, now), **next_at(connection, schedule.backoff(failures, now))}
+    changes = {**failure(connection, error, now), **next_at(connection, refresh_schedule.backoff(failures, now))}
     if error != SERVICE_UNAVAILABLE or failures >= DEGRADED_AFTER:
         changes |= worsened(unblamed(connection), Status.DEGRADED, now, error)
     return changes
@@ -116,7 +118,7 @@ def _strike(connection: Connection, now: int, error: str) -> Changes:
         return next_at(connection, connection.rejected_at + SECOND_STRIKE)
     return {
         **worsened(connection, Status.AUTHORIZATION_REQUIRED, now, error),
-        **next_at(connection, schedule.daily_probe(now)),
+        **next_at(connection, refresh_schedule.daily_probe(now)),
     }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from . import notices
+from . import alerts
 from .connection import Connection
 
 #: Events that wait in one outbox. Beyond them there are those alone that a person needs, one of each kind at most.
@@ -18,7 +18,7 @@ Changes = dict[str, Any]
 
 
 def taken(connection: Connection, events: Mapping[str, Any]) -> Changes:
-    """``events``, as :func:`~evergrant.connection.event` makes them, for which there is room.
+    """``events``, as :func:`~evergrant.record.connection.event` makes them, for which there is room.
 
     In a full outbox that is none, but for one that a person needs: it takes the place of the oldest that nobody needs,
     or else of the oldest of its kind.
@@ -27,9 +27,9 @@ def taken(connection: Connection, events: Mapping[str, Any]) -> Changes:
     waiting = dict(connection.outbox)
     for name, body in events.items():
         if len(waiting) >= MOST_UNTOLD:
-            if not notices.needs_a_person(body):
+            if not alerts.needs_a_person(body):
                 continue
-            idle = [key for key, held in waiting.items() if not notices.needs_a_person(held)]
+            idle = [key for key, held in waiting.items() if not alerts.needs_a_person(held)]
             alike = [key for key, held in waiting.items() if held["type"] == body["type"]]
             if idle or alike:
                 oldest = _oldest(waiting, idle or alike)

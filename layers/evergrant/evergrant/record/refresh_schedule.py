@@ -6,8 +6,8 @@ import random
 from dataclasses import dataclass
 from hashlib import sha256
 
-from .oauth.token_set import LONGEST_LIFETIME
-from .profiles.model import Rotation
+from ..oauth.token_set import LONGEST_LIFETIME
+from ..profiles.model import Rotation
 
 #: Refresh at least this early, lifetime permitting.
 SHORTEST_LEAD = 600

@@ -1,19 +1,19 @@
 """What a step of the rotation changes in the record. Pure: record in, changes out, ``now`` an argument.
 
 Each function returns ``changes`` as :meth:`evergrant.ports.Records.change` takes them. What a try that failed changes
-is in :mod:`~evergrant.failing`, what a lost answer does in :mod:`~evergrant.doubt`.
+is in :mod:`~evergrant.record.failures`, what a lost answer does in :mod:`~evergrant.record.lost_response`.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from . import ending, notices, outbox, schedule, unpublished
+from ..oauth.token_set import TokenSet
+from ..profiles.model import HEADLESS, Profile
+from ..settings import Settings
+from ..times import rfc3339
+from . import alerts, grant_end, outbox, refresh_schedule, unpublished
 from .connection import Connection, EventType, Sealed, Status, earliest, event
-from .oauth.token_set import TokenSet
-from .profiles.model import HEADLESS, Profile
-from .settings import Settings
-from .times import rfc3339
 
 Changes = dict[str, Any]
 NO_GRANT = (Status.AUTHORIZATION_REQUIRED, Status.AWAITING_AUTHORIZATION)
@@ -23,7 +23,7 @@ NOT_SPENT: Changes = {"spend_id": None, "spend_at": None, "spend_tries": 0, "dou
 
 def due(connection: Connection, at: int | None) -> Changes:
     """Put the connection into the due index at ``at``, or take it out with None."""
-    return {"due_at": at, "due_shard": None if at is None else schedule.shard(connection.name)}
+    return {"due_at": at, "due_shard": None if at is None else refresh_schedule.shard(connection.name)}
 
 
 def next_at(connection: Connection, at: int | None) -> Changes:
@@ -41,7 +41,9 @@ def directly_readable(connection: Connection, tokens: TokenSet, profile: Profile
         return False
     if connection.grant == "static":
         return True
-    lead = schedule.lead(schedule.Life(tokens.issued_at, tokens.expires_at), profile.rotation, settings.consumer_cache)
+    lead = refresh_schedule.lead(
+        refresh_schedule.Life(tokens.issued_at, tokens.expires_at), profile.rotation, settings.consumer_cache
+    )
     in_time = 2 * settings.consumer_cache <= lead <= tokens.lifetime - profile.rotation.minimum_age
     return in_time and not profile.rotation.old_access_token_revoked
 
@@ -51,19 +53,21 @@ def saved(
 ) -> Changes:
     """An answer of the provider becomes the next generation, due for publication soon."""
     generation = connection.generation + 1
-    life = schedule.Life(tokens.issued_at, tokens.expires_at)
-    end = ending.told(connection, tokens)
+    life = refresh_schedule.Life(tokens.issued_at, tokens.expires_at)
+    end = grant_end.told(connection, tokens)
     ends_at = tokens.refresh_expires_at if end == "moves" else connection.refresh_expires_at
     moves = profile.rotation.refresh_token_life != "hard" and end != "stays"  # noqa: S105
     if ends_at and tokens.issued_at < ends_at < tokens.expires_at and moves:
         # The refresh token dies first, and a refresh moves its end: that sets the time. An end that stays where it is
         # cannot be outrun.
-        life = schedule.Life(tokens.issued_at, ends_at)
-    refresh_at = schedule.refresh_at(life, profile.rotation, settings.consumer_cache, connection.name, generation)
+        life = refresh_schedule.Life(tokens.issued_at, ends_at)
+    refresh_at = refresh_schedule.refresh_at(
+        life, profile.rotation, settings.consumer_cache, connection.name, generation
+    )
     if connection.grant == "static":
         refresh_at = tokens.expires_at  # nothing renews it: that is when somebody has to be told
     elif profile.rotation.refresh == "on_demand" and (connection.grant in HEADLESS or tokens.refresh_token):
-        refresh_at = schedule.keep_alive_at(life, ends_at, profile.rotation, refresh_at)
+        refresh_at = refresh_schedule.keep_alive_at(life, ends_at, profile.rotation, refresh_at)
     changes: Changes = {
         **NOT_SPENT,
         "status": Status.ACTIVE,
@@ -80,10 +84,10 @@ def saved(
         "rejected_at": None,
         "alerted_at": None,
         "early_refreshes": 0,
-        "warn_at": ending.warn_at(connection, profile, end, tokens.issued_at, ends_at),
+        "warn_at": grant_end.warn_at(connection, profile, end, tokens.issued_at, ends_at),
         "refresh_at": refresh_at,
         # Due soon until it is published, so that a worker that dies now is followed by another.
-        **due(connection, now + schedule.TICK),
+        **due(connection, now + refresh_schedule.TICK),
     }
     if not directly_readable(connection, tokens, profile, settings):
         changes["published_generation"] = generation
@@ -106,7 +110,7 @@ def warned(connection: Connection, now: int) -> Changes:
     if ends_at is None or connection.status in NO_GRANT:
         return {"warn_at": None, **due(connection, connection.refresh_at)}
     changes = outbox.taken(connection, event(EventType.GRANT_EXPIRING, connection, now, ends_at=rfc3339(ends_at)))
-    return due_soon(connection, {"warn_at": notices.next_warning(ends_at, now), **changes}, now)
+    return due_soon(connection, {"warn_at": alerts.next_warning(ends_at, now), **changes}, now)
 
 
 def due_soon(connection: Connection, changes: Changes, now: int) -> Changes:
@@ -114,7 +118,10 @@ def due_soon(connection: Connection, changes: Changes, now: int) -> Changes:
     if not outbox.tells(changes):
         return changes
     at = changes.get("refresh_at", connection.refresh_at)
-    return {**changes, **due(connection, min(at if at is not None else now + schedule.TICK, now + schedule.TICK))}
+    return {
+        **changes,
+        **due(connection, min(at if at is not None else now + refresh_schedule.TICK, now + refresh_schedule.TICK)),
+    }
 
 
 def keeping_rest(changes: Changes) -> Changes:

@@ -15,9 +15,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import failing, transitions
+from . import failures, token_save
 from .connection import Connection, EventType, Status, event
-from .schedule import DAY
+from .refresh_schedule import DAY
 
 #: Two rejections that may mean either speak against the client only if they began within so many seconds.
 TOGETHER = DAY
@@ -142,7 +142,7 @@ def held(connection: Connection, circuit: Circuit, now: int) -> Changes:
     next probe, not all in one moment."""
     if connection.status is Status.CLIENT_REFUSED and (connection.refresh_at or 0) > now:
         return {}  # woken, and closed again before it came
-    again = transitions.next_at(connection, max(circuit.probe_at or now, now) + random.randint(30, 600))  # noqa: S311
+    again = token_save.next_at(connection, max(circuit.probe_at or now, now) + random.randint(30, 600))  # noqa: S311
     if connection.status is Status.CLIENT_REFUSED or (
         connection.status is Status.AUTHORIZATION_REQUIRED and connection.name not in circuit.rejected
     ):
@@ -159,7 +159,7 @@ def held(connection: Connection, circuit: Circuit, now: int) -> Changes:
 
 def next_probe(now: int) -> int:
     """About an hour ahead, jittered by an eighth."""
-    return now + int(failing.CLIENT_PROBE * random.uniform(0.875, 1.125))  # noqa: S311
+    return now + int(failures.CLIENT_PROBE * random.uniform(0.875, 1.125))  # noqa: S311
 
 
 def _closed(circuit: Circuit) -> Changes:

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+from ..oauth.token_request import consumer_headers
+from ..oauth.token_set import TokenSet
+from ..profiles.model import Profile
+from ..times import rfc3339
 from .connection import Connection
-from .oauth.token_request import consumer_headers
-from .oauth.token_set import TokenSet
-from .profiles.model import Profile
-from .times import rfc3339
 
 
 def document(connection: Connection, profile: Profile, tokens: TokenSet) -> dict[str, Any]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from . import notices
+from ..oauth.token_set import TokenSet
+from ..profiles.model import Profile
+from . import alerts
 from .connection import Connection, Status
-from .oauth.token_set import TokenSet
-from .profiles.model import Profile
 
 #: By so many seconds the end of a grant may seem to move that stays, where it is told as seconds from now on.
 _WOBBLE = 10
@@ -37,4 +37,4 @@ def warn_at(connection: Connection, profile: Profile, end: End, issued_at: int, 
     hard = connection.grant == "static" or profile.rotation.refresh_token_life == "hard"  # noqa: S105
     if ends_at is None or (end == "moves" and not hard):
         return None
-    return (connection.warn_at if end == "stays" else None) or notices.first_warning(issued_at, ends_at)
+    return (connection.warn_at if end == "stays" else None) or alerts.first_warning(issued_at, ends_at)

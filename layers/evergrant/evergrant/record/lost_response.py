@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from . import schedule
+from ..oauth.token_request import Refusal
+from ..profiles.model import HEADLESS, Profile
+from . import refresh_schedule
 from .connection import Connection, EventType, Sealed, Status
-from .failing import UNREAD, announced, failure, refused, unblamed, worsened
-from .oauth.token_request import Refusal
-from .profiles.model import HEADLESS, Profile
-from .transitions import NO_GRANT, NOT_SPENT, Changes, next_at
+from .failures import UNREAD, announced, failure, refused, unblamed, worsened
+from .token_save import NO_GRANT, NOT_SPENT, Changes, next_at
 
 #: A spend in doubt is not repeated outside the grace before so many seconds are over since it was found to be: by then
 #: whoever may still hold its answer has had its turn, be it a worker that stalls or a message that comes back a second
@@ -36,14 +36,14 @@ def in_doubt(connection: Connection, profile: Profile, now: int) -> Changes:
     again = replay_at(connection, profile, now)
     found = {"doubt_at": connection.doubt_at or now}
     if again is None:
-        probe = max(schedule.daily_probe(now), connection.expires_at or now)
+        probe = max(refresh_schedule.daily_probe(now), connection.expires_at or now)
         return {
             **found,
             **worsened(connection, Status.AUTHORIZATION_REQUIRED, now, "lost_answer"),
             **next_at(connection, probe),
         }
     if again == now:
-        again = _within_grace(connection, profile, schedule.backoff(connection.failures, now), now)
+        again = _within_grace(connection, profile, refresh_schedule.backoff(connection.failures, now), now)
     # It is the doubt that it waits for now, whatever became of its client.
     blamed_on: Changes = {"last_error": "lost_answer"} if connection.status is Status.CLIENT_REFUSED else {}
     degraded = worsened(unblamed(connection), Status.DEGRADED, now, "lost_answer")

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .connection import UNPUBLISHED, EventType
+from .refresh_schedule import DAY
 from .remedies import remedy
-from .schedule import DAY
 
 #: Days before a grant ends on which somebody is warned.
 WARNED_DAYS = (30, 7, 1)

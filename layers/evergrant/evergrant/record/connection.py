@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from .schedule import Life
-from .times import rfc3339
+from ..times import rfc3339
+from .refresh_schedule import Life
 
 
 class Status(StrEnum):
