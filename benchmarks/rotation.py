@@ -44,8 +44,8 @@ from evergrant.ports import Provider
 from evergrant.profiles import loader
 from evergrant.profiles.model import content_hash
 from evergrant.record.connection import Connection, Status
-from evergrant.rotating import AT_PROVIDERS, work_through
-from evergrant.rotation import Ports, Rotation
+from evergrant.rotation.handler import AT_PROVIDERS, work_through
+from evergrant.rotation.refresh import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 

@@ -7,8 +7,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from evergrant.aws.wiring import rotation_ports, settings
 from evergrant.observability import logger, metrics
-from evergrant.rotating import AT_PROVIDERS, answer, work_through
-from evergrant.rotation import Rotation
+from evergrant.rotation.handler import AT_PROVIDERS, answer, work_through
+from evergrant.rotation.refresh import Rotation
 
 #: Seconds kept back from the invocation for the answer itself.
 _RESERVE = 1

@@ -11,7 +11,7 @@ from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.clock import SystemClock
 from evergrant.observability import logger
-from evergrant.scheduling import tick
+from evergrant.rotation.tick import tick
 
 #: Seconds left to the invocation when nothing more is claimed.
 _RESERVE = 5

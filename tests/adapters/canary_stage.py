@@ -19,8 +19,8 @@ from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.record import refresh_schedule
 from evergrant.record.connection import Connection, Status
-from evergrant.rotating import answer, work_through
-from evergrant.rotation import Rotation
+from evergrant.rotation.handler import answer, work_through
+from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from tests.adapters.hooks import on
 from tests.adapters.leaks import everything_in, found_in

@@ -18,7 +18,6 @@ import msgspec
 import pytest
 
 from evergrant import operations
-from evergrant.asking import Ask
 from evergrant.authorization import Flow
 from evergrant.aws import wiring
 from evergrant.aws.authorizations import StoredAuthorizations
@@ -29,6 +28,7 @@ from evergrant.importing import Importing, given_set, pasted_key
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
+from evergrant.rotation.demand import Ask
 from evergrant.tickets import Authorization, issue_ticket
 from tests.adapters.canary_stage import (
     CANARIES,

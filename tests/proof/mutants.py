@@ -7,18 +7,19 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from evergrant import operations, revoking
-from evergrant.asking import Ask
+from evergrant import operations
 from evergrant.errors import Conflict
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
-from evergrant.publication import Publication
 from evergrant.record import connection, failures, lost_response, queued_save, token_save
 from evergrant.record.connection import Connection, Sealed
-from evergrant.rotation import Rotation
-from evergrant.saving import Saving
-from evergrant.spending import Spend
+from evergrant.rotation import revocation
+from evergrant.rotation.demand import Ask
+from evergrant.rotation.publication import Publication
+from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.refresh_attempt import Spend
+from evergrant.rotation.save import Saving
 from tests.proof.ports import Queue
 from tests.unit.memory import opened
 
@@ -206,11 +207,11 @@ def a_marker_taken_back_whatever_came_of_it() -> Any:
 
 def revoked_without_a_look_at_what_there_is() -> Any:
     """A grant is let go of as if nobody could have connected again since it was disconnected."""
-    revoke = revoking.Revoking._revoke
+    revoke = revocation.Revoking._revoke
 
-    def at_once(self: revoking.Revoking, message: Mapping[str, Any]) -> Any:
+    def at_once(self: revocation.Revoking, message: Mapping[str, Any]) -> Any:
         seen = self.records.get(message["connection"])
         looked = mock.Mock(get=mock.Mock(return_value=seen))
         return revoke(replace(self, records=looked), message)
 
-    return mock.patch.object(revoking.Revoking, "_revoke", at_once)
+    return mock.patch.object(revocation.Revoking, "_revoke", at_once)

@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Any, cast
 from unittest import mock
 
-from evergrant import operations, rotating, scheduling
+from evergrant import operations
 from evergrant.code_exchange import CodeExchange
 from evergrant.errors import EvergrantError
 from evergrant.granting import Granting, demand_connected
@@ -28,7 +28,9 @@ from evergrant.record import token_document, token_save
 from evergrant.record.circuit import Circuit
 from evergrant.record.connection import Connection, Status
 from evergrant.record.refresh_schedule import TICK
-from evergrant.rotation import Ports, Rotation
+from evergrant.rotation import handler
+from evergrant.rotation import tick as scheduling
+from evergrant.rotation.refresh import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.tickets import Authorization
@@ -214,12 +216,12 @@ class Simulation:
     def worker(self, message: Mapping[str, Any] | None = None) -> bool:
         """A worker of the rotation queue. Whether the message is done with."""
         with self.invocation() as rotation:
-            return rotating.work_off(rotation, message or {"connection": NAME})
+            return handler.work_off(rotation, message or {"connection": NAME})
 
     def ask(self, **wanted: Any) -> dict[str, Any]:
         """Somebody asks for a token, and waits for the answer."""
         with self.invocation() as rotation:
-            answered = rotating.answer(rotation, self.ports, {"connection": NAME, **wanted})
+            answered = handler.answer(rotation, self.ports, {"connection": NAME, **wanted})
         if "access_token" in answered:
             self.witness.served(answered["access_token"])
         return answered
@@ -300,6 +302,6 @@ def determined() -> Iterator[None]:
         mock.patch.object(uuid, "uuid4", counted),
         mock.patch("evergrant.record.refresh_schedule.random.uniform", lambda low, high: (low + high) / 2),
         mock.patch("evergrant.record.circuit.random.randint", lambda low, high: (low + high) // 2),
-        mock.patch.multiple(rotating, logger=Log(), metrics=Log()),
+        mock.patch.multiple(handler, logger=Log(), metrics=Log()),
     ):
         yield

@@ -110,7 +110,7 @@ def test_no_import_reads_a_source_when_its_byte_code_is_there(version: str, tmp_
         source.write_text("this is no Python")
 
     modules = [
-        "evergrant.rotation",
+        "evergrant.rotation.refresh",
         "evergrant.http",
         "evergrant.oauth.client_assertion",
         "evergrant.reading",

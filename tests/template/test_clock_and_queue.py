@@ -12,7 +12,7 @@ from evergrant.pacing import Pace
 from evergrant.record.alerts import notice
 from evergrant.record.connection import EventType
 from evergrant.record.refresh_schedule import claim_until
-from evergrant.rotating import _SIDE_BY_SIDE, AT_PROVIDERS, HINDERED
+from evergrant.rotation.handler import _SIDE_BY_SIDE, AT_PROVIDERS, HINDERED
 from evergrant.settings import Budgets
 from tests.template.stack import ROOT, as_list, granted, of_type, properties, words, written
 from tests.unit.memory import FakeClock

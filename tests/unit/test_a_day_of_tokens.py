@@ -21,9 +21,9 @@ from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.reading import LEAST_TTL, Reader
 from evergrant.record.refresh_schedule import DAY, TICK
-from evergrant.rotating import answer, work_through
-from evergrant.rotation import Ports, Rotation
-from evergrant.scheduling import tick
+from evergrant.rotation.handler import answer, work_through
+from evergrant.rotation.refresh import Ports, Rotation
+from evergrant.rotation.tick import tick
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import (

@@ -32,7 +32,7 @@ from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.record.connection import Connection, Status
-from evergrant.saving import Saving
+from evergrant.rotation.save import Saving
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.tickets import KEPT, TICKET_LIFETIME, Authorization, attempt, issue_ticket, ticket_key

@@ -13,7 +13,6 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from evergrant.asking import Ask, Result
 from evergrant.aws.expressions import Expression
 from evergrant.aws.items import attribute
 from evergrant.errors import ClientRefused, NotSent, UnknownClient
@@ -26,7 +25,8 @@ from evergrant.profiles.model import content_hash
 from evergrant.record import queued_wakeup, refresh_schedule
 from evergrant.record.circuit import MOST_REJECTED, MOST_WAITING, Circuit, renewed
 from evergrant.record.connection import Connection, Status
-from evergrant.rotation import Ports, Rotation
+from evergrant.rotation.demand import Ask, Result
+from evergrant.rotation.refresh import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Budgets, Settings
 from tests.unit.memory import (

@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant import revoking
 from evergrant.errors import LostAnswer, NoRefreshToken, ProviderRefused, WrongAccount
 from evergrant.oauth.token_request import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Subject
 from evergrant.record.connection import Status
+from evergrant.rotation import revocation
 from evergrant.tickets import ticket_key
 from tests.unit.memory import MemoryProfiles, answer
 from tests.unit.test_authorization import KEAP, NAME, World, with_profile
@@ -303,8 +303,8 @@ def test_a_first_grant_hands_nothing_over() -> None:
 )
 def test_what_is_dead_or_not_ours_or_may_be_spent_is_not_revoked(fields: dict[str, Any]) -> None:
     w = connected(KEAP, granted())
-    assert revoking.message(w.record())
-    assert revoking.message(replace(w.record(), **fields)) is None
+    assert revocation.message(w.record())
+    assert revocation.message(replace(w.record(), **fields)) is None
 
 
 def test_a_queue_that_takes_nothing_is_no_reason_to_fail_a_grant_that_is_saved() -> None:

@@ -9,15 +9,15 @@ import msgspec
 import pytest
 
 from evergrant import operations
-from evergrant.asking import Ask
 from evergrant.errors import Disconnected, InvalidRequest, LostAnswer, NotSent, UnknownConnection
 from evergrant.oauth.token_request import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.request_specs import Revoke
 from evergrant.record.connection import Status
-from evergrant.rotating import answer as answer_of_rotator
-from evergrant.rotation import Rotation
+from evergrant.rotation.demand import Ask
+from evergrant.rotation.handler import answer as answer_of_rotator
+from evergrant.rotation.refresh import Rotation
 from tests.unit.memory import Crash, answer
 from tests.unit.samples import form_of
 from tests.unit.test_rotation import NAME, World, world

@@ -11,13 +11,14 @@ from unittest.mock import Mock
 
 import pytest
 
-from evergrant import operations, rotating
+from evergrant import operations
 from evergrant.errors import EvergrantError
 from evergrant.observability import metrics
 from evergrant.ports import PortUnavailable
 from evergrant.record.connection import Status
-from evergrant.rotating import work_through
-from evergrant.rotation import Rotation
+from evergrant.rotation import handler
+from evergrant.rotation.handler import work_through
+from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from tests.unit.test_rotation import NAME, World, world
 
@@ -29,7 +30,7 @@ VISIBILITY, RECEIVES = 360, 5
 @pytest.fixture(autouse=True)
 def counted(monkeypatch: pytest.MonkeyPatch) -> Mock:
     """More passes than an invocation has data points for."""
-    monkeypatch.setattr(rotating, "metrics", metrics := Mock())
+    monkeypatch.setattr(handler, "metrics", metrics := Mock())
     return metrics
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant.asking import Ask
 from evergrant.errors import TemporarilyUnavailable
 from evergrant.profiles.model import ExpiryRule, Profile
-from evergrant.rotation import Rotation
+from evergrant.rotation.demand import Ask
+from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from tests.unit.memory import answer
 from tests.unit.test_rotation import KEAP, NAME, World, world

@@ -11,8 +11,8 @@ from evergrant.observability import metrics
 from evergrant.profiles.model import Profile
 from evergrant.reading import Reader
 from evergrant.record.refresh_schedule import DAY
-from evergrant.rotating import answer
-from evergrant.rotation import Rotation
+from evergrant.rotation.handler import answer
+from evergrant.rotation.refresh import Rotation
 from evergrant.secret import fingerprint
 from tests.unit import memory
 from tests.unit.test_on_demand import on_demand

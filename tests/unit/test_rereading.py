@@ -20,7 +20,7 @@ from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import ErrorRule, Profile, Success, Variable, content_hash
 from evergrant.record.connection import Status
-from evergrant.rotation import Rotation
+from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import MemoryProfiles, answer

@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.asking import Ask, Outcome, Result
 from evergrant.errors import (
     AuthorizationRequired,
     Conflict,
@@ -26,8 +25,9 @@ from evergrant.errors import (
 from evergrant.observability import metrics
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import content_hash
-from evergrant.rotating import answer, ask_of, work_through
-from evergrant.rotation import Ports, Rotation
+from evergrant.rotation.demand import Ask, Outcome, Result
+from evergrant.rotation.handler import answer, ask_of, work_through
+from evergrant.rotation.refresh import Ports, Rotation
 from tests.unit.samples import KEAP, NOW, connection, tokens
 
 

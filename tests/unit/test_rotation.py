@@ -18,7 +18,6 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from evergrant.asking import Ask, Result
 from evergrant.errors import (
     AnswerAwaited,
     AuthorizationRequired,
@@ -39,7 +38,8 @@ from evergrant.profiles.model import ExpiryRule, Profile, Rate, content_hash
 from evergrant.record import failures as failing
 from evergrant.record.connection import Connection, Status
 from evergrant.record.refresh_schedule import TICK
-from evergrant.rotation import Ports, Rotation
+from evergrant.rotation.demand import Ask, Result
+from evergrant.rotation.refresh import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import (

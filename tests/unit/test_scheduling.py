@@ -13,7 +13,7 @@ from evergrant.errors import Conflict, RecordBroken, UnknownProfile
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Rate
 from evergrant.record import refresh_schedule
-from evergrant.scheduling import Tick, tick
+from evergrant.rotation.tick import Tick, tick
 from tests.unit.samples import KEAP, NOW
 
 

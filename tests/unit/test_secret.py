@@ -17,7 +17,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import asking, spending
 from evergrant.authorization import Departure
 from evergrant.aws.seal import KmsDataKey
 from evergrant.errors import UnreadAnswer
@@ -25,6 +24,7 @@ from evergrant.oauth import token_request
 from evergrant.oauth.token_request import CallbackAnswer, Client, HttpRequest, HttpResponse
 from evergrant.oauth.unreadable_response import KeptAnswer
 from evergrant.record.connection import Sealed
+from evergrant.rotation import demand, refresh_attempt
 from evergrant.secret import Secret, fingerprint
 from tests.unit.samples import KEAP, connection, respond, tokens
 
@@ -64,9 +64,14 @@ def test_no_way_of_printing_shows_the_value(value: str) -> None:
     assert repr(secret) == str(secret) == format(secret) == f"Secret({fingerprint(value)})"
 
 
-def a_spend() -> spending.Spend:
-    return spending.Spend(
-        connection(), KEAP, spending.Requests((a_request(),), lambda: ()), ("api.example.com",), secret_tokens(), 0.0
+def a_spend() -> refresh_attempt.Spend:
+    return refresh_attempt.Spend(
+        connection(),
+        KEAP,
+        refresh_attempt.Requests((a_request(),), lambda: ()),
+        ("api.example.com",),
+        secret_tokens(),
+        0.0,
     )
 
 
@@ -92,8 +97,8 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "Sealed": lambda: Sealed(CANARY.encode(), CANARY.encode(), CANARY.encode()),
     "KmsDataKey": lambda: KmsDataKey(CANARY.encode(), CANARY.encode(), b"context"),
     "Connection": lambda: connection(sealed=Sealed(b"", b"", CANARY.encode())),
-    "Result": lambda: asking.Result("fresh", connection(), secret_tokens()),
-    "Unreadable": lambda: spending.Unreadable(KeptAnswer(0, HttpResponse(200, {"x": CANARY}, CANARY.encode()))),
+    "Result": lambda: demand.Result("fresh", connection(), secret_tokens()),
+    "Unreadable": lambda: refresh_attempt.Unreadable(KeptAnswer(0, HttpResponse(200, {"x": CANARY}, CANARY.encode()))),
     "Spend": a_spend,
     "Departure": lambda: Departure(f"https://login.example.com/?state={CANARY}", CANARY, "Keap"),
 }

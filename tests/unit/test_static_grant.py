@@ -9,7 +9,6 @@ import msgspec
 import pytest
 
 from evergrant import operations
-from evergrant.asking import Ask
 from evergrant.errors import AuthorizationRequired, InvalidRequest
 from evergrant.importing import Importing, pasted_key
 from evergrant.ports import PortUnavailable
@@ -17,7 +16,8 @@ from evergrant.profiles.model import Profile
 from evergrant.profiles.request_specs import Static
 from evergrant.record.connection import Connection, Status
 from evergrant.record.token_document import document
-from evergrant.rotation import Rotation
+from evergrant.rotation.demand import Ask
+from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from tests.unit.test_rotation import KEAP, NAME, World, world
 

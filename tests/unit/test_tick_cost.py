@@ -16,8 +16,6 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant import rotation
-from evergrant.asking import Ask
 from evergrant.aws.items import item_of
 from evergrant.errors import Conflict
 from evergrant.oauth.token_request import HttpRequest, HttpResponse
@@ -25,7 +23,9 @@ from evergrant.profiles.model import Profile, Rate, Rotation, content_hash
 from evergrant.record import refresh_schedule
 from evergrant.record.connection import Connection, Sealed
 from evergrant.record.refresh_schedule import DAY, Life
-from evergrant.scheduling import Tick, tick
+from evergrant.rotation import refresh
+from evergrant.rotation.demand import Ask
+from evergrant.rotation.tick import Tick, tick
 from evergrant.settings import Settings
 from tests.unit.memory import FakeClock, MemoryProfiles, MemoryRecords, answer
 from tests.unit.samples import KEAP, NOW, connection
@@ -227,6 +227,6 @@ def test_the_declared_rate_holds_while_the_provider_refuses(refusal: HttpRespons
             if not waiting or waiting[0][0] >= start + (minute + 1) * refresh_schedule.TICK:
                 break
             f.clock.time, _, name = heapq.heappop(waiting)
-            rotation.Rotation(ports, Settings(), f.clock.now() + 59).run(Ask(name))
+            refresh.Rotation(ports, Settings(), f.clock.now() + 59).run(Ask(name))
     assert max(asked.values()) <= 60
     assert len({name for name, held in f.records.items.items() if held.failures}) == 200, "and everybody had a turn"

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from evergrant import operations
-from evergrant.asking import Ask, Result, warning
 from evergrant.errors import TemporarilyUnavailable
 from evergrant.ports import PortUnavailable
 from evergrant.record.alerts import notice
 from evergrant.record.connection import EventType, Status
+from evergrant.rotation.demand import Ask, Result, warning
 from evergrant_cli.health import Level, health
 from tests.unit.memory import answer
 from tests.unit.test_rotation import NAME, World, world

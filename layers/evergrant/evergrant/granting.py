@@ -8,14 +8,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from . import revoking
 from .errors import LinkInvalid
 from .oauth.token_set import TokenSet
 from .ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
 from .profiles.model import Profile
 from .record import queued_save, token_save
 from .record.connection import Connection, Status
-from .saving import POLL, Saving
+from .rotation import revocation
+from .rotation.save import POLL, Saving
 from .settings import Settings
 from .tickets import Authorization
 
@@ -116,7 +116,7 @@ class Granting:
 
     def _let_go(self, replaced: Connection) -> None:
         """Ask for the revocation of what a consent has replaced. It would lapse by itself: no reason to fail."""
-        message = revoking.message(replaced)
+        message = revocation.message(replaced)
         if message:
             with suppress(PortUnavailable):
                 self.queue.send(message)

@@ -129,7 +129,7 @@ def disconnect(records: Records, connection: str, clock: Clock, *, revoke: bool 
     """Forget the token set for good. The record stays as a tombstone, so that generations never repeat.
 
     With ``revoke`` the set is put aside, still sealed, for rotator, which alone can open it: it asks the provider to
-    revoke it, and forgets it after that (:mod:`evergrant.disconnecting`).
+    revoke it, and forgets it after that (:mod:`evergrant.rotation.disconnection`).
     """
 
     def changes(current: Connection) -> Mapping[str, Any]:

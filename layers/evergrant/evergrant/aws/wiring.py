@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from functools import cache
 
-from .. import authorization, rotation
+from .. import authorization
 from ..clock import SystemClock
 from ..http import GuardedHttp
 from ..pacing import Pace
+from ..rotation import refresh
 from ..settings import Settings
 from .authorizations import StoredAuthorizations
 from .circuits import DynamoCircuits
@@ -32,11 +33,11 @@ def settings() -> Settings:
 
 
 @cache
-def rotation_ports() -> rotation.Ports:
+def rotation_ports() -> refresh.Ports:
     """For rotator."""
     table = os.environ["EVERGRANT_RECORDS_TABLE"]
     pace = Pace(_VAULT_WRITES / settings().rotators, SystemClock(), _VAULT_PATIENCE)
-    return rotation.Ports(
+    return refresh.Ports(
         records=DynamoRecords(table),
         seal=KmsSeal(os.environ["EVERGRANT_SEAL_KEY_ARN"]),
         vault=SecretsVault(settings().prefix, os.environ["EVERGRANT_VAULT_KEY_ARN"], pace),

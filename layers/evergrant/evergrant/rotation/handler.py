@@ -9,14 +9,14 @@ from threading import Lock
 from traceback import walk_tb
 from typing import Any
 
-from . import revoking
-from .asking import Ask, Result, warning
-from .errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
-from .names import split_connection
-from .observability import MetricUnit, logger, metrics
-from .ports import Clock, PortUnavailable
-from .record import queued_save, queued_wakeup, token_document
-from .rotation import Ports, Rotation
+from ..errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
+from ..names import split_connection
+from ..observability import MetricUnit, logger, metrics
+from ..ports import Clock, PortUnavailable
+from ..record import queued_save, queued_wakeup, token_document
+from . import revocation
+from .demand import Ask, Result, warning
+from .refresh import Ports, Rotation
 
 #: A record of the batch is begun only if this many seconds are left; else it is handed back.
 _TO_BEGIN = 20.0
@@ -94,7 +94,7 @@ def _place(error: Exception) -> str:
 def work_off(rotation: Rotation, task: Mapping[str, Any]) -> bool:
     """Do what a message says. Whether it is done with: a token set that is in no record has only its message."""
     connection, kind = task["connection"], task.get("task")
-    only_here = kind in (queued_save.TASK, revoking.TASK)
+    only_here = kind in (queued_save.TASK, revocation.TASK)
     try:
         if kind == queued_save.TASK:
             if not rotation.save_from_queue(task):
@@ -102,7 +102,7 @@ def work_off(rotation: Rotation, task: Mapping[str, Any]) -> bool:
                 logger.warning("not saved yet", connection=connection, resent=task.get("resent", 0) + 1)
                 return True
             only_here = False
-        if kind == revoking.TASK:
+        if kind == revocation.TASK:
             logger.info("revocation", connection=connection, outcome=rotation.revoke_from_queue(task))
             return True
         result = rotation.run(Ask(connection, woken=kind == queued_wakeup.TASK))

@@ -8,7 +8,7 @@ if
 - the new grant is saved and as it came, and did not bring the very same token again, as some providers do;
 - nothing says that the old one is dead already.
 
-**Disconnected** by the operator (:mod:`~evergrant.disconnecting`): whatever revoking ends there, and only while nobody
+**Disconnected** by the operator (:mod:`~evergrant.rotation.disconnection`): whatever revoking ends there, and only while nobody
 has connected the account again.
 
 What is not revoked lapses by itself, so a failure is tried again a few times, and then left alone. Answers are empty
@@ -22,13 +22,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from .errors import EvergrantError, LostAnswer, NotSent
-from .oauth.token_request import Client, token_requests
-from .oauth.token_set import TokenSet
-from .ports import Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
-from .profiles.model import Profile
-from .record.connection import Connection, Sealed, Status
-from .settings import Settings
+from ..errors import EvergrantError, LostAnswer, NotSent
+from ..oauth.token_request import Client, token_requests
+from ..oauth.token_set import TokenSet
+from ..ports import Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
+from ..profiles.model import Profile
+from ..record.connection import Connection, Sealed, Status
+from ..settings import Settings
 
 TASK = "revoke"
 #: Seconds before each further try.

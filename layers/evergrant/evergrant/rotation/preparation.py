@@ -6,17 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .asking import Ask, Outcome
-from .breaker import Breaker, Passage
-from .errors import AnswerAwaited, EvergrantError
-from .oauth.token_request import Client, HttpRequest, Phase, next_phase, token_requests
-from .oauth.token_set import TokenSet
-from .ports import Clock, DataKey, PortUnavailable, Profiles, Seal, Vault
-from .profiles.model import HEADLESS, Profile
-from .record import failures, lost_response
-from .record.connection import Connection
-from .settings import Settings
-from .spending import Requests
+from ..errors import AnswerAwaited, EvergrantError
+from ..oauth.token_request import Client, HttpRequest, Phase, next_phase, token_requests
+from ..oauth.token_set import TokenSet
+from ..ports import Clock, DataKey, PortUnavailable, Profiles, Seal, Vault
+from ..profiles.model import HEADLESS, Profile
+from ..record import failures, lost_response
+from ..record.connection import Connection
+from ..settings import Settings
+from .circuit_breaker import Breaker, Passage
+from .demand import Ask, Outcome
+from .refresh_attempt import Requests
 
 
 @dataclass(frozen=True, slots=True)

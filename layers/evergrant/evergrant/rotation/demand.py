@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from .errors import AuthorizationRequired, ClientRefused, Disconnected, Paused, TemporarilyUnavailable
-from .oauth.token_set import TokenSet
-from .record.connection import AT_REST, UNPUBLISHED, Connection, Status
+from ..errors import AuthorizationRequired, ClientRefused, Disconnected, Paused, TemporarilyUnavailable
+from ..oauth.token_set import TokenSet
+from ..record.connection import AT_REST, UNPUBLISHED, Connection, Status
 
 #: A token younger than this (seconds) is not refreshed again, though it be refused: its refusal has another cause.
 FORCED_COOLDOWN = 10

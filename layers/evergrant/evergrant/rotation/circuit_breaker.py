@@ -11,14 +11,14 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from .errors import Conflict
-from .oauth.token_request import Refusal
-from .ports import Circuits, Clock, PortUnavailable, Queue
-from .record import circuit as circuits
-from .record import failures, lost_response, outbox, queued_wakeup, token_save
-from .record.circuit import Changes, Circuit
-from .record.connection import Connection, EventType
-from .spending import Spend
+from ..errors import Conflict
+from ..oauth.token_request import Refusal
+from ..ports import Circuits, Clock, PortUnavailable, Queue
+from ..record import circuit as circuits
+from ..record import failures, lost_response, outbox, queued_wakeup, token_save
+from ..record.circuit import Changes, Circuit
+from ..record.connection import Connection, EventType
+from .refresh_attempt import Spend
 
 
 @dataclass(frozen=True, slots=True)

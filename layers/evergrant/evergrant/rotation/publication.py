@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import Conflict, EvergrantError
-from .oauth.token_set import TokenSet
-from .ports import Bus, Clock, PortUnavailable, Profiles, Queue, Records, Vault
-from .profiles.model import Profile
-from .record import outbox, refresh_schedule, token_document, token_save, unpublished
-from .record.connection import AT_REST, Connection
+from ..errors import Conflict, EvergrantError
+from ..oauth.token_set import TokenSet
+from ..ports import Bus, Clock, PortUnavailable, Profiles, Queue, Records, Vault
+from ..profiles.model import Profile
+from ..record import outbox, refresh_schedule, token_document, token_save, unpublished
+from ..record.connection import AT_REST, Connection
 
 #: Counts as so many failures where a publication has to be tried again: seconds to a minute.
 _BEFORE_RETRY = 3

@@ -22,22 +22,22 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
-from . import disconnecting, revoking
-from .asking import Ask, Outcome, Result, early_refreshes, serve, wants_refresh
-from .breaker import Breaker
-from .errors import Conflict, EvergrantError, LostAnswer, NotSent, UnknownConnection
-from .oauth.token_set import TokenSet
-from .ports import Bus, Circuits, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
-from .preparing import HeldBack, Preparation, Prepared
-from .profiles.model import Profile
+from ..errors import Conflict, EvergrantError, LostAnswer, NotSent, UnknownConnection
+from ..oauth.token_set import TokenSet
+from ..ports import Bus, Circuits, Clock, DataKey, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
+from ..profiles.model import Profile
+from ..record import failures, lost_response, token_save
+from ..record.connection import AT_REST, Connection
+from ..settings import Settings
+from . import disconnection, revocation
+from .circuit_breaker import Breaker
+from .demand import Ask, Outcome, Result, early_refreshes, serve, wants_refresh
+from .preparation import HeldBack, Preparation, Prepared
 from .publication import Publication
-from .record import failures, lost_response, token_save
-from .record.connection import AT_REST, Connection
-from .rereading import reread
-from .revoking import Revoking
-from .saving import POLL, Saving
-from .settings import Settings
-from .spending import Answer, Spend, Unreadable
+from .refresh_attempt import Answer, Spend, Unreadable
+from .reparse import reread
+from .revocation import Revoking
+from .save import POLL, Saving
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +138,15 @@ class Rotation:
         return self._saving.save_message(message, self._ports.seal)
 
     def reread(self, connection: str, profile_hash: str) -> None:
-        """Read an answer that could not be read by a mended profile (see :mod:`~evergrant.rereading`)."""
+        """Read an answer that could not be read by a mended profile (see :mod:`~evergrant.rotation.reparse`)."""
         reread(self._ports, self._settings, self._deadline, connection, profile_hash)
 
-    def revoke_from_queue(self, message: Mapping[str, Any]) -> revoking.Outcome:
-        """Revoke a grant that is over (see :mod:`~evergrant.revoking`)."""
+    def revoke_from_queue(self, message: Mapping[str, Any]) -> revocation.Outcome:
+        """Revoke a grant that is over (see :mod:`~evergrant.rotation.revocation`)."""
         return self._revoking.run(message)
 
-    def let_go(self, connection: str) -> disconnecting.Outcome:
-        """Revoke and forget the grant of a disconnected connection (see :mod:`~evergrant.disconnecting`)."""
+    def let_go(self, connection: str) -> disconnection.Outcome:
+        """Revoke and forget the grant of a disconnected connection (see :mod:`~evergrant.rotation.disconnection`)."""
         return self._let_go(self._looked_at(connection))
 
     # --- prepare, lease and mark, spend -----------------------------------------------------------------------
@@ -353,9 +353,9 @@ class Rotation:
             raise UnknownConnection(name)
         return connection
 
-    def _let_go(self, connection: Connection) -> disconnecting.Outcome:
+    def _let_go(self, connection: Connection) -> disconnection.Outcome:
         records, clock = self._ports.records, self._ports.clock
-        return disconnecting.let_go(records, self._revoking, clock, self._settings, self._worker, connection)
+        return disconnection.let_go(records, self._revoking, clock, self._settings, self._worker, connection)
 
     def _wanted(self, connection: Connection, ask: Ask, tokens: TokenSet | None) -> bool:
         minimum_age = self._profile(connection).rotation.minimum_age if tokens else 0

@@ -3,7 +3,7 @@
 1. The operator's command marks the record as disconnected, in one write that waits for the lease. From here on nothing
    is served or refreshed; the token set is put aside, still sealed, and the record stays due.
 2. **Lease**, so that one worker asks, and nobody connects the account again meanwhile.
-3. **Ask** the provider to revoke the grant (:mod:`~evergrant.revoking`), once. Where it does not answer, a message that
+3. **Ask** the provider to revoke the grant (:mod:`~evergrant.rotation.revocation`), once. Where it does not answer, a message that
    carries the sealed set asks again, a few times.
 4. **Forget** the token set and free the lease.
 
@@ -15,18 +15,18 @@ from __future__ import annotations
 
 from typing import Literal
 
-from . import revoking
-from .errors import Conflict, InvalidRequest
-from .ports import Clock, Records
-from .record import token_save
-from .record.connection import Connection, Status
-from .settings import Settings
+from ..errors import Conflict, InvalidRequest
+from ..ports import Clock, Records
+from ..record import token_save
+from ..record.connection import Connection, Status
+from ..settings import Settings
+from . import revocation
 
-Outcome = revoking.Outcome | Literal["busy"]
+Outcome = revocation.Outcome | Literal["busy"]
 
 
 def let_go(
-    records: Records, asking: revoking.Revoking, clock: Clock, settings: Settings, worker: str, current: Connection
+    records: Records, asking: revocation.Revoking, clock: Clock, settings: Settings, worker: str, current: Connection
 ) -> Outcome:
     """Steps 2 to 4 for a record as it was seen.
 
@@ -46,7 +46,7 @@ def let_go(
     now = int(clock.now())
     lease = {"lease_owner": worker, "lease_until": now + settings.budgets.lease}
     seen = {"generation": current.generation, "status": current.status}
-    message = revoking.farewell(current)
+    message = revocation.farewell(current)
     if message is None:
         return "left"
     try:

@@ -13,10 +13,10 @@ from math import ceil
 from operator import attrgetter
 from typing import Any, Protocol
 
-from .errors import Conflict, RecordBroken, UnknownProfile
-from .ports import Clock, PortUnavailable, Profiles, Records
-from .profiles.model import Rate
-from .record import refresh_schedule
+from ..errors import Conflict, RecordBroken, UnknownProfile
+from ..ports import Clock, PortUnavailable, Profiles, Records
+from ..profiles.model import Rate
+from ..record import refresh_schedule
 
 _BATCH = 10
 #: After so many claims in a row that failed the table fails, not one record: the next tick goes on.

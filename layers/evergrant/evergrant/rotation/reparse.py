@@ -8,18 +8,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .errors import InvalidRequest, Paused, UnknownConnection, UnreadAnswer
-from .oauth.token_request import Refusal, read_answer
-from .oauth.token_set import TokenSet
-from .oauth.unreadable_response import KeptAnswer
-from .profiles.model import Profile
-from .record import failures, token_save
-from .record.connection import Connection, Status
-from .saving import Saving
-from .settings import Settings
+from ..errors import InvalidRequest, Paused, UnknownConnection, UnreadAnswer
+from ..oauth.token_request import Refusal, read_answer
+from ..oauth.token_set import TokenSet
+from ..oauth.unreadable_response import KeptAnswer
+from ..profiles.model import Profile
+from ..record import failures, token_save
+from ..record.connection import Connection, Status
+from ..settings import Settings
+from .save import Saving
 
 if TYPE_CHECKING:
-    from .rotation import Ports
+    from .refresh import Ports
 
 
 def reread(ports: Ports, settings: Settings, deadline: float, name: str, profile_hash: str) -> None:

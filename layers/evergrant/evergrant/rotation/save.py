@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import Conflict
-from .ports import Clock, PortUnavailable, Queue, Records, Seal
-from .record import queued_save, token_save
-from .record.connection import Connection, Status
+from ..errors import Conflict
+from ..ports import Clock, PortUnavailable, Queue, Records, Seal
+from ..record import queued_save, token_save
+from ..record.connection import Connection, Status
 
 #: Seconds between two tries at a service that fails, and between two looks at a record that somebody else works on.
 POLL = 0.25

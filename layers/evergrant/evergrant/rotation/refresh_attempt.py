@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .errors import LostAnswer, NotSent, UnreadAnswer
-from .oauth.token_request import HttpRequest, Refusal, read_answer
-from .oauth.token_set import TokenSet
-from .oauth.unreadable_response import KeptAnswer
-from .ports import Clock, Provider
-from .profiles.model import Profile
-from .record import failures, lost_response
-from .record.connection import Connection
-from .settings import Budgets
+from ..errors import LostAnswer, NotSent, UnreadAnswer
+from ..oauth.token_request import HttpRequest, Refusal, read_answer
+from ..oauth.token_set import TokenSet
+from ..oauth.unreadable_response import KeptAnswer
+from ..ports import Clock, Provider
+from ..profiles.model import Profile
+from ..record import failures, lost_response
+from ..record.connection import Connection
+from ..settings import Budgets
 
 #: How often a lost answer is asked for within one spend, where that is safe.
 ATTEMPTS = 3
