@@ -1,1 +1,1 @@
-"""The operator's command. Thin verbs over :mod:`evergrant.operations`, under the operator's own IAM identity."""
+"""The operator's command. Thin verbs over :mod:`evergrant.connect.operations`, under the operator's own IAM identity."""

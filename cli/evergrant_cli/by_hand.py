@@ -13,10 +13,10 @@ from .problems import CommandFailed, Problem
 from .run import Run, interactive
 
 if TYPE_CHECKING:
+    from evergrant.connect.links import Authorization
     from evergrant.oauth.token_set import TokenSet
     from evergrant.profiles.model import Profile
     from evergrant.record.connection import Connection
-    from evergrant.tickets import Authorization
 
 #: Beyond what any token set needs; a file given by mistake is not read to its end.
 _LARGEST = 65_536
@@ -26,7 +26,7 @@ def connect_by_key(
     run: Run, authorization: Authorization, profile: Profile, expires_at: str | None, *, wait: bool
 ) -> None:
     """``evergrant connect --grant static``: the pasted key becomes the connection's token."""
-    from evergrant.importing import pasted_key, read_expiry
+    from evergrant.connect.token_import import pasted_key, read_expiry
 
     from .views import view
 
@@ -52,7 +52,7 @@ def keep(
     run: Run, authorization: Authorization, grant: str, profile: Profile, tokens: TokenSet, *, wait: bool
 ) -> Connection:
     """Save a token set as the connection's next generation, and wait until it can be read."""
-    from evergrant.importing import Importing
+    from evergrant.connect.token_import import Importing
 
     from .waiting import until_published
 

@@ -14,9 +14,9 @@ from .problems import WrongUsage
 from .run import AsJson, Name, Run, Var, run_of, variables_of
 
 if TYPE_CHECKING:
+    from evergrant.connect.links import Authorization
     from evergrant.profiles.model import Profile
     from evergrant.record.connection import Connection
-    from evergrant.tickets import Authorization
 
 
 _UNITS = {"m": 60, "h": 3600, "d": 86_400}
@@ -24,7 +24,7 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 def _seconds(text: str) -> int:
     """`90m`, `24h`, `7d` in seconds."""
-    from evergrant.tickets import LONGEST_TICKET_LIFETIME, SHORTEST_TICKET_LIFETIME
+    from evergrant.connect.links import LONGEST_TICKET_LIFETIME, SHORTEST_TICKET_LIFETIME
 
     number, unit = text[:-1], _UNITS.get(text[-1:], 0)
     seconds = int(number) * unit if number.isascii() and number.isdecimal() and len(number) < 7 else 0
@@ -107,7 +107,7 @@ def connect(
       evergrant connect zendesk/main --var … --scope read --scope write
       evergrant connect keap/own --grant static --expires-at 2027-01-31
     """
-    from evergrant import operations
+    from evergrant.connect import operations
     from evergrant.profiles.model import HEADLESS
 
     run = run_of(context)
@@ -138,7 +138,7 @@ def planned(
     scopes: Sequence[str] = (),
 ) -> tuple[Profile, Authorization, str]:
     """What is to be authorized: what was given, over what the connection has already, over the profile's defaults."""
-    from evergrant import operations
+    from evergrant.connect import operations
     from evergrant.names import split_connection
 
     deployment = run.deployment

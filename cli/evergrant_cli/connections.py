@@ -21,7 +21,7 @@ def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> 
     [bold]Example[/]
       evergrant pause keap/main
     """
-    from evergrant import operations
+    from evergrant.connect import operations
     from evergrant.record.connection import Status
 
     run = run_of(context)
@@ -41,7 +41,7 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     [bold]Example[/]
       evergrant resume keap/main
     """
-    from evergrant import operations
+    from evergrant.connect import operations
     from evergrant.record.connection import Status
 
     run = run_of(context)

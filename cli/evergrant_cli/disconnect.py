@@ -73,7 +73,7 @@ def disconnect(
       evergrant disconnect keap/main
       evergrant disconnect google/main --no-revoke
     """
-    from evergrant import operations
+    from evergrant.connect import operations
 
     run = run_of(context)
     record = record_of(run, connection)

@@ -52,7 +52,7 @@ def import_set(
       evergrant import keap/main --prove < tokens.json
       vault kv get -field=tokens crm/keap | evergrant import keap/main --prove
     """
-    from evergrant.importing import given_set
+    from evergrant.connect.token_import import given_set
 
     from .views import view
 

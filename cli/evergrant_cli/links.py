@@ -11,8 +11,8 @@ from .problems import CommandFailed, Problem
 from .run import Run
 
 if TYPE_CHECKING:
+    from evergrant.connect.links import Authorization
     from evergrant.record.connection import Connection
-    from evergrant.tickets import Authorization
 
 
 #: What can be sent as it is, to somebody who has never heard of Evergrant.
@@ -34,7 +34,7 @@ def connect_by_link(
     another_account: bool,
     wait: bool,
 ) -> None:
-    from evergrant.tickets import issue_ticket
+    from evergrant.connect.links import issue_ticket
     from evergrant.times import rfc3339
 
     deployment, output = run.deployment, run.output

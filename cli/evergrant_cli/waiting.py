@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
+from evergrant.connect.links import attempt
 from evergrant.ports import Authorizations, Clock, Records
 from evergrant.record.connection import Connection
-from evergrant.tickets import attempt
 
 from .output import Output, span
 

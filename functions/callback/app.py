@@ -4,9 +4,9 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from evergrant.authorization import Flow
 from evergrant.aws.wiring import authorization_ports, settings
-from evergrant.connecting import respond
+from evergrant.connect.authorization_flow import Flow
+from evergrant.connect.handler import respond
 from evergrant.observability import logger, metrics
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from evergrant.aws.authorizations import StoredAuthorizations
 from evergrant.aws.clients import client
+from evergrant.connect.links import Authorization, issue_ticket
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
-from evergrant.tickets import Authorization, issue_ticket
 from tests.adapters.hooks import failing, lost_answers, parameters
 from tests.adapters.samples import NAME, NOW
 

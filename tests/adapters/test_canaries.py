@@ -17,19 +17,19 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from evergrant import operations
-from evergrant.authorization import Flow
 from evergrant.aws import wiring
 from evergrant.aws.authorizations import StoredAuthorizations
 from evergrant.aws.clients import client
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
-from evergrant.importing import Importing, given_set, pasted_key
+from evergrant.connect import operations
+from evergrant.connect.authorization_flow import Flow
+from evergrant.connect.links import Authorization, issue_ticket
+from evergrant.connect.token_import import Importing, given_set, pasted_key
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.rotation.demand import Ask
-from evergrant.tickets import Authorization, issue_ticket
 from tests.adapters.canary_stage import (
     CANARIES,
     GRANTED,

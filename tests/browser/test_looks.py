@@ -10,8 +10,9 @@ from axe_playwright_python.base import AxeResults
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, ViewportSize
 
-from evergrant import errors, pages
-from evergrant.consent import Again
+from evergrant import errors
+from evergrant.connect import pages
+from evergrant.connect.scopes import Again
 from evergrant.errors import EvergrantError, LinkError
 from tests.browser.pictures import Pictures
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import boto3
 import pytest
 
-from evergrant import operations
 from evergrant.aws import clients
 from evergrant.aws.profiles import StoredProfiles
 from evergrant.aws.records import DynamoRecords
 from evergrant.clock import SystemClock
+from evergrant.connect import operations
 from local.aws import LocalAws, local_aws
 from local.providers import WEALTHYHOOD, Client, Provider, ProviderServer
 from tests.contract.contract import PREFIX, Contract

@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from evergrant import operations
+from evergrant.connect import operations
 from evergrant.record.connection import Status
 from evergrant.secret import Secret
 from tests.proof.baton import Baton, Worker

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from evergrant import operations
+from evergrant.connect import operations
 from evergrant.errors import Conflict
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable

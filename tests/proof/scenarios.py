@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from evergrant import operations
+from evergrant.connect import operations
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.record.connection import Status

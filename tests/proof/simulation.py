@@ -16,10 +16,11 @@ from hashlib import blake2b
 from typing import Any, cast
 from unittest import mock
 
-from evergrant import operations
-from evergrant.code_exchange import CodeExchange
+from evergrant.connect import operations
+from evergrant.connect.code_exchange import CodeExchange
+from evergrant.connect.grant_save import Granting, demand_connected
+from evergrant.connect.links import Authorization
 from evergrant.errors import EvergrantError
-from evergrant.granting import Granting, demand_connected
 from evergrant.oauth.token_request import Client
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
@@ -33,7 +34,6 @@ from evergrant.rotation import tick as scheduling
 from evergrant.rotation.refresh import Ports, Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
-from evergrant.tickets import Authorization
 from tests.proof.faults import Faults
 from tests.proof.ports import Bus, Profiles, Queue, Records, Vault
 from tests.proof.provider import OTHERS, StrictProvider, grant_of

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from evergrant import operations
+from evergrant.connect import operations
 from evergrant.oauth.token_request import HttpResponse
 from evergrant.profiles.model import ErrorRule, Profile
 from evergrant.profiles.request_specs import Revoke

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from evergrant import operations
+from evergrant.connect import operations
 from evergrant.oauth.token_request import Client, HttpRequest, HttpResponse
 from evergrant.observability import metrics
 from evergrant.profiles import built_in

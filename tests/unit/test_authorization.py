@@ -13,8 +13,9 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import msgspec
 import pytest
 
-from evergrant import operations
-from evergrant.authorization import Departure, Flow, Ports
+from evergrant.connect import operations
+from evergrant.connect.authorization_flow import Departure, Flow, Ports
+from evergrant.connect.links import KEPT, TICKET_LIFETIME, Authorization, attempt, issue_ticket, ticket_key
 from evergrant.errors import (
     Denied,
     InvalidClient,
@@ -35,7 +36,6 @@ from evergrant.record.connection import Connection, Status
 from evergrant.rotation.save import Saving
 from evergrant.secret import Secret
 from evergrant.settings import Settings
-from evergrant.tickets import KEPT, TICKET_LIFETIME, Authorization, attempt, issue_ticket, ticket_key
 from tests.unit.memory import (
     FakeClock,
     Faults,

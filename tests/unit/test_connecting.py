@@ -7,9 +7,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from evergrant import pages
-from evergrant.connecting import respond
-from evergrant.web import COOKIE
+from evergrant.connect import pages
+from evergrant.connect.handler import respond
+from evergrant.connect.http_api import COOKIE
 from local.browser import refresh_of
 from tests.unit.test_authorization import World, world
 

@@ -10,13 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 
+from evergrant.connect.links import ticket_key
 from evergrant.errors import LostAnswer, NoRefreshToken, ProviderRefused, WrongAccount
 from evergrant.oauth.token_request import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Subject
 from evergrant.record.connection import Status
 from evergrant.rotation import revocation
-from evergrant.tickets import ticket_key
 from tests.unit.memory import MemoryProfiles, answer
 from tests.unit.test_authorization import KEAP, NAME, World, with_profile
 from tests.unit.test_id_tokens import id_token

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from evergrant import texts
+from evergrant.connect import page_texts
 from evergrant.errors import EvergrantError
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -13,11 +13,11 @@ TEXT = (DOCS / "connecting.md").read_text("utf-8")
 
 
 def test_every_refusal_is_explained_under_its_code() -> None:
-    assert set(re.findall(r"^### `(\w+)`$", TEXT, re.MULTILINE)) == texts.REFUSALS.keys()
+    assert set(re.findall(r"^### `(\w+)`$", TEXT, re.MULTILINE)) == page_texts.REFUSALS.keys()
 
 
 def test_every_failure_of_ours_is_explained_to_the_operator() -> None:
-    assert set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)) == texts.OUR_CODES | {EvergrantError.code}
+    assert set(re.findall(r"^\| `(\w+)` \|", TEXT, re.MULTILINE)) == page_texts.OUR_CODES | {EvergrantError.code}
 
 
 def test_every_picture_is_there_is_small_and_says_in_words_what_it_shows() -> None:

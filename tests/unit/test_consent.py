@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from evergrant.consent import again, not_granted, scopes_of
+from evergrant.connect.scopes import again, not_granted, scopes_of
 from tests.unit.samples import connection
 
 CURRENT = replace(connection(), scope="read write")

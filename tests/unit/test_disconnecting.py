@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant import operations
+from evergrant.connect import operations
 from evergrant.errors import Disconnected, InvalidRequest, LostAnswer, NotSent, UnknownConnection
 from evergrant.oauth.token_request import HttpResponse
 from evergrant.ports import PortUnavailable

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from evergrant.granting import Granting
+from evergrant.connect.grant_save import Granting
+from evergrant.connect.links import Authorization
 from evergrant.ports import PortUnavailable
 from evergrant.record import queued_save
 from evergrant.settings import Settings
-from evergrant.tickets import Authorization
 from tests.unit.memory import FakeClock, Faults, MemoryKey, MemoryQueue, MemoryRecords, MemorySeal
 from tests.unit.samples import KEAP, connection, tokens
 

@@ -11,7 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from evergrant import operations
+from evergrant.connect import operations
 from evergrant.errors import EvergrantError
 from evergrant.observability import metrics
 from evergrant.ports import PortUnavailable

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evergrant import operations
+from evergrant.connect import operations
 from evergrant.errors import InvalidName, InvalidRequest, InvalidVariable, TemporarilyUnavailable, UnknownConnection
 from evergrant.profiles import built_in
 from evergrant.record.connection import Connection, Status

@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import errors, pages, texts
-from evergrant.consent import Again
+from evergrant import errors
+from evergrant.connect import page_texts, pages
+from evergrant.connect.scopes import Again
 from evergrant.errors import EvergrantError, LinkError
 from local.browser import refresh_of
 
@@ -152,15 +153,15 @@ def test_connecting_again_names_each_change_and_nothing_else() -> None:
     for said in ("now called new-app, not old-app", "asks for write too", "no longer asks for read", "same account"):
         assert said in text
     unchanged = Again(None, (), (), new_profile=False, same_account=False)
-    assert texts.AGAIN.nothing in pages.landing("Keap", "main", (), "h", again=unchanged)
-    assert texts.AGAIN.title not in pages.landing("Keap", "main", (), "h")
+    assert page_texts.AGAIN.nothing in pages.landing("Keap", "main", (), "h", again=unchanged)
+    assert page_texts.AGAIN.title not in pages.landing("Keap", "main", (), "h")
 
 
 def test_what_was_not_allowed_is_told_from_what_was_on_the_last_page() -> None:
     text = Page(pages.connected("Keap", "main", ("read", "write"), missing=("write",))).text
-    assert f"{texts.GRANTED}read" in text
-    assert f"{texts.MISSING}write" in text
-    assert texts.MISSING not in pages.connected("Keap", "main", ("read",))
+    assert f"{page_texts.GRANTED}read" in text
+    assert f"{page_texts.MISSING}write" in text
+    assert page_texts.MISSING not in pages.connected("Keap", "main", ("read",))
 
 
 ALL = [
@@ -186,7 +187,7 @@ def test_the_page_after_the_button_loads_and_runs_nothing() -> None:
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "style"]
     assert departing("Keap").count("://") == 2
-    assert texts.CONTACT in Page(departing("Keap", "")).text
+    assert page_texts.CONTACT in Page(departing("Keap", "")).text
     for shown in ("Keap", "login.example.com"):
         assert shown in page.text
 
@@ -200,14 +201,14 @@ def test_a_page_has_one_heading_one_main_part_and_headings_in_order(html: str) -
 
 @pytest.mark.parametrize("html", ALL)
 def test_a_page_says_whom_to_ask(html: str) -> None:
-    assert texts.CONTACT in Page(html).text or "ask for help" in Page(html).text
+    assert page_texts.CONTACT in Page(html).text or "ask for help" in Page(html).text
 
 
 def test_who_is_to_be_asked_is_the_operators_choice() -> None:
     asked = "Jo in IT (it@example.com)"
     for html in (landing(contact=asked), connected(contact=asked), refused(asked)):
         assert asked in Page(html).text
-        assert texts.CONTACT not in Page(html).text
+        assert page_texts.CONTACT not in Page(html).text
 
 
 def test_the_policy_allows_our_style_and_nothing_else() -> None:
@@ -269,8 +270,8 @@ def test_in_a_sentence_a_provider_goes_by_its_short_name() -> None:
 
 
 def test_where_no_scope_is_asked_for_none_is_spoken_of() -> None:
-    assert texts.ASKED not in pages.landing("Keap", "main", (), "x")
-    assert texts.GRANTED not in pages.connected("Keap", "main", ())
+    assert page_texts.ASKED not in pages.landing("Keap", "main", (), "x")
+    assert page_texts.GRANTED not in pages.connected("Keap", "main", ())
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not LinkError], ids=lambda kind: kind.code)
@@ -291,9 +292,9 @@ def test_a_refusal_names_the_provider_and_the_account_where_they_are_known_as_te
 
 
 def test_no_words_are_kept_for_what_cannot_happen() -> None:
-    assert texts.REFUSALS.keys() == {kind.code for kind in KINDS if kind is not LinkError}
+    assert page_texts.REFUSALS.keys() == {kind.code for kind in KINDS if kind is not LinkError}
     codes = {kind.code for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, EvergrantError)}
-    assert codes >= texts.OUR_CODES
+    assert codes >= page_texts.OUR_CODES
 
 
 @pytest.mark.parametrize("error", [errors.TemporarilyUnavailable("canary", 5), errors.UnknownClient("canary")])

@@ -17,8 +17,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.authorization import Departure
 from evergrant.aws.seal import KmsDataKey
+from evergrant.connect.authorization_flow import Departure
 from evergrant.errors import UnreadAnswer
 from evergrant.oauth import token_request
 from evergrant.oauth.token_request import CallbackAnswer, Client, HttpRequest, HttpResponse

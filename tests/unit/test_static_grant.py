@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant import operations
+from evergrant.connect import operations
+from evergrant.connect.token_import import Importing, pasted_key
 from evergrant.errors import AuthorizationRequired, InvalidRequest
-from evergrant.importing import Importing, pasted_key
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
 from evergrant.profiles.request_specs import Static

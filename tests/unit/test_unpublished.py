@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evergrant import operations
+from evergrant.connect import operations
 from evergrant.errors import TemporarilyUnavailable
 from evergrant.ports import PortUnavailable
 from evergrant.record.alerts import notice

@@ -10,8 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
-from evergrant.web import (
+from evergrant.connect.http_api import (
     COOKIE,
     cookie_of,
     demand_form,
@@ -23,6 +22,7 @@ from evergrant.web import (
     set_cookie,
     ticket_of,
 )
+from evergrant.errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
 
 V = "v-1_" + "A" * 39
 

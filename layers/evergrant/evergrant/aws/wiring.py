@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from functools import cache
 
-from .. import authorization
 from ..clock import SystemClock
+from ..connect import authorization_flow
 from ..http import GuardedHttp
 from ..pacing import Pace
 from ..rotation import refresh
@@ -51,10 +51,10 @@ def rotation_ports() -> refresh.Ports:
 
 
 @cache
-def authorization_ports() -> authorization.Ports:
+def authorization_ports() -> authorization_flow.Ports:
     """For callback, which seals but cannot unseal."""
     table = os.environ["EVERGRANT_RECORDS_TABLE"]
-    return authorization.Ports(
+    return authorization_flow.Ports(
         records=DynamoRecords(table),
         authorizations=StoredAuthorizations(os.environ["EVERGRANT_AUTHORIZATIONS_TABLE"]),
         profiles=StoredProfiles(table),

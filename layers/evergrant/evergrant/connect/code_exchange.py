@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .errors import LostAnswer, NoRefreshToken, NotSent, ProviderRefused, UnreadAnswer
-from .oauth.token_request import Client, HttpRequest, Refusal, read_answer, token_requests
-from .oauth.token_response import value_at
-from .oauth.token_set import TokenSet
-from .ports import Clock, Provider
-from .profiles.model import Profile
-from .profiles.validation import LONG_LIVED
-from .record import failures
-from .secret import Secret
-from .settings import Settings
-from .tickets import Authorization
+from ..errors import LostAnswer, NoRefreshToken, NotSent, ProviderRefused, UnreadAnswer
+from ..oauth.token_request import Client, HttpRequest, Refusal, read_answer, token_requests
+from ..oauth.token_response import value_at
+from ..oauth.token_set import TokenSet
+from ..ports import Clock, Provider
+from ..profiles.model import Profile
+from ..profiles.validation import LONG_LIVED
+from ..record import failures
+from ..secret import Secret
+from ..settings import Settings
+from .links import Authorization
 
 
 @dataclass(frozen=True, slots=True)

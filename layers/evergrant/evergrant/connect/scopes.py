@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from .record.connection import Connection
+from ..record.connection import Connection
 
 _BETWEEN = re.compile(r"[\s,]+")
 #: They ask for a token or for claims, not for access, and servers often leave them out of what they say was granted

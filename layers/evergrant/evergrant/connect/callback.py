@@ -12,17 +12,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
-from .accounts import Accounts, demand_same
+from ..errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
+from ..oauth.token_request import read_callback
+from ..ports import Authorizations, Clock, Profiles, Provider, Queue, Records, Seal, Vault
+from ..profiles.model import Profile
+from ..record.connection import Connection
+from ..settings import Settings
+from .account_binding import Accounts, demand_same
 from .code_exchange import CodeExchange
-from .consent import not_granted
-from .errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
-from .granting import Granting, demand_connected
-from .oauth.token_request import read_callback
-from .ports import Authorizations, Clock, Profiles, Provider, Queue, Records, Seal, Vault
-from .profiles.model import Profile
-from .record.connection import Connection
-from .settings import Settings
-from .tickets import KEPT, Authorization, code_key
+from .grant_save import Granting, demand_connected
+from .links import KEPT, Authorization, code_key
+from .scopes import not_granted
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,16 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from .errors import LinkInvalid
-from .oauth.token_set import TokenSet
-from .ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
-from .profiles.model import Profile
-from .record import queued_save, token_save
-from .record.connection import Connection, Status
-from .rotation import revocation
-from .rotation.save import POLL, Saving
-from .settings import Settings
-from .tickets import Authorization
+from ..errors import LinkInvalid
+from ..oauth.token_set import TokenSet
+from ..ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
+from ..profiles.model import Profile
+from ..record import queued_save, token_save
+from ..record.connection import Connection, Status
+from ..rotation import revocation
+from ..rotation.save import POLL, Saving
+from ..settings import Settings
+from .links import Authorization
 
 
 @dataclass(frozen=True, slots=True)

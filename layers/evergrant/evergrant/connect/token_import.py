@@ -17,17 +17,17 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ..errors import InvalidRequest
+from ..oauth.token_set import LONGEST_LIFETIME, TokenSet, expiry
+from ..ports import Clock, PortUnavailable, Queue, Records, Seal
+from ..profiles.model import Profile
+from ..record.connection import Connection
+from ..secret import Secret
+from ..settings import Settings
+from ..times import moment
 from . import operations
-from .errors import InvalidRequest
-from .granting import Granting
-from .oauth.token_set import LONGEST_LIFETIME, TokenSet, expiry
-from .ports import Clock, PortUnavailable, Queue, Records, Seal
-from .profiles.model import Profile
-from .record.connection import Connection
-from .secret import Secret
-from .settings import Settings
-from .tickets import Authorization
-from .times import moment
+from .grant_save import Granting
+from .links import Authorization
 
 #: Visible ASCII without spaces: all that a header carries as it is, and what no slip of the hand looks like.
 _KEY = re.compile(r"[!-~]{1,16384}")

@@ -6,13 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
-from .errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownConnection
-from .names import check_client, split_connection
-from .ports import Clock, Records
-from .profiles.model import HEADLESS, Profile, content_hash
-from .record import refresh_schedule, token_save
-from .record.connection import Connection, EventType, Status, event
-from .tickets import Authorization
+from ..errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownConnection
+from ..names import check_client, split_connection
+from ..ports import Clock, Records
+from ..profiles.model import HEADLESS, Profile, content_hash
+from ..record import refresh_schedule, token_save
+from ..record.connection import Connection, EventType, Status, event
+from .links import Authorization
 
 _POLL = 0.5
 

@@ -12,8 +12,8 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from typing import Literal
 
-from .errors import InvalidRequest
-from .ports import Authorizations
+from ..errors import InvalidRequest
+from ..ports import Authorizations
 
 TICKET_LIFETIME = 900
 #: A link that is mailed may be good for a week; whoever finds it later finds nothing (seconds).

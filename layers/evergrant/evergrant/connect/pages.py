@@ -1,6 +1,6 @@
 """The pages people see while they connect an account. No script, nothing from elsewhere, every value escaped.
 
-The words are in :mod:`evergrant.texts`, the looks in ``pages.css``.
+The words are in :mod:`evergrant.connect.page_texts`, the looks in ``pages.css``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote, urlsplit
 
-from . import texts
-from .consent import Again
-from .errors import EvergrantError, LinkError, NoRefreshToken
+from ..errors import EvergrantError, LinkError, NoRefreshToken
+from . import page_texts
+from .scopes import Again
 
 _STYLE = Path(__file__).with_name("pages.css").read_text("utf-8")
 _STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
@@ -30,8 +30,8 @@ _LAYOUT = Template(
     '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
     '<meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="robots" content="noindex"><meta name="format-detection" content="telephone=no">'
-    f"$head<title>$title – {texts.PRODUCT}</title><style>{_STYLE}</style></head>\n"
-    f"<body><header><p>{_SIGN}{texts.PRODUCT}</p></header>\n"
+    f"$head<title>$title – {page_texts.PRODUCT}</title><style>{_STYLE}</style></head>\n"
+    f"<body><header><p>{_SIGN}{page_texts.PRODUCT}</p></header>\n"
     "<main>$mark<h1>$title</h1>\n$body</main>\n<footer>$footer</footer></body></html>\n"
 )
 # What a refresh reads as it stands: RFC 3986's characters without the apostrophe, which may begin or end its URL (HTML,
@@ -71,12 +71,12 @@ def landing(
     again
         What will be another than before, where the account was connected already.
     """
-    words = {"provider": _short(provider), "host": host, "contact": contact or texts.CONTACT}
-    text = texts.LANDING
+    words = {"provider": _short(provider), "host": host, "contact": contact or page_texts.CONTACT}
+    text = page_texts.LANDING
     return _page(
         _filled(text.title, words),
         f'<p class="lead">{_filled(text.lead, words)}</p>\n'
-        f"{_facts(provider, account, {texts.ASKED: scopes})}"
+        f"{_facts(provider, account, {page_texts.ASKED: scopes})}"
         f"{_again(again) if again else ''}"
         f"<h2>{escape(text.next_title)}</h2>\n{_steps(text.steps, words)}"
         f'<form method="post" action=""><button type="submit">{_filled(text.button, words)}</button></form>\n'
@@ -94,8 +94,8 @@ def departing(provider: str, url: str, contact: str = "") -> str:
         The provider's consent address, absolute.
     """
     url = quote(url, safe=_IN_A_URL)
-    words = {"provider": _short(provider), "host": urlsplit(url).netloc, "contact": contact or texts.CONTACT}
-    text = texts.DEPARTING
+    words = {"provider": _short(provider), "host": urlsplit(url).netloc, "contact": contact or page_texts.CONTACT}
+    text = page_texts.DEPARTING
     return _page(
         _filled(text.title, words),
         f'<p class="lead">{_step(text.lead, words)}</p>\n'
@@ -111,12 +111,12 @@ def connected(
 ) -> str:
     """The end of it. ``scopes``: what was asked, as the provider names it; ``missing``: what of it was not granted."""
     granted = [scope for scope in scopes if scope not in missing]
-    words = {"provider": _short(provider), "contact": contact or texts.CONTACT}
-    text = texts.CONNECTED
+    words = {"provider": _short(provider), "contact": contact or page_texts.CONTACT}
+    text = page_texts.CONNECTED
     return _page(
         _filled(text.title, words),
         f'<p class="lead">{_filled(text.partial if missing else text.lead, words)}</p>\n'
-        f"{_facts(provider, account, {texts.GRANTED: granted, texts.MISSING: missing})}"
+        f"{_facts(provider, account, {page_texts.GRANTED: granted, page_texts.MISSING: missing})}"
         f"<h2>{escape(text.next_title)}</h2>\n{_list('ul', text.steps, words)}",
         _filled(text.doubt, words),
         f'<div class="mark done">{_DONE}</div>',
@@ -127,17 +127,17 @@ def refused(error: EvergrantError, contact: str = "") -> str:
     """The page for an error; only its code is shown of it, whose authorization it was, and a remedy that the
     provider's profile names."""
     ours = not isinstance(error, LinkError)
-    text = texts.OUR_FAULT if ours else texts.REFUSALS.get(error.code, texts.OUR_FAULT)
-    code = EvergrantError.code if ours and error.code not in texts.OUR_CODES else error.code
+    text = page_texts.OUR_FAULT if ours else page_texts.REFUSALS.get(error.code, page_texts.OUR_FAULT)
+    code = EvergrantError.code if ours and error.code not in page_texts.OUR_CODES else error.code
     # As one more word, so that nothing in it is taken for one.
     remedy = error.remedy if isinstance(error, NoRefreshToken) else None
-    words = {"contact": contact or texts.CONTACT, "remedy": remedy or ""}
+    words = {"contact": contact or page_texts.CONTACT, "remedy": remedy or ""}
     return _page(
         _filled(text.title, words),
         f'<p class="lead">{_filled(text.happened, words)}</p>\n'
         f"{_facts(*error.about, {}) if error.about else ''}"
         f"<h2>{escape(text.to_do)}</h2>\n{_steps((*(['$remedy'] if remedy else []), *text.steps), words)}"
-        f'<p class="quiet code">{escape(texts.HELP)} <code>{escape(code)}</code></p>\n',
+        f'<p class="quiet code">{escape(page_texts.HELP)} <code>{escape(code)}</code></p>\n',
         "",
         f'<div class="mark stopped">{_STOPPED}</div>',
     )
@@ -150,7 +150,7 @@ def _page(title: str, body: str, footer: str, mark: str = "", head: str = "") ->
 
 def _again(again: Again) -> str:
     """What will be another than before, each in a sentence."""
-    text, said = texts.AGAIN, []
+    text, said = page_texts.AGAIN, []
     if again.client:
         said.append((text.client, {"old": again.client[0], "new": again.client[1]}))
     said += [(text.gained, {"scope": scope}) for scope in again.gained]
@@ -167,8 +167,8 @@ def _facts(provider: str, account: str, scopes_by_what: Mapping[str, Iterable[st
         items = "".join(f"<li><code>{escape(scope)}</code></li>" for scope in scopes)
         access += f'<div><dt>{escape(what)}</dt><dd><ul role="list">{items}</ul></dd></div>' if items else ""
     return (
-        f"<dl><div><dt>{escape(texts.PROVIDER)}</dt><dd>{escape(provider)}</dd></div>"
-        f"<div><dt>{escape(texts.ACCOUNT)}</dt><dd>{escape(account)}</dd></div>{access}</dl>\n"
+        f"<dl><div><dt>{escape(page_texts.PROVIDER)}</dt><dd>{escape(provider)}</dd></div>"
+        f"<div><dt>{escape(page_texts.ACCOUNT)}</dt><dd>{escape(account)}</dd></div>{access}</dl>\n"
     )
 
 

@@ -16,8 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from .consent import Again, again, scopes_of
-from .errors import (
+from ..errors import (
     Conflict,
     Denied,
     EvergrantError,
@@ -29,14 +28,15 @@ from .errors import (
     NoCookie,
     WrongBrowser,
 )
-from .oauth.token_request import Client, authorization_url, token_requests
-from .obtaining import Obtaining, Trip
-from .obtaining import Ports as Ports
-from .ports import PortUnavailable
-from .profiles.model import Profile
-from .record.connection import Status
-from .settings import Settings
-from .tickets import KEPT, STATE_LIFETIME, Authorization, hashed, state_key, ticket_key
+from ..oauth.token_request import Client, authorization_url, token_requests
+from ..ports import PortUnavailable
+from ..profiles.model import Profile
+from ..record.connection import Status
+from ..settings import Settings
+from .callback import Obtaining, Trip
+from .callback import Ports as Ports
+from .links import KEPT, STATE_LIFETIME, Authorization, hashed, state_key, ticket_key
+from .scopes import Again, again, scopes_of
 
 #: For how long one answer of the provider may be worked on: longer than callback's own timeout (seconds).
 _CLAIM = 40

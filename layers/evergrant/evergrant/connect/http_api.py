@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from .errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
+from ..errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
 
 #: `__Host-`: only over https, only for this host, for all of its paths (RFC 6265bis section 4.1.3.2).
 COOKIE = "__Host-evergrant"

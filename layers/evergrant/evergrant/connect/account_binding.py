@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
-from .errors import LostAnswer, NotSent, WrongAccount
-from .oauth import id_token as id_tokens
-from .oauth.token_request import Client, userinfo_request
-from .oauth.token_response import value_at
-from .oauth.token_set import TokenSet, look_up
-from .ports import Clock, Provider
-from .profiles.model import Profile, Subject
-from .profiles.templates import fill
-from .secret import Secret
-from .settings import Settings
-from .tickets import Authorization
+from ..errors import LostAnswer, NotSent, WrongAccount
+from ..oauth import id_token as id_tokens
+from ..oauth.token_request import Client, userinfo_request
+from ..oauth.token_response import value_at
+from ..oauth.token_set import TokenSet, look_up
+from ..ports import Clock, Provider
+from ..profiles.model import Profile, Subject
+from ..profiles.templates import fill
+from ..secret import Secret
+from ..settings import Settings
+from .links import Authorization
 
 
 @dataclass(frozen=True, slots=True)
