@@ -3,7 +3,7 @@
 from typing import Any
 
 from evergrant.aws.lookup import reader
-from evergrant.getting import answer
+from evergrant.getter.handler import answer
 
 _reader = reader()
 

@@ -17,7 +17,7 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from evergrant.aws import lookup
 from evergrant.aws.clients import client
-from evergrant.reading import Reader
+from evergrant.getter.token_reader import Reader
 from evergrant.secret import fingerprint
 from tests.adapters.hooks import on
 

@@ -24,8 +24,8 @@ from aws_lambda_powertools.utilities.parameters import base as powertools
 import evergrant_client._default as client_default
 from evergrant import errors
 from evergrant.aws.clients import client
-from evergrant.getting import answer
-from evergrant.reading import Reader
+from evergrant.getter.handler import answer
+from evergrant.getter.token_reader import Reader
 from evergrant.record import token_document
 from tests.unit.samples import KEAP, connection, tokens
 

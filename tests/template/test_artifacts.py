@@ -113,7 +113,7 @@ def test_no_import_reads_a_source_when_its_byte_code_is_there(version: str, tmp_
         "evergrant.rotation.refresh",
         "evergrant.http",
         "evergrant.oauth.client_assertion",
-        "evergrant.reading",
+        "evergrant.getter.token_reader",
         "evergrant_client",
     ]
     done = subprocess.run(

@@ -23,7 +23,7 @@ from urllib.parse import parse_qsl, quote, urlsplit
 
 from botocore.exceptions import ClientError
 
-from evergrant import getting
+from evergrant.getter import handler
 
 START = 1_800_000_000.0
 GETTER = "arn:aws:lambda:eu-west-1:123456789012:function:evergrant-getter"
@@ -195,7 +195,7 @@ class SignedApi:
             "pathParameters": {"provider": found[1], "account": found[2]},
             "queryStringParameters": dict(parse_qsl(parts.query)),
         }
-        answer = getting.answer(self, event)  # type: ignore[arg-type]
+        answer = handler.answer(self, event)  # type: ignore[arg-type]
         return answer["statusCode"], answer["headers"], answer["body"].encode()
 
     def _is_signed(self, method: str, target: str, headers: Mapping[str, str]) -> bool:

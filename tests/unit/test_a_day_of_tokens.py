@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from evergrant.connect import operations
+from evergrant.getter.token_reader import LEAST_TTL, Reader
 from evergrant.oauth.token_request import Client, HttpRequest, HttpResponse
 from evergrant.observability import metrics
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
-from evergrant.reading import LEAST_TTL, Reader
 from evergrant.record.refresh_schedule import DAY, TICK
 from evergrant.rotation.handler import answer, work_through
 from evergrant.rotation.refresh import Ports, Rotation

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant import errors
-from evergrant.getting import answer
-from evergrant.reading import Reader
+from evergrant.getter.handler import answer
+from evergrant.getter.token_reader import Reader
 from tests.unit.samples import NOW
 
 DOCUMENT = {"connection": "keap/main", "access_token": "a", "expires_at": "2026-11-22T11:00:00Z"}

@@ -174,7 +174,7 @@ def test_getter_loads_botocore_and_nothing_heavier() -> None:
 def test_getters_handler_imports_nothing_else_of_the_package() -> None:
     named = {name for name in imports(FUNCTIONS / "getter" / "app.py") if name.startswith("evergrant")}
     assert {".".join(name.split(".")[:3]) for name in named} <= {
-        *("evergrant.getting", "evergrant.getting.answer", "evergrant.aws", "evergrant.aws.lookup"),
+        *("evergrant.getter.handler", "evergrant.getter.handler.answer", "evergrant.aws", "evergrant.aws.lookup"),
     }
 
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.reading import LEAST_TTL, MEMORY, OVERDUE, Reader
+from evergrant.getter.token_reader import LEAST_TTL, MEMORY, OVERDUE, Reader
 from evergrant.secret import fingerprint
 from evergrant.times import rfc3339
 from tests.unit.samples import NOW

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from evergrant.getter.token_reader import Reader
 from evergrant.observability import metrics
 from evergrant.profiles.model import Profile
-from evergrant.reading import Reader
 from evergrant.record.refresh_schedule import DAY
 from evergrant.rotation.handler import answer
 from evergrant.rotation.refresh import Rotation

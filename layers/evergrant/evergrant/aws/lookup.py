@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
 
-from ..reading import Document, Reader
+from ..getter.token_reader import Document, Reader
 from .log_levels import keep_sdk_at_info
 
 keep_sdk_at_info()
@@ -25,7 +25,7 @@ _HURRY = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts"
 
 
 def reader() -> Reader:
-    """A :class:`~evergrant.reading.Reader` over this deployment.
+    """A :class:`~evergrant.getter.token_reader.Reader` over this deployment.
 
     Both clients are made at once, while Lambda starts the function with more CPU than it will have afterwards; with
     botocore alone, since boto3 brings transfers to S3 along (a tenth of the time and 7 MB: `make bench PARTS=start`).

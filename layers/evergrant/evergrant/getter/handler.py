@@ -7,9 +7,9 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .errors import InvalidRequest
-from .names import split_connection
-from .reading import Reader
+from ..errors import InvalidRequest
+from ..names import split_connection
+from .token_reader import Reader
 
 #: HTTP status and problem title of each error code; every other code is a 500.
 _PROBLEMS = {

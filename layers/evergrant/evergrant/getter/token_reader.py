@@ -9,7 +9,7 @@ from datetime import datetime
 from math import inf
 from typing import Any
 
-from .secret import fingerprint
+from ..secret import fingerprint
 
 #: Answered from memory or the secret only if it lives for longer than this, in seconds, whatever was asked.
 LEAST_TTL = 10
