@@ -28,18 +28,18 @@ from rich.progress import Progress, TaskID
 from benchmarks import slow_provider
 from benchmarks.fake_aws import FakeAws
 from benchmarks.tables import console, goal, machine, table
-from evergrant.aws.circuits import DynamoCircuits
-from evergrant.aws.clients import client
-from evergrant.aws.items import item_of
-from evergrant.aws.messages import EventBus, SqsQueue
-from evergrant.aws.profiles import StoredProfiles
-from evergrant.aws.records import DynamoRecords
-from evergrant.aws.seal import KmsSeal
-from evergrant.aws.vault import SecretsVault
-from evergrant.clock import SystemClock
-from evergrant.http import GuardedHttp
+from evergrant.adapters.aws.circuits import DynamoCircuits
+from evergrant.adapters.aws.items import item_of
+from evergrant.adapters.aws.messages import EventBus, SqsQueue
+from evergrant.adapters.aws.profiles import StoredProfiles
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.sdk import client
+from evergrant.adapters.aws.seal import KmsSeal
+from evergrant.adapters.aws.vault import SecretsVault
+from evergrant.adapters.clock import SystemClock
+from evergrant.adapters.http import GuardedHttp
+from evergrant.adapters.observability import logger
 from evergrant.oauth.token_set import TokenSet
-from evergrant.observability import logger
 from evergrant.ports import Provider
 from evergrant.profiles import loader
 from evergrant.profiles.model import content_hash

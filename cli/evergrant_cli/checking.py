@@ -75,7 +75,7 @@ def check(
       evergrant provider check acme.toml --against URL < entry.json
       evergrant provider check keap --against URL --phase refresh
     """
-    from evergrant.clock import SystemClock
+    from evergrant.adapters.clock import SystemClock
 
     from . import rehearsal, trial
 

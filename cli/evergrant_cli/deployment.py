@@ -13,15 +13,15 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from evergrant.aws.authorizations import StoredAuthorizations
-from evergrant.aws.circuits import DynamoCircuits
-from evergrant.aws.clients import client, code_of
-from evergrant.aws.messages import SqsQueue
-from evergrant.aws.profiles import StoredProfiles
-from evergrant.aws.records import DynamoRecords
-from evergrant.aws.seal import KmsSeal
-from evergrant.aws.vault import SecretsVault
-from evergrant.clock import SystemClock
+from evergrant.adapters.aws.authorizations import StoredAuthorizations
+from evergrant.adapters.aws.circuits import DynamoCircuits
+from evergrant.adapters.aws.messages import SqsQueue
+from evergrant.adapters.aws.profiles import StoredProfiles
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.sdk import client, code_of
+from evergrant.adapters.aws.seal import KmsSeal
+from evergrant.adapters.aws.vault import SecretsVault
+from evergrant.adapters.clock import SystemClock
 from evergrant.errors import InvalidClient, UnknownClient
 from evergrant.ports import Clock, PortUnavailable
 from evergrant.settings import Settings

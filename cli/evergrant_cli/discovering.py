@@ -39,7 +39,7 @@ def discover(issuer: str, name: str | None) -> Discovery:
     NotSent
         The server cannot be reached.
     """
-    from evergrant.clock import SystemClock
+    from evergrant.adapters.clock import SystemClock
     from evergrant.errors import InvalidProfile
     from evergrant.names import check_provider
     from evergrant.profiles import built_in
@@ -62,8 +62,8 @@ def discover(issuer: str, name: str | None) -> Discovery:
 
 
 def _fetched(issuer: str) -> Iterator[tuple[str, HttpResponse | None]]:
+    from evergrant.adapters.http import GuardedHttp
     from evergrant.errors import LostAnswer, NotSent
-    from evergrant.http import GuardedHttp
     from evergrant.oauth.token_request import HttpRequest
     from evergrant.profiles.metadata import check_issuer, is_loopback, well_known
 

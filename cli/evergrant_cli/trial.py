@@ -91,8 +91,8 @@ def attempt(
     NotSent, LostAnswer
         No answer came.
     """
-    from evergrant.clock import SystemClock
-    from evergrant.http import GuardedHttp
+    from evergrant.adapters.clock import SystemClock
+    from evergrant.adapters.http import GuardedHttp
     from evergrant.oauth.token_request import token_request
 
     moved = _moved(profile, phase, target)
@@ -142,7 +142,7 @@ def _given(
     run: Run, profile: Profile, phase: Phase, client_name: str | None, target: Target
 ) -> tuple[Client, dict[str, str | None]]:
     """The client and what the phase spends: from the stack, from whoever is at the terminal, or standard input."""
-    from evergrant.aws.vault import parse_client
+    from evergrant.adapters.aws.vault import parse_client
     from evergrant.errors import InvalidRequest
     from evergrant.oauth.token_request import Client
 

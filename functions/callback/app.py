@@ -4,10 +4,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from evergrant.aws.wiring import authorization_ports, settings
+from evergrant.adapters.observability import logger, metrics
 from evergrant.connect.authorization_flow import Flow
 from evergrant.connect.handler import respond
-from evergrant.observability import logger, metrics
+from evergrant.wiring import authorization_ports, settings
 
 
 @logger.inject_lambda_context

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from evergrant.aws.lookup import reader
+from evergrant.adapters.aws.token_sources import reader
 from evergrant.getter.handler import answer
 
 _reader = reader()

@@ -5,10 +5,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from evergrant.aws.wiring import rotation_ports, settings
-from evergrant.observability import logger, metrics
+from evergrant.adapters.observability import logger, metrics
 from evergrant.rotation.handler import AT_PROVIDERS, answer, work_through
 from evergrant.rotation.refresh import Rotation
+from evergrant.wiring import rotation_ports, settings
 
 #: Seconds kept back from the invocation for the answer itself.
 _RESERVE = 1

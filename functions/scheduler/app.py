@@ -6,11 +6,11 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from evergrant.aws.messages import SqsQueue
-from evergrant.aws.profiles import StoredProfiles
-from evergrant.aws.records import DynamoRecords
-from evergrant.clock import SystemClock
-from evergrant.observability import logger
+from evergrant.adapters.aws.messages import SqsQueue
+from evergrant.adapters.aws.profiles import StoredProfiles
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.clock import SystemClock
+from evergrant.adapters.observability import logger
 from evergrant.rotation.tick import tick
 
 #: Seconds left to the invocation when nothing more is claimed.

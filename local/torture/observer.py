@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from evergrant.aws.items import connection_of, key_of
+from evergrant.adapters.aws.items import connection_of, key_of
 from evergrant.record.connection import Connection
 from evergrant.record.lost_response import SETTLED
 from evergrant.secret import fingerprint

@@ -10,11 +10,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evergrant.aws import wiring
-from evergrant.aws.clients import client
-from evergrant.aws.vault import SecretsVault
+from evergrant import wiring
+from evergrant.adapters.aws.sdk import client
+from evergrant.adapters.aws.vault import SecretsVault
+from evergrant.adapters.observability import logger, metrics
 from evergrant.oauth.token_set import TokenSet
-from evergrant.observability import logger, metrics
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.record import refresh_schedule

@@ -12,9 +12,9 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError
 from typer.testing import CliRunner
 
-from evergrant.aws.clients import client
-from evergrant.aws.records import DynamoRecords
-from evergrant.clock import SystemClock
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.sdk import client
+from evergrant.adapters.clock import SystemClock
 from evergrant.record.connection import Connection, Status
 from evergrant.times import rfc3339
 from evergrant_cli import deployment

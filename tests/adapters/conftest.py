@@ -10,9 +10,9 @@ import boto3
 import moto
 import pytest
 
-from evergrant.aws import clients
-from evergrant.aws.authorizations import StoredAuthorizations
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws import sdk
+from evergrant.adapters.aws.authorizations import StoredAuthorizations
+from evergrant.adapters.aws.records import DynamoRecords
 
 RECORDS, AUTHORIZATIONS = "records", "authorizations"
 _KEEP_SESSION: Any = {"core": {"mock_credentials": True, "passthrough": {}, "reset_boto3_session": False}}
@@ -36,9 +36,9 @@ def credentials(boto3_session: boto3.Session) -> Iterator[None]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
         patch.setenv("AWS_EC2_METADATA_DISABLED", "true")
         patch.setattr(boto3, "DEFAULT_SESSION", boto3_session)
-        clients.client.cache_clear()
+        sdk.client.cache_clear()
         yield
-        clients.client.cache_clear()
+        sdk.client.cache_clear()
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def aws(credentials: None) -> Iterator[None]:
 
 @pytest.fixture
 def records(aws: None) -> DynamoRecords:
-    clients.client("dynamodb").create_table(
+    sdk.client("dynamodb").create_table(
         TableName=RECORDS,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[
@@ -79,7 +79,7 @@ def records(aws: None) -> DynamoRecords:
 
 @pytest.fixture
 def authorizations(aws: None) -> StoredAuthorizations:
-    clients.client("dynamodb").create_table(
+    sdk.client("dynamodb").create_table(
         TableName=AUTHORIZATIONS,
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
@@ -92,9 +92,9 @@ def authorizations(aws: None) -> StoredAuthorizations:
 def key_arn(aws: None) -> str:
     """A symmetric KMS key. moto makes an RSA one beside each, 60 ms, that nobody needs."""
     with mock.patch("moto.kms.models.generate_private_key"):
-        return str(clients.client("kms").create_key()["KeyMetadata"]["Arn"])
+        return str(sdk.client("kms").create_key()["KeyMetadata"]["Arn"])
 
 
 @pytest.fixture
 def queue_url(aws: None) -> str:
-    return str(clients.client("sqs").create_queue(QueueName="rotation")["QueueUrl"])
+    return str(sdk.client("sqs").create_queue(QueueName="rotation")["QueueUrl"])

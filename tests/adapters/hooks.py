@@ -10,7 +10,7 @@ from unittest import mock
 
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-from evergrant.aws.clients import client
+from evergrant.adapters.aws.sdk import client
 
 
 @contextmanager

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from evergrant.aws.authorizations import StoredAuthorizations
-from evergrant.aws.clients import client
+from evergrant.adapters.aws.authorizations import StoredAuthorizations
+from evergrant.adapters.aws.sdk import client
 from evergrant.connect.links import Authorization, issue_ticket
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable

@@ -17,11 +17,11 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from evergrant.aws import wiring
-from evergrant.aws.authorizations import StoredAuthorizations
-from evergrant.aws.clients import client
-from evergrant.aws.profiles import StoredProfiles
-from evergrant.aws.records import DynamoRecords
+from evergrant import wiring
+from evergrant.adapters.aws.authorizations import StoredAuthorizations
+from evergrant.adapters.aws.profiles import StoredProfiles
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.sdk import client
 from evergrant.connect import operations
 from evergrant.connect.authorization_flow import Flow
 from evergrant.connect.links import Authorization, issue_ticket

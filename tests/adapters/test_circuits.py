@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from evergrant.aws.circuits import DynamoCircuits
-from evergrant.aws.clients import client
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.circuits import DynamoCircuits
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.sdk import client
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
 from evergrant.record.circuit import MOST_WAITING, Circuit

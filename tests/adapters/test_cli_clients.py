@@ -7,8 +7,8 @@ import json
 import pytest
 import typer
 
-from evergrant.aws.circuits import DynamoCircuits
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.circuits import DynamoCircuits
+from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.errors import InvalidVariable
 from evergrant.profiles import built_in
 from evergrant.record.circuit import Circuit

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from evergrant.aws.authorizations import StoredAuthorizations
-from evergrant.aws.clients import client
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.authorizations import StoredAuthorizations
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.sdk import client
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.record.connection import Status

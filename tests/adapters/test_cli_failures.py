@@ -8,7 +8,7 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError, NoCredentialsError
 
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.records import DynamoRecords
 from evergrant_cli import deployment
 from tests.adapters.cli_desk import Desk
 from tests.adapters.hooks import failing, on

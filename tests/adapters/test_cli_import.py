@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from evergrant.aws.authorizations import StoredAuthorizations
-from evergrant.aws.records import DynamoRecords
-from evergrant.aws.seal import KmsSeal
+from evergrant.adapters.aws.authorizations import StoredAuthorizations
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.seal import KmsSeal
 from evergrant.oauth.token_set import TokenSet
 from evergrant.record.connection import Status
 from tests.adapters.cli_desk import Desk, store_client

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from evergrant.aws.profiles import StoredProfiles
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.profiles import StoredProfiles
+from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.profiles.loader import load
 from tests.adapters.cli_desk import API, Desk
 from tests.adapters.loopback import Behaviour, answers, closes, floods, sends, serving

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from typer.testing import CliRunner
 
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.profiles import built_in
 from evergrant_cli import trial
 from evergrant_cli.main import app

@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from evergrant.aws.profiles import StoredProfiles
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.profiles import StoredProfiles
+from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.profiles import built_in
 from tests.adapters.cli_desk import API, Desk
 

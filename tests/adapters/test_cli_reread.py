@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from evergrant.aws.profiles import StoredProfiles
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.profiles import StoredProfiles
+from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.record.connection import Status

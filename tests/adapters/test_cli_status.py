@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from evergrant.aws.circuits import DynamoCircuits
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.circuits import DynamoCircuits
+from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.record.connection import Connection, Status

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.errors import AnswerAwaited
 from evergrant.record.connection import Status
 from evergrant.secret import fingerprint

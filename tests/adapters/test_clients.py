@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 
-from evergrant.aws.clients import client, code_of, unavailable
+from evergrant.adapters.aws.sdk import client, code_of, unavailable
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
 from evergrant.settings import Budgets

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from evergrant.aws.clients import client
-from evergrant.aws.records import DueConnection, DynamoRecords
+from evergrant.adapters.aws.records import DueConnection, DynamoRecords
+from evergrant.adapters.aws.sdk import client
 from evergrant.ports import PortUnavailable
 from evergrant.record import refresh_schedule
 from evergrant.record.connection import Status

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from evergrant.adapters.http import GuardedHttp
 from evergrant.errors import LostAnswer, NotSent
-from evergrant.http import GuardedHttp
 from evergrant.oauth.token_request import HttpRequest
 from tests.adapters.loopback import Server, answers, closes, serving
 

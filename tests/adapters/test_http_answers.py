@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from evergrant import http
+from evergrant.adapters import http
+from evergrant.adapters.http import LARGEST_ANSWER, GuardedHttp
 from evergrant.errors import EvergrantError, LostAnswer, NotSent
-from evergrant.http import LARGEST_ANSWER, GuardedHttp
 from evergrant.oauth.token_request import HttpRequest, HttpResponse
 from tests.adapters import loopback
 from tests.adapters.leaks import everything_in

@@ -11,8 +11,8 @@ from collections.abc import Callable
 
 import pytest
 
+from evergrant.adapters.http import LARGEST_ANSWER, GuardedHttp
 from evergrant.errors import LostAnswer, UnreadAnswer
-from evergrant.http import LARGEST_ANSWER, GuardedHttp
 from evergrant.oauth.token_request import HttpRequest, HttpResponse, read_answer
 from tests.adapters.loopback import Behaviour, Server, answers, sends, serving
 from tests.unit.samples import KEAP, NOW

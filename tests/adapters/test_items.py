@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evergrant.aws.items import attribute, connection_of, item_of, plain
+from evergrant.adapters.aws.items import attribute, connection_of, item_of, plain
 from evergrant.errors import RecordBroken
 from evergrant.record.connection import Connection, Status
 from tests.adapters.samples import connection, full

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
 
-from evergrant.aws import lookup
-from evergrant.aws.clients import client
+from evergrant.adapters.aws import token_sources
+from evergrant.adapters.aws.sdk import client
 from evergrant.getter.token_reader import Reader
 from evergrant.secret import fingerprint
 from tests.adapters.hooks import on
@@ -87,14 +87,14 @@ def account(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
     monkeypatch.setenv("EVERGRANT_PREFIX", "team-a")
     monkeypatch.setenv("EVERGRANT_ROTATOR_FUNCTION", ROTATOR)
     account = Account()
-    monkeypatch.setattr(lookup, "get_session", lambda: SimpleNamespace(create_client=account.client))
+    monkeypatch.setattr(token_sources, "get_session", lambda: SimpleNamespace(create_client=account.client))
     with account.failing:
         yield account
 
 
 @pytest.fixture
 def reader(account: Account) -> Reader:
-    return lookup.reader()
+    return token_sources.reader()
 
 
 def test_a_published_token_is_read_from_the_secret(account: Account, reader: Reader) -> None:

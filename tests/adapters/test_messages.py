@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from evergrant.aws.clients import client
-from evergrant.aws.messages import EventBus, SqsQueue
+from evergrant.adapters.aws.messages import EventBus, SqsQueue
+from evergrant.adapters.aws.sdk import client
 from evergrant.ports import PortUnavailable
 from evergrant.record.connection import EventType, event
 from tests.adapters.hooks import failing, on, parameters

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant.aws.clients import client
-from evergrant.aws.profiles import StoredProfiles
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.profiles import StoredProfiles
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.sdk import client
 from evergrant.errors import InvalidProfile, UnknownProfile
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in

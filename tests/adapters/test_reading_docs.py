@@ -23,7 +23,7 @@ from aws_lambda_powertools.utilities.parameters import base as powertools
 
 import evergrant_client._default as client_default
 from evergrant import errors
-from evergrant.aws.clients import client
+from evergrant.adapters.aws.sdk import client
 from evergrant.getter.handler import answer
 from evergrant.getter.token_reader import Reader
 from evergrant.record import token_document

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from evergrant.aws.clients import client
-from evergrant.aws.records import DynamoRecords
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.sdk import client
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
 from evergrant.record.connection import Connection, Sealed, Status

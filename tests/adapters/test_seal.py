@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from evergrant.aws.clients import client
-from evergrant.aws.seal import KmsSeal
+from evergrant.adapters.aws.sdk import client
+from evergrant.adapters.aws.seal import KmsSeal
 from evergrant.errors import SealBroken
 from evergrant.ports import PortUnavailable
 from evergrant.record.connection import Sealed

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from evergrant.aws import vault as vault_module
-from evergrant.aws.clients import client
-from evergrant.aws.vault import SecretsVault, parse_client
+from evergrant.adapters.aws import vault as vault_module
+from evergrant.adapters.aws.sdk import client
+from evergrant.adapters.aws.vault import SecretsVault, parse_client
 from evergrant.errors import InvalidClient, UnknownClient
 from evergrant.oauth.token_request import Client
 from evergrant.ports import PortUnavailable

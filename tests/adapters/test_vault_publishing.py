@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from evergrant.aws import vault as vault_module
-from evergrant.aws.clients import client
-from evergrant.aws.vault import SecretsVault
-from evergrant.pacing import Pace
+from evergrant.adapters.aws import vault as vault_module
+from evergrant.adapters.aws.sdk import client
+from evergrant.adapters.aws.vault import SecretsVault
+from evergrant.adapters.rate_limiter import Pace
 from evergrant.ports import PortUnavailable
 from tests.adapters.strict_secrets_manager import DAY, StrictSecretsManager
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from evergrant.aws import wiring
+from evergrant import wiring
 
 ENVIRONMENT = {
     "EVERGRANT_PREFIX": "team-a",

@@ -12,7 +12,7 @@ from typing import Self
 import pytest
 from typer.testing import CliRunner
 
-from evergrant.aws.clients import client
+from evergrant.adapters.aws.sdk import client
 from evergrant_cli import deployment
 from evergrant_cli.main import app
 from local.connections import Connection

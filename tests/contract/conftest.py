@@ -15,10 +15,10 @@ from pathlib import Path
 import boto3
 import pytest
 
-from evergrant.aws import clients
-from evergrant.aws.profiles import StoredProfiles
-from evergrant.aws.records import DynamoRecords
-from evergrant.clock import SystemClock
+from evergrant.adapters.aws import sdk
+from evergrant.adapters.aws.profiles import StoredProfiles
+from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.clock import SystemClock
 from evergrant.connect import operations
 from local.aws import LocalAws, local_aws
 from local.providers import WEALTHYHOOD, Client, Provider, ProviderServer
@@ -62,7 +62,7 @@ def contract(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         for name, value in aws.environment().items():
             patch.setenv(name, value)
         patch.setattr(boto3, "DEFAULT_SESSION", None)
-        clients.client.cache_clear()
+        sdk.client.cache_clear()
         names = _make_resources(aws)
 
         def start(function: str, **more: str) -> EmulatedLambda:
@@ -83,7 +83,7 @@ def contract(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
         it = Contract(aws, names, start)
         yield it
-    clients.client.cache_clear()
+    sdk.client.cache_clear()
 
 
 def _make_resources(aws: LocalAws) -> dict[str, str]:

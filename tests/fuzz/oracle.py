@@ -19,7 +19,7 @@ from typing import Any, get_args
 from unittest.mock import patch
 from urllib.parse import parse_qsl, urlsplit
 
-from evergrant import http
+from evergrant.adapters import http
 from evergrant.errors import EvergrantError, InvalidClient, InvalidProfile, InvalidVariable, LostAnswer, UnreadAnswer
 from evergrant.names import is_host
 from evergrant.oauth.token_request import (

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from evergrant.aws.records import DueConnection
+from evergrant.adapters.aws.records import DueConnection
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.record import queued_save

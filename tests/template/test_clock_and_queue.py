@@ -7,13 +7,13 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from evergrant.aws.wiring import _VAULT_PATIENCE, _VAULT_WRITES
-from evergrant.pacing import Pace
+from evergrant.adapters.rate_limiter import Pace
 from evergrant.record.alerts import notice
 from evergrant.record.connection import EventType
 from evergrant.record.refresh_schedule import claim_until
 from evergrant.rotation.handler import _SIDE_BY_SIDE, AT_PROVIDERS, HINDERED
 from evergrant.settings import Budgets
+from evergrant.wiring import _VAULT_PATIENCE, _VAULT_WRITES
 from tests.template.stack import ROOT, as_list, granted, of_type, properties, words, written
 from tests.unit.memory import FakeClock
 

@@ -16,7 +16,7 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl
 
-from evergrant.aws.records import already_there
+from evergrant.adapters.aws.records import already_there
 from evergrant.errors import Conflict, LostAnswer, NotSent, UnknownClient
 from evergrant.oauth.token_request import Client, HttpRequest, HttpResponse
 from evergrant.ports import PortUnavailable
@@ -258,7 +258,7 @@ class MemoryVault:
             self.deleted.discard(connection)
         self._faults.around("vault.publish", partial(self.put, connection, dict(document), version), _unavailable)
         if self.current_version.get(connection, version)[:16] < version[:16]:
-            self.current_version[connection] = version  # as the adapter sees to it, see evergrant.aws.vault
+            self.current_version[connection] = version  # as the adapter sees to it, see evergrant.adapters.aws.vault
 
     def put(self, connection: str, document: Mapping[str, Any], version: str) -> None:
         """One arrival of a PutSecretValue."""

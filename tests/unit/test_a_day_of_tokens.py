@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from evergrant.adapters.observability import metrics
 from evergrant.connect import operations
 from evergrant.getter.token_reader import LEAST_TTL, Reader
 from evergrant.oauth.token_request import Client, HttpRequest, HttpResponse
-from evergrant.observability import metrics
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.record.refresh_schedule import DAY, TICK

@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl
 
 import pytest
 
-from evergrant.aws.expressions import Expression
-from evergrant.aws.items import attribute
+from evergrant.adapters.aws.expressions import Expression
+from evergrant.adapters.aws.items import attribute
 from evergrant.errors import ClientRefused, NotSent, UnknownClient
 from evergrant.oauth.token_request import HttpRequest, HttpResponse
 from evergrant.oauth.token_set import TokenSet

@@ -128,7 +128,9 @@ def test_entrances_reach_the_world_only_through_ports(module: str) -> None:
 def test_adapters_of_aws_are_imported_by_each_other_and_by_handlers_only() -> None:
     importers = {name for name in modules() if "aws" in own(name)}
     assert {name for name in importers if name != "aws" and not name.startswith("aws.")} == set()
-    handlers = [file for file in FUNCTIONS.rglob("app.py") if any("evergrant.aws" in name for name in imports(file))]
+    handlers = [
+        file for file in FUNCTIONS.rglob("app.py") if any("evergrant.adapters.aws" in name for name in imports(file))
+    ]
     assert len(handlers) == len(list(FUNCTIONS.rglob("app.py"))) == 4
 
 
@@ -174,7 +176,12 @@ def test_getter_loads_botocore_and_nothing_heavier() -> None:
 def test_getters_handler_imports_nothing_else_of_the_package() -> None:
     named = {name for name in imports(FUNCTIONS / "getter" / "app.py") if name.startswith("evergrant")}
     assert {".".join(name.split(".")[:3]) for name in named} <= {
-        *("evergrant.getter.handler", "evergrant.getter.handler.answer", "evergrant.aws", "evergrant.aws.lookup"),
+        *(
+            "evergrant.getter.handler",
+            "evergrant.getter.handler.answer",
+            "evergrant.adapters.aws",
+            "evergrant.adapters.aws.token_sources",
+        ),
     }
 
 

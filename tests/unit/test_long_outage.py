@@ -11,9 +11,9 @@ from unittest.mock import Mock
 
 import pytest
 
+from evergrant.adapters.observability import metrics
 from evergrant.connect import operations
 from evergrant.errors import EvergrantError
-from evergrant.observability import metrics
 from evergrant.ports import PortUnavailable
 from evergrant.record.connection import Status
 from evergrant.rotation import handler

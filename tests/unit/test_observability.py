@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from evergrant.observability import logger
+from evergrant.adapters.observability import logger
 
 
 @pytest.fixture
@@ -75,7 +75,7 @@ def test_a_lines_timestamp_is_rfc_3339_in_utc(lines: io.StringIO) -> None:
 
 #: Writes one line at each level, by the logger of the functions.
 _ALL_LEVELS = """
-from evergrant.observability import logger
+from evergrant.adapters.observability import logger
 logger.debug("x"), logger.info("x"), logger.warning("x"), logger.error("x")
 """
 
@@ -120,8 +120,8 @@ def send(session, request):
 
 URLLib3Session.send = send
 import app
-if "evergrant.aws.clients" in sys.modules:
-    secrets = sys.modules["evergrant.aws.clients"].client("secretsmanager")
+if "evergrant.adapters.aws.sdk" in sys.modules:
+    secrets = sys.modules["evergrant.adapters.aws.sdk"].client("secretsmanager")
     answer = secrets.get_secret_value(SecretId="x")["SecretString"]
 else:
     answer = json.dumps(app.handler({"connection": "keap/main"}, None))

@@ -8,7 +8,7 @@ from threading import Lock
 
 import pytest
 
-from evergrant.pacing import Pace
+from evergrant.adapters.rate_limiter import Pace
 
 
 class Clock:

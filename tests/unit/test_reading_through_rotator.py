@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from evergrant.adapters.observability import metrics
 from evergrant.getter.token_reader import Reader
-from evergrant.observability import metrics
 from evergrant.profiles.model import Profile
 from evergrant.record.refresh_schedule import DAY
 from evergrant.rotation.handler import answer

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergrant.adapters.observability import metrics
 from evergrant.errors import (
     AuthorizationRequired,
     Conflict,
@@ -22,7 +23,6 @@ from evergrant.errors import (
     UnknownConnection,
     UnknownProfile,
 )
-from evergrant.observability import metrics
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import content_hash
 from evergrant.rotation.demand import Ask, Outcome, Result

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.aws.seal import KmsDataKey
+from evergrant.adapters.aws.seal import KmsDataKey
 from evergrant.connect.authorization_flow import Departure
 from evergrant.errors import UnreadAnswer
 from evergrant.oauth import token_request

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant.aws.items import item_of
+from evergrant.adapters.aws.items import item_of
 from evergrant.errors import Conflict
 from evergrant.oauth.token_request import HttpRequest, HttpResponse
 from evergrant.profiles.model import Profile, Rate, Rotation, content_hash

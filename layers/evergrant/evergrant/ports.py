@@ -1,4 +1,4 @@
-"""What the protocols need of the world. Adapters under :mod:`evergrant.aws` and :mod:`evergrant.http` provide it.
+"""What the protocols need of the world. Adapters under :mod:`evergrant.adapters.aws` and :mod:`evergrant.adapters.http` provide it.
 
 Every port may raise what its service raises; the protocols are written so that a failure of any one call, before or
 after its effect, loses nothing.

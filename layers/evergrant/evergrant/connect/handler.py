@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..adapters.observability import MetricUnit, logger, metrics
 from ..errors import EvergrantError, LinkError, LinkInvalid, WrongMethod
-from ..observability import MetricUnit, logger, metrics
 from ..ports import PortUnavailable
 from . import http_api, pages
 from .authorization_flow import Flow

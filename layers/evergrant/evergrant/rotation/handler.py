@@ -9,9 +9,9 @@ from threading import Lock
 from traceback import walk_tb
 from typing import Any
 
+from ..adapters.observability import MetricUnit, logger, metrics
 from ..errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from ..names import split_connection
-from ..observability import MetricUnit, logger, metrics
 from ..ports import Clock, PortUnavailable
 from ..record import queued_save, queued_wakeup, token_document
 from . import revocation

@@ -10,7 +10,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from ..ports import PortUnavailable
+from ...ports import PortUnavailable
 from .log_levels import keep_sdk_at_info
 
 keep_sdk_at_info()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
-from .ports import Clock
+from ..ports import Clock
 
 
 class Pace:

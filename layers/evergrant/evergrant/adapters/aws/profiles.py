@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 from botocore.exceptions import ClientError
 
-from ..errors import InvalidProfile, UnknownProfile
-from ..profiles import built_in as catalogue
-from ..profiles.model import Profile, content_hash, decode, encode
-from .clients import client, code_of, unavailable
+from ...errors import InvalidProfile, UnknownProfile
+from ...profiles import built_in as catalogue
+from ...profiles.model import Profile, content_hash, decode, encode
+from .sdk import client, code_of, unavailable
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,11 +12,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ..errors import Conflict
-from ..record.circuit import Circuit
-from .clients import client, code_of, unavailable
+from ...errors import Conflict
+from ...record.circuit import Circuit
 from .expressions import Expression
 from .items import CHANGE_ID, new_change_id, plain
+from .sdk import client, code_of, unavailable
 
 _MAPS = ("rejected", "waiting", "outbox")
 _PLAIN = {field.name for field in fields(Circuit)} - {"client", *_MAPS}

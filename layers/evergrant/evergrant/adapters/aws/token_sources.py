@@ -13,7 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
 
-from ..getter.token_reader import Document, Reader
+from ...getter.token_reader import Document, Reader
 from .log_levels import keep_sdk_at_info
 
 keep_sdk_at_info()

@@ -14,9 +14,9 @@ from botocore.exceptions import ClientError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from ..errors import SealBroken
-from ..record.connection import Sealed
-from .clients import client, code_of, unavailable
+from ...errors import SealBroken
+from ...record.connection import Sealed
+from .sdk import client, code_of, unavailable
 
 #: How KMS says that a data key is damaged, or was made for another context or under another key (API_Decrypt).
 _NOT_OPENED = ("InvalidCiphertextException", "IncorrectKeyException")

@@ -11,11 +11,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ..errors import Conflict
-from ..record.connection import Connection
-from .clients import client, code_of, unavailable
+from ...errors import Conflict
+from ...record.connection import Connection
 from .expressions import Expression
 from .items import CHANGE_ID, attribute, connection_of, item_of, key_of, new_change_id
+from .sdk import client, code_of, unavailable
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ..errors import Conflict
-from .clients import client, code_of, unavailable
+from ...errors import Conflict
 from .items import CHANGE_ID, attribute, new_change_id, plain
+from .sdk import client, code_of, unavailable
 
 
 @dataclass(frozen=True, slots=True)

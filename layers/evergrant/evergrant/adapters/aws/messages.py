@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from ..ports import PortUnavailable
-from ..record.alerts import notice
-from .clients import client, unavailable
+from ...ports import PortUnavailable
+from ...record.alerts import notice
+from .sdk import client, unavailable
 
 #: SendMessageBatch and PutEvents both take at most 10 entries a call.
 _BATCH = 10

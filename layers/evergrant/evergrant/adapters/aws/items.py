@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import fields
 from typing import Any
 
-from ..errors import RecordBroken
-from ..record.connection import Connection, Sealed, Status
+from ...errors import RecordBroken
+from ...record.connection import Connection, Sealed, Status
 
 _SEALED = ("sealed", "unread_answer", "to_revoke")
 _NAMES = {field.name for field in fields(Connection)}

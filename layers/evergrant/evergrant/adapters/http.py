@@ -21,8 +21,8 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import certifi
 import h11
 
-from .errors import LostAnswer, NotSent
-from .oauth.token_request import HttpRequest, HttpResponse
+from ..errors import LostAnswer, NotSent
+from ..oauth.token_request import HttpRequest, HttpResponse
 
 #: A token set is a few kilobytes, and has to fit into a record sealed; what is longer is refused while it is read.
 LARGEST_ANSWER = 128 * 1024

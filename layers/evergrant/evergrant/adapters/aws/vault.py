@@ -10,13 +10,13 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ..errors import InvalidClient, UnknownClient
-from ..names import is_host
-from ..oauth.token_request import Client
-from ..pacing import Pace
-from ..ports import PortUnavailable
-from ..secret import Secret
-from .clients import client, code_of, unavailable
+from ...errors import InvalidClient, UnknownClient
+from ...names import is_host
+from ...oauth.token_request import Client
+from ...ports import PortUnavailable
+from ...secret import Secret
+from ..rate_limiter import Pace
+from .sdk import client, code_of, unavailable
 
 _CURRENT = "AWSCURRENT"
 

@@ -5,19 +5,19 @@ from __future__ import annotations
 import os
 from functools import cache
 
-from ..clock import SystemClock
-from ..connect import authorization_flow
-from ..http import GuardedHttp
-from ..pacing import Pace
-from ..rotation import refresh
-from ..settings import Settings
-from .authorizations import StoredAuthorizations
-from .circuits import DynamoCircuits
-from .messages import EventBus, SqsQueue
-from .profiles import StoredProfiles
-from .records import DynamoRecords
-from .seal import KmsSeal
-from .vault import SecretsVault
+from .adapters.aws.authorizations import StoredAuthorizations
+from .adapters.aws.circuits import DynamoCircuits
+from .adapters.aws.messages import EventBus, SqsQueue
+from .adapters.aws.profiles import StoredProfiles
+from .adapters.aws.records import DynamoRecords
+from .adapters.aws.seal import KmsSeal
+from .adapters.aws.vault import SecretsVault
+from .adapters.clock import SystemClock
+from .adapters.http import GuardedHttp
+from .adapters.rate_limiter import Pace
+from .connect import authorization_flow
+from .rotation import refresh
+from .settings import Settings
 
 #: Of the 50 writes a second that Secrets Manager takes in a Region, so many are rotator's, its workers' together
 #: ("AWS Secrets Manager quotas").
