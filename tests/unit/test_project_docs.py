@@ -1,0 +1,86 @@
+"""Protects the way in for people: links lead somewhere, and what the contributor's guide names exists."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+import evergrant
+
+ROOT = Path(__file__).parents[2]
+PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
+#: Linked already, and written by another change.
+PENDING = {ROOT / "docs" / "glossary.md"}
+
+DECISIONS = ROOT / "docs" / "decisions"
+RECORDS = sorted(DECISIONS.glob("[0-9]*.md"))
+
+
+def name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that the hosting platform makes of a page's headings."""
+    headings = re.findall(r"^#+ (.*)$", without_code(page.read_text("utf-8")), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_link_between_the_pages_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", without_code(page.read_text("utf-8"))):
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        address, _, anchor = target.partition("#")
+        linked = (page.parent / address).resolve() if address else page
+        if linked in PENDING and not linked.exists():
+            continue
+        assert linked.exists(), target
+        if anchor and linked.suffix == ".md":
+            assert anchor in anchors(linked), target
+
+
+def test_the_guide_places_every_kind_of_test() -> None:
+    """The table of CONTRIBUTING.md names each folder below tests/ once, and only targets that the Makefile has."""
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    table = re.findall(r"^\| \w+ \| `tests/(\w+)` \| ([^|]*)\|", text, re.MULTILINE)
+    assert [folder for folder, _ in table] == list(dict.fromkeys(folder for folder, _ in table))
+    kinds = {path.parent.relative_to(ROOT / "tests").parts[0] for path in (ROOT / "tests").rglob("test_*.py")}
+    assert {folder for folder, _ in table} == kinds
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= targets
+
+
+def test_the_changelog_keeps_to_its_form() -> None:
+    """Keep a Changelog 1.1.0: unreleased changes first, then versions with a date, in kinds with fixed names."""
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    releases = re.findall(r"^## (.*)$", text, re.MULTILINE)
+    assert releases[0] == "[Unreleased]"
+    assert all(re.fullmatch(r"\[\d+\.\d+\.\d+\] - \d{4}-\d{2}-\d{2}", release) for release in releases[1:])
+    if len(releases) > 1:
+        assert releases[1].startswith(f"[{evergrant.__version__}]")
+    kinds = set(re.findall(r"^### (.*)$", text, re.MULTILINE))
+    assert kinds <= {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+
+
+@pytest.mark.parametrize("record", RECORDS, ids=name)
+def test_a_decision_has_context_decision_and_consequences(record: Path) -> None:
+    text = record.read_text("utf-8")
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == ["Context", "Decision", "Consequences"]
+    assert re.search(r"^Status: (accepted|superseded by \[\d{4}\]|accepted; to be superseded)", text, re.MULTILINE)
+    assert 15 <= len(text.splitlines()) <= 40
+
+
+def test_the_index_lists_every_decision_by_its_title() -> None:
+    index = (DECISIONS / "README.md").read_text("utf-8")
+    listed = re.findall(r"^\| \[(\d{4})\]\((\S+)\) \| (.*?) \|", index, re.MULTILINE)
+    titles = {record.name: record.read_text("utf-8").splitlines()[0] for record in RECORDS}
+    assert [number for number, _, _ in listed] == [record.name[:4] for record in RECORDS]
+    assert {file: f"# {number}. {title}" for number, file, title in listed} == titles
+    assert [int(record.name[:4]) for record in RECORDS] == list(range(1, len(RECORDS) + 1))
