@@ -29,7 +29,7 @@ from benchmarks import slow_provider
 from benchmarks.fake_aws import FakeAws
 from benchmarks.tables import console, goal, machine, table
 from evergrant.adapters.aws.circuits import DynamoCircuits
-from evergrant.adapters.aws.items import item_of
+from evergrant.adapters.aws.items import to_item
 from evergrant.adapters.aws.messages import EventBus, SqsQueue
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
@@ -40,12 +40,12 @@ from evergrant.adapters.clock import SystemClock
 from evergrant.adapters.http import GuardedHttp
 from evergrant.adapters.observability import logger
 from evergrant.oauth.token_set import TokenSet
-from evergrant.ports import Provider
+from evergrant.ports import Provider, RotationPorts
 from evergrant.profiles import loader
 from evergrant.profiles.model import content_hash
 from evergrant.record.connection import Connection, Status
-from evergrant.rotation.handler import AT_PROVIDERS, work_through
-from evergrant.rotation.refresh import Ports, Rotation
+from evergrant.rotation.handler import MAX_AT_PROVIDERS, process_batch
+from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 
@@ -144,7 +144,7 @@ class _Stage:
     messages: list[dict[str, str]]
 
     def work_through(self, first: int, last: int | None = None) -> None:
-        answer = work_through(self.begin, self.messages[first:last], self.clock, time.time() + 900)
+        answer = process_batch(self.begin, self.messages[first:last], self.clock, time.time() + 900)
         assert answer == {"batchItemFailures": []}
 
 
@@ -152,7 +152,7 @@ class _Stage:
 def _stage(aws: FakeAws, provider: Provider, host: str, count: int) -> Iterator[_Stage]:
     client.cache_clear()
     clock = SystemClock()
-    ports = Ports(
+    ports = RotationPorts(
         records=DynamoRecords("records"),
         seal=KmsSeal("arn:aws:kms:eu-west-1:123456789012:key/seal"),
         vault=SecretsVault("evergrant"),
@@ -164,7 +164,7 @@ def _stage(aws: FakeAws, provider: Provider, host: str, count: int) -> Iterator[
         circuits=DynamoCircuits("records"),
     )
     _put_connections(aws, ports, host, count)
-    settings, deadline, turns = Settings(allow_loopback=True), time.time() + 900, Semaphore(AT_PROVIDERS)
+    settings, deadline, turns = Settings(allow_loopback=True), time.time() + 900, Semaphore(MAX_AT_PROVIDERS)
     messages = [
         {"messageId": str(number), "body": json.dumps({"connection": f"bench/a{number}"})} for number in range(count)
     ]
@@ -188,7 +188,7 @@ def _evergrant(host: str, progress: Progress) -> Measured:
         seconds, cpu = time.perf_counter() - began, aws.measure() - cpu
         refreshed = sum(item["generation"]["N"] == "2" for key, item in aws.items.items() if key.startswith("conn"))
         assert refreshed == CONNECTIONS, f"{refreshed} of {CONNECTIONS} were refreshed"
-        return Measured("Evergrant", CONNECTIONS - WARMING, AT_PROVIDERS, seconds, cpu, Counter(aws.calls))
+        return Measured("Evergrant", CONNECTIONS - WARMING, MAX_AT_PROVIDERS, seconds, cpu, Counter(aws.calls))
 
 
 def _beyond_sdk(progress: Progress) -> float:
@@ -225,8 +225,8 @@ def _unseen() -> Iterator[None]:
             handler.stream = seen
 
 
-def _put_connections(aws: FakeAws, ports: Ports, host: str, count: int) -> None:
-    profile = loader.load(_PROFILE, "bench.toml")
+def _put_connections(aws: FakeAws, ports: RotationPorts, host: str, count: int) -> None:
+    profile = loader.load_profile(_PROFILE, "bench.toml")
     StoredProfiles("records").keep(profile)
     entry = {"client_id": "client", "client_secrets": ["secret"], "hosts": [host]}
     aws.secrets["evergrant/clients/bench"] = json.dumps(entry)
@@ -255,7 +255,7 @@ def _put_connections(aws: FakeAws, ports: Ports, host: str, count: int) -> None:
             due_at=now + 115,
             due_shard="0",
         )
-        client("dynamodb").put_item(TableName="records", Item=item_of(filled))
+        client("dynamodb").put_item(TableName="records", Item=to_item(filled))
 
 
 class _Counted:

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 import msgspec
 from msgspec import Meta, Struct
 
-from evergrant.profiles.loader import schema
+from evergrant.profiles.loader import build_schema
 from evergrant.profiles.model import Profile
 from evergrant.profiles.templates import FUNCTIONS
 from evergrant.profiles.validation import NAMES_BY_PHASE, NAMES_IN_CLAIMS
@@ -31,7 +31,8 @@ _HEAD = """\
 
 You want Evergrant to speak a provider that it does not know? Write its profile, one TOML file, in four steps:
 
-1. Begin with the least profile below; the [shipped ones](../layers/evergrant/evergrant/profiles/) are examples.
+1. Begin with the least profile below; the
+   [shipped ones](../layers/evergrant/evergrant/profiles/catalogue/) are examples.
 2. Find in the provider's documentation what differs from the standards, and write it as [the recipes](#recipes) do.
 3. `evergrant provider add FILE` checks it: what is wrong is told with its key, what is allowed there, and what was
    probably meant. Editors complete and check profiles by [profile.schema.json](profile.schema.json).
@@ -94,7 +95,7 @@ def reference() -> str:
 
 def schema_file() -> str:
     """docs/profile.schema.json."""
-    return json.dumps(schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    return json.dumps(build_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _tables(table: type[Struct], path: str) -> Iterator[tuple[str, type[Struct]]]:

@@ -26,15 +26,15 @@ def connect_by_key(
     run: Run, authorization: Authorization, profile: Profile, expires_at: str | None, *, wait: bool
 ) -> None:
     """``evergrant connect --grant static``: the pasted key becomes the connection's token."""
-    from evergrant.connect.token_import import pasted_key, read_expiry
+    from evergrant.connect.token_import import parse_expiry, parse_pasted_key
 
     from .views import view
 
     # Whatever is wrong with the arguments is said before anybody types a key.
-    at = None if expires_at is None else read_expiry(expires_at)
+    at = None if expires_at is None else parse_expiry(expires_at)
     key, said = _key(authorization.connection, profile)
-    at = read_expiry(said) if at is None and said is not None else at
-    tokens = pasted_key(profile, key, run.now, at)
+    at = parse_expiry(said) if at is None and said is not None else at
+    tokens = parse_pasted_key(profile, key, run.now, at)
     record = keep(run, authorization, "static", profile, tokens, wait=wait)
     if run.output.as_json:
         run.output.document(view(record, run.now))
@@ -52,12 +52,14 @@ def keep(
     run: Run, authorization: Authorization, grant: str, profile: Profile, tokens: TokenSet, *, wait: bool
 ) -> Connection:
     """Save a token set as the connection's next generation, and wait until it can be read."""
-    from evergrant.connect.token_import import Importing
+    from evergrant.connect.token_import import TokenImport
 
     from .waiting import until_published
 
     deployment = run.deployment
-    importing = Importing(deployment.records, deployment.seal, deployment.queue, deployment.clock, deployment.settings)
+    importing = TokenImport(
+        deployment.records, deployment.seal, deployment.queue, deployment.clock, deployment.settings
+    )
     deployment.profiles.keep(profile)
     record = importing.keep(authorization, grant, profile, tokens)
     if not wait:

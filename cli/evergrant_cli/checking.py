@@ -122,16 +122,16 @@ def profile_in(file: str) -> Profile:
     """
     from evergrant.errors import InvalidProfile
     from evergrant.profiles import built_in
-    from evergrant.profiles.loader import load
+    from evergrant.profiles.loader import load_profile
 
     path = Path(file)
     if not path.is_file():
-        ships = built_in.built_in().get(file)
+        ships = built_in.load_built_in().get(file)
         if ships:
             return ships
         raise WrongUsage(f"There is no file {file}, nor does a provider of that name ship.")
     try:
-        return load(path.read_text("utf-8"), path.name)
+        return load_profile(path.read_text("utf-8"), path.name)
     except UnicodeDecodeError as error:
         raise InvalidProfile(f"{path.name}: it is not UTF-8.") from error
     except OSError as error:

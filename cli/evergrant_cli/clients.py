@@ -147,7 +147,7 @@ def show(
                     for key, value in refusals.view(circuit, []).items()
                     if key not in ("client", "connections")
                 }
-                if circuit.open
+                if circuit.is_open
                 else None,
             }
         )
@@ -164,7 +164,7 @@ def show(
             *refusals.facts(circuit, run.now),
         ]
     )
-    if circuit.open:
+    if circuit.is_open:
         run.output.line()
         run.output.line(f"  → evergrant client set {name}")
 
@@ -224,18 +224,18 @@ def token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
     import msgspec
 
     from evergrant.profiles.request_specs import REQUESTS
-    from evergrant.profiles.templates import fill, names_in
+    from evergrant.profiles.templates import fill_template, find_names
 
     requests = [getattr(profile, phase) for phase in REQUESTS]
     urls = [request.url for request in requests if request]
     urls += [profile.subject.url] if profile.subject and profile.subject.url else []
     hosts = [url.split("/", 3)[2] for url in urls]
-    wanted = {name for host in hosts for name in names_in(host)} | (variables.keys() & profile.variables.keys())
+    wanted = {name for host in hosts for name in find_names(host)} | (variables.keys() & profile.variables.keys())
     narrowed = msgspec.structs.replace(
         profile, variables={name: value for name, value in profile.variables.items() if name in wanted}
     )
     bound = narrowed.bind(variables)
-    return list(dict.fromkeys(fill(host, bound) or host for host in hosts))
+    return list(dict.fromkeys(fill_template(host, bound) or host for host in hosts))
 
 
 def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None]:
@@ -248,7 +248,7 @@ def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None
     """
     from evergrant.record import circuit as circuits
     from evergrant.record import queued_wakeup
-    from evergrant.record.connection import AT_REST, Status
+    from evergrant.record.connection import INACTIVE_STATUSES, Status
 
     from .tokens import record_of, refreshed
     from .views import CLIENT_ERRORS
@@ -258,14 +258,14 @@ def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None
         record.name
         for record in run.deployment.records.all()
         if record.client == client
-        and record.status not in AT_REST
+        and record.status not in INACTIVE_STATUSES
         and (
             record.status is Status.CLIENT_REFUSED or record.last_error in CLIENT_ERRORS or record.name in seen.waiting
         )
     )
     if not waiting:
-        if seen.open:  # nobody is there to find out, so nothing is held against the new credentials
-            for changes in circuits.renewed(seen):
+        if seen.is_open:  # nobody is there to find out, so nothing is held against the new credentials
+            for changes in circuits.reset_rejections(seen):
                 run.deployment.circuits.change(client, changes, only_if={"refused_at": seen.refused_at})
         return {}
     first, *others = waiting
@@ -277,5 +277,5 @@ def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None
         tried[first] = failed.problem.as_dict()
         if failed.problem.code == "client_refused":
             return tried  # the others are not asked: they would only hear the same
-    run.deployment.queue.send_many(queued_wakeup.messages(others))
+    run.deployment.queue.send_many(queued_wakeup.build_messages(others))
     return tried | dict.fromkeys(others)

@@ -5,10 +5,10 @@ from __future__ import annotations
 #: Each reads after "could not be refreshed:".
 _SENTENCES = {
     # of Evergrant
-    "lost_answer": "the provider's answer was lost or it failed (timeout, reset or 5xx); "
+    "lost_response": "the provider's answer was lost or it failed (timeout, reset or 5xx); "
     "whether it used the refresh token is unknown",
     "not_sent": "the request never reached the provider",
-    "unread_answer": "the provider answered with success, but its profile finds no token in the answer",
+    "unreadable_response": "the provider answered with success, but its profile finds no token in the answer",
     "rate_limited": "the provider asks for fewer requests",
     "transient": "the provider could not answer for the moment",
     "malformed": "the provider finds the request malformed",
@@ -17,7 +17,7 @@ _SENTENCES = {
     "rejected_unknown": "the provider refused, and did not say whether for the grant or the client",
     "service_unavailable": "a service of AWS that is needed did not answer",
     "no_refresh_token": "there is no refresh token to refresh with",
-    "key_lapsed": "the pasted key has lapsed",
+    "key_expired": "the pasted key has lapsed",
     "key_refused": "the provider's API refuses the pasted key",
     "unknown_client": "nobody has stored the client's credentials",
     "unknown_profile": "the profile it was connected with is gone",

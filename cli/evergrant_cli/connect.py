@@ -24,11 +24,11 @@ _UNITS = {"m": 60, "h": 3600, "d": 86_400}
 
 def _seconds(text: str) -> int:
     """`90m`, `24h`, `7d` in seconds."""
-    from evergrant.connect.links import LONGEST_TICKET_LIFETIME, SHORTEST_TICKET_LIFETIME
+    from evergrant.connect.links import MAX_TICKET_LIFETIME_SECONDS, MIN_TICKET_LIFETIME_SECONDS
 
     number, unit = text[:-1], _UNITS.get(text[-1:], 0)
     seconds = int(number) * unit if number.isascii() and number.isdecimal() and len(number) < 7 else 0
-    if not SHORTEST_TICKET_LIFETIME <= seconds <= LONGEST_TICKET_LIFETIME:
+    if not MIN_TICKET_LIFETIME_SECONDS <= seconds <= MAX_TICKET_LIFETIME_SECONDS:
         raise typer.BadParameter("write 15m, 24h or 7d; a link is good for 1m at least, and for 7d at most")
     return seconds
 
@@ -108,7 +108,7 @@ def connect(
       evergrant connect keap/own --grant static --expires-at 2027-01-31
     """
     from evergrant.connect import operations
-    from evergrant.profiles.model import HEADLESS
+    from evergrant.profiles.model import HEADLESS_GRANTS
 
     run = run_of(context)
     deployment = run.deployment
@@ -122,7 +122,7 @@ def connect(
     # Pinned by its hash from here on, whatever a later release of this command ships.
     deployment.profiles.keep(profile)
     record = operations.begin(deployment.records, authorization, grant, deployment.clock)
-    if grant in HEADLESS:
+    if grant in HEADLESS_GRANTS:
         _at_once(run, record)
     else:
         connect_by_link(run, record, authorization, profile.title, link_valid, another_account, wait)
@@ -178,13 +178,13 @@ def _was_chosen(run: Run, current: Connection) -> bool:
 
 def hosts_of(profile: Profile, authorization: Authorization, grant: str) -> list[str]:
     """The hosts that the client is going to be sent to."""
-    from evergrant.profiles.model import HEADLESS
-    from evergrant.profiles.templates import fill
+    from evergrant.profiles.model import HEADLESS_GRANTS
+    from evergrant.profiles.templates import fill_template
 
-    requests = [getattr(profile, grant)] if grant in HEADLESS else [profile.exchange, profile.refresh]
+    requests = [getattr(profile, grant)] if grant in HEADLESS_GRANTS else [profile.exchange, profile.refresh]
     urls = [request.url for request in requests if request]
-    urls += [profile.subject.url] if profile.subject and profile.subject.url and grant not in HEADLESS else []
-    hosts = [fill(url.split("/", 3)[2], authorization.variables) for url in urls]
+    urls += [profile.subject.url] if profile.subject and profile.subject.url and grant not in HEADLESS_GRANTS else []
+    hosts = [fill_template(url.split("/", 3)[2], authorization.variables) for url in urls]
     return list(dict.fromkeys(host.lower() for host in hosts if host))
 
 

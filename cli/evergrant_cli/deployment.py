@@ -18,7 +18,7 @@ from evergrant.adapters.aws.circuits import DynamoCircuits
 from evergrant.adapters.aws.messages import SqsQueue
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
-from evergrant.adapters.aws.sdk import client, code_of
+from evergrant.adapters.aws.sdk import client, read_error_code
 from evergrant.adapters.aws.seal import KmsSeal
 from evergrant.adapters.aws.vault import SecretsVault
 from evergrant.adapters.clock import SystemClock
@@ -85,7 +85,7 @@ class Deployment:
         try:
             stacks = formation.describe_stacks(StackName=self.stack)["Stacks"]
         except ClientError as error:
-            if code_of(error) != "ValidationError":
+            if read_error_code(error) != "ValidationError":
                 raise
             raise CommandFailed(
                 Problem(
@@ -158,7 +158,7 @@ class Deployment:
         try:
             entry = self.vault.client(name)
         except PortUnavailable as error:
-            if not (isinstance(error.__cause__, ClientError) and "AccessDenied" in code_of(error.__cause__)):
+            if not (isinstance(error.__cause__, ClientError) and "AccessDenied" in read_error_code(error.__cause__)):
                 raise
             self._demand_secret(name)
             return
@@ -174,9 +174,9 @@ class Deployment:
         try:
             found = client("secretsmanager").describe_secret(SecretId=f"{self.output('SecretPrefix')}/clients/{name}")
         except ClientError as error:
-            if code_of(error) == "ResourceNotFoundException":
+            if read_error_code(error) == "ResourceNotFoundException":
                 raise UnknownClient(name) from error
-            if "AccessDenied" not in code_of(error):
+            if "AccessDenied" not in read_error_code(error):
                 raise
             return  # whoever may not look finds out by connecting
         if found.get("DeletedDate"):

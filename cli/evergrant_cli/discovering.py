@@ -11,7 +11,7 @@ from .output import Output
 from .problems import CommandFailed, Problem
 
 if TYPE_CHECKING:
-    from evergrant.oauth.token_request import HttpResponse
+    from evergrant.http_messages import HttpResponse
     from evergrant.profiles.metadata import Metadata
     from evergrant.profiles.model import Profile
 
@@ -43,37 +43,37 @@ def discover(issuer: str, name: str | None) -> Discovery:
     from evergrant.errors import InvalidProfile
     from evergrant.names import check_provider
     from evergrant.profiles import built_in
-    from evergrant.profiles.discovery import name_for, profile_of
-    from evergrant.profiles.loader import load
-    from evergrant.profiles.metadata import check_issuer, merge
-    from evergrant.profiles.toml_writer import text_of
+    from evergrant.profiles.discovery import build_profile, suggest_name
+    from evergrant.profiles.loader import load_profile
+    from evergrant.profiles.metadata import check_issuer, merge_metadata
+    from evergrant.profiles.toml_writer import write_toml
 
     check_issuer(issuer)
-    name = check_provider(name or name_for(issuer))
-    if name in built_in.built_in():
+    name = check_provider(name or suggest_name(issuer))
+    if name in built_in.load_built_in():
         raise InvalidProfile(
             f"{name} ships with Evergrant, and cannot be shadowed.",
             f"Look at it with `evergrant provider show {name}`, or call yours something else with --name.",
         )
-    metadata = merge(issuer, _fetched(issuer))
-    text = text_of(profile_of(metadata, name, int(SystemClock().now())))
+    metadata = merge_metadata(issuer, _fetched(issuer))
+    text = write_toml(build_profile(metadata, name, int(SystemClock().now())))
     # Read back, so that what is stored is what the file would be: checked like any other.
-    return Discovery(metadata, load(text, "the profile made of the metadata"), text)
+    return Discovery(metadata, load_profile(text, "the profile made of the metadata"), text)
 
 
 def _fetched(issuer: str) -> Iterator[tuple[str, HttpResponse | None]]:
     from evergrant.adapters.http import GuardedHttp
-    from evergrant.errors import LostAnswer, NotSent
-    from evergrant.oauth.token_request import HttpRequest
-    from evergrant.profiles.metadata import check_issuer, is_loopback, well_known
+    from evergrant.errors import LostResponse, NotSent
+    from evergrant.http_messages import HttpRequest
+    from evergrant.profiles.metadata import build_well_known_urls, check_issuer, is_loopback
 
     parts = check_issuer(issuer)
     http = GuardedHttp(allow_loopback=is_loopback(parts.hostname))
-    for url in well_known(issuer):
+    for url in build_well_known_urls(issuer):
         request = HttpRequest("GET", url, {"accept": "application/json"}, b"")
         try:
             yield url, http.send(request, hosts=(parts.netloc.lower(),), timeout=_PATIENCE)
-        except LostAnswer:
+        except LostResponse:
             yield url, None
         except NotSent as error:
             raise NotSent(

@@ -67,7 +67,7 @@ def health(connection: Connection, now: int, *, prolonged: bool = True) -> Healt
 
 def _of_running(connection: Connection, now: int, prolonged: bool) -> Health:
     late = now - connection.refresh_at if connection.refresh_at is not None else 0
-    if late > OVERDUE and not connection.leased(now):
+    if late > OVERDUE and not connection.is_leased(now):
         why = f"its refresh is {span(late)} late; {_left(connection, now)}"
         return Health(Level.ACT, why, "Does the scheduler run? Its log and the stack's alarms say.")
     lapsed = connection.expires_at is not None and connection.expires_at <= now

@@ -52,7 +52,7 @@ def import_set(
       evergrant import keap/main --prove < tokens.json
       vault kv get -field=tokens crm/keap | evergrant import keap/main --prove
     """
-    from evergrant.connect.token_import import given_set
+    from evergrant.connect.token_import import parse_token_set
 
     from .views import view
 
@@ -72,7 +72,7 @@ def import_set(
                 'Write {"access_token": "…", "refresh_token": "…", "expires_at": "2027-01-31T00:00:00Z"}.',
             )
         )
-    tokens = given_set(profile, given, run.now, authorization.variables, proven=prove)
+    tokens = parse_token_set(profile, given, run.now, authorization.variables, proven=prove)
     if tokens.refresh_token and profile.refresh is None:
         raise CommandFailed(
             Problem("invalid_request", f"{profile.title} has no refresh tokens.", "Leave refresh_token out.")

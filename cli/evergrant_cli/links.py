@@ -35,7 +35,7 @@ def connect_by_link(
     wait: bool,
 ) -> None:
     from evergrant.connect.links import issue_ticket
-    from evergrant.times import rfc3339
+    from evergrant.times import format_rfc3339
 
     deployment, output = run.deployment, run.output
     expires_at = run.now + lifetime
@@ -44,7 +44,7 @@ def connect_by_link(
     invitation = {
         "connection": record.name,
         "link": link,
-        "expires_at": rfc3339(expires_at),
+        "expires_at": format_rfc3339(expires_at),
         "status": str(record.status),
         "grant": "authorization_code",
         "client": authorization.client,
@@ -59,7 +59,7 @@ def connect_by_link(
     say("")
     say(f"  {link}", "bold")
     say("")
-    say(f"It is good for {span(lifetime)}, until {rfc3339(expires_at)}, and for one use.")
+    say(f"It is good for {span(lifetime)}, until {format_rfc3339(expires_at)}, and for one use.")
     _wait(run, record, authorization.client, ticket, expires_at, invitation)
 
 

@@ -14,7 +14,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from evergrant.oauth.token_request import Client, HttpRequest, Phase
+    from evergrant.http_messages import HttpRequest
+    from evergrant.oauth.token_request import Client, Phase
     from evergrant.profiles.model import Profile
     from evergrant.secret import Secret
 
@@ -40,7 +41,7 @@ def masked_request(
     shape
         The client whose request it is, or would be: which of its parts there are is taken from it, and no value.
     """
-    from evergrant.oauth.token_request import token_request
+    from evergrant.oauth.token_request import build_token_request
 
     values: dict[str, str | None] = {name: name.upper() for name in _VALUES}
     if profile.authorize is None or not profile.authorize.pkce:
@@ -49,7 +50,7 @@ def masked_request(
     if profile.revoke:
         values["token_type_hint"] = profile.revoke.token
     secret = stand_in.secrets[0] if stand_in.secrets else None
-    request = token_request(
+    request = build_token_request(
         profile, phase, variables, stand_in, secret, {**values, "scope": scope}, now=now, loopback=loopback
     )
     return _readable(request, now)

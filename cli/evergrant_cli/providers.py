@@ -37,7 +37,7 @@ def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
     from evergrant.profiles import built_in
 
     run = run_of(context)
-    profiles = list(built_in.built_in().values())
+    profiles = list(built_in.load_built_in().values())
     try:
         profiles += sorted(run.deployment.profiles.added(), key=lambda profile: profile.name)
     except Exception as error:
@@ -74,7 +74,7 @@ def show(context: typer.Context, name: _ProviderName, as_json: AsJson = False) -
     from evergrant.profiles.model import content_hash
 
     run = run_of(context)
-    profile = built_in.built_in().get(name) or run.deployment.profiles.named(name)
+    profile = built_in.load_built_in().get(name) or run.deployment.profiles.named(name)
     redirect_uri, missing = _redirect_uri(run, profile)
     if run.output.as_json:
         run.output.document(
@@ -187,7 +187,7 @@ def add(
 
 def _store(run: Run, profile: Profile, shown: dict[str, Any]) -> None:
     """Add the profile to the stack, and say what changed and what comes next. ``shown`` is for programs."""
-    from .reread import holding
+    from .reparse import holding
 
     before = _known(run, profile.name)
     if before and _but_for_the_day(before) == _but_for_the_day(profile):
@@ -203,7 +203,7 @@ def _store(run: Run, profile: Profile, shown: dict[str, Any]) -> None:
     _say_what_changed(run, profile, change, redirect_uri)
     for connection in waiting:
         run.output.line(f"{connection} holds an answer that could not be read. Does this profile read it?", "yellow")
-        run.output.line(f"  evergrant reread {connection}")
+        run.output.line(f"  evergrant reparse {connection}")
 
 
 def _say_what_changed(run: Run, profile: Profile, change: str, redirect_uri: str | None) -> None:
@@ -258,7 +258,7 @@ def _summary(profile: Profile) -> dict[str, Any]:
 def _ships(profile: Profile) -> bool:
     from evergrant.profiles import built_in
 
-    return built_in.built_in().get(profile.name) == profile
+    return built_in.load_built_in().get(profile.name) == profile
 
 
 def _redirect_uri(run: Run, profile: Profile) -> tuple[str | None, str]:

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from evergrant.record.circuit import Circuit
-from evergrant.record.connection import AT_REST, Connection, Status
-from evergrant.times import rfc3339
+from evergrant.record.connection import INACTIVE_STATUSES, Connection, Status
+from evergrant.times import format_rfc3339
 
 from .codes import spoken
 from .output import span, until
@@ -20,9 +20,9 @@ _OUTWEIGHED = frozenset({Status.ACTIVE, Status.DEGRADED})
 
 def refused_clients(run: Run, records: Iterable[Connection]) -> dict[str, Circuit]:
     """The open circuits of these connections' clients, one read for each client."""
-    clients = {record.client for record in records if record.status not in AT_REST}
+    clients = {record.client for record in records if record.status not in INACTIVE_STATUSES}
     seen = (run.deployment.circuits.get(name) for name in sorted(clients))
-    return {circuit.client: circuit for circuit in seen if circuit.open}
+    return {circuit.client: circuit for circuit in seen if circuit.is_open}
 
 
 def as_known(record: Connection, circuits: Mapping[str, Circuit]) -> Connection:
@@ -31,7 +31,7 @@ def as_known(record: Connection, circuits: Mapping[str, Circuit]) -> Connection:
     That is written down when a connection falls due; an operator wants to see it before.
     """
     circuit = circuits.get(record.client)
-    if circuit is None or record.status not in _OUTWEIGHED or record.unread_answer is not None:
+    if circuit is None or record.status not in _OUTWEIGHED or record.unreadable_response is not None:
         return record
     return replace(record, status=Status.CLIENT_REFUSED, last_error=circuit.error)
 
@@ -72,10 +72,13 @@ def facts(circuit: Circuit, now: int) -> list[tuple[str, str]]:
     if circuit.refused_at is None:
         return []
     return [
-        ("refused since", f"{rfc3339(circuit.refused_at)}, {until(circuit.refused_at, now)}: {spoken(circuit.error)}"),
+        (
+            "refused since",
+            f"{format_rfc3339(circuit.refused_at)}, {until(circuit.refused_at, now)}: {spoken(circuit.error)}",
+        ),
         ("tried again", until(circuit.probe_at, now)),
     ]
 
 
 def _time(at: int | None) -> str | None:
-    return None if at is None else rfc3339(at)
+    return None if at is None else format_rfc3339(at)

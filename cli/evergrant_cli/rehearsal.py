@@ -37,9 +37,9 @@ def advice(profile: Profile) -> Iterator[str]:
 
 def scope_of(profile: Profile, phase: Phase) -> str | None:
     """The scope that a connection would ask for where nobody gives another."""
-    from evergrant.profiles.model import HEADLESS
+    from evergrant.profiles.model import HEADLESS_GRANTS
 
-    return profile.scope(phase if phase in HEADLESS else "authorization_code")
+    return profile.scope(phase if phase in HEADLESS_GRANTS else "authorization_code")
 
 
 def variables_for(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
@@ -53,12 +53,12 @@ def variables_for(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
 
 def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator[dict[str, Any]]:
     """Each phase, in the order in which they happen, and the request that it would send."""
-    from evergrant.oauth.token_request import authorization_url
+    from evergrant.oauth.token_request import build_authorization_url
 
     if profile.authorize:
         scope = profile.scope("authorization_code")
         stand_ins = {name: name.upper() for name in ("client_id", "redirect_uri", "state", "code_challenge")}
-        url = authorization_url(profile, variables, {**stand_ins, "scope": scope})
+        url = build_authorization_url(profile, variables, {**stand_ins, "scope": scope})
         yield {"phase": "authorize", "in_a_browser": True, "method": "GET", "url": url, "headers": {}, "body": None}
     for phase in _ORDER:
         if getattr(profile, phase) is None:
@@ -74,14 +74,16 @@ def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator
 
 def consumers(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any]:
     """How consumers call the API with a token, and with a pasted key where that is another way."""
-    from evergrant.oauth.token_request import consumer_headers
+    from evergrant.oauth.token_request import build_consumer_headers
     from evergrant.oauth.token_set import TokenSet
     from evergrant.secret import Secret
 
     tokens = TokenSet(Secret("ACCESS_TOKEN"), now, now + _USUAL_LIFETIME, "sample", token_type="TOKEN_TYPE")  # noqa: S106
     return {
-        "headers": consumer_headers(profile, variables, tokens),
-        "headers_of_a_pasted_key": consumer_headers(profile, variables, tokens, "static") if profile.static else None,
+        "headers": build_consumer_headers(profile, variables, tokens),
+        "headers_of_a_pasted_key": build_consumer_headers(profile, variables, tokens, "static")
+        if profile.static
+        else None,
         "required_headers": list(profile.consumer.required_headers),
         "reject_statuses": list(profile.consumer.reject_statuses),
     }
@@ -89,11 +91,11 @@ def consumers(profile: Profile, variables: Mapping[str, str], now: int) -> dict[
 
 def refreshing(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any] | None:
     """When a token of the documented lifetime (else an hour) would be refreshed, in seconds; None if never."""
-    from evergrant.oauth.token_set import expiry
+    from evergrant.profiles.expiry import compute_expiry
 
     if profile.grants == ("static",):
         return None
-    documented = expiry(profile.response.expires, {}, now, variables)
+    documented = compute_expiry(profile.response.expires, {}, now, variables)
     lifetime = documented[0] - now if documented else _USUAL_LIFETIME
     after = refresh_at(profile, now, now + lifetime) - now
     return {
@@ -106,12 +108,12 @@ def refreshing(profile: Profile, variables: Mapping[str, str], now: int) -> dict
 
 def refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int:
     """When a token set would be refreshed, in epoch seconds: each connection has a jitter of its own, here a sample."""
-    from evergrant.record.refresh_schedule import Life
-    from evergrant.record.refresh_schedule import refresh_at as scheduled
+    from evergrant.record.refresh_schedule import TokenLifetime
+    from evergrant.record.refresh_schedule import compute_refresh_at as scheduled
     from evergrant.settings import Settings
 
     return scheduled(
-        Life(issued_at, expires_at), profile.rotation, Settings().consumer_cache, f"{profile.name}/main", 1
+        TokenLifetime(issued_at, expires_at), profile.rotation, Settings().consumer_cache, f"{profile.name}/main", 1
     )
 
 

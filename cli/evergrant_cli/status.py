@@ -151,7 +151,7 @@ def _print_all(
 
 
 def _print_one(run: Run, record: Connection, health: Health) -> None:
-    from evergrant.times import rfc3339
+    from evergrant.times import format_rfc3339
 
     from .views import as_shown
 
@@ -166,7 +166,7 @@ def _print_one(run: Run, record: Connection, health: Health) -> None:
     run.output.line()
 
     def moment(at: int | None) -> str:
-        return "" if at is None else f"{rfc3339(at)}, {until(at, now)}"
+        return "" if at is None else f"{format_rfc3339(at)}, {until(at, now)}"
 
     run.output.facts(
         [
@@ -200,7 +200,7 @@ def _error(record: Connection, now: int) -> str:
 
 
 def _next_refresh(record: Connection, now: int) -> str:
-    if record.leased(now):
+    if record.is_leased(now):
         return "now"
     if record.refresh_at is not None and record.refresh_at <= now:
         return "due"

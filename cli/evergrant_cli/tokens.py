@@ -35,7 +35,7 @@ def refreshed(run: Run, before: Connection) -> Connection:
         "paused",
         "disconnected",
         "unknown_connection",
-        "answer_awaited",
+        "response_pending",
     ):
         raise CommandFailed(Problem.of_answer(answer["error"]))
     raise CommandFailed(failure(record, answer))

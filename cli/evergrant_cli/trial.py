@@ -17,7 +17,8 @@ from .rehearsal import refresh_at, scope_of
 from .run import Run, interactive
 
 if TYPE_CHECKING:
-    from evergrant.oauth.token_request import Client, HttpResponse, Phase
+    from evergrant.http_messages import HttpResponse
+    from evergrant.oauth.token_request import Client, Phase
     from evergrant.oauth.token_set import TokenSet
     from evergrant.profiles.model import Profile
 
@@ -88,12 +89,12 @@ def attempt(
     ------
     InvalidClient, InvalidVariable, UnknownClient
         The request cannot be made.
-    NotSent, LostAnswer
+    NotSent, LostResponse
         No answer came.
     """
     from evergrant.adapters.clock import SystemClock
     from evergrant.adapters.http import GuardedHttp
-    from evergrant.oauth.token_request import token_request
+    from evergrant.oauth.token_request import build_token_request
 
     moved = _moved(profile, phase, target)
     bound = _bound(moved, phase, variables)
@@ -101,7 +102,7 @@ def attempt(
     now = int(SystemClock().now())
     scope = scope_of(moved, phase)
     secret = client.secrets[0] if client.secrets else None
-    request = token_request(
+    request = build_token_request(
         moved, phase, bound, client, secret, {**values, "scope": scope}, now=now, loopback=target.plain
     )
     shown = masked_request(moved, phase, bound, client, scope=scope, now=now, loopback=target.plain)
@@ -126,13 +127,13 @@ def _bound(profile: Profile, phase: Phase, given: Mapping[str, str]) -> dict[str
     """The variables' values; only those that this request and the reading of its answer name need one."""
     import msgspec
 
-    from evergrant.profiles.templates import names_in
+    from evergrant.profiles.templates import find_names
 
     request = msgspec.to_builtins(getattr(profile, phase))
     tables = (request.get(name, {}) for name in ("headers", "params", "claims"))
     templates = [request["url"], *(text for table in tables for text in table.values())]
     rules = (*profile.response.expires, *profile.response.refresh_expires)
-    wanted = {name for template in templates for name in names_in(template)} | given.keys()
+    wanted = {name for template in templates for name in find_names(template)} | given.keys()
     wanted |= {rule.variable for rule in rules if rule.variable}
     known = {name: variable for name, variable in profile.variables.items() if name in wanted}
     return msgspec.structs.replace(profile, variables=known).bind(given)
@@ -223,16 +224,16 @@ def _reading(
     values: Mapping[str, str | None],
     variables: Mapping[str, str],
 ) -> dict[str, Any]:
-    from evergrant.errors import UnreadAnswer
-    from evergrant.oauth.token_response import Refusal, read_answer
+    from evergrant.errors import UnreadableResponse
+    from evergrant.oauth.token_response import Refusal, parse_token_response
     from evergrant.oauth.token_set import TokenSet
     from evergrant.secret import Secret
 
     spent = values.get("refresh_token")
     before = TokenSet(Secret(""), sent_at, sent_at + 1, "before", Secret(spent)) if spent else None
     try:
-        answer = read_answer(profile, response, sent_at, before, variables)
-    except UnreadAnswer as error:
+        answer = parse_token_response(profile, response, sent_at, before, variables)
+    except UnreadableResponse as error:
         fields, others = _field_names(response)
         problem = Problem(error.code, error.message, "Mend response.access_token or response.expires in the profile.")
         return {
@@ -254,7 +255,7 @@ def _reading(
 
 def _granted(profile: Profile, tokens: TokenSet, spent: Any) -> dict[str, Any]:
     """A token set with nothing of it that is secret, and of the provider's texts only what the profile names too."""
-    from evergrant.times import rfc3339
+    from evergrant.times import format_rfc3339
 
     known = set(profile.authorize.scopes) if profile.authorize else set()
     scopes = tokens.scope.split(profile.authorize.scope_separator if profile.authorize else " ") if tokens.scope else []
@@ -262,16 +263,16 @@ def _granted(profile: Profile, tokens: TokenSet, spent: Any) -> dict[str, Any]:
     return {
         "access_token": masked(tokens.access_token),
         "token_type": "Bearer" if bearer else "another",
-        "expires_at": rfc3339(tokens.expires_at),
+        "expires_at": format_rfc3339(tokens.expires_at),
         "lifetime": tokens.lifetime,
         "expiry_rule": tokens.expiry_rule,
         "refresh_token": masked(tokens.refresh_token),
         "refresh_token_is_new": None if tokens.refresh_token is None else tokens.refresh_token != spent,
-        "refresh_expires_at": rfc3339(tokens.refresh_expires_at) if tokens.refresh_expires_at else None,
+        "refresh_expires_at": format_rfc3339(tokens.refresh_expires_at) if tokens.refresh_expires_at else None,
         "scopes": [scope for scope in scopes if scope in known],
         "other_scopes": sum(scope not in known for scope in scopes),
         "captured": {name: f"{len(value)} characters" for name, value in tokens.captured.items()},
-        "refreshed_at": rfc3339(refresh_at(profile, tokens.issued_at, tokens.expires_at)),
+        "refreshed_at": format_rfc3339(refresh_at(profile, tokens.issued_at, tokens.expires_at)),
     }
 
 
@@ -284,7 +285,7 @@ def _refused(refusal: Any) -> Problem:
         "rejected_unknown": "No rule knows this answer. Where the provider documents it, add one to [[errors]].",
         "malformed": "Compare the request with the provider's documentation: format, params, headers.",
     }
-    said = spoken(refusal.kind) if refusal.kind != "not_spent" else "the provider used nothing of it (not_spent)"
+    said = spoken(refusal.kind) if refusal.kind != "not_used" else "the provider used nothing of it (not_used)"
     return Problem(refusal.kind, f"Refused: {said}.", hints.get(refusal.kind, ""), refusal.retry_after)
 
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from evergrant.errors import AuthorizationRequired, ClientRefused, EvergrantError, UnknownClient
 from evergrant.record.connection import UNPUBLISHED, Connection, Status
-from evergrant.record.remedies import remedy
-from evergrant.times import rfc3339
+from evergrant.record.remedies import find_remedy
+from evergrant.times import format_rfc3339
 
 from .codes import spoken, spoken_step
 from .problems import Problem
@@ -71,7 +71,7 @@ _NEVER = 50 * 365 * 86_400
 
 
 def _time(at: int | None) -> str | None:
-    return None if at is None else rfc3339(at)
+    return None if at is None else format_rfc3339(at)
 
 
 #: What the operator can do about an error code that is ours; a provider's own code speaks for itself.
@@ -79,9 +79,9 @@ _ADVICE = {
     "invalid_client_entry": "Write the client's entry anew: `{remedy}`.",
     "not_sent": "Is the host right, does its name resolve, and is it among the hosts of client {client}? "
     "`{remedy}` sets them.",
-    "lost_answer": "It is asked again by itself, as soon as that can do no harm.",
-    "unread_answer": "The answer is kept, sealed. Mend the profile (one of your own: `evergrant provider add FILE`), "
-    "then `{remedy}`. To give it up: `evergrant connect {connection}`.",
+    "lost_response": "It is asked again by itself, as soon as that can do no harm.",
+    "unreadable_response": "The response is kept, sealed. Correct the profile (one of your own: "
+    "`evergrant provider add FILE`), then `{remedy}`. To give it up: `evergrant connect {connection}`.",
     "invalid_variable": "Give the variable anew: `{remedy} --var NAME=VALUE`.",
     "unknown_profile": "The profile it was connected with is gone from the table: `{remedy}`.",
     "seal_broken": "The sealed token set does not open: `{remedy}`.",
@@ -91,7 +91,7 @@ _ADVICE = {
 
 #: Errors that no repetition cures, or whose repetition has gone on for too long already.
 CLIENT_ERRORS = frozenset({"unknown_client", "invalid_client_entry"})
-NEEDS_SOMEBODY = CLIENT_ERRORS | {"unread_answer", "unknown_profile", "seal_broken", UNPUBLISHED}
+NEEDS_SOMEBODY = CLIENT_ERRORS | {"unreadable_response", "unknown_profile", "seal_broken", UNPUBLISHED}
 
 
 def advice(connection: Connection) -> str:
@@ -99,7 +99,7 @@ def advice(connection: Connection) -> str:
     if connection.last_error == "unknown_client":
         return UnknownClient(connection.client).hint
     text = _ADVICE.get(connection.last_error or "", "")
-    mended_by = remedy(connection.last_error, connection.name, connection.client)
+    mended_by = find_remedy(connection.last_error, connection.name, connection.client)
     return text.format(remedy=mended_by, client=connection.client, connection=connection.name)
 
 

@@ -97,7 +97,7 @@ def until_connected(
 def until_published(records: Records, clock: Clock, record: Connection) -> Connection:
     """Wait until a saved grant's token can be read, but not for ever. Returns the record as it then is."""
     saved_at = clock.now()
-    while record.unpublished and clock.now() < saved_at + _UNTIL_PUBLISHED:
+    while record.is_unpublished and clock.now() < saved_at + _UNTIL_PUBLISHED:
         clock.sleep(_POLL)
         record = records.get(record.name) or record
     return record

@@ -5,13 +5,13 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from evergrant.adapters.observability import logger, metrics
-from evergrant.connect.authorization_flow import Flow
+from evergrant.connect.authorization_flow import AuthorizationFlow
 from evergrant.connect.handler import respond
-from evergrant.wiring import authorization_ports, settings
+from evergrant.wiring.deployment import authorization_ports, settings
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """One request of a browser, answered with a page or a redirect."""
-    return respond(Flow(authorization_ports(), settings()), event, settings().support_contact)
+    return respond(AuthorizationFlow(authorization_ports(), settings()), event, settings().support_contact)

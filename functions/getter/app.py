@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from evergrant.adapters.aws.token_sources import reader
-from evergrant.getter.handler import answer
+from evergrant.getter.handler import handle_event
+from evergrant.wiring.getter import build_reader
 
-_reader = reader()
+_reader = build_reader()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
     """A token document, or an error of stable code, in the form of whichever way it was asked."""
-    return answer(_reader, event)
+    return handle_event(_reader, event)

@@ -6,9 +6,9 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from evergrant.adapters.observability import logger, metrics
-from evergrant.rotation.handler import AT_PROVIDERS, answer, work_through
+from evergrant.rotation.handler import MAX_AT_PROVIDERS, handle_request, process_batch
 from evergrant.rotation.refresh import Rotation
-from evergrant.wiring import rotation_ports, settings
+from evergrant.wiring.deployment import rotation_ports, settings
 
 #: Seconds kept back from the invocation for the answer itself.
 _RESERVE = 1
@@ -22,8 +22,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     deadline = ports.clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE
 
     if "Records" in event:
-        turns = Semaphore(AT_PROVIDERS)
-        return work_through(
+        turns = Semaphore(MAX_AT_PROVIDERS)
+        return process_batch(
             lambda: Rotation(ports, settings(), deadline, turns), event["Records"], ports.clock, deadline
         )
-    return answer(Rotation(ports, settings(), deadline), ports, event)
+    return handle_request(Rotation(ports, settings(), deadline), ports, event)

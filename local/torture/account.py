@@ -152,7 +152,7 @@ class Account:
 
         Nobody does where the answer never reached a worker, or its worker was killed: but for the queue.
         """
-        token, marked_at = self.observer.refresh_token(record), float(record.spend_at or 0)
+        token, marked_at = self.observer.refresh_token(record), float(record.attempt_at or 0)
         if any(call.queued == record.generation for _, call in self._calls(record.name, since=marked_at)):
             return True  # until it is saved, and then the spend is no longer in doubt
         asked = [

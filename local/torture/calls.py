@@ -72,6 +72,6 @@ def _write(asked: Any) -> str | None:
     changed = {name for placeholder, name in names.items() if re.search(rf"{placeholder} = ", sets)}
     if "sealed" in changed:
         return "save"
-    if "spend_id" in changed:
+    if "attempt_id" in changed:
         return "mark"
     return "publish" if {"lease_owner", "lease_until"} & set(names.values()) else None

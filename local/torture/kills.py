@@ -167,4 +167,4 @@ def refreshable(record: Connection, now: int) -> bool:
 
     Only where nothing is in doubt: asked so, as by `evergrant rotate`, a doubt would be settled before its time.
     """
-    return record.status is Status.ACTIVE and record.spend_id is None and not record.leased(now)
+    return record.status is Status.ACTIVE and record.attempt_id is None and not record.is_leased(now)

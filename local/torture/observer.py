@@ -12,9 +12,9 @@ from typing import Any
 import httpx
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from evergrant.adapters.aws.items import connection_of, key_of
+from evergrant.adapters.aws.items import build_key, to_connection
 from evergrant.record.connection import Connection
-from evergrant.record.lost_response import SETTLED
+from evergrant.record.lost_response import MIN_REPLAY_DELAY_SECONDS
 from evergrant.secret import fingerprint
 from local.torture.arena import Arena
 
@@ -65,12 +65,12 @@ class Observer:
         """All connections, by name."""
         pages = self._dynamodb.get_paginator("scan").paginate(TableName=self._table, ConsistentRead=True)
         items = [item for page in pages for item in page["Items"] if item["pk"]["S"].startswith("connection#")]
-        return {record.name: record for record in map(connection_of, items)}
+        return {record.name: record for record in map(to_connection, items)}
 
     def record(self, name: str) -> Connection:
         """One connection."""
-        answer = self._dynamodb.get_item(TableName=self._table, Key=key_of(name), ConsistentRead=True)
-        return connection_of(answer["Item"])
+        answer = self._dynamodb.get_item(TableName=self._table, Key=build_key(name), ConsistentRead=True)
+        return to_connection(answer["Item"])
 
     def refresh_token(self, record: Connection) -> str | None:
         """The fingerprint of the refresh token in a record."""
@@ -88,20 +88,20 @@ class Observer:
 
     def hurry(self, record: Connection, now: int) -> None:
         """Make a connection due, and send it to rotator: only lives are short here."""
-        doubt = "attribute_not_exists(spend_id)" if record.spend_id is None else "spend_id = :spend"
+        doubt = "attribute_not_exists(attempt_id)" if record.attempt_id is None else "attempt_id = :spend"
         condition = f"generation = :generation AND refresh_at = :before AND {doubt}"
         # Changed meanwhile: it goes on by itself.
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
             self._dynamodb.update_item(
                 TableName=self._table,
-                Key=key_of(record.name),
+                Key=build_key(record.name),
                 UpdateExpression="SET refresh_at = :now, due_at = :now",
                 ConditionExpression=condition,
                 ExpressionAttributeValues={
                     ":now": {"N": str(now)},
                     ":before": {"N": str(record.refresh_at)},
                     ":generation": {"N": str(record.generation)},
-                    **({} if record.spend_id is None else {":spend": {"S": record.spend_id}}),
+                    **({} if record.attempt_id is None else {":spend": {"S": record.attempt_id}}),
                 },
             )
             self.wake(record.name)
@@ -109,20 +109,21 @@ class Observer:
     def let_settle(self, record: Connection, now: int) -> bool:
         """Put the clock of a spend in doubt so far ahead that its one attempt may be made: minutes, too, are long here.
 
-        Nobody may hold its answer any more; see :data:`evergrant.record.lost_response.SETTLED`. False: it is at work, or over.
+        Nobody may hold its answer any more; see :data:`evergrant.record.lost_response.MIN_REPLAY_DELAY_SECONDS`.
+        False: it is at work, or over.
         """
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
             self._dynamodb.update_item(
                 TableName=self._table,
-                Key=key_of(record.name),
-                UpdateExpression="SET spend_at = :then, doubt_at = :then, refresh_at = :now, due_at = :now "
+                Key=build_key(record.name),
+                UpdateExpression="SET attempt_at = :then, in_doubt_since = :then, refresh_at = :now, due_at = :now "
                 "REMOVE lease_owner, lease_until",
-                ConditionExpression="spend_id = :spend AND generation = :generation AND "
+                ConditionExpression="attempt_id = :spend AND generation = :generation AND "
                 "(attribute_not_exists(lease_until) OR lease_until < :now)",
                 ExpressionAttributeValues={
-                    ":then": {"N": str((record.spend_at or now) - SETTLED - 1)},
+                    ":then": {"N": str((record.attempt_at or now) - MIN_REPLAY_DELAY_SECONDS - 1)},
                     ":now": {"N": str(now)},
-                    ":spend": {"S": str(record.spend_id)},
+                    ":spend": {"S": str(record.attempt_id)},
                     ":generation": {"N": str(record.generation)},
                 },
             )

@@ -358,4 +358,4 @@ class Torture:
 
 
 def _lifetime(record: Connection) -> int:
-    return record.life.lifetime if record.life else 0
+    return record.token_lifetime.lifetime if record.token_lifetime else 0

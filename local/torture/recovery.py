@@ -25,7 +25,7 @@ _READERS = 3
 _ATTEMPTS = 5
 
 #: What a record may say of a grant that is lost: that it was refused after an answer was lost, or that an answer is.
-_HONEST = {"lost_answer", "invalid_grant", "grant_rejected"}
+_HONEST = {"lost_response", "invalid_grant", "grant_rejected"}
 
 State = Literal["sound", "lost", "unread", "pending"]
 Holds = Callable[[Connection], bool | None]
@@ -68,31 +68,31 @@ class Haste:
         for record in records:
             now = int(time.time())
             hurried = self._hurried.get(record.name, float("-inf")) + _HURRIED_FOR > time.monotonic()
-            if hurried or record.leased(now) or record.unread_answer is not None:
+            if hurried or record.is_leased(now) or record.unreadable_response is not None:
                 continue
             if self._hurry(record, now):
                 self._hurried[record.name] = time.monotonic()
 
     def _hurry(self, record: Connection, now: int) -> bool:
         """Whether it had to wait for anything."""
-        if record.spend_id is not None and not self._in_grace(record, now) and not _probed(record):
+        if record.attempt_id is not None and not self._in_grace(record, now) and not _probed(record):
             # More than once, where an attempt never left: its doubt stays as it was, and it backs off for minutes.
             return self._is_settled(record, now) and self._observer.let_settle(record, now)
         if _waits(record, now):
             self._observer.hurry(record, now)
             return True
-        if record.unpublished:
+        if record.is_unpublished:
             self._observer.wake(record.name)
             return True
         return False
 
     def _in_grace(self, record: Connection, now: int) -> bool:
-        return now <= (record.spend_at or 0) + self._place.party(record.name).grace
+        return now <= (record.attempt_at or 0) + self._place.party(record.name).grace
 
     def _is_settled(self, record: Connection, now: int) -> bool:
         held = self._held(record)
         if held is None:
-            return now > max(record.spend_at or 0, record.lease_until or 0) + _SETTLING
+            return now > max(record.attempt_at or 0, record.lease_until or 0) + _SETTLING
         return not held
 
 
@@ -105,7 +105,7 @@ def _waits(record: Connection, now: int) -> bool:
 
 def _probed(record: Connection) -> bool:
     """Whether the one attempt at a spend in doubt came to nothing either: from then on it is probed, once a day."""
-    return record.status is Status.AUTHORIZATION_REQUIRED and record.spend_id is not None
+    return record.status is Status.AUTHORIZATION_REQUIRED and record.attempt_id is not None
 
 
 def recover(
@@ -133,7 +133,7 @@ def recover(
             time.sleep(_LOOK)
     for name in pending:
         record = observer.record(name)
-        doubt = "" if record.spend_id is None else f", in doubt since {record.spend_at}"
+        doubt = "" if record.attempt_id is None else f", in doubt since {record.attempt_at}"
         found.failures[name] = f"{name} did not recover: {record.status}, {record.last_error}{doubt}."
     found.seconds = time.monotonic() - begun
     with ThreadPoolExecutor(_READERS) as pool:
@@ -149,15 +149,15 @@ def recover(
 def _state(record: Connection, live: bool) -> State:
     """``live``: the provider takes the refresh token that is stored."""
     now = int(time.time())
-    if record.unread_answer is not None:
+    if record.unreadable_response is not None:
         return "unread" if record.status is Status.DEGRADED else "pending"
-    if record.leased(now) or record.spend_id is not None:
+    if record.is_leased(now) or record.attempt_id is not None:
         return "pending"
     if not live:
         troubled = record.status in (Status.DEGRADED, Status.AUTHORIZATION_REQUIRED)
         return "lost" if troubled else "pending"
     valid = record.expires_at is not None and record.expires_at > now
-    return "sound" if record.status is Status.ACTIVE and valid and not record.unpublished else "pending"
+    return "sound" if record.status is Status.ACTIVE and valid and not record.is_unpublished else "pending"
 
 
 def _live(place: Arena) -> set[object]:

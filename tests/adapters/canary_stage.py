@@ -10,7 +10,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from evergrant import wiring
 from evergrant.adapters.aws.sdk import client
 from evergrant.adapters.aws.vault import SecretsVault
 from evergrant.adapters.observability import logger, metrics
@@ -19,9 +18,10 @@ from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.record import refresh_schedule
 from evergrant.record.connection import Connection, Status
-from evergrant.rotation.handler import answer, work_through
+from evergrant.rotation.handler import handle_request, process_batch
 from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
+from evergrant.wiring import deployment
 from tests.adapters.hooks import on
 from tests.adapters.leaks import everything_in, found_in
 from tests.adapters.loopback import Behaviour, Server, answers, serving
@@ -131,14 +131,14 @@ class Stage:
     server: Server
 
     def rotation(self) -> Rotation:
-        return Rotation(self.ports, wiring.settings(), self.clock.now() + 60)
+        return Rotation(self.ports, deployment.settings(), self.clock.now() + 60)
 
     def work(self, **task: Any) -> dict[str, Any]:
         message = {"messageId": "m", "body": json.dumps({"connection": NAME, **task})}
-        return work_through(self.rotation, [message], self.clock, self.clock.now() + 60)
+        return process_batch(self.rotation, [message], self.clock, self.clock.now() + 60)
 
-    def asked(self, **request: Any) -> dict[str, Any]:
-        return answer(self.rotation(), self.ports, {"connection": NAME, **request})
+    def ask(self, **request: Any) -> dict[str, Any]:
+        return handle_request(self.rotation(), self.ports, {"connection": NAME, **request})
 
     @property
     def record(self) -> Connection:
@@ -149,8 +149,8 @@ class Stage:
 
 @contextmanager
 def stage(behave: Behaviour) -> Iterator[Stage]:
-    keap, clock = built_in.built_in()["keap"], Clock()
-    ports = replace(wiring.rotation_ports(), clock=clock)
+    keap, clock = built_in.load_built_in()["keap"], Clock()
+    ports = replace(deployment.rotation_ports(), clock=clock)
     with serving(behave) as server:
         secrets = [PRIVATE["client secret"], PRIVATE["older client secret"]]
         entry = {"client_id": "app-1", "client_secrets": secrets, "hosts": [server.host]}
@@ -172,13 +172,13 @@ def stage(behave: Behaviour) -> Iterator[Stage]:
             expires_at=tokens.expires_at,
             refresh_at=NOW,
             due_at=NOW,
-            due_shard=refresh_schedule.shard(NAME),
+            due_shard=refresh_schedule.choose_shard(NAME),
         )
         ports.records.create(record)
         yield Stage(ports, clock, server)
 
 
-def at_rest() -> dict[str, bytes]:
+def inactive() -> dict[str, bytes]:
     """What AWS holds afterwards: tables, queue, and secrets other than the client's own entry."""
     tables = [client("dynamodb").scan(TableName=name)["Items"] for name in ("records", "authorizations")]
     queue = client("sqs").get_queue_url(QueueName="rotation")["QueueUrl"]
@@ -212,7 +212,7 @@ def nothing_leaked(outside: Outside) -> None:
         assert found_in(sent, PRIVATE if to_the_secret else CANARIES) == set(), name
     for text in (outside.logged, outside.unredacted):
         assert found_in(text.getvalue(), CANARIES) == set()
-    held = at_rest()
+    held = inactive()
     assert found_in(held["tables"], CANARIES) == set()
     assert found_in(held["queue"], CANARIES) == set()
     assert found_in(held["secrets"], PRIVATE) == set()

@@ -16,7 +16,7 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
 from evergrant.adapters.clock import SystemClock
 from evergrant.record.connection import Connection, Status
-from evergrant.times import rfc3339
+from evergrant.times import format_rfc3339
 from evergrant_cli import deployment
 from evergrant_cli.main import app
 from tests.adapters.samples import NOW
@@ -161,7 +161,7 @@ def document(record: Connection) -> dict[str, Any]:
         "generation": record.generation,
         "access_token": ACCESS_TOKEN,
         "token_type": "Bearer",
-        "expires_at": rfc3339(record.expires_at),
+        "expires_at": format_rfc3339(record.expires_at),
         "expires_in": record.expires_at - NOW,
         "scope": "full",
         "headers": {"Authorization": f"Bearer {ACCESS_TOKEN}"},

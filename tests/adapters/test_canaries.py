@@ -1,5 +1,5 @@
 """Protects the promise that no secret leaves in the clear: rotations and an authorization run whole, with the real
-wiring, the real adapters and a provider on loopback, and all that left the process is searched for what may not.
+deployment, the real adapters and a provider on loopback, and all that left the process is searched for what may not.
 
 A refresh token, a code, a verifier and a client secret go to the provider and nowhere else; an access token goes into
 its ``tokens/`` secret and the answer of who asked for it.
@@ -17,19 +17,19 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from evergrant import wiring
 from evergrant.adapters.aws.authorizations import StoredAuthorizations
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
 from evergrant.connect import operations
-from evergrant.connect.authorization_flow import Flow
+from evergrant.connect.authorization_flow import AuthorizationFlow
 from evergrant.connect.links import Authorization, issue_ticket
-from evergrant.connect.token_import import Importing, given_set, pasted_key
+from evergrant.connect.token_import import TokenImport, parse_pasted_key, parse_token_set
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
-from evergrant.rotation.demand import Ask
+from evergrant.rotation.demand import TokenDemand
+from evergrant.wiring import deployment
 from tests.adapters.canary_stage import (
     CANARIES,
     GRANTED,
@@ -37,7 +37,7 @@ from tests.adapters.canary_stage import (
     PUBLISHED,
     TALKATIVE,
     Stage,
-    at_rest,
+    inactive,
     nothing_leaked,
     refuses,
     stage,
@@ -57,7 +57,7 @@ def environment(
     queue_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
-    made = (wiring.settings, wiring.rotation_ports, wiring.authorization_ports)
+    made = (deployment.settings, deployment.rotation_ports, deployment.authorization_ports)
     client("events").create_event_bus(Name="evergrant")
     for name, value in {
         "EVERGRANT_PREFIX": "evergrant",
@@ -103,14 +103,14 @@ def test_a_rotation_publishes_the_access_token_and_nothing_else_leaks(environmen
     assert outside.calls("PutEvents")
     assert outside.logged.getvalue()
     nothing_leaked(outside)
-    assert found_in(at_rest()["secrets"], CANARIES) == {"new access token"}
+    assert found_in(inactive()["secrets"], CANARIES) == {"new access token"}
 
 
 def test_who_asks_gets_the_access_token_and_no_other_secret(environment: None) -> None:
     with stage(answers(json.dumps(GRANTED).encode())) as on_stage, watching() as outside:
-        fresh = on_stage.asked()
+        fresh = on_stage.ask()
         assert found_in(json.dumps(fresh), CANARIES) == {"old access token"}
-        forced = on_stage.asked(force=True)
+        forced = on_stage.ask(force=True)
     assert found_in(json.dumps(forced), CANARIES) == {"new access token"}
     nothing_leaked(outside)
 
@@ -121,13 +121,13 @@ def test_who_asks_gets_the_access_token_and_no_other_secret(environment: None) -
         (refuses("invalid_grant"), "invalid_grant"),
         (refuses("invalid_client"), "invalid_client"),
         (refuses(PRIVATE["old refresh token"]), "rejected_unknown"),
-        (answers(TALKATIVE, "500 Oh"), "lost_answer"),
-        (answers(TALKATIVE), "unread_answer"),
+        (answers(TALKATIVE, "500 Oh"), "lost_response"),
+        (answers(TALKATIVE), "unreadable_response"),
         (answers(TALKATIVE, "302 Found", f"location: /?t={PUBLISHED['new access token']}\r\n"), "rejected_unknown"),
-        (sends(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n" + TALKATIVE), "lost_answer"),
-        (sends(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + TALKATIVE + b"\r\n"), "lost_answer"),
-        (sends(TALKATIVE + b"\r\n\r\n"), "lost_answer"),
-        (closes, "lost_answer"),
+        (sends(b"HTTP/1.1 200 OK\r\ncontent-length: 9999\r\n\r\n" + TALKATIVE), "lost_response"),
+        (sends(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n" + TALKATIVE + b"\r\n"), "lost_response"),
+        (sends(TALKATIVE + b"\r\n\r\n"), "lost_response"),
+        (closes, "lost_response"),
     ],
     ids=[
         "grant-refused", "client-refused", "token-as-code", "server-error", "unreadable", "redirect", "cut", "garbled",
@@ -139,7 +139,7 @@ def test_a_failed_rotation_leaks_nothing_that_the_provider_says(
 ) -> None:
     with stage(behave) as on_stage, watching() as outside:
         on_stage.work()
-        found = on_stage.asked(min_ttl=10_000)
+        found = on_stage.ask(min_ttl=10_000)
     assert on_stage.server.requests
     assert on_stage.record.last_error == expected
     assert found_in(json.dumps(found), PRIVATE) == set()
@@ -148,31 +148,31 @@ def test_a_failed_rotation_leaks_nothing_that_the_provider_says(
 
 def test_an_answer_that_is_read_again_leaks_nothing_of_what_it_holds(environment: None) -> None:
     odd = {"renamed": GRANTED["access_token"], **{name: GRANTED[name] for name in ("refresh_token", "expires_in")}}
-    keap = built_in.built_in()["keap"]
+    keap = built_in.load_built_in()["keap"]
     response = msgspec.structs.replace(keap.response, access_token=("renamed",))
     with stage(answers(json.dumps(odd).encode())) as on_stage, watching() as outside:
         on_stage.work()
-        assert on_stage.record.unread_answer is not None
-        again = on_stage.asked(reread=content_hash(keap))
-        assert again["error"]["code"] == "unread_answer"
+        assert on_stage.record.unreadable_response is not None
+        again = on_stage.ask(reparse=content_hash(keap))
+        assert again["error"]["code"] == "unreadable_response"
         assert found_in(json.dumps(again), CANARIES) == set()
         nothing_leaked(outside)
         mended = StoredProfiles("records").keep(msgspec.structs.replace(keap, response=response))
         on_stage.clock.sleep(60)  # until the first worker's lease has run out
-        found = on_stage.asked(reread=mended)
+        found = on_stage.ask(reparse=mended)
         assert found_in(json.dumps(found), CANARIES) == {"new access token"}
     assert on_stage.record.expires_at == NOW + 86_400, "from the moment at which the request was sent"
     assert len(on_stage.server.requests) == 1
     nothing_leaked(outside)
-    assert found_in(at_rest()["secrets"], CANARIES) == {"new access token"}
+    assert found_in(inactive()["secrets"], CANARIES) == {"new access token"}
 
 
 def test_a_refused_client_leaves_nothing_of_its_secrets_in_its_item(environment: None) -> None:
     with stage(refuses("invalid_client")) as on_stage, watching() as outside:
         on_stage.work()
-        on_stage.asked(force=True)
+        on_stage.ask(force=True)
     circuit = on_stage.ports.circuits.get("keap")
-    assert circuit.open
+    assert circuit.is_open
     assert circuit.version
     nothing_leaked(outside)
 
@@ -200,7 +200,7 @@ def test_a_token_set_that_the_table_would_not_take_goes_sealed_into_the_queue(en
         assert on_stage.record.generation == 8
         on_stage.clock.sleep(60)  # until the first worker's lease has run out
         on_stage.work()
-    assert found_in(at_rest()["secrets"], CANARIES) == {"new access token"}
+    assert found_in(inactive()["secrets"], CANARIES) == {"new access token"}
     nothing_leaked(outside)
 
 
@@ -225,10 +225,10 @@ def test_no_exception_carries_a_secret_when_a_service_fails(environment: None, s
     raised: list[str] = []
     with stage(answers(json.dumps(GRANTED).encode())) as on_stage, watching() as outside:
         with failing(service, operation):
-            for ask in (Ask(NAME), Ask(NAME, asked=True, force=True)):
+            for ask in (TokenDemand(NAME), TokenDemand(NAME, caller_waits=True, force=True)):
                 _caught(lambda ask=ask: on_stage.rotation().run(ask), raised)  # type: ignore[misc]
             on_stage.work()
-            found = on_stage.asked(force=True)
+            found = on_stage.ask(force=True)
         assert found_in(json.dumps(found), PRIVATE) == set()
         nothing_leaked(outside)
     assert found_in("\n".join(raised), CANARIES) == set()
@@ -242,7 +242,7 @@ def test_no_exception_carries_a_secret_when_the_clients_entry_is_broken(environm
             with on("secretsmanager", "after-call.secretsmanager.GetSecretValue", _replacing("SecretString", text)):
                 _caught(lambda: on_stage.ports.vault.client("keap"), raised)
                 on_stage.work()
-                on_stage.asked(force=True)
+                on_stage.ask(force=True)
             nothing_leaked(outside)
     assert len(raised) == 2
     assert on_stage.record.last_error == "invalid_client_entry"
@@ -270,23 +270,23 @@ _GIVEN = ("access_token", "refresh_token", "expires_in")
 
 
 def paste(on_stage: Stage, key: str) -> None:
-    ports, keap = on_stage.ports, built_in.built_in()["keap"]
-    importing = Importing(ports.records, ports.seal, ports.queue, on_stage.clock, wiring.settings())
+    ports, keap = on_stage.ports, built_in.load_built_in()["keap"]
+    importing = TokenImport(ports.records, ports.seal, ports.queue, on_stage.clock, deployment.settings())
     authorization, grant = operations.plan(keap, NAME, grant="static")
-    importing.keep(authorization, grant, keap, pasted_key(keap, key, NOW, NOW + 86_400))
+    importing.keep(authorization, grant, keap, parse_pasted_key(keap, key, NOW, NOW + 86_400))
 
 
 def test_a_pasted_key_goes_into_its_secret_and_nowhere_else(environment: None) -> None:
     with stage(closes) as on_stage, watching() as outside:
         paste(on_stage, PUBLISHED["new access token"])
         assert outside.calls("Decrypt") == []  # who seals need not be able to open
-        assert found_in(at_rest()["secrets"], CANARIES) == set()
+        assert found_in(inactive()["secrets"], CANARIES) == set()
         nothing_leaked(outside)
         on_stage.work()
     assert on_stage.record.generation == on_stage.record.published_generation == 8
     assert on_stage.server.requests == []
     nothing_leaked(outside)
-    assert found_in(at_rest()["secrets"], CANARIES) == {"new access token"}
+    assert found_in(inactive()["secrets"], CANARIES) == {"new access token"}
 
 
 @pytest.mark.parametrize(
@@ -306,18 +306,18 @@ def test_no_exception_carries_a_pasted_key(environment: None, service: str, oper
 
 
 def test_a_token_set_of_another_system_leaks_nothing_but_its_access_token_into_its_secret(environment: None) -> None:
-    keap = built_in.built_in()["keap"]
+    keap = built_in.load_built_in()["keap"]
     with stage(closes) as on_stage, watching() as outside:
         ports = on_stage.ports
-        importing = Importing(ports.records, ports.seal, ports.queue, on_stage.clock, wiring.settings())
+        importing = TokenImport(ports.records, ports.seal, ports.queue, on_stage.clock, deployment.settings())
         authorization, grant = operations.plan(keap, NAME)
-        tokens = given_set(keap, {name: GRANTED[name] for name in _GIVEN}, NOW, authorization.variables)
+        tokens = parse_token_set(keap, {name: GRANTED[name] for name in _GIVEN}, NOW, authorization.variables)
         importing.keep(authorization, grant, keap, tokens)
         on_stage.work()
     assert on_stage.record.published_generation == 8
     assert on_stage.server.requests == []
     nothing_leaked(outside)
-    assert found_in(at_rest()["secrets"], CANARIES) == {"new access token"}
+    assert found_in(inactive()["secrets"], CANARIES) == {"new access token"}
 
 
 # --- an authorization ---------------------------------------------------------------------------------------------
@@ -336,16 +336,16 @@ def test_a_token_set_of_another_system_leaks_nothing_but_its_access_token_into_i
 def test_connecting_an_account_leaks_nothing(environment: None, behave: Behaviour) -> None:
     raised: list[str] = []
     with stage(behave) as on_stage:
-        ports = replace(wiring.authorization_ports(), clock=on_stage.clock)
-        flow, record = Flow(ports, wiring.settings()), on_stage.record
+        ports = replace(deployment.authorization_ports(), clock=on_stage.clock)
+        flow, record = AuthorizationFlow(ports, deployment.settings()), on_stage.record
         authorization = Authorization(
             NAME, "keap", record.profile_hash, record.variables, "full", "https://grants.example.com/callback"
         )
         with watching() as outside:
             ticket = issue_ticket(ports.authorizations, authorization, NOW)
-            departure = flow.depart(ticket, flow.landing(ticket, None).cookie)
+            departure = flow.start_authorization(ticket, flow.landing(ticket, None).cookie)
             state = parse_qs(urlsplit(departure.url).query)["state"][0]
-            _caught(lambda: flow.arrive({"state": state, "code": PRIVATE["code"]}, departure.cookie), raised)
+            _caught(lambda: flow.handle_callback({"state": state, "code": PRIVATE["code"]}, departure.cookie), raised)
         nothing_leaked(outside)
         sent = on_stage.server.requests[0]
         assert found_in(sent, PRIVATE) >= {"code"}

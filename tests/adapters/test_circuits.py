@@ -9,7 +9,7 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
-from evergrant.record.circuit import MOST_WAITING, Circuit
+from evergrant.record.circuit import MAX_WAITING, Circuit
 from tests.adapters.hooks import failing, lost_answers, parameters
 from tests.adapters.samples import NOW, connection
 
@@ -112,11 +112,11 @@ def test_an_attribute_of_a_later_version_is_passed_over(circuits: DynamoCircuits
 def test_as_many_as_are_remembered_fit_into_one_item_and_are_struck_off_in_one_expression(
     circuits: DynamoCircuits,
 ) -> None:
-    longest = [f"{'p' * 40}/{number:0100d}" for number in range(MOST_WAITING)]
-    for start in range(0, MOST_WAITING, 100):
+    longest = [f"{'p' * 40}/{number:0100d}" for number in range(MAX_WAITING)]
+    for start in range(0, MAX_WAITING, 100):
         some = {f"waiting.{name}": NOW for name in longest[start : start + 100]}
         circuits.change("keap", some, only_if={})
-    assert len(circuits.get("keap").waiting) == MOST_WAITING
+    assert len(circuits.get("keap").waiting) == MAX_WAITING
     with parameters("dynamodb", "UpdateItem") as updates:
         circuits.change("keap", dict.fromkeys(some), only_if={"refused_at": None})
     assert len(updates[0]["UpdateExpression"]) < 4096, "DynamoDB's limit on an expression"

@@ -171,7 +171,7 @@ def test_a_client_that_nobody_stored_is_said(desk: Desk) -> None:
 
 
 def test_only_variables_that_stand_in_a_host_need_a_value() -> None:
-    profile = built_in.built_in()["wealthyhood"]
+    profile = built_in.load_built_in()["wealthyhood"]
     assert token_hosts(profile, {"host": "h.example"}) == ["h.example"]
     with pytest.raises(InvalidVariable):
         token_hosts(profile, {"host": "h.example/path"})

@@ -60,7 +60,7 @@ def test_the_record_is_made_and_the_profile_is_pinned_before_anybody_opens_the_l
     desk("connect", "keap/main", "--no-wait")
     record = desk.record()
     assert (record.status, record.client) == (Status.AWAITING_AUTHORIZATION, "keap")
-    assert record.profile_hash == content_hash(built_in.built_in()["keap"])
+    assert record.profile_hash == content_hash(built_in.load_built_in()["keap"])
     key = {"pk": {"S": f"profile#{record.profile_hash}"}}
     assert "Item" in client("dynamodb").get_item(TableName=desk.records.table, Key=key)
 

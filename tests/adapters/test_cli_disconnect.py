@@ -20,7 +20,7 @@ from evergrant.record.connection import Status
 from tests.adapters.cli_desk import Desk
 from tests.adapters.samples import NOW, SEALED, connection
 
-KEAP = built_in.built_in()["keap"]
+KEAP = built_in.load_built_in()["keap"]
 
 
 @pytest.fixture

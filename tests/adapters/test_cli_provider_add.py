@@ -13,7 +13,7 @@ import pytest
 
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
-from evergrant.profiles.loader import load
+from evergrant.profiles.loader import load_profile
 from tests.adapters.cli_desk import API, Desk
 from tests.adapters.loopback import Behaviour, answers, closes, floods, sends, serving
 
@@ -85,7 +85,7 @@ def test_an_issuer_with_a_path_is_looked_for_at_three_addresses(desk: Desk, serv
     found = desk.json("provider", "add", "--issuer", f"{server.url}/eu", "--name", "acme")["found"]
     assert server.asked == [f"{OAUTH}/eu", f"/eu{OPENID}", f"{OPENID}/eu"]
     assert [source["used"] for source in found["sources"]] == [False, True, False]
-    assert load(found["toml"]).name == "acme"
+    assert load_profile(found["toml"]).name == "acme"
 
 
 def test_what_the_documents_differ_in_is_shown(desk: Desk, server: Publishing) -> None:

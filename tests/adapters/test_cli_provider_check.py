@@ -176,7 +176,7 @@ def test_when_it_would_refresh_is_told_for_the_documented_lifetime() -> None:
     assert "would be replaced after" in said("keap")
 
 
-@pytest.mark.parametrize("name", sorted(built_in.built_in()))
+@pytest.mark.parametrize("name", sorted(built_in.load_built_in()))
 def test_every_shipped_provider_can_be_looked_at(name: str) -> None:
     assert told(name)["provider"] == name
 
@@ -388,7 +388,7 @@ def test_a_granted_answer_is_shown_as_it_is_read(file: str) -> None:
 def test_an_answer_that_cannot_be_read_names_the_fields_that_look_like_it(file: str) -> None:
     body = {"accessTtoken": "canary-access-token", "expiresIn": 60, "canary-of-the-provider": 1}
     found = granting(file, "client_credentials", body, status=1)[0]
-    assert found["error"]["code"] == "unread_answer"
+    assert found["error"]["code"] == "unreadable_response"
     assert (found["answer"]["fields"], found["answer"]["other_fields"]) == (["accessTtoken", "expiresIn"], 1)
 
 

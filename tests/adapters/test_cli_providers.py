@@ -51,7 +51,7 @@ def test_an_added_profile_is_listed_shown_and_told_what_to_do_next(desk: Desk, f
     assert StoredProfiles(desk.records.table).named("acme").title == "Acme"
     listed = desk.json("provider", "list")["providers"]
     assert [(item["provider"], item["built_in"]) for item in listed] == [
-        *((name, True) for name in built_in.built_in()),
+        *((name, True) for name in built_in.load_built_in()),
         ("acme", False),
     ]
     assert "of this stack" in desk("provider", "list")
@@ -60,7 +60,7 @@ def test_an_added_profile_is_listed_shown_and_told_what_to_do_next(desk: Desk, f
 def test_the_list_names_grants_and_sources_and_fits_80_columns(desk: Desk) -> None:
     said = desk("provider", "list")
     assert max(map(len, said.splitlines())) <= 80
-    page = built_in.built_in()["keap"].documentation[0]
+    page = built_in.load_built_in()["keap"].documentation[0]
     keap = said[said.index("\nkeap") :].splitlines()
     assert keap[1].split() == ["keap", "authorization_code", urlsplit(page.url).netloc]
     assert keap[2].split()[:2] == ["read", page.read]
@@ -106,7 +106,7 @@ def test_a_profile_that_does_not_hold_is_refused_with_the_place(desk: Desk, file
     assert error["code"] == "invalid_profile"
     assert "acme.toml" in error["message"]
     assert "nowhere" in error["message"]
-    assert [item["provider"] for item in desk.json("provider", "list")["providers"]] == list(built_in.built_in())
+    assert [item["provider"] for item in desk.json("provider", "list")["providers"]] == list(built_in.load_built_in())
 
 
 def test_a_built_in_name_is_not_shadowed(desk: Desk, file: Path) -> None:

@@ -15,7 +15,7 @@ from evergrant.record.connection import Connection, Status
 from tests.adapters.cli_desk import Desk
 from tests.adapters.samples import NOW, SEALED, connection
 
-KEAP = content_hash(built_in.built_in()["keap"])
+KEAP = content_hash(built_in.load_built_in()["keap"])
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ def test_the_first_line_names_who_needs_somebody_and_the_exit_status_is_3(desk: 
 
 
 def test_what_mends_itself_is_shown_but_needs_nobody(desk: Desk) -> None:
-    desk.records.create(healthy(status=Status.DEGRADED, failures=3, last_error="lost_answer"))
+    desk.records.create(healthy(status=Status.DEGRADED, failures=3, last_error="lost_response"))
     said = desk("status")
     assert said.splitlines()[0] == "Nothing needs you now. Keep an eye on keap/main."
     assert "retried by itself" in said
@@ -94,7 +94,7 @@ def test_the_document_holds_times_as_rfc_3339_and_a_verdict(desk: Desk) -> None:
 def test_the_document_holds_nothing_sealed(desk: Desk) -> None:
     desk.records.create(healthy(outbox={"e": {"type": "x", "at": NOW, "detail": {}}}))
     (item,) = desk.json("status")["connections"]
-    assert item.keys().isdisjoint({"sealed", "unread_answer", "outbox", "lease_owner", "spend_id"})
+    assert item.keys().isdisjoint({"sealed", "unreadable_response", "outbox", "lease_owner", "attempt_id"})
 
 
 def test_monitoring_gets_the_same_exit_status_with_json(desk: Desk) -> None:
@@ -141,7 +141,7 @@ def test_one_connection_in_trouble_begins_with_why_and_what_to_do(desk: Desk) ->
 
 
 def test_a_disconnected_connection_shows_no_token_expiry_or_failures(desk: Desk) -> None:
-    desk.records.create(healthy(status=Status.DISCONNECTED, failures=2, last_error="lost_answer", last_error_at=NOW))
+    desk.records.create(healthy(status=Status.DISCONNECTED, failures=2, last_error="lost_response", last_error_at=NOW))
     said = desk("status", "keap/main")
     assert said.splitlines()[0] == "keap/main is disconnected."
     assert not any(word in said for word in ("expires", "dies", "refresh", "failures", "error"))
@@ -196,7 +196,12 @@ def test_a_refused_client_is_said_once_for_all_its_connections_due_or_not(desk: 
 
 
 def test_what_is_to_be_done_about_an_unread_answer_is_said(desk: Desk) -> None:
-    held: dict[str, Any] = {"unread_answer": SEALED, "last_error": "unread_answer", "refresh_at": None, "failures": 1}
+    held: dict[str, Any] = {
+        "unreadable_response": SEALED,
+        "last_error": "unreadable_response",
+        "refresh_at": None,
+        "failures": 1,
+    }
     desk.records.create(healthy(status=Status.DEGRADED, **held))
     said = " ".join(desk("status", status=3).split())
-    assert "evergrant reread keap/main" in said
+    assert "evergrant reparse keap/main" in said

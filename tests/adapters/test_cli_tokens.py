@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from evergrant.adapters.aws.records import DynamoRecords
-from evergrant.errors import AnswerAwaited
+from evergrant.errors import ResponsePending
 from evergrant.record.connection import Status
 from evergrant.secret import fingerprint
 from tests.adapters.cli_desk import ACCESS_TOKEN, Desk, document
@@ -113,7 +113,7 @@ def test_rotating_a_paused_connection_says_that_it_is_paused(desk: Desk) -> None
 
 
 def test_rotating_while_an_answer_may_be_on_its_way_says_so_and_when_to_try_again(desk: Desk) -> None:
-    awaited = AnswerAwaited("keap/main", 895).as_dict()
+    awaited = ResponsePending("keap/main", 895).as_dict()
     desk.rotator = lambda request: {"error": awaited}
     assert desk.error("rotate", "keap/main") == awaited
     assert "try again in 15 minutes" in awaited["hint"]

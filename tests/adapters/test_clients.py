@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, NoCredentialsError, ReadTimeoutError
 
-from evergrant.adapters.aws.sdk import client, code_of, unavailable
+from evergrant.adapters.aws.sdk import client, read_error_code, unavailable
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
 from evergrant.settings import Budgets
@@ -38,7 +38,7 @@ def test_our_own_errors_pass_as_they_are(error: Exception) -> None:
 
 
 def test_an_error_without_a_code_has_an_empty_one() -> None:
-    assert code_of(ClientError({}, "GetItem")) == ""
+    assert read_error_code(ClientError({}, "GetItem")) == ""
 
 
 def test_a_client_is_made_once(aws: None) -> None:

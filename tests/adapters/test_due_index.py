@@ -41,7 +41,7 @@ def test_a_shard_shows_only_its_own(records: DynamoRecords) -> None:
 
 def test_what_is_never_due_is_not_in_the_index(records: DynamoRecords) -> None:
     put(records, "keap/at-rest", None, None)
-    assert all(not names(records, str(shard), NOW * 2) for shard in range(refresh_schedule.SHARDS))
+    assert all(not names(records, str(shard), NOW * 2) for shard in range(refresh_schedule.SHARD_COUNT))
 
 
 def test_a_connection_leaves_the_index_with_its_due_date(records: DynamoRecords) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from evergrant.adapters.http import GuardedHttp
-from evergrant.errors import LostAnswer, NotSent
-from evergrant.oauth.token_request import HttpRequest
+from evergrant.errors import LostResponse, NotSent
+from evergrant.http_messages import HttpRequest
 from tests.adapters.loopback import Server, answers, closes, serving
 
 HOST = "api.example.com"
@@ -268,7 +268,7 @@ def test_after_an_answer_that_was_lost_the_name_is_looked_up_anew(network: Netwo
     with serving(closes) as server:
         provider = Provider(server, network, monkeypatch)
         for _ in range(2):
-            with pytest.raises(LostAnswer):
+            with pytest.raises(LostResponse):
                 provider.ask()
     assert network.looked_up == ["provider.example"] * 2
 

@@ -1,5 +1,5 @@
 """Protects the one distinction that a refresh token's life hangs on: whether a request can have reached the provider
-(``LostAnswer``) or cannot (``NotSent``), within a total time that no server can stretch. Real sockets on loopback."""
+(``LostResponse``) or cannot (``NotSent``), within a total time that no server can stretch. Real sockets on loopback."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from evergrant.adapters import http
-from evergrant.adapters.http import LARGEST_ANSWER, GuardedHttp
-from evergrant.errors import EvergrantError, LostAnswer, NotSent
-from evergrant.oauth.token_request import HttpRequest, HttpResponse
+from evergrant.adapters.http import MAX_RESPONSE_BYTES, GuardedHttp
+from evergrant.errors import EvergrantError, LostResponse, NotSent
+from evergrant.http_messages import HttpRequest, HttpResponse
 from tests.adapters import loopback
 from tests.adapters.leaks import everything_in
 from tests.adapters.loopback import Server, answers, drips, sends, serving
@@ -136,8 +136,8 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_an_answer_of_the_largest_size_is_taken() -> None:
-    with serving(answers(b"x" * LARGEST_ANSWER)) as server:
-        assert len(ask(server).body) == LARGEST_ANSWER
+    with serving(answers(b"x" * MAX_RESPONSE_BYTES)) as server:
+        assert len(ask(server).body) == MAX_RESPONSE_BYTES
 
 
 # --- sent, and the answer lost ------------------------------------------------------------------------------------
@@ -169,7 +169,7 @@ _HEAD = b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n"
 def test_an_answer_that_is_not_whole_is_lost(behave: loopback.Behaviour) -> None:
     # And the provider's own text, which may hold tokens, hangs nowhere on the error.
     with serving(behave) as server:
-        failure(LostAnswer, lambda: ask(server))
+        failure(LostResponse, lambda: ask(server))
         assert server.requests
 
 
@@ -186,7 +186,7 @@ def test_an_answer_that_is_not_whole_is_lost(behave: loopback.Behaviour) -> None
 def test_a_server_that_takes_its_time_is_given_up_at_the_deadline(behave: loopback.Behaviour) -> None:
     # Each byte comes well within any timeout of a single read; the whole answer would come after two seconds.
     with serving(behave) as server:
-        assert "TimeoutError" in failure(LostAnswer, lambda: ask(server, SHORT))
+        assert "TimeoutError" in failure(LostResponse, lambda: ask(server, SHORT))
         assert server.requests
 
 
@@ -195,15 +195,15 @@ def test_the_same_slow_server_is_waited_for_where_there_is_time() -> None:
         assert ask(server).body == b"0123456789"
 
 
-@pytest.mark.parametrize("behave", [answers(b"x" * (2 * LARGEST_ANSWER)), answers(b"x" * (LARGEST_ANSWER + 1))])
+@pytest.mark.parametrize("behave", [answers(b"x" * (2 * MAX_RESPONSE_BYTES)), answers(b"x" * (MAX_RESPONSE_BYTES + 1))])
 def test_an_answer_that_is_too_large_is_lost(behave: loopback.Behaviour) -> None:
     with serving(behave) as server:
-        assert "Timeout" not in failure(LostAnswer, lambda: ask(server))
+        assert "Timeout" not in failure(LostResponse, lambda: ask(server))
 
 
 def test_an_answer_without_an_end_is_given_up_while_it_is_read() -> None:
     with serving(loopback.floods) as server:
-        assert "Timeout" not in failure(LostAnswer, lambda: ask(server))
+        assert "Timeout" not in failure(LostResponse, lambda: ask(server))
 
 
 # --- not sent -----------------------------------------------------------------------------------------------------
@@ -287,10 +287,10 @@ def test_a_whole_answer_comes_over_tls(trusted: ssl.SSLContext) -> None:
 @pytest.mark.parametrize("behave", [loopback.closes, loopback.resets, sends(_HEAD)], ids=["closed", "reset", "cut"])
 def test_after_the_handshake_an_answer_can_be_lost(trusted: ssl.SSLContext, behave: loopback.Behaviour) -> None:
     with serving(behave, tls=trusted) as server:
-        failure(LostAnswer, lambda: ask(server, scheme="https"))
+        failure(LostResponse, lambda: ask(server, scheme="https"))
         assert server.requests
 
 
 def test_the_deadline_holds_over_tls_too(trusted: ssl.SSLContext) -> None:
     with serving(drips(_HEAD, b"x" * 100), tls=trusted) as server:
-        failure(LostAnswer, lambda: ask(server, SHORT, scheme="https"))
+        failure(LostResponse, lambda: ask(server, SHORT, scheme="https"))

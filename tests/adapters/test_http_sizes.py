@@ -11,9 +11,10 @@ from collections.abc import Callable
 
 import pytest
 
-from evergrant.adapters.http import LARGEST_ANSWER, GuardedHttp
-from evergrant.errors import LostAnswer, UnreadAnswer
-from evergrant.oauth.token_request import HttpRequest, HttpResponse, read_answer
+from evergrant.adapters.http import MAX_RESPONSE_BYTES, GuardedHttp
+from evergrant.errors import LostResponse, UnreadableResponse
+from evergrant.http_messages import HttpRequest, HttpResponse
+from evergrant.oauth.token_request import parse_token_response
 from tests.adapters.loopback import Behaviour, Server, answers, sends, serving
 from tests.unit.samples import KEAP, NOW
 
@@ -74,7 +75,7 @@ def test_reading_stops_at_the_limit_and_memory_does_not_grow(pourer: Pourer) -> 
     ask(answers())  # what is made once is not counted
     tracemalloc.start()
     try:
-        with pytest.raises(LostAnswer) as lost:
+        with pytest.raises(LostResponse) as lost:
             ask(pourer)
         grown = tracemalloc.get_traced_memory()[1]
     finally:
@@ -88,14 +89,14 @@ def test_reading_stops_at_the_limit_and_memory_does_not_grow(pourer: Pourer) -> 
 def test_what_is_packed_is_not_asked_for_and_never_unpacked(pack: Callable[[bytes], bytes]) -> None:
     # Ten megabytes of blanks around a token, in ten kilobytes: below the limit as it comes.
     bomb = pack(b'{"access_token": "a", "expires_in": 60' + b" " * (10 * MEGABYTE) + b"}")
-    assert len(bomb) < LARGEST_ANSWER
+    assert len(bomb) < MAX_RESPONSE_BYTES
     with serving(answers(bomb, headers="content-encoding: gzip\r\n")) as server:
         request = HttpRequest("POST", f"http://{server.host}/token", {}, b"")
         tracemalloc.start()
         try:
             response = GuardedHttp(allow_loopback=True).send(request, hosts=(server.host,), timeout=20)
-            with pytest.raises(UnreadAnswer):
-                read_answer(KEAP, response, NOW)
+            with pytest.raises(UnreadableResponse):
+                parse_token_response(KEAP, response, NOW)
             grown = tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
@@ -109,7 +110,7 @@ def test_an_endless_run_of_preliminary_answers_ends_at_the_deadline() -> None:
         while not server.over.is_set():
             connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
 
-    with pytest.raises(LostAnswer, match="TimeoutError"):
+    with pytest.raises(LostResponse, match="TimeoutError"):
         ask(behave, timeout=0.3)
 
 

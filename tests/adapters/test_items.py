@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from evergrant.adapters.aws.items import attribute, connection_of, item_of, plain
+from evergrant.adapters.aws.items import from_attribute, to_attribute, to_connection, to_item
 from evergrant.errors import RecordBroken
 from evergrant.record.connection import Connection, Status
 from tests.adapters.samples import connection, full
@@ -16,7 +16,7 @@ from tests.adapters.samples import connection, full
 
 def test_every_field_comes_back_as_it_was() -> None:
     record = full()
-    assert connection_of(item_of(record)) == record
+    assert to_connection(to_item(record)) == record
 
 
 def test_the_full_sample_leaves_no_field_at_its_default() -> None:
@@ -28,7 +28,7 @@ def test_the_full_sample_leaves_no_field_at_its_default() -> None:
 
 
 def test_whole_numbers_come_back_as_int_and_flags_as_bool() -> None:
-    back = connection_of(item_of(full()))
+    back = to_connection(to_item(full()))
     assert type(back.expires_at) is int
     assert type(back.generation) is int
     assert back.direct_read is False
@@ -37,38 +37,38 @@ def test_whole_numbers_come_back_as_int_and_flags_as_bool() -> None:
 
 
 def test_binaries_come_back_as_bytes() -> None:
-    back = connection_of(item_of(full()))
+    back = to_connection(to_item(full()))
     assert back.sealed is not None
     assert type(back.sealed.text) is bytes
 
 
 def test_a_field_without_a_value_takes_no_attribute() -> None:
-    item = item_of(connection())
+    item = to_item(connection())
     assert "sealed" not in item
     assert "due_at" not in item  # else the sparse index would not be sparse
-    assert connection_of(item) == connection()
+    assert to_connection(item) == connection()
 
 
 def test_an_attribute_of_a_later_version_is_passed_over() -> None:
-    item = {**item_of(connection()), "from_the_future": {"S": "x"}}
-    assert connection_of(item) == connection()
+    item = {**to_item(connection()), "from_the_future": {"S": "x"}}
+    assert to_connection(item) == connection()
 
 
 def test_an_item_without_later_fields_gets_their_defaults() -> None:
-    item = item_of(full())
-    del item["spend_tries"], item["record_version"]
-    back = connection_of(item)
-    assert (back.spend_tries, back.record_version) == (0, 1)
+    item = to_item(full())
+    del item["attempt_replays"], item["format_version"]
+    back = to_connection(item)
+    assert (back.attempt_replays, back.format_version) == (0, 1)
 
 
 def test_nested_values_survive_typing() -> None:
     value = {"a": [1, {"b": b"\x00"}, None, True, ""], "c": 10**17}
-    assert plain(attribute(value)) == value
+    assert from_attribute(to_attribute(value)) == value
 
 
 def test_status_is_stored_as_its_word() -> None:
-    assert item_of(connection(status=Status.PAUSED))["status"] == {"S": "paused"}
-    assert json.dumps(item_of(connection())["status"]) == '{"S": "active"}'
+    assert to_item(connection(status=Status.PAUSED))["status"] == {"S": "paused"}
+    assert json.dumps(to_item(connection())["status"]) == '{"S": "active"}'
 
 
 @pytest.mark.parametrize(
@@ -77,6 +77,6 @@ def test_status_is_stored_as_its_word() -> None:
     ids=["an unknown status", "half a second", "half a seal", "no grant"],
 )
 def test_an_item_that_is_no_record_is_an_error_that_names_the_connection(broken: dict[str, Any]) -> None:
-    item = {name: value for name, value in {**item_of(full()), **broken}.items() if value is not None}
+    item = {name: value for name, value in {**to_item(full()), **broken}.items() if value is not None}
     with pytest.raises(RecordBroken, match=full().name):
-        connection_of(item)
+        to_connection(item)

@@ -13,7 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from evergrant.adapters.aws.messages import EventBus, SqsQueue
 from evergrant.adapters.aws.sdk import client
 from evergrant.ports import PortUnavailable
-from evergrant.record.connection import EventType, event
+from evergrant.record.connection import EventType, create_event
 from tests.adapters.hooks import failing, on, parameters
 from tests.adapters.samples import NAME, NOW, connection
 
@@ -39,7 +39,7 @@ def received(queue_url: str) -> list[Any]:
 
 
 def outbox(count: int) -> dict[str, Any]:
-    changes = [event(EventType.ROTATED, connection(), NOW, generation=number) for number in range(count)]
+    changes = [create_event(EventType.ROTATED, connection(), NOW, generation=number) for number in range(count)]
     return {key.removeprefix("outbox."): body for change in changes for key, body in change.items()}
 
 
@@ -106,7 +106,7 @@ def test_a_batch_of_which_nothing_was_taken_counts_nothing(queue: SqsQueue) -> N
 
 
 def test_an_event_has_the_shape_that_rules_match(bus: EventBus) -> None:
-    [(key, body)] = event(EventType.DEGRADED, connection(), NOW, reason="invalid_grant").items()
+    [(key, body)] = create_event(EventType.DEGRADED, connection(), NOW, reason="invalid_grant").items()
     event_id = key.removeprefix("outbox.")
     with parameters("events", "PutEvents") as calls:
         assert bus.put({event_id: body}) == {event_id}

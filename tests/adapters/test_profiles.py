@@ -14,7 +14,7 @@ from evergrant.adapters.aws.sdk import client
 from evergrant.errors import InvalidProfile, UnknownProfile
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
-from evergrant.profiles.loader import load
+from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile, content_hash, decode, encode
 from tests.adapters.hooks import failing, lost_answers, page_size, parameters
 
@@ -35,7 +35,7 @@ status = 400
 
 
 def own(name: str = "acme", title: str = "Acme") -> Profile:
-    return load(OWN.format(name=name, title=title))
+    return load_profile(OWN.format(name=name, title=title))
 
 
 @pytest.fixture
@@ -56,25 +56,25 @@ def test_an_added_profile_is_found_by_its_name_and_by_its_hash(profiles: StoredP
 
 
 def test_a_built_in_profile_is_found_although_nobody_stored_it(profiles: StoredProfiles) -> None:
-    keap = built_in.built_in()["keap"]
+    keap = built_in.load_built_in()["keap"]
     with failing("dynamodb", "GetItem"):
         assert profiles.named("keap") == keap
     assert profiles.pinned(content_hash(keap)) == keap
 
 
-@pytest.mark.parametrize("name", sorted(built_in.built_in()))
+@pytest.mark.parametrize("name", sorted(built_in.load_built_in()))
 def test_a_built_in_profile_cannot_be_shadowed(profiles: StoredProfiles, name: str) -> None:
     with pytest.raises(InvalidProfile, match=name):
         profiles.add(own(name))
     assert profiles.added() == []
-    assert profiles.named(name) == built_in.built_in()[name]
+    assert profiles.named(name) == built_in.load_built_in()[name]
 
 
 def test_not_even_an_item_written_by_hand_shadows_a_built_in_profile(profiles: StoredProfiles) -> None:
     client("dynamodb").put_item(
         TableName=profiles.table, Item={"pk": {"S": "provider#keap"}, "profile": {"B": encode(own("keap"))}}
     )
-    assert profiles.named("keap") == built_in.built_in()["keap"]
+    assert profiles.named("keap") == built_in.load_built_in()["keap"]
 
 
 def test_replacing_a_profile_leaves_the_pinned_one_as_it_was(profiles: StoredProfiles) -> None:
@@ -97,9 +97,9 @@ def test_what_is_stored_under_a_hash_is_never_written_again(profiles: StoredProf
 def test_keeping_a_shipped_profile_outlives_its_shipping(
     profiles: StoredProfiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keap = built_in.built_in()["keap"]
+    keap = built_in.load_built_in()["keap"]
     pinned = profiles.keep(keap)
-    monkeypatch.setattr(built_in, "by_hash", dict)  # a later release ships another one
+    monkeypatch.setattr(built_in, "load_by_hash", dict)  # a later release ships another one
     assert fresh(profiles).pinned(pinned) == keap
 
 
@@ -154,7 +154,7 @@ def test_a_table_that_does_not_answer_is_unavailable(profiles: StoredProfiles) -
 # --- the stored form ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("profile", [*built_in.built_in().values(), own()], ids=lambda profile: str(profile.name))
+@pytest.mark.parametrize("profile", [*built_in.load_built_in().values(), own()], ids=lambda profile: str(profile.name))
 def test_the_stored_form_comes_back_and_encodes_to_the_same_bytes(profile: Profile) -> None:
     stored = encode(profile)
     assert decode(stored) == profile
@@ -167,7 +167,7 @@ def test_the_order_of_a_files_keys_makes_no_other_profile() -> None:
         'format = "json"\nparams = { audience = "ü" }', 'params = { audience = "ü" }\nformat = "json"'
     )
     assert swapped != text
-    assert content_hash(load(swapped)) == content_hash(load(text))
+    assert content_hash(load_profile(swapped)) == content_hash(load_profile(text))
 
 
 @pytest.mark.parametrize(

@@ -24,8 +24,8 @@ from aws_lambda_powertools.utilities.parameters import base as powertools
 import evergrant_client._default as client_default
 from evergrant import errors
 from evergrant.adapters.aws.sdk import client
-from evergrant.getter.handler import answer
-from evergrant.getter.token_reader import Reader
+from evergrant.getter.handler import handle_event
+from evergrant.getter.token_reader import TokenReader
 from evergrant.record import token_document
 from tests.unit.samples import KEAP, connection, tokens
 
@@ -38,7 +38,7 @@ API = "https://api.infusionsoft.com"
 def document() -> dict[str, Any]:
     """As rotator publishes it."""
     issued = tokens(issued_at=int(time.time()), expires_at=int(time.time()) + 3600)
-    return token_document.document(connection(), KEAP, issued)
+    return token_document.build_document(connection(), KEAP, issued)
 
 
 class Neighbours(ThreadingHTTPServer):
@@ -46,7 +46,7 @@ class Neighbours(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: TokenReader) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.reader = reader
         self.called: list[str] = []
@@ -74,7 +74,7 @@ class Handler(BaseHTTPRequestHandler):
             assert "/execute-api/aws4_request" in self.headers["authorization"]
             provider, account = url.path.removeprefix("/tokens/").split("/")
             event = {"requestContext": {}, "pathParameters": {"provider": provider, "account": account}}
-            response = answer(self.server.reader, {**event, "queryStringParameters": query})
+            response = handle_event(self.server.reader, {**event, "queryStringParameters": query})
             self._answer(response["statusCode"], response["body"])
         else:
             self._answer(200 if self.headers["authorization"] == "Bearer access-1" else 401, "{}")
@@ -90,7 +90,7 @@ class Handler(BaseHTTPRequestHandler):
 def neighbours(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Neighbours]:
     client("secretsmanager").create_secret(Name=SECRET, SecretString=json.dumps(document()))
     stored = json.dumps(document())
-    with Neighbours(Reader(lambda _: json.loads(stored), lambda _: {}, time.time)) as server:
+    with Neighbours(TokenReader(lambda _: json.loads(stored), lambda _: {}, time.time)) as server:
         Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         monkeypatch.setenv("AWS_SESSION_TOKEN", "session-token")
         monkeypatch.setattr(client_default, "_default", None)
@@ -105,12 +105,12 @@ def neighbours(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Neighbour
 class Getter:
     """Lambda's Invoke, with getter behind it."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: TokenReader) -> None:
         self._reader = reader
 
     def invoke(self, *, FunctionName: str, Payload: str) -> dict[str, Any]:  # noqa: N803
         assert FunctionName.startswith("http")
-        return {"Payload": io.BytesIO(json.dumps(answer(self._reader, json.loads(Payload))).encode())}
+        return {"Payload": io.BytesIO(json.dumps(handle_event(self._reader, json.loads(Payload))).encode())}
 
 
 def title(snippet: str) -> str:

@@ -16,7 +16,7 @@ from evergrant.record.connection import Connection, Sealed, Status
 from tests.adapters.hooks import failing, lost_answers, on, parameters
 from tests.adapters.samples import NAME, NOW, SEALED, connection, full
 
-LEASE: dict[str, Any] = {"lease_owner": "me", "lease_until": NOW + 40, "spend_id": "spend-9", "spend_at": NOW}
+LEASE: dict[str, Any] = {"lease_owner": "me", "lease_until": NOW + 40, "attempt_id": "spend-9", "attempt_at": NOW}
 EVENT = {"type": "Token Rotated", "at": NOW, "detail": {"connection": NAME, "generation": 8}}
 
 
@@ -89,10 +89,10 @@ def test_none_removes_a_field(records: DynamoRecords) -> None:
 
 
 def test_setting_and_removing_ride_on_one_write(records: DynamoRecords) -> None:
-    records.create(connection(last_error="x", spend_id="s"))
+    records.create(connection(last_error="x", attempt_id="s"))
     with parameters("dynamodb", "UpdateItem") as writes:
-        changed = records.change(NAME, {"last_error": None, "spend_id": None, "generation": 8})
-    assert (changed.last_error, changed.spend_id, changed.generation) == (None, None, 8)
+        changed = records.change(NAME, {"last_error": None, "attempt_id": None, "generation": 8})
+    assert (changed.last_error, changed.attempt_id, changed.generation) == (None, None, 8)
     assert len(writes) == 1
 
 
@@ -103,7 +103,7 @@ def test_a_change_of_an_absent_record_is_a_conflict_with_nothing(records: Dynamo
     assert records.get("keap/absent") is None
 
 
-@pytest.mark.parametrize("only_if", [{"generation": 7}, {"lease_owner": None}, {"generation": 7, "spend_id": None}])
+@pytest.mark.parametrize("only_if", [{"generation": 7}, {"lease_owner": None}, {"generation": 7, "attempt_id": None}])
 def test_a_change_happens_when_its_conditions_hold(stored: DynamoRecords, only_if: Mapping[str, Any]) -> None:
     assert stored.change(NAME, {"failures": 1}, only_if=only_if).failures == 1
 
@@ -115,7 +115,7 @@ def test_a_change_happens_when_its_conditions_hold(stored: DynamoRecords, only_i
         {"status": Status.PAUSED},
         {"client": None},
         {"lease_owner": "me"},
-        {"generation": 7, "spend_id": "x"},
+        {"generation": 7, "attempt_id": "x"},
     ],
 )
 def test_nothing_changes_when_one_condition_fails(stored: DynamoRecords, only_if: Mapping[str, Any]) -> None:
@@ -202,9 +202,9 @@ def test_neither_names_nor_values_are_written_into_the_expressions(stored: Dynam
 @pytest.mark.parametrize(
     ("changes", "conditions"),
     [
-        (LEASE, {"only_if": {"generation": 7, "spend_id": None}, "lease_free_at": NOW}),
+        (LEASE, {"only_if": {"generation": 7, "attempt_id": None}, "lease_free_at": NOW}),
         (
-            {"generation": 8, "sealed": SEALED, "spend_id": None, "status": Status.ACTIVE, "outbox.e": EVENT},
+            {"generation": 8, "sealed": SEALED, "attempt_id": None, "status": Status.ACTIVE, "outbox.e": EVENT},
             {"only_if": {"generation": 7}},
         ),
     ],
@@ -223,7 +223,7 @@ def test_a_write_whose_answer_was_lost_succeeds_when_the_sdk_repeats_it(
 
 def test_a_write_whose_answer_was_lost_succeeds_though_another_field_changed_meanwhile(stored: DynamoRecords) -> None:
     # Between the write and its repetition a tick claimed the connection.
-    save = {"generation": 8, "sealed": SEALED, "spend_id": None}
+    save = {"generation": 8, "sealed": SEALED, "attempt_id": None}
 
     def claim(**_: Any) -> None:
         if not claimed:
@@ -242,7 +242,7 @@ def test_the_same_lease_taken_by_another_worker_is_still_a_conflict(records: Dyn
     other = connection(**{**LEASE, "lease_owner": "other"})
     records.create(other)
     with pytest.raises(Conflict) as caught:
-        records.change(NAME, LEASE, only_if={"generation": 7, "spend_id": None}, lease_free_at=NOW)
+        records.change(NAME, LEASE, only_if={"generation": 7, "attempt_id": None}, lease_free_at=NOW)
     assert caught.value.current == other
 
 

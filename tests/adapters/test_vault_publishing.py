@@ -14,7 +14,7 @@ import pytest
 from evergrant.adapters.aws import vault as vault_module
 from evergrant.adapters.aws.sdk import client
 from evergrant.adapters.aws.vault import SecretsVault
-from evergrant.adapters.rate_limiter import Pace
+from evergrant.adapters.rate_limiter import RateLimiter
 from evergrant.ports import PortUnavailable
 from tests.adapters.strict_secrets_manager import DAY, StrictSecretsManager
 
@@ -330,7 +330,7 @@ def test_a_publication_whose_turn_would_come_too_late_is_tried_again_later(
         def sleep(self, seconds: float) -> None:
             now.time += seconds
 
-    paced = SecretsVault("evergrant", KEY, Pace(0.04, Clock(), patience=10))
+    paced = SecretsVault("evergrant", KEY, RateLimiter(0.04, Clock(), patience=10))
     paced.publish(KEAP, document(1), request_token(1))
     with pytest.raises(PortUnavailable):
         paced.publish(KEAP, document(2), request_token(2))

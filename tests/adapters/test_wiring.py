@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from evergrant import wiring
+from evergrant.wiring import deployment
 
 ENVIRONMENT = {
     "EVERGRANT_PREFIX": "team-a",
@@ -28,7 +28,7 @@ CALLBACKS = ENVIRONMENT.keys() - {"EVERGRANT_EVENT_BUS", "EVERGRANT_VAULT_KEY_AR
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    made = (wiring.settings, wiring.rotation_ports, wiring.authorization_ports)
+    made = (deployment.settings, deployment.rotation_ports, deployment.authorization_ports)
     monkeypatch.delenv("EVERGRANT_ALLOW_LOOPBACK", raising=False)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
@@ -40,7 +40,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 
 def test_rotator_gets_what_its_environment_names() -> None:
-    ports = wiring.rotation_ports()
+    ports = deployment.rotation_ports()
     assert ports.records.table == "the-records"  # type: ignore[attr-defined]
     assert ports.profiles.table == "the-records"  # type: ignore[attr-defined]
     assert ports.seal.key_arn == "arn:seal"  # type: ignore[attr-defined]
@@ -52,7 +52,7 @@ def test_rotator_gets_what_its_environment_names() -> None:
 def test_callback_needs_only_what_its_own_environment_has(environment: pytest.MonkeyPatch) -> None:
     for name in ENVIRONMENT.keys() - CALLBACKS:
         environment.delenv(name)
-    ports = wiring.authorization_ports()
+    ports = deployment.authorization_ports()
     assert ports.authorizations.table == "the-authorizations"  # type: ignore[attr-defined]
     assert ports.records.table == "the-records"  # type: ignore[attr-defined]
     assert ports.seal.key_arn == "arn:seal"  # type: ignore[attr-defined]
@@ -64,16 +64,16 @@ def test_a_missing_name_stops_the_function_at_its_start(environment: pytest.Monk
     environment.delenv(name)
     if name == "EVERGRANT_AUTHORIZATIONS_TABLE":
         with pytest.raises(KeyError, match=name):
-            wiring.authorization_ports()
+            deployment.authorization_ports()
     elif name.endswith(("SECONDS", "LIFETIME", "CONCURRENCY")):
-        wiring.rotation_ports()  # has a default
+        deployment.rotation_ports()  # has a default
     else:
         with pytest.raises(KeyError, match=name):
-            wiring.rotation_ports()
+            deployment.rotation_ports()
 
 
 def test_settings_are_the_environments() -> None:
-    settings = wiring.settings()
+    settings = deployment.settings()
     assert (settings.prefix, settings.budgets.lease) == ("team-a", 55)
     assert (settings.direct_read_min_lifetime, settings.consumer_cache) == (2400, 120)
 
@@ -83,15 +83,15 @@ def test_loopback_is_spoken_to_only_if_the_local_run_says_so(
     environment: pytest.MonkeyPatch, value: str, allowed: bool
 ) -> None:
     environment.setenv("EVERGRANT_ALLOW_LOOPBACK", value)
-    assert wiring.settings().allow_loopback is allowed
-    assert wiring.rotation_ports().provider._allow_loopback is allowed  # type: ignore[attr-defined]
-    assert wiring.authorization_ports().provider._allow_loopback is allowed  # type: ignore[attr-defined]
+    assert deployment.settings().allow_loopback is allowed
+    assert deployment.rotation_ports().provider._allow_loopback is allowed  # type: ignore[attr-defined]
+    assert deployment.authorization_ports().provider._allow_loopback is allowed  # type: ignore[attr-defined]
 
 
 def test_loopback_is_refused_where_nothing_is_said() -> None:
-    assert wiring.settings().allow_loopback is False
+    assert deployment.settings().allow_loopback is False
 
 
 def test_ports_are_made_once_a_process() -> None:
-    assert wiring.rotation_ports() is wiring.rotation_ports()
-    assert wiring.authorization_ports() is wiring.authorization_ports()
+    assert deployment.rotation_ports() is deployment.rotation_ports()
+    assert deployment.authorization_ports() is deployment.authorization_ports()

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route, ViewportSize
 
 from evergrant import errors
 from evergrant.connect import pages
-from evergrant.connect.scopes import Again
+from evergrant.connect.scopes import ReconnectChanges
 from evergrant.errors import EvergrantError, LinkError
 from tests.browser.pictures import Pictures
 
@@ -29,24 +29,24 @@ REFUSALS = [
 ]
 TARGET = f"https://{HOST}/app/oauth/authorize?client_id=acme&state=A-1"
 PAGES = {
-    "landing": pages.landing("Keap (Infusionsoft)", "main", ("full",), HOST),
-    "landing-long": pages.landing(LONG, LONG_ACCOUNT, SCOPES, f"login.{HOST}", CONTACT),
-    "landing-again": pages.landing(
+    "landing": pages.render_landing("Keap (Infusionsoft)", "main", ("full",), HOST),
+    "landing-long": pages.render_landing(LONG, LONG_ACCOUNT, SCOPES, f"login.{HOST}", CONTACT),
+    "landing-again": pages.render_landing(
         "Keap (Infusionsoft)",
         "main",
         ("read", "write"),
         HOST,
-        again=Again(
+        again=ReconnectChanges(
             client=("acme-old", "acme"), gained=("write",), lost=("full",), new_profile=True, same_account=True
         ),
     ),
     "departing": pages.departing("Keap (Infusionsoft)", TARGET),
     "departing-long": pages.departing(LONG, TARGET.replace("https://", "https://login."), CONTACT),
-    "connected": pages.connected("Keap (Infusionsoft)", "main", ("full",)),
-    "connected-long": pages.connected(LONG, LONG_ACCOUNT, SCOPES, CONTACT),
-    "connected-partly": pages.connected("Google", "main", SCOPES, missing=SCOPES[:1]),
-    **{kind.code: pages.refused(kind("")) for kind in REFUSALS},
-    "our-fault": pages.refused(EvergrantError(""), CONTACT),
+    "connected": pages.render_connected("Keap (Infusionsoft)", "main", ("full",)),
+    "connected-long": pages.render_connected(LONG, LONG_ACCOUNT, SCOPES, CONTACT),
+    "connected-partly": pages.render_connected("Google", "main", SCOPES, missing=SCOPES[:1]),
+    **{kind.code: pages.render_refused(kind("")) for kind in REFUSALS},
+    "our-fault": pages.render_refused(EvergrantError(""), CONTACT),
 }
 #: 320 px is also what 1280 px are at 400 % zoom (WCAG 2.2, success criterion 1.4.10).
 SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
@@ -63,7 +63,9 @@ def tab(chromium: Browser) -> Iterator[Page]:
             route.fulfill(status=204)  # no page to go to: the one that leads there stays, to be looked at
             return
         html = PAGES.get(route.request.url.rpartition("/")[2])
-        route.fulfill(status=200 if html else 404, headers=pages.headers(form="<form" in (html or "")), body=html or "")
+        route.fulfill(
+            status=200 if html else 404, headers=pages.build_headers(form="<form" in (html or "")), body=html or ""
+        )
 
     context.route("**/*", answer)
     yield context.new_page()

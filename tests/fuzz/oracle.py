@@ -20,25 +20,32 @@ from unittest.mock import patch
 from urllib.parse import parse_qsl, urlsplit
 
 from evergrant.adapters import http
-from evergrant.errors import EvergrantError, InvalidClient, InvalidProfile, InvalidVariable, LostAnswer, UnreadAnswer
+from evergrant.errors import (
+    EvergrantError,
+    InvalidClient,
+    InvalidProfile,
+    InvalidVariable,
+    LostResponse,
+    UnreadableResponse,
+)
+from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.names import is_host
 from evergrant.oauth.token_request import (
     Client,
-    HttpRequest,
-    HttpResponse,
     Phase,
     Refusal,
-    authorization_url,
-    read_answer,
-    read_callback,
-    token_request,
+    build_authorization_url,
+    build_token_request,
+    parse_authorization_response,
+    parse_token_response,
 )
-from evergrant.oauth.token_set import TokenSet, look_up
+from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
-from evergrant.profiles.loader import load
+from evergrant.profiles.expiry import look_up
+from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import FailureKind, Profile, decode, encode
 from evergrant.record.connection import Connection, Status
-from evergrant.record.token_document import document
+from evergrant.record.token_document import build_document
 from evergrant.secret import Secret
 
 #: 2026-11-22T10:00:00Z
@@ -96,17 +103,17 @@ def cases_of(profile: Profile) -> Iterator[Case]:
 
 
 #: All that ships.
-CASES = tuple(case for profile in built_in.built_in().values() for case in cases_of(profile))
+CASES = tuple(case for profile in built_in.load_built_in().values() for case in cases_of(profile))
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------
 
 
-def check_answer(case: Case, response: HttpResponse) -> TokenSet | Refusal | UnreadAnswer:
+def check_answer(case: Case, response: HttpResponse) -> TokenSet | Refusal | UnreadableResponse:
     """What a token endpoint's answer is read as, having made sure of all that is promised of it."""
     read = _read(case, response)
     good = 200 <= response.status < 300
-    if isinstance(read, UnreadAnswer):
+    if isinstance(read, UnreadableResponse):
         assert good, "only a success can be unread"
         assert _shown(read) in _unread_texts(), "a text that depends on the answer is in the error"
     elif isinstance(read, Refusal):
@@ -117,10 +124,10 @@ def check_answer(case: Case, response: HttpResponse) -> TokenSet | Refusal | Unr
     return read
 
 
-def _read(case: Case, response: HttpResponse) -> TokenSet | Refusal | UnreadAnswer:
+def _read(case: Case, response: HttpResponse) -> TokenSet | Refusal | UnreadableResponse:
     try:
-        return read_answer(case.profile, response, NOW, case.previous)
-    except UnreadAnswer as unread:
+        return parse_token_response(case.profile, response, NOW, case.previous)
+    except UnreadableResponse as unread:
         return unread
 
 
@@ -141,7 +148,7 @@ def _unread_texts() -> set[str]:
         for path in case.profile.response.access_token:
             put(tokenless, path, None)
         read = [_read(case, HttpResponse(200, {}, json.dumps(body).encode())) for body in (timeless, tokenless)]
-        texts |= {_shown(unread) for unread in read if isinstance(unread, UnreadAnswer)}
+        texts |= {_shown(unread) for unread in read if isinstance(unread, UnreadableResponse)}
     return texts
 
 
@@ -261,9 +268,9 @@ def _check_use(profile: Profile, tokens: TokenSet) -> None:
         profile_hash="0" * 64,
         variables=_variables(profile) or {},
     )
-    published = document(connection, profile, tokens)
+    published = build_document(connection, profile, tokens)
     assert json.loads(json.dumps(published)) == published
-    assert document(connection, profile, replace(tokens, refresh_token=None)) == published
+    assert build_document(connection, profile, replace(tokens, refresh_token=None)) == published
     assert all(_HEADER_VALUE.fullmatch(value) for value in published["headers"].values()), "a header cannot be sent"
 
 
@@ -272,7 +279,7 @@ def _check_use(profile: Profile, tokens: TokenSet) -> None:
 
 def check_callback(profile: Profile, query: str) -> None:
     """What the browser came back with: read, and its code put into the exchange."""
-    answer = read_callback(profile, dict(parse_qsl(query)))
+    answer = parse_authorization_response(profile, dict(parse_qsl(query)))
     allowed = STANDARD_CODES | {rule.code for rule in profile.errors} | {"refused"}
     assert answer.error is None or answer.error in allowed
     assert answer.captured.keys() <= profile.callback.capture.keys()
@@ -296,7 +303,7 @@ _ANSWERS = (
 def check_profile(text: str) -> Profile | InvalidProfile:
     """A profile's file: refused with its place, or one that is stored, asked with and answered by all the same."""
     try:
-        profile = load(text, "acme.toml")
+        profile = load_profile(text, "acme.toml")
     except InvalidProfile as refused:
         assert refused.message.startswith("acme.toml: ")
         assert json.dumps(refused.as_dict())
@@ -323,7 +330,7 @@ def _check_requests(profile: Profile, variables: Mapping[str, str]) -> None:
     if profile.authorize:
         values = {"client_id": "c", "redirect_uri": "https://e.example.com/callback", "scope": "a", "state": "s"}
         try:
-            url = authorization_url(profile, variables, {**values, "code_challenge": "x"})
+            url = build_authorization_url(profile, variables, {**values, "code_challenge": "x"})
         except InvalidVariable:
             return
         assert _is_safe(url)
@@ -346,7 +353,7 @@ def _request(profile: Profile, phase: Phase, variables: Mapping[str, str], **val
         **values,
     }
     try:
-        request = token_request(profile, phase, variables, client, Secret("hush"), known, now=NOW)
+        request = build_token_request(profile, phase, variables, client, Secret("hush"), known, now=NOW)
     except (InvalidVariable, InvalidClient) as refused:
         assert "hush" not in _shown(refused)
         return
@@ -404,20 +411,20 @@ class _Said:
 _ASKED = HttpRequest("POST", "http://127.0.0.1:1/token", {"authorization": "Basic hush"}, b"refresh_token=hush")
 
 
-def check_wire(said: bytes) -> HttpResponse | LostAnswer:
+def check_wire(said: bytes) -> HttpResponse | LostResponse:
     """Raw bytes in place of an answer: a whole one of at most 128 KiB, or lost, without a word of it."""
     connection = _Said(said)
     try:
         with patch.object(http.GuardedHttp, "_connected", lambda *_: connection):
             response = http.GuardedHttp(allow_loopback=True).send(_ASKED, hosts=("127.0.0.1:1",), timeout=600)
-    except LostAnswer as lost:
+    except LostResponse as lost:
         assert _LOST.fullmatch(lost.message), "a text that depends on the answer is in the error"
         assert lost.__context__ is lost.__cause__ is None, "a cause may quote the answer"
         return lost
     finally:
         # The body's limit, the head's (h11: 100 KiB), and a piece of the network for each.
-        assert connection.taken <= http.LARGEST_ANSWER + 400 * 1024, "it was read on past the limit"
-    assert len(response.body) <= http.LARGEST_ANSWER
+        assert connection.taken <= http.MAX_RESPONSE_BYTES + 400 * 1024, "it was read on past the limit"
+    assert len(response.body) <= http.MAX_RESPONSE_BYTES
     assert all(name == name.lower() for name in response.headers)
     check_answer(CASES[0], response)
     return response

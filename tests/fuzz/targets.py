@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 from zlib import crc32
 
-from evergrant.oauth.token_request import HttpResponse
-from evergrant.profiles.built_in import built_in
+from evergrant.http_messages import HttpResponse
+from evergrant.profiles.built_in import load_built_in
 from tests.fuzz.oracle import (
     CASES,
     NOW,
@@ -29,7 +29,7 @@ from tests.fuzz.oracle import (
 )
 
 ROOT = Path(__file__).parents[2]
-_PROFILES = ROOT / "layers" / "evergrant" / "evergrant" / "profiles"
+_PROFILES = ROOT / "layers" / "evergrant" / "evergrant" / "profiles" / "catalogue"
 _DOCUMENTED = ROOT / "tests" / "unit" / "catalogue_answers"
 _NAMES = [str(case) for case in CASES]
 _BY_NAME = dict(zip(_NAMES, CASES, strict=True))
@@ -198,7 +198,7 @@ _ODD_WORDS = (
 def words() -> list[bytes]:
     """What a mutation may put in: the names and codes that profiles speak of, and what has been absurd before."""
     found = {*_ODD_WORDS, *STANDARD_CODES, *_NAMES}
-    for profile in built_in().values():
+    for profile in load_built_in().values():
         spec = profile.response
         paths = [
             *spec.access_token,

@@ -14,16 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.errors import InvalidProfile, UnreadAnswer
-from evergrant.oauth.token_request import HttpResponse, Refusal
+from evergrant.errors import InvalidProfile, UnreadableResponse
+from evergrant.http_messages import HttpResponse
+from evergrant.oauth.token_request import Refusal
 from evergrant.oauth.token_set import TokenSet
-from evergrant.profiles.built_in import built_in
+from evergrant.profiles.built_in import load_built_in
 from evergrant.profiles.model import Profile
 from tests.fuzz.oracle import CASES, NOW, Case, check_answer, check_callback, check_profile, check_wire, granting, put
 from tests.fuzz.targets import ODD_BODIES, TARGETS, Target, profile_texts, words
 
 JSON, FORM = "application/json", "application/x-www-form-urlencoded"
-PROFILES = built_in()
+PROFILES = load_built_in()
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 #: What providers state of a lifetime, and what none should.
@@ -207,4 +208,4 @@ def test_an_unread_answer_is_told_the_same_whatever_it_held() -> None:
     case = next(case for case in CASES if not any(rule.default for rule in case.profile.response.expires))
     told = {str(check_answer(case, answered(body))) for body in ({"x": "canary"}, {"access_token": ["canary"]}, {})}
     assert len(told) == 1
-    assert isinstance(check_answer(case, answered({})), UnreadAnswer)
+    assert isinstance(check_answer(case, answered({})), UnreadableResponse)

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from evergrant.errors import Conflict, LostAnswer
+from evergrant.errors import Conflict, LostResponse
 from tests.proof.faults import Faults
 from tests.unit.memory import Crash, FakeClock
 
@@ -69,7 +69,7 @@ class Baton(Faults):
         if fault == "killed before" or self.clock.now() > worker.killed_at:
             raise Crash(name)
         if name == "provider.send" and self.clock.now() > began + ATTEMPT:
-            raise LostAnswer("made to fail")  # our own limit of time
+            raise LostResponse("made to fail")  # our own limit of time
         if fault == "fails before":
             raise failure()
         try:
@@ -80,7 +80,7 @@ class Baton(Faults):
         if fault == "killed after":
             raise Crash(name)
         if fault == "fails after":
-            raise LostAnswer("made to fail") if name == "provider.send" else failure()
+            raise LostResponse("made to fail") if name == "provider.send" else failure()
         return result
 
     @property

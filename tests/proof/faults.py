@@ -7,7 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from evergrant.errors import Conflict, LostAnswer, NotSent
+from evergrant.errors import Conflict, LostResponse, NotSent
 from tests.unit import memory
 from tests.unit.memory import Crash, FakeClock
 
@@ -79,7 +79,7 @@ class Faults(memory.Faults):
         self.calls.append(name)
         self.could_land.append(bool(self.pending))
         kind = self.plan.get(len(self.calls))
-        lost = (lambda: LostAnswer("made to fail")) if name == "provider.send" else failure
+        lost = (lambda: LostResponse("made to fail")) if name == "provider.send" else failure
         if kind is None or kind == "lands":
             if kind:
                 self.land()

@@ -11,7 +11,7 @@ from tests.proof.simulation import NAME, Simulation
 
 def judge(world: Simulation, ends_as: Sequence[Status]) -> None:
     """Judge every connection of a world that is at peace."""
-    assert set(world.seen.told) <= set(world.bus.events), "an event was never delivered"
+    assert set(world.seen.mark_event_persisted) <= set(world.bus.events), "an event was never delivered"
     for record in list(world.records.items.values()):
         _judge_one(world, record, ends_as)
     for circuit in world.circuits.items.values():
@@ -19,7 +19,7 @@ def judge(world: Simulation, ends_as: Sequence[Status]) -> None:
         assert told or not circuit.outbox, "a client is refused and nobody was told"
         # One that is in order has nothing to wait for: the next pass of whichever connection strikes it.
         waits = [name for name in circuit.waiting if world.records.items[name].failures]
-        assert circuit.open or not waits, "a connection waits for a client that is accepted"
+        assert circuit.is_open or not waits, "a connection waits for a client that is accepted"
 
 
 def _judge_one(world: Simulation, record: Connection, ends_as: Sequence[Status]) -> None:

@@ -15,11 +15,11 @@ from evergrant.profiles.model import Profile
 from evergrant.record import connection, failures, lost_response, queued_save, token_save
 from evergrant.record.connection import Connection, Sealed
 from evergrant.rotation import revocation
-from evergrant.rotation.demand import Ask
+from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.publication import Publication
 from evergrant.rotation.refresh import Rotation
-from evergrant.rotation.refresh_attempt import Spend
-from evergrant.rotation.save import Saving
+from evergrant.rotation.refresh_attempt import RefreshAttempt
+from evergrant.rotation.save import SaveStep
 from tests.proof.ports import Queue
 from tests.unit.memory import opened
 
@@ -29,22 +29,22 @@ Mutant = Callable[[], Any]
 def fenced_by_the_lease() -> Any:
     """A save that is given up when the lease is another's, instead of one that is fenced by generation."""
 
-    def keep(self: Saving, connection: Connection, changes: Mapping[str, Any], deadline: float) -> Connection:
+    def keep(self: SaveStep, connection: Connection, changes: Mapping[str, Any], deadline: float) -> Connection:
         try:
             return self.records.change(connection.name, changes, only_if={"lease_owner": connection.lease_owner})
         except Conflict as conflict:
             return conflict.current or connection
 
-    return mock.patch.object(Saving, "keep", keep)
+    return mock.patch.object(SaveStep, "keep", keep)
 
 
 def not_fenced() -> Any:
     """A save that goes through whatever was saved before it."""
 
-    def fenced(self: Saving, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
+    def fenced(self: SaveStep, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
         return self.records.change(name, changes)
 
-    return mock.patch.object(Saving, "fenced", fenced)
+    return mock.patch.object(SaveStep, "fenced", fenced)
 
 
 def no_marker() -> Any:
@@ -52,7 +52,7 @@ def no_marker() -> Any:
     marked = Rotation._marked
 
     def unmarked(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
-        return marked(self, connection, {**marks, "spend_id": None, "spend_at": None, "spend_tries": 0})
+        return marked(self, connection, {**marks, "attempt_id": None, "attempt_at": None, "attempt_replays": 0})
 
     return mock.patch.object(Rotation, "_marked", unmarked)
 
@@ -60,7 +60,7 @@ def no_marker() -> Any:
 def published_before_it_is_saved() -> Any:
     saved = Rotation._saved
 
-    def published(self: Rotation, spend: Spend, ask: Ask, tokens: TokenSet, data_key: Any) -> Any:
+    def published(self: Rotation, spend: RefreshAttempt, ask: TokenDemand, tokens: TokenSet, data_key: Any) -> Any:
         following = replace(spend.connection, generation=spend.connection.generation + 1)
         self._publication.publish(following, spend.profile, tokens, self._worker)
         return saved(self, spend, ask, tokens, data_key)
@@ -73,26 +73,26 @@ def replayed_outside_the_grace() -> Any:
 
 
 def probed_while_an_answer_may_be_on_its_way() -> Any:
-    return mock.patch.object(lost_response, "SETTLED", 0)
+    return mock.patch.object(lost_response, "MIN_REPLAY_DELAY_SECONDS", 0)
 
 
 def forced_while_an_answer_may_be_on_its_way() -> Any:
-    replay_at = lost_response.replay_at
+    replay_at = lost_response.compute_replay_at
 
     def at_once(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
         return now if forced else replay_at(connection, profile, now)
 
-    return mock.patch.object(lost_response, "replay_at", at_once)
+    return mock.patch.object(lost_response, "compute_replay_at", at_once)
 
 
 def unsealed_in_the_queue() -> Any:
-    message = queued_save.message
+    message = queued_save.encode_message
 
     def legible(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any]:
         sealed: Sealed = changes["sealed"]
         return {**message(connection, changes), "plain": opened(sealed).decode()}
 
-    return mock.patch.object(queued_save, "message", legible)
+    return mock.patch.object(queued_save, "encode_message", legible)
 
 
 def nothing_in_the_queue() -> Any:
@@ -108,7 +108,7 @@ def grace_counted_from_the_replay() -> Any:
     marked = Rotation._marked
 
     def dated_anew(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
-        return marked(self, connection, {**marks, "spend_at": int(self._now)})
+        return marked(self, connection, {**marks, "attempt_at": int(self._now)})
 
     return mock.patch.object(Rotation, "_marked", dated_anew)
 
@@ -117,7 +117,7 @@ def a_generation_for_each_replay() -> Any:
     marked = Rotation._marked
 
     def counted(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
-        again = connection.spend_id is not None
+        again = connection.attempt_id is not None
         return marked(self, connection, {**marks, "generation": connection.generation + again})
 
     return mock.patch.object(Rotation, "_marked", counted)
@@ -125,19 +125,19 @@ def a_generation_for_each_replay() -> Any:
 
 def replayed_without_a_second_look() -> Any:
     """A worker that stalls between marker and request sends all the same."""
-    return mock.patch.object(Spend, "_may_send", return_value=True)
+    return mock.patch.object(RefreshAttempt, "_may_send", return_value=True)
 
 
 def not_adopted() -> Any:
     """Whoever comes second goes on with its own answer."""
-    fenced = Saving.fenced
+    fenced = SaveStep.fenced
 
-    def ours(self: Saving, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
+    def ours(self: SaveStep, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
         saved = fenced(self, name, changes, generation, status)
         own = {key: value for key, value in changes.items() if "." not in key}
         return replace(saved, **own) if saved.generation > generation else saved
 
-    return mock.patch.object(Saving, "fenced", ours)
+    return mock.patch.object(SaveStep, "fenced", ours)
 
 
 def released_whoever_has_the_lease() -> Any:
@@ -145,7 +145,7 @@ def released_whoever_has_the_lease() -> Any:
 
     def unfenced(self: Publication, connection: Connection, changes: Any, only_if: Any, *, complete: bool) -> Any:
         only_if = {name: value for name, value in only_if.items() if name != "lease_owner"}
-        return deliver(self, connection, {**changes, **token_save.RELEASED}, only_if, complete=complete)
+        return deliver(self, connection, {**changes, **token_save.RELEASED_LEASE}, only_if, complete=complete)
 
     return mock.patch.object(Publication, "_deliver", unfenced)
 
@@ -161,21 +161,21 @@ def published_whoever_has_the_lease() -> Any:
 
 
 def a_strike_is_the_last_word() -> Any:
-    strike = failures._strike
+    strike = failures._apply_grant_rejection
 
     def second(connection: Connection, now: int, error: str) -> dict[str, Any]:
         return strike(replace(connection, rejected_at=0), now, error)
 
-    return mock.patch.object(failures, "_strike", second)
+    return mock.patch.object(failures, "_apply_grant_rejection", second)
 
 
 def events_that_displace_others() -> Any:
-    event = connection.event
+    event = connection.create_event
 
     def overwritten(*args: Any, **detail: Any) -> dict[str, Any]:
         return {"outbox": {key.removeprefix("outbox."): body for key, body in event(*args, **detail).items()}}
 
-    return mock.patch.object(token_save, "event", overwritten)
+    return mock.patch.object(token_save, "create_event", overwritten)
 
 
 def a_tombstone_of_the_same_generation() -> Any:
@@ -197,8 +197,11 @@ def a_marker_taken_back_whatever_came_of_it() -> Any:
         try:
             return marked(self, connection, marks)
         except PortUnavailable:
-            before = {name: getattr(connection, name) for name in ("spend_id", "spend_at", "spend_tries", "refresh_at")}
-            changes = {**before, **token_save.due(connection, connection.due_at), **token_save.RELEASED}
+            before = {
+                name: getattr(connection, name)
+                for name in ("attempt_id", "attempt_at", "attempt_replays", "refresh_at")
+            }
+            changes = {**before, **token_save.schedule_due(connection, connection.due_at), **token_save.RELEASED_LEASE}
             self._ports.records.change(connection.name, changes, only_if={"lease_owner": self._worker})
             raise
 
@@ -207,11 +210,11 @@ def a_marker_taken_back_whatever_came_of_it() -> Any:
 
 def revoked_without_a_look_at_what_there_is() -> Any:
     """A grant is let go of as if nobody could have connected again since it was disconnected."""
-    revoke = revocation.Revoking._revoke
+    revoke = revocation.Revocation._revoke
 
-    def at_once(self: revocation.Revoking, message: Mapping[str, Any]) -> Any:
+    def at_once(self: revocation.Revocation, message: Mapping[str, Any]) -> Any:
         seen = self.records.get(message["connection"])
         looked = mock.Mock(get=mock.Mock(return_value=seen))
         return revoke(replace(self, records=looked), message)
 
-    return mock.patch.object(revocation.Revoking, "_revoke", at_once)
+    return mock.patch.object(revocation.Revocation, "_revoke", at_once)

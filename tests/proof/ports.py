@@ -66,7 +66,7 @@ class Queue(memory.MemoryQueue):
         self._witness.sent(text)
         message = json.loads(text)
         if message.get("task") == queued_save.TASK:
-            self._witness.kept(queued_save.changes_of(message))
+            self._witness.kept(queued_save.decode_changes(message))
         self.messages.append((message, int(self._clock.now()) + delay))
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 from urllib.parse import parse_qsl
 
 from evergrant.errors import NotSent
-from evergrant.oauth.token_request import HttpRequest, HttpResponse
+from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.record import lost_response
 from tests.proof.faults import Faults
 from tests.unit.memory import FakeClock, answer, basic_of
@@ -113,7 +113,7 @@ class StrictProvider:
             why = "within the grace"
         elif self.lapsed(token):
             why = "as a probe, its access token lapsed"
-        elif self.forced and self._clock.now() >= doubtful[-1].at + lost_response.SETTLED:
+        elif self.forced and self._clock.now() >= doubtful[-1].at + lost_response.MIN_REPLAY_DELAY_SECONDS:
             why = "by an operator"
         else:
             why = _COUNTED

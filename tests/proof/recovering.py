@@ -5,15 +5,15 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from evergrant.record import refresh_schedule
-from evergrant.record.connection import AT_REST, Connection, Status
+from evergrant.record.connection import INACTIVE_STATUSES, Connection, Status
+from evergrant.times import DAY_SECONDS, TICK_HORIZON_SECONDS
 from tests.proof.simulation import DELIVERIES, REDELIVERY, Simulation
 from tests.unit.memory import Crash
 
 #: How messages arrive: at once and in order; the last first, each twice, after the tick; a save minutes late.
 ORDERS = ("in order", "doubled", "saves last")
 _LATE = 150
-_PATIENCE = 4 * refresh_schedule.DAY
+_PATIENCE = 4 * DAY_SECONDS
 
 
 class Recovery:
@@ -34,11 +34,11 @@ class Recovery:
 
     def _calm(self, record: Connection) -> bool:
         now = self.world.clock.now()
-        if record.status in AT_REST or record.status is Status.AWAITING_AUTHORIZATION:
-            return record.due_at is None or record.due_at > now + refresh_schedule.DAY
-        calm = record.status is Status.ACTIVE and not (record.spend_id or record.lease_owner or record.outbox)
+        if record.status in INACTIVE_STATUSES or record.status is Status.AWAITING_AUTHORIZATION:
+            return record.due_at is None or record.due_at > now + DAY_SECONDS
+        calm = record.status is Status.ACTIVE and not (record.attempt_id or record.lease_owner or record.outbox)
         due = record.refresh_at is None or record.refresh_at <= now
-        return calm and not record.unpublished and not record.failures and not due
+        return calm and not record.is_unpublished and not record.failures and not due
 
     def _nothing_waits(self) -> bool:
         """Whether no message waits but that of the next refresh of a connection in order."""
@@ -61,7 +61,7 @@ class Recovery:
         world = self.world
         messages = world.queue.messages
         due = min((record.due_at for record in world.records.items.values() if record.due_at is not None), default=None)
-        tick_at = None if due is None else max(due - refresh_schedule.HORIZON, world.next_tick)
+        tick_at = None if due is None else max(due - TICK_HORIZON_SECONDS, world.next_tick)
         arrivals = [(self._arrives(message, at), number) for number, (message, at) in enumerate(messages)]
         if self.order == "doubled":
             arrivals = [(at, -number) for at, number in arrivals]

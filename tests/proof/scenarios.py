@@ -18,7 +18,7 @@ from tests.proof.troubles import ENDS, KINDLY, TROUBLES, begin_again
 from tests.unit.memory import Crash
 from tests.unit.test_rotation import KEAP, LIFETIME, with_grace
 
-WEALTHYHOOD, INVESTSUITE = (built_in.built_in()[name] for name in ("wealthyhood", "investsuite"))
+WEALTHYHOOD, INVESTSUITE = (built_in.load_built_in()[name] for name in ("wealthyhood", "investsuite"))
 
 
 def plain(profile: Profile = KEAP, **fields: Any) -> Callable[[], Simulation]:

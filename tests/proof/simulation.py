@@ -18,22 +18,22 @@ from unittest import mock
 
 from evergrant.connect import operations
 from evergrant.connect.code_exchange import CodeExchange
-from evergrant.connect.grant_save import Granting, demand_connected
+from evergrant.connect.grant_save import GrantSave, require_connected
 from evergrant.connect.links import Authorization
 from evergrant.errors import EvergrantError
 from evergrant.oauth.token_request import Client
 from evergrant.oauth.token_set import TokenSet
-from evergrant.ports import PortUnavailable
-from evergrant.profiles.model import HEADLESS, Profile, content_hash
+from evergrant.ports import PortUnavailable, RotationPorts
+from evergrant.profiles.model import HEADLESS_GRANTS, Profile, content_hash
 from evergrant.record import token_document, token_save
 from evergrant.record.circuit import Circuit
 from evergrant.record.connection import Connection, Status
-from evergrant.record.refresh_schedule import TICK
 from evergrant.rotation import handler
 from evergrant.rotation import tick as scheduling
-from evergrant.rotation.refresh import Ports, Rotation
+from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
+from evergrant.times import TICK_SECONDS
 from tests.proof.faults import Faults
 from tests.proof.ports import Bus, Profiles, Queue, Records, Vault
 from tests.proof.provider import OTHERS, StrictProvider, grant_of
@@ -77,15 +77,15 @@ class Simulation:
         self.provider.received = self.witness.received
         self.provider.lapsed = self._lapsed
         self.circuits = memory.MemoryCircuits(self.faults)
-        self.ports = Ports(
+        self.ports = RotationPorts(
             self.records,
-            memory.MemorySeal(self.faults),
+            cast(Any, Profiles(self.faults, [profile, *mended])),
             self.vault,
+            memory.MemorySeal(self.faults),
             self.provider,
             self.queue,
-            self.bus,
-            cast(Any, Profiles(self.faults, [profile, *mended])),
             self.clock,
+            self.bus,
             self.circuits,
         )
         #: No tick comes before.
@@ -113,7 +113,7 @@ class Simulation:
 
     def _furnish(self, record: Connection, tokens: TokenSet | None, grant: int) -> None:
         """A record with the first token set of a grant, published where it is."""
-        record = replace(record, **token_save.next_at(record, record.refresh_at))
+        record = replace(record, **token_save.schedule_refresh(record, record.refresh_at))
         self.provider.live[grant] = f"refresh-{grant}-0"
         self.provider.newest[grant] = f"access-{grant}-0"
         self.records.items[record.name] = record
@@ -124,8 +124,8 @@ class Simulation:
         sealed = MemoryKey(record.name, record.generation).seal(tokens.encode())
         self.records.items[record.name] = record = replace(record, sealed=sealed)
         if self.provider.lifetime >= self.settings.direct_read_min_lifetime:
-            document = token_document.document(record, self.profile, tokens)
-            self.vault.put(record.name, document, token_document.request_token(record, document))
+            document = token_document.build_document(record, self.profile, tokens)
+            self.vault.put(record.name, document, token_document.derive_request_token(record, document))
 
     # --- photographs ------------------------------------------------------------------------------------------
 
@@ -147,10 +147,18 @@ class Simulation:
             repr((self.queue.messages, self.circuits.items)),
             repr(sorted((body["type"], body["at"]) for body in self.bus.events.values())),
             repr((provider.live, provider.begun, provider.spent, provider.sent, provider.resent, provider.newest)),
-            repr((sorted(seen.received), sorted(seen.kept), seen.windows, sorted(seen.told.values()), seen.given_up)),
             repr(
                 (
-                    sorted(key in self.bus.events for key in seen.told),
+                    sorted(seen.received),
+                    sorted(seen.kept),
+                    seen.windows,
+                    sorted(seen.mark_event_persisted.values()),
+                    seen.given_up,
+                )
+            ),
+            repr(
+                (
+                    sorted(key in self.bus.events for key in seen.mark_event_persisted),
                     bool(provider.after_answer),
                     provider.asked_to_revoke,
                 )
@@ -207,7 +215,7 @@ class Simulation:
         try:
             yield Rotation(self.ports, self.settings, self.clock.now() + INVOCATION - 1)
         except Crash as crash:
-            if self.record.grant not in HEADLESS:  # where another answer is to be had at any time
+            if self.record.grant not in HEADLESS_GRANTS:  # where another answer is to be had at any time
                 self.witness.killed(str(crash))
             raise
         finally:
@@ -216,18 +224,18 @@ class Simulation:
     def worker(self, message: Mapping[str, Any] | None = None) -> bool:
         """A worker of the rotation queue. Whether the message is done with."""
         with self.invocation() as rotation:
-            return handler.work_off(rotation, message or {"connection": NAME})
+            return handler.process_task(rotation, message or {"connection": NAME})
 
     def ask(self, **wanted: Any) -> dict[str, Any]:
         """Somebody asks for a token, and waits for the answer."""
         with self.invocation() as rotation:
-            answered = handler.answer(rotation, self.ports, {"connection": NAME, **wanted})
+            answered = handler.handle_request(rotation, self.ports, {"connection": NAME, **wanted})
         if "access_token" in answered:
             self.witness.served(answered["access_token"])
         return answered
 
     def tick(self) -> None:
-        self.next_tick = self.clock.now() + TICK
+        self.next_tick = self.clock.now() + TICK_SECONDS
         deadline = self.clock.now() + INVOCATION - 1
         with self.invocation(), suppress(PortUnavailable):  # the next one takes what is left
             scheduling.tick(self.records, self.ports.profiles, self.queue, self.clock, deadline)
@@ -242,14 +250,14 @@ class Simulation:
         pinned = content_hash(profile) if profile else self.record.profile_hash
         wanted = Authorization(NAME, "keap", pinned, dict(self.record.variables), None, "https://e/")
         exchange = CodeExchange(self.provider, self.clock, self.settings)
-        granting = Granting(self.records, self.ports.seal, self.queue, self.clock, self.settings)
+        granting = GrantSave(self.records, self.ports.seal, self.queue, self.clock, self.settings)
         with self.invocation():
             try:
                 profile = self.ports.profiles.pinned(wanted.profile_hash)
                 client = self.vault.client("keap")
                 current = self.records.get(NAME)
                 assert current
-                demand_connected(current)
+                require_connected(current)
                 data_key = self.ports.seal.prepare(NAME, current.generation + 1)
                 tokens = exchange.exchange(profile, wanted, client, "code-1", "verifier").tokens
                 granting.save(current, wanted, "authorization_code", profile, tokens, data_key)
@@ -257,9 +265,9 @@ class Simulation:
             except (PortUnavailable, EvergrantError):
                 self.witness.killed("telling the person")  # who tries again
 
-    def reread(self, mended: Profile) -> None:
+    def reparse(self, mended: Profile) -> None:
         """An operator has the answer in hand read by a mended profile."""
-        self.ask(reread=content_hash(mended))
+        self.ask(reparse=content_hash(mended))
 
     def operate(self, *steps: Callable[..., Connection]) -> None:
         """What an operator does, who tries again when a service fails."""

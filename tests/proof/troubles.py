@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from evergrant.connect import operations
-from evergrant.oauth.token_request import HttpResponse
+from evergrant.http_messages import HttpResponse
 from evergrant.profiles.model import ErrorRule, Profile
 from evergrant.profiles.request_specs import Revoke
 from evergrant.record.connection import Connection, EventType, Status
@@ -24,7 +24,7 @@ KINDLY = with_grace(KEAP, 60)
 ON_DEMAND = msgspec.structs.replace(KEAP, rotation=msgspec.structs.replace(KEAP.rotation, refresh="on_demand"))
 VAGUE = answer(400, b"")
 BUSY = answer(503, {"error": "busy"})
-CAREFUL = msgspec.structs.replace(KEAP, errors=(ErrorRule(kind="not_spent", status=503, code="busy"), *KEAP.errors))
+CAREFUL = msgspec.structs.replace(KEAP, errors=(ErrorRule(kind="not_used", status=503, code="busy"), *KEAP.errors))
 #: Finds the tokens where a provider that :func:`moved` them puts them.
 MENDED = msgspec.structs.replace(
     KEAP,
@@ -99,9 +99,9 @@ def moved() -> Simulation:
     }
 
     def mended() -> bool:
-        if world.record.unread_answer is None:
+        if world.record.unreadable_response is None:
             return False
-        world.reread(MENDED)
+        world.reparse(MENDED)
         return True
 
     world.person = mended
@@ -111,7 +111,7 @@ def moved() -> Simulation:
 def unread() -> Simulation:
     world = moved()
     world.worker()
-    assert world.record.unread_answer
+    assert world.record.unreadable_response
     return world
 
 
@@ -168,7 +168,7 @@ def connected_again(world: Simulation) -> None:
         world.reconnect()
 
 
-def let_go(world: Simulation) -> None:
+def revoke_and_forget(world: Simulation) -> None:
     """What was disconnected with the wish to be revoked is revoked, or no longer the connection's."""
     if world.record.status is Status.DISCONNECTED:
         assert world.record.to_revoke is None, "it is still to be revoked, and nobody will"
@@ -189,9 +189,9 @@ TROUBLES = [
     Scenario("500, acted upon, with a grace", odd(("acts", answer(500, b"")), profile=KINDLY)),
     Scenario("503 that says that nothing was spent", odd(("does not act", BUSY), profile=CAREFUL)),
     Scenario("an answer that cannot be read", moved),
-    Scenario("an answer read again", unread, lambda world: world.reread(MENDED)),
+    Scenario("an answer read again", unread, lambda world: world.reparse(MENDED)),
     Scenario(
-        "a re-connect while an answer is read again", unread_and_reconnected_meanwhile, lambda w: w.reread(MENDED)
+        "a re-connect while an answer is read again", unread_and_reconnected_meanwhile, lambda w: w.reparse(MENDED)
     ),
     Scenario("a dead grant, connected again", dead, ends_as=(Status.ACTIVE,)),
     Scenario(
@@ -199,12 +199,12 @@ TROUBLES = [
     ),
     Scenario("on demand, lapsed", lapsed_on_demand, lambda w: w.ask()),
     Scenario("a re-connect that lets the old grant go", ending("token"), Simulation.reconnect),
-    Scenario("disconnected and revoked", ending("token"), Simulation.disconnect_and_revoke, OVER, let_go),
+    Scenario("disconnected and revoked", ending("token"), Simulation.disconnect_and_revoke, OVER, revoke_and_forget),
     Scenario(
         "disconnected and revoked while it rotates",
         ending("token", Simulation.disconnect_and_revoke),
         ends_as=OVER,
-        also=let_go,
+        also=revoke_and_forget,
     ),
     Scenario(
         "connected again while it is revoked",

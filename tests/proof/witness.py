@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from evergrant.oauth.token_set import TokenSet
-from evergrant.oauth.unreadable_response import KeptAnswer
-from evergrant.profiles.model import HEADLESS
-from evergrant.record.connection import AT_REST, Connection, EventType, Sealed, Status
+from evergrant.oauth.unreadable_response import KeptResponse
+from evergrant.profiles.model import HEADLESS_GRANTS
+from evergrant.record.connection import INACTIVE_STATUSES, Connection, EventType, Sealed, Status
 from tests.proof.provider import access_token_of
 from tests.unit import memory
 
@@ -47,7 +47,7 @@ class Seen:
     received: frozenset[str] = frozenset()
     kept: frozenset[str] = frozenset()
     windows: tuple[str, ...] = ()
-    told: Mapping[str, str] = field(default_factory=dict)
+    mark_event_persisted: Mapping[str, str] = field(default_factory=dict)
     #: The newest grant that was there when the connection was disconnected.
     given_up: int = -1
 
@@ -85,8 +85,8 @@ class Witness:
         """An answer is written down, in the record or in a message: a token set, or what nobody could read."""
         if changes.get("sealed"):
             self._kept(token_set(changes["sealed"]).access_token.reveal())
-        if changes.get("unread_answer"):
-            self._kept(access_token_of(KeptAnswer.decode(memory.opened(changes["unread_answer"])).response))
+        if changes.get("unreadable_response"):
+            self._kept(access_token_of(KeptResponse.decode(memory.opened(changes["unreadable_response"])).response))
 
     def _kept(self, access_token: str) -> None:
         if access_token not in self.seen.kept:
@@ -109,13 +109,13 @@ class Witness:
             assert after.generation == before.generation + 1, "a save that is not fenced"
         elif after.generation != before.generation:
             assert after.status is Status.DISCONNECTED, "a generation without a token set"
-        if before.leased(int(self.world.clock.now())) and before.lease_owner != after.lease_owner:
+        if before.is_leased(int(self.world.clock.now())) and before.lease_owner != after.lease_owner:
             assert only_if.get("lease_owner") == before.lease_owner, "another worker's lease is freed"
         self.kept(changes)
-        if before.spend_id and not after.spend_id and after.generation == before.generation:
-            read = after.unread_answer is not None
+        if before.attempt_id and not after.attempt_id and after.generation == before.generation:
+            read = after.unreadable_response is not None
             assert read or not self._acted(before), "a marker was dropped, and it was spent"
-        if before.unread_answer and not after.unread_answer:
+        if before.unreadable_response and not after.unreadable_response:
             over = after.status is Status.DISCONNECTED
             assert after.generation > before.generation or over, "an answer in hand was thrown away"
         self._told(before, after)
@@ -123,12 +123,14 @@ class Witness:
     def _told(self, before: Connection, after: Connection) -> None:
         added = {key: body for key, body in after.outbox.items() if key not in before.outbox}
         for key, body in added.items():
-            assert self.seen.told.get(key, body["type"]) == body["type"], "one event has one content"
+            assert self.seen.mark_event_persisted.get(key, body["type"]) == body["type"], "one event has one content"
             tells_of = _STATES.get(body["type"], after.status)
-            assert after.status is tells_of or after.status in AT_REST, f"{body['type']} while it is {after.status}"
+            assert after.status is tells_of or after.status in INACTIVE_STATUSES, (
+                f"{body['type']} while it is {after.status}"
+            )
         if added:
-            told = {**self.seen.told, **{key: body["type"] for key, body in added.items()}}
-            self.seen = replace(self.seen, told=told)
+            told = {**self.seen.mark_event_persisted, **{key: body["type"] for key, body in added.items()}}
+            self.seen = replace(self.seen, mark_event_persisted=told)
         if after.status is not before.status:
             self._changed(before, after, [body["type"] for body in added.values()])
 
@@ -136,10 +138,16 @@ class Witness:
         world = self.world
         if after.status is Status.DISCONNECTED:
             self.seen = replace(self.seen, given_up=max(world.grants_of(after.name)))
-        by_operator = before.status in AT_REST or after.status in (Status.PAUSED, Status.AWAITING_AUTHORIZATION)
+        by_operator = before.status in INACTIVE_STATUSES or after.status in (
+            Status.PAUSED,
+            Status.AWAITING_AUTHORIZATION,
+        )
         if after.status is Status.CLIENT_REFUSED:
             # One event for all of a client's connections: whichever record comes by carries it.
-            told = {*self.seen.told.values(), *(body["type"] for body in world.circuit(after.client).outbox.values())}
+            told = {
+                *self.seen.mark_event_persisted.values(),
+                *(body["type"] for body in world.circuit(after.client).outbox.values()),
+            }
             assert EventType.CLIENT_REFUSED in told, "a client is refused and nobody is told"
         elif not by_operator:
             # Without another token set it is active again because the one that it has was published in the end.
@@ -147,15 +155,15 @@ class Witness:
             expected = {EventType.RECOVERED} if published else _EVENT_OF[after.status]
             of_it = [kind for kind in kinds if kind in expected]
             assert len(of_it) == 1, f"{before.status} became {after.status} and is told {len(of_it)} times"
-        if after.status is Status.AUTHORIZATION_REQUIRED and before.status not in AT_REST:
-            doubtful = after.spend_id is not None and after.spend_tries > 0
+        if after.status is Status.AUTHORIZATION_REQUIRED and before.status not in INACTIVE_STATUSES:
+            doubtful = after.attempt_id is not None and after.attempt_replays > 0
             # By an answer that may mean client or grant, where no other connection says which.
             vague = after.last_error == "rejected_unknown"
             assert doubtful or vague or not world.alive(after), "a person is asked for nothing"
 
     def _acted(self, record: Connection) -> bool:
         """Whether the provider has spent the stored refresh token while nobody here can know what came of it."""
-        if record.grant in HEADLESS or not self.world.profile.rotation.rotates:
+        if record.grant in HEADLESS_GRANTS or not self.world.profile.rotation.rotates:
             return False
         stored = token_set(record.sealed) if record.sealed else None
         token = stored.refresh_token.reveal() if stored and stored.refresh_token else None

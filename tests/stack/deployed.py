@@ -100,14 +100,14 @@ class Journey:
         assert decided.status_code == 303, decided.text
         return str(decided.headers["location"])
 
-    def arrive(self, url: str, cookie: str | None, method: str = "GET") -> httpx.Response:
+    def handle_callback(self, url: str, cookie: str | None, method: str = "GET") -> httpx.Response:
         """Come back to the callback."""
         return self.http.request(method, url, headers={"cookie": f"{COOKIE}={cookie}"} if cookie else {})
 
     def walk(self, cookie: str | None = None) -> httpx.Response:
         """The whole way."""
         cookie = cookie or self.cookie()
-        return self.arrive(self.consent(self.press(cookie)), cookie)
+        return self.handle_callback(self.consent(self.press(cookie)), cookie)
 
 
 def led_to(departure: httpx.Response) -> str:

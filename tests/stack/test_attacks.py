@@ -76,37 +76,40 @@ def is_page(answer: httpx.Response) -> bool:
 
 
 def by_method(method: str) -> Callable[[Victim], httpx.Response]:
-    return lambda victim: victim.journey.arrive(victim.url, victim.cookie, method)
+    return lambda victim: victim.journey.handle_callback(victim.url, victim.cookie, method)
 
 
 # --- what uses up nothing ---------------------------------------------------------------------------------------------
 
 HARMLESS: dict[str, tuple[Callable[[Victim], httpx.Response], set[int]]] = {
-    "no cookie": (lambda v: v.journey.arrive(v.url, None), {403}),
-    "another browser's cookie": (lambda v: v.journey.arrive(v.url, "A" * 43), {403}),
-    "no cookie of ours": (lambda v: v.journey.arrive(v.url, "x"), {403}),
-    "a cookie of 16 KB": (lambda v: v.journey.arrive(v.url, LONG), {403, 431, 400}),
-    "a state made up": (lambda v: v.journey.arrive(changed(v.url, state="A" * 43), v.cookie), {404}),
-    "no state": (lambda v: v.journey.arrive(changed(v.url, state=None), v.cookie), {404}),
-    "an empty state": (lambda v: v.journey.arrive(changed(v.url, state=""), v.cookie), {404}),
-    "the state twice": (lambda v: v.journey.arrive(f"{v.url}&state={v.state}", v.cookie), {400}),
-    "the code twice": (lambda v: v.journey.arrive(f"{v.url}&code=another", v.cookie), {400}),
-    "iss twice": (lambda v: v.journey.arrive(f"{v.url}&iss=https%3A%2F%2Fevil.example", v.cookie), {400}),
-    "a state of 16 KB": (lambda v: v.journey.arrive(changed(v.url, state=LONG), v.cookie), {400, 414, 431}),
-    "a code of 16 KB": (lambda v: v.journey.arrive(changed(v.url, code=LONG), v.cookie), {400, 414, 431}),
+    "no cookie": (lambda v: v.journey.handle_callback(v.url, None), {403}),
+    "another browser's cookie": (lambda v: v.journey.handle_callback(v.url, "A" * 43), {403}),
+    "no cookie of ours": (lambda v: v.journey.handle_callback(v.url, "x"), {403}),
+    "a cookie of 16 KB": (lambda v: v.journey.handle_callback(v.url, LONG), {403, 431, 400}),
+    "a state made up": (lambda v: v.journey.handle_callback(changed(v.url, state="A" * 43), v.cookie), {404}),
+    "no state": (lambda v: v.journey.handle_callback(changed(v.url, state=None), v.cookie), {404}),
+    "an empty state": (lambda v: v.journey.handle_callback(changed(v.url, state=""), v.cookie), {404}),
+    "the state twice": (lambda v: v.journey.handle_callback(f"{v.url}&state={v.state}", v.cookie), {400}),
+    "the code twice": (lambda v: v.journey.handle_callback(f"{v.url}&code=another", v.cookie), {400}),
+    "iss twice": (lambda v: v.journey.handle_callback(f"{v.url}&iss=https%3A%2F%2Fevil.example", v.cookie), {400}),
+    "a state of 16 KB": (lambda v: v.journey.handle_callback(changed(v.url, state=LONG), v.cookie), {400, 414, 431}),
+    "a code of 16 KB": (lambda v: v.journey.handle_callback(changed(v.url, code=LONG), v.cookie), {400, 414, 431}),
     "a line break in the state": (
-        lambda v: v.journey.arrive(changed(v.url, state=f"{v.state}\r\nx: y"), v.cookie),
+        lambda v: v.journey.handle_callback(changed(v.url, state=f"{v.state}\r\nx: y"), v.cookie),
         {400},
     ),
     "a line break in the code": (
-        lambda v: v.journey.arrive(changed(v.url, code="c\r\nSet-Cookie: a=b"), v.cookie),
+        lambda v: v.journey.handle_callback(changed(v.url, code="c\r\nSet-Cookie: a=b"), v.cookie),
         {400},
     ),
-    "a line break in iss": (lambda v: v.journey.arrive(changed(v.url, iss="https://x\r\ny"), v.cookie), {400}),
-    "a line break in an error": (lambda v: v.journey.arrive(changed(v.url, error="a\nb"), v.cookie), {400}),
-    "a line break in what nobody asked for": (lambda v: v.journey.arrive(changed(v.url, x="a\rb"), v.cookie), {400}),
-    "a line break in a name": (lambda v: v.journey.arrive(f"{v.url}&a%0d%0ab=c", v.cookie), {400}),
-    "no text": (lambda v: v.journey.arrive(f"{v.url}&x=%ff", v.cookie), {400}),
+    "a line break in iss": (lambda v: v.journey.handle_callback(changed(v.url, iss="https://x\r\ny"), v.cookie), {400}),
+    "a line break in an error": (lambda v: v.journey.handle_callback(changed(v.url, error="a\nb"), v.cookie), {400}),
+    "a line break in what nobody asked for": (
+        lambda v: v.journey.handle_callback(changed(v.url, x="a\rb"), v.cookie),
+        {400},
+    ),
+    "a line break in a name": (lambda v: v.journey.handle_callback(f"{v.url}&a%0d%0ab=c", v.cookie), {400}),
+    "no text": (lambda v: v.journey.handle_callback(f"{v.url}&x=%ff", v.cookie), {400}),
     **{f"a {method}": (by_method(method), {405}) for method in ("POST", "HEAD", "PUT", "DELETE", "PATCH")},
 }
 
@@ -135,7 +138,7 @@ def test_after_all_of_that_the_victims_own_answer_is_taken(
         attack(victim)
     assert state_of(world, victim.connection) == AWAITING
     with Control(openid).requests() as arrived:
-        assert victim.journey.arrive(victim.url, victim.cookie).status_code == 200
+        assert victim.journey.handle_callback(victim.url, victim.cookie).status_code == 200
     assert len(arrived) == 1
 
 
@@ -148,8 +151,8 @@ def test_an_answer_that_another_server_may_have_given_costs_the_state_and_sends_
 ) -> None:
     victim = someone(journey, f"mixed-up-{len(iss or '') if iss is not None else 'none'}")
     with Control(openid).requests() as arrived:
-        refused = victim.journey.arrive(changed(victim.url, iss=iss), victim.cookie)
-        again = victim.journey.arrive(victim.url, victim.cookie)
+        refused = victim.journey.handle_callback(changed(victim.url, iss=iss), victim.cookie)
+        again = victim.journey.handle_callback(victim.url, victim.cookie)
     assert (refused.status_code, is_page(refused)) == (502, True)
     assert again.status_code == 410, "who was attacked begins anew"
     assert arrived == []
@@ -163,7 +166,7 @@ def test_a_code_of_one_provider_never_goes_to_it_by_anothers_state(
     keap = Journey(http, world.link(connections.KEAP.called("crossed")))
     state = parameter(led_to(keap.press(victim.cookie)), "state")
     with Control(openid).requests() as strict, Control(world.providers["keap"]).requests() as other:
-        answer = keap.arrive(changed(victim.url, state=state), victim.cookie)
+        answer = keap.handle_callback(changed(victim.url, state=state), victim.cookie)
     assert answer.status_code == 502
     assert strict == []
     assert [(request["status"], request["issued"]) for request in other] == [(400, {})]
@@ -179,7 +182,7 @@ def test_an_attackers_code_in_the_victims_answer_is_refused_by_the_code_verifier
     own = http.post(changed(departure, state="s", code_challenge=challenge), data={"decision": "allow"})
     stolen = parameter(own.headers["location"], "code")
     with Control(openid).requests() as arrived:
-        answer = victim.journey.arrive(changed(victim.url, code=stolen), victim.cookie)
+        answer = victim.journey.handle_callback(changed(victim.url, code=stolen), victim.cookie)
     assert answer.status_code == 502
     assert [(request["status"], request["error"], request["issued"]) for request in arrived] == [
         (400, "invalid_grant", {})
@@ -195,11 +198,11 @@ def test_a_replay_of_state_or_code_shows_the_outcome_or_is_refused_and_spends_no
 ) -> None:
     victim = someone(journey, "replayed")
     with Control(openid).requests() as arrived:
-        first = victim.journey.arrive(victim.url, victim.cookie)
-        reload = victim.journey.arrive(victim.url, victim.cookie)
-        thief = victim.journey.arrive(victim.url, "A" * 43)
+        first = victim.journey.handle_callback(victim.url, victim.cookie)
+        reload = victim.journey.handle_callback(victim.url, victim.cookie)
+        thief = victim.journey.handle_callback(victim.url, "A" * 43)
         fresh = someone(journey, "replayed")
-        code_again = fresh.journey.arrive(changed(fresh.url, code=parameter(victim.url, "code")), fresh.cookie)
+        code_again = fresh.journey.handle_callback(changed(fresh.url, code=parameter(victim.url, "code")), fresh.cookie)
     assert [each.status_code for each in (first, reload, thief, code_again)] == [200, 200, 403, 410]
     assert first.text == reload.text
     assert len(arrived) == 1
@@ -212,7 +215,9 @@ def test_two_answers_at_once_exchange_the_code_once(
 ) -> None:
     victim = someone(journey, "twice")
     with Control(openid).requests() as arrived, ThreadPoolExecutor(4) as pool:
-        statuses = list(pool.map(lambda _: victim.journey.arrive(victim.url, victim.cookie).status_code, range(4)))
+        statuses = list(
+            pool.map(lambda _: victim.journey.handle_callback(victim.url, victim.cookie).status_code, range(4))
+        )
     assert set(statuses) <= {200, 410}
     assert 200 in statuses
     assert len(arrived) == 1
@@ -228,7 +233,7 @@ def test_a_button_pressed_twice_at_once_leads_to_one_grant(
         sent = list(pool.map(lambda _: trip.press(cookie), range(2)))
     urls = [trip.consent(departure) for departure in sent]
     with Control(openid).requests() as arrived, ThreadPoolExecutor(2) as pool:
-        statuses = sorted(pool.map(lambda url: trip.arrive(url, cookie).status_code, urls))
+        statuses = sorted(pool.map(lambda url: trip.handle_callback(url, cookie).status_code, urls))
     assert statuses == [200, 410]
     assert len(arrived) == 1
     assert state_of(world, "openid/double") == ("active", 1)

@@ -94,7 +94,7 @@ def test_a_link_that_is_abandoned_half_way_changes_and_revokes_nothing(
     link.consent(link.press(link.cookie()))  # consented, and closed the browser
     denied = journey("abandoned")
     cookie = denied.cookie()
-    assert denied.arrive(denied.consent(denied.press(cookie), "deny"), cookie).status_code == 403
+    assert denied.handle_callback(denied.consent(denied.press(cookie), "deny"), cookie).status_code == 403
     assert state_of(world, "openid/abandoned") == ("active", 1)
     assert "error" not in forced(world, "openid/abandoned")
     assert Control(openid).ask("stats")["revocations"] == before

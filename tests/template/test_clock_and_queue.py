@@ -7,17 +7,17 @@ from typing import Any
 
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
-from evergrant.adapters.rate_limiter import Pace
-from evergrant.record.alerts import notice
+from evergrant.adapters.rate_limiter import RateLimiter
+from evergrant.record.alerts import describe_event
 from evergrant.record.connection import EventType
-from evergrant.record.refresh_schedule import claim_until
-from evergrant.rotation.handler import _SIDE_BY_SIDE, AT_PROVIDERS, HINDERED
+from evergrant.record.refresh_schedule import compute_claim_until
+from evergrant.rotation.handler import _MAX_SIDE_BY_SIDE, DEPENDENCY_ERRORS, MAX_AT_PROVIDERS
 from evergrant.settings import Budgets
-from evergrant.wiring import _VAULT_PATIENCE, _VAULT_WRITES
+from evergrant.wiring.deployment import _VAULT_PATIENCE, _VAULT_WRITES
 from tests.template.stack import ROOT, as_list, granted, of_type, properties, words, written
 from tests.unit.memory import FakeClock
 
-ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed", "RotationsHindered", "RotationsWaiting")
+ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed", "DependencyErrors", "RotationsWaiting")
 
 
 def test_the_clock_ticks_every_minute_and_says_so_when_it_cannot() -> None:
@@ -52,9 +52,9 @@ def test_five_crashes_put_a_message_aside() -> None:
 
 def test_a_batch_fits_into_rotators_timeout_even_if_every_provider_hangs() -> None:
     (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
-    assert mapping["Properties"]["BatchSize"] <= _SIDE_BY_SIDE, "else some wait for others to be done"
-    turns = mapping["Properties"]["BatchSize"] / AT_PROVIDERS
-    assert turns * Budgets().spend + 2 * Budgets().save < properties("RotatorFunction")["Timeout"]
+    assert mapping["Properties"]["BatchSize"] <= _MAX_SIDE_BY_SIDE, "else some wait for others to be done"
+    turns = mapping["Properties"]["BatchSize"] / MAX_AT_PROVIDERS
+    assert turns * Budgets().attempt + 2 * Budgets().save < properties("RotatorFunction")["Timeout"]
 
 
 def test_messages_of_a_batch_succeed_and_fail_one_by_one_with_bounded_concurrency() -> None:
@@ -68,7 +68,7 @@ def test_a_batch_is_published_within_its_share_of_what_secrets_manager_takes_how
     rotators = written()["Parameters"]["RotatorConcurrency"]["MaxValue"]
     all_at_once = FakeClock()
     all_at_once.sleep = lambda seconds: None  # type: ignore[method-assign]
-    pace = Pace(_VAULT_WRITES / rotators, all_at_once, _VAULT_PATIENCE)
+    pace = RateLimiter(_VAULT_WRITES / rotators, all_at_once, _VAULT_PATIENCE)
     assert all(pace.wait() for _ in range(mapping["Properties"]["BatchSize"]))
 
 
@@ -122,10 +122,10 @@ def test_every_tick_that_fails_is_an_alarm_that_ends_with_the_failures() -> None
 
 
 def test_rotators_that_are_hindered_for_forty_minutes_are_an_alarm_by_the_metric_that_they_count() -> None:
-    alarm = properties("RotationsHindered")
+    alarm = properties("DependencyErrors")
     rotator = properties("RotatorFunction")["Environment"]["Variables"]
     counted = EphemeralMetrics(namespace="Evergrant/this", service=rotator["POWERTOOLS_SERVICE_NAME"])
-    counted.add_metric(HINDERED, MetricUnit.Count, 1)
+    counted.add_metric(DEPENDENCY_ERRORS, MetricUnit.Count, 1)
     sent: dict[str, Any] = {**counted.serialize_metric_set()}
     [directive] = sent["_aws"]["CloudWatchMetrics"]
     assert alarm["Namespace"] == rotator["POWERTOOLS_METRICS_NAMESPACE"], "and no other stack's"
@@ -135,7 +135,7 @@ def test_rotators_that_are_hindered_for_forty_minutes_are_an_alarm_by_the_metric
     assert [{name: sent[name] for name in names} for names in directive["Dimensions"]] == [dimensions]
     assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == ("Sum", "GreaterThanThreshold", 0)
     assert alarm["Period"] * alarm["EvaluationPeriods"] == 2400, "one call that fails is nobody's concern"
-    assert alarm["Period"] >= 2 * claim_until(0, 0, None), "what is hindered is tried in each period"
+    assert alarm["Period"] >= 2 * compute_claim_until(0, 0, None), "what is dependency_errors is tried in each period"
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
@@ -176,7 +176,9 @@ def test_events_that_need_somebody_reach_the_topic() -> None:
     assert words(target["Arn"]) == "AlertTopic"
     assert rule["EventPattern"]["detail"] == {"alert": [True]}
     paths = target["InputTransformer"]["InputPathsMap"]
-    event = notice({"type": EventType.DEGRADED, "detail": {"connection": "keap/main", "time": "2027-01-15T08:00:00Z"}})
+    event = describe_event(
+        {"type": EventType.DEGRADED, "detail": {"connection": "keap/main", "time": "2027-01-15T08:00:00Z"}}
+    )
     assert {path.removeprefix("$.detail.") for path in paths.values()} <= {*event, "$.detail-type"}
     template = target["InputTransformer"]["InputTemplate"]
     assert set(re.findall(r"<(\w+)>", template)) == paths.keys()

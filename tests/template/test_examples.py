@@ -80,7 +80,7 @@ def document(generation: int) -> str:
     """What rotator publishes for keap/main, of a token that lives for an hour from now."""
     issued_at = int(time.time())
     issued = tokens(access_token=Secret(f"access-{generation}"), issued_at=issued_at, expires_at=issued_at + 3600)
-    return json.dumps(token_document.document(connection(generation=generation), KEAP, issued))
+    return json.dumps(token_document.build_document(connection(generation=generation), KEAP, issued))
 
 
 class Api(ThreadingHTTPServer):

@@ -87,7 +87,7 @@ class FakeAws:
         self.getter: Callable[[dict[str, Any]], dict[str, Any] | bytes | Exception] | None = None
         self.function_error = False
         self.reads: list[str] = []
-        self.asked: list[dict[str, Any]] = []
+        self.caller_waits: list[dict[str, Any]] = []
         self.configs: dict[str, Any] = {}
         self.made = 0
         self.closed = 0
@@ -145,7 +145,7 @@ class _Lambda(_Client):
         assert isinstance(request["min_ttl"], int)
         assert request["min_ttl"] >= 0
         assert re.fullmatch(r"[0-9a-f]{16}", request.get("rejected", "0" * 16))
-        self._aws.asked.append(request)
+        self._aws.caller_waits.append(request)
         answer = self._aws.getter(request)
         if isinstance(answer, Exception):
             raise answer
@@ -168,7 +168,7 @@ class SignedApi:
     def __init__(self) -> None:
         self.getter: Callable[[dict[str, Any]], dict[str, Any]] = lambda _: refusal("unknown_connection")
         self.reply: Reply | None = None  # what API Gateway itself says instead
-        self.asked: list[dict[str, Any]] = []
+        self.caller_waits: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.refused = 0
         self.url = ""
@@ -176,7 +176,7 @@ class SignedApi:
     def read(self, connection: str, min_ttl: int, rejected: str | None) -> dict[str, Any]:
         """Stand in for getter's reader."""
         request = {"connection": connection, "min_ttl": min_ttl, "rejected": rejected}
-        self.asked.append({name: value for name, value in request.items() if value is not None})
+        self.caller_waits.append({name: value for name, value in request.items() if value is not None})
         return self.getter(request)
 
     def serve(self, method: str, target: str, headers: Mapping[str, str]) -> Reply:
@@ -195,7 +195,7 @@ class SignedApi:
             "pathParameters": {"provider": found[1], "account": found[2]},
             "queryStringParameters": dict(parse_qsl(parts.query)),
         }
-        answer = handler.answer(self, event)  # type: ignore[arg-type]
+        answer = handler.handle_event(self, event)  # type: ignore[arg-type]
         return answer["statusCode"], answer["headers"], answer["body"].encode()
 
     def _is_signed(self, method: str, target: str, headers: Mapping[str, str]) -> bool:

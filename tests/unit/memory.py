@@ -16,9 +16,10 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl
 
-from evergrant.adapters.aws.records import already_there
-from evergrant.errors import Conflict, LostAnswer, NotSent, UnknownClient
-from evergrant.oauth.token_request import Client, HttpRequest, HttpResponse
+from evergrant.adapters.aws.records import is_already_applied
+from evergrant.errors import Conflict, LostResponse, NotSent, UnknownClient
+from evergrant.http_messages import HttpRequest, HttpResponse
+from evergrant.oauth.token_request import Client
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.record.circuit import Circuit
@@ -82,7 +83,7 @@ def shown(value: Any) -> str:
     if isinstance(value, Sealed):
         return f"{value.key!r} {value.text!r}"
     if isinstance(value, Connection):
-        return f"{value} {shown(value.sealed)} {shown(value.unread_answer)}"
+        return f"{value} {shown(value.sealed)} {shown(value.unreadable_response)}"
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
     if isinstance(value, HttpRequest):
@@ -135,7 +136,7 @@ class MemoryRecords:
         expected = all(getattr(current, name) == value for name, value in only_if.items())
         free = lease_free_at is None or current.lease_until is None or current.lease_until <= lease_free_at
         if not (expected and free):
-            if self.change_ids.get(connection) == change_id or already_there(current, changes):
+            if self.change_ids.get(connection) == change_id or is_already_applied(current, changes):
                 return current
             raise Conflict(connection, current)
         plain = {name: value for name, value in changes.items() if "." not in name}
@@ -359,7 +360,7 @@ class RotatingProvider:
                 raise scripted
             return scripted
         kind = self._faults.kind
-        failure = LostAnswer if kind == "after" else NotSent
+        failure = LostResponse if kind == "after" else NotSent
         return self._faults.around("provider.send", lambda: self._answer(request), lambda: failure("made to fail"))  # type: ignore[no-any-return]
 
     def _answer(self, request: HttpRequest) -> HttpResponse:

@@ -7,18 +7,18 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from evergrant.oauth.token_request import HttpRequest, HttpResponse
+from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
-from evergrant.profiles.loader import load
+from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
 from evergrant.record.connection import Connection, Sealed, Status
 from evergrant.secret import Secret
 
 #: 2026-11-22T10:00:00Z
 NOW = 1_795_341_600
-KEAP = built_in.built_in()["keap"]
-WEALTHYHOOD = built_in.built_in()["wealthyhood"]
+KEAP = built_in.load_built_in()["keap"]
+WEALTHYHOOD = built_in.load_built_in()["wealthyhood"]
 SEALED = Sealed(b"key", b"nonce", b"text")
 
 _CODE_GRANT = """
@@ -35,7 +35,7 @@ url = "https://api.example.com/token"
 
 def acme(more: str = "") -> Profile:
     """A plain authorization code profile, with more TOML tables behind it."""
-    return load(_CODE_GRANT + more)
+    return load_profile(_CODE_GRANT + more)
 
 
 def respond(status: int, body: Mapping[str, Any] | bytes, **headers: str) -> HttpResponse:

@@ -16,16 +16,18 @@ import pytest
 
 from evergrant.adapters.observability import metrics
 from evergrant.connect import operations
-from evergrant.getter.token_reader import LEAST_TTL, Reader
-from evergrant.oauth.token_request import Client, HttpRequest, HttpResponse
+from evergrant.getter.token_reader import MIN_TTL_SECONDS, TokenReader
+from evergrant.http_messages import HttpRequest, HttpResponse
+from evergrant.oauth.token_request import Client
+from evergrant.ports import RotationPorts
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
-from evergrant.record.refresh_schedule import DAY, TICK
-from evergrant.rotation.handler import answer, work_through
-from evergrant.rotation.refresh import Ports, Rotation
+from evergrant.rotation.handler import handle_request, process_batch
+from evergrant.rotation.refresh import Rotation
 from evergrant.rotation.tick import tick
 from evergrant.secret import Secret
 from evergrant.settings import Settings
+from evergrant.times import DAY_SECONDS, TICK_SECONDS
 from tests.unit.memory import (
     FakeClock,
     Faults,
@@ -38,7 +40,7 @@ from tests.unit.memory import (
 )
 from tests.unit.memory import answer as answered
 
-INVESTSUITE = built_in.built_in()["investsuite"]
+INVESTSUITE = built_in.load_built_in()["investsuite"]
 NAME, HOST = "investsuite/main", "suite.example.com"
 CLIENT = Client(
     "investsuite",
@@ -135,25 +137,27 @@ def a_day(lifetime: int) -> Day:
     faults, clock = Faults(), FakeClock()
     records, queue, vault = DueRecords(faults), TimedQueue(clock), TimedVault(faults, clock)
     provider, bus, profiles = Suite(clock, lifetime), MemoryBus(faults), MemoryProfiles(INVESTSUITE)
-    ports = Ports(records, MemorySeal(faults), vault, provider, queue, bus, profiles, clock, MemoryCircuits(faults))
+    ports = RotationPorts(
+        records, profiles, vault, MemorySeal(faults), provider, queue, clock, bus, MemoryCircuits(faults)
+    )
     settings = Settings()
 
     def rotation() -> Rotation:
         return Rotation(ports, settings, clock.now() + 59)
 
-    reader = Reader(
+    reader = TokenReader(
         lambda name: dict(vault.published[name]) if name in vault.published else None,
-        lambda request: answer(rotation(), ports, request),
+        lambda request: handle_request(rotation(), ports, request),
         clock.now,
     )
     authorization, grant = operations.plan(INVESTSUITE, NAME, variables={"host": HOST})
     operations.begin(records, authorization, grant, clock)
     day, started_at = Day(provider.asked, vault.writes), clock.now()
-    while clock.now() < started_at + DAY:
-        if (clock.now() - started_at) % TICK == 0:
+    while clock.now() < started_at + DAY_SECONDS:
+        if (clock.now() - started_at) % TICK_SECONDS == 0:
             tick(records, profiles, queue, clock, clock.now() + 50)
         messages = [{"messageId": str(number), "body": body} for number, body in enumerate(queue.arrived())]
-        assert work_through(rotation, messages, clock, clock.now() + 60) == {"batchItemFailures": []}
+        assert process_batch(rotation, messages, clock, clock.now() + 60) == {"batchItemFailures": []}
         metrics.clear_metrics()  # a day's metrics would be more than one invocation may hold
         document = reader.read(NAME)
         assert "error" not in document, document
@@ -174,15 +178,15 @@ def a_day(lifetime: int) -> Day:
 @pytest.mark.parametrize("lifetime", [300, 600, 1799])
 def test_tokens_of_minutes_are_served_fresh_all_day_and_no_secret_is_written(lifetime: int) -> None:
     day = a_day(lifetime)
-    assert day.reads == DAY // EVERY
-    assert day.least_from_getter > max(LEAST_TTL, lifetime // 4)
+    assert day.reads == DAY_SECONDS // EVERY
+    assert day.least_from_getter > max(MIN_TTL_SECONDS, lifetime // 4)
     assert day.writes == []
     # One log-in, and then a refresh each half-life, with up to a tenth of a life of jitter; never more.
     assert day.asked[0] == "/auth/login/"
     assert set(day.asked[1:]) == {"/auth/refresh-token/"}
     lead = min(600, lifetime // 2)
     most, least = lifetime - lead, lifetime - lead - min(lifetime // 10, lead // 2) - EVERY
-    assert DAY / (most + 2 * EVERY) - 1 <= len(day.asked) <= DAY / least + 1
+    assert DAY_SECONDS / (most + 2 * EVERY) - 1 <= len(day.asked) <= DAY_SECONDS / least + 1
     assert day.events == ["Connection Authorized", "Token Rotated"]
 
 

@@ -12,8 +12,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from evergrant.errors import InvalidClient
-from evergrant.oauth.token_request import Client, token_request
-from evergrant.profiles.loader import load
+from evergrant.oauth.token_request import Client, build_token_request
+from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
 from tests.unit.samples import NOW, form_of
@@ -51,7 +51,9 @@ def client(key: str | None, pem: str | None = None) -> Client:
 
 
 def sent(profile: Profile, phase: Any, key: str = "RS256") -> dict[str, str]:
-    request = token_request(profile, phase, {"user": "ann"}, client(key), Secret("hush"), {"scope": "a b"}, now=NOW)
+    request = build_token_request(
+        profile, phase, {"user": "ann"}, client(key), Secret("hush"), {"scope": "a b"}, now=NOW
+    )
     return form_of(request)
 
 
@@ -62,7 +64,7 @@ def opened(token: str, key: str) -> jwt.Token:
 
 
 def test_a_grant_by_assertion_is_signed_with_its_claims_and_times() -> None:
-    form = sent(load(_HEAD + BEARER), "jwt_bearer")
+    form = sent(load_profile(_HEAD + BEARER), "jwt_bearer")
     assert form.keys() == {"grant_type", "assertion", "scope"}
     assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
     token = opened(form["assertion"], "RS256")
@@ -80,14 +82,14 @@ def test_a_grant_by_assertion_is_signed_with_its_claims_and_times() -> None:
 
 
 def test_no_two_assertions_are_the_same() -> None:
-    profile = load(_HEAD + BEARER)
+    profile = load_profile(_HEAD + BEARER)
     first, second = (opened(sent(profile, "jwt_bearer")["assertion"], "RS256").claims["jti"] for _ in range(2))
     assert first != second
 
 
 @pytest.mark.parametrize("key", ["RS256", "ES256"])
 def test_a_client_proves_itself_by_its_key_and_sends_no_secret(key: str) -> None:
-    form = sent(load(_HEAD + PROOF), "client_credentials", key)
+    form = sent(load_profile(_HEAD + PROOF), "client_credentials", key)
     assert form.keys() == {"grant_type", "scope", "client_id", "client_assertion_type", "client_assertion"}
     assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
     claims = opened(form["client_assertion"], key).claims
@@ -98,11 +100,11 @@ def test_a_client_proves_itself_by_its_key_and_sends_no_secret(key: str) -> None
 @pytest.mark.parametrize("held", [client(None), client(None, "canary"), client("small"), client("other")])
 def test_a_key_that_cannot_sign_is_told_without_it(held: Client) -> None:
     with pytest.raises(InvalidClient) as refused:
-        token_request(load(_HEAD + PROOF), "client_credentials", {}, held, None, {}, now=NOW)
+        build_token_request(load_profile(_HEAD + PROOF), "client_credentials", {}, held, None, {}, now=NOW)
     assert refused.value.__cause__ is None
     assert "canary" not in str(refused.value.as_dict())
 
 
 def test_a_key_for_another_algorithm_than_the_profiles_is_told() -> None:
     with pytest.raises(InvalidClient, match="RS256"):
-        sent(load(_HEAD + BEARER), "jwt_bearer", "ES256")
+        sent(load_profile(_HEAD + BEARER), "jwt_bearer", "ES256")

@@ -14,8 +14,15 @@ import msgspec
 import pytest
 
 from evergrant.connect import operations
-from evergrant.connect.authorization_flow import Departure, Flow, Ports
-from evergrant.connect.links import KEPT, TICKET_LIFETIME, Authorization, attempt, issue_ticket, ticket_key
+from evergrant.connect.authorization_flow import AuthorizationFlow, AuthorizationStart
+from evergrant.connect.links import (
+    RETENTION_SECONDS,
+    TICKET_LIFETIME_SECONDS,
+    Authorization,
+    attempt,
+    issue_ticket,
+    ticket_key,
+)
 from evergrant.errors import (
     Denied,
     InvalidClient,
@@ -23,17 +30,17 @@ from evergrant.errors import (
     LinkExpired,
     LinkInvalid,
     LinkUsed,
-    LostAnswer,
+    LostResponse,
     NoRefreshToken,
     ProviderRefused,
     WrongBrowser,
 )
 from evergrant.oauth.token_set import TokenSet
-from evergrant.ports import PortUnavailable
+from evergrant.ports import ConnectPorts, PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.record.connection import Connection, Status
-from evergrant.rotation.save import Saving
+from evergrant.rotation.save import SaveStep
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import (
@@ -51,7 +58,7 @@ from tests.unit.memory import (
 )
 
 NAME = "keap/main"
-KEAP = built_in.built_in()["keap"]
+KEAP = built_in.load_built_in()["keap"]
 REDIRECT_URI = "https://grants.example.com/callback"
 
 
@@ -64,21 +71,21 @@ class World:
     authorizations: MemoryAuthorizations
     provider: RotatingProvider
     queue: MemoryQueue
-    flow: Flow
+    flow: AuthorizationFlow
     ticket: str
     codes: dict[str, str] = field(default_factory=dict)
 
     def record(self) -> Connection:
         return self.records.items[NAME]
 
-    def depart(self, cookie: str | None = None) -> tuple[Departure, dict[str, str]]:
+    def start_authorization(self, cookie: str | None = None) -> tuple[AuthorizationStart, dict[str, str]]:
         cookie = cookie or self.flow.landing(self.ticket, None).cookie
-        departure = self.flow.depart(self.ticket, cookie)
+        departure = self.flow.start_authorization(self.ticket, cookie)
         return departure, dict(parse_qsl(urlsplit(departure.url).query))
 
-    def arrive(self, state: str, cookie: str | None, **params: str) -> Any:
+    def handle_callback(self, state: str, cookie: str | None, **params: str) -> Any:
         self.codes[state] = self.codes.get(state) or f"code-{len(self.codes) + 1}"
-        return self.flow.arrive({"state": state, "code": self.codes[state], **params}, cookie)
+        return self.flow.handle_callback({"state": state, "code": self.codes[state], **params}, cookie)
 
     def stored(self) -> TokenSet:
         sealed = self.record().sealed
@@ -90,15 +97,15 @@ def world(**fields: Any) -> World:
     faults, clock = Faults(), FakeClock()
     records, authorizations, queue = MemoryRecords(faults), MemoryAuthorizations(), MemoryQueue(faults)
     provider = RotatingProvider(faults, clock)
-    ports = Ports(
+    ports = ConnectPorts(
         records,
-        authorizations,
         MemoryProfiles(KEAP),
         MemoryVault(faults),
         MemorySeal(faults),
         provider,
         queue,
         clock,
+        authorizations,
     )
     wanted, grant = operations.plan(
         KEAP, NAME, variables={"host": "api.example.com", "login_host": "login.example.com"}, redirect_uri=REDIRECT_URI
@@ -107,7 +114,7 @@ def world(**fields: Any) -> World:
     if fields:
         records.items[NAME] = replace(records.items[NAME], **fields)
     ticket = issue_ticket(authorizations, wanted, int(clock.now()))
-    return World(clock, records, authorizations, provider, queue, Flow(ports, Settings()), ticket)
+    return World(clock, records, authorizations, provider, queue, AuthorizationFlow(ports, Settings()), ticket)
 
 
 # --- the way it usually goes ------------------------------------------------------------------------------------------
@@ -125,7 +132,7 @@ def test_the_link_shows_what_it_is_for_and_changes_nothing() -> None:
 
 def test_the_browser_is_sent_to_the_provider_with_state_and_a_pkce_challenge() -> None:
     w = world()
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     assert departure.url.startswith("https://login.example.com/app/oauth/authorize?")
     assert len(params.pop("state")) == 43
     assert len(params.pop("code_challenge")) == 43
@@ -140,8 +147,8 @@ def test_the_browser_is_sent_to_the_provider_with_state_and_a_pkce_challenge() -
 
 def test_the_code_is_exchanged_with_the_verifier_of_the_challenge_and_saved_sealed() -> None:
     w = world()
-    departure, params = w.depart()
-    view = w.arrive(params["state"], departure.cookie)
+    departure, params = w.start_authorization()
+    view = w.handle_callback(params["state"], departure.cookie)
     assert view.account == "main"
     [request] = w.provider.requests
     form = {name: value for name, [value] in parse_qs(request.body.decode()).items()}
@@ -164,8 +171,8 @@ def test_the_code_is_exchanged_with_the_verifier_of_the_challenge_and_saved_seal
 
 def test_neither_ticket_state_cookie_nor_verifier_is_stored() -> None:
     w = world()
-    departure, params = w.depart()
-    w.arrive(params["state"], departure.cookie)
+    departure, params = w.start_authorization()
+    w.handle_callback(params["state"], departure.cookie)
     form = dict(parse_qsl(w.provider.requests[0].body.decode()))
     stored = str(w.authorizations.items) + str(w.records.items)
     for secret in (w.ticket, params["state"], departure.cookie, form["code_verifier"], "code-1", "refresh-1"):
@@ -174,12 +181,12 @@ def test_neither_ticket_state_cookie_nor_verifier_is_stored() -> None:
 
 def test_every_departure_has_its_own_state_and_challenge() -> None:
     w = world()
-    first, one = w.depart()
-    second, two = w.depart(first.cookie)
+    first, one = w.start_authorization()
+    second, two = w.start_authorization(first.cookie)
     assert second.cookie == first.cookie, "two tabs of one browser share its cookie"
     assert one["state"] != two["state"]
     assert one["code_challenge"] != two["code_challenge"]
-    assert w.arrive(one["state"], first.cookie)
+    assert w.handle_callback(one["state"], first.cookie)
 
 
 # --- a link serves one browser, one grant, and not for ever -----------------------------------------------------------
@@ -187,30 +194,30 @@ def test_every_departure_has_its_own_state_and_challenge() -> None:
 
 def test_a_link_that_was_opened_in_one_browser_does_not_serve_another() -> None:
     w = world()
-    w.depart()
+    w.start_authorization()
     with pytest.raises(WrongBrowser):
-        w.depart()
+        w.start_authorization()
     with pytest.raises(WrongBrowser):
-        w.depart("some-other-cookie")
+        w.start_authorization("some-other-cookie")
 
 
 def test_an_expired_link_is_refused_although_it_is_still_stored() -> None:
     w = world()
-    w.clock.advance(TICKET_LIFETIME)
-    for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.flow.depart(w.ticket, "c")):
+    w.clock.advance(TICKET_LIFETIME_SECONDS)
+    for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.flow.start_authorization(w.ticket, "c")):
         with pytest.raises(LinkExpired) as expired:
             step()
         assert expired.value.about == ("Keap (Infusionsoft)", "main"), "whoever has the link may know what it was for"
     [item] = w.authorizations.items.values()
-    assert item["purge_at"] == item["expires_at"] + KEPT
+    assert item["purge_at"] == item["expires_at"] + RETENTION_SECONDS
 
 
 def test_a_link_is_used_up_when_its_grant_is_saved_and_not_before() -> None:
     w = world()
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     w.flow.landing(w.ticket, None)
-    w.arrive(params["state"], departure.cookie)
-    for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.depart(departure.cookie)):
+    w.handle_callback(params["state"], departure.cookie)
+    for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.start_authorization(departure.cookie)):
         with pytest.raises(LinkUsed):
             step()
 
@@ -223,12 +230,12 @@ def test_an_unknown_link_is_refused(ticket: str) -> None:
 
 def test_whoever_pressed_deny_may_try_again_with_the_same_link() -> None:
     w = world()
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     with pytest.raises(Denied):
-        w.flow.arrive({"state": params["state"], "error": "access_denied"}, departure.cookie)
+        w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, departure.cookie)
     assert w.provider.requests == []
-    again, params = w.depart(departure.cookie)
-    assert w.arrive(params["state"], again.cookie)
+    again, params = w.start_authorization(departure.cookie)
+    assert w.handle_callback(params["state"], again.cookie)
 
 
 # --- attacks, and what comes close to them ----------------------------------------------------------------------------
@@ -236,63 +243,63 @@ def test_whoever_pressed_deny_may_try_again_with_the_same_link() -> None:
 
 def test_an_answer_in_another_browser_is_refused_and_does_not_use_up_the_state() -> None:
     w = world()
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     for cookie in (None, "", "the-attackers-own"):
         with pytest.raises(WrongBrowser) as refused:
-            w.arrive(params["state"], cookie)
+            w.handle_callback(params["state"], cookie)
         assert refused.value.about is None, "nothing is told to who has proven nothing"
     assert w.provider.requests == []
-    assert w.arrive(params["state"], departure.cookie)
+    assert w.handle_callback(params["state"], departure.cookie)
 
 
 @pytest.mark.parametrize("state", ["", "made-up"])
 def test_an_answer_to_no_question_is_refused(state: str) -> None:
     w = world()
-    departure, _ = w.depart()
+    departure, _ = w.start_authorization()
     with pytest.raises(LinkInvalid):
-        w.arrive(state, departure.cookie)
+        w.handle_callback(state, departure.cookie)
     assert w.provider.requests == []
 
 
 def test_a_reload_shows_the_outcome_and_spends_nothing() -> None:
     w = world()
-    departure, params = w.depart()
-    w.arrive(params["state"], departure.cookie)
-    assert w.arrive(params["state"], departure.cookie).account == "main"
+    departure, params = w.start_authorization()
+    w.handle_callback(params["state"], departure.cookie)
+    assert w.handle_callback(params["state"], departure.cookie).account == "main"
     assert len(w.provider.requests) == 1
     assert w.record().generation == 1
 
 
 def test_a_second_answer_while_the_first_is_worked_on_spends_nothing() -> None:
     w = world()
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     send = w.provider.send
 
     def meanwhile(*args: Any, **kwargs: Any) -> Any:
         with pytest.raises(LinkUsed):
-            w.arrive(params["state"], departure.cookie)
+            w.handle_callback(params["state"], departure.cookie)
         return send(*args, **kwargs)
 
     w.provider.send = meanwhile  # type: ignore[method-assign]
-    w.arrive(params["state"], departure.cookie)
+    w.handle_callback(params["state"], departure.cookie)
     assert len(w.provider.requests) == 1
 
 
 def test_an_answer_that_took_too_long_is_refused() -> None:
     w = world()
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     w.clock.advance(901)
     with pytest.raises(LinkExpired):
-        w.arrive(params["state"], departure.cookie)
+        w.handle_callback(params["state"], departure.cookie)
     assert w.provider.requests == []
 
 
 def test_an_answer_without_a_code_or_with_another_error_is_refused() -> None:
     for params in ({}, {"error": "server_error", "error_description": "canary"}):
         w = world()
-        departure, sent = w.depart()
+        departure, sent = w.start_authorization()
         with pytest.raises(ProviderRefused) as raised:
-            w.flow.arrive({"state": sent["state"], **params}, departure.cookie)
+            w.flow.handle_callback({"state": sent["state"], **params}, departure.cookie)
         assert "canary" not in str(raised.value)
         assert w.provider.requests == []
 
@@ -309,29 +316,29 @@ def test_an_answer_that_another_server_may_have_given_is_refused_before_the_code
     always: bool, said: dict[str, str]
 ) -> None:
     w = authorized_by(ISSUER, always)
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     with pytest.raises(ProviderRefused, match="9207"):
-        w.arrive(params["state"], departure.cookie, **said)
+        w.handle_callback(params["state"], departure.cookie, **said)
     assert w.provider.requests == []
 
 
 def test_a_denial_under_another_servers_name_is_no_denial() -> None:
     w = authorized_by(ISSUER, always=True)
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     with pytest.raises(ProviderRefused, match="9207"):
-        w.flow.arrive(
+        w.flow.handle_callback(
             {"state": params["state"], "error": "access_denied", "iss": "https://evil.example.com"}, departure.cookie
         )
-    departure, params = w.depart(departure.cookie)
+    departure, params = w.start_authorization(departure.cookie)
     with pytest.raises(Denied):  # some servers leave it out of errors
-        w.flow.arrive({"state": params["state"], "error": "access_denied"}, departure.cookie)
+        w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, departure.cookie)
 
 
 @pytest.mark.parametrize(("always", "said"), [(False, {}), (False, {"iss": ISSUER}), (True, {"iss": ISSUER})])
 def test_an_answer_of_the_server_that_was_asked_is_taken(always: bool, said: dict[str, str]) -> None:
     w = authorized_by(ISSUER, always)
-    departure, params = w.depart()
-    assert w.arrive(params["state"], departure.cookie, **said).account == "main"
+    departure, params = w.start_authorization()
+    assert w.handle_callback(params["state"], departure.cookie, **said).account == "main"
 
 
 def authorized_by(issuer: str, always: bool) -> World:
@@ -355,43 +362,43 @@ def with_profile(profile: Profile, **fields: Any) -> World:
 
 def test_of_two_tabs_that_come_back_at_once_one_exchanges_its_code() -> None:
     w = world()
-    first, one = w.depart()
-    _, two = w.depart(first.cookie)
+    first, one = w.start_authorization()
+    _, two = w.start_authorization(first.cookie)
     send = w.provider.send
 
     def meanwhile(*args: Any, **kwargs: Any) -> Any:
         with pytest.raises(LinkUsed):
-            w.arrive(two["state"], first.cookie)
+            w.handle_callback(two["state"], first.cookie)
         return send(*args, **kwargs)
 
     w.provider.send = meanwhile  # type: ignore[method-assign]
-    w.arrive(one["state"], first.cookie)
+    w.handle_callback(one["state"], first.cookie)
     assert len(w.provider.requests) == 1
     assert w.record().generation == 1
 
 
 def test_a_code_is_sent_once_whatever_state_it_comes_with() -> None:
     w = world()
-    first, one = w.depart()
-    _, two = w.depart(first.cookie)
+    first, one = w.start_authorization()
+    _, two = w.start_authorization(first.cookie)
     w.provider.script = [answer(400, {"error": "invalid_grant"})]
     with pytest.raises(ProviderRefused):
-        w.arrive(one["state"], first.cookie, code="code-x")
+        w.handle_callback(one["state"], first.cookie, code="code-x")
     with pytest.raises(LinkUsed):
-        w.arrive(two["state"], first.cookie, code="code-x")
+        w.handle_callback(two["state"], first.cookie, code="code-x")
     assert len(w.provider.requests) == 1
     assert "code-x" not in str(w.authorizations.items)
 
 
 def test_a_link_that_a_function_died_over_is_free_again_after_a_while() -> None:
     w = world()
-    first, one = w.depart()
-    _, two = w.depart(first.cookie)
+    first, one = w.start_authorization()
+    _, two = w.start_authorization(first.cookie)
     w.authorizations.items[ticket_key(w.ticket)]["claimed_until"] = int(w.clock.now()) + 40
     with pytest.raises(LinkUsed):
-        w.arrive(one["state"], first.cookie)
+        w.handle_callback(one["state"], first.cookie)
     w.clock.advance(40)
-    assert w.arrive(two["state"], first.cookie).account == "main"
+    assert w.handle_callback(two["state"], first.cookie).account == "main"
 
 
 @pytest.mark.parametrize("lifetime", [0, 59, 7 * 86_400 + 1, -1])
@@ -411,34 +418,34 @@ def test_a_link_is_good_for_a_week_at_most(lifetime: int) -> None:
         answer(400, {"error": "invalid_grant", "error_description": "code canary-code is spent"}),
         answer(200, b"<html>welcome</html>"),
         answer(200, {"access_token": "a", "expires_in": 3600}),
-        LostAnswer("gone"),
+        LostResponse("gone"),
     ],
     ids=["refused", "unreadable", "no refresh token", "lost"],
 )
 def test_a_failed_exchange_saves_nothing_and_can_be_tried_again(scripted: Any) -> None:
     w = world()
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     w.provider.script = [scripted]
     with pytest.raises((ProviderRefused, NoRefreshToken)) as raised:
-        w.arrive(params["state"], departure.cookie)
+        w.handle_callback(params["state"], departure.cookie)
     assert "canary" not in raised.value.message
     assert w.record().generation == 0
     assert w.record().status == Status.AWAITING_AUTHORIZATION
     with pytest.raises(LinkUsed):
-        w.arrive(params["state"], departure.cookie)
-    again, params = w.depart(departure.cookie)
-    assert w.arrive(params["state"], again.cookie)
+        w.handle_callback(params["state"], departure.cookie)
+    again, params = w.start_authorization(departure.cookie)
+    assert w.handle_callback(params["state"], again.cookie)
 
 
 def test_a_table_that_takes_no_save_leaves_the_sealed_grant_in_the_queue() -> None:
     w = world()
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
 
     def down(*_: Any, **__: Any) -> Connection:
         raise PortUnavailable("made to fail")
 
     w.records.change = down  # type: ignore[method-assign]
-    w.arrive(params["state"], departure.cookie)
+    w.handle_callback(params["state"], departure.cookie)
     message = w.queue.messages[0][0]
     assert (message["task"], message["generation"], message["changes"]["status"]) == ("save", 0, "active")
     assert "refresh-1" not in str(message)
@@ -446,17 +453,17 @@ def test_a_table_that_takes_no_save_leaves_the_sealed_grant_in_the_queue() -> No
 
 def test_a_grant_that_waited_in_the_queue_goes_on_top_of_a_rotation_saved_before_it() -> None:
     w = world(status=Status.ACTIVE, generation=7)
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
 
     def down(*_: Any, **__: Any) -> Connection:
         raise PortUnavailable("made to fail")
 
     change = w.records.change
     w.records.change = down  # type: ignore[method-assign]
-    w.arrive(params["state"], departure.cookie)
+    w.handle_callback(params["state"], departure.cookie)
     w.records.change = change  # type: ignore[method-assign]
     w.records.items[NAME] = replace(w.record(), generation=8, sealed=MemoryKey(NAME, 8).seal(b"{}"))
-    saving = Saving(w.records, w.queue, w.clock, 5)
+    saving = SaveStep(w.records, w.queue, w.clock, 5)
     for _ in range(2):  # a queue delivers at least once
         saving.save_message(w.queue.messages[0][0], MemorySeal(Faults()))
     assert (w.record().generation, w.record().status) == (9, Status.ACTIVE)
@@ -473,27 +480,27 @@ def test_a_grant_that_waited_in_the_queue_goes_on_top_of_a_rotation_saved_before
 )
 def test_a_grant_that_waited_in_the_queue_for_too_long_replaces_no_later_one(since: dict[str, Any]) -> None:
     w = world(status=Status.ACTIVE, generation=7, authorization_id="first")
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
 
     def down(*_: Any, **__: Any) -> Connection:
         raise PortUnavailable("made to fail")
 
     change = w.records.change
     w.records.change = down  # type: ignore[method-assign]
-    w.arrive(params["state"], departure.cookie)
+    w.handle_callback(params["state"], departure.cookie)
     w.records.change = change  # type: ignore[method-assign]
     later = replace(w.record(), generation=8, sealed=MemoryKey(NAME, 8).seal(b"{}"), **since)
     w.records.items[NAME] = later
-    Saving(w.records, w.queue, w.clock, 5).save_message(w.queue.messages[0][0], MemorySeal(Faults()))
+    SaveStep(w.records, w.queue, w.clock, 5).save_message(w.queue.messages[0][0], MemorySeal(Faults()))
     assert w.record() == later
 
 
 def test_a_link_does_not_outlive_a_disconnect() -> None:
     w = world(status=Status.ACTIVE, generation=1)
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     operations.disconnect(w.records, NAME, w.clock)
     with pytest.raises(LinkInvalid):
-        w.arrive(params["state"], departure.cookie)
+        w.handle_callback(params["state"], departure.cookie)
     assert w.provider.requests == []
     assert w.record().status == Status.DISCONNECTED
 
@@ -503,9 +510,9 @@ def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> Non
     vault = w.flow._ports.vault
     assert isinstance(vault, MemoryVault)
     vault.clients["keap"] = replace(vault.clients["keap"], secrets=(Secret("new"), Secret("old")))
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     w.provider.script = [answer(401, {"error": "invalid_client"})]
-    w.arrive(params["state"], departure.cookie)
+    w.handle_callback(params["state"], departure.cookie)
     sent = [dict(parse_qsl(request.body.decode()))["client_secret"] for request in w.provider.requests]
     assert sent == ["new", "old"]
 
@@ -513,13 +520,13 @@ def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> Non
 def test_who_waits_for_the_link_learns_how_the_last_attempt_ended() -> None:
     w = world()
     assert attempt(w.authorizations, w.ticket) == ("unopened", None)
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     assert attempt(w.authorizations, w.ticket) == ("opened", None)
     with pytest.raises(Denied):
-        w.flow.arrive({"state": params["state"], "error": "access_denied"}, departure.cookie)
+        w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, departure.cookie)
     assert attempt(w.authorizations, w.ticket) == ("opened", "access_denied")
-    again, params = w.depart(departure.cookie)
-    w.arrive(params["state"], again.cookie)
+    again, params = w.start_authorization(departure.cookie)
+    w.handle_callback(params["state"], again.cookie)
     assert attempt(w.authorizations, w.ticket) == ("used", None)
 
 
@@ -529,7 +536,7 @@ def test_a_client_that_may_not_be_sent_to_the_provider_is_found_out_before_anybo
     assert isinstance(vault, MemoryVault)
     vault.clients["keap"] = replace(vault.clients["keap"], hosts=("elsewhere.example.com",))
     with pytest.raises(InvalidClient, match=r"api\.example\.com"):
-        w.depart()
+        w.start_authorization()
     assert attempt(w.authorizations, w.ticket) == ("opened", "invalid_client_entry")
 
 
@@ -538,21 +545,21 @@ def test_a_client_that_may_not_be_sent_to_the_provider_is_found_out_before_anybo
 
 def test_connecting_again_replaces_the_grant_and_ends_whatever_troubled_the_old_one() -> None:
     w = world(
-        status=Status.AUTHORIZATION_REQUIRED, generation=7, failures=3, last_error="invalid_grant", spend_id="old",
+        status=Status.AUTHORIZATION_REQUIRED, generation=7, failures=3, last_error="invalid_grant", attempt_id="old",
         rejected_at=5, authorization_id="first",
     )  # fmt: skip
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     assert w.record().status == Status.AUTHORIZATION_REQUIRED, "an abandoned attempt changes nothing"
-    w.arrive(params["state"], departure.cookie)
+    w.handle_callback(params["state"], departure.cookie)
     record = w.record()
     assert (record.status, record.generation, record.failures, record.last_error) == (Status.ACTIVE, 8, 0, None)
-    assert (record.spend_id, record.rejected_at) == (None, None)
+    assert (record.attempt_id, record.rejected_at) == (None, None)
     assert record.authorization_id != "first"
 
 
 def test_a_rotation_of_the_old_grant_that_is_saved_meanwhile_does_not_win_over_the_new_one() -> None:
     w = world(status=Status.ACTIVE, generation=7)
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     send = w.provider.send
 
     def rotated_meanwhile(*args: Any, **kwargs: Any) -> Any:
@@ -561,7 +568,7 @@ def test_a_rotation_of_the_old_grant_that_is_saved_meanwhile_does_not_win_over_t
         return response
 
     w.provider.send = rotated_meanwhile  # type: ignore[method-assign]
-    w.arrive(params["state"], departure.cookie)
+    w.handle_callback(params["state"], departure.cookie)
     assert w.record().generation == 9
     assert w.stored().refresh_token == Secret("refresh-1")
     sealed = w.record().sealed
@@ -571,16 +578,16 @@ def test_a_rotation_of_the_old_grant_that_is_saved_meanwhile_does_not_win_over_t
 
 def test_what_is_authorized_travels_with_the_link_and_not_with_the_record() -> None:
     w = world(status=Status.ACTIVE, generation=1, redirect_uri="https://old.example.com/callback", client="old")
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     assert w.record().client == "old", "the old grant keeps refreshing with what it was made with"
-    w.arrive(params["state"], departure.cookie)
+    w.handle_callback(params["state"], departure.cookie)
     assert (w.record().client, w.record().redirect_uri) == ("keap", REDIRECT_URI)
 
 
 def test_a_persons_grant_takes_over_from_a_clients_own() -> None:
     w = world(status=Status.CLIENT_REFUSED, generation=1, grant="client_credentials")
-    departure, params = w.depart()
-    w.arrive(params["state"], departure.cookie)
+    departure, params = w.start_authorization()
+    w.handle_callback(params["state"], departure.cookie)
     assert (w.record().status, w.record().grant) == (Status.ACTIVE, "authorization_code")
 
 

@@ -14,19 +14,19 @@ from urllib.parse import parse_qsl
 import pytest
 
 from evergrant.adapters.aws.expressions import Expression
-from evergrant.adapters.aws.items import attribute
+from evergrant.adapters.aws.items import to_attribute
 from evergrant.errors import ClientRefused, NotSent, UnknownClient
-from evergrant.oauth.token_request import HttpRequest, HttpResponse
+from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.token_set import TokenSet
-from evergrant.ports import PortUnavailable
+from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles import built_in
-from evergrant.profiles.loader import load
+from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import content_hash
 from evergrant.record import queued_wakeup, refresh_schedule
-from evergrant.record.circuit import MOST_REJECTED, MOST_WAITING, Circuit, renewed
+from evergrant.record.circuit import MAX_REJECTED, MAX_WAITING, Circuit, reset_rejections
 from evergrant.record.connection import Connection, Status
-from evergrant.rotation.demand import Ask, Result
-from evergrant.rotation.refresh import Ports, Rotation
+from evergrant.rotation.demand import Result, TokenDemand
+from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Budgets, Settings
 from tests.unit.memory import (
@@ -45,9 +45,9 @@ from tests.unit.memory import (
     answer,
 )
 
-KEAP = built_in.built_in()["keap"]
+KEAP = built_in.load_built_in()["keap"]
 #: Without a grant of anybody's; the request names the connection where the others name it by their refresh token.
-HEADLESS = load(
+HEADLESS = load_profile(
     'name = "keap"\ntitle = "Keap"\n'
     "[variables.host]\npattern = '[a-z.]+'\n[variables.account]\npattern = '[a-z/]+'\n"
     '[client_credentials]\nurl = "https://{host}/token"\nparams = { refresh_token = "{account}" }\n'
@@ -92,7 +92,7 @@ class Provider:
 class Fleet:
     """Connections of one client that are due, and everything around them."""
 
-    ports: Ports
+    ports: RotationPorts
     provider: Provider
     clock: FakeClock
     faults: Faults
@@ -103,7 +103,7 @@ class Fleet:
     vault: MemoryVault
 
     def run(self, name: str, **ask: Any) -> Result:
-        return Rotation(self.ports, Settings(), self.clock.now() + 59).run(Ask(name, **ask))
+        return Rotation(self.ports, Settings(), self.clock.now() + 59).run(TokenDemand(name, **ask))
 
     def run_all(self) -> None:
         """A tick: what is due runs, in the order of the names."""
@@ -128,8 +128,8 @@ class Fleet:
         return self.records.items[name].status
 
     @property
-    def open(self) -> bool:
-        return self.circuits.get("keap").open
+    def is_open(self) -> bool:
+        return self.circuits.get("keap").is_open
 
     def store_secret(self, version: str, *, works: bool) -> None:
         self.vault.clients["keap"] = replace(CLIENT, version=version)
@@ -145,7 +145,7 @@ def fleet(*names: str, due: bool = True, **behaviour: Any) -> Fleet:
     for name in names:
         records.items[name] = connection(name, int(clock.now()), due=due)
     profiles = MemoryProfiles(KEAP)
-    ports = Ports(records, MemorySeal(faults), vault, provider, queue, bus, profiles, clock, circuits)
+    ports = RotationPorts(records, profiles, vault, MemorySeal(faults), provider, queue, clock, bus, circuits)
     return Fleet(ports, provider, clock, faults, records, circuits, queue, bus, vault)
 
 
@@ -167,7 +167,7 @@ def connection(name: str, now: int, *, due: bool = True) -> Connection:
         expires_at=tokens.expires_at,
         refresh_at=refresh_at,
         due_at=refresh_at,
-        due_shard=refresh_schedule.shard(name),
+        due_shard=refresh_schedule.choose_shard(name),
     )
 
 
@@ -199,20 +199,20 @@ def test_one_refusal_of_the_client_holds_back_all_its_connections_and_is_told_on
 def test_those_held_back_serve_their_tokens_to_the_end_and_then_say_whose_credentials_to_mend() -> None:
     f = fleet(A, B, works=False)
     f.run_all()
-    served = f.run(B, asked=True, rejected="another").tokens
+    served = f.run(B, caller_waits=True, rejected="another").tokens
     assert served is not None
     assert served.access_token == Secret("old")
     f.clock.advance(86_400)
     f.records.items[B] = replace(f.records.items[B], refresh_at=int(f.clock.now()) + 60)
     with pytest.raises(ClientRefused) as raised:
-        f.run(B, asked=True)
+        f.run(B, caller_waits=True)
     assert "evergrant client set keap" in raised.value.hint
 
 
 def test_somebody_who_asks_for_more_than_the_token_has_does_not_make_a_held_connection_spend() -> None:
     f = fleet(A, B, works=False)
     f.run(A)
-    f.run(B, asked=True, min_ttl=80_000)
+    f.run(B, caller_waits=True, min_ttl=80_000)
     assert f.provider.asked == [A]
     assert f.status(B) is Status.CLIENT_REFUSED
 
@@ -247,7 +247,7 @@ def test_a_probe_that_succeeds_closes_the_circuit_and_everybody_recovers_one_by_
     f.provider.works = True
     f.clock.advance(75 * 60)
     f.run(A)
-    assert not f.open
+    assert not f.is_open
     assert f.status(B) is Status.CLIENT_REFUSED
     woken = {message["connection"]: delay for message, delay in f.queue.messages if message.get("task") == "wake"}
     assert woken == {B: 1, C: 2}, "spread, a second each"
@@ -264,7 +264,7 @@ def test_another_secret_is_tried_at_once_by_one_connection() -> None:
     f.store_secret("v2", works=True)
     f.run(B)
     assert f.provider.asked == [A, B]
-    assert not f.open
+    assert not f.is_open
     f.receive()
     assert f.status(A) is Status.ACTIVE
 
@@ -284,10 +284,10 @@ def test_an_operator_who_forces_a_refresh_probes_at_once() -> None:
     f = fleet(A, B, works=False)
     f.run_all()
     f.provider.works = True
-    tokens = f.run(B, asked=True, force=True).tokens
+    tokens = f.run(B, caller_waits=True, force=True).tokens
     assert tokens is not None
     assert tokens.access_token == Secret("new")
-    assert not f.open
+    assert not f.is_open
 
 
 def test_a_grant_that_is_refused_by_name_shows_that_the_client_is_accepted() -> None:
@@ -296,7 +296,7 @@ def test_a_grant_that_is_refused_by_name_shows_that_the_client_is_accepted() -> 
     f.provider.works = True
     f.clock.advance(75 * 60)
     f.run(A)
-    assert not f.open
+    assert not f.is_open
     f.receive()
     assert (f.status(A), f.status(B)) == (Status.DEGRADED, Status.ACTIVE)
 
@@ -307,7 +307,7 @@ def test_a_probe_that_does_not_reach_the_provider_is_made_good_soon() -> None:
     f.clock.advance(75 * 60)
     f.provider.down = True
     f.run(A)
-    assert f.open
+    assert f.is_open
     assert (f.circuits.get("keap").probe_at or 0) - f.clock.now() < 900
 
 
@@ -318,7 +318,7 @@ def test_a_probe_that_another_change_of_its_connection_kept_from_being_sent_is_m
     change = f.records.change
 
     def paused_meanwhile(*args: Any, **kwargs: Any) -> Any:
-        if "spend_id" in args[1]:
+        if "attempt_id" in args[1]:
             f.records.items[A] = replace(f.records.items[A], status=Status.PAUSED)
         return change(*args, **kwargs)
 
@@ -359,7 +359,7 @@ def test_unauthorized_client_stops_one_connection_and_no_other(provider: str) ->
     f = fleet(A, B, unauthorized={A: unauthorized(provider)})
     for _ in range(3 * 24 * 6):
         f.pass_time(600, step=600)
-        assert not f.open
+        assert not f.is_open
         assert (f.records.items[B].expires_at or 0) > f.clock.now(), "the other one never goes without a token"
     assert (f.status(A), f.status(B)) == (Status.AUTHORIZATION_REQUIRED, Status.ACTIVE)
     assert f.provider.asked.count(A) >= 3
@@ -381,7 +381,7 @@ def test_unauthorized_client_of_two_connections_opens_no_circuit() -> None:
     for _ in range(3):
         for name in (A, B, C):
             f.run(name, force=True)
-            assert not f.open
+            assert not f.is_open
         f.clock.advance(2 * HOUR)
     assert (f.provider.asked.count(A), f.provider.asked.count(B)) == (3, 3)
     assert [f.status(name) for name in (A, B, C)] == [Status.CLIENT_REFUSED, Status.CLIENT_REFUSED, Status.ACTIVE]
@@ -396,11 +396,11 @@ def test_a_probe_that_unauthorized_client_answers_leaves_the_circuit_open() -> N
     f.clock.advance(75 * 60)
     f.run(A)
     assert f.provider.asked == [C, A]
-    assert f.circuits.get("keap").open
+    assert f.circuits.get("keap").is_open
     f.provider.works = True
     f.run(B)
     f.receive()
-    assert not f.open
+    assert not f.is_open
     assert [f.status(name) for name in (B, C)] == [Status.ACTIVE] * 2
 
 
@@ -417,7 +417,7 @@ def test_one_connection_with_a_trouble_of_its_own_does_not_hold_back_the_others_
     f.circuits.items["keap"] = replace(circuit, rejected={A: int(f.clock.now()) - 80 * 60})
     f.run(A)
     assert f.status(A) is Status.CLIENT_REFUSED
-    assert not f.open
+    assert not f.is_open
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_one_connection_with_a_trouble_of_its_own_does_not_hold_back_the_others_
         (answer(400, {"error": "invalid_scope"}), "invalid_scope"),
         (answer(429, b""), "rate_limited"),
         (NotSent("no route"), "not_sent"),
-        (answer(200, b"<html>"), "unread_answer"),
+        (answer(200, b"<html>"), "unreadable_response"),
         (UnknownClient("gone"), "unknown_client"),
         (PortUnavailable("made to fail"), "service_unavailable"),
     ],
@@ -440,9 +440,9 @@ def test_one_that_fails_for_itself_once_its_client_is_accepted_again_says_so_and
         f.run(B)
     f.run_all()
     f.store_secret("v2", works=True)
-    f.run(C, asked=True, force=True)
+    f.run(C, caller_waits=True, force=True)
     f.receive()
-    assert not f.open
+    assert not f.is_open
     f.records.items[B] = replace(f.records.items[B], status=Status.CLIENT_REFUSED, client="own", failures=1)
     f.records.items[B] = replace(f.records.items[B], alerted_at=1 if named else None, refresh_at=int(f.clock.now()))
     send, client, told = f.provider.send, f.vault.client, set(f.bus.events)
@@ -471,15 +471,15 @@ def test_one_that_fails_for_itself_once_its_client_is_accepted_again_says_so_and
 def test_a_client_that_waits_for_hundreds_remembers_a_bounded_number() -> None:
     f = fleet(A, B, works=False)
     f.run(A)
-    full = {f"keap/{number}": 1 for number in range(MOST_WAITING)}
+    full = {f"keap/{number}": 1 for number in range(MAX_WAITING)}
     f.circuits.items["keap"] = replace(f.circuits.get("keap"), waiting=full)
     f.run(B)
-    assert len(f.circuits.get("keap").waiting) == MOST_WAITING
+    assert len(f.circuits.get("keap").waiting) == MAX_WAITING
     assert f.status(B) is Status.CLIENT_REFUSED
     assert (f.records.items[B].refresh_at or 0) - f.clock.now() < 2 * HOUR, "it looks again by itself"
     f.provider.works = True
-    f.run(A, asked=True, force=True)
-    assert len({message["connection"] for message, _ in f.queue.messages}) == MOST_WAITING
+    f.run(A, caller_waits=True, force=True)
+    assert len({message["connection"] for message, _ in f.queue.messages}) == MAX_WAITING
     assert f.circuits.get("keap").waiting == {}
 
 
@@ -491,7 +491,7 @@ def test_a_connection_that_is_held_back_as_the_circuit_closes_is_not_forgotten()
     def closed_meanwhile(*args: Any, **kwargs: Any) -> Any:
         f.circuits.change = change  # type: ignore[method-assign]
         f.provider.works = True
-        f.run(A, asked=True, force=True)
+        f.run(A, caller_waits=True, force=True)
         return change(*args, **kwargs)
 
     f.circuits.change = closed_meanwhile  # type: ignore[method-assign]
@@ -504,7 +504,7 @@ def test_a_connection_that_never_had_a_token_is_refused_for_itself_until_another
     f.records.items[A] = replace(f.records.items[A], generation=0, sealed=MemoryKey(A, 0).seal(tokens.encode()))
     f.run(A)
     assert f.status(A) is Status.CLIENT_REFUSED
-    assert not f.circuits.get("keap").open, "it may be its own variables that are wrong"
+    assert not f.circuits.get("keap").is_open, "it may be its own variables that are wrong"
     f.provider.works = True
     f.run(B)
     assert f.status(B) is Status.ACTIVE
@@ -564,7 +564,7 @@ def test_a_refusal_that_is_over_before_anybody_told_of_it_is_not_told_at_the_nex
     killed_before_it_tells(f)
     f.store_secret("v2", works=True)
     f.run(B)
-    assert (f.open, f.circuits.get("keap").outbox) == (False, {})
+    assert (f.is_open, f.circuits.get("keap").outbox) == (False, {})
     f.records.items[B] = connection(B, int(f.clock.now()))
     f.store_secret("v3", works=False)
     f.run(B)
@@ -590,7 +590,7 @@ def test_whatever_call_fails_all_recover_and_the_refusal_was_told(at: int, kind:
     f.provider.works = True
     f.pass_time(10 * HOUR, step=300)
     assert [f.status(name) for name in (A, B, C)] == [Status.ACTIVE] * 3
-    assert not f.open
+    assert not f.is_open
 
 
 @pytest.mark.parametrize("kind", ["crash-before", "crash-after", "before", "after"])
@@ -607,10 +607,10 @@ def test_whatever_call_of_the_probe_fails_all_recover(at: int, kind: str) -> Non
     assert len(f.faults.calls) >= at
     f.faults.at = None
     f.pass_time(10 * HOUR, step=300)
-    lost = {name for name in (A, B, C) if f.records.items[name].spend_id is not None}
+    lost = {name for name in (A, B, C) if f.records.items[name].attempt_id is not None}
     assert lost <= {A}
     assert all(f.status(name) is Status.ACTIVE for name in (A, B, C) if name not in lost)
-    assert not f.open
+    assert not f.is_open
 
 
 # --- the same answer for a dead grant and a refused client ------------------------------------------------------------
@@ -622,7 +622,7 @@ def test_a_client_with_one_connection_is_never_suspected() -> None:
     assert f.status(A) is Status.DEGRADED
     f.pass_time(660)
     assert f.status(A) is Status.AUTHORIZATION_REQUIRED
-    assert not f.open
+    assert not f.is_open
 
 
 def test_when_a_second_connection_fails_in_the_same_way_the_client_is_blamed_and_nobody_need_authorize() -> None:
@@ -662,13 +662,13 @@ def test_two_witnesses_at_the_same_time_see_each_other() -> None:
 
     f.circuits.change = overtaken  # type: ignore[method-assign]
     f.run(A)
-    assert f.open
+    assert f.is_open
 
 
 def test_two_dead_grants_are_not_the_clients_fault_if_another_connection_is_accepted_in_between() -> None:
     f = fleet(A, B, C, vague=True, dead={A, C})
     f.run_all()  # A fails, B is accepted, C fails
-    assert not f.open
+    assert not f.is_open
     assert f.status(C) is Status.DEGRADED
     f.pass_time(20 * 60)
     assert (f.status(A), f.status(C)) == (Status.AUTHORIZATION_REQUIRED,) * 2
@@ -682,7 +682,7 @@ def test_a_client_that_is_only_suspected_is_tried_at_once_by_a_connection_that_w
     assert f.circuits.get("keap").suspected
     f.run(C)
     assert f.status(C) is Status.ACTIVE
-    assert not f.open
+    assert not f.is_open
     f.pass_time(30 * 60)
     assert (f.status(A), f.status(B)) == (Status.AUTHORIZATION_REQUIRED,) * 2, "each for itself now"
     assert f.bus.types.count("Client Refused") == 1
@@ -694,28 +694,28 @@ def test_of_a_client_with_many_dead_grants_a_bounded_number_is_remembered_and_th
     for name in (A, B):
         dead = replace(f.records.items[name], status=Status.AUTHORIZATION_REQUIRED, rejected_at=now - 3 * 86_400)
         f.records.items[name] = dead
-    remembered = {f"keap/{number}": now - 2 * 86_400 + number for number in range(MOST_REJECTED + 250)}
+    remembered = {f"keap/{number}": now - 2 * 86_400 + number for number in range(MAX_REJECTED + 250)}
     f.circuits.items["keap"] = replace(f.circuits.get("keap"), rejected=remembered)
     f.run(A)
     f.run(B)
     f.pass_time(3 * 86_400, step=3600)
-    assert not f.open
+    assert not f.is_open
     assert (f.status(A), f.status(B)) == (Status.AUTHORIZATION_REQUIRED,) * 2
     rejected = f.circuits.get("keap").rejected
-    assert len(rejected) == MOST_REJECTED
+    assert len(rejected) == MAX_REJECTED
     assert "keap/0" not in rejected, "the oldest is forgotten first"
-    assert f"keap/{MOST_REJECTED + 249}" in rejected
+    assert f"keap/{MAX_REJECTED + 249}" in rejected
 
 
 def test_other_credentials_make_all_void_that_was_held_against_the_old_ones_in_changes_that_dynamodb_takes() -> None:
     f = fleet()
     rejected = {f"keap/{number}": 1 for number in range(1000)}
     seen = f.circuits.items["keap"] = Circuit("keap", refused_at=1, probe_at=2, rejected=rejected)
-    for changes in renewed(seen):
+    for changes in reset_rejections(seen):
         expression = Expression()
-        text = expression.update({(name,): value for name, value in changes.items()}, attribute("id"))
+        text = expression.update({(name,): value for name, value in changes.items()}, to_attribute("id"))
         assert len(text) <= 4096
-        assert f.open, "until the last"
+        assert f.is_open, "until the last"
         f.circuits.change("keap", changes, only_if={"refused_at": 1})
     assert f.circuits.get("keap") == Circuit("keap")
 
@@ -727,4 +727,4 @@ def test_a_day_apart_two_dead_grants_have_nothing_to_do_with_each_other() -> Non
     f.records.items[B] = connection(B, int(f.clock.now()))
     f.run(B)
     assert f.status(B) is Status.DEGRADED
-    assert not f.open
+    assert not f.is_open

@@ -15,7 +15,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from evergrant.oauth.token_request import Client, Refusal, authorization_url, read_answer, token_request
+from evergrant.oauth.token_request import (
+    Client,
+    Refusal,
+    build_authorization_url,
+    build_token_request,
+    parse_token_response,
+)
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
@@ -25,7 +31,7 @@ from tests.unit.samples import NOW, respond, tokens
 FOLDER = Path(__file__).parent / "catalogue_answers"
 #: What a variable without a default may look like; the first that its pattern takes.
 EXAMPLES = ("example", "api.example.com", "https://api.example.com", "common")
-PROFILES = built_in.built_in()
+PROFILES = built_in.load_built_in()
 ANSWERS = {file.stem: json.loads(file.read_text("utf-8")) for file in sorted(FOLDER.glob("*.json"))}
 
 
@@ -41,7 +47,7 @@ def cases(kind: str) -> list[Any]:
 def read(profile: Profile, case: dict[str, Any]) -> TokenSet | Refusal:
     known = 1000 if profile.response.refresh_expires else None
     previous = tokens(refresh_expires_at=NOW + known if known else None) if case.get("refreshed") else None
-    return read_answer(profile, respond(case["status"], case["body"]), NOW, previous)
+    return parse_token_response(profile, respond(case["status"], case["body"]), NOW, previous)
 
 
 def variables_of(profile: Profile) -> dict[str, str]:
@@ -88,7 +94,7 @@ def test_every_profile_can_begin_each_of_its_grants(profile: Profile) -> None:
     values = {"client_id": "client-1", "redirect_uri": "https://e.example.com/callback", "state": "s", "scope": "a"}
     for grant in profile.grants:
         if grant == "authorization_code":
-            url = urlsplit(authorization_url(profile, variables, {**values, "code_challenge": "c"}))
+            url = urlsplit(build_authorization_url(profile, variables, {**values, "code_challenge": "c"}))
             assert url.scheme == "https"
             assert "{" not in url.geturl()
             assert dict(parse_qsl(url.query)).items() >= {**values, "response_type": "code"}.items()
@@ -97,7 +103,7 @@ def test_every_profile_can_begin_each_of_its_grants(profile: Profile) -> None:
             client = Client(
                 "client", "client-1", (Secret("hush"),), (), credentials={name: Secret("hush") for name in names}
             )
-            request = token_request(profile, grant, variables, client, Secret("hush"), {"scope": "a"}, now=NOW)
+            request = build_token_request(profile, grant, variables, client, Secret("hush"), {"scope": "a"}, now=NOW)
             assert request.url.startswith("https://")
             assert "{" not in request.url
 

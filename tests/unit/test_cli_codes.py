@@ -10,7 +10,15 @@ from evergrant_cli.codes import spoken, spoken_step
 @pytest.mark.parametrize(
     "code",
     [
-        *("lost_answer", "not_sent", "unread_answer", "rate_limited", "transient", "malformed", "rejected_unknown"),
+        *(
+            "lost_response",
+            "not_sent",
+            "unreadable_response",
+            "rate_limited",
+            "transient",
+            "malformed",
+            "rejected_unknown",
+        ),
         *("service_unavailable", "no_refresh_token", "unknown_client", "unknown_profile", "invalid_variable"),
         *("invalid_client_entry", "seal_broken", "invalid_grant", "invalid_client", "unauthorized_client"),
     ],
@@ -22,9 +30,9 @@ def test_each_code_follows_a_sentence(code: str) -> None:
 
 
 def test_a_lost_answer_leaves_open_what_became_of_the_refresh_token() -> None:
-    assert spoken("lost_answer") == (
+    assert spoken("lost_response") == (
         "the provider's answer was lost or it failed (timeout, reset or 5xx); "
-        "whether it used the refresh token is unknown (lost_answer)"
+        "whether it used the refresh token is unknown (lost_response)"
     )
 
 

@@ -65,8 +65,8 @@ def test_what_is_fine_is_left_alone(fields: dict[str, Any]) -> None:
     [
         ({"status": Status.PAUSED}, "paused"),
         (
-            {"status": Status.DEGRADED, "failures": 4, "last_error": "lost_answer"},
-            "whether it used the refresh token is unknown (lost_answer), 4 times in a row",
+            {"status": Status.DEGRADED, "failures": 4, "last_error": "lost_response"},
+            "whether it used the refresh token is unknown (lost_response), 4 times in a row",
         ),
         ({"failures": 1, "last_error": "server_error"}, "retried by itself"),
         ({"missing_scope": "contacts.write"}, "missing: contacts.write"),
@@ -86,13 +86,13 @@ def test_what_mends_itself_or_is_meant_so_is_watched(fields: dict[str, Any], rea
         ({"status": Status.CLIENT_REFUSED}, "refuses client keap", "evergrant client set keap"),
         ({"last_error": "unknown_client", "failures": 3}, "unknown_client", "evergrant client set keap"),
         (
-            {"last_error": "unread_answer", "status": Status.DEGRADED},
-            "no token in the answer (unread_answer)",
+            {"last_error": "unreadable_response", "status": Status.DEGRADED},
+            "no token in the answer (unreadable_response)",
             "evergrant provider add FILE",
         ),
         ({"refresh_at": NOW - 3600}, "1 h late", "scheduler"),
         (
-            {"expires_at": NOW - 5, "refresh_at": NOW + 60, "failures": 9, "last_error": "lost_answer"},
+            {"expires_at": NOW - 5, "refresh_at": NOW + 60, "failures": 9, "last_error": "lost_response"},
             "lapsed",
             "itself",
         ),

@@ -67,7 +67,7 @@ def test_refused_token_is_told_by_its_fingerprint(evergrant: Evergrant, api: Sig
     assert evergrant.token(KEAP) == "t"
     api.getter = lambda _: published(KEAP, "other", expires_at=START + 3600, generation=2)
     assert evergrant.token(KEAP, rejected="t") == "other"
-    assert api.asked[1:] == [{"connection": KEAP, "min_ttl": 70, "rejected": fingerprint("t")}]
+    assert api.caller_waits[1:] == [{"connection": KEAP, "min_ttl": 70, "rejected": fingerprint("t")}]
 
 
 @pytest.mark.parametrize("account", ["someone@example.com", "a..b", "A_b.c-d"])
@@ -77,7 +77,7 @@ def test_every_character_of_an_account_is_signed_as_it_is_sent(
     name = f"keap/{account}"
     api.getter = lambda _: published(name, "t", expires_at=START + 3600)
     assert evergrant.token(name) == "t"
-    assert api.asked[0]["connection"] == name
+    assert api.caller_waits[0]["connection"] == name
 
 
 @pytest.mark.parametrize("kind", ["boto3", "botocore"])
@@ -268,7 +268,7 @@ def test_threads_that_wait_make_one_request(evergrant: Evergrant, api: SignedApi
     for thread in threads:
         thread.join()
     assert got == ["t"] * 8
-    assert len(api.asked) == 1
+    assert len(api.caller_waits) == 1
 
 
 def test_answer_has_everything_that_direct_invocation_has(evergrant: Evergrant, api: SignedApi) -> None:

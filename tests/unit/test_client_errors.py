@@ -82,7 +82,7 @@ def test_retry_after_is_kept_and_getter_left_alone_for_so_long(
         with pytest.raises(TemporarilyUnavailable) as caught:
             evergrant.token(KEAP)
         assert caught.value.retry_after == expected
-    assert len(aws.asked) == 1
+    assert len(aws.caller_waits) == 1
     clock.pass_seconds(8)
     aws.getter = lambda _: published(KEAP, "again", expires_at=START + 3600)
     assert evergrant.token(KEAP) == "again"
@@ -96,7 +96,7 @@ def test_refused_token_that_getter_gave_again_is_not_renewed_on_every_refusal(
     for _ in range(4):
         with pytest.raises(TemporarilyUnavailable, match="no other token"):
             evergrant.token(KEAP, rejected="same")
-    assert len(aws.asked) == 1
+    assert len(aws.caller_waits) == 1
     clock.pass_seconds(6)
     aws.getter = lambda _: published(KEAP, "other", expires_at=START + 3600)
     assert evergrant.token(KEAP, rejected="same") == "other"
@@ -108,7 +108,7 @@ def test_refusals_do_not_reach_a_getter_that_is_left_alone(evergrant: Evergrant,
     for _ in range(3):
         with pytest.raises(TemporarilyUnavailable):
             evergrant.token(KEAP, rejected="refused")
-    assert len(aws.asked) == 1
+    assert len(aws.caller_waits) == 1
 
 
 def test_new_secret_is_noticed_at_once_while_getter_is_left_alone(evergrant: Evergrant, aws: FakeAws) -> None:
@@ -125,7 +125,7 @@ def test_living_token_is_served_while_nothing_fresher_can_be_had(
     aws.publish(KEAP, "old", expires_at=START + 50)
     aws.getter = lambda _: refusal("temporarily_unavailable", retry_after=30)
     assert [evergrant.token(KEAP) for _ in range(5)] == ["old"] * 5
-    assert (len(aws.reads), len(aws.asked)) == (1, 1)
+    assert (len(aws.reads), len(aws.caller_waits)) == (1, 1)
     clock.pass_seconds(45)
     with pytest.raises(TemporarilyUnavailable):
         evergrant.token(KEAP)
@@ -140,7 +140,7 @@ def test_living_token_is_served_although_somebody_has_to_act(
     with caplog.at_level(logging.WARNING, "evergrant_client"):
         assert [evergrant.token(KEAP) for _ in range(5)] == ["old"] * 5
     assert [record.getMessage().count(code) for record in caplog.records] == [2]
-    assert len(aws.asked) == 1
+    assert len(aws.caller_waits) == 1
     clock.pass_seconds(46)
     with pytest.raises(ConnectionUnusable, match=code):
         evergrant.token(KEAP)

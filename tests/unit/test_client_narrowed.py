@@ -23,7 +23,7 @@ def clock() -> Clock:
 
 
 def serve_300_second_tokens(aws: FakeAws, clock: Clock) -> None:
-    aws.getter = lambda _: published(KEAP, f"token {len(aws.asked)}", expires_at=clock.now + 300)
+    aws.getter = lambda _: published(KEAP, f"token {len(aws.caller_waits)}", expires_at=clock.now + 300)
 
 
 def test_consumer_of_one_secret_never_calls_getter(aws: FakeAws, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_secret_that_is_not_there_to_be_read_is_looked_for_once_an_hour_while_ge
     for _ in range(12):
         evergrant.token(KEAP)
         clock.pass_seconds(299)
-    assert (len(aws.reads), len(aws.asked)) == (1, 12)
+    assert (len(aws.reads), len(aws.caller_waits)) == (1, 12)
     clock.pass_seconds(20)
     evergrant.token(KEAP)
     assert len(aws.reads) == 2
@@ -104,7 +104,7 @@ def test_denied_getter_is_asked_once_in_half_a_minute_and_the_living_token_serve
     for _ in range(54):
         assert evergrant.token(KEAP) == "in its last minute"
         clock.pass_seconds(1)
-    assert len(aws.asked) == 2
+    assert len(aws.caller_waits) == 2
     clock.pass_seconds(2)
     with pytest.raises(AccessDenied, match="ConsumerPolicyArn"):
         evergrant.token(KEAP)

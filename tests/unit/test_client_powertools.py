@@ -95,7 +95,7 @@ def test_force_fetch_reads_again_and_serves_what_lives_if_it_cannot(
 
 def test_force_fetch_asks_getter_where_there_is_no_secret(tokens: TokenProvider, aws: FakeAws, clock: Clock) -> None:
     aws.secrets.clear()
-    aws.getter = lambda _: published(KEAP, f"token {len(aws.asked)}", expires_at=START + 300)
+    aws.getter = lambda _: published(KEAP, f"token {len(aws.caller_waits)}", expires_at=START + 300)
     tokens.get(KEAP)
     clock.pass_seconds(1)
     assert tokens.get(KEAP, force_fetch=True) == "token 2"

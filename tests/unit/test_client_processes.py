@@ -82,7 +82,7 @@ def test_threads_that_waited_for_a_failing_fetch_share_the_failure(evergrant: Ev
     second.start()
     first.join()
     second.join()
-    assert len(aws.reads) == len(aws.asked) == 1
+    assert len(aws.reads) == len(aws.caller_waits) == 1
     assert seen[0] is not seen[1]
 
 
@@ -113,7 +113,7 @@ def test_threads_refused_with_the_same_token_force_one_refresh(evergrant: Evergr
 
     with ThreadPoolExecutor(8) as pool:
         assert set(pool.map(ask, range(8))) == {"second"}
-    assert len(aws.asked) == 1
+    assert len(aws.caller_waits) == 1
 
 
 def test_threads_of_different_connections_do_not_wait_for_each_other(aws: FakeAws) -> None:

@@ -44,7 +44,7 @@ def test_secret_is_read_once_for_as_long_as_its_token_lives(evergrant: Evergrant
     clock.pass_seconds(86_400 - 60 - 6)
     assert evergrant.token(KEAP) == "first"
     assert aws.reads == [SECRET]
-    assert aws.asked == []
+    assert aws.caller_waits == []
 
 
 def test_token_is_read_anew_when_it_ends_within_min_ttl(evergrant: Evergrant, aws: FakeAws, clock: Clock) -> None:
@@ -107,7 +107,7 @@ def test_getter_is_asked_when_the_secret_is_stale(evergrant: Evergrant, aws: Fak
     aws.publish(KEAP, "old", expires_at=START + 30)
     aws.getter = lambda _: published(KEAP, "new", expires_at=START + 3600, generation=2)
     assert evergrant.token(KEAP) == "new"
-    assert aws.asked == [{"connection": KEAP, "min_ttl": 70}]
+    assert aws.caller_waits == [{"connection": KEAP, "min_ttl": 70}]
 
 
 @pytest.mark.parametrize(
@@ -134,17 +134,17 @@ def test_getter_is_asked_when_the_secret_cannot_be_read(
 def test_token_shorter_lived_than_min_ttl_is_not_fetched_on_every_call(
     evergrant: Evergrant, aws: FakeAws, clock: Clock
 ) -> None:
-    aws.getter = lambda _: published(KEAP, f"token {len(aws.asked)}", expires_at=clock.now + 300)
+    aws.getter = lambda _: published(KEAP, f"token {len(aws.caller_waits)}", expires_at=clock.now + 300)
     assert [evergrant.token(KEAP, min_ttl=3600) for _ in range(3)] == ["token 1"] * 3
     clock.pass_seconds(140)
     assert evergrant.token(KEAP, min_ttl=3600) == "token 1"
     clock.pass_seconds(20)
     assert evergrant.token(KEAP, min_ttl=3600) == "token 2"
-    assert len(aws.asked) == 2
+    assert len(aws.caller_waits) == 2
 
 
 def test_min_ttl_that_getter_could_meet_is_kept_to_the_second(evergrant: Evergrant, aws: FakeAws, clock: Clock) -> None:
-    aws.getter = lambda _: published(KEAP, f"token {len(aws.asked)}", expires_at=clock.now + 300)
+    aws.getter = lambda _: published(KEAP, f"token {len(aws.caller_waits)}", expires_at=clock.now + 300)
     evergrant.token(KEAP, min_ttl=200)
     clock.pass_seconds(94)
     assert evergrant.token(KEAP, min_ttl=200) == "token 1"
@@ -220,14 +220,14 @@ def test_rejected_token_is_replaced_by_what_the_secret_holds_now(evergrant: Ever
     first = evergrant.token(KEAP)
     aws.publish(KEAP, "second", expires_at=START + 3600, generation=2)
     assert evergrant.token(KEAP, rejected=first) == "second"
-    assert aws.asked == []
+    assert aws.caller_waits == []
 
 
 def test_rejected_token_that_is_still_published_is_renewed_by_getter(evergrant: Evergrant, aws: FakeAws) -> None:
     aws.publish(KEAP, "first", expires_at=START + 3600)
     aws.getter = lambda _: published(KEAP, "second", expires_at=START + 3600, generation=2)
     assert evergrant.token(KEAP, rejected=evergrant.token(KEAP)) == "second"
-    assert aws.asked == [{"connection": KEAP, "min_ttl": 70, "rejected": fingerprint("first")}]
+    assert aws.caller_waits == [{"connection": KEAP, "min_ttl": 70, "rejected": fingerprint("first")}]
     assert evergrant.token(KEAP) == "second"
 
 

@@ -72,11 +72,11 @@ def test_a_head_of_a_link_that_is_no_more_says_so_too() -> None:
 )
 def test_another_method_does_nothing_and_is_told_which_there_are(method: str, path: str, allow: str) -> None:
     w = world()
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     answer = ask(w, method, path, f"state={params['state']}&code=code-1", departure.cookie)
     assert (answer["statusCode"], answer["headers"]["allow"]) == (405, allow)
     assert untouched(w)
-    assert w.arrive(params["state"], departure.cookie), "the state is as good as before"
+    assert w.handle_callback(params["state"], departure.cookie), "the state is as good as before"
 
 
 def test_an_unknown_route_is_a_page_too() -> None:
@@ -101,7 +101,7 @@ def test_the_button_is_answered_by_a_page_that_leads_on_without_a_redirect() -> 
     sent = ask(w, "POST", cookie=cookie_in(shown), **SAME_ORIGIN)
     assert "form-action 'self';" in shown["headers"]["content-security-policy"]
     assert "location" not in sent["headers"]
-    assert sent["headers"] == pages.headers()
+    assert sent["headers"] == pages.build_headers()
     assert "<form" not in sent["body"]
     assert "script" not in sent["body"]
 
@@ -145,11 +145,11 @@ def test_a_post_that_no_button_sent_is_refused(kind: str) -> None:
 )
 def test_an_answer_that_cannot_be_read_uses_up_nothing(query: str) -> None:
     w = world()
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     answer = ask(w, "GET", "/callback", query.format(s=params["state"]), departure.cookie)
     assert answer["statusCode"] == 400
     assert untouched(w)
-    assert w.arrive(params["state"], departure.cookie)
+    assert w.handle_callback(params["state"], departure.cookie)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from evergrant.connect.links import ticket_key
-from evergrant.errors import LostAnswer, NoRefreshToken, ProviderRefused, WrongAccount
-from evergrant.oauth.token_request import HttpResponse
+from evergrant.errors import LostResponse, NoRefreshToken, ProviderRefused, WrongAccount
+from evergrant.http_messages import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Subject
 from evergrant.record.connection import Status
@@ -41,13 +41,13 @@ def granted(**more: Any) -> HttpResponse:
 def connect(w: World, *answers: Any, ticket: str | None = None) -> Any:
     """Walk the whole way, the provider answering as told; ``{nonce}`` in an ID token is the request's own."""
     w.ticket = ticket or w.ticket
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     for each in answers:
         if isinstance(each, dict):
             claims = {"nonce": params.get("nonce"), "exp": int(w.clock.now()) + 300, "iss": "https://login.example.com"}
             each = granted(id_token=id_token({**claims, "aud": "client-1", "sub": "person-1", **each}))
         w.provider.script.append(each)
-    return w.arrive(params["state"], departure.cookie)
+    return w.handle_callback(params["state"], departure.cookie)
 
 
 def connected(profile: Profile, *answers: Any) -> World:
@@ -127,7 +127,7 @@ def test_whose_account_it_is_stands_nowhere(way: Any) -> None:
         (CAPTURING, (granted(),)),
         (OPENID, (granted(),)),
         (USERINFO, (granted(), answer(500, {}))),
-        (USERINFO, (granted(), LostAnswer("gone"))),
+        (USERINFO, (granted(), LostResponse("gone"))),
         (USERINFO, (granted(), answer(200, b"<html>"))),
     ],
 )
@@ -162,12 +162,12 @@ def test_an_id_token_that_is_not_for_this_authorization_refuses_even_a_first_gra
 @pytest.mark.parametrize("claims", [{}, {"aud": "x"}], ids=["taken", "refused"])
 def test_neither_an_id_token_nor_its_nonce_is_stored_or_said(claims: dict[str, Any]) -> None:
     w = with_profile(OPENID)
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     said = {"iss": "https://login.example.com", "sub": "s", "aud": "client-1", "exp": int(w.clock.now()) + 300}
     token = id_token({**said, "nonce": params["nonce"], **claims})
     w.provider.script.append(granted(id_token=token))
     try:
-        told = repr(w.arrive(params["state"], departure.cookie))
+        told = repr(w.handle_callback(params["state"], departure.cookie))
     except ProviderRefused as refused:
         told = repr(refused)
     sealed = w.stored().encode().decode() if w.record().sealed else ""
@@ -181,8 +181,8 @@ def test_an_issuer_that_names_the_directory_is_the_directorys_own() -> None:
 
 
 def test_a_nonce_is_sent_only_where_an_id_token_has_a_use() -> None:
-    assert "nonce" in with_profile(OPENID).depart()[1]
-    assert "nonce" not in with_profile(CAPTURING).depart()[1]
+    assert "nonce" in with_profile(OPENID).start_authorization()[1]
+    assert "nonce" not in with_profile(CAPTURING).start_authorization()[1]
 
 
 def test_userinfo_is_asked_as_a_consumer_would_ask() -> None:
@@ -234,9 +234,9 @@ def test_a_scope_that_was_not_granted_is_shown_and_kept_and_no_failure() -> None
 
 def test_a_reload_shows_the_same() -> None:
     w = with_profile(_asking("read write"))
-    departure, params = w.depart()
+    departure, params = w.start_authorization()
     w.provider.script.append(granted(scope="read"))
-    assert w.arrive(params["state"], departure.cookie) == w.arrive(params["state"], departure.cookie)
+    assert w.handle_callback(params["state"], departure.cookie) == w.handle_callback(params["state"], departure.cookie)
 
 
 def test_what_is_granted_in_full_the_next_time_is_missing_no_more() -> None:
@@ -295,7 +295,7 @@ def test_a_first_grant_hands_nothing_over() -> None:
         {"status": Status.AUTHORIZATION_REQUIRED},
         {"status": Status.CLIENT_REFUSED},
         {"rejected_at": 5},
-        {"spend_id": "s"},
+        {"attempt_id": "s"},
         {"grant": "static"},
         {"grant": "client_credentials"},
         {"sealed": None},
@@ -303,8 +303,8 @@ def test_a_first_grant_hands_nothing_over() -> None:
 )
 def test_what_is_dead_or_not_ours_or_may_be_spent_is_not_revoked(fields: dict[str, Any]) -> None:
     w = connected(KEAP, granted())
-    assert revocation.message(w.record())
-    assert revocation.message(replace(w.record(), **fields)) is None
+    assert revocation.build_replaced_message(w.record())
+    assert revocation.build_replaced_message(replace(w.record(), **fields)) is None
 
 
 def test_a_queue_that_takes_nothing_is_no_reason_to_fail_a_grant_that_is_saved() -> None:

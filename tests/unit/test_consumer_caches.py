@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 from evergrant.record import refresh_schedule, token_save
 from evergrant.record.connection import Status
 from evergrant.settings import Settings
-from evergrant.times import rfc3339
+from evergrant.times import format_rfc3339
 from tests.unit.samples import KEAP, connection, tokens
 
 #: How late a refresh may be published and nobody notices, in seconds: two ticks, a provider that needs all its
@@ -47,10 +47,10 @@ def test_a_token_with_a_secret_is_replaced_so_early_that_no_cache_outlives_it(
     rotation = msgspec.structs.replace(KEAP.rotation, lead=lead, minimum_age=minimum_age)
     profile = msgspec.structs.replace(KEAP, rotation=rotation)
     issued = tokens(lifetime)
-    if not token_save.directly_readable(connection(), issued, profile, settings):
+    if not token_save.is_directly_readable(connection(), issued, profile, settings):
         return
-    life = refresh_schedule.Life(issued.issued_at, issued.expires_at)
-    refreshed_at = refresh_schedule.refresh_at(life, rotation, cache, "keap/main", generation)
+    life = refresh_schedule.TokenLifetime(issued.issued_at, issued.expires_at)
+    refreshed_at = refresh_schedule.compute_refresh_at(life, rotation, cache, "keap/main", generation)
     # Somebody read the old token in the second before the new one was published.
     assert issued.expires_at - (refreshed_at + cache) >= 300
 
@@ -62,14 +62,14 @@ def test_a_token_that_lives_less_than_four_times_the_largest_cache_has_no_secret
     lifetime: int, cache: int, readable: bool
 ) -> None:
     settings = Settings(consumer_cache=cache)
-    assert token_save.directly_readable(connection(), tokens(lifetime), KEAP, settings) is readable
+    assert token_save.is_directly_readable(connection(), tokens(lifetime), KEAP, settings) is readable
 
 
 def test_a_token_that_may_not_be_refreshed_early_enough_has_no_secret() -> None:
     def readable(minimum_age: int) -> bool:
         rotation = msgspec.structs.replace(KEAP.rotation, minimum_age=minimum_age)
         profile = msgspec.structs.replace(KEAP, rotation=rotation)
-        return token_save.directly_readable(connection(), tokens(3600), profile, Settings())
+        return token_save.is_directly_readable(connection(), tokens(3600), profile, Settings())
 
     assert readable(1800)
     assert not readable(1801), "half its life ahead is when it is to be refreshed"
@@ -77,7 +77,7 @@ def test_a_token_that_may_not_be_refreshed_early_enough_has_no_secret() -> None:
 
 def test_a_pasted_key_has_a_secret_since_nothing_replaces_it() -> None:
     pasted = replace(connection(status=Status.ACTIVE), grant="static")
-    assert token_save.directly_readable(pasted, tokens(3600), KEAP, Settings(consumer_cache=3600))
+    assert token_save.is_directly_readable(pasted, tokens(3600), KEAP, Settings(consumer_cache=3600))
 
 
 class Time:
@@ -103,11 +103,11 @@ class Secret:
             self.generation += 1
             issued_at = int(self.replaced_at)
             self.document = json.dumps(
-                {"generation": self.generation, "expires_at": rfc3339(issued_at + self.lifetime)}
+                {"generation": self.generation, "expires_at": format_rfc3339(issued_at + self.lifetime)}
             )
-            life = refresh_schedule.Life(issued_at, issued_at + self.lifetime)
+            life = refresh_schedule.TokenLifetime(issued_at, issued_at + self.lifetime)
             cache = self.settings.consumer_cache
-            due = refresh_schedule.refresh_at(life, KEAP.rotation, cache, "keap/main", self.generation)
+            due = refresh_schedule.compute_refresh_at(life, KEAP.rotation, cache, "keap/main", self.generation)
             self.replaced_at = due + self.late
 
     def get_secret_value(self, SecretId: str, **_: Any) -> dict[str, Any]:  # noqa: N803

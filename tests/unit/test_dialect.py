@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.errors import InvalidVariable
-from evergrant.oauth.token_request import Client, HttpRequest, authorization_url, consumer_headers, token_request
-from evergrant.profiles.loader import load
+from evergrant.http_messages import HttpRequest
+from evergrant.oauth.token_request import Client, build_authorization_url, build_consumer_headers, build_token_request
+from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, acme, form_of, tokens
@@ -31,19 +32,23 @@ def client(client_id: str) -> Client:
 
 def exchange(profile: Profile, variables: dict[str, str] | None = None, **values: str | None) -> HttpRequest:
     known = {**EXCHANGE, **values}
-    return token_request(profile, "exchange", variables or {}, client(CLIENT_ID), Secret(CLIENT_SECRET), known, now=NOW)
+    return build_token_request(
+        profile, "exchange", variables or {}, client(CLIENT_ID), Secret(CLIENT_SECRET), known, now=NOW
+    )
 
 
 def refresh(profile: Profile, variables: dict[str, str] | None = None, **values: str | None) -> HttpRequest:
     known = {"refresh_token": "r/1+", "redirect_uri": "https://e.example.com/callback", "scope": "full", **values}
-    return token_request(profile, "refresh", variables or {}, client(CLIENT_ID), Secret(CLIENT_SECRET), known, now=NOW)
+    return build_token_request(
+        profile, "refresh", variables or {}, client(CLIENT_ID), Secret(CLIENT_SECRET), known, now=NOW
+    )
 
 
 # Keap
 
 
 def test_keap_is_sent_the_code_with_the_client_in_the_body() -> None:
-    request = token_request(KEAP, "exchange", KEAP_HOSTS, client("client-1"), Secret("hush"), EXCHANGE, now=NOW)
+    request = build_token_request(KEAP, "exchange", KEAP_HOSTS, client("client-1"), Secret("hush"), EXCHANGE, now=NOW)
     assert (request.method, request.url) == ("POST", "https://api.infusionsoft.com/token")
     assert request.headers == {"accept": "application/json", "content-type": "application/x-www-form-urlencoded"}
     assert form_of(request) == {
@@ -57,7 +62,7 @@ def test_keap_is_sent_the_code_with_the_client_in_the_body() -> None:
 
 
 def test_keap_is_sent_a_refresh_with_the_client_in_basic_and_nowhere_else() -> None:
-    request = token_request(
+    request = build_token_request(
         KEAP,
         "refresh",
         KEAP_HOSTS,
@@ -76,7 +81,7 @@ def test_keap_is_sent_a_refresh_with_the_client_in_basic_and_nowhere_else() -> N
 
 
 def test_a_browser_is_sent_to_keap_with_state_and_challenge() -> None:
-    url = authorization_url(
+    url = build_authorization_url(
         KEAP,
         KEAP_HOSTS,
         {
@@ -96,14 +101,14 @@ def test_a_browser_is_sent_to_keap_with_state_and_challenge() -> None:
 
 def test_a_call_to_keap_carries_the_token_as_bearer() -> None:
     # Whatever token_type the provider writes ("bearer", in small letters): the scheme is what its API documents.
-    assert consumer_headers(KEAP, KEAP_HOSTS, tokens(token_type="bearer")) == {"Authorization": "Bearer access-1"}
+    assert build_consumer_headers(KEAP, KEAP_HOSTS, tokens(token_type="bearer")) == {"Authorization": "Bearer access-1"}
 
 
 # Wealthyhood
 
 
 def test_wealthyhood_is_asked_in_json_with_the_audience() -> None:
-    request = token_request(
+    request = build_token_request(
         WEALTHYHOOD,
         "client_credentials",
         WEALTHYHOOD_HOSTS,
@@ -123,7 +128,7 @@ def test_wealthyhood_is_asked_in_json_with_the_audience() -> None:
 
 
 def test_a_call_to_wealthyhood_carries_the_token_and_leaves_the_user_to_the_caller() -> None:
-    assert consumer_headers(WEALTHYHOOD, WEALTHYHOOD_HOSTS, tokens()) == {"Authorization": "Bearer access-1"}
+    assert build_consumer_headers(WEALTHYHOOD, WEALTHYHOOD_HOSTS, tokens()) == {"Authorization": "Bearer access-1"}
 
 
 # Client authentication
@@ -157,7 +162,9 @@ def test_only_who_decodes_basic_as_it_was_spelled_gets_id_and_secret_back(
     client_id: str, secret: str, raw: bool
 ) -> None:
     profile = with_auth("basic_raw" if raw else "basic")
-    request = token_request(profile, "refresh", {}, client(client_id), Secret(secret), {"refresh_token": "r"}, now=NOW)
+    request = build_token_request(
+        profile, "refresh", {}, client(client_id), Secret(secret), {"refresh_token": "r"}, now=NOW
+    )
     sent = b64decode(request.headers["authorization"].removeprefix("Basic ")).decode()
     if raw:
         assert sent == f"{client_id}:{secret}"
@@ -217,8 +224,12 @@ def test_extra_authorization_parameters_are_sent_and_pkce_can_be_switched_off() 
     profile = acme()
     bent = load_authorize('pkce = false\nparams = { access_type = "offline", scope = "" }')
     values = {"client_id": "c", "redirect_uri": "https://e/", "scope": "a b", "state": "s", "code_challenge": "ch"}
-    assert query(authorization_url(profile, {}, values)).keys() > {"code_challenge", "code_challenge_method", "scope"}
-    assert query(authorization_url(bent, {}, values)) == {
+    assert query(build_authorization_url(profile, {}, values)).keys() > {
+        "code_challenge",
+        "code_challenge_method",
+        "scope",
+    }
+    assert query(build_authorization_url(bent, {}, values)) == {
         "response_type": "code",
         "client_id": "c",
         "redirect_uri": "https://e/",
@@ -228,13 +239,13 @@ def test_extra_authorization_parameters_are_sent_and_pkce_can_be_switched_off() 
 
 
 def test_a_space_between_scopes_is_percent_encoded() -> None:
-    assert "scope=a%20b" in authorization_url(acme(), {}, {"scope": "a b"})
+    assert "scope=a%20b" in build_authorization_url(acme(), {}, {"scope": "a b"})
 
 
 def load_authorize(more: str) -> Profile:
     url = "https://login.example.com/authorize"
     request = 'url = "https://api.example.com/token"'
-    return load(
+    return load_profile(
         f'name="acme"\ntitle="A"\n[authorize]\nurl="{url}"\n{more}\n[exchange]\n{request}\n[refresh]\n{request}'
     )
 
@@ -245,12 +256,12 @@ def query(url: str) -> dict[str, str]:
 
 def test_the_token_goes_into_whatever_header_the_profile_names() -> None:
     profile = acme('[consumer.headers]\n"X-Api-Token" = "{access_token}"\nX-Type = "{token_type}"')
-    assert consumer_headers(profile, {}, tokens()) == {"X-Api-Token": "access-1", "X-Type": "Bearer"}
+    assert build_consumer_headers(profile, {}, tokens()) == {"X-Api-Token": "access-1", "X-Type": "Bearer"}
 
 
 def test_no_header_is_made_of_a_value_with_a_line_break() -> None:
     with pytest.raises(InvalidVariable) as refused:
-        consumer_headers(acme(), {}, tokens(access_token=Secret("canary\r\nx-evil: 1")))
+        build_consumer_headers(acme(), {}, tokens(access_token=Secret("canary\r\nx-evil: 1")))
     assert "canary" not in str(refused.value)
 
 
@@ -268,7 +279,7 @@ tenant = { pattern = '.*' }
 def tenant_url(loopback: bool = False, **variables: str) -> str:
     profile = acme(TENANT)
     bound: dict[str, Any] = {"host": "api.example.com", "tenant": "main", **variables}
-    return token_request(
+    return build_token_request(
         profile, "client_credentials", bound, client("c"), Secret("s"), {}, now=NOW, loopback=loopback
     ).url
 

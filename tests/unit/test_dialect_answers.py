@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from evergrant.errors import UnreadAnswer
-from evergrant.oauth.token_request import Refusal, consumer_headers, read_answer
+from evergrant.errors import UnreadableResponse
+from evergrant.oauth.token_request import Refusal, build_consumer_headers, parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
@@ -17,13 +17,13 @@ CANARY = "canary-1f0b7c5d"
 
 
 def granted(profile: Profile, body: Any, previous: TokenSet | None = None, **headers: str) -> TokenSet:
-    answer = read_answer(profile, respond(200, body, **headers), NOW, previous)
+    answer = parse_token_response(profile, respond(200, body, **headers), NOW, previous)
     assert isinstance(answer, TokenSet)
     return answer
 
 
 def refused(profile: Profile, status: int, body: Any = b"", **headers: str) -> Refusal:
-    answer = read_answer(profile, respond(status, body, **headers), NOW)
+    answer = parse_token_response(profile, respond(status, body, **headers), NOW)
     assert isinstance(answer, Refusal)
     return answer
 
@@ -122,7 +122,7 @@ def test_a_token_type_that_no_header_may_hold_is_the_usual_one(odd: Any) -> None
     # A consumer's header may name it: the set would be saved, and could never be published.
     profile = acme('[consumer]\nheaders = { Authorization = "{token_type} {access_token}" }')
     read = granted(profile, {"access_token": "a", "token_type": odd, "expires_in": 60})
-    assert consumer_headers(profile, {}, read) == {"Authorization": "Bearer a"}
+    assert build_consumer_headers(profile, {}, read) == {"Authorization": "Bearer a"}
 
 
 def test_a_token_set_shows_no_text_of_its_provider() -> None:
@@ -179,8 +179,8 @@ def test_a_byte_order_mark_does_not_hide_the_answer() -> None:
     ],
 )
 def test_a_success_that_is_no_token_set_is_unread(body: Any) -> None:
-    with pytest.raises(UnreadAnswer):
-        read_answer(acme(), respond(200, body), NOW)
+    with pytest.raises(UnreadableResponse):
+        parse_token_response(acme(), respond(200, body), NOW)
 
 
 # Refusals
@@ -231,8 +231,8 @@ def test_a_failing_server_may_have_acted(status: int) -> None:
 
 
 def test_a_profile_gives_a_failing_server_a_meaning_of_its_own() -> None:
-    profile = acme('[[errors]]\nstatus = 500\ncode = "too_soon"\nas = "not_spent"')
-    assert refused(profile, 500, {"error": "too_soon"}) == Refusal("not_spent", 500, "too_soon")
+    profile = acme('[[errors]]\nstatus = 500\ncode = "too_soon"\nas = "not_used"')
+    assert refused(profile, 500, {"error": "too_soon"}) == Refusal("not_used", 500, "too_soon")
     assert refused(profile, 500, {"error": "else"}).in_doubt
     assert refused(profile, 400, {"error": "too_soon"}).kind == "rejected_unknown"
 
@@ -284,8 +284,8 @@ def test_an_error_that_is_no_text_is_no_code(error: Any) -> None:
 def test_no_text_of_a_provider_survives_its_reading(status: int, body: Any) -> None:
     answer: Any
     try:
-        answer = read_answer(KEAP, respond(status, body, x_request_id=CANARY), NOW)
-    except UnreadAnswer as unread:
+        answer = parse_token_response(KEAP, respond(status, body, x_request_id=CANARY), NOW)
+    except UnreadableResponse as unread:
         answer = unread.as_dict()
     assert CANARY not in repr(answer)
 

@@ -8,9 +8,17 @@ from typing import Any
 import pytest
 
 from evergrant.errors import InvalidVariable
-from evergrant.oauth.token_request import Client, HttpRequest, Phase, Refusal, read_answer, read_callback, token_request
+from evergrant.http_messages import HttpRequest
+from evergrant.oauth.token_request import (
+    Client,
+    Phase,
+    Refusal,
+    build_token_request,
+    parse_authorization_response,
+    parse_token_response,
+)
 from evergrant.oauth.token_set import TokenSet
-from evergrant.profiles.loader import load
+from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
 from tests.unit.samples import NOW, acme, form_of, respond, tokens
@@ -21,17 +29,17 @@ VALUES = {"refresh_token": "r", "redirect_uri": CALLBACK, "scope": "a b"}
 
 
 def asked(profile: Profile, phase: Phase = "refresh", **values: str | None) -> HttpRequest:
-    return token_request(profile, phase, {}, CLIENT, Secret("hush"), {**VALUES, **values}, now=NOW)
+    return build_token_request(profile, phase, {}, CLIENT, Secret("hush"), {**VALUES, **values}, now=NOW)
 
 
 def granted(profile: Profile, body: Any, previous: TokenSet | None = None) -> TokenSet:
-    answer = read_answer(profile, respond(200, body), NOW, previous)
+    answer = parse_token_response(profile, respond(200, body), NOW, previous)
     assert isinstance(answer, TokenSet)
     return answer
 
 
 def refused(profile: Profile, status: int, body: Any) -> Refusal:
-    answer = read_answer(profile, respond(status, body), NOW)
+    answer = parse_token_response(profile, respond(status, body), NOW)
     assert isinstance(answer, Refusal)
     return answer
 
@@ -39,7 +47,7 @@ def refused(profile: Profile, status: int, body: Any) -> Refusal:
 def plain(refresh: str, more: str = "") -> Profile:
     """A code grant whose [refresh] says more."""
     url = 'url = "https://api.example.com/token"'
-    return load(
+    return load_profile(
         f'name = "acme"\ntitle = "A"\n[authorize]\nurl = "https://x.example/a"\n[exchange]\n{url}\n'
         f"[refresh]\n{url}\n{refresh}\n{more}"
     )
@@ -54,7 +62,7 @@ def test_a_url_holds_a_tenant_that_matches_its_pattern() -> None:
         "[variables]\ntenant = { pattern = '[a-z]+' }\nregion = { pattern = 'eu|us' }"
     )
     bound = profile.bind({"tenant": "main", "region": "eu"})
-    request = token_request(profile, "client_credentials", bound, CLIENT, Secret("s"), {}, now=NOW)
+    request = build_token_request(profile, "client_credentials", bound, CLIENT, Secret("s"), {}, now=NOW)
     assert request.url == "https://main.example.com/eu/token"
     with pytest.raises(InvalidVariable):
         profile.bind({"tenant": "main", "region": "eux"})
@@ -109,23 +117,23 @@ def test_a_token_is_revoked_as_the_standard_says() -> None:
 
 
 def test_a_callback_is_read_by_the_standards_names() -> None:
-    assert read_callback(acme(), {"code": "c", "state": "s"}).code == "c"
-    denied = read_callback(acme(), {"error": "access_denied", "error_description": "canary"})
+    assert parse_authorization_response(acme(), {"code": "c", "state": "s"}).code == "c"
+    denied = parse_authorization_response(acme(), {"error": "access_denied", "error_description": "canary"})
     assert (denied.code, denied.error) == (None, "access_denied")
     assert "canary" not in repr(denied)
 
 
 def test_a_callback_is_read_by_the_providers_own_names() -> None:
     profile = acme('[callback]\ncode = "auth_code"\nerror = "err"\ncapture = { realm_id = "realmId", gone = "gone" }')
-    answer = read_callback(profile, {"auth_code": "c", "code": "other", "realmId": "42"})
+    answer = parse_authorization_response(profile, {"auth_code": "c", "code": "other", "realmId": "42"})
     assert (answer.code, answer.error, answer.captured) == ("c", None, {"realm_id": "42"})
-    assert read_callback(profile, {"err": "canary <script>"}).error == "refused"
+    assert parse_authorization_response(profile, {"err": "canary <script>"}).error == "refused"
 
 
 @pytest.mark.parametrize("value", ["a\r\nb", "", "\x00", "a\ud800", "x" * 2001])
 def test_nothing_unsendable_is_captured(value: str) -> None:
     profile = acme('[callback]\ncapture = { realm = "realm" }\n[response]\ncapture = { site = "site" }')
-    assert read_callback(profile, {"code": "c", "realm": value}).captured == {}
+    assert parse_authorization_response(profile, {"code": "c", "realm": value}).captured == {}
     assert granted(profile, {"access_token": "a", "expires_in": 60, "site": value}).captured == {}
 
 
@@ -233,8 +241,8 @@ def test_an_empty_400_means_what_the_profile_says() -> None:
 
 
 def test_a_500_for_a_refresh_in_the_same_second_was_not_spent() -> None:
-    profile = acme('[[errors]]\nstatus = 500\nas = "not_spent"')
-    assert refused(profile, 500, b"") == Refusal("not_spent", 500)
+    profile = acme('[[errors]]\nstatus = 500\nas = "not_used"')
+    assert refused(profile, 500, b"") == Refusal("not_used", 500)
 
 
 def test_an_error_text_with_a_token_in_it_is_matched_and_dropped() -> None:
@@ -243,7 +251,7 @@ def test_an_error_text_with_a_token_in_it_is_matched_and_dropped() -> None:
 
 
 def test_a_refusal_of_too_early_a_refresh_waits_as_long_as_told() -> None:
-    answer = read_answer(acme(), respond(429, {"error": "slow_down"}, retry_after="570"), NOW)
+    answer = parse_token_response(acme(), respond(429, {"error": "slow_down"}, retry_after="570"), NOW)
     assert isinstance(answer, Refusal)
     assert (answer.kind, answer.retry_after) == ("rate_limited", 570)
     assert acme("[rotation]\nminimum_age = 570").rotation.minimum_age == 570
@@ -261,11 +269,11 @@ def test_two_refreshes_may_bring_the_same_access_token() -> None:
 
 
 def test_a_log_in_may_rename_its_credentials() -> None:
-    profile = load(
+    profile = load_profile(
         'name = "acme"\ntitle = "A"\n[login]\nurl = "https://x.example/l"\nformat = "json"\n'
         'credentials = [["user", "key"]]\nheaders = { X-Key = "{key}" }\n'
         'params = { key = "", name = "{user}", user = "" }'
     )
     held = Client("acme", None, (), ("x.example",), {"user": Secret("u"), "key": Secret("k")})
-    request = token_request(profile, "login", {}, held, None, {}, now=NOW)
+    request = build_token_request(profile, "login", {}, held, None, {}, now=NOW)
     assert (json.loads(request.body), request.headers["x-key"]) == ({"name": "u"}, "k")

@@ -9,20 +9,22 @@ import msgspec
 import pytest
 
 from evergrant.connect import operations
-from evergrant.errors import Disconnected, InvalidRequest, LostAnswer, NotSent, UnknownConnection
-from evergrant.oauth.token_request import HttpResponse
+from evergrant.errors import Disconnected, InvalidRequest, LostResponse, NotSent, UnknownConnection
+from evergrant.http_messages import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.request_specs import Revoke
 from evergrant.record.connection import Status
-from evergrant.rotation.demand import Ask
-from evergrant.rotation.handler import answer as answer_of_rotator
+from evergrant.rotation.demand import TokenDemand
+from evergrant.rotation.handler import handle_request as answer_of_rotator
 from evergrant.rotation.refresh import Rotation
 from tests.unit.memory import Crash, answer
 from tests.unit.samples import form_of
 from tests.unit.test_rotation import NAME, World, world
 
-KEAP = msgspec.structs.replace(built_in.built_in()["keap"], revoke=Revoke(url="https://{host}/revoke", scope="grant"))
+KEAP = msgspec.structs.replace(
+    built_in.load_built_in()["keap"], revoke=Revoke(url="https://{host}/revoke", scope="grant")
+)
 DONE = HttpResponse(200, {}, b"")
 
 
@@ -37,8 +39,8 @@ def rotation(w: World) -> Rotation:
     return Rotation(w.ports, w.settings, w.clock.now() + 59)
 
 
-def let_go(w: World) -> str:
-    return rotation(w).let_go(NAME)
+def revoke_and_forget(w: World) -> str:
+    return rotation(w).revoke_and_forget(NAME)
 
 
 @pytest.mark.parametrize("disconnects", [True, False], ids=["disconnected", "the lease is about to end"])
@@ -66,7 +68,7 @@ def test_a_publication_that_comes_too_late_does_not_restore_the_secret(*, discon
 
 def test_the_refresh_token_is_sent_and_then_forgotten() -> None:
     w = disconnected(DONE)
-    assert let_go(w) == "asked"
+    assert revoke_and_forget(w) == "asked"
     [request] = w.provider.requests
     sent = form_of(request)
     assert request.url == "https://api.example.com/revoke"
@@ -86,18 +88,18 @@ def test_the_refresh_token_is_sent_and_then_forgotten() -> None:
         (answer(400, {"error": "unsupported_token_type"}), "refused"),
         (answer(503, {}), "again"),
         (NotSent("down"), "again"),
-        (LostAnswer("gone"), "again"),
+        (LostResponse("gone"), "again"),
     ],
 )
 def test_it_ends_disconnected_and_forgotten_whatever_the_provider_does(said: Any, outcome: str) -> None:
     w = disconnected(said)
-    assert let_go(w) == outcome
+    assert revoke_and_forget(w) == outcome
     assert (w.record().status, w.record().sealed, w.record().to_revoke) == (Status.DISCONNECTED, None, None)
 
 
 def test_a_provider_that_does_not_answer_is_asked_again_while_nobody_connects_anew() -> None:
     w = disconnected(NotSent("down"), DONE)
-    let_go(w)
+    revoke_and_forget(w)
     [(message, delay)] = w.queue.messages
     assert delay == 60
     assert rotation(w).revoke_from_queue(message) == "asked"
@@ -106,7 +108,7 @@ def test_a_provider_that_does_not_answer_is_asked_again_while_nobody_connects_an
 
 def test_what_was_to_be_asked_again_is_left_alone_once_somebody_connects_anew() -> None:
     w = disconnected(NotSent("down"), DONE)
-    let_go(w)
+    revoke_and_forget(w)
     operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
     assert rotation(w).revoke_from_queue(w.queue.messages[0][0]) == "left"
     assert len(w.provider.requests) == 1
@@ -133,14 +135,14 @@ def test_connecting_anew_gives_up_what_was_not_asked_yet() -> None:
     operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
     assert w.record().to_revoke is None
     with pytest.raises(InvalidRequest):
-        let_go(w)
+        revoke_and_forget(w)
     assert w.provider.requests == []
 
 
 def test_nothing_is_kept_where_nothing_shall_be_revoked() -> None:
     w = disconnected(revoke=False)
     assert (w.record().sealed, w.record().to_revoke) == (None, None)
-    assert let_go(w) == "left"
+    assert revoke_and_forget(w) == "left"
     assert w.provider.requests == []
 
 
@@ -153,7 +155,7 @@ def test_a_second_disconnect_may_give_the_revocation_up() -> None:
 def test_nothing_is_served_while_the_provider_is_still_to_be_asked() -> None:
     w = disconnected()
     with pytest.raises(Disconnected):
-        w.run(asked=True)
+        w.run(caller_waits=True)
     assert w.provider.requests == []
 
 
@@ -171,7 +173,7 @@ def test_what_another_worker_is_asking_is_left_to_it_and_stays_due() -> None:
     w = disconnected()
     now = int(w.clock.now())
     w.records.items[NAME] = replace(w.record(), lease_owner="another", lease_until=now + 40)
-    assert let_go(w) == "busy"
+    assert revoke_and_forget(w) == "busy"
     assert w.run().outcome == "busy"
     assert w.record().due_at is not None
     assert w.provider.requests == []
@@ -180,7 +182,7 @@ def test_what_another_worker_is_asking_is_left_to_it_and_stays_due() -> None:
 def test_a_worker_that_dies_at_any_call_leaves_a_disconnected_record_that_the_next_pass_finishes() -> None:
     w = disconnected(DONE)
     before = len(w.faults.calls)
-    let_go(w)
+    revoke_and_forget(w)
     calls = len(w.faults.calls) - before
     assert calls > 3
     for at in range(1, calls + 1):
@@ -188,7 +190,7 @@ def test_a_worker_that_dies_at_any_call_leaves_a_disconnected_record_that_the_ne
             w = disconnected(DONE, DONE)
             w.faults.at, w.faults.kind = len(w.faults.calls) + at, kind
             try:
-                let_go(w)
+                revoke_and_forget(w)
             except (Crash, PortUnavailable):
                 assert w.record().due_at is not None, (at, kind)
             w.faults.at = None
@@ -206,7 +208,7 @@ def test_a_worker_that_dies_at_any_call_leaves_a_disconnected_record_that_the_ne
 def test_a_client_that_is_gone_does_not_hold_up_the_forgetting() -> None:
     w = disconnected()
     w.vault.clients.clear()
-    assert let_go(w) == "failed"
+    assert revoke_and_forget(w) == "failed"
     assert w.record().to_revoke is None
 
 
@@ -214,13 +216,13 @@ def test_a_client_that_is_gone_does_not_hold_up_the_forgetting() -> None:
 def test_what_is_in_use_is_never_revoked(fields: dict[str, Any]) -> None:
     w = world(KEAP, **fields)
     with pytest.raises(InvalidRequest):
-        let_go(w)
+        revoke_and_forget(w)
     assert w.provider.requests == []
 
 
 def test_what_does_not_exist_is_not_revoked() -> None:
     with pytest.raises(UnknownConnection):
-        rotation(world(KEAP)).let_go("keap/none")
+        rotation(world(KEAP)).revoke_and_forget("keap/none")
 
 
 def test_rotator_says_how_it_went_and_shows_no_token() -> None:
@@ -233,4 +235,4 @@ def test_rotator_refuses_to_revoke_what_is_not_disconnected() -> None:
     w = world(KEAP, due=False)
     said = answer_of_rotator(rotation(w), w.ports, {"connection": NAME, "revoke": True})
     assert said["error"]["code"] == "invalid_request"
-    assert rotation(w).run(Ask(NAME)).connection.status is Status.ACTIVE
+    assert rotation(w).run(TokenDemand(NAME)).connection.status is Status.ACTIVE

@@ -7,17 +7,17 @@ from typing import Any
 import pytest
 
 from evergrant.errors import InvalidMetadata, InvalidName
-from evergrant.profiles.discovery import name_for, profile_of
-from evergrant.profiles.loader import load
+from evergrant.profiles.discovery import build_profile, suggest_name
+from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
-from evergrant.profiles.toml_writer import text_of
+from evergrant.profiles.toml_writer import write_toml
 from tests.unit.samples import NOW
 from tests.unit.test_metadata import ISSUER, SOUND, merged
 
 
 def made(without: str | None = None, **changes: Any) -> Profile:
     document = {name: value for name, value in {**SOUND, **changes}.items() if name != without}
-    return profile_of(merged(document), "acme", NOW)
+    return build_profile(merged(document), "acme", NOW)
 
 
 def notes(profile: Profile) -> str:
@@ -126,12 +126,12 @@ def test_braces_of_an_endpoint_are_no_placeholders() -> None:
     profile = made(token_endpoint=f"{ISSUER}/{{tenant}}/token")
     assert profile.refresh is not None
     assert profile.refresh.url == f"{ISSUER}/{{{{tenant}}}}/token"
-    assert load(text_of(profile)) == profile
+    assert load_profile(write_toml(profile)) == profile
 
 
 def test_a_name_that_no_provider_may_have_is_refused() -> None:
     with pytest.raises(InvalidName):
-        profile_of(merged(SOUND), "Acme Ltd", NOW)
+        build_profile(merged(SOUND), "Acme Ltd", NOW)
 
 
 @pytest.mark.parametrize(
@@ -146,4 +146,4 @@ def test_a_name_that_no_provider_may_have_is_refused() -> None:
     ],
 )
 def test_a_provider_is_named_after_its_host(issuer: str, name: str) -> None:
-    assert name_for(issuer) == name
+    assert suggest_name(issuer) == name

@@ -104,7 +104,7 @@ def test_a_hint_may_be_given_left_to_the_class_or_absent() -> None:
 def test_whoever_catches_a_kind_catches_its_kinds() -> None:
     assert isinstance(InvalidName("x"), InvalidRequest)
     assert isinstance(NotSent("x"), ProviderUnreachable)
-    assert not isinstance(NotSent("x"), errors.LostAnswer)
+    assert not isinstance(NotSent("x"), errors.LostResponse)
     assert not isinstance(UnknownConnection("a/b"), InvalidRequest)
 
 

@@ -10,26 +10,26 @@ from urllib.parse import parse_qsl, urlsplit
 import pytest
 
 from evergrant.errors import InvalidClient
+from evergrant.http_messages import HttpRequest
 from evergrant.oauth.token_request import (
     Client,
-    HttpRequest,
     Phase,
     Refusal,
-    authorization_url,
-    consumer_headers,
-    next_phase,
-    read_answer,
-    token_request,
+    build_authorization_url,
+    build_consumer_headers,
+    build_token_request,
+    choose_phase,
+    parse_token_response,
 )
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
-from evergrant.profiles.model import HEADLESS
+from evergrant.profiles.model import HEADLESS_GRANTS
 from evergrant.secret import Secret
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, form_of, respond, tokens
 
-INVESTREADY = built_in.built_in()["investready"]
-MODELPORTFOLIOS = built_in.built_in()["modelportfolios"]
-INVESTSUITE = built_in.built_in()["investsuite"]
+INVESTREADY = built_in.load_built_in()["investready"]
+MODELPORTFOLIOS = built_in.load_built_in()["modelportfolios"]
+INVESTSUITE = built_in.load_built_in()["investsuite"]
 HOST = {"host": "api.example.com"}
 CALLBACK = "https://e.example.com/callback"
 REGISTERED = Client("acme", "client-1", (Secret("hush"),), ("api.example.com",))
@@ -39,10 +39,10 @@ FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 
 def asked(name: str, phase: Phase, client: Client = REGISTERED, **values: str | None) -> HttpRequest:
-    profile = built_in.built_in()[name]
+    profile = built_in.load_built_in()[name]
     bound = profile.bind(HOST if "host" in profile.variables else {})
     secret = client.secrets[0] if client.secrets else None
-    return token_request(profile, phase, bound, client, secret, values, now=NOW)
+    return build_token_request(profile, phase, bound, client, secret, values, now=NOW)
 
 
 def login(credentials: dict[str, Secret]) -> HttpRequest:
@@ -50,7 +50,7 @@ def login(credentials: dict[str, Secret]) -> HttpRequest:
 
 
 def read(name: str, body: dict[str, Any], previous: TokenSet | None = None) -> TokenSet:
-    answer = read_answer(built_in.built_in()[name], respond(200, body), NOW, previous)
+    answer = parse_token_response(built_in.load_built_in()[name], respond(200, body), NOW, previous)
     assert isinstance(answer, TokenSet)
     return answer
 
@@ -65,7 +65,7 @@ def jwt(expires_at: int) -> str:
 
 def test_a_browser_is_sent_to_investready() -> None:
     values = {"client_id": "client-1", "redirect_uri": CALLBACK, "scope": None, "state": "s", "code_challenge": "ch"}
-    url = urlsplit(authorization_url(INVESTREADY, INVESTREADY.bind(HOST), values))
+    url = urlsplit(build_authorization_url(INVESTREADY, INVESTREADY.bind(HOST), values))
     assert f"{url.scheme}://{url.netloc}{url.path}" == "https://api.example.com/oauth/authorize"
     assert dict(parse_qsl(url.query)) == {
         "response_type": "code",
@@ -120,9 +120,9 @@ def test_investreadys_two_years_count_from_the_authorization() -> None:
 
 
 def test_investready_refuses_a_grant_by_the_standard() -> None:
-    answer = read_answer(INVESTREADY, respond(400, {"error": "invalid_grant"}), NOW)
+    answer = parse_token_response(INVESTREADY, respond(400, {"error": "invalid_grant"}), NOW)
     assert answer == Refusal("grant_rejected", 400, "invalid_grant")
-    assert consumer_headers(INVESTREADY, HOST, tokens()) == {"Authorization": "Bearer access-1"}
+    assert build_consumer_headers(INVESTREADY, HOST, tokens()) == {"Authorization": "Bearer access-1"}
     assert INVESTREADY.consumer.reject_statuses == (401,)
 
 
@@ -148,7 +148,7 @@ def test_modelportfolios_token_is_found_in_each_spelling(spelling: str) -> None:
 
 
 def test_a_call_to_modelportfolios_carries_its_version_too() -> None:
-    assert consumer_headers(MODELPORTFOLIOS, HOST, tokens()) == {
+    assert build_consumer_headers(MODELPORTFOLIOS, HOST, tokens()) == {
         "Authorization": "Bearer access-1",
         "Accept": "application/json; version=1.0.0",
     }
@@ -156,7 +156,7 @@ def test_a_call_to_modelportfolios_carries_its_version_too() -> None:
 
 
 def test_modelportfolios_refuses_a_client_not_a_grant() -> None:
-    answer = read_answer(MODELPORTFOLIOS, respond(401, {"error": "invalid_client"}), NOW)
+    answer = parse_token_response(MODELPORTFOLIOS, respond(401, {"error": "invalid_client"}), NOW)
     assert answer == Refusal("client_rejected", 401, "invalid_client")
     assert MODELPORTFOLIOS.grants == ("client_credentials",)
 
@@ -210,20 +210,20 @@ def test_investsuites_token_says_itself_when_it_lapses_if_the_answer_does_not() 
 @pytest.mark.parametrize("status", [401, 403])
 def test_investsuite_refuses_a_refresh_by_status_alone(status: int) -> None:
     for body in (b"", b"<html>", {"detail": "canary"}):
-        assert read_answer(INVESTSUITE, respond(status, body), NOW) == Refusal("grant_rejected", status)
+        assert parse_token_response(INVESTSUITE, respond(status, body), NOW) == Refusal("grant_rejected", status)
 
 
 def test_investsuite_is_refreshed_while_there_is_a_refresh_token_and_logged_in_to_else() -> None:
     assert INVESTSUITE.grants == ("login",)
     assert INVESTSUITE.rotation.fall_back_to_login
-    assert next_phase(INVESTSUITE, "login", tokens()) == "refresh"
-    assert next_phase(INVESTSUITE, "login", tokens(refresh_token=None)) == "login"
-    assert next_phase(INVESTSUITE, "login", None) == "login"
+    assert choose_phase(INVESTSUITE, "login", tokens()) == "refresh"
+    assert choose_phase(INVESTSUITE, "login", tokens(refresh_token=None)) == "login"
+    assert choose_phase(INVESTSUITE, "login", None) == "login"
 
 
 def test_a_dead_token_shows_as_403_at_investsuite() -> None:
     assert INVESTSUITE.consumer.reject_statuses == (403,)
-    assert consumer_headers(INVESTSUITE, HOST, tokens()) == {"Authorization": "Bearer access-1"}
+    assert build_consumer_headers(INVESTSUITE, HOST, tokens()) == {"Authorization": "Bearer access-1"}
 
 
 # Wealthyhood
@@ -231,7 +231,7 @@ def test_a_dead_token_shows_as_403_at_investsuite() -> None:
 
 def test_wealthyhood_is_asked_for_its_audience_in_json() -> None:
     bound = WEALTHYHOOD.bind({"audience": "https://api.wealthyhood.com", "host": "api.example.com"})
-    request = token_request(
+    request = build_token_request(
         WEALTHYHOOD, "client_credentials", bound, REGISTERED, Secret("hush"), {"scope": None}, now=NOW
     )
     assert (request.method, request.url) == ("POST", "https://api.example.com/oauth/token")
@@ -266,7 +266,7 @@ def test_keap_replaces_its_refresh_token_every_time() -> None:
 
 
 def test_each_grant_leads_to_its_own_phase() -> None:
-    assert next_phase(KEAP, "authorization_code", tokens()) == "refresh"
-    assert next_phase(INVESTREADY, "client_credentials", tokens()) == "client_credentials"
-    assert next_phase(WEALTHYHOOD, "jwt_bearer", tokens()) == "jwt_bearer"
-    assert set(HEADLESS) == {"client_credentials", "login", "jwt_bearer"}
+    assert choose_phase(KEAP, "authorization_code", tokens()) == "refresh"
+    assert choose_phase(INVESTREADY, "client_credentials", tokens()) == "client_credentials"
+    assert choose_phase(WEALTHYHOOD, "jwt_bearer", tokens()) == "jwt_bearer"
+    assert set(HEADLESS_GRANTS) == {"client_credentials", "login", "jwt_bearer"}

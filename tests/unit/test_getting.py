@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant import errors
-from evergrant.getter.handler import answer
-from evergrant.getter.token_reader import Reader
+from evergrant.getter.handler import handle_event
+from evergrant.getter.token_reader import TokenReader
 from tests.unit.samples import NOW
 
 DOCUMENT = {"connection": "keap/main", "access_token": "a", "expires_at": "2026-11-22T11:00:00Z"}
@@ -25,11 +25,11 @@ class Rotator:
 
     def __init__(self, document: Mapping[str, Any] = DOCUMENT) -> None:
         self.document = dict(document)
-        self.asked: list[Mapping[str, Any]] = []
-        self.reader = Reader(lambda _: None, self._ask, lambda: NOW)
+        self.caller_waits: list[Mapping[str, Any]] = []
+        self.reader = TokenReader(lambda _: None, self._ask, lambda: NOW)
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self.asked.append(request)
+        self.caller_waits.append(request)
         return dict(self.document)
 
 
@@ -42,24 +42,27 @@ def http(provider: str | None = "keap", account: str | None = "main", **query: s
 def test_a_direct_request_is_answered_with_the_document_itself() -> None:
     rotator = Rotator()
     request = {"connection": "keap/main", "min_ttl": 60, "rejected": "0123456789abcdef"}
-    assert answer(rotator.reader, request) == {**DOCUMENT, "expires_in": 3600}
-    assert rotator.asked == [request]
+    assert handle_event(rotator.reader, request) == {**DOCUMENT, "expires_in": 3600}
+    assert rotator.caller_waits == [request]
 
 
 def test_an_http_request_is_answered_with_json_that_nobody_keeps() -> None:
     rotator = Rotator()
-    response = answer(rotator.reader, http(min_ttl="60", rejected="0123456789abcdef"))
+    response = handle_event(rotator.reader, http(min_ttl="60", rejected="0123456789abcdef"))
     assert response["statusCode"] == 200
     assert response["headers"] == {"content-type": "application/json", "cache-control": "no-store"}
     assert json.loads(response["body"]) == {**DOCUMENT, "expires_in": 3600}
-    assert rotator.asked == [{"connection": "keap/main", "min_ttl": 60, "rejected": "0123456789abcdef"}]
+    assert rotator.caller_waits == [{"connection": "keap/main", "min_ttl": 60, "rejected": "0123456789abcdef"}]
 
 
 def test_nothing_but_the_connection_need_be_said() -> None:
     rotator = Rotator()
-    answer(rotator.reader, {"connection": "keap/main"})
-    answer(rotator.reader, {**http(account="other"), "queryStringParameters": None})
-    assert rotator.asked == [{"connection": "keap/main", "min_ttl": 0}, {"connection": "keap/other", "min_ttl": 0}]
+    handle_event(rotator.reader, {"connection": "keap/main"})
+    handle_event(rotator.reader, {**http(account="other"), "queryStringParameters": None})
+    assert rotator.caller_waits == [
+        {"connection": "keap/main", "min_ttl": 0},
+        {"connection": "keap/other", "min_ttl": 0},
+    ]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +79,8 @@ def test_nothing_but_the_connection_need_be_said() -> None:
 )
 def test_a_request_that_cannot_be_read_is_refused_before_anything_is_asked(request_: Any, code: str) -> None:
     rotator = Rotator()
-    assert answer(rotator.reader, request_)["error"]["code"] == code
-    assert rotator.asked == []
+    assert handle_event(rotator.reader, request_)["error"]["code"] == code
+    assert rotator.caller_waits == []
 
 
 @pytest.mark.parametrize(
@@ -96,28 +99,28 @@ def test_a_request_that_cannot_be_read_is_refused_before_anything_is_asked(reque
 )
 def test_an_http_request_that_cannot_be_read_is_a_400(event: dict[str, Any]) -> None:
     rotator = Rotator()
-    response = answer(rotator.reader, event)
+    response = handle_event(rotator.reader, event)
     assert response["statusCode"] == 400
     assert json.loads(response["body"])["status"] == 400
-    assert rotator.asked == []
+    assert rotator.caller_waits == []
 
 
 @pytest.mark.parametrize("name", ["minttl", "min_ttl ", "force", "wait", "x"])
 def test_what_getter_does_not_know_is_refused_and_not_passed_over(name: str) -> None:
     """A misspelt min_ttl would be answered with a token that lapses too soon."""
     rotator = Rotator()
-    direct = answer(rotator.reader, {"connection": "keap/main", name: 60})["error"]
-    by_http = json.loads(answer(rotator.reader, http(**{name: "60"}))["body"])
+    direct = handle_event(rotator.reader, {"connection": "keap/main", name: 60})["error"]
+    by_http = json.loads(handle_event(rotator.reader, http(**{name: "60"}))["body"])
     assert direct["code"] == by_http["code"] == "invalid_request"
     assert "min_ttl" in direct["hint"]
     assert "min_ttl" in by_http["hint"]
-    assert rotator.asked == []
+    assert rotator.caller_waits == []
 
 
 def test_a_token_given_for_its_fingerprint_is_repeated_nowhere() -> None:
     request = {"connection": "keap/main", "rejected": "canary-token"}
-    assert "canary" not in json.dumps(answer(Rotator().reader, request))
-    assert "canary" not in json.dumps(answer(Rotator().reader, http(rejected="canary-token")))
+    assert "canary" not in json.dumps(handle_event(Rotator().reader, request))
+    assert "canary" not in json.dumps(handle_event(Rotator().reader, http(rejected="canary-token")))
 
 
 EVERY_ERROR: list[tuple[errors.EvergrantError, int]] = [
@@ -138,7 +141,7 @@ EVERY_ERROR: list[tuple[errors.EvergrantError, int]] = [
 def test_an_error_over_http_is_a_problem_that_says_what_to_do(error: errors.EvergrantError, status: int) -> None:
     """RFC 9457: type, title, status and detail, and our own code and hint."""
     told = error.as_dict()
-    response = answer(Rotator({"error": told}).reader, http())
+    response = handle_event(Rotator({"error": told}).reader, http())
     assert response["statusCode"] == status
     assert response["headers"]["content-type"] == "application/problem+json"
     assert response["headers"]["cache-control"] == "no-store"
@@ -155,15 +158,15 @@ def test_an_error_over_http_is_a_problem_that_says_what_to_do(error: errors.Ever
 
 
 def test_only_what_passes_says_when_to_try_again() -> None:
-    passing = answer(Rotator({"error": errors.TemporarilyUnavailable("Not now.", 7).as_dict()}).reader, http())
+    passing = handle_event(Rotator({"error": errors.TemporarilyUnavailable("Not now.", 7).as_dict()}).reader, http())
     assert passing["headers"]["retry-after"] == "7"
-    lasting = answer(Rotator({"error": errors.Paused("keap/main").as_dict()}).reader, http())
+    lasting = handle_event(Rotator({"error": errors.Paused("keap/main").as_dict()}).reader, http())
     assert "retry-after" not in lasting["headers"]
 
 
 def test_a_direct_caller_gets_the_error_as_it_is() -> None:
     told = errors.AuthorizationRequired("keap/main").as_dict()
-    assert answer(Rotator({"error": told}).reader, {"connection": "keap/main"}) == {"error": told}
+    assert handle_event(Rotator({"error": told}).reader, {"connection": "keap/main"}) == {"error": told}
 
 
 json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text(), max_size=2)
@@ -171,7 +174,7 @@ json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text(
 
 @given(st.fixed_dictionaries({}, optional=dict.fromkeys(("connection", "min_ttl", "rejected", "x"), json_values)))
 def test_no_direct_request_raises(request_: dict[str, Any]) -> None:
-    assert answer(Rotator().reader, request_).keys() & {"error", "access_token"}
+    assert handle_event(Rotator().reader, request_).keys() & {"error", "access_token"}
 
 
 @given(
@@ -180,4 +183,4 @@ def test_no_direct_request_raises(request_: dict[str, Any]) -> None:
 )
 def test_no_http_request_raises(path: dict[str, str], query: dict[str, str]) -> None:
     event = {"requestContext": {}, "pathParameters": path, "queryStringParameters": query}
-    assert answer(Rotator().reader, event)["statusCode"] in (200, 400)
+    assert handle_event(Rotator().reader, event)["statusCode"] in (200, 400)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evergrant.connect.grant_save import Granting
+from evergrant.connect.grant_save import GrantSave
 from evergrant.connect.links import Authorization
 from evergrant.ports import PortUnavailable
 from evergrant.record import queued_save
@@ -29,7 +29,7 @@ class World:
         self.records.items[NAME] = replace(self.seen, generation=4)
 
     def save(self) -> None:
-        granting = Granting(self.records, self.seal, self.queue, self.clock, Settings())
+        granting = GrantSave(self.records, self.seal, self.queue, self.clock, Settings())
         wanted = Authorization(NAME, "keap", self.seen.profile_hash, {}, None, "https://grants.example.com/callback")
         granting.save(self.seen, wanted, "authorization_code", KEAP, tokens(), MemoryKey(NAME, 4), consented=False)
 

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.errors import ProviderRefused
-from evergrant.oauth.id_token import LEEWAY, claims_of, unchecked
+from evergrant.oauth.id_token import LEEWAY_SECONDS, read_unverified_claim, verify_claims
 
 NOW = 1_800_000_000
 ISSUER = "https://login.example.com"
@@ -28,7 +28,7 @@ def id_token(claims: Any = None, **changes: Any) -> str:
 
 
 def read(token: str) -> Any:
-    return claims_of(token, issuers=[ISSUER, "login.example.com"], client_id="client-1", nonce="nonce-1", now=NOW)
+    return verify_claims(token, issuers=[ISSUER, "login.example.com"], client_id="client-1", nonce="nonce-1", now=NOW)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def read(token: str) -> Any:
         {"aud": ["client-1"]},
         {"aud": ["client-1", "client-2"], "azp": "client-1"},
         {"azp": "client-1"},
-        {"exp": NOW - LEEWAY + 1},
+        {"exp": NOW - LEEWAY_SECONDS + 1},
         {"exp": NOW + 0.5},
     ],
 )
@@ -62,7 +62,7 @@ def test_a_token_for_this_client_and_this_request_is_read(changes: dict[str, Any
         ("azp", {"aud": ["client-1", "client-2"]}),
         ("azp", {"aud": ["client-1", "client-2"], "azp": "client-2"}),
         ("azp", {"azp": "client-2"}),
-        ("exp", {"exp": NOW - LEEWAY}),
+        ("exp", {"exp": NOW - LEEWAY_SECONDS}),
         ("exp", {"exp": None}),
         ("exp", {"exp": str(NOW + 300)}),
         ("exp", {"exp": True}),
@@ -88,8 +88,8 @@ def test_what_is_no_token_is_refused(token: str) -> None:
 
 
 def test_a_claim_that_names_the_issuer_is_looked_at_before_it_is_believed() -> None:
-    assert unchecked(id_token(tid="directory-1"), "tid") == "directory-1"
-    assert unchecked(id_token(tid=7), "tid") is None
+    assert read_unverified_claim(id_token(tid="directory-1"), "tid") == "directory-1"
+    assert read_unverified_claim(id_token(tid=7), "tid") is None
 
 
 JSON = st.recursive(

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evergrant.errors import LostAnswer
+from evergrant.errors import LostResponse
 from evergrant.oauth.token_request import Client
 from evergrant.profiles import built_in
 from evergrant.record import token_save
@@ -18,7 +18,7 @@ from tests.unit.memory import answer
 from tests.unit.samples import NOW, SEALED, acme, connection, tokens
 from tests.unit.test_rotation import World, world
 
-INVESTSUITE = built_in.built_in()["investsuite"]
+INVESTSUITE = built_in.load_built_in()["investsuite"]
 CREDENTIALS = {"username": Secret("ann"), "password": Secret("canary-password")}
 GRANTED = answer(200, {"access_token": "access-1", "refresh_token": "refresh-1", "expires_at": 300})
 REFUSED = answer(403, b"")
@@ -40,7 +40,7 @@ REFRESH, LOGIN = ("refresh-token/", {"refresh_token"}), ("login/", {"username", 
 def test_the_first_token_comes_by_a_log_in() -> None:
     w = logging_in(status=Status.AWAITING_AUTHORIZATION, generation=0, published_generation=0, sealed=None)
     w.provider.script = [GRANTED]
-    assert w.run(asked=True, force=True).outcome == "rotated"
+    assert w.run(caller_waits=True, force=True).outcome == "rotated"
     assert sent(w) == [LOGIN]
 
 
@@ -70,7 +70,7 @@ def test_a_refused_log_in_blames_the_client_and_nobody_need_authorize() -> None:
 
 def test_a_lost_answer_is_no_doubt_where_one_can_log_in() -> None:
     w = logging_in()
-    w.provider.script = [LostAnswer("gone"), REFUSED, GRANTED]
+    w.provider.script = [LostResponse("gone"), REFUSED, GRANTED]
     assert w.run().outcome == "rotated"
     assert sent(w) == [REFRESH, REFRESH, LOGIN]
 
@@ -88,5 +88,5 @@ def test_a_date_that_refreshing_does_not_move_hurries_no_refresh() -> None:
     at = {}
     for life in ("hard", "idle"):
         profile = acme(f'[rotation]\nrefresh_token_life = "{life}"')
-        at[life] = token_save.saved(connection(), near, SEALED, profile, Settings(), NOW)["refresh_at"]
+        at[life] = token_save.save_token_set(connection(), near, SEALED, profile, Settings(), NOW)["refresh_at"]
     assert at["idle"] < NOW + 60 < NOW + 43_200 <= at["hard"]

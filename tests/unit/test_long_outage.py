@@ -17,7 +17,7 @@ from evergrant.errors import EvergrantError
 from evergrant.ports import PortUnavailable
 from evergrant.record.connection import Status
 from evergrant.rotation import handler
-from evergrant.rotation.handler import work_through
+from evergrant.rotation.handler import process_batch
 from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from tests.unit.test_rotation import NAME, World, world
@@ -69,7 +69,7 @@ class Sqs:
     def _work(self, message: dict[str, Any]) -> bool:
         w, deadline = self.world, self.world.clock.now() + 59
         received = [{"messageId": "1", "body": json.dumps(message)}]
-        answer = work_through(lambda: Rotation(w.ports, w.settings, deadline), received, w.clock, deadline)
+        answer = process_batch(lambda: Rotation(w.ports, w.settings, deadline), received, w.clock, deadline)
         metrics.clear_metrics()  # as the handler does, at the end of each invocation
         return not answer["batchItemFailures"]
 
@@ -119,7 +119,7 @@ def test_a_table_that_is_down_for_25_minutes_leaves_one_message_and_no_dead_lett
     queue.pass_time(MINUTE)
     assert (queue.waiting, queue.dead) == ([], [])
     assert w.stored.refresh_token == Secret("refresh-1")
-    assert (w.record().status, w.record().spend_id) == (Status.ACTIVE, None)
+    assert (w.record().status, w.record().attempt_id) == (Status.ACTIVE, None)
     assert len(w.provider.requests) == 1
 
 
@@ -168,7 +168,7 @@ def scheduled(w: World) -> None:
 def read_before(w: World) -> None:
     """Somebody reads first, whose pass takes the lease that ran out, to publish."""
     w.clock.time = float((w.record().expires_at or 0) - 1)
-    w.run(asked=True)
+    w.run(caller_waits=True)
     w.clock.advance(2)
     w.run()
 
@@ -176,7 +176,7 @@ def read_before(w: World) -> None:
 def forced_after(w: World) -> None:
     w.run()
     with suppress(EvergrantError):
-        w.run(asked=True, force=True)
+        w.run(caller_waits=True, force=True)
 
 
 def woken_after(w: World) -> None:
@@ -200,4 +200,4 @@ def test_a_table_that_comes_back_late_in_the_tokens_life_waits_for_the_answer_th
     assert len(w.provider.requests) == 1, "the answer may be on its way, and the refresh token is spent"
     queue.pass_time(MINUTE)
     assert w.stored.refresh_token == Secret("refresh-1")
-    assert (w.record().status, w.record().spend_id) == (Status.ACTIVE, None)
+    assert (w.record().status, w.record().attempt_id) == (Status.ACTIVE, None)

@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.errors import InvalidIssuer, InvalidMetadata, IssuerMismatch, MetadataError, NoMetadata
+from evergrant.http_messages import HttpResponse
 from evergrant.names import check_provider
-from evergrant.oauth.token_response import HttpResponse
-from evergrant.profiles.discovery import name_for, profile_of
-from evergrant.profiles.loader import load
-from evergrant.profiles.metadata import ENDPOINTS, Metadata, merge, well_known
-from evergrant.profiles.toml_writer import text_of
+from evergrant.profiles.discovery import build_profile, suggest_name
+from evergrant.profiles.loader import load_profile
+from evergrant.profiles.metadata import ENDPOINTS, Metadata, build_well_known_urls, merge_metadata
+from evergrant.profiles.toml_writer import write_toml
 from tests.unit.samples import NOW
 
 ISSUER = "https://login.acme.example"
@@ -27,17 +27,17 @@ def published(document: Any, status: int = 200) -> HttpResponse:
 
 
 def merged(*documents: Any, issuer: str = ISSUER) -> Metadata:
-    return merge(issuer, list(zip(well_known(issuer), map(published, documents), strict=False)))
+    return merge_metadata(issuer, list(zip(build_well_known_urls(issuer), map(published, documents), strict=False)))
 
 
 def refused(kind: type[MetadataError], *answers: HttpResponse | None, issuer: str = ISSUER) -> MetadataError:
     with pytest.raises(kind) as refusal:
-        merge(issuer, list(zip(well_known(issuer), answers, strict=False)))
+        merge_metadata(issuer, list(zip(build_well_known_urls(issuer), answers, strict=False)))
     return refusal.value
 
 
 def test_without_a_path_there_are_two_addresses() -> None:
-    assert well_known(ISSUER) == (
+    assert build_well_known_urls(ISSUER) == (
         f"{ISSUER}/.well-known/oauth-authorization-server",
         f"{ISSUER}/.well-known/openid-configuration",
     )
@@ -45,7 +45,7 @@ def test_without_a_path_there_are_two_addresses() -> None:
 
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_a_path_is_inserted_as_rfc_8414_says_and_appended_to_as_openid_says(slash: str) -> None:
-    assert well_known(f"https://acme.example:8443/realms/eu{slash}") == (
+    assert build_well_known_urls(f"https://acme.example:8443/realms/eu{slash}") == (
         "https://acme.example:8443/.well-known/oauth-authorization-server/realms/eu",
         "https://acme.example:8443/realms/eu/.well-known/openid-configuration",
         "https://acme.example:8443/.well-known/openid-configuration/realms/eu",
@@ -63,7 +63,7 @@ def test_a_path_is_inserted_as_rfc_8414_says_and_appended_to_as_openid_says(slas
 )
 def test_what_is_no_issuer_is_refused(issuer: str) -> None:
     with pytest.raises(InvalidIssuer):
-        well_known(issuer)
+        build_well_known_urls(issuer)
 
 
 def test_each_document_may_hold_what_the_other_lacks() -> None:
@@ -94,7 +94,9 @@ def test_where_the_documents_differ_rfc_8414s_is_used_and_the_other_shown() -> N
 
 
 def test_an_address_without_a_document_is_passed_over() -> None:
-    found = merge(ISSUER, zip(well_known(ISSUER), [published(b"", 404), published(SOUND)], strict=True))
+    found = merge_metadata(
+        ISSUER, zip(build_well_known_urls(ISSUER), [published(b"", 404), published(SOUND)], strict=True)
+    )
     assert [(source.used, source.detail) for source in found.sources] == [(False, "It answered 404."), (True, "")]
 
 
@@ -104,7 +106,7 @@ def test_an_address_without_a_document_is_passed_over() -> None:
 )
 def test_a_200_that_is_no_metadata_is_an_error_and_never_hides_a_sound_document(body: bytes) -> None:
     assert "no metadata" in refused(InvalidMetadata, published(body), published(b"", 404)).message
-    found = merge(ISSUER, zip(well_known(ISSUER), [published(body), published(SOUND)], strict=True))
+    found = merge_metadata(ISSUER, zip(build_well_known_urls(ISSUER), [published(body), published(SOUND)], strict=True))
     assert [source.used for source in found.sources] == [False, True]
 
 
@@ -206,10 +208,10 @@ _DOCUMENTS = _JSON | st.fixed_dictionaries(
 @given(st.lists(_DOCUMENTS, max_size=3))
 def test_any_documents_make_a_profile_that_holds_or_an_error_of_the_tree(documents: list[Any]) -> None:
     try:
-        profile = profile_of(merged(*documents), "acme", NOW)
+        profile = build_profile(merged(*documents), "acme", NOW)
     except MetadataError:
         return
-    assert load(text_of(profile)) == profile
+    assert load_profile(write_toml(profile)) == profile
 
 
 _SOUND_DOCUMENTS = st.fixed_dictionaries(
@@ -227,14 +229,14 @@ def test_any_sound_documents_make_a_profile_that_holds_unless_they_offer_nothing
 ) -> None:
     metadata = merged(*documents)
     try:
-        profile = profile_of(metadata, "acme", now)
+        profile = build_profile(metadata, "acme", now)
     except InvalidMetadata:
         methods, grants = (
             metadata.lists[name] for name in ("token_endpoint_auth_methods_supported", "grant_types_supported")
         )
         assert methods is not None or grants is not None
         return
-    assert load(text_of(profile)) == profile
+    assert load_profile(write_toml(profile)) == profile
 
 
 @given(st.binary(max_size=200))
@@ -244,4 +246,4 @@ def test_any_bytes_are_read_or_refused(body: bytes) -> None:
 
 @given(st.from_regex(r"https://[a-z0-9][a-z0-9.-]{0,60}[a-z0-9](/[a-z]{1,5})?", fullmatch=True))
 def test_every_issuer_gives_a_name_that_a_provider_may_have(issuer: str) -> None:
-    check_provider(name_for(issuer))
+    check_provider(suggest_name(issuer))

@@ -15,11 +15,10 @@ from evergrant.oauth.token_request import Refusal
 from evergrant.profiles.model import Profile
 from evergrant.record import failures as failing
 from evergrant.record import lost_response, token_save
-from evergrant.record.alerts import first_warning, next_warning, notice
+from evergrant.record.alerts import compute_first_warning_at, compute_next_warning_at, describe_event
 from evergrant.record.connection import Connection, EventType, Sealed, Status
-from evergrant.record.refresh_schedule import DAY
 from evergrant.settings import Settings
-from evergrant.times import rfc3339
+from evergrant.times import DAY_SECONDS, format_rfc3339
 from tests.unit.samples import KEAP, NOW, connection, tokens
 
 REFUSED = Refusal("transient", 503, "server_error")
@@ -33,7 +32,9 @@ def apply(current: Connection, changes: dict[str, Any]) -> Connection:
 
 
 def events(changes: dict[str, Any]) -> list[dict[str, Any]]:
-    return [notice(body) | {"type": body["type"]} for name, body in changes.items() if name.startswith("outbox.")]
+    return [
+        describe_event(body) | {"type": body["type"]} for name, body in changes.items() if name.startswith("outbox.")
+    ]
 
 
 # When
@@ -45,49 +46,49 @@ def events(changes: dict[str, Any]) -> list[dict[str, Any]]:
 def test_the_first_warning_is_the_earliest_that_comes_in_the_second_half_of_the_grants_life(
     lifetime: int, days: int | None
 ) -> None:
-    ends_at = NOW + lifetime * DAY
-    assert first_warning(NOW, ends_at) == (None if days is None else ends_at - days * DAY)
+    ends_at = NOW + lifetime * DAY_SECONDS
+    assert compute_first_warning_at(NOW, ends_at) == (None if days is None else ends_at - days * DAY_SECONDS)
 
 
 def test_warnings_follow_one_another_and_those_that_were_missed_are_left_out() -> None:
-    ends_at = NOW + 365 * DAY
-    assert next_warning(ends_at, ends_at - 30 * DAY) == ends_at - 7 * DAY
-    assert next_warning(ends_at, ends_at - 7 * DAY) == ends_at - DAY
-    assert next_warning(ends_at, ends_at - 3 * DAY) == ends_at - DAY
-    assert next_warning(ends_at, ends_at - DAY) is None
+    ends_at = NOW + 365 * DAY_SECONDS
+    assert compute_next_warning_at(ends_at, ends_at - 30 * DAY_SECONDS) == ends_at - 7 * DAY_SECONDS
+    assert compute_next_warning_at(ends_at, ends_at - 7 * DAY_SECONDS) == ends_at - DAY_SECONDS
+    assert compute_next_warning_at(ends_at, ends_at - 3 * DAY_SECONDS) == ends_at - DAY_SECONDS
+    assert compute_next_warning_at(ends_at, ends_at - DAY_SECONDS) is None
 
 
 def saved(current: Connection, profile: Profile, ends_at: int | None, issued_at: int = NOW) -> Connection:
-    given = replace(tokens(), issued_at=issued_at, expires_at=issued_at + DAY, refresh_expires_at=ends_at)
-    return apply(current, token_save.saved(current, given, SEALED, profile, Settings(), issued_at))
+    given = replace(tokens(), issued_at=issued_at, expires_at=issued_at + DAY_SECONDS, refresh_expires_at=ends_at)
+    return apply(current, token_save.save_token_set(current, given, SEALED, profile, Settings(), issued_at))
 
 
 def test_a_grant_that_rotation_prolongs_is_never_warned_of() -> None:
-    first = saved(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, NOW + 45 * DAY)
+    first = saved(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, NOW + 45 * DAY_SECONDS)
     assert first.warn_at is None
-    again = saved(first, KEAP, NOW + 46 * DAY, NOW + DAY)
+    again = saved(first, KEAP, NOW + 46 * DAY_SECONDS, NOW + DAY_SECONDS)
     assert again.warn_at is None
 
 
 def test_a_grant_with_a_hard_end_is_warned_of_and_refreshing_forgets_no_warning() -> None:
-    ends_at = NOW + 365 * DAY
+    ends_at = NOW + 365 * DAY_SECONDS
     current = saved(connection(status=Status.AWAITING_AUTHORIZATION), HARD, ends_at)
-    assert current.warn_at == ends_at - 30 * DAY
-    current = saved(current, HARD, ends_at, ends_at - 20 * DAY)
-    assert current.warn_at == ends_at - 30 * DAY, "not told yet: late is better than never"
-    current = apply(current, token_save.warned(current, ends_at - 20 * DAY))
-    assert current.warn_at == ends_at - 7 * DAY
-    assert saved(current, HARD, ends_at, ends_at - 19 * DAY).warn_at == ends_at - 7 * DAY
-    current = apply(current, token_save.warned(current, ends_at - DAY))
+    assert current.warn_at == ends_at - 30 * DAY_SECONDS
+    current = saved(current, HARD, ends_at, ends_at - 20 * DAY_SECONDS)
+    assert current.warn_at == ends_at - 30 * DAY_SECONDS, "not told yet: late is better than never"
+    current = apply(current, token_save.apply_expiry_warning(current, ends_at - 20 * DAY_SECONDS))
+    assert current.warn_at == ends_at - 7 * DAY_SECONDS
+    assert saved(current, HARD, ends_at, ends_at - 19 * DAY_SECONDS).warn_at == ends_at - 7 * DAY_SECONDS
+    current = apply(current, token_save.apply_expiry_warning(current, ends_at - DAY_SECONDS))
     assert current.warn_at is None
-    assert saved(current, HARD, ends_at, ends_at - DAY // 2).warn_at is None, "all were told"
+    assert saved(current, HARD, ends_at, ends_at - DAY_SECONDS // 2).warn_at is None, "all were told"
 
 
 def test_an_end_that_a_rotation_left_where_it_was_is_warned_of_whatever_the_profile_hopes() -> None:
-    ends_at = NOW + 100 * DAY
+    ends_at = NOW + 100 * DAY_SECONDS
     first = saved(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, ends_at)
     assert first.warn_at is None
-    assert saved(first, KEAP, ends_at, NOW + DAY).warn_at == ends_at - 30 * DAY
+    assert saved(first, KEAP, ends_at, NOW + DAY_SECONDS).warn_at == ends_at - 30 * DAY_SECONDS
 
 
 def lived(profile: Profile, lifetime: int, until: int, told: Callable[[int], int]) -> tuple[list[float], list[int]]:
@@ -100,12 +101,12 @@ def lived(profile: Profile, lifetime: int, until: int, told: Callable[[int], int
     while now < until:
         refreshed.append(now)
         given = replace(tokens(lifetime), issued_at=now, expires_at=now + lifetime, refresh_expires_at=told(now))
-        current = apply(current, token_save.saved(current, given, SEALED, profile, Settings(), now))
+        current = apply(current, token_save.save_token_set(current, given, SEALED, profile, Settings(), now))
         again = current.refresh_at or until
         while current.warn_at is not None and current.warn_at <= again:
             at = max(current.warn_at, now)
-            warnings.append((until - at) / DAY)
-            current = apply(current, token_save.warned(current, at))
+            warnings.append((until - at) / DAY_SECONDS)
+            current = apply(current, token_save.apply_expiry_warning(current, at))
         now = again
     return warnings, refreshed
 
@@ -119,10 +120,10 @@ def lived(profile: Profile, lifetime: int, until: int, told: Callable[[int], int
 def test_an_end_that_is_told_in_seconds_stays_though_each_answer_tells_it_a_second_or_two_apart(
     lifetime: int, days: int, expected: list[int], profile: Profile, wobble: int
 ) -> None:
-    random, end = Random(1), NOW + days * DAY
+    random, end = Random(1), NOW + days * DAY_SECONDS
     warnings, refreshed = lived(profile, lifetime, end, lambda now: end + random.randint(-wobble, wobble))
-    assert warnings == pytest.approx(expected, abs=5 / DAY)
-    assert len(refreshed) < 3 * days * DAY / lifetime, "nor is that end raced against"
+    assert warnings == pytest.approx(expected, abs=5 / DAY_SECONDS)
+    assert len(refreshed) < 3 * days * DAY_SECONDS / lifetime, "nor is that end raced against"
 
 
 @pytest.mark.parametrize("lifetime", [30, 60, 300, 7200])
@@ -136,94 +137,96 @@ def test_an_end_that_each_refresh_moves_is_never_warned_of_and_always_outrun(lif
 
 
 def test_a_refresh_within_seconds_of_another_forgets_no_warning() -> None:
-    end = NOW + 60 * DAY
-    current = connection(refresh_expires_at=end, warn_at=end - 30 * DAY)
+    end = NOW + 60 * DAY_SECONDS
+    current = connection(refresh_expires_at=end, warn_at=end - 30 * DAY_SECONDS)
     for seconds, told in ((3, end + 2), (5, end), (6, end + 1)):
         current = saved(current, KEAP, told, NOW + seconds)
-        assert (current.warn_at, current.refresh_expires_at) == (end - 30 * DAY, end)
+        assert (current.warn_at, current.refresh_expires_at) == (end - 30 * DAY_SECONDS, end)
 
 
 def test_a_new_authorization_begins_its_warnings_anew() -> None:
-    ends_at = NOW + 365 * DAY
+    ends_at = NOW + 365 * DAY_SECONDS
     old = replace(saved(connection(status=Status.AWAITING_AUTHORIZATION), HARD, ends_at), warn_at=None)
     again = replace(old, status=Status.AWAITING_AUTHORIZATION)
-    assert saved(again, HARD, ends_at).warn_at == ends_at - 30 * DAY
+    assert saved(again, HARD, ends_at).warn_at == ends_at - 30 * DAY_SECONDS
 
 
 def test_a_connection_is_due_when_its_warning_is() -> None:
-    current = connection(refresh_at=NOW + 90 * DAY, warn_at=NOW + 10 * DAY)
-    assert current.next_at == NOW + 10 * DAY
-    assert token_save.next_at(current, NOW + 80 * DAY)["due_at"] == NOW + 10 * DAY
-    assert token_save.next_at(current, None)["due_at"] == NOW + 10 * DAY
-    assert token_save.next_at(current, NOW + DAY)["due_at"] == NOW + DAY
-    assert connection(refresh_at=None, warn_at=None).next_at is None
+    current = connection(refresh_at=NOW + 90 * DAY_SECONDS, warn_at=NOW + 10 * DAY_SECONDS)
+    assert current.next_action_at == NOW + 10 * DAY_SECONDS
+    assert token_save.schedule_refresh(current, NOW + 80 * DAY_SECONDS)["due_at"] == NOW + 10 * DAY_SECONDS
+    assert token_save.schedule_refresh(current, None)["due_at"] == NOW + 10 * DAY_SECONDS
+    assert token_save.schedule_refresh(current, NOW + DAY_SECONDS)["due_at"] == NOW + DAY_SECONDS
+    assert connection(refresh_at=None, warn_at=None).next_action_at is None
 
 
 def test_a_grant_that_is_over_already_is_not_warned_of() -> None:
-    dead = connection(status=Status.AUTHORIZATION_REQUIRED, refresh_at=NOW + DAY, refresh_expires_at=NOW, warn_at=NOW)
-    changes = token_save.warned(dead, NOW)
+    dead = connection(
+        status=Status.AUTHORIZATION_REQUIRED, refresh_at=NOW + DAY_SECONDS, refresh_expires_at=NOW, warn_at=NOW
+    )
+    changes = token_save.apply_expiry_warning(dead, NOW)
     assert not events(changes)
-    assert (changes["warn_at"], changes["due_at"]) == (None, NOW + DAY), "and is not due for it again and again"
+    assert (changes["warn_at"], changes["due_at"]) == (None, NOW + DAY_SECONDS), "and is not due for it again and again"
 
 
 # Whether
 
 
-def degraded(expires_in: int = DAY, **fields: Any) -> Connection:
-    fields = {"issued_at": NOW + expires_in - DAY, "expires_at": NOW + expires_in, "failures": 3, **fields}
+def degraded(expires_in: int = DAY_SECONDS, **fields: Any) -> Connection:
+    fields = {"issued_at": NOW + expires_in - DAY_SECONDS, "expires_at": NOW + expires_in, "failures": 3, **fields}
     return connection(status=Status.DEGRADED, **fields)
 
 
 def test_trouble_with_most_of_the_tokens_life_ahead_alerts_nobody() -> None:
     current = replace(degraded(), status=Status.ACTIVE)
-    [event] = events(failing.refused(current, REFUSED, NOW))
+    [event] = events(failing.apply_refusal(current, REFUSED, NOW))
     assert (event["type"], event["alert"]) == (EventType.DEGRADED, False)
 
 
 def test_somebody_is_told_once_when_the_token_is_about_to_lapse() -> None:
-    current = degraded(DAY // 4 + 1)
-    changes = failing.refused(current, REFUSED, NOW)
-    assert not events(failing.still_failing(current, changes, NOW))
-    [event] = events(failing.still_failing(current, changes, NOW + 1))
+    current = degraded(DAY_SECONDS // 4 + 1)
+    changes = failing.apply_refusal(current, REFUSED, NOW)
+    assert not events(failing.alert_when_urgent(current, changes, NOW))
+    [event] = events(failing.alert_when_urgent(current, changes, NOW + 1))
     assert (event["type"], event["alert"], event["reason"]) == (EventType.DEGRADED, True, "server_error")
-    assert f"valid until {rfc3339(current.expires_at or 0)}" in event["summary"]
-    current = apply(current, failing.still_failing(current, changes, NOW + 1))
+    assert f"valid until {format_rfc3339(current.expires_at or 0)}" in event["summary"]
+    current = apply(current, failing.alert_when_urgent(current, changes, NOW + 1))
     assert current.alerted_at == NOW + 1
-    assert not events(failing.still_failing(current, failing.refused(current, REFUSED, NOW + 2), NOW + 2))
+    assert not events(failing.alert_when_urgent(current, failing.apply_refusal(current, REFUSED, NOW + 2), NOW + 2))
 
 
 def test_trouble_that_begins_late_is_told_at_once_and_not_twice() -> None:
-    current = replace(degraded(DAY // 8), status=Status.ACTIVE)
-    changes = failing.refused(current, REFUSED, NOW)
-    [event] = events(failing.still_failing(current, changes, NOW))
+    current = replace(degraded(DAY_SECONDS // 8), status=Status.ACTIVE)
+    changes = failing.apply_refusal(current, REFUSED, NOW)
+    [event] = events(failing.alert_when_urgent(current, changes, NOW))
     assert event["alert"]
 
 
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.DEGRADED])
 def test_a_provider_that_asks_for_more_patience_than_the_token_has_needs_somebody_at_once(status: Status) -> None:
-    current = replace(degraded(DAY // 2), status=status, failures=0)
-    for patience, alerts in ((DAY // 2 - 1, []), (DAY // 2, [True])):
+    current = replace(degraded(DAY_SECONDS // 2), status=status, failures=0)
+    for patience, alerts in ((DAY_SECONDS // 2 - 1, []), (DAY_SECONDS // 2, [True])):
         refusal = Refusal("rate_limited", 429, retry_after=patience)
-        changes = failing.still_failing(current, failing.refused(current, refusal, NOW), NOW)
+        changes = failing.alert_when_urgent(current, failing.apply_refusal(current, refusal, NOW), NOW)
         assert [event["alert"] for event in events(changes) if event["alert"]] == alerts
 
 
 def test_an_answer_that_waits_to_be_read_needs_somebody_at_once() -> None:
     current = replace(degraded(), status=Status.ACTIVE)
-    [event] = events(lost_response.unread(current, KEAP, SEALED, NOW))
+    [event] = events(lost_response.apply_unreadable_response(current, KEAP, SEALED, NOW))
     assert (event["type"], event["alert"]) == (EventType.DEGRADED, True)
 
 
 @pytest.mark.parametrize(("alerted_at", "alert"), [(None, False), (NOW - 5, True)])
 def test_of_a_recovery_hears_who_heard_of_the_trouble(alerted_at: int | None, alert: bool) -> None:
-    changes = token_save.saved(degraded(alerted_at=alerted_at), tokens(), SEALED, KEAP, Settings(), NOW)
+    changes = token_save.save_token_set(degraded(alerted_at=alerted_at), tokens(), SEALED, KEAP, Settings(), NOW)
     [recovered] = [event for event in events(changes) if event["type"] == EventType.RECOVERED]
     assert recovered["alert"] is alert
     assert changes["alerted_at"] is None
 
 
 def test_nothing_changes_nothing() -> None:
-    assert failing.still_failing(degraded(1), {}, NOW) == {}
+    assert failing.alert_when_urgent(degraded(1), {}, NOW) == {}
 
 
 # In what words
@@ -232,7 +235,7 @@ def test_nothing_changes_nothing() -> None:
 @pytest.mark.parametrize("kind", EventType)
 def test_every_event_has_words_of_its_own_and_a_command(kind: EventType) -> None:
     detail = {"connection": "keap/main", "client": "keap-app", "reason": "invalid_grant", "ends_at": "2027-02-01"}
-    event = notice({"type": str(kind), "detail": detail})
+    event = describe_event({"type": str(kind), "detail": detail})
     assert event["summary"].endswith(".")
     assert "keap/main" in event["summary"]
     assert event["command"].startswith("evergrant ")
@@ -241,13 +244,13 @@ def test_every_event_has_words_of_its_own_and_a_command(kind: EventType) -> None
 
 def test_a_refused_client_is_told_with_the_connections_that_met_it() -> None:
     detail = {"connection": "keap/main", "client": "keap-app", "connections": ["keap/main", "keap/two", "keap/b"]}
-    summary = notice({"type": EventType.CLIENT_REFUSED, "detail": detail})["summary"]
+    summary = describe_event({"type": EventType.CLIENT_REFUSED, "detail": detail})["summary"]
     assert "keap-app, with which keap/main, keap/two and keap/b must be refreshed" in summary
 
 
 def test_nobody_is_told_to_wait_for_a_further_try_where_an_answer_has_to_be_read() -> None:
-    detail = {"connection": "keap/main", "reason": "unread_answer"}
-    summary = notice({"type": EventType.DEGRADED, "detail": detail})["summary"]
+    detail = {"connection": "keap/main", "reason": "unreadable_response"}
+    summary = describe_event({"type": EventType.DEGRADED, "detail": detail})["summary"]
     assert "tried again" not in summary
     assert "mended profile" in summary
 
@@ -263,10 +266,10 @@ def test_nobody_is_told_to_wait_for_a_further_try_where_an_answer_has_to_be_read
 )
 def test_the_command_is_the_one_that_mends_it(kind: EventType, command: str) -> None:
     detail = {"connection": "keap/main", "client": "keap-app"}
-    assert notice({"type": str(kind), "detail": detail})["command"] == command
+    assert describe_event({"type": str(kind), "detail": detail})["command"] == command
 
 
 @pytest.mark.parametrize("kind", EventType)
 def test_a_person_is_told_of_what_only_a_person_can_mend(kind: EventType) -> None:
     needs = {EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANT_EXPIRING}
-    assert notice({"type": str(kind), "detail": {"connection": "keap/main"}})["alert"] is (kind in needs)
+    assert describe_event({"type": str(kind), "detail": {"connection": "keap/main"}})["alert"] is (kind in needs)

@@ -9,7 +9,7 @@ import pytest
 
 from evergrant.errors import TemporarilyUnavailable
 from evergrant.profiles.model import ExpiryRule, Profile
-from evergrant.rotation.demand import Ask
+from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from tests.unit.memory import answer
@@ -36,7 +36,7 @@ def refreshed(profile: Profile) -> World:
 
 
 def scheduled(w: World) -> str:
-    return Rotation(w.ports, w.settings, w.clock.now() + 59).run(Ask(NAME)).outcome
+    return Rotation(w.ports, w.settings, w.clock.now() + 59).run(TokenDemand(NAME)).outcome
 
 
 def test_the_schedule_refreshes_nothing_while_nobody_reads() -> None:
@@ -51,9 +51,9 @@ def test_the_schedule_refreshes_nothing_while_nobody_reads() -> None:
 
 def test_who_asks_gets_a_new_token_once_the_old_one_has_lapsed() -> None:
     w = refreshed(on_demand())
-    assert w.run(asked=True).tokens == w.stored
+    assert w.run(caller_waits=True).tokens == w.stored
     w.clock.advance(3 * DAY)
-    tokens = w.run(asked=True).tokens
+    tokens = w.run(caller_waits=True).tokens
     assert tokens is not None
     assert tokens.access_token == Secret("access-2")
     assert len(w.provider.requests) == 2
@@ -62,7 +62,7 @@ def test_who_asks_gets_a_new_token_once_the_old_one_has_lapsed() -> None:
 def test_who_asks_gets_a_new_token_for_a_refused_one() -> None:
     w = refreshed(on_demand())
     w.clock.advance(3600)
-    tokens = w.run(asked=True, rejected=Secret("access-1").fingerprint).tokens
+    tokens = w.run(caller_waits=True, rejected=Secret("access-1").fingerprint).tokens
     assert tokens is not None
     assert tokens.access_token == Secret("access-2")
 
@@ -100,7 +100,7 @@ def test_a_refresh_that_was_asked_for_and_failed_is_tried_again_by_the_schedule(
     w.clock.advance(3 * DAY)
     w.provider.script = [answer(429, {})]
     with pytest.raises(TemporarilyUnavailable):
-        w.run(asked=True)
+        w.run(caller_waits=True)
     refresh_at = w.record().refresh_at
     assert refresh_at is not None
     assert refresh_at < w.clock.now() + 3600

@@ -11,10 +11,11 @@ from evergrant.connect import operations
 from evergrant.errors import InvalidName, InvalidRequest, InvalidVariable, TemporarilyUnavailable, UnknownConnection
 from evergrant.profiles import built_in
 from evergrant.record.connection import Connection, Status
-from evergrant.record.refresh_schedule import SHARDS, TICK
+from evergrant.record.refresh_schedule import SHARD_COUNT
+from evergrant.times import TICK_SECONDS
 from tests.unit.memory import FakeClock, Faults, MemoryKey, MemoryRecords
 
-KEAP, WEALTHYHOOD = built_in.built_in()["keap"], built_in.built_in()["wealthyhood"]
+KEAP, WEALTHYHOOD = built_in.load_built_in()["keap"], built_in.load_built_in()["wealthyhood"]
 VARIABLES = {"host": "auth.example.com", "audience": "https://api"}
 NAME = "keap/main"
 
@@ -42,7 +43,7 @@ def test_a_plan_uses_the_profiles_defaults() -> None:
 
 @pytest.mark.parametrize("provider", ["auth0", "keycloak", "microsoft", "okta"])
 def test_a_clients_own_grant_does_not_ask_for_what_a_person_is_asked_for(provider: str) -> None:
-    profile = built_in.built_in()[provider]
+    profile = built_in.load_built_in()[provider]
     variables = {"domain": "d.example", "host": "h.example", "realm": "r", "tenant": "common"}
     needed = {name: value for name, value in variables.items() if name in profile.variables}
     person, _ = operations.plan(profile, f"{provider}/main", variables=needed)
@@ -56,7 +57,7 @@ def test_a_clients_own_grant_does_not_ask_for_what_a_person_is_asked_for(provide
 
 
 def test_scopes_that_are_given_stand_for_the_profiles_own_and_between_them_what_the_provider_wants() -> None:
-    zoho = built_in.built_in()["zoho"]
+    zoho = built_in.load_built_in()["zoho"]
     wanted, _ = operations.plan(zoho, "zoho/main", scopes=["ZohoCRM.modules.ALL", "ZohoCRM.users.READ"])
     assert wanted.scope == "ZohoCRM.modules.ALL,ZohoCRM.users.READ"
 
@@ -91,7 +92,7 @@ def test_a_clients_own_grant_is_due_at_once() -> None:
     wanted, grant = operations.plan(WEALTHYHOOD, "wealthyhood/main", variables=VARIABLES)
     record = operations.begin(records, wanted, grant, clock)
     assert record.refresh_at == record.due_at == clock.now()
-    assert int(record.due_shard or "") < SHARDS
+    assert int(record.due_shard or "") < SHARD_COUNT
 
 
 def test_beginning_again_leaves_a_living_connection_as_it_is() -> None:
@@ -108,7 +109,7 @@ def test_a_connection_that_is_begun_again_is_fenced_off_from_what_it_was() -> No
     wanted, grant = operations.plan(KEAP, NAME)
     record = operations.begin(records, wanted, grant, clock)
     assert (record.status, record.generation) == (Status.AWAITING_AUTHORIZATION, 4)
-    assert not record.unpublished or record.outbox, "there is no token set to publish"
+    assert not record.is_unpublished or record.outbox, "there is no token set to publish"
 
 
 def test_a_paused_connection_is_not_due_and_resumes_where_it_was() -> None:
@@ -143,7 +144,7 @@ def test_what_was_failing_is_tried_at_once_when_it_resumes_and_is_not_called_act
 def test_what_nothing_can_refresh_is_not_refreshed_for_having_been_paused() -> None:
     unread = MemoryKey(NAME, 4).seal(b"<html>")
     for answer, status in ((None, Status.AUTHORIZATION_REQUIRED), (unread, Status.DEGRADED)):
-        records, clock = active(refresh_at=None, unread_answer=answer)
+        records, clock = active(refresh_at=None, unreadable_response=answer)
         operations.pause(records, NAME, clock)
         resumed = operations.resume(records, NAME, clock)
         assert (resumed.status, resumed.refresh_at) == (status, None)
@@ -155,8 +156,8 @@ def test_an_unread_answer_of_an_earlier_grant_does_not_hold_up_a_clients_own() -
     wanted, grant = operations.plan(WEALTHYHOOD, name, variables=VARIABLES)
     operations.begin(records, wanted, grant, clock)
     unread = MemoryKey(name, 1).seal(b"<html>")
-    records.items[name] = replace(records.items[name], grant="authorization_code", unread_answer=unread)
-    assert operations.begin(records, wanted, grant, clock).unread_answer is None
+    records.items[name] = replace(records.items[name], grant="authorization_code", unreadable_response=unread)
+    assert operations.begin(records, wanted, grant, clock).unreadable_response is None
 
 
 def test_a_paused_client_grant_that_is_connected_again_is_not_paused_any_more() -> None:
@@ -178,15 +179,15 @@ def test_only_what_is_paused_resumes_and_nothing_disconnected_pauses() -> None:
 
 def test_a_pause_leaves_nothing_untold() -> None:
     records, clock = active(outbox={"e": {"type": "Token Rotated"}})
-    assert operations.pause(records, NAME, clock).due_at == clock.now() + TICK
+    assert operations.pause(records, NAME, clock).due_at == clock.now() + TICK_SECONDS
 
 
 def test_disconnecting_forgets_the_tokens_keeps_the_tombstone_and_tells() -> None:
-    records, clock = active(spend_id="x")
+    records, clock = active(attempt_id="x")
     record = operations.disconnect(records, NAME, clock)
-    assert (record.status, record.sealed, record.spend_id) == (Status.DISCONNECTED, None, None)
+    assert (record.status, record.sealed, record.attempt_id) == (Status.DISCONNECTED, None, None)
     assert record.refresh_at is None
-    assert record.due_at == clock.now() + TICK, "until its event is delivered, and no longer"
+    assert record.due_at == clock.now() + TICK_SECONDS, "until its event is delivered, and no longer"
     assert (record.generation, record.published_generation) == (4, 4)
     assert [event["type"] for event in record.outbox.values()] == ["Connection Disconnected"]
     assert operations.disconnect(records, NAME, clock) == record, "twice is once"
@@ -212,6 +213,6 @@ def test_nothing_is_done_to_a_connection_that_is_not_there() -> None:
 
 def test_every_field_of_a_record_has_a_default_except_what_names_it() -> None:
     record = Connection(name=NAME, status=Status.ACTIVE, grant="g", client="c", profile_hash="h")
-    assert not record.unpublished
-    assert not record.leased(0)
-    assert record.life is None
+    assert not record.is_unpublished
+    assert not record.is_leased(0)
+    assert record.token_lifetime is None

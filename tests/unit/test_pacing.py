@@ -8,7 +8,7 @@ from threading import Lock
 
 import pytest
 
-from evergrant.adapters.rate_limiter import Pace
+from evergrant.adapters.rate_limiter import RateLimiter
 
 
 class Clock:
@@ -29,7 +29,7 @@ class Clock:
 
 def test_who_comes_rarely_never_waits() -> None:
     clock = Clock()
-    pace = Pace(4, clock)
+    pace = RateLimiter(4, clock)
     for _ in range(20):
         pace.wait()
         clock.time += 0.25
@@ -39,7 +39,7 @@ def test_who_comes_rarely_never_waits() -> None:
 @pytest.mark.parametrize("per_second", [0.5, 4, 40])
 def test_of_many_at_once_no_second_sees_more_than_twice_the_rate_and_each_later_one_the_rate(per_second: float) -> None:
     clock = Clock()
-    pace = Pace(per_second, clock)
+    pace = RateLimiter(per_second, clock)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: pace.wait(), range(100)))
     at_once = 100 - len(clock.slept)
@@ -50,7 +50,7 @@ def test_of_many_at_once_no_second_sees_more_than_twice_the_rate_and_each_later_
 
 def test_a_pause_is_no_credit_beyond_a_second() -> None:
     clock = Clock()
-    pace = Pace(4, clock)
+    pace = RateLimiter(4, clock)
     pace.wait()
     clock.time += 3600
     for _ in range(10):
@@ -60,7 +60,7 @@ def test_a_pause_is_no_credit_beyond_a_second() -> None:
 
 def test_nobody_waits_for_longer_than_there_is_patience_and_who_gives_up_takes_nobodys_turn() -> None:
     clock = Clock()
-    pace = Pace(0.4, clock, patience=10)
+    pace = RateLimiter(0.4, clock, patience=10)
     assert [pace.wait() for _ in range(8)] == [True] * 5 + [False] * 3
     assert max(clock.slept) <= 10
     clock.time += 2.5

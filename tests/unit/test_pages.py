@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from evergrant import errors
 from evergrant.connect import page_texts, pages
-from evergrant.connect.scopes import Again
+from evergrant.connect.scopes import ReconnectChanges
 from evergrant.errors import EvergrantError, LinkError
 from local.browser import refresh_of
 
@@ -70,11 +70,11 @@ def markup(html: str) -> list[tuple[str, dict[str, str | None]]]:
 
 
 def landing(provider: str = "x", account: str = "x", scope: str = "x", host: str = "host", contact: str = "x") -> str:
-    return pages.landing(provider, account, (scope,), host, contact)
+    return pages.render_landing(provider, account, (scope,), host, contact)
 
 
 def connected(provider: str = "x", account: str = "x", scope: str = "x", contact: str = "x") -> str:
-    return pages.connected(provider, account, (scope,), contact)
+    return pages.render_connected(provider, account, (scope,), contact)
 
 
 def departing(provider: str = "x", contact: str = "x") -> str:
@@ -82,7 +82,7 @@ def departing(provider: str = "x", contact: str = "x") -> str:
 
 
 def refused(contact: str = "x") -> str:
-    return pages.refused(errors.LinkExpired("x"), contact)
+    return pages.render_refused(errors.LinkExpired("x"), contact)
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -134,11 +134,11 @@ def test_an_address_that_is_encoded_already_is_led_to_as_it_is() -> None:
 
 def test_nothing_in_a_list_of_changes_or_in_a_remedy_is_ever_markup() -> None:
     def made(value: str) -> list[Page]:
-        again = Again((value, value), (value,), (value,), new_profile=True, same_account=True)
+        again = ReconnectChanges((value, value), (value,), (value,), new_profile=True, same_account=True)
         return [
-            Page(pages.landing("p", "a", (), "h", again=again)),
-            Page(pages.connected("p", "a", ("x", value), missing=(value,))),
-            Page(pages.refused(errors.NoRefreshToken("m", remedy=value))),
+            Page(pages.render_landing("p", "a", (), "h", again=again)),
+            Page(pages.render_connected("p", "a", ("x", value), missing=(value,))),
+            Page(pages.render_refused(errors.NoRefreshToken("m", remedy=value))),
         ]
 
     for value in HOSTILE:
@@ -148,26 +148,26 @@ def test_nothing_in_a_list_of_changes_or_in_a_remedy_is_ever_markup() -> None:
 
 
 def test_connecting_again_names_each_change_and_nothing_else() -> None:
-    again = Again(("old-app", "new-app"), ("write",), ("read",), new_profile=True, same_account=True)
-    text = Page(pages.landing("Keap", "main", (), "h", again=again)).text
+    again = ReconnectChanges(("old-app", "new-app"), ("write",), ("read",), new_profile=True, same_account=True)
+    text = Page(pages.render_landing("Keap", "main", (), "h", again=again)).text
     for said in ("now called new-app, not old-app", "asks for write too", "no longer asks for read", "same account"):
         assert said in text
-    unchanged = Again(None, (), (), new_profile=False, same_account=False)
-    assert page_texts.AGAIN.nothing in pages.landing("Keap", "main", (), "h", again=unchanged)
-    assert page_texts.AGAIN.title not in pages.landing("Keap", "main", (), "h")
+    unchanged = ReconnectChanges(None, (), (), new_profile=False, same_account=False)
+    assert page_texts.AGAIN.nothing in pages.render_landing("Keap", "main", (), "h", again=unchanged)
+    assert page_texts.AGAIN.title not in pages.render_landing("Keap", "main", (), "h")
 
 
 def test_what_was_not_allowed_is_told_from_what_was_on_the_last_page() -> None:
-    text = Page(pages.connected("Keap", "main", ("read", "write"), missing=("write",))).text
+    text = Page(pages.render_connected("Keap", "main", ("read", "write"), missing=("write",))).text
     assert f"{page_texts.GRANTED}read" in text
     assert f"{page_texts.MISSING}write" in text
-    assert page_texts.MISSING not in pages.connected("Keap", "main", ("read",))
+    assert page_texts.MISSING not in pages.render_connected("Keap", "main", ("read",))
 
 
 ALL = [
-    pages.landing("Keap", "main", SCOPES, "accounts.infusionsoft.com"),
-    pages.connected("Keap", "main", SCOPES),
-    *(pages.refused(kind("x")) for kind in (*KINDS, EvergrantError)),
+    pages.render_landing("Keap", "main", SCOPES, "accounts.infusionsoft.com"),
+    pages.render_connected("Keap", "main", SCOPES),
+    *(pages.render_refused(kind("x")) for kind in (*KINDS, EvergrantError)),
 ]
 
 
@@ -212,8 +212,8 @@ def test_who_is_to_be_asked_is_the_operators_choice() -> None:
 
 
 def test_the_policy_allows_our_style_and_nothing_else() -> None:
-    allowed = directives(pages.headers())
-    style = b64encode(sha256(Page(pages.landing("Keap", "main", (), "x")).style.encode()).digest()).decode()
+    allowed = directives(pages.build_headers())
+    style = b64encode(sha256(Page(pages.render_landing("Keap", "main", (), "x")).style.encode()).digest()).decode()
     assert allowed == {
         "default-src": "'none'",
         "style-src": f"'sha256-{style}'",
@@ -225,24 +225,24 @@ def test_the_policy_allows_our_style_and_nothing_else() -> None:
 
 def test_the_button_posts_to_us_and_to_no_other_origin() -> None:
     """The next page leads on to the provider: Chromium applies form-action to redirects after the POST as well."""
-    assert directives(pages.headers(form=True)) == directives(pages.headers()) | {"form-action": "'self'"}
+    assert directives(pages.build_headers(form=True)) == directives(pages.build_headers()) | {"form-action": "'self'"}
 
 
 def test_no_page_is_kept_framed_guessed_or_told_of() -> None:
-    for headers in (pages.headers(form=True), pages.headers()):
+    for headers in (pages.build_headers(form=True), pages.build_headers()):
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
         assert headers["content-type"] == "text/html; charset=utf-8"
-    assert pages.headers()["referrer-policy"] == "no-referrer"
+    assert pages.build_headers()["referrer-policy"] == "no-referrer"
 
 
 def test_a_browser_without_fetch_metadata_may_say_to_us_where_its_post_comes_from() -> None:
     """With no-referrer its Origin would be "null", which anybody's page can send; same-origin tells nobody else."""
-    assert pages.headers(form=True)["referrer-policy"] == "same-origin"
+    assert pages.build_headers(form=True)["referrer-policy"] == "same-origin"
 
 
 def test_the_landing_page_says_what_it_is_about_and_has_one_button_that_posts() -> None:
-    page = Page(pages.landing("Keap (Infusionsoft)", "main", SCOPES, "accounts.infusionsoft.com"))
+    page = Page(pages.render_landing("Keap (Infusionsoft)", "main", SCOPES, "accounts.infusionsoft.com"))
     for shown in ("Keap (Infusionsoft)", "main", *SCOPES, "accounts.infusionsoft.com"):
         assert shown in page.text
     forms = [attributes for tag, attributes in page.tags if tag == "form"]
@@ -252,31 +252,31 @@ def test_the_landing_page_says_what_it_is_about_and_has_one_button_that_posts() 
 
 
 def test_the_last_page_says_what_was_granted_and_offers_nothing_more_to_press() -> None:
-    page = Page(pages.connected("Keap", "main", SCOPES))
+    page = Page(pages.render_connected("Keap", "main", SCOPES))
     assert not {"form", "button"} & {tag for tag, _ in page.tags}
     for shown in ("Keap is connected", "main", *SCOPES):
         assert shown in page.text
 
 
 def test_a_host_breaks_at_its_dots_alone() -> None:
-    html = pages.landing("Keap", "main", (), "accounts.infusionsoft.com")
+    html = pages.render_landing("Keap", "main", (), "accounts.infusionsoft.com")
     assert '<span class="host">accounts<wbr>.infusionsoft<wbr>.com.</span>' in html
 
 
 def test_in_a_sentence_a_provider_goes_by_its_short_name() -> None:
-    page = Page(pages.connected("Keap (Infusionsoft)", "main", ()))
+    page = Page(pages.render_connected("Keap (Infusionsoft)", "main", ()))
     assert "Keap is connected" in page.text
     assert "Keap (Infusionsoft)" in page.text
 
 
 def test_where_no_scope_is_asked_for_none_is_spoken_of() -> None:
-    assert page_texts.ASKED not in pages.landing("Keap", "main", (), "x")
-    assert page_texts.GRANTED not in pages.connected("Keap", "main", ())
+    assert page_texts.ASKED not in pages.render_landing("Keap", "main", (), "x")
+    assert page_texts.GRANTED not in pages.render_connected("Keap", "main", ())
 
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not LinkError], ids=lambda kind: kind.code)
 def test_every_refusal_has_words_of_its_own_and_shows_only_its_code(kind: type[LinkError]) -> None:
-    html = pages.refused(kind("canary-message", "canary-hint"))
+    html = pages.render_refused(kind("canary-message", "canary-hint"))
     assert f"<code>{kind.code}</code>" in html
     assert "canary" not in html
     assert "our side" not in html
@@ -284,9 +284,9 @@ def test_every_refusal_has_words_of_its_own_and_shows_only_its_code(kind: type[L
 
 def test_a_refusal_names_the_provider_and_the_account_where_they_are_known_as_text() -> None:
     error = errors.Denied("x")
-    assert "<dl>" not in pages.refused(error)
+    assert "<dl>" not in pages.render_refused(error)
     error.about = "Keap & Co", "<main>"
-    html = pages.refused(error)
+    html = pages.render_refused(error)
     assert "Keap &amp; Co" in html
     assert "&lt;main&gt;" in html
 
@@ -299,11 +299,11 @@ def test_no_words_are_kept_for_what_cannot_happen() -> None:
 
 @pytest.mark.parametrize("error", [errors.TemporarilyUnavailable("canary", 5), errors.UnknownClient("canary")])
 def test_what_is_our_fault_is_called_so(error: EvergrantError) -> None:
-    html = pages.refused(error)
+    html = pages.render_refused(error)
     assert "our side" in html
     assert f"<code>{error.code}</code>" in html
     assert "canary" not in html
 
 
 def test_a_failure_that_no_page_explains_is_shown_without_its_code() -> None:
-    assert "<code>error</code>" in pages.refused(errors.SealBroken("canary"))
+    assert "<code>error</code>" in pages.render_refused(errors.SealBroken("canary"))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.profiles.templates import fill, names_in
+from evergrant.profiles.templates import fill_template, find_names
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 
@@ -43,7 +43,7 @@ names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 )
 def test_a_template_is_filled(template: str, filled: str | None) -> None:
     values = {"a": "1", "b": "{a}", "b2_x": "$", "empty": "", "missing": None, "id": "id", "key": "ü", "shop": "ACME"}
-    assert fill(template, {**values, "url": "https://a.example/~x y"}) == filled
+    assert fill_template(template, {**values, "url": "https://a.example/~x y"}) == filled
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_template_is_filled(template: str, filled: str | None) -> None:
 )
 def test_a_brace_that_stands_alone_is_an_error_with_its_place(template: str) -> None:
     with pytest.raises(ValueError, match="write it twice"):
-        list(names_in(template))
+        list(find_names(template))
 
 
 @pytest.mark.parametrize(
@@ -68,41 +68,41 @@ def test_a_brace_that_stands_alone_is_an_error_with_its_place(template: str) -> 
 )
 def test_a_function_that_is_none_or_is_written_wrongly_is_told_with_what_there_is(template: str, said: str) -> None:
     with pytest.raises(ValueError, match=re.escape(said)):
-        list(names_in(template))
+        list(find_names(template))
 
 
 def test_a_value_is_encoded_for_where_it_lands_after_its_function() -> None:
-    assert fill("/{lower(a)}/{a}", {"a": "X/Y"}, lambda text: text.replace("/", "%2F")) == "/x%2Fy/X%2FY"
+    assert fill_template("/{lower(a)}/{a}", {"a": "X/Y"}, lambda text: text.replace("/", "%2F")) == "/x%2Fy/X%2FY"
 
 
 def test_the_names_inside_a_function_are_told_too() -> None:
-    assert list(names_in("{a}{base64(b, ':', c)}{b}")) == ["a", "b", "c", "b"]
+    assert list(find_names("{a}{base64(b, ':', c)}{b}")) == ["a", "b", "c", "b"]
 
 
 def test_the_names_are_told_in_order() -> None:
-    assert list(names_in("{b}-{{c}}-{a}{b}")) == ["b", "a", "b"]
+    assert list(find_names("{b}-{{c}}-{a}{b}")) == ["b", "a", "b"]
 
 
 @given(st.text())
 def test_text_with_its_braces_doubled_is_itself(text: str) -> None:
     template = text.replace("{", "{{").replace("}", "}}")
-    assert list(names_in(template)) == []
-    assert fill(template, {}) == text
+    assert list(find_names(template)) == []
+    assert fill_template(template, {}) == text
 
 
 @given(st.dictionaries(names, st.text(), min_size=1), st.text(alphabet="ab-/ "))
 def test_a_value_is_put_in_as_it_is_and_never_read_as_a_template(values: Mapping[str, str], between: str) -> None:
     template = between.join(f"{{{name}}}" for name in values)
-    assert fill(template, values) == between.join(values.values())
+    assert fill_template(template, values) == between.join(values.values())
 
 
 @given(st.text(alphabet="{}ab_1"))
 def test_a_template_without_lone_braces_needs_exactly_the_names_it_tells(template: str) -> None:
     try:
-        needed = set(names_in(template))
+        needed = set(find_names(template))
     except ValueError:
         return
     values = dict.fromkeys(needed, "x")
-    assert fill(template, values) is not None
+    assert fill_template(template, values) is not None
     for name in needed:
-        assert fill(template, {**values, name: None}) is None
+        assert fill_template(template, {**values, name: None}) is None

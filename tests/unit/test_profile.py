@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evergrant.errors import InvalidProfile, InvalidVariable
 from evergrant.names import is_host
-from evergrant.profiles.loader import load
+from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import ExpiryRule, Profile, content_hash, decode, encode
 from tests.unit.samples import KEAP, WEALTHYHOOD, acme
 
@@ -28,7 +28,7 @@ def changed(old: str, new: str) -> str:
 
 
 def test_the_least_profile_speaks_by_the_standard() -> None:
-    profile = load(_CLIENT_GRANT)
+    profile = load_profile(_CLIENT_GRANT)
     request = profile.client_credentials
     assert request is not None
     assert (request.method, request.format, request.client_auth) == ("POST", "form", "post")
@@ -77,7 +77,7 @@ def test_a_code_grant_comes_first_where_a_profile_offers_both() -> None:
 )
 def test_what_is_wrong_is_told_with_its_source_and_place(text: str, told: str) -> None:
     with pytest.raises(InvalidProfile) as refused:
-        load(text, "acme.toml")
+        load_profile(text, "acme.toml")
     assert refused.value.message.startswith("acme.toml: ")
     assert told in refused.value.message
 
@@ -91,18 +91,18 @@ def test_what_is_wrong_is_told_with_its_source_and_place(text: str, told: str) -
 )
 def test_a_token_url_is_https_and_has_no_query(url: str) -> None:
     with pytest.raises(InvalidProfile, match=r"client_credentials\.url"):
-        load(changed("https://api.example.com/token", url))
+        load_profile(changed("https://api.example.com/token", url))
 
 
 @pytest.mark.parametrize("name", ["client_id", "client_secret", "access_token", "scope"])
 def test_only_variables_go_into_a_url(name: str) -> None:
     """Nothing else is filled in there: the address would lose its path, or carry a secret."""
     with pytest.raises(InvalidProfile, match=f"client_credentials.url: {{{name}}} has no value here"):
-        load(changed("com/token", f"com/{{{name}}}/token"))
+        load_profile(changed("com/token", f"com/{{{name}}}/token"))
 
 
 def test_a_parameter_may_be_called_url() -> None:
-    request = load(_CLIENT_GRANT + '[client_credentials.params]\nurl = "{client_id}"').client_credentials
+    request = load_profile(_CLIENT_GRANT + '[client_credentials.params]\nurl = "{client_id}"').client_credentials
     assert request is not None
     assert request.params == {"url": "{client_id}"}
 
@@ -130,7 +130,7 @@ def test_no_phase_may_name_a_secret_it_does_not_need(table: str, name: str) -> N
 @given(st.text())
 def test_no_text_raises_anything_but_an_invalid_profile(text: str) -> None:
     with pytest.raises(InvalidProfile):
-        load(text)
+        load_profile(text)
 
 
 # Variables
@@ -217,10 +217,10 @@ def test_a_profile_is_named_by_its_content_not_by_its_layout() -> None:
     client_credentials = { url = "https://api.example.com/token" }
     name = "acme"
     """
-    assert content_hash(load(reordered)) == content_hash(load(_CLIENT_GRANT))
-    assert content_hash(load(changed("Acme", "Acme Ltd"))) != content_hash(load(_CLIENT_GRANT))
+    assert content_hash(load_profile(reordered)) == content_hash(load_profile(_CLIENT_GRANT))
+    assert content_hash(load_profile(changed("Acme", "Acme Ltd"))) != content_hash(load_profile(_CLIENT_GRANT))
     one, other = (f"[client_credentials.params]\n{lines}" for lines in ('a = "1"\nb = "2"', 'b = "2"\na = "1"'))
-    assert content_hash(load(_CLIENT_GRANT + one)) == content_hash(load(_CLIENT_GRANT + other))
+    assert content_hash(load_profile(_CLIENT_GRANT + one)) == content_hash(load_profile(_CLIENT_GRANT + other))
     assert len(content_hash(KEAP)) == 64
 
 

@@ -42,18 +42,18 @@ def test_every_field_is_described_and_shown_by_an_example_that_holds() -> None:
 
 def test_the_least_profile_of_the_reference_is_one() -> None:
     text = profile_docs.reference().split("```toml\n")[1].split("```")[0]
-    assert loader.load(text).grants == ("authorization_code",)
+    assert loader.load_profile(text).grants == ("authorization_code",)
 
 
 @pytest.mark.parametrize("title", RECIPES)
 def test_each_recipe_is_a_profile(title: str) -> None:
     text = RECIPES[title]
     assert f"```toml\n{text}```" in profile_docs.reference()
-    loader.load(text if text.startswith("name") else LEAST + text)
+    loader.load_profile(text if text.startswith("name") else LEAST + text)
 
 
 def test_the_schema_names_every_table_and_allows_no_unknown_key() -> None:
-    schema = loader.schema()
+    schema = loader.build_schema()
     json.dumps(schema)
     defined = schema["$defs"]
     for table in TABLES:

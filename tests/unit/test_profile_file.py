@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.errors import InvalidProfile
-from evergrant.oauth.token_response import HttpResponse, read_answer
+from evergrant.http_messages import HttpResponse
+from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
-from evergrant.profiles.loader import load
+from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile, content_hash, decode, encode
 from evergrant.profiles.request_specs import REQUESTS
 from evergrant.profiles.validation import NAMES_BY_PHASE
@@ -33,7 +34,7 @@ CODE = f'{HEAD}[authorize]\nurl = "https://x.example/a"\n[exchange]\n{URL}'
 
 def told(text: str) -> str:
     with pytest.raises(InvalidProfile) as refused:
-        load(text, "acme.toml")
+        load_profile(text, "acme.toml")
     assert refused.value.message.startswith("acme.toml: ")
     return refused.value.message.removeprefix("acme.toml: ")
 
@@ -140,20 +141,22 @@ def test_no_function_carries_a_secret_to_where_it_may_not_go() -> None:
 
 
 def test_a_documented_lifetime_of_days_may_be_a_variable_of_the_connection() -> None:
-    profile = load(CODE + "[response]\nexpires = [{ default = '{x}', format = 'days' }]\n" + NEEDED + "default = '45'")
+    profile = load_profile(
+        CODE + "[response]\nexpires = [{ default = '{x}', format = 'days' }]\n" + NEEDED + "default = '45'"
+    )
     answer = HttpResponse(200, {}, b'{"access_token": "a"}')
-    lives = [read_answer(profile, answer, 0, None, given) for given in ({}, {"x": "180"})]
+    lives = [parse_token_response(profile, answer, 0, None, given) for given in ({}, {"x": "180"})]
     assert [tokens.expires_at for tokens in lives if isinstance(tokens, TokenSet)] == [45 * 86_400, 180 * 86_400]
 
 
 def test_long_lived_tokens_need_no_refresh() -> None:
-    profile = load(CODE + "[response]\nexpires = [{ path = 'expires_in' }, { default = 5184000 }]")
+    profile = load_profile(CODE + "[response]\nexpires = [{ path = 'expires_in' }, { default = 5184000 }]")
     assert profile.grants == ("authorization_code",)
 
 
 def test_each_phase_is_a_grant() -> None:
-    assert load(LOGIN).grants == ("login",)
-    assert load(BEARER).grants == ("jwt_bearer",)
+    assert load_profile(LOGIN).grants == ("login",)
+    assert load_profile(BEARER).grants == ("jwt_bearer",)
 
 
 # Anything
@@ -162,7 +165,7 @@ def test_each_phase_is_a_grant() -> None:
 @given(st.text())
 def test_no_text_raises_anything_but_an_invalid_profile(text: str) -> None:
     with pytest.raises(InvalidProfile):
-        load(text)
+        load_profile(text)
 
 
 tables = st.recursive(
@@ -184,7 +187,7 @@ def toml(value: Any) -> str:
 @given(key=st.sampled_from(KEYS), value=tables)
 def test_no_value_anywhere_raises_anything_but_an_invalid_profile(key: str, value: Any) -> None:
     try:
-        profile = load(f"{key} = {toml(value)}\n{'' if key == 'name' else CLIENT}")
+        profile = load_profile(f"{key} = {toml(value)}\n{'' if key == 'name' else CLIENT}")
     except InvalidProfile:
         return
     assert decode(encode(profile)) == profile
@@ -193,7 +196,9 @@ def test_no_value_anywhere_raises_anything_but_an_invalid_profile(key: str, valu
 @given(pattern=st.text(max_size=12), template=st.text(max_size=12))
 def test_no_pattern_and_no_template_raises_anything_else(pattern: str, template: str) -> None:
     try:
-        load(f"{CLIENT}params = {{ p = {json.dumps(template)} }}\n[variables.x]\npattern = {json.dumps(pattern)}")
+        load_profile(
+            f"{CLIENT}params = {{ p = {json.dumps(template)} }}\n[variables.x]\npattern = {json.dumps(pattern)}"
+        )
     except InvalidProfile:
         return
 
@@ -201,7 +206,7 @@ def test_no_pattern_and_no_template_raises_anything_else(pattern: str, template:
 # Storing
 
 
-@pytest.mark.parametrize("profile", built_in.built_in().values(), ids=built_in.built_in().keys())
+@pytest.mark.parametrize("profile", built_in.load_built_in().values(), ids=built_in.load_built_in().keys())
 def test_each_shipped_profile_is_stored_and_read_back_the_same(profile: Profile) -> None:
     again = decode(encode(profile))
     assert again == profile
@@ -210,5 +215,5 @@ def test_each_shipped_profile_is_stored_and_read_back_the_same(profile: Profile)
 
 def test_what_is_written_out_and_is_the_default_anyway_changes_no_hash() -> None:
     said = CLIENT + 'method = "POST"\nformat = "form"\n[rotation]\nlead = 0\n[consumer]\nreject_statuses = [401]'
-    assert content_hash(load(said)) == content_hash(load(CLIENT))
-    assert b"POST" not in encode(load(said))
+    assert content_hash(load_profile(said)) == content_hash(load_profile(CLIENT))
+    assert b"POST" not in encode(load_profile(said))

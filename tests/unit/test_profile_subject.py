@@ -49,5 +49,5 @@ def test_nothing_is_revoked_by_a_profile_that_does_not_say_what_ends() -> None:
 
 
 def test_shipped_profiles_say_that_a_token_alone_ends_only_where_a_page_says_so() -> None:
-    ending_tokens = {name for name, it in built_in.built_in().items() if it.revoke and it.revoke.scope == "token"}
+    ending_tokens = {name for name, it in built_in.load_built_in().items() if it.revoke and it.revoke.scope == "token"}
     assert ending_tokens == {"salesforce"}

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.getter.token_reader import LEAST_TTL, MEMORY, OVERDUE, Reader
+from evergrant.getter.token_reader import MEMORY_SECONDS, MIN_TTL_SECONDS, OVERDUE_SECONDS, TokenReader
 from evergrant.secret import fingerprint
-from evergrant.times import rfc3339
+from evergrant.times import format_rfc3339
 from tests.unit.samples import NOW
 
 KEAP = "keap/main"
@@ -22,7 +22,7 @@ UNAVAILABLE = {"error": {"code": "temporarily_unavailable", "message": "Not now.
 
 
 def doc(token: str, lifetime: float = 3600, **fields: Any) -> dict[str, Any]:
-    return {"connection": KEAP, "access_token": token, "expires_at": rfc3339(int(NOW + lifetime)), **fields}
+    return {"connection": KEAP, "access_token": token, "expires_at": format_rfc3339(int(NOW + lifetime)), **fields}
 
 
 class World:
@@ -33,15 +33,15 @@ class World:
         self.secrets: dict[str, dict[str, Any]] = {}
         self.rotator: dict[str, Any] = dict(UNAVAILABLE)
         self.reads: list[str] = []
-        self.asked: list[Mapping[str, Any]] = []
-        self.reader = Reader(self._read_secret, self._ask_rotator, lambda: self.time)
+        self.caller_waits: list[Mapping[str, Any]] = []
+        self.reader = TokenReader(self._read_secret, self._ask_rotator, lambda: self.time)
 
     def _read_secret(self, connection: str) -> dict[str, Any] | None:
         self.reads.append(connection)
         return self.secrets.get(connection)
 
     def _ask_rotator(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self.asked.append(request)
+        self.caller_waits.append(request)
         return dict(self.rotator)
 
     def token(self, *args: Any, **kwargs: Any) -> Any:
@@ -57,7 +57,7 @@ def test_the_secret_is_read_once_and_then_remembered(world: World) -> None:
     world.secrets[KEAP] = doc("a")
     for _ in range(3):
         assert world.reader.read(KEAP) == {**doc("a"), "expires_in": 3600}
-    assert (world.reads, world.asked) == ([KEAP], [])
+    assert (world.reads, world.caller_waits) == ([KEAP], [])
 
 
 def test_seconds_left_are_those_of_the_moment_of_the_answer(world: World) -> None:
@@ -71,9 +71,9 @@ def test_memory_is_believed_for_a_minute_and_then_a_replaced_token_is_noticed(wo
     world.secrets[KEAP] = doc("a", 86_400)
     world.token()
     world.secrets[KEAP] = doc("b", 2 * 86_400)
-    world.time = NOW + MEMORY - 1
+    world.time = NOW + MEMORY_SECONDS - 1
     assert world.token() == "a"
-    world.time = NOW + MEMORY
+    world.time = NOW + MEMORY_SECONDS
     assert world.token() == "b"
 
 
@@ -82,7 +82,7 @@ def test_a_withdrawn_token_is_noticed_although_it_is_still_valid(world: World) -
     world.token()
     del world.secrets[KEAP]
     world.rotator = {"error": {"code": "disconnected"}}
-    world.time = NOW + MEMORY
+    world.time = NOW + MEMORY_SECONDS
     assert world.reader.read(KEAP) == {"error": {"code": "disconnected"}}
 
 
@@ -92,9 +92,9 @@ def test_a_longer_life_is_looked_for_in_the_secret_and_then_asked_of_rotator(wor
     world.rotator = doc("c", 9000)
     assert world.token(min_ttl=3600) == "c"
     assert len(world.reads) == 2
-    assert world.asked == [{"connection": KEAP, "min_ttl": 3600}]
+    assert world.caller_waits == [{"connection": KEAP, "min_ttl": 3600}]
     assert world.token(min_ttl=3600) == "c", "rotator's answer is remembered"
-    assert len(world.asked) == 1
+    assert len(world.caller_waits) == 1
 
 
 def test_rotators_answer_is_the_freshest_there_is_even_if_it_lives_too_short(world: World) -> None:
@@ -107,18 +107,22 @@ def test_who_wants_more_than_tokens_live_has_them_refreshed_each_half_life_and_n
     for _ in range(30):
         assert world.token(min_ttl=3600) == "a"
         world.time += 1
-    assert len(world.asked) == 1
+    assert len(world.caller_waits) == 1
     world.rotator = doc("b", 90)
     assert world.token(min_ttl=3600) == "b", "half of what there was is gone"
 
 
 def test_a_published_token_that_should_have_been_replaced_is_asked_about(world: World) -> None:
     warning = {"code": "degraded", "message": "No.", "retry_after": 30}
-    world.secrets[KEAP] = doc("a", OVERDUE)
-    world.rotator = {**doc("a", OVERDUE), "warning": warning}
+    world.secrets[KEAP] = doc("a", OVERDUE_SECONDS)
+    world.rotator = {**doc("a", OVERDUE_SECONDS), "warning": warning}
     for _ in range(3):
-        assert world.reader.read(KEAP) == {**doc("a", OVERDUE), "expires_in": OVERDUE, "warning": warning}
-    assert len(world.asked) == 1, "the warning is remembered"
+        assert world.reader.read(KEAP) == {
+            **doc("a", OVERDUE_SECONDS),
+            "expires_in": OVERDUE_SECONDS,
+            "warning": warning,
+        }
+    assert len(world.caller_waits) == 1, "the warning is remembered"
     world.time += 30
     world.rotator = doc("b")
     assert "warning" not in world.reader.read(KEAP), "and looked at again when it said"
@@ -132,9 +136,9 @@ def test_while_rotator_cannot_be_asked_a_living_token_is_served_with_the_reason_
         answer = world.reader.read(KEAP, min_ttl=200)
         assert answer == {**doc("a", 100), "expires_in": int(NOW + 100 - world.time), "warning": UNAVAILABLE["error"]}
         world.time += 1
-    assert len(world.asked) == 1
+    assert len(world.caller_waits) == 1
     world.reader.read(KEAP, min_ttl=200)
-    assert len(world.asked) == 2, "after as long as it said, five seconds"
+    assert len(world.caller_waits) == 2, "after as long as it said, five seconds"
 
 
 def test_a_refused_token_that_is_kept_is_not_asked_about_at_each_call(world: World) -> None:
@@ -143,10 +147,10 @@ def test_a_refused_token_that_is_kept_is_not_asked_about_at_each_call(world: Wor
     world.rotator = {**doc("a"), "warning": warning}
     for _ in range(100):
         assert world.reader.read(KEAP, rejected=fingerprint("a"))["warning"] == warning
-    assert len(world.asked) == 1
+    assert len(world.caller_waits) == 1
     assert "warning" not in world.reader.read(KEAP), "who was not refused is not told of it"
     world.rotator = doc("b")
-    world.time += LEAST_TTL
+    world.time += MIN_TTL_SECONDS
     assert world.token(rejected=fingerprint("a")) == "b", "as long as rotator's shortest cooldown"
 
 
@@ -155,13 +159,13 @@ class Crowd:
 
     def __init__(self, answer: dict[str, Any], size: int = 20) -> None:
         self.answer, self.size = answer, size
-        self.asked: list[Mapping[str, Any]] = []
+        self.caller_waits: list[Mapping[str, Any]] = []
         self.waiting = 0
         self.all_wait = threading.Event()
-        self.reader = Reader(lambda _: None, self._ask_rotator, lambda: NOW, self._make_lock)
+        self.reader = TokenReader(lambda _: None, self._ask_rotator, lambda: NOW, self._make_lock)
 
     def _ask_rotator(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self.asked.append(request)
+        self.caller_waits.append(request)
         assert self.all_wait.wait(30), "the others did not come"
         return dict(self.answer)
 
@@ -204,7 +208,7 @@ def test_one_process_asks_once_for_one_connection_however_many_wait(
 ) -> None:
     crowd = Crowd(rotator)
     answers = crowd.ask(**wanted)
-    assert len(crowd.asked) == 1
+    assert len(crowd.caller_waits) == 1
     assert all(answer == answers[0] for answer in answers)
 
 
@@ -212,11 +216,11 @@ def test_who_waited_is_not_given_the_token_that_it_was_refused() -> None:
     crowd = Crowd(doc("a"), size=1)
     assert crowd.reader.read(KEAP)["access_token"] == "a"
     crowd.reader.read(KEAP, rejected=fingerprint("a"))
-    assert [request.get("rejected") for request in crowd.asked] == [None, fingerprint("a")]
+    assert [request.get("rejected") for request in crowd.caller_waits] == [None, fingerprint("a")]
 
 
 def test_a_token_in_its_last_seconds_is_not_served_from_memory_or_secret(world: World) -> None:
-    world.secrets[KEAP] = doc("a", LEAST_TTL)
+    world.secrets[KEAP] = doc("a", MIN_TTL_SECONDS)
     world.rotator = doc("b")
     assert world.token(min_ttl=0) == "b"
 
@@ -226,7 +230,7 @@ def test_a_refused_token_is_not_served_again(world: World) -> None:
     world.token()
     world.rotator = doc("b")
     assert world.token(rejected=fingerprint("a")) == "b"
-    assert world.asked == [{"connection": KEAP, "min_ttl": 0, "rejected": fingerprint("a")}]
+    assert world.caller_waits == [{"connection": KEAP, "min_ttl": 0, "rejected": fingerprint("a")}]
     assert world.token() == "b"
 
 
@@ -235,20 +239,20 @@ def test_a_token_refused_elsewhere_is_replaced_by_the_secrets_newer_one(world: W
     world.token()
     world.secrets[KEAP] = doc("b")
     assert world.token(rejected=fingerprint("a")) == "b"
-    assert world.asked == []
+    assert world.caller_waits == []
 
 
 def test_a_refusal_of_another_token_changes_nothing(world: World) -> None:
     world.secrets[KEAP] = doc("a")
     assert world.token(rejected=fingerprint("older")) == "a"
     assert world.token(rejected="no fingerprint") == "a"
-    assert (world.reads, world.asked) == ([KEAP], [])
+    assert (world.reads, world.caller_waits) == ([KEAP], [])
 
 
 def test_where_there_is_no_secret_rotator_is_asked_and_its_answer_kept(world: World) -> None:
     world.rotator = doc("a", 300)
     assert world.token() == world.token() == "a"
-    assert len(world.reads) == len(world.asked) == 1
+    assert len(world.reads) == len(world.caller_waits) == 1
 
 
 def test_an_error_is_handed_on_and_not_remembered(world: World) -> None:
@@ -293,8 +297,8 @@ def test_without_rotator_only_what_is_valid_and_not_refused_is_served(
     world.token()
     world.secrets[KEAP] = doc("secret", published)
     answer = world.reader.read(KEAP, min_ttl, rejected)
-    if published > LEAST_TTL and rejected != fingerprint("secret"):
+    if published > MIN_TTL_SECONDS and rejected != fingerprint("secret"):
         assert answer["access_token"] == "secret", "shorter than asked for is better than none"
     if "error" not in answer:
-        assert answer["expires_in"] >= LEAST_TTL
+        assert answer["expires_in"] >= MIN_TTL_SECONDS
         assert fingerprint(answer["access_token"]) != rejected

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from evergrant.adapters.observability import metrics
-from evergrant.getter.token_reader import Reader
+from evergrant.getter.token_reader import TokenReader
 from evergrant.profiles.model import Profile
-from evergrant.record.refresh_schedule import DAY
-from evergrant.rotation.handler import answer
+from evergrant.rotation.handler import handle_request
 from evergrant.rotation.refresh import Rotation
 from evergrant.secret import fingerprint
+from evergrant.times import DAY_SECONDS
 from tests.unit import memory
 from tests.unit.test_on_demand import on_demand
 from tests.unit.test_rotation import KEAP, NAME, World, world
@@ -22,16 +22,16 @@ from tests.unit.test_rotation import KEAP, NAME, World, world
 MOST_VERSIONS = 100
 
 
-def getter(w: World) -> Reader:
+def getter(w: World) -> TokenReader:
     """Another process of getter's."""
 
     def ask_rotator(request: Any) -> dict[str, Any]:
         try:
-            return answer(Rotation(w.ports, w.settings, w.clock.now() + 59), w.ports, request)
+            return handle_request(Rotation(w.ports, w.settings, w.clock.now() + 59), w.ports, request)
         finally:
             metrics.clear_metrics()
 
-    return Reader(
+    return TokenReader(
         lambda name: dict(w.vault.published[name]) if name in w.vault.published else None, ask_rotator, w.clock.now
     )
 
@@ -40,7 +40,7 @@ def read(w: World, **wanted: Any) -> dict[str, Any]:
     return getter(w).read(NAME, **wanted)
 
 
-def fresh(profile: Profile = KEAP, lifetime: int = DAY) -> World:
+def fresh(profile: Profile = KEAP, lifetime: int = DAY_SECONDS) -> World:
     """A connection whose token set was issued a minute ago, and published."""
     w = world(profile, lifetime=lifetime)
     assert w.run().outcome == "rotated"
@@ -64,12 +64,12 @@ def insist(w: World, hours: float, every: int = 15, **wanted: Any) -> int:
     return len(w.provider.requests)
 
 
-@pytest.mark.parametrize("lifetime", [3600, DAY])
+@pytest.mark.parametrize("lifetime", [3600, DAY_SECONDS])
 def test_whoever_is_refused_for_another_reason_than_the_token_does_not_have_it_refreshed_for_ever(
     lifetime: int,
 ) -> None:
     w = fresh(lifetime=lifetime)
-    without = DAY // lifetime
+    without = DAY_SECONDS // lifetime
     asked = insist(w, 24)
     assert without < asked < without + 60
     assert len(w.vault.versions) < MOST_VERSIONS
@@ -78,7 +78,7 @@ def test_whoever_is_refused_for_another_reason_than_the_token_does_not_have_it_r
 def test_a_provider_that_gives_the_same_token_again_is_not_asked_in_a_loop() -> None:
     w = fresh()
     same = read(w)["access_token"]
-    given = {"access_token": same, "refresh_token": "refresh-1", "expires_in": DAY, "token_type": "bearer"}
+    given = {"access_token": same, "refresh_token": "refresh-1", "expires_in": DAY_SECONDS, "token_type": "bearer"}
     w.provider.script = [memory.answer(200, given) for _ in range(100)]
     answered = read(w, rejected=fingerprint(same))
     assert (answered["access_token"], answered["warning"]["code"]) == (same, "still_refused")
@@ -116,7 +116,7 @@ def test_an_operator_who_forces_a_refresh_is_not_held_back_and_ends_the_count() 
     w = fresh()
     insist(w, 1)
     asked = len(w.provider.requests)
-    assert w.run(asked=True, force=True).outcome == "rotated"
+    assert w.run(caller_waits=True, force=True).outcome == "rotated"
     assert len(w.provider.requests) == asked + 1
     assert w.record().early_refreshes == 0
 
@@ -136,7 +136,7 @@ def test_a_fleet_that_was_refused_the_same_token_causes_one_refresh() -> None:
 def test_all_is_well_without_a_warning() -> None:
     w = fresh()
     assert "warning" not in read(w)
-    assert "warning" not in read(w, min_ttl=DAY - 100)
+    assert "warning" not in read(w, min_ttl=DAY_SECONDS - 100)
     assert "warning" not in read(w, rejected=fingerprint(read(w)["access_token"]))
 
 
@@ -175,9 +175,9 @@ def test_while_the_provider_is_down_the_living_token_is_served_with_a_warning_an
 def test_a_connection_that_will_give_no_more_tokens_says_so_while_the_last_one_lives(status: str, code: str) -> None:
     w = fresh()
     w.records.change(NAME, {"status": status, "failures": 3, "last_error": "invalid_grant"})
-    far = w.clock.now() + 2 * DAY
+    far = w.clock.now() + 2 * DAY_SECONDS
     w.records.change(NAME, {"refresh_at": int(far)})
-    asked = answer(Rotation(w.ports, w.settings, w.clock.now() + 59), w.ports, {"connection": NAME})
+    asked = handle_request(Rotation(w.ports, w.settings, w.clock.now() + 59), w.ports, {"connection": NAME})
     assert asked["warning"]["code"] == code
     assert asked["warning"]["message"]
     assert asked["warning"]["hint"]
@@ -211,11 +211,11 @@ def test_tokens_of_300_seconds_are_read_through_getter_and_have_no_secret() -> N
 
 def test_with_on_demand_a_reader_has_a_new_token_at_once_and_nothing_is_spent_while_nobody_reads() -> None:
     w = fresh(on_demand())
-    w.clock.advance(30 * DAY)
+    w.clock.advance(30 * DAY_SECONDS)
     w.run()
     assert w.provider.requests == []
     assert w.vault.published[NAME]["expires_at"] < read(w)["expires_at"], "a direct read would have found a lapsed one"
-    assert read(w)["expires_in"] == DAY
+    assert read(w)["expires_in"] == DAY_SECONDS
     assert len(w.provider.requests) == 1
 
 

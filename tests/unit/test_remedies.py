@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 import typer
 
-from evergrant.record.alerts import notice
+from evergrant.record.alerts import describe_event
 from evergrant.record.connection import Connection, EventType, Status
 from evergrant_cli.main import app
 from evergrant_cli.run import Run
 from evergrant_cli.views import advice
 
 REMEDIES = {
-    "unread_answer": "evergrant reread keap/main",
+    "unreadable_response": "evergrant reparse keap/main",
     "unknown_client": "evergrant client set keap-app",
     "invalid_client_entry": "evergrant client set keap-app",
     "not_sent": "evergrant client set keap-app",
@@ -28,7 +28,7 @@ REMEDIES = {
 
 def degraded(reason: str) -> str:
     detail = {"connection": "keap/main", "client": "keap-app", "reason": reason}
-    return str(notice({"type": EventType.DEGRADED, "detail": detail})["command"])
+    return str(describe_event({"type": EventType.DEGRADED, "detail": detail})["command"])
 
 
 def parsed(command: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def test_a_degraded_connections_command_is_the_one_that_mends_it(reason: str, co
     assert degraded(reason) == command
 
 
-@pytest.mark.parametrize("reason", ["server_error", "lost_answer", "service_unavailable", ""])
+@pytest.mark.parametrize("reason", ["server_error", "lost_response", "service_unavailable", ""])
 def test_what_mends_itself_is_looked_at(reason: str) -> None:
     assert degraded(reason) == "evergrant status keap/main"
 
@@ -68,7 +68,7 @@ def test_the_operators_command_names_the_same_one(reason: str) -> None:
 @pytest.mark.parametrize("kind", EventType)
 def test_every_command_of_a_notice_is_one_that_there_is(kind: EventType, reason: str) -> None:
     detail = {"connection": "keap/main", "client": "keap-app", "reason": reason}
-    given = parsed(str(notice({"type": kind, "detail": detail})["command"]))
+    given = parsed(str(describe_event({"type": kind, "detail": detail})["command"]))
     assert {"keap/main", "keap-app"} & set(map(str, given.values()))
 
 

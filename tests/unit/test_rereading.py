@@ -10,11 +10,11 @@ import pytest
 from evergrant.errors import (
     InvalidRequest,
     InvalidVariable,
-    LostAnswer,
+    LostResponse,
     Paused,
     TemporarilyUnavailable,
     UnknownConnection,
-    UnreadAnswer,
+    UnreadableResponse,
 )
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
@@ -26,7 +26,7 @@ from evergrant.settings import Settings
 from tests.unit.memory import MemoryProfiles, answer
 from tests.unit.test_rotation import NAME, World, world
 
-KEAP = built_in.built_in()["keap"]
+KEAP = built_in.load_built_in()["keap"]
 ODD = {"result": {"token": "access-9", "renew": "refresh-9"}, "lives": 7200}
 
 
@@ -45,23 +45,23 @@ def holding(*others: Profile) -> World:
     w = world()
     w.provider.script = [answer(200, ODD)]
     w.run()
-    assert w.record().unread_answer is not None
+    assert w.record().unreadable_response is not None
     profiles = MemoryProfiles(KEAP, MENDED, *others)
     w.ports.profiles.pinned = profiles.pinned  # type: ignore[method-assign]
     w.clock.advance(3600)
     return w
 
 
-def reread(w: World, profile: Profile = MENDED) -> None:
-    Rotation(w.ports, Settings(), w.clock.now() + 59).reread(NAME, content_hash(profile))
+def reparse(w: World, profile: Profile = MENDED) -> None:
+    Rotation(w.ports, Settings(), w.clock.now() + 59).reparse(NAME, content_hash(profile))
 
 
 def test_a_mended_profile_reads_it_and_is_the_connections_from_then_on() -> None:
     w = holding()
-    reread(w)
+    reparse(w)
     assert w.stored.access_token == Secret("access-9")
     assert w.stored.refresh_token == Secret("refresh-9")
-    assert (w.record().status, w.record().generation, w.record().unread_answer) == (Status.ACTIVE, 2, None)
+    assert (w.record().status, w.record().generation, w.record().unreadable_response) == (Status.ACTIVE, 2, None)
     assert w.record().profile_hash == content_hash(MENDED)
     assert len(w.provider.requests) == 1
 
@@ -69,14 +69,14 @@ def test_a_mended_profile_reads_it_and_is_the_connections_from_then_on() -> None
 def test_its_life_counts_from_the_moment_at_which_its_request_was_sent() -> None:
     w = holding()
     sent_at = int(w.clock.now()) - 3600
-    reread(w)
+    reparse(w)
     assert (w.record().issued_at, w.record().expires_at) == (sent_at, sent_at + 7200)
 
 
 def test_it_is_published_and_told_like_every_other() -> None:
     w = holding()
-    reread(w)
-    tokens = w.run(asked=True).tokens
+    reparse(w)
+    tokens = w.run(caller_waits=True).tokens
     assert tokens is not None
     assert tokens.access_token == Secret("access-9")
     assert w.vault.published[NAME]["access_token"] == "access-9"
@@ -86,9 +86,9 @@ def test_it_is_published_and_told_like_every_other() -> None:
 def test_one_that_has_lapsed_meanwhile_is_refreshed_with_what_it_brought() -> None:
     w = holding()
     w.clock.advance(86_400)
-    reread(w)
+    reparse(w)
     w.provider.script = [answer(200, {**ODD, "result": {"token": "access-10", "renew": "refresh-10"}})]
-    tokens = w.run(asked=True).tokens
+    tokens = w.run(caller_waits=True).tokens
     assert tokens is not None
     assert tokens.access_token == Secret("access-10")
     assert b"refresh-9" in w.provider.requests[1].body
@@ -97,16 +97,16 @@ def test_one_that_has_lapsed_meanwhile_is_refreshed_with_what_it_brought() -> No
 def test_a_profile_that_cannot_read_it_either_changes_nothing() -> None:
     w = holding()
     before = w.record()
-    with pytest.raises(UnreadAnswer, match="keap/main"):
-        reread(w, KEAP)
+    with pytest.raises(UnreadableResponse, match="keap/main"):
+        reparse(w, KEAP)
     assert w.record() == before
 
 
 def test_who_asks_once_the_old_token_has_lapsed_is_not_told_that_somebody_must_authorize() -> None:
     w = holding()
     w.clock.advance(86_400)
-    with pytest.raises(TemporarilyUnavailable, match="unread_answer"):
-        w.run(asked=True)
+    with pytest.raises(TemporarilyUnavailable, match="unreadable_response"):
+        w.run(caller_waits=True)
 
 
 def test_what_the_profile_takes_for_a_refusal_is_one() -> None:
@@ -114,8 +114,8 @@ def test_what_the_profile_takes_for_a_refusal_is_one() -> None:
     refusing = mended(success_when=Success(path="ok", equals=True))
     refusing = msgspec.structs.replace(refusing, errors=(rule,))
     w = holding(refusing)
-    reread(w, refusing)
-    assert w.record().unread_answer is None
+    reparse(w, refusing)
+    assert w.record().unreadable_response is None
     assert w.record().rejected_at == w.clock.now()
     assert (w.record().refresh_at or 0) > w.clock.now(), "it goes on"
 
@@ -125,7 +125,7 @@ def test_a_new_variable_of_the_mended_profile_takes_its_default_and_a_gone_one_g
     del variables["login_host"]
     zoned = msgspec.structs.replace(MENDED, variables=variables)
     w = holding(zoned)
-    reread(w, zoned)
+    reparse(w, zoned)
     assert w.record().variables == {"host": "api.example.com", "refresh_token_days": "45", "zone": "eu"}
 
 
@@ -134,30 +134,30 @@ def test_a_profile_that_wants_what_the_connection_has_not_is_refused() -> None:
     w = holding(wanting)
     before = w.record()
     with pytest.raises(InvalidVariable, match="zone"):
-        reread(w, wanting)
+        reparse(w, wanting)
     assert w.record() == before
 
 
 def test_another_providers_profile_is_refused() -> None:
-    other = built_in.built_in()["wealthyhood"]
+    other = built_in.load_built_in()["wealthyhood"]
     w = holding(other)
     with pytest.raises(InvalidRequest, match="wealthyhood"):
-        reread(w, other)
+        reparse(w, other)
 
 
 def test_there_must_be_something_to_read() -> None:
     w = world()
     with pytest.raises(InvalidRequest, match="no answer"):
-        reread(w, KEAP)
+        reparse(w, KEAP)
     with pytest.raises(UnknownConnection):
-        Rotation(w.ports, Settings()).reread("keap/nobody", content_hash(KEAP))
+        Rotation(w.ports, Settings()).reparse("keap/nobody", content_hash(KEAP))
 
 
 def test_a_paused_connection_is_resumed_first() -> None:
     w = holding()
     w.records.items[NAME] = replace(w.record(), status=Status.PAUSED)
     with pytest.raises(Paused):
-        reread(w)
+        reparse(w)
 
 
 def test_a_table_that_does_not_take_it_leaves_it_in_the_queue() -> None:
@@ -168,9 +168,9 @@ def test_a_table_that_does_not_take_it_leaves_it_in_the_queue() -> None:
         raise PortUnavailable("made to fail")
 
     w.records.change = down  # type: ignore[assignment,method-assign]
-    reread(w)
+    reparse(w)
     w.records.change = change  # type: ignore[method-assign]
-    assert w.record().unread_answer is not None
+    assert w.record().unreadable_response is not None
     [message] = [message for message, _ in w.queue.messages if message.get("task") == "save"]
     Rotation(w.ports, Settings()).save_from_queue(message)
     assert w.stored.access_token == Secret("access-9")
@@ -180,10 +180,10 @@ def test_a_table_that_does_not_take_it_leaves_it_in_the_queue() -> None:
 def test_one_whose_request_was_lost_before_it_was_answered_counts_from_the_last_one() -> None:
     profile = msgspec.structs.replace(KEAP, rotation=msgspec.structs.replace(KEAP.rotation, reuse_grace=60))
     w = world(profile)
-    w.provider.script = [LostAnswer("gone"), answer(200, ODD)]
+    w.provider.script = [LostResponse("gone"), answer(200, ODD)]
     w.run()
     w.ports.profiles.pinned = MemoryProfiles(MENDED).pinned  # type: ignore[method-assign]
     sent_at = int(w.clock.now())
     w.clock.advance(100)
-    reread(w)
+    reparse(w)
     assert w.record().issued_at == sent_at

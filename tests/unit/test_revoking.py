@@ -8,8 +8,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant.errors import LostAnswer, NotSent
-from evergrant.oauth.token_request import HttpResponse
+from evergrant.errors import LostResponse, NotSent
+from evergrant.http_messages import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.profiles.request_specs import Revoke
@@ -43,7 +43,7 @@ def revocable(scope: Any = "token") -> Profile:
 
 @dataclass
 class World:
-    revoking: revocation.Revoking
+    revoking: revocation.Revocation
     records: MemoryRecords
     provider: RotatingProvider
     queue: MemoryQueue
@@ -69,12 +69,12 @@ def world(profile: Profile | None = None, *, new: Secret | None = NEW, **fields:
         variables={"host": "api.example.com", "login_host": "login.example.com"},
         sealed=MemoryKey(NAME, 3).seal(tokens(refresh_token=OLD, access_token=Secret("access-old")).encode()),
     )
-    message = revocation.message(old)
+    message = revocation.build_replaced_message(old)
     assert message
     sealed = MemoryKey(NAME, 4).seal(tokens(refresh_token=new, access_token=Secret("access-new")).encode())
     records.items[NAME] = replace(old, **{"generation": 4, "sealed": sealed, **fields})
     ports = (records, seal, vault, provider, queue, MemoryProfiles(profile), clock)
-    return World(revocation.Revoking(*ports, Settings()), records, provider, queue, vault, message)
+    return World(revocation.Revocation(*ports, Settings()), records, provider, queue, vault, message)
 
 
 def test_the_old_refresh_token_is_revoked_and_nothing_of_the_connection_changes() -> None:
@@ -144,7 +144,7 @@ def test_a_provider_that_gave_the_very_same_token_again_is_not_asked() -> None:
 def test_a_set_without_a_refresh_token_is_revoked_by_its_access_token() -> None:
     w = world()
     seal = MemoryKey(NAME, 3).seal(tokens(refresh_token=None, access_token=Secret("access-old")).encode())
-    w.message = revocation.message(replace(w.records.items[NAME], generation=3, sealed=seal)) or {}
+    w.message = revocation.build_replaced_message(replace(w.records.items[NAME], generation=3, sealed=seal)) or {}
     w.provider.script = [DONE]
     assert w.run() == "asked"
     sent = form_of(w.provider.requests[0])
@@ -161,7 +161,7 @@ def test_the_access_token_is_sent_where_the_profile_says_so() -> None:
     assert (sent["token"], sent["token_type_hint"]) == ("access-old", "access_token")
 
 
-@pytest.mark.parametrize("failure", [NotSent("down"), LostAnswer("gone"), answer(503, {}), answer(429, {})])
+@pytest.mark.parametrize("failure", [NotSent("down"), LostResponse("gone"), answer(503, {}), answer(429, {})])
 def test_a_failure_is_tried_again_later_and_not_for_ever(failure: Any) -> None:
     w = world()
     delays = []

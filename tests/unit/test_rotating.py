@@ -23,11 +23,11 @@ from evergrant.errors import (
     UnknownConnection,
     UnknownProfile,
 )
-from evergrant.ports import PortUnavailable
+from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import content_hash
-from evergrant.rotation.demand import Ask, Outcome, Result
-from evergrant.rotation.handler import answer, ask_of, work_through
-from evergrant.rotation.refresh import Ports, Rotation
+from evergrant.rotation.demand import Outcome, Result, TokenDemand
+from evergrant.rotation.handler import handle_request, parse_demand, process_batch
+from evergrant.rotation.refresh import Rotation
 from tests.unit.samples import KEAP, NOW, connection, tokens
 
 
@@ -47,17 +47,17 @@ class Protocol:
     """Stands for the rotation protocol, which has tests of its own."""
 
     def __init__(self, clock: Clock | None = None, takes: float = 0, **outcomes: Exception) -> None:
-        self.ran: list[Ask] = []
+        self.ran: list[TokenDemand] = []
         self.saved: list[Mapping[str, Any]] = []
         self.clock, self.takes, self.outcomes = clock or Clock(), takes, outcomes
         self.table_takes = True
         self.hinders: list[str] = []
-        self.hindered: list[str] = []
+        self.dependency_errors: list[str] = []
         self.result = Result("rotated", connection(profile_hash=content_hash(KEAP)), tokens())
 
-    def run(self, ask: Ask) -> Result:
+    def run(self, ask: TokenDemand) -> Result:
         self.ran.append(ask)
-        self.hindered = list(self.hinders)
+        self.dependency_errors = list(self.hinders)
         self.clock.time += self.takes
         failure = self.outcomes.get(ask.connection.partition("/")[2])
         if failure:
@@ -66,7 +66,7 @@ class Protocol:
 
     def save_from_queue(self, message: Mapping[str, Any]) -> bool:
         self.saved.append(message)
-        self.hindered = []
+        self.dependency_errors = []
         failure = self.outcomes.get("saving")
         if failure:
             raise failure
@@ -84,7 +84,7 @@ def work(protocol: Protocol, *bodies: Any, left: float = 60) -> list[str]:
         {"messageId": str(number), "body": body if isinstance(body, str) else json.dumps(body)}
         for number, body in enumerate(bodies)
     ]
-    response = work_through(lambda: cast(Rotation, protocol), messages, protocol.clock, protocol.clock.now() + left)
+    response = process_batch(lambda: cast(Rotation, protocol), messages, protocol.clock, protocol.clock.now() + left)
     assert response.keys() == {"batchItemFailures"}
     return [failure["itemIdentifier"] for failure in response["batchItemFailures"]]
 
@@ -100,7 +100,7 @@ def test_every_message_is_worked_on_as_the_schedules() -> None:
     protocol = Protocol()
     assert work(protocol, of("a"), of("b")) == []
     assert sorted(ask.connection for ask in protocol.ran) == ["keap/a", "keap/b"]
-    assert all(ask == Ask(ask.connection) for ask in protocol.ran)
+    assert all(ask == TokenDemand(ask.connection) for ask in protocol.ran)
     assert protocol.saved == []
 
 
@@ -109,7 +109,7 @@ def test_messages_of_a_batch_are_worked_on_side_by_side_each_by_a_worker_of_its_
     workers: list[Protocol] = []
 
     class Waiting(Protocol):
-        def run(self, ask: Ask) -> Result:
+        def run(self, ask: TokenDemand) -> Result:
             together.wait()  # breaks, and fails the test, unless all five are in here at once
             return super().run(ask)
 
@@ -118,7 +118,7 @@ def test_messages_of_a_batch_are_worked_on_side_by_side_each_by_a_worker_of_its_
         return cast(Rotation, workers[-1])
 
     messages = [{"messageId": str(number), "body": json.dumps(of(f"a{number}"))} for number in range(5)]
-    assert work_through(begin, messages, Clock(), NOW + 60) == {"batchItemFailures": []}
+    assert process_batch(begin, messages, Clock(), NOW + 60) == {"batchItemFailures": []}
     assert [len(worker.ran) for worker in workers] == [1] * 5
 
 
@@ -128,7 +128,7 @@ def test_a_worker_that_cannot_be_made_fails_the_batch_once_the_others_are_done(b
     begun, done = iter(range(3)), Protocol()
 
     class Slow(Protocol):
-        def run(self, ask: Ask) -> Result:
+        def run(self, ask: TokenDemand) -> Result:
             others_are_begun.wait(10)
             return done.run(ask)
 
@@ -144,7 +144,7 @@ def test_a_worker_that_cannot_be_made_fails_the_batch_once_the_others_are_done(b
 
     messages = [{"messageId": str(number), "body": json.dumps(of(f"a{number}"))} for number in range(3)]
     with pytest.raises(RuntimeError):
-        work_through(begin, messages, Clock(), NOW + 60)
+        process_batch(begin, messages, Clock(), NOW + 60)
     assert len(done.ran) == 2
 
 
@@ -212,7 +212,7 @@ def test_a_sealed_set_is_saved_before_anything_else_and_kept_until_it_is() -> No
     save = {**of("a"), "task": "save", "changes": {"generation": 4}}
     protocol = Protocol()
     assert work(protocol, save) == []
-    assert (protocol.saved, protocol.ran) == ([save], [Ask("keap/a")])
+    assert (protocol.saved, protocol.ran) == ([save], [TokenDemand("keap/a")])
     for failure in (PortUnavailable("down"), Conflict("keap/a"), SealBroken("x"), RuntimeError("x")):
         failing = Protocol(saving=failure)
         assert work(failing, save) == ["0"]
@@ -224,13 +224,13 @@ def test_a_sealed_set_that_was_sent_again_is_done_with_and_nothing_more_is_run()
     protocol = Protocol()
     protocol.table_takes = False
     assert work(protocol, {**of("a"), "task": "save", "changes": {}}, of("b")) == []
-    assert protocol.ran == [Ask("keap/b")]
+    assert protocol.ran == [TokenDemand("keap/b")]
 
 
 def test_a_connection_that_is_woken_need_not_wait_for_its_next_try() -> None:
     protocol = Protocol()
     assert work(protocol, {**of("a"), "task": "wake"}) == []
-    assert protocol.ran == [Ask("keap/a", woken=True)]
+    assert protocol.ran == [TokenDemand("keap/a", woken=True)]
     protocol.result = replace(protocol.result, outcome="no_time")
     assert work(protocol, {**of("a"), "task": "wake"}, of("b")) == ["0"], "it has nothing but this message"
 
@@ -259,9 +259,9 @@ def test_what_became_of_a_refresh_is_counted(outcome: Outcome, names: list[str],
 def test_a_pass_that_a_service_hindered_is_counted_or_nobody_would_hear_of_it(counted: list[str]) -> None:
     protocol = Protocol(a=PortUnavailable("down"))
     work(protocol, of("a"))
-    assert counted == ["Hindered"]
+    assert counted == ["DependencyErrors"]
     ask(protocol, of("a"))
-    assert counted == ["Hindered"] * 2
+    assert counted == ["DependencyErrors"] * 2
 
 
 def test_what_a_pass_could_not_publish_or_tell_is_counted_and_logged(
@@ -274,7 +274,7 @@ def test_what_a_pass_could_not_publish_or_tell_is_counted_and_logged(
     ask(protocol, of("a"))
     protocol.outcomes = {"a": TemporarilyUnavailable("No valid token can be had now.", 5)}
     ask(protocol, of("a"))
-    assert counted == ["Hindered"] * 3
+    assert counted == ["DependencyErrors"] * 3
     errors = [vars(line) for line in caplog.records if line.levelname == "ERROR"]
     assert [line["reason"] for line in errors] == ["publishing: LimitExceededException"] * 3
 
@@ -283,7 +283,7 @@ def test_a_token_set_that_the_table_does_not_take_yet_is_counted(counted: list[s
     protocol = Protocol()
     protocol.table_takes = False
     work(protocol, {**of("a"), "task": "save"})
-    assert counted == ["Hindered"]
+    assert counted == ["DependencyErrors"]
 
 
 # Requests
@@ -291,8 +291,8 @@ def test_a_token_set_that_the_table_does_not_take_yet_is_counted(counted: list[s
 
 def ask(protocol: Protocol, request: Mapping[str, Any]) -> dict[str, Any]:
     unused = cast(Any, None)
-    ports = Ports(*(unused, unused, unused, unused, unused, unused, Profiles(), protocol.clock, unused))
-    return answer(cast(Rotation, protocol), ports, request)
+    ports = RotationPorts(*(unused, Profiles(), unused, unused, unused, unused, protocol.clock, unused, unused))
+    return handle_request(cast(Rotation, protocol), ports, request)
 
 
 def test_a_request_is_answered_with_the_document_and_the_seconds_left() -> None:
@@ -337,24 +337,24 @@ def test_a_connection_without_a_token_yet_is_told_to_wait() -> None:
 
 def test_what_was_asked_is_what_the_protocol_is_asked() -> None:
     request = {**of("main"), "min_ttl": 60, "rejected": "0123456789abcdef", "force": True, "wait": 5}
-    assert ask_of(request) == Ask("keap/main", True, 60, "0123456789abcdef", True, 5)
-    assert ask_of(of("main")) == Ask("keap/main", True, 0, None, False, 25)
+    assert parse_demand(request) == TokenDemand("keap/main", True, 60, "0123456789abcdef", True, 5)
+    assert parse_demand(of("main")) == TokenDemand("keap/main", True, 0, None, False, 25)
 
 
 def test_nobody_waits_for_longer_than_an_http_api_does() -> None:
-    assert ask_of({**of("main"), "wait": 600}).wait == 25
+    assert parse_demand({**of("main"), "wait": 600}).wait == 25
 
 
 @pytest.mark.parametrize("force", [None, False, "true", 1, "yes"])
 def test_only_true_is_true(force: Any) -> None:
-    assert ask_of({**of("main"), "force": force}).force is False
+    assert parse_demand({**of("main"), "force": force}).force is False
 
 
 @pytest.mark.parametrize("field", ["min_ttl", "wait"])
 @pytest.mark.parametrize("value", [-1, "60", True, None, [], float("nan"), float("inf"), 10**9])
 def test_an_absurd_number_of_seconds_is_refused_by_its_name(field: str, value: Any) -> None:
     with pytest.raises(InvalidRequest, match=field):
-        ask_of({**of("main"), field: value})
+        parse_demand({**of("main"), field: value})
 
 
 @given(

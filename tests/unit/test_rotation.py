@@ -19,29 +19,29 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from evergrant.errors import (
-    AnswerAwaited,
     AuthorizationRequired,
     ClientRefused,
     Disconnected,
-    LostAnswer,
+    LostResponse,
     NotSent,
     Paused,
+    ResponsePending,
     TemporarilyUnavailable,
     UnknownClient,
     UnknownConnection,
 )
 from evergrant.oauth.token_request import Client
 from evergrant.oauth.token_set import TokenSet
-from evergrant.ports import PortUnavailable
+from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles import built_in
 from evergrant.profiles.model import ExpiryRule, Profile, Rate, content_hash
 from evergrant.record import failures as failing
 from evergrant.record.connection import Connection, Status
-from evergrant.record.refresh_schedule import TICK
-from evergrant.rotation.demand import Ask, Result
-from evergrant.rotation.refresh import Ports, Rotation
+from evergrant.rotation.demand import Result, TokenDemand
+from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
+from evergrant.times import TICK_SECONDS
 from tests.unit.memory import (
     CLIENT,
     Crash,
@@ -63,7 +63,7 @@ from tests.unit.memory import (
 
 NAME = "keap/main"
 LIFETIME = 86_400
-KEAP = built_in.built_in()["keap"]
+KEAP = built_in.load_built_in()["keap"]
 
 
 def with_grace(profile: Profile, seconds: int) -> Profile:
@@ -81,17 +81,17 @@ class World:
     provider: RotatingProvider
     queue: MemoryQueue
     bus: MemoryBus
-    ports: Ports
+    ports: RotationPorts
     settings: Settings
-    hindered: list[str] = field(default_factory=list)
+    dependency_errors: list[str] = field(default_factory=list)
     """What services refused, in all passes so far."""
 
     def run(self, **ask: Any) -> Result:
         rotation = Rotation(self.ports, self.settings, self.clock.now() + 59)
         try:
-            return rotation.run(Ask(NAME, **ask))
+            return rotation.run(TokenDemand(NAME, **ask))
         finally:
-            self.hindered += rotation.hindered
+            self.dependency_errors += rotation.dependency_errors
 
     def receive(self) -> None:
         """Work through the rotation queue, as the next workers would."""
@@ -99,7 +99,7 @@ class World:
         for message, _ in messages:
             rotation = Rotation(self.ports, self.settings, self.clock.now() + 59)
             if message.get("task") != "save" or rotation.save_from_queue(message):
-                rotation.run(Ask(NAME))
+                rotation.run(TokenDemand(NAME))
 
     def record(self) -> Connection:
         return self.records.items[NAME]
@@ -142,7 +142,7 @@ def world(profile: Profile = KEAP, *, lifetime: int = LIFETIME, due: bool = True
     )
     records.items[NAME] = replace(connection, **fields)
     profiles, circuits = MemoryProfiles(profile), MemoryCircuits(faults)
-    ports = Ports(records, MemorySeal(faults), vault, provider, queue, bus, profiles, clock, circuits)
+    ports = RotationPorts(records, profiles, vault, MemorySeal(faults), provider, queue, clock, bus, circuits)
     return World(faults, clock, records, vault, provider, queue, bus, ports, Settings())
 
 
@@ -157,7 +157,7 @@ def test_a_due_connection_is_refreshed_saved_published_and_scheduled_again() -> 
     assert w.vault.published[NAME]["access_token"] == "access-1"
     assert "refresh" not in json.dumps(w.vault.published[NAME])
     assert w.bus.types == ["Token Rotated"]
-    assert (w.record().lease_owner, w.record().spend_id, w.record().outbox) == (None, None, {})
+    assert (w.record().lease_owner, w.record().attempt_id, w.record().outbox) == (None, None, {})
     # About 21 hours ahead, 24 less the lead of 3, less the jitter.
     assert w.record().due_at == w.record().refresh_at
     assert 18 * 3600 < (w.record().refresh_at or 0) - w.clock.now() <= 21 * 3600
@@ -221,7 +221,7 @@ def test_where_a_rate_is_declared_a_token_that_would_lapse_before_the_next_tick_
 
 def test_where_a_rate_is_declared_a_lost_answer_is_asked_for_again_before_its_grace_is_over() -> None:
     w = world(with_rate(with_grace(KEAP, 60)))
-    w.provider.script = [LostAnswer("made to fail")] * 10
+    w.provider.script = [LostResponse("made to fail")] * 10
     w.run()
     [(_, delay)] = w.queue.messages
     w.clock.advance(delay)
@@ -230,7 +230,7 @@ def test_where_a_rate_is_declared_a_lost_answer_is_asked_for_again_before_its_gr
 
 
 def test_a_refresh_due_after_the_next_tick_is_left_to_it() -> None:
-    w = world(lifetime=4 * TICK)
+    w = world(lifetime=4 * TICK_SECONDS)
     w.run()
     assert w.queue.messages == []
     assert w.record().due_at == w.record().refresh_at
@@ -253,10 +253,10 @@ def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> Non
 
 def test_too_little_time_left_hands_the_work_back_before_anything_is_spent() -> None:
     w = world()
-    result = Rotation(w.ports, w.settings, w.clock.now() + 5).run(Ask(NAME))
+    result = Rotation(w.ports, w.settings, w.clock.now() + 5).run(TokenDemand(NAME))
     assert result.outcome == "no_time"
     assert w.provider.requests == []
-    assert w.record().spend_id is None
+    assert w.record().attempt_id is None
 
 
 # --- two workers ------------------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ def test_of_two_workers_that_looked_at_the_same_time_one_spends() -> None:
 
     def while_we_prepared(*args: Any, **kwargs: Any) -> Connection:
         w.records.change = first  # type: ignore[method-assign]
-        Rotation(w.ports, w.settings).run(Ask(NAME))
+        Rotation(w.ports, w.settings).run(TokenDemand(NAME))
         return first(*args, **kwargs)
 
     w.records.change = while_we_prepared  # type: ignore[method-assign]
@@ -296,7 +296,7 @@ def test_somebody_who_asks_waits_for_the_outcome_of_the_one_who_works() -> None:
         return original(connection)
 
     w.records.get = look  # type: ignore[method-assign]
-    result = w.run(asked=True, rejected=Secret("access-0").fingerprint, wait=10)
+    result = w.run(caller_waits=True, rejected=Secret("access-0").fingerprint, wait=10)
     assert result.tokens is not None
     assert result.tokens.access_token == Secret("access-1")
     assert len(w.provider.requests) == 1
@@ -311,7 +311,7 @@ def test_somebody_who_asks_waits_for_the_next_try_of_a_connection_that_failed_be
         w.provider.send = send  # type: ignore[method-assign]
         asked_at = w.clock.now()
         with pytest.raises(TemporarilyUnavailable):
-            w.run(asked=True, wait=10)  # here nothing happens while it waits
+            w.run(caller_waits=True, wait=10)  # here nothing happens while it waits
         assert w.clock.now() - asked_at > 9
         return send(*args, **kwargs)
 
@@ -427,10 +427,10 @@ def test_whatever_call_fails_the_grant_survives_wherever_its_answer_reached_us(a
     assert generations == sorted(generations)
     if lost or never_saved:
         # Only an answer that never came back, or a worker killed with it in hand, is missing; and the record says so.
-        assert w.record().spend_id is not None
+        assert w.record().attempt_id is not None
         assert (w.record().generation, w.record().status) == (1, Status.DEGRADED)
         return
-    if w.record().spend_id is not None:
+    if w.record().attempt_id is not None:
         # Killed after the marker and before the request: nobody can tell, so it is tried once, late, and works.
         assert w.provider.number == 0
         w.clock.time = w.record().refresh_at or 0
@@ -518,7 +518,7 @@ def test_a_refusal_is_written_down_even_if_the_table_takes_it_late(refusal: Any,
     w.provider.script = [refusal]
     table_down_after_the_answer(w, 50)
     assert w.run().outcome == "failed"
-    assert (w.record().spend_id, w.record().last_error) == (None, error)
+    assert (w.record().attempt_id, w.record().last_error) == (None, error)
     assert w.record().lease_owner is None
 
 
@@ -528,7 +528,7 @@ def test_whoever_waits_is_not_held_longer_than_they_would_for_the_table_to_take_
         w.provider.script = [answer(429, b"")]
         table_down_after_the_answer(w, 50)
         begun = w.clock.now()
-        w.run(asked=True, min_ttl=LIFETIME // 2, wait=wait)
+        w.run(caller_waits=True, min_ttl=LIFETIME // 2, wait=wait)
         assert len(w.provider.requests) == 1
         assert held <= w.clock.now() - begun < held + 1
 
@@ -539,12 +539,12 @@ def test_a_lost_answer_needs_no_patience_with_the_table_since_its_marker_says_th
 
     def lost(*args: Any, **kwargs: Any) -> Any:
         break_table(w)
-        raise LostAnswer("gone")
+        raise LostResponse("gone")
 
     w.provider.send = lost  # type: ignore[method-assign]
     assert w.run().outcome == "failed"
     assert w.clock.now() - begun < 6
-    assert w.record().spend_id is not None
+    assert w.record().attempt_id is not None
 
 
 def test_table_and_queue_are_tried_in_turn_as_long_as_the_invocation_lasts() -> None:
@@ -601,7 +601,7 @@ def test_a_marker_is_not_taken_back_once_somebody_has_drawn_a_conclusion_from_it
     with suppress(PortUnavailable):
         w.run()
     assert writes == 2
-    assert (w.record().refresh_at, w.record().spend_id is None) == (1_800_005_400, False)
+    assert (w.record().refresh_at, w.record().attempt_id is None) == (1_800_005_400, False)
 
 
 def test_an_unreadable_answer_is_kept_even_if_the_table_is_down_and_the_lease_ran_out() -> None:
@@ -618,10 +618,10 @@ def test_an_unreadable_answer_is_kept_even_if_the_table_is_down_and_the_lease_ra
     w.records.change = change  # type: ignore[method-assign]
     [(message, _)] = w.queue.messages
     Rotation(w.ports, w.settings).save_from_queue(message)
-    assert w.record().unread_answer is not None
+    assert w.record().unreadable_response is not None
     assert w.record().refresh_at is None
     w.clock.advance(LIFETIME)
-    w.run(asked=False)
+    w.run(caller_waits=False)
     assert len(w.provider.requests) == 1, "nothing more is spent, by force neither"
 
 
@@ -632,23 +632,23 @@ def test_an_event_that_could_not_be_delivered_is_due_at_the_next_tick() -> None:
     put, w.bus.put = w.bus.put, down  # type: ignore[method-assign]
     w.run()
     assert w.record().refresh_at is None
-    assert 0 < (w.record().due_at or 0) - w.clock.now() <= TICK
+    assert 0 < (w.record().due_at or 0) - w.clock.now() <= TICK_SECONDS
     w.bus.put = put  # type: ignore[method-assign]
-    w.clock.advance(TICK)
+    w.clock.advance(TICK_SECONDS)
     w.run()
     assert w.bus.types == ["Authorization Required"]
 
 
 def test_somebody_who_asks_of_a_spend_in_doubt_changes_nothing_in_its_record() -> None:
     w = world(direct_read=False)
-    w.provider.script = [LostAnswer("gone")]
+    w.provider.script = [LostResponse("gone")]
     w.run()
     before = w.record()
     w.clock.time = before.expires_at or 0
     w.records.items[NAME] = before = replace(before, refresh_at=int(w.clock.now()) + 600)
     for _ in range(3):
         with pytest.raises(TemporarilyUnavailable):
-            w.run(asked=True)
+            w.run(caller_waits=True)
     assert w.record() == before
 
 
@@ -658,7 +658,7 @@ def test_somebody_who_asks_of_a_grant_without_a_refresh_token_hears_what_to_do()
     w.records.items[NAME] = replace(w.record(), sealed=MemoryKey(NAME, 1).seal(bare.encode()))
     w.clock.advance(LIFETIME)
     with pytest.raises(AuthorizationRequired):
-        w.run(asked=True)
+        w.run(caller_waits=True)
     assert (w.record().status, w.record().last_error) == (Status.AUTHORIZATION_REQUIRED, "no_refresh_token")
 
 
@@ -670,7 +670,7 @@ def test_a_service_that_fails_for_long_shows_in_the_record() -> None:
         w.clock.time = max(w.clock.time, float(w.record().refresh_at or 0))
     assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "service_unavailable")
     assert w.bus.types == ["Connection Degraded"]
-    assert w.run(asked=True, rejected="x").tokens == w.stored, "what is valid is served meanwhile"
+    assert w.run(caller_waits=True, rejected="x").tokens == w.stored, "what is valid is served meanwhile"
 
 
 @pytest.mark.parametrize("status", [Status.PAUSED, Status.DISCONNECTED])
@@ -701,7 +701,7 @@ def test_a_late_worker_publishes_nothing_for_a_connection_that_was_disconnected(
     w.run()
     assert w.record().generation == 2, "saved all the same"
     w.vault.publish = publish  # type: ignore[method-assign]
-    w.clock.advance(TICK)
+    w.clock.advance(TICK_SECONDS)
     w.run()
     assert w.vault.published[NAME]["access_token"] == "access-1"
 
@@ -712,7 +712,7 @@ def test_a_client_secret_that_no_request_can_carry_is_found_out_before_anything_
     profile = msgspec.structs.replace(KEAP, refresh=KEAP.exchange)
     w.ports.profiles.pinned = lambda content_hash: profile  # type: ignore[method-assign]
     w.run()
-    assert (w.record().spend_id, w.record().last_error) == (None, "invalid_variable")
+    assert (w.record().attempt_id, w.record().last_error) == (None, "invalid_variable")
     assert w.provider.requests == []
 
 
@@ -756,7 +756,7 @@ def test_an_older_token_that_was_published_late_is_put_right_by_the_next_reader_
     document, older = dict(w.vault.published[NAME]), f"{1:016x}" + "f" * 48
     w.vault.put(NAME, {**document, "access_token": "access-0"}, older)
     assert w.vault.published[NAME]["access_token"] == "access-0"
-    tokens = w.run(asked=True, rejected=Secret("access-0").fingerprint).tokens
+    tokens = w.run(caller_waits=True, rejected=Secret("access-0").fingerprint).tokens
     assert tokens is not None
     assert tokens.access_token == Secret("access-1")
     assert w.vault.published[NAME] == document
@@ -768,7 +768,7 @@ def test_a_refused_token_that_nobody_is_shown_any_more_costs_one_look_and_no_wri
     w = world()
     w.run()
     w.faults.calls.clear()
-    w.run(asked=True, rejected=Secret("access-0").fingerprint)
+    w.run(caller_waits=True, rejected=Secret("access-0").fingerprint)
     assert "vault.current" in w.faults.calls
     assert not {"records.change", "vault.publish"} & set(w.faults.calls)
 
@@ -779,7 +779,7 @@ def test_every_attempt_of_a_spend_carries_an_assertion_of_its_own() -> None:
     w = world(with_grace(msgspec.structs.replace(KEAP, refresh=refresh), 60))
     key = ec.generate_private_key(ec.SECP256R1()).private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     w.vault.clients["keap"] = replace(CLIENT, secrets=(), private_key=Secret(key.decode()))
-    w.provider.script = [LostAnswer("gone"), LostAnswer("gone")]
+    w.provider.script = [LostResponse("gone"), LostResponse("gone")]
     assert w.run().outcome == "rotated"
     proofs = [dict(parse_qsl(request.body.decode()))["client_assertion"] for request in w.provider.requests]
     ids = {json.loads(urlsafe_b64decode(proof.split(".")[1] + "=="))["jti"] for proof in proofs}
@@ -820,10 +820,10 @@ def test_a_replay_whose_turn_comes_after_the_grace_is_not_sent() -> None:
         w.clock.advance(20)  # five others of the batch ask slow providers
         yield
 
-    result = Rotation(w.ports, w.settings, w.clock.now() + 59, turn()).run(Ask(NAME))
+    result = Rotation(w.ports, w.settings, w.clock.now() + 59, turn()).run(TokenDemand(NAME))
     assert result.outcome == "waiting"
     assert not w.provider.revoked
-    assert w.record().spend_tries == 0
+    assert w.record().attempt_replays == 0
 
 
 def test_without_a_grace_a_spend_in_doubt_waits_for_the_last_quarter_and_is_tried_once() -> None:
@@ -832,17 +832,17 @@ def test_without_a_grace_a_spend_in_doubt_waits_for_the_last_quarter_and_is_trie
     young = replace(w.stored, issued_at=int(w.clock.now()) - 3600, expires_at=int(w.clock.now()) + LIFETIME - 3600)
     sealed = MemoryKey(NAME, 1).seal(young.encode())
     w.records.items[NAME] = replace(w.record(), sealed=sealed, issued_at=young.issued_at, expires_at=young.expires_at)
-    w.provider.script = [LostAnswer("gone")]
+    w.provider.script = [LostResponse("gone")]
     assert w.run().outcome == "failed"
     assert w.record().status is Status.DEGRADED
     assert w.record().refresh_at == young.expires_at - LIFETIME // 4
-    assert w.record().spend_id is not None
+    assert w.record().attempt_id is not None
     assert w.bus.types == ["Connection Degraded"]
     # Whoever asks is served the old access token, which lives on.
-    assert w.run(asked=True).tokens == young
+    assert w.run(caller_waits=True).tokens == young
 
     w.clock.time = float(w.record().refresh_at or 0)
-    w.provider.script = [LostAnswer("gone again")]
+    w.provider.script = [LostResponse("gone again")]
     w.run()
     assert w.record().status is Status.AUTHORIZATION_REQUIRED
     assert len(w.provider.requests) == 2
@@ -866,7 +866,7 @@ def test_a_replay_that_the_provider_did_not_act_upon_leaves_the_doubt_as_it_was(
     w.faults.at, w.faults.kind = SPEND, "crash-after"
     with pytest.raises(Crash):
         w.run()
-    spent = w.record().spend_id
+    spent = w.record().attempt_id
     assert spent
     w.clock.advance(41)  # the lease is over, and the grace too
     w.run()
@@ -874,17 +874,17 @@ def test_a_replay_that_the_provider_did_not_act_upon_leaves_the_doubt_as_it_was(
     w.clock.time = float(w.record().refresh_at or 0)
     w.provider.script = [then]
     w.run()
-    assert (w.record().spend_id, w.record().spend_tries) == (spent, 0), "it may still be tried once"
+    assert (w.record().attempt_id, w.record().attempt_replays) == (spent, 0), "it may still be tried once"
     assert len(w.provider.requests) == 2
 
 
 @pytest.mark.parametrize("then", [NotSent("no route"), answer(429, b"")], ids=["not sent", "rate limited"])
 def test_within_one_spend_a_lost_answer_outweighs_what_comes_after_it(then: Any) -> None:
     w = world(with_grace(KEAP, 30))
-    w.provider.script = [LostAnswer("gone"), then]
+    w.provider.script = [LostResponse("gone"), then]
     w.run()
-    assert w.record().spend_id is not None
-    assert w.record().last_error == "lost_answer"
+    assert w.record().attempt_id is not None
+    assert w.record().last_error == "lost_response"
     again = w.record().refresh_at or 0
     assert w.clock.now() < again <= w.clock.now() + 30, "a moment later, within the grace"
 
@@ -893,15 +893,15 @@ def test_a_server_error_counts_as_a_lost_answer() -> None:
     w = world()
     w.provider.script = [answer(500, b"<html>oops</html>")]
     w.run()
-    assert w.record().spend_id is not None
-    assert w.record().last_error == "lost_answer"
+    assert w.record().attempt_id is not None
+    assert w.record().last_error == "lost_response"
 
 
 def test_what_cannot_have_reached_the_provider_is_not_in_doubt() -> None:
     w = world()
     w.provider.script = [NotSent("no route")]
     w.run()
-    assert w.record().spend_id is None
+    assert w.record().attempt_id is None
     assert w.record().failures == 1
     assert w.record().status is Status.ACTIVE
     assert 0 < (w.record().refresh_at or 0) - w.clock.now() <= 15
@@ -913,8 +913,8 @@ def test_a_success_that_cannot_be_read_is_kept_and_spending_stops() -> None:
     w = world()
     w.provider.script = [answer(200, b"<html>welcome</html>")]
     w.run()
-    assert w.record().unread_answer is not None
-    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unread_answer")
+    assert w.record().unreadable_response is not None
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unreadable_response")
     assert w.record().refresh_at is None
     w.clock.advance(3600)
     w.run()
@@ -926,11 +926,11 @@ def test_an_unreadable_answer_is_told_of_whatever_was_wrong_before(status: Statu
     w = world(status=status, failures=3, last_error="invalid_client")
     w.provider.script = [answer(200, b"<html>welcome</html>")]
     w.run()
-    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unread_answer")
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unreadable_response")
     [event] = w.bus.events.values()
     assert (event["type"], event["detail"]["reason"], event["detail"]["alert"]) == (
         "Connection Degraded",
-        "unread_answer",
+        "unreadable_response",
         True,
     )
 
@@ -945,8 +945,8 @@ def test_one_rejection_degrades_and_a_second_one_ten_minutes_later_needs_a_perso
     w.provider.script = [DEAD, DEAD]
     w.run()
     assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "invalid_grant")
-    assert w.record().refresh_at == w.clock.now() + failing.SECOND_STRIKE
-    w.clock.advance(failing.SECOND_STRIKE)
+    assert w.record().refresh_at == w.clock.now() + failing.MIN_SECOND_REJECTION_SECONDS
+    w.clock.advance(failing.MIN_SECOND_REJECTION_SECONDS)
     w.run()
     assert w.record().status is Status.AUTHORIZATION_REQUIRED
     assert w.bus.types == ["Connection Degraded", "Authorization Required"]
@@ -960,7 +960,7 @@ def test_a_grant_that_heals_is_active_again_and_says_so() -> None:
     w = world()
     w.provider.script = [DEAD]
     w.run()
-    w.clock.advance(failing.SECOND_STRIKE)
+    w.clock.advance(failing.MIN_SECOND_REJECTION_SECONDS)
     w.run()
     assert w.record().status is Status.ACTIVE
     assert w.record().rejected_at is None
@@ -975,13 +975,13 @@ def test_a_rejection_after_somebody_else_rotated_adopts_the_new_set() -> None:
         w.provider.send = send  # type: ignore[method-assign]
         now = int(w.clock.now())
         w.records.items[NAME] = replace(
-            w.record(), lease_owner=None, lease_until=None, spend_id=None, refresh_at=now, due_at=now
+            w.record(), lease_owner=None, lease_until=None, attempt_id=None, refresh_at=now, due_at=now
         )
         w.run()
         return DEAD
 
     w.provider.send = overtaken  # type: ignore[method-assign]
-    result = w.run(asked=True, rejected=Secret("access-0").fingerprint)
+    result = w.run(caller_waits=True, rejected=Secret("access-0").fingerprint)
     assert result.tokens is not None
     assert result.tokens.access_token == Secret("access-1")
     assert w.record().status is Status.ACTIVE
@@ -1017,7 +1017,7 @@ def test_a_missing_client_degrades_and_is_looked_for_again() -> None:
     w.vault.clients.clear()
     assert w.run().outcome == "failed"
     assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unknown_client")
-    assert w.record().spend_id is None
+    assert w.record().attempt_id is None
     assert (w.record().refresh_at or 0) > w.clock.now()
 
 
@@ -1028,7 +1028,7 @@ def test_a_grant_without_a_refresh_token_asks_for_a_person_in_time() -> None:
     w.run()
     assert w.record().status is Status.AUTHORIZATION_REQUIRED
     assert w.bus.types == ["Authorization Required"]
-    assert w.run(asked=True).tokens == bare, "its access token is served to the end"
+    assert w.run(caller_waits=True).tokens == bare, "its access token is served to the end"
 
 
 # --- somebody asks ----------------------------------------------------------------------------------------------------
@@ -1036,47 +1036,47 @@ def test_a_grant_without_a_refresh_token_asks_for_a_person_in_time() -> None:
 
 def test_a_fresh_token_is_answered_without_asking_the_provider() -> None:
     w = world(due=False)
-    assert w.run(asked=True, min_ttl=3600).tokens == w.stored
+    assert w.run(caller_waits=True, min_ttl=3600).tokens == w.stored
     assert w.provider.requests == []
 
 
 def test_a_token_that_does_not_live_long_enough_is_refreshed() -> None:
     w = world(due=False)
-    tokens = w.run(asked=True, min_ttl=LIFETIME - 30).tokens
+    tokens = w.run(caller_waits=True, min_ttl=LIFETIME - 30).tokens
     assert tokens is not None
     assert tokens.access_token == Secret("access-1")
 
 
 def test_more_than_the_tokens_live_is_answered_with_what_there_is() -> None:
     w = world(due=False)
-    assert w.run(asked=True, min_ttl=LIFETIME * 2).tokens == w.stored
+    assert w.run(caller_waits=True, min_ttl=LIFETIME * 2).tokens == w.stored
     assert w.provider.requests == []
 
 
 def test_a_refused_token_is_replaced_only_while_it_is_the_current_one() -> None:
     w = world(due=False)
     refused = Secret("access-0").fingerprint
-    first = w.run(asked=True, rejected=refused).tokens
-    again = w.run(asked=True, rejected=refused).tokens
+    first = w.run(caller_waits=True, rejected=refused).tokens
+    again = w.run(caller_waits=True, rejected=refused).tokens
     assert first == again
     assert len(w.provider.requests) == 1
 
 
 def test_a_refused_token_that_is_brand_new_is_not_replaced_again_and_again() -> None:
     w = world(due=False)
-    first = w.run(asked=True, rejected=Secret("access-0").fingerprint).tokens
+    first = w.run(caller_waits=True, rejected=Secret("access-0").fingerprint).tokens
     assert first is not None
-    w.run(asked=True, rejected=first.access_token.fingerprint)
+    w.run(caller_waits=True, rejected=first.access_token.fingerprint)
     assert len(w.provider.requests) == 1
 
 
 def test_a_dead_connection_serves_its_token_to_the_end_and_then_says_what_to_do() -> None:
     w = world(status=Status.AUTHORIZATION_REQUIRED, failures=2)
-    assert w.run(asked=True).tokens == w.stored
+    assert w.run(caller_waits=True).tokens == w.stored
     w.records.items[NAME] = replace(w.record(), refresh_at=int(w.clock.now()) + LIFETIME)
     w.clock.advance(LIFETIME // 2)
     with pytest.raises(AuthorizationRequired, match="keap/main") as raised:
-        w.run(asked=True)
+        w.run(caller_waits=True)
     assert "evergrant connect keap/main" in raised.value.hint
     assert w.provider.requests == []
 
@@ -1085,7 +1085,7 @@ def test_an_expired_token_of_a_refused_client_says_whose_credentials_to_mend() -
     w = world(status=Status.CLIENT_REFUSED, failures=1, refresh_at=1_800_999_999)
     w.clock.advance(LIFETIME)
     with pytest.raises(ClientRefused) as raised:
-        w.run(asked=True)
+        w.run(caller_waits=True)
     assert "evergrant client set keap" in raised.value.hint
 
 
@@ -1095,7 +1095,7 @@ def test_a_provider_that_is_down_is_not_hammered_by_those_who_ask() -> None:
     w.provider.script = [NotSent("no route")]
     for _ in range(5):
         with pytest.raises(TemporarilyUnavailable) as raised:
-            w.run(asked=True)
+            w.run(caller_waits=True)
         assert 1 <= raised.value.retry_after <= 15
     assert len(w.provider.requests) == 1
 
@@ -1107,39 +1107,39 @@ def test_an_operator_cannot_have_a_token_sent_again_while_its_answer_may_be_in_t
     w.run()
     w.records.change = change  # type: ignore[method-assign]
     w.clock.advance(45)
-    with pytest.raises(AnswerAwaited) as told:
-        w.run(asked=True, force=True)
+    with pytest.raises(ResponsePending) as told:
+        w.run(caller_waits=True, force=True)
     assert told.value.as_dict()["retry_after"] == 900, "nobody has found the lease that ran out yet"
     w.run()
     w.clock.advance(45)
     before = w.record()
-    with pytest.raises(AnswerAwaited) as told:
-        w.run(asked=True, force=True)
-    settled_at = (before.doubt_at or 0) + 900
+    with pytest.raises(ResponsePending) as told:
+        w.run(caller_waits=True, force=True)
+    settled_at = (before.in_doubt_since or 0) + 900
     assert told.value.as_dict()["retry_after"] == settled_at - int(w.clock.now())
     assert w.record() == before, "the schedule says what it is about"
     w.clock.time = settled_at - 1.0
-    with pytest.raises(AnswerAwaited, match="keap/main"):
-        w.run(asked=True, force=True)
+    with pytest.raises(ResponsePending, match="keap/main"):
+        w.run(caller_waits=True, force=True)
     assert len(w.provider.requests) == 1
     w.receive()
-    assert w.run(asked=True, force=True).outcome == "rotated"
+    assert w.run(caller_waits=True, force=True).outcome == "rotated"
     assert not w.provider.revoked
 
 
 def test_an_operator_need_not_wait_for_the_last_quarter_to_have_a_lost_answer_asked_for_again() -> None:
     w = world()
-    w.provider.script = [LostAnswer("gone")]
+    w.provider.script = [LostResponse("gone")]
     w.run()
-    with pytest.raises(AnswerAwaited):
-        w.run(asked=True, force=True)
+    with pytest.raises(ResponsePending):
+        w.run(caller_waits=True, force=True)
     w.clock.advance(900)
     assert (w.record().refresh_at or 0) > w.clock.now()
-    w.provider.script = [LostAnswer("gone again")]
-    w.run(asked=True, force=True)
-    assert (w.record().spend_tries, w.record().status) == (1, Status.AUTHORIZATION_REQUIRED)
+    w.provider.script = [LostResponse("gone again")]
+    w.run(caller_waits=True, force=True)
+    assert (w.record().attempt_replays, w.record().status) == (1, Status.AUTHORIZATION_REQUIRED)
     # Nobody holds an answer of that one: its worker wrote down that it was lost.
-    assert w.run(asked=True, force=True).outcome == "rotated"
+    assert w.run(caller_waits=True, force=True).outcome == "rotated"
 
 
 def test_within_the_grace_an_operator_need_not_wait_at_all() -> None:
@@ -1148,12 +1148,12 @@ def test_within_the_grace_an_operator_need_not_wait_at_all() -> None:
     with pytest.raises(Crash):
         w.run()
     w.clock.advance(41)
-    assert w.run(asked=True, force=True).outcome == "rotated"
+    assert w.run(caller_waits=True, force=True).outcome == "rotated"
 
 
 def test_an_operator_can_force_a_refresh_of_a_fresh_token() -> None:
     w = world(due=False)
-    tokens = w.run(asked=True, force=True).tokens
+    tokens = w.run(caller_waits=True, force=True).tokens
     assert tokens is not None
     assert tokens.access_token == Secret("access-1")
 
@@ -1161,32 +1161,32 @@ def test_an_operator_can_force_a_refresh_of_a_fresh_token() -> None:
 @pytest.mark.parametrize(("status", "error"), [(Status.PAUSED, Paused), (Status.DISCONNECTED, Disconnected)])
 def test_a_connection_at_rest_is_not_refreshed(status: Status, error: type[Exception]) -> None:
     w = world(status=status)
-    assert w.run().outcome == "at_rest"
+    assert w.run().outcome == "inactive"
     with pytest.raises(error):
-        w.run(asked=True, force=True)
+        w.run(caller_waits=True, force=True)
     assert w.provider.requests == []
 
 
 def test_a_paused_connection_serves_its_token_to_the_end() -> None:
     w = world(status=Status.PAUSED, due=False)
-    assert w.run(asked=True, min_ttl=LIFETIME).tokens == w.stored
+    assert w.run(caller_waits=True, min_ttl=LIFETIME).tokens == w.stored
     w.clock.advance(LIFETIME)
     with pytest.raises(Paused):
-        w.run(asked=True)
+        w.run(caller_waits=True)
     assert w.provider.requests == []
 
 
 def test_an_unknown_connection_is_an_error_of_its_own() -> None:
     w = world()
     with pytest.raises(UnknownConnection):
-        Rotation(w.ports, w.settings).run(Ask("keap/nobody"))
+        Rotation(w.ports, w.settings).run(TokenDemand("keap/nobody"))
 
 
 # --- a client's own grant ---------------------------------------------------------------------------------------------
 
 
 def headless(**fields: Any) -> World:
-    profile = built_in.built_in()["wealthyhood"]
+    profile = built_in.load_built_in()["wealthyhood"]
     return world(profile, grant="client_credentials", client="wealthyhood", **fields)
 
 
@@ -1196,7 +1196,7 @@ TOKEN = answer(200, {"access_token": "access-1", "token_type": "Bearer", "expire
 def test_a_client_gets_its_first_token_as_soon_as_it_is_connected() -> None:
     w = headless(status=Status.AWAITING_AUTHORIZATION, generation=0, published_generation=0, sealed=None)
     w.provider.script = [TOKEN]
-    tokens = w.run(asked=True, force=True).tokens
+    tokens = w.run(caller_waits=True, force=True).tokens
     assert tokens is not None
     assert json.loads(w.provider.requests[0].body) == {
         "grant_type": "client_credentials",
@@ -1210,7 +1210,7 @@ def test_a_client_gets_its_first_token_as_soon_as_it_is_connected() -> None:
 
 def test_a_lost_answer_of_a_client_grant_is_no_doubt_at_all() -> None:
     w = headless()
-    w.provider.script = [LostAnswer("gone"), TOKEN]
+    w.provider.script = [LostResponse("gone"), TOKEN]
     assert w.run().outcome == "rotated"
 
 
@@ -1234,7 +1234,7 @@ def test_after_a_crash_while_it_spends_another_worker_comes_by_when_the_lease_en
     w = world(with_grace(KEAP, 60), due=False)  # somebody asked, long before it was due
     w.faults.at, w.faults.kind = SPEND, "crash-after"
     with pytest.raises(Crash):
-        w.run(asked=True, force=True)
+        w.run(caller_waits=True, force=True)
     assert w.record().due_at == w.record().lease_until == w.clock.now() + 40
     w.faults.at = None
     w.clock.advance(40)

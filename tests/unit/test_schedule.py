@@ -10,19 +10,27 @@ from hypothesis import strategies as st
 
 from evergrant.profiles.model import Rotation
 from evergrant.record import refresh_schedule
-from evergrant.record.refresh_schedule import DAY, Life, backoff, claim_until, daily_probe, refresh_at, shard
+from evergrant.record.refresh_schedule import (
+    TokenLifetime,
+    choose_shard,
+    compute_backoff_at,
+    compute_claim_until,
+    compute_daily_probe_at,
+    compute_refresh_at,
+)
+from evergrant.times import DAY_SECONDS, TICK_HORIZON_SECONDS
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD
 
-lifetimes = st.integers(min_value=1, max_value=100 * 365 * DAY)
+lifetimes = st.integers(min_value=1, max_value=100 * 365 * DAY_SECONDS)
 names = st.from_regex(r"[a-z]{1,6}/[a-z]{1,6}", fullmatch=True)
-rotations = st.builds(Rotation, lead=st.integers(0, 10 * DAY), minimum_age=st.integers(0, 7200))
+rotations = st.builds(Rotation, lead=st.integers(0, 10 * DAY_SECONDS), minimum_age=st.integers(0, 7200))
 
 
 def at(
     lifetime: int, rotation: Rotation | None = None, cache: int = 300, name: str = "keap/main", number: int = 1
 ) -> int:
     """Seconds after issue at which a token of this lifetime is refreshed."""
-    return refresh_at(Life(NOW, NOW + lifetime), rotation or Rotation(), cache, name, number) - NOW
+    return compute_refresh_at(TokenLifetime(NOW, NOW + lifetime), rotation or Rotation(), cache, name, number) - NOW
 
 
 @given(lifetimes, rotations, st.integers(0, 3600), names, st.integers(0, 10**9))
@@ -53,12 +61,12 @@ def test_the_jitter_is_the_same_each_time_it_is_asked(lifetime: int, name: str, 
 
 
 def test_connections_and_generations_are_spread_over_a_tenth_of_the_lifetime() -> None:
-    lead = 2 * DAY
-    ages = {at(10 * DAY, Rotation(lead=lead), number=number) for number in range(500)}
+    lead = 2 * DAY_SECONDS
+    ages = {at(10 * DAY_SECONDS, Rotation(lead=lead), number=number) for number in range(500)}
     assert len(ages) > 490
-    assert 10 * DAY - lead - DAY <= min(ages) < 10 * DAY - lead - 0.9 * DAY
-    assert 10 * DAY - lead - 0.1 * DAY < max(ages) <= 10 * DAY - lead
-    assert len({at(10 * DAY, Rotation(lead=lead), name=f"keap/{number}") for number in range(500)}) > 490
+    assert 10 * DAY_SECONDS - lead - DAY_SECONDS <= min(ages) < 10 * DAY_SECONDS - lead - 0.9 * DAY_SECONDS
+    assert 10 * DAY_SECONDS - lead - 0.1 * DAY_SECONDS < max(ages) <= 10 * DAY_SECONDS - lead
+    assert len({at(10 * DAY_SECONDS, Rotation(lead=lead), name=f"keap/{number}") for number in range(500)}) > 490
 
 
 @pytest.mark.parametrize("lifetime", [60, 120, 300, 600, 900])
@@ -74,7 +82,7 @@ def test_a_provider_that_refuses_early_refreshes_is_not_asked_early() -> None:
 
 
 def test_keap_is_refreshed_about_every_21_hours() -> None:
-    ages = [at(DAY, KEAP.rotation, number=number) for number in range(200)]
+    ages = [at(DAY_SECONDS, KEAP.rotation, number=number) for number in range(200)]
     assert min(ages) >= 19.5 * 3600
     assert max(ages) <= 21 * 3600
     assert max(ages) > 20.8 * 3600
@@ -87,7 +95,7 @@ def test_wealthyhoods_hour_is_left_ten_minutes_at_least() -> None:
 
 
 def test_consumers_that_keep_tokens_longer_are_given_twice_that() -> None:
-    assert max(at(DAY, cache=3600, number=number) for number in range(200)) <= DAY - 7200
+    assert max(at(DAY_SECONDS, cache=3600, number=number) for number in range(200)) <= DAY_SECONDS - 7200
 
 
 # After failures
@@ -98,37 +106,39 @@ def test_a_try_after_failures_is_later_than_now_and_within_a_jittered_quarter_of
     failures: int, seed: int
 ) -> None:
     random.seed(seed)
-    wait = backoff(failures, NOW) - NOW
+    wait = compute_backoff_at(failures, NOW) - NOW
     assert 1 <= wait <= 1125
     assert wait <= max(5 * 2 ** min(failures, 12), 1)
 
 
 def test_the_wait_grows_with_failures_and_is_never_the_same_for_all() -> None:
     random.seed(1)
-    mean = [sum(backoff(failures, 0) for _ in range(500)) / 500 for failures in range(12)]
+    mean = [sum(compute_backoff_at(failures, 0) for _ in range(500)) / 500 for failures in range(12)]
     assert mean[0] < mean[3] < mean[6]
     assert mean[6] < mean[11] < 600
-    assert len({backoff(11, 0) for _ in range(100)}) > 50
+    assert len({compute_backoff_at(11, 0) for _ in range(100)}) > 50
 
 
 def test_a_provider_that_names_its_wait_is_given_it() -> None:
     random.seed(1)
-    assert all(backoff(0, NOW, 3600) == NOW + 3600 for _ in range(50))
-    assert all(NOW + 3 <= backoff(11, NOW, 3) <= NOW + 1125 for _ in range(50))
-    assert backoff(0, NOW, 0) > NOW
+    assert all(compute_backoff_at(0, NOW, 3600) == NOW + 3600 for _ in range(50))
+    assert all(NOW + 3 <= compute_backoff_at(11, NOW, 3) <= NOW + 1125 for _ in range(50))
+    assert compute_backoff_at(0, NOW, 0) > NOW
 
 
 def kept_alive(life: str, ends_in: int | None, lifetime: int = 3600, lead: int = 0) -> int:
     rotation = Rotation(refresh="on_demand", refresh_token_life=life, lead=lead)  # type: ignore[arg-type]
-    at_last = refresh_at(Life(NOW, NOW + lifetime), rotation, 300, "keap/main", 1)
+    at_last = compute_refresh_at(TokenLifetime(NOW, NOW + lifetime), rotation, 300, "keap/main", 1)
     ends_at = None if ends_in is None else NOW + ends_in
-    return refresh_schedule.keep_alive_at(Life(NOW, NOW + lifetime), ends_at, rotation, at_last) - NOW
+    return refresh_schedule.compute_keep_alive_at(TokenLifetime(NOW, NOW + lifetime), ends_at, rotation, at_last) - NOW
 
 
 def test_on_demand_a_refresh_token_that_dies_of_not_being_used_is_used_in_time() -> None:
-    assert kept_alive("idle", 90 * DAY) == 83 * DAY
-    assert kept_alive("idle", 10 * DAY) == 9 * DAY
-    assert kept_alive("idle", 90 * DAY, 30 * DAY, 20 * DAY) <= 75 * DAY, "the profile's own lead is kept"
+    assert kept_alive("idle", 90 * DAY_SECONDS) == 83 * DAY_SECONDS
+    assert kept_alive("idle", 10 * DAY_SECONDS) == 9 * DAY_SECONDS
+    assert kept_alive("idle", 90 * DAY_SECONDS, 30 * DAY_SECONDS, 20 * DAY_SECONDS) <= 75 * DAY_SECONDS, (
+        "the profile's own lead is kept"
+    )
     assert 900 <= kept_alive("idle", 1800, 1800) <= 1620
 
 
@@ -137,13 +147,13 @@ def test_on_demand_a_refresh_token_that_dies_with_its_access_token_is_used_as_al
 
 
 def test_on_demand_nothing_is_refreshed_that_waiting_does_not_end() -> None:
-    assert kept_alive("hard", 30 * DAY) > 30 * 365 * DAY
-    assert kept_alive("idle", None) > 30 * 365 * DAY
+    assert kept_alive("hard", 30 * DAY_SECONDS) > 30 * 365 * DAY_SECONDS
+    assert kept_alive("idle", None) > 30 * 365 * DAY_SECONDS
 
 
 def test_a_person_is_waited_for_about_a_day() -> None:
     random.seed(1)
-    probes = [daily_probe(NOW) - NOW for _ in range(500)]
+    probes = [compute_daily_probe_at(NOW) - NOW for _ in range(500)]
     assert min(probes) >= 21 * 3600
     assert max(probes) <= 27 * 3600
     assert max(probes) - min(probes) > 3 * 3600
@@ -153,11 +163,11 @@ def test_a_person_is_waited_for_about_a_day() -> None:
 
 
 @given(
-    st.integers(NOW - 10 * DAY, NOW + refresh_schedule.HORIZON),
-    st.none() | st.integers(NOW - 10 * DAY, NOW + 10 * DAY),
+    st.integers(NOW - 10 * DAY_SECONDS, NOW + TICK_HORIZON_SECONDS),
+    st.none() | st.integers(NOW - 10 * DAY_SECONDS, NOW + 10 * DAY_SECONDS),
 )
 def test_a_lost_claim_is_found_again_within_a_quarter_of_what_remains(due_at: int, expires_at: int | None) -> None:
-    horizon = claim_until(due_at, NOW, expires_at) - max(due_at, NOW)
+    horizon = compute_claim_until(due_at, NOW, expires_at) - max(due_at, NOW)
     remaining = 480 if expires_at is None else max(expires_at - NOW, 0)
     assert 15 <= horizon <= 120
     assert horizon <= max(remaining / 4, 15)
@@ -165,24 +175,24 @@ def test_a_lost_claim_is_found_again_within_a_quarter_of_what_remains(due_at: in
 
 
 def test_a_claim_moves_the_due_date_beyond_what_this_tick_takes() -> None:
-    for due_at in range(NOW, NOW + refresh_schedule.HORIZON + 1):
-        assert claim_until(due_at, NOW, NOW) > due_at
-    assert claim_until(NOW - DAY, NOW, None) == NOW + 120
+    for due_at in range(NOW, NOW + TICK_HORIZON_SECONDS + 1):
+        assert compute_claim_until(due_at, NOW, NOW) > due_at
+    assert compute_claim_until(NOW - DAY_SECONDS, NOW, None) == NOW + 120
 
 
 # Lives and shards
 
 
 def test_the_last_quarter_begins_after_three() -> None:
-    assert Life(NOW, NOW + 400).last_quarter_at == NOW + 300
-    assert Life(NOW, NOW + 1).last_quarter_at == NOW + 1
-    assert Life(NOW, NOW + 400).lifetime == 400
+    assert TokenLifetime(NOW, NOW + 400).last_quarter_at == NOW + 300
+    assert TokenLifetime(NOW, NOW + 1).last_quarter_at == NOW + 1
+    assert TokenLifetime(NOW, NOW + 400).lifetime == 400
 
 
 def test_connections_are_spread_evenly_over_all_shards_and_stay_there() -> None:
-    shards = [shard(f"keap/{number}") for number in range(800)]
-    assert set(shards) == {str(number) for number in range(refresh_schedule.SHARDS)}
+    shards = [choose_shard(f"keap/{number}") for number in range(800)]
+    assert set(shards) == {str(number) for number in range(refresh_schedule.SHARD_COUNT)}
     assert min(shards.count(one) for one in set(shards)) > 60
-    assert shard("keap/main") == shard("keap/main")
+    assert choose_shard("keap/main") == choose_shard("keap/main")
     # Pinned: another spreading would leave every record in a partition that is never asked for it.
-    assert [shard(f"keap/{number}") for number in range(4)] == ["4", "2", "1", "1"]
+    assert [choose_shard(f"keap/{number}") for number in range(4)] == ["4", "2", "1", "1"]

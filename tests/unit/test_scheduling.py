@@ -14,6 +14,7 @@ from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Rate
 from evergrant.record import refresh_schedule
 from evergrant.rotation.tick import Tick, tick
+from evergrant.times import TICK_SECONDS
 from tests.unit.samples import KEAP, NOW
 
 
@@ -33,7 +34,7 @@ class Table:
 
     def __init__(self, *entries: Entry) -> None:
         self.entries = {entry.name: entry for entry in entries}
-        self.asked: list[tuple[str, int]] = []
+        self.caller_waits: list[tuple[str, int]] = []
         self.beaten: set[str] = set()
         self.unreadable: set[str] = set()
         self.throttled: set[str] = set()
@@ -41,11 +42,11 @@ class Table:
         self.broken_after: int | None = None
 
     def due(self, shard: str, before: int) -> Iterator[Any]:
-        self.asked.append((shard, before))
-        if self.broken_after is not None and len(self.asked) > self.broken_after:
+        self.caller_waits.append((shard, before))
+        if self.broken_after is not None and len(self.caller_waits) > self.broken_after:
             raise PortUnavailable("made to fail")
         for entry in list(self.entries.values()):
-            if refresh_schedule.shard(entry.name) == shard and entry.due_at <= before:
+            if refresh_schedule.choose_shard(entry.name) == shard and entry.due_at <= before:
                 yield replace(entry)
 
     def change(
@@ -145,7 +146,7 @@ def test_what_is_due_before_the_next_tick_could_see_it_is_sent_with_its_exact_de
 def test_every_partition_is_asked_once() -> None:
     table = Table()
     assert run(table, Queue()) == Tick(0, 0)
-    assert table.asked == [(str(number), NOW + 75) for number in range(refresh_schedule.SHARDS)]
+    assert table.caller_waits == [(str(number), NOW + 75) for number in range(refresh_schedule.SHARD_COUNT)]
 
 
 def test_what_was_claimed_is_left_alone_by_the_next_tick_and_found_again_if_it_was_lost() -> None:
@@ -244,7 +245,7 @@ def test_the_next_tick_goes_on_with_what_a_rate_left() -> None:
     for name, _ in queue.sent:
         del table.entries[name]  # rotated
     clock = Clock()
-    clock.time += refresh_schedule.TICK
+    clock.time += TICK_SECONDS
     assert run(table, queue, clock, budget=120) == Tick(claimed=50, sent=50)
     assert len(set(queue.sent)) == len({name for name, _ in queue.sent}) == 150
 

@@ -18,11 +18,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.adapters.aws.seal import KmsDataKey
-from evergrant.connect.authorization_flow import Departure
-from evergrant.errors import UnreadAnswer
+from evergrant.connect.authorization_flow import AuthorizationStart
+from evergrant.errors import UnreadableResponse
+from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth import token_request
-from evergrant.oauth.token_request import CallbackAnswer, Client, HttpRequest, HttpResponse
-from evergrant.oauth.unreadable_response import KeptAnswer
+from evergrant.oauth.token_request import AuthorizationResponse, Client
+from evergrant.oauth.unreadable_response import KeptResponse
 from evergrant.record.connection import Sealed
 from evergrant.rotation import demand, refresh_attempt
 from evergrant.secret import Secret, fingerprint
@@ -64,11 +65,11 @@ def test_no_way_of_printing_shows_the_value(value: str) -> None:
     assert repr(secret) == str(secret) == format(secret) == f"Secret({fingerprint(value)})"
 
 
-def a_spend() -> refresh_attempt.Spend:
-    return refresh_attempt.Spend(
+def a_spend() -> refresh_attempt.RefreshAttempt:
+    return refresh_attempt.RefreshAttempt(
         connection(),
         KEAP,
-        refresh_attempt.Requests((a_request(),), lambda: ()),
+        refresh_attempt.TokenRequests((a_request(),), lambda: ()),
         ("api.example.com",),
         secret_tokens(),
         0.0,
@@ -82,7 +83,7 @@ def secret_tokens() -> Any:
 def a_request() -> HttpRequest:
     values = {"refresh_token": CANARY}
     client = Client("keap", CANARY, (), ("api.example.com",))
-    return token_request.token_request(KEAP, "refresh", KEAP.bind({}), client, Secret(CANARY), values, now=0)
+    return token_request.build_token_request(KEAP, "refresh", KEAP.bind({}), client, Secret(CANARY), values, now=0)
 
 
 HOLDERS: dict[str, Callable[[], Any]] = {
@@ -90,7 +91,7 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "TokenSet": secret_tokens,
     "Client": lambda: Client("keap", "client-1", (Secret(CANARY),), ("api.example.com",)),
     "Client that logs in": lambda: Client("x", None, (), (), {"password": Secret(CANARY)}, Secret(CANARY), "key-1"),
-    "CallbackAnswer": lambda: CallbackAnswer(CANARY, None, {"realm": CANARY}),
+    "CallbackAnswer": lambda: AuthorizationResponse(CANARY, None, {"realm": CANARY}),
     "HttpRequest": a_request,
     "HttpRequest with all in its URL": lambda: HttpRequest("GET", f"https://x/?secret={CANARY}", {}, b""),
     "HttpResponse": lambda: HttpResponse(200, {"x-token": CANARY}, CANARY.encode()),
@@ -98,9 +99,11 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "KmsDataKey": lambda: KmsDataKey(CANARY.encode(), CANARY.encode(), b"context"),
     "Connection": lambda: connection(sealed=Sealed(b"", b"", CANARY.encode())),
     "Result": lambda: demand.Result("fresh", connection(), secret_tokens()),
-    "Unreadable": lambda: refresh_attempt.Unreadable(KeptAnswer(0, HttpResponse(200, {"x": CANARY}, CANARY.encode()))),
+    "Unreadable": lambda: refresh_attempt.KeptUnreadable(
+        KeptResponse(0, HttpResponse(200, {"x": CANARY}, CANARY.encode()))
+    ),
     "Spend": a_spend,
-    "Departure": lambda: Departure(f"https://login.example.com/?state={CANARY}", CANARY, "Keap"),
+    "Departure": lambda: AuthorizationStart(f"https://login.example.com/?state={CANARY}", CANARY, "Keap"),
 }
 
 
@@ -149,7 +152,7 @@ def test_a_dataclass_with_secrets_is_not_turned_into_a_dict(make: Callable[[], A
     ],
 )
 def test_an_unread_answer_is_told_without_any_of_it(body: Any) -> None:
-    with pytest.raises(UnreadAnswer) as unread:
-        token_request.read_answer(KEAP, respond(200, body), 1)
+    with pytest.raises(UnreadableResponse) as unread:
+        token_request.parse_token_response(KEAP, respond(200, body), 1)
     assert CANARY not in "".join(traceback.format_exception(unread.value))
     assert CANARY not in json.dumps(unread.value.as_dict())

@@ -14,7 +14,7 @@ def test_without_an_environment_the_defaults_hold() -> None:
         direct_read_min_lifetime=1800,
         consumer_cache=300,
         allow_loopback=False,
-        budgets=Budgets(lease=40, attempt=8.0, spend=20.0, save=5.0),
+        budgets=Budgets(lease=40, request=8.0, attempt=20.0, save=5.0),
         support_contact="",
     )
 
@@ -44,5 +44,5 @@ def test_a_number_that_is_none_stops_the_function_at_its_start() -> None:
 
 def test_a_lease_outlives_its_spend_and_save() -> None:
     budgets = Settings().budgets
-    assert budgets.attempt < budgets.spend
-    assert budgets.spend + budgets.save < budgets.lease
+    assert budgets.request < budgets.attempt
+    assert budgets.attempt + budgets.save < budgets.lease

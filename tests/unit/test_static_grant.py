@@ -9,14 +9,14 @@ import msgspec
 import pytest
 
 from evergrant.connect import operations
-from evergrant.connect.token_import import Importing, pasted_key
+from evergrant.connect.token_import import TokenImport, parse_pasted_key
 from evergrant.errors import AuthorizationRequired, InvalidRequest
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
 from evergrant.profiles.request_specs import Static
 from evergrant.record.connection import Connection, Status
-from evergrant.record.token_document import document
-from evergrant.rotation.demand import Ask
+from evergrant.record.token_document import build_document
+from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from tests.unit.test_rotation import KEAP, NAME, World, world
@@ -39,13 +39,13 @@ class Pasted:
     def paste(self, key: str, days: int | None = 30) -> Connection:
         w, now = self.w, int(self.w.clock.now())
         ports = w.ports
-        importing = Importing(ports.records, ports.seal, ports.queue, ports.clock, w.settings)
+        importing = TokenImport(ports.records, ports.seal, ports.queue, ports.clock, w.settings)
         authorization, grant = operations.plan(self.profile, NAME, grant="static")
-        tokens = pasted_key(self.profile, key, now, None if days is None else now + days * DAY)
+        tokens = parse_pasted_key(self.profile, key, now, None if days is None else now + days * DAY)
         return importing.keep(authorization, grant, self.profile, tokens)
 
     def run(self, **ask: Any) -> Any:
-        return Rotation(self.w.ports, self.w.settings, self.w.clock.now() + 59).run(Ask(NAME, **ask))
+        return Rotation(self.w.ports, self.w.settings, self.w.clock.now() + 59).run(TokenDemand(NAME, **ask))
 
     @property
     def record(self) -> Connection:
@@ -53,7 +53,7 @@ class Pasted:
 
     @property
     def token(self) -> str:
-        return str(self.run(asked=True).tokens.access_token.reveal())
+        return str(self.run(caller_waits=True).tokens.access_token.reveal())
 
 
 def test_a_pasted_key_is_saved_published_and_told_of() -> None:
@@ -68,14 +68,14 @@ def test_a_pasted_key_is_saved_published_and_told_of() -> None:
 
 def test_consumers_send_a_key_in_the_header_that_keys_have() -> None:
     pasted = Pasted()
-    tokens = pasted.run(asked=True).tokens
-    assert document(pasted.record, PROFILE, tokens)["headers"] == {"X-Api-Key": KEY}
+    tokens = pasted.run(caller_waits=True).tokens
+    assert build_document(pasted.record, PROFILE, tokens)["headers"] == {"X-Api-Key": KEY}
 
 
 def test_without_headers_of_its_own_a_key_is_sent_like_every_token() -> None:
     pasted = Pasted(msgspec.structs.replace(KEAP, static=Static(describe="x")))
-    tokens = pasted.run(asked=True).tokens
-    assert document(pasted.record, pasted.profile, tokens)["headers"] == {"Authorization": f"Bearer {KEY}"}
+    tokens = pasted.run(caller_waits=True).tokens
+    assert build_document(pasted.record, pasted.profile, tokens)["headers"] == {"Authorization": f"Bearer {KEY}"}
 
 
 @pytest.mark.parametrize("ask", [{"force": True}, {"min_ttl": 365 * DAY}, {"min_ttl": 31 * DAY - 1}, {"rejected": "x"}])
@@ -83,7 +83,7 @@ def test_whoever_asks_gets_the_key_there_is_and_nothing_is_sent(ask: dict[str, A
     pasted = Pasted()
     pasted.run()
     pasted.w.clock.advance(29 * DAY)
-    assert pasted.run(asked=True, **ask).tokens.access_token == Secret(KEY)
+    assert pasted.run(caller_waits=True, **ask).tokens.access_token == Secret(KEY)
     assert pasted.record.status is Status.ACTIVE
     assert pasted.w.provider.requests == []
 
@@ -95,8 +95,8 @@ def test_when_the_key_lapses_somebody_is_told_once() -> None:
     pasted.run()
     pasted.run()
     with pytest.raises(AuthorizationRequired):
-        pasted.run(asked=True)
-    assert (pasted.record.status, pasted.record.last_error) == (Status.AUTHORIZATION_REQUIRED, "key_lapsed")
+        pasted.run(caller_waits=True)
+    assert (pasted.record.status, pasted.record.last_error) == (Status.AUTHORIZATION_REQUIRED, "key_expired")
     assert pasted.w.bus.types == ["Connection Authorized", "Authorization Required"]
     assert pasted.w.provider.requests == []
     assert pasted.record.due_at is None
@@ -120,7 +120,7 @@ def test_a_key_that_the_api_refuses_is_told_of_once_and_serves_who_does_not_mind
     pasted.w.clock.advance(DAY)
     for _ in range(2):
         with pytest.raises(AuthorizationRequired):
-            pasted.run(asked=True, rejected=Secret(KEY).fingerprint)
+            pasted.run(caller_waits=True, rejected=Secret(KEY).fingerprint)
     assert (pasted.record.status, pasted.record.last_error) == (Status.AUTHORIZATION_REQUIRED, "key_refused")
     assert pasted.w.bus.types == ["Connection Authorized", "Authorization Required"]
     assert pasted.token == KEY
@@ -200,5 +200,5 @@ def test_a_rotation_meanwhile_does_not_undo_the_pasted_key() -> None:
 @pytest.mark.parametrize("key", ["", "a b", "a\nb", "ü", "a\x00", "x" * 16_385])
 def test_what_is_no_key_is_refused_without_being_repeated(key: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        pasted_key(PROFILE, key, 0)
+        parse_pasted_key(PROFILE, key, 0)
     assert not key or key not in str(refused.value.as_dict())

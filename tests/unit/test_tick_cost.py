@@ -16,17 +16,18 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant.adapters.aws.items import item_of
+from evergrant.adapters.aws.items import to_item
 from evergrant.errors import Conflict
-from evergrant.oauth.token_request import HttpRequest, HttpResponse
+from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.profiles.model import Profile, Rate, Rotation, content_hash
 from evergrant.record import refresh_schedule
 from evergrant.record.connection import Connection, Sealed
-from evergrant.record.refresh_schedule import DAY, Life
+from evergrant.record.refresh_schedule import TokenLifetime
 from evergrant.rotation import refresh
-from evergrant.rotation.demand import Ask
+from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.tick import Tick, tick
 from evergrant.settings import Settings
+from evergrant.times import DAY_SECONDS, TICK_SECONDS
 from tests.unit.memory import FakeClock, MemoryProfiles, MemoryRecords, answer
 from tests.unit.samples import KEAP, NOW, connection
 from tests.unit.test_breaker import connection as due_connection
@@ -63,11 +64,13 @@ class Table:
     """A table and its due index that count what they consume, as fast for many items as for few."""
 
     def __init__(self, template: Connection) -> None:
-        item = item_of(template)
+        item = to_item(template)
         self._item_size = size(item)
         self._line_size = size({name: item[name] for name in PROJECTED})
         self._template = template
-        self._shards: dict[str, list[tuple[int, str]]] = {str(number): [] for number in range(refresh_schedule.SHARDS)}
+        self._shards: dict[str, list[tuple[int, str]]] = {
+            str(number): [] for number in range(refresh_schedule.SHARD_COUNT)
+        }
         self._due_at: dict[str, int] = {}
         self.read = self.written = 0.0
 
@@ -76,9 +79,9 @@ class Table:
 
     def put(self, name: str, due_at: int) -> None:
         if name in self._due_at:
-            self._shards[refresh_schedule.shard(name)].remove((self._due_at[name], name))
+            self._shards[refresh_schedule.choose_shard(name)].remove((self._due_at[name], name))
         self._due_at[name] = due_at
-        insort(self._shards[refresh_schedule.shard(name)], (due_at, name))
+        insort(self._shards[refresh_schedule.choose_shard(name)], (due_at, name))
 
     def due(self, shard: str, before: int) -> Iterator[Entry]:
         lines = self._shards[shard]
@@ -146,7 +149,9 @@ class Profiles:
 def whole() -> Connection:
     """A record of the usual size: a sealed token set of 2 KB and all its fields."""
     sealed = Sealed(b"k" * 184, b"n" * 12, b"t" * 2000)
-    return connection(sealed=sealed, expires_at=NOW + DAY, due_at=NOW, due_shard="0", profile_hash=content_hash(KEAP))
+    return connection(
+        sealed=sealed, expires_at=NOW + DAY_SECONDS, due_at=NOW, due_shard="0", profile_hash=content_hash(KEAP)
+    )
 
 
 @pytest.mark.parametrize("due", [0, 50])
@@ -161,17 +166,19 @@ def test_a_tick_consumes_as_much_among_a_hundred_thousand_connections_as_among_a
         consumed[count] = table.read, table.written
     assert consumed[100_000] == consumed[100]
     read, written = consumed[100_000]
-    assert read == refresh_schedule.SHARDS / 2, "half a unit a shard"
-    assert written == due * (ceil(size(item_of(whole())) / 1024) + 2)
+    assert read == refresh_schedule.SHARD_COUNT / 2, "half a unit a shard"
+    assert written == due * (ceil(size(to_item(whole())) / 1024) + 2)
 
 
 def test_connections_that_were_made_together_fall_due_spread_over_minutes() -> None:
-    life, count = Life(NOW, NOW + 3600), 10_000
-    due = [refresh_schedule.refresh_at(life, Rotation(), 300, f"keap/a{number}", 1) for number in range(count)]
+    life, count = TokenLifetime(NOW, NOW + 3600), 10_000
+    due = [refresh_schedule.compute_refresh_at(life, Rotation(), 300, f"keap/a{number}", 1) for number in range(count)]
     assert max(due) - min(due) == 300, "half the lead of ten minutes"
     a_second = Counter(due)
     assert max(a_second.values()) < 3 * count / 300, "no second gets more than thrice its share"
-    again = [refresh_schedule.refresh_at(life, Rotation(), 300, f"keap/a{number}", 2) for number in range(count)]
+    again = [
+        refresh_schedule.compute_refresh_at(life, Rotation(), 300, f"keap/a{number}", 2) for number in range(count)
+    ]
     assert due != again, "another generation, another place: nobody is always the last"
 
 
@@ -190,8 +197,8 @@ def test_ten_thousand_that_fall_due_at_the_same_moment_are_drained_within_the_de
             assert name not in refreshed
             refreshed.add(name)
             asked[now + delay] += 1
-            table.put(name, NOW + DAY)
-        clock.advance(refresh_schedule.TICK)
+            table.put(name, NOW + DAY_SECONDS)
+        clock.advance(TICK_SECONDS)
     assert len(refreshed) == 10_000
     assert max(asked.values()) == 50
     assert max(asked) - NOW < 10_000 / 50, "and no slower than that"
@@ -210,23 +217,23 @@ def test_the_declared_rate_holds_while_the_provider_refuses(refusal: HttpRespons
     asked: Counter[int] = Counter()
 
     def refuse(request: HttpRequest, **_: Any) -> HttpResponse:
-        asked[int(f.clock.now() - start) // refresh_schedule.TICK] += 1
+        asked[int(f.clock.now() - start) // TICK_SECONDS] += 1
         return refusal
 
     f.provider.send = refuse  # type: ignore[method-assign]
     waiting: list[tuple[float, int, str]] = []
     sent = 0
     for minute in range(15):
-        f.clock.time = float(start + minute * refresh_schedule.TICK)
+        f.clock.time = float(start + minute * TICK_SECONDS)
         tick(Index(f.records), ports.profiles, f.queue, f.clock, f.clock.now() + 55)
         while True:
             for message, delay in f.queue.messages:
                 sent += 1
                 heapq.heappush(waiting, (f.clock.now() + delay, sent, message["connection"]))
             f.queue.messages.clear()
-            if not waiting or waiting[0][0] >= start + (minute + 1) * refresh_schedule.TICK:
+            if not waiting or waiting[0][0] >= start + (minute + 1) * TICK_SECONDS:
                 break
             f.clock.time, _, name = heapq.heappop(waiting)
-            refresh.Rotation(ports, Settings(), f.clock.now() + 59).run(Ask(name))
+            refresh.Rotation(ports, Settings(), f.clock.now() + 59).run(TokenDemand(name))
     assert max(asked.values()) <= 60
     assert len({name for name, held in f.records.items.items() if held.failures}) == 200, "and everybody had a turn"

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.oauth.token_set import LONGEST_LIFETIME, TokenSet, expiry, look_up
+from evergrant.oauth.token_set import TokenSet
+from evergrant.profiles.expiry import MAX_LIFETIME_SECONDS, compute_expiry, look_up
 from evergrant.profiles.model import ExpiryRule
 from evergrant.secret import Secret
 from tests.unit.samples import NOW, tokens
@@ -36,10 +37,18 @@ def jwt(claims: Any) -> str:
 
 @pytest.mark.parametrize(
     ("value", "seconds"),
-    [(3600, 3600), ("3600", 3600), (3600.9, 3600), ("3600.0", 3600), ("1e3", 1000), (1, 1), (LONGEST_LIFETIME,) * 2],
+    [
+        (3600, 3600),
+        ("3600", 3600),
+        (3600.9, 3600),
+        ("3600.0", 3600),
+        ("1e3", 1000),
+        (1, 1),
+        (MAX_LIFETIME_SECONDS,) * 2,
+    ],
 )
 def test_a_number_of_seconds_counts_from_the_sending_of_the_request(value: Any, seconds: int) -> None:
-    assert expiry((SECONDS,), {"expires_in": value}, NOW) == (NOW + seconds, "expires_in:seconds")
+    assert compute_expiry((SECONDS,), {"expires_in": value}, NOW) == (NOW + seconds, "expires_in:seconds")
 
 
 @pytest.mark.parametrize(
@@ -47,33 +56,39 @@ def test_a_number_of_seconds_counts_from_the_sending_of_the_request(value: Any, 
     [
         *(None, "", "soon", True, False, [], {}, [3600], 0, "0", 0.4, -1, "-3600"),
         *(math.nan, math.inf, -math.inf, "nan", "inf", "Infinity", 1e300, 10**400, "9" * 33),
-        LONGEST_LIFETIME + 1,
+        MAX_LIFETIME_SECONDS + 1,
         NOW * 1000,  # an epoch time in milliseconds where a duration is promised
     ],
 )
 def test_an_absurd_lifetime_is_no_lifetime_and_the_next_rule_is_asked(value: Any) -> None:
-    assert expiry((SECONDS,), {"expires_in": value}, NOW) is None
-    assert expiry((SECONDS, DEFAULT), {"expires_in": value}, NOW) == (NOW + 3600, "default")
+    assert compute_expiry((SECONDS,), {"expires_in": value}, NOW) is None
+    assert compute_expiry((SECONDS, DEFAULT), {"expires_in": value}, NOW) == (NOW + 3600, "default")
 
 
 def test_a_missing_lifetime_falls_back_to_the_declared_one() -> None:
-    assert expiry((SECONDS, DEFAULT), {}, NOW) == (NOW + 3600, "default")
-    assert expiry((SECONDS,), {}, NOW) is None
-    assert expiry((), {"expires_in": 3600}, NOW) is None
+    assert compute_expiry((SECONDS, DEFAULT), {}, NOW) == (NOW + 3600, "default")
+    assert compute_expiry((SECONDS,), {}, NOW) is None
+    assert compute_expiry((), {"expires_in": 3600}, NOW) is None
 
 
 def test_the_first_rule_that_holds_wins() -> None:
     rules = (ExpiryRule(path="expiresIn"), SECONDS, DEFAULT)
-    assert expiry(rules, {"expires_in": 60, "expiresIn": 120}, NOW) == (NOW + 120, "expiresIn:seconds")
-    assert expiry(rules, {"expires_in": 60}, NOW) == (NOW + 60, "expires_in:seconds")
+    assert compute_expiry(rules, {"expires_in": 60, "expiresIn": 120}, NOW) == (NOW + 120, "expiresIn:seconds")
+    assert compute_expiry(rules, {"expires_in": 60}, NOW) == (NOW + 60, "expires_in:seconds")
 
 
 def test_a_duration_under_the_name_of_a_date_is_a_duration() -> None:
     """`expires_at: 300` read as an epoch time is 1970: the client would refresh on every call."""
     answer = {"expires_at": 300}
-    assert expiry((ExpiryRule(path="expires_at", format="seconds"),), answer, NOW) == (NOW + 300, "expires_at:seconds")
+    assert compute_expiry((ExpiryRule(path="expires_at", format="seconds"),), answer, NOW) == (
+        NOW + 300,
+        "expires_at:seconds",
+    )
     # And where a profile says epoch and is wrong, 1970 is not believed.
-    assert expiry((ExpiryRule(path="expires_at", format="epoch"), DEFAULT), answer, NOW) == (NOW + 3600, "default")
+    assert compute_expiry((ExpiryRule(path="expires_at", format="epoch"), DEFAULT), answer, NOW) == (
+        NOW + 3600,
+        "default",
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,7 +111,7 @@ def test_a_duration_under_the_name_of_a_date_is_a_duration() -> None:
     ],
 )
 def test_every_spelling_of_five_minutes_is_five_minutes(rule: ExpiryRule, answer: dict[str, Any]) -> None:
-    assert expiry((rule,), answer, NOW) == (NOW + 300, rule.name)
+    assert compute_expiry((rule,), answer, NOW) == (NOW + 300, rule.name)
 
 
 def test_a_date_without_a_zone_is_utc_wherever_we_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +120,7 @@ def test_a_date_without_a_zone_is_utc_wherever_we_run(monkeypatch: pytest.Monkey
         with monkeypatch.context() as elsewhere:
             elsewhere.setenv("TZ", "America/New_York")
             time.tzset()
-            assert expiry((rule,), {"t": "2026-11-22T10:05:00"}, NOW) == (NOW + 300, "t:iso8601")
+            assert compute_expiry((rule,), {"t": "2026-11-22T10:05:00"}, NOW) == (NOW + 300, "t:iso8601")
     finally:
         time.tzset()
 
@@ -128,12 +143,12 @@ def test_a_date_without_a_zone_is_utc_wherever_we_run(monkeypatch: pytest.Monkey
     ],
 )
 def test_a_token_that_is_no_jwt_with_an_expiry_to_come_says_nothing(value: Any) -> None:
-    assert expiry((JWT,), {"access_token": value}, NOW) is None
+    assert compute_expiry((JWT,), {"access_token": value}, NOW) is None
 
 
 def test_a_jwt_nested_beyond_reason_says_nothing() -> None:
     deep = urlsafe_b64encode(b'{"exp":' + b"[" * 100_000).decode()
-    assert expiry((JWT,), {"access_token": f"a.{deep}.c"}, NOW) is None
+    assert compute_expiry((JWT,), {"access_token": f"a.{deep}.c"}, NOW) is None
 
 
 @given(
@@ -146,20 +161,20 @@ def test_no_answer_makes_an_expiry_that_is_past_or_beyond_a_hundred_years(
     value: Any, path: str, spelling: Any, sent_at: int
 ) -> None:
     for rule in (ExpiryRule(path=path, format=spelling), ExpiryRule(jwt=path)):
-        found = expiry((rule,), {"v": value}, sent_at)
-        assert found is None or (sent_at < found[0] <= sent_at + LONGEST_LIFETIME and found[1] == rule.name)
+        found = compute_expiry((rule,), {"v": value}, sent_at)
+        assert found is None or (sent_at < found[0] <= sent_at + MAX_LIFETIME_SECONDS and found[1] == rule.name)
         assert found is None or isinstance(found[0], int)
 
 
 @given(st.datetimes().map(str) | st.datetimes(timezones=st.timezones()).map(lambda moment: moment.isoformat()))
 def test_no_date_of_any_year_and_zone_raises(moment: str) -> None:
-    expiry((ExpiryRule(path="t", format="iso8601"),), {"t": moment}, NOW)
+    compute_expiry((ExpiryRule(path="t", format="iso8601"),), {"t": moment}, NOW)
 
 
 @given(anything)
 def test_no_claims_of_a_jwt_raise(claims: Any) -> None:
     for content in (claims, {"exp": claims}):
-        expiry((JWT,), {"access_token": jwt(content)}, NOW)
+        compute_expiry((JWT,), {"access_token": jwt(content)}, NOW)
 
 
 @pytest.mark.parametrize(
@@ -216,7 +231,7 @@ def test_a_set_sealed_by_an_earlier_release_is_read_still() -> None:
 
 
 def test_a_default_in_days_and_one_that_a_variable_names() -> None:
-    assert expiry((ExpiryRule(default=45, format="days"),), {}, NOW) == (NOW + 45 * 86_400, "default")
+    assert compute_expiry((ExpiryRule(default=45, format="days"),), {}, NOW) == (NOW + 45 * 86_400, "default")
     named = (ExpiryRule(default="{life}"),)
-    assert expiry(named, {}, NOW, {"life": "600"}) == (NOW + 600, "default")
-    assert expiry(named, {}, NOW) is None
+    assert compute_expiry(named, {}, NOW, {"life": "600"}) == (NOW + 600, "default")
+    assert compute_expiry(named, {}, NOW) is None

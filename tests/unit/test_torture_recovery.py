@@ -40,7 +40,7 @@ def test_a_doubt_is_settled_again_whose_one_attempt_never_left(clock: SimpleName
     place: Any = SimpleNamespace(party=lambda name: SimpleNamespace(grace=0))
     observer: Any = Observer()
     haste = Haste(place, observer, lambda record: False)
-    doubtful = replace(connection(), status=Status.DEGRADED, spend_id="s", spend_at=999_000, failures=1)
+    doubtful = replace(connection(), status=Status.DEGRADED, attempt_id="s", attempt_at=999_000, failures=1)
 
     haste.make([doubtful])
     haste.make([doubtful])  # on its way

@@ -15,19 +15,20 @@ from evergrant.profiles.model import Profile
 from evergrant.record import failures as failing
 from evergrant.record import lost_response, token_save
 from evergrant.record.connection import FIELDS, Connection, Sealed, Status
-from evergrant.record.refresh_schedule import DAY, TICK, shard
+from evergrant.record.refresh_schedule import choose_shard
 from evergrant.settings import Settings
+from evergrant.times import DAY_SECONDS, TICK_SECONDS
 from tests.unit.samples import KEAP, NOW, SEALED, WEALTHYHOOD, connection, tokens
 
 NEW = Sealed(b"k", b"n", b"new")
 GRANT_REJECTED = Refusal("grant_rejected", 400, "invalid_grant")
 KINDS: tuple[Any, ...] = (
-    *("transient", "rate_limited", "grant_rejected", "client_rejected", "rejected_unknown", "not_spent", "malformed"),
+    *("transient", "rate_limited", "grant_rejected", "client_rejected", "rejected_unknown", "not_used", "malformed"),
 )
 
 
 def spending(**fields: Any) -> Connection:
-    return connection(spend_id="spend-1", spend_at=NOW, **fields)
+    return connection(attempt_id="spend-1", attempt_at=NOW, **fields)
 
 
 def headless(**fields: Any) -> Connection:
@@ -42,13 +43,15 @@ def events(changes: dict[str, Any]) -> list[str]:
     return [value["type"] for name, value in changes.items() if name.startswith("outbox.")]
 
 
-def saved(current: Connection, lifetime: int = DAY, profile: Profile = KEAP, now: int = NOW) -> dict[str, Any]:
-    return token_save.saved(current, tokens(lifetime), NEW, profile, Settings(), now)
+def saved(current: Connection, lifetime: int = DAY_SECONDS, profile: Profile = KEAP, now: int = NOW) -> dict[str, Any]:
+    return token_save.save_token_set(current, tokens(lifetime), NEW, profile, Settings(), now)
 
 
 def test_a_doubt_that_outlasts_its_clients_refusal_is_what_the_connection_says() -> None:
-    changes = lost_response.in_doubt(spending(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW)
-    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "lost_answer")
+    changes = lost_response.wait_in_doubt(
+        spending(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW
+    )
+    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "lost_response")
     assert events(changes) == ["Connection Degraded"]
 
 
@@ -56,7 +59,7 @@ def test_a_doubt_that_outlasts_its_clients_refusal_is_what_the_connection_says()
 @pytest.mark.parametrize("failures", [0, 2])
 def test_a_replay_that_fails_while_nothing_was_wrong_before_is_told_of_once(kind: Any, failures: int) -> None:
     refusal = Refusal(kind, 400, "no")
-    changes = lost_response.refused_in_doubt(spending(spend_tries=1, failures=failures), KEAP, refusal, NOW)
+    changes = lost_response.apply_refusal_in_doubt(spending(attempt_replays=1, failures=failures), KEAP, refusal, NOW)
     assert len(events(changes)) == 1
 
 
@@ -64,19 +67,21 @@ def test_a_replay_that_fails_while_nothing_was_wrong_before_is_told_of_once(kind
 
 
 def test_a_save_is_the_next_generation_with_every_trouble_gone() -> None:
-    troubled = spending(status=Status.DEGRADED, failures=4, last_error="x", rejected_at=NOW - 5, unread_answer=SEALED)
+    troubled = spending(
+        status=Status.DEGRADED, failures=4, last_error="x", rejected_at=NOW - 5, unreadable_response=SEALED
+    )
     changes = saved(troubled, now=NOW + 3)
     assert (changes["generation"], changes["sealed"], changes["status"]) == (4, NEW, Status.ACTIVE)
-    assert (changes["issued_at"], changes["expires_at"]) == (NOW, NOW + DAY)
-    assert changes["failures"] == changes["spend_tries"] == 0
-    gone = ("last_error", "last_error_at", "rejected_at", "unread_answer", "spend_id", "spend_at")
+    assert (changes["issued_at"], changes["expires_at"]) == (NOW, NOW + DAY_SECONDS)
+    assert changes["failures"] == changes["attempt_replays"] == 0
+    gone = ("last_error", "last_error_at", "rejected_at", "unreadable_response", "attempt_id", "attempt_at")
     assert [changes[name] for name in gone] == [None] * len(gone)
 
 
 def test_a_save_is_due_within_a_tick_until_it_is_published_and_refreshed_much_later() -> None:
     changes = saved(connection(), now=NOW + 3)
     assert changes["due_at"] == NOW + 3 + 60
-    assert changes["due_shard"] == shard("keap/main")
+    assert changes["due_shard"] == choose_shard("keap/main")
     assert NOW + 19 * 3600 < changes["refresh_at"] <= NOW + 21 * 3600
 
 
@@ -110,12 +115,12 @@ def test_no_event_holds_a_token() -> None:
 @pytest.mark.parametrize(
     ("lifetime", "fields", "revokes", "published"),
     [
-        (DAY, {}, False, True),
+        (DAY_SECONDS, {}, False, True),
         (1800, {}, False, True),
         (1799, {}, False, False),
         (300, {}, False, False),
-        (DAY, {"direct_read": False}, False, False),
-        (DAY, {}, True, False),
+        (DAY_SECONDS, {"direct_read": False}, False, False),
+        (DAY_SECONDS, {}, True, False),
     ],
 )
 def test_only_tokens_that_live_long_enough_get_a_secret(
@@ -129,18 +134,18 @@ def test_only_tokens_that_live_long_enough_get_a_secret(
 
 def test_a_connection_put_to_rest_meanwhile_keeps_the_set_and_its_rest() -> None:
     changes = saved(spending())
-    kept = token_save.keeping_rest(changes)
+    kept = token_save.keep_status(changes)
     assert changes.keys() - kept.keys() == {"status"}, "due, since somebody has to deliver its events"
     assert kept["sealed"] == NEW
     assert kept["generation"] == 4
-    assert kept["spend_id"] is None
+    assert kept["attempt_id"] is None
 
 
 # Refusals
 
 
 def refuse(current: Connection, refusal: Refusal = GRANT_REJECTED, now: int = NOW) -> dict[str, Any]:
-    return failing.refused(current, refusal, now)
+    return failing.apply_refusal(current, refusal, now)
 
 
 def test_one_rejection_degrades_and_is_asked_again_after_ten_minutes() -> None:
@@ -167,7 +172,7 @@ def test_a_second_rejection_ten_minutes_later_calls_for_a_person() -> None:
 
 
 def test_a_person_is_called_once_and_probed_for_daily() -> None:
-    changes = refuse(spending(status=Status.AUTHORIZATION_REQUIRED, rejected_at=NOW - DAY))
+    changes = refuse(spending(status=Status.AUTHORIZATION_REQUIRED, rejected_at=NOW - DAY_SECONDS))
     assert "status" not in changes
     assert events(changes) == []
     assert changes["refresh_at"] - NOW > 20 * 3600
@@ -180,7 +185,7 @@ def test_an_unknown_rejection_counts_as_one_of_the_grant() -> None:
 
 
 def test_a_refused_client_calls_for_nobody_to_authorize() -> None:
-    changes = refuse(spending(rejected_at=NOW - DAY), Refusal("client_rejected", 401, "invalid_client"))
+    changes = refuse(spending(rejected_at=NOW - DAY_SECONDS), Refusal("client_rejected", 401, "invalid_client"))
     assert changes["status"] == Status.CLIENT_REFUSED
     assert events(changes) == ["Client Refused"]
     assert changes["refresh_at"] == NOW + 3600
@@ -191,12 +196,12 @@ def test_a_refused_client_calls_for_nobody_to_authorize() -> None:
 
 @pytest.mark.parametrize("kind", ["grant_rejected", "rejected_unknown", "client_rejected"])
 def test_without_a_grant_only_the_client_can_be_to_blame(kind: Any) -> None:
-    changes = refuse(headless(spend_id="s", spend_at=NOW), Refusal(kind, 401))
+    changes = refuse(headless(attempt_id="s", attempt_at=NOW), Refusal(kind, 401))
     assert changes["status"] == Status.CLIENT_REFUSED
     assert "rejected_at" not in changes
 
 
-@pytest.mark.parametrize("kind", ["transient", "rate_limited", "not_spent"])
+@pytest.mark.parametrize("kind", ["transient", "rate_limited", "not_used"])
 def test_a_third_failure_in_a_row_degrades(kind: Any) -> None:
     for failures, degrades in ((0, False), (1, False), (2, True), (7, True)):
         changes = refuse(spending(failures=failures), Refusal(kind, 503))
@@ -233,15 +238,15 @@ def test_every_refusal_has_a_next_try_and_deletes_no_credential(
     changes = refuse(make(status=status, failures=failures, rejected_at=NOW - 900), Refusal(kind, 400))
     assert changes["refresh_at"] == changes["due_at"] > NOW
     assert changes["due_shard"] is not None
-    assert changes["spend_id"] is None
+    assert changes["attempt_id"] is None
     assert changes["failures"] == failures + 1
     assert not {"sealed", "generation", "expires_at", "published_generation"} & changes.keys()
     assert {name.partition(".")[0] for name in changes} <= FIELDS
 
 
 def test_a_request_that_never_left_costs_nothing_but_time() -> None:
-    changes = failing.refused(spending(), failing.NOT_SENT, NOW)
-    assert (changes["spend_id"], changes["last_error"], changes["failures"]) == (None, "not_sent", 1)
+    changes = failing.apply_refusal(spending(), failing.NOT_SENT, NOW)
+    assert (changes["attempt_id"], changes["last_error"], changes["failures"]) == (None, "not_sent", 1)
     assert "status" not in changes
 
 
@@ -249,42 +254,44 @@ def test_a_request_that_never_left_costs_nothing_but_time() -> None:
 
 
 def test_a_lost_answer_leaves_its_marker_and_waits_for_the_last_quarter() -> None:
-    changes = lost_response.lost(spending(), KEAP, NOW + 8)
-    assert not {"spend_id", "spend_at", "spend_tries"} & changes.keys()
-    assert (changes["failures"], changes["last_error"]) == (1, "lost_answer")
+    changes = lost_response.apply_lost_response(spending(), KEAP, NOW + 8)
+    assert not {"attempt_id", "attempt_at", "attempt_replays"} & changes.keys()
+    assert (changes["failures"], changes["last_error"]) == (1, "lost_response")
     assert changes["status"] == Status.DEGRADED
-    assert changes["refresh_at"] >= NOW + DAY * 3 // 4
-    assert changes["refresh_at"] < NOW + DAY
+    assert changes["refresh_at"] >= NOW + DAY_SECONDS * 3 // 4
+    assert changes["refresh_at"] < NOW + DAY_SECONDS
 
 
 def test_a_lost_answer_is_asked_for_again_a_moment_later_and_inside_the_grace() -> None:
     for seconds in range(60):
-        changes = lost_response.lost(spending(failures=9), with_grace(60), NOW + seconds)
+        changes = lost_response.apply_lost_response(spending(failures=9), with_grace(60), NOW + seconds)
         assert NOW + seconds < changes["refresh_at"] <= NOW + 60
-    assert "spend_id" not in changes
+    assert "attempt_id" not in changes
 
 
 def test_where_nothing_is_single_use_a_lost_answer_is_a_passing_failure() -> None:
-    for current, profile in ((headless(spend_id="s", spend_at=NOW), WEALTHYHOOD), (headless(spend_id="s"), KEAP)):
-        changes = lost_response.lost(current, profile, NOW)
-        assert changes["spend_id"] is None
-        assert changes["last_error"] == "lost_answer"
+    for current, profile in ((headless(attempt_id="s", attempt_at=NOW), WEALTHYHOOD), (headless(attempt_id="s"), KEAP)):
+        changes = lost_response.apply_lost_response(current, profile, NOW)
+        assert changes["attempt_id"] is None
+        assert changes["last_error"] == "lost_response"
         assert NOW < changes["refresh_at"] <= NOW + 60
         assert "status" not in changes
 
 
 def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
-    changes = lost_response.lost(spending(spend_tries=1, doubt_at=NOW), KEAP, NOW + DAY)
+    changes = lost_response.apply_lost_response(
+        spending(attempt_replays=1, in_doubt_since=NOW), KEAP, NOW + DAY_SECONDS
+    )
     assert changes["status"] == Status.AUTHORIZATION_REQUIRED
-    assert changes["refresh_at"] > NOW + DAY * 7 // 8, "probed a day later, when nothing is left to lose"
+    assert changes["refresh_at"] > NOW + DAY_SECONDS * 7 // 8, "probed a day later, when nothing is left to lose"
     assert events(changes) == ["Authorization Required"]
 
 
 def test_a_doubt_is_probed_only_once_the_access_token_has_lapsed() -> None:
-    held = spending(spend_tries=1, expires_at=NOW + DAY, refresh_at=NOW + 60)
-    assert not lost_response.probe_due(held, NOW + 60)
-    assert lost_response.probe_due(held, NOW + DAY)
-    assert not lost_response.probe_due(replace(held, refresh_at=NOW + 2 * DAY), NOW + DAY)
+    held = spending(attempt_replays=1, expires_at=NOW + DAY_SECONDS, refresh_at=NOW + 60)
+    assert not lost_response.is_probe_due(held, NOW + 60)
+    assert lost_response.is_probe_due(held, NOW + DAY_SECONDS)
+    assert not lost_response.is_probe_due(replace(held, refresh_at=NOW + 2 * DAY_SECONDS), NOW + DAY_SECONDS)
 
 
 @pytest.mark.parametrize(
@@ -295,17 +302,23 @@ def test_a_single_use_token_is_sent_again_only_within_the_grace(grace: int, age:
 
 
 def test_what_is_not_single_use_may_always_be_sent_again() -> None:
-    assert lost_response.may_replay(headless(spend_id="s", spend_at=NOW), KEAP, NOW + DAY)
-    assert lost_response.may_replay(spending(), WEALTHYHOOD, NOW + DAY)
+    assert lost_response.may_replay(headless(attempt_id="s", attempt_at=NOW), KEAP, NOW + DAY_SECONDS)
+    assert lost_response.may_replay(spending(), WEALTHYHOOD, NOW + DAY_SECONDS)
 
 
-@given(st.integers(0, 2 * DAY), st.integers(0, 120), st.integers(0, 1), st.integers(60, 10 * DAY), st.integers(0, DAY))
+@given(
+    st.integers(0, 2 * DAY_SECONDS),
+    st.integers(0, 120),
+    st.integers(0, 1),
+    st.integers(60, 10 * DAY_SECONDS),
+    st.integers(0, DAY_SECONDS),
+)
 def test_outside_the_grace_a_replay_comes_late_and_once(
     age: int, grace: int, tries: int, lifetime: int, spent_after: int
 ) -> None:
     life = {"issued_at": NOW - spent_after, "expires_at": NOW - spent_after + lifetime}
-    current = spending(spend_tries=tries, doubt_at=NOW - lost_response.SETTLED, **life)
-    again = lost_response.replay_at(current, with_grace(grace), NOW + age)
+    current = spending(attempt_replays=tries, in_doubt_since=NOW - lost_response.MIN_REPLAY_DELAY_SECONDS, **life)
+    again = lost_response.compute_replay_at(current, with_grace(grace), NOW + age)
     if grace and age <= grace:
         assert again == NOW + age
     elif tries:
@@ -317,75 +330,80 @@ def test_outside_the_grace_a_replay_comes_late_and_once(
 
 
 def test_with_no_token_to_live_on_a_replay_waits_only_for_whoever_may_still_hold_the_answer() -> None:
-    never = spending(issued_at=None, expires_at=None, doubt_at=NOW)
-    lapsed = spending(issued_at=NOW - 900, expires_at=NOW - 600, doubt_at=NOW)
+    never = spending(issued_at=None, expires_at=None, in_doubt_since=NOW)
+    lapsed = spending(issued_at=NOW - 900, expires_at=NOW - 600, in_doubt_since=NOW)
     for current in (never, lapsed):
-        assert lost_response.replay_at(current, KEAP, NOW + 5) == NOW + lost_response.SETTLED
-        assert lost_response.replay_at(current, KEAP, NOW + 5000) == NOW + 5000
-    assert lost_response.replay_at(connection(), KEAP, NOW + 5) == NOW + 5
+        assert lost_response.compute_replay_at(current, KEAP, NOW + 5) == NOW + lost_response.MIN_REPLAY_DELAY_SECONDS
+        assert lost_response.compute_replay_at(current, KEAP, NOW + 5000) == NOW + 5000
+    assert lost_response.compute_replay_at(connection(), KEAP, NOW + 5) == NOW + 5
 
 
 def test_a_doubt_is_as_old_as_the_record_says_however_long_ago_the_token_was_sent() -> None:
-    unfound = replace(spending(issued_at=NOW - 2 * DAY, expires_at=NOW - DAY), spend_at=NOW - DAY)
+    unfound = replace(
+        spending(issued_at=NOW - 2 * DAY_SECONDS, expires_at=NOW - DAY_SECONDS), attempt_at=NOW - DAY_SECONDS
+    )
     for tries in (0, 1):
-        assert lost_response.replay_at(replace(unfound, spend_tries=tries), KEAP, NOW) == NOW + lost_response.SETTLED
-    found = replace(unfound, doubt_at=lost_response.in_doubt(unfound, KEAP, NOW)["doubt_at"])
-    assert lost_response.replay_at(found, KEAP, NOW + 60) == NOW + lost_response.SETTLED
-    assert lost_response.lost(found, KEAP, NOW + 60)["doubt_at"] == NOW
+        assert (
+            lost_response.compute_replay_at(replace(unfound, attempt_replays=tries), KEAP, NOW)
+            == NOW + lost_response.MIN_REPLAY_DELAY_SECONDS
+        )
+    found = replace(unfound, in_doubt_since=lost_response.wait_in_doubt(unfound, KEAP, NOW)["in_doubt_since"])
+    assert lost_response.compute_replay_at(found, KEAP, NOW + 60) == NOW + lost_response.MIN_REPLAY_DELAY_SECONDS
+    assert lost_response.apply_lost_response(found, KEAP, NOW + 60)["in_doubt_since"] == NOW
 
 
 # What never reached the provider, and what cannot be read
 
 
 def test_an_unread_answer_is_kept_and_ends_all_spending() -> None:
-    changes = lost_response.unread(spending(), KEAP, NEW, NOW)
-    assert changes["unread_answer"] == NEW
-    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unread_answer")
+    changes = lost_response.apply_unreadable_response(spending(), KEAP, NEW, NOW)
+    assert changes["unreadable_response"] == NEW
+    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unreadable_response")
     assert (changes["refresh_at"], changes["due_at"]) == (None, None)
     assert "sealed" not in changes
 
 
 def test_where_nothing_was_spent_an_unreadable_success_is_a_failure_like_others() -> None:
-    changes = lost_response.unread(headless(), WEALTHYHOOD, NEW, NOW)
-    assert "unread_answer" not in changes
-    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unread_answer")
+    changes = lost_response.apply_unreadable_response(headless(), WEALTHYHOOD, NEW, NOW)
+    assert "unreadable_response" not in changes
+    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unreadable_response")
     assert changes["refresh_at"] > NOW
 
 
 def test_an_event_makes_its_connection_due_at_the_next_tick() -> None:
-    changes = failing.must_authorize(connection(), NOW)
+    changes = failing.require_authorization(connection(), NOW)
     assert changes["due_at"] is None
-    soon = token_save.due_soon(connection(), changes, NOW)
-    assert (soon["due_at"], soon["refresh_at"]) == (NOW + TICK, None)
-    assert token_save.due_soon(connection(), {"failures": 1}, NOW) == {"failures": 1}
+    soon = token_save.deliver_soon(connection(), changes, NOW)
+    assert (soon["due_at"], soon["refresh_at"]) == (NOW + TICK_SECONDS, None)
+    assert token_save.deliver_soon(connection(), {"failures": 1}, NOW) == {"failures": 1}
 
 
 def test_an_outage_of_ours_degrades_only_when_it_lasts() -> None:
     error = failing.SERVICE_UNAVAILABLE
-    assert "status" not in failing.unprepared(connection(failures=1), error, NOW)
-    assert failing.unprepared(connection(failures=2), error, NOW)["status"] == Status.DEGRADED
+    assert "status" not in failing.apply_preparation_failure(connection(failures=1), error, NOW)
+    assert failing.apply_preparation_failure(connection(failures=2), error, NOW)["status"] == Status.DEGRADED
 
 
 def test_a_grant_that_is_refused_while_its_client_was_is_no_longer_blamed_on_the_client() -> None:
-    changes = failing.refused(connection(status=Status.CLIENT_REFUSED), GRANT_REJECTED, NOW)
+    changes = failing.apply_refusal(connection(status=Status.CLIENT_REFUSED), GRANT_REJECTED, NOW)
     assert changes["status"] == Status.DEGRADED
 
 
 def test_what_is_missing_on_our_side_degrades_and_is_looked_for_again() -> None:
-    changes = failing.unprepared(connection(), "unknown_client", NOW)
+    changes = failing.apply_preparation_failure(connection(), "unknown_client", NOW)
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unknown_client")
     assert NOW < changes["refresh_at"] <= NOW + 1125
-    assert not {"spend_id", "spend_at"} & changes.keys(), "a doubt from before stays one"
+    assert not {"attempt_id", "attempt_at"} & changes.keys(), "a doubt from before stays one"
 
 
 def test_with_nothing_to_refresh_a_person_is_called_for() -> None:
-    changes = failing.must_authorize(connection(), NOW)
+    changes = failing.require_authorization(connection(), NOW)
     assert (changes["status"], changes["last_error"]) == (Status.AUTHORIZATION_REQUIRED, "no_refresh_token")
     assert (changes["refresh_at"], changes["due_at"]) == (None, None)
-    assert failing.must_authorize(connection(status=Status.AUTHORIZATION_REQUIRED), NOW).get("status") is None
+    assert failing.require_authorization(connection(status=Status.AUTHORIZATION_REQUIRED), NOW).get("status") is None
 
 
 def test_a_due_date_and_its_shard_come_and_go_together() -> None:
-    assert token_save.due(connection(), NOW) == {"due_at": NOW, "due_shard": shard("keap/main")}
-    assert token_save.due(connection(), None) == {"due_at": None, "due_shard": None}
-    assert token_save.next_at(connection(), NOW)["refresh_at"] == NOW
+    assert token_save.schedule_due(connection(), NOW) == {"due_at": NOW, "due_shard": choose_shard("keap/main")}
+    assert token_save.schedule_due(connection(), None) == {"due_at": None, "due_shard": None}
+    assert token_save.schedule_refresh(connection(), NOW)["refresh_at"] == NOW

@@ -10,9 +10,9 @@ import pytest
 from evergrant.connect import operations
 from evergrant.errors import TemporarilyUnavailable
 from evergrant.ports import PortUnavailable
-from evergrant.record.alerts import notice
+from evergrant.record.alerts import describe_event
 from evergrant.record.connection import EventType, Status
-from evergrant.rotation.demand import Ask, Result, warning
+from evergrant.rotation.demand import Result, TokenDemand, build_warning
 from evergrant_cli.health import Level, health
 from tests.unit.memory import answer
 from tests.unit.test_rotation import NAME, World, world
@@ -42,7 +42,7 @@ def alerts(w: World) -> list[tuple[str, str]]:
     return [
         (str(event["type"]), event["detail"].get("reason", ""))
         for event in w.bus.events.values()
-        if notice(event)["alert"]
+        if describe_event(event)["alert"]
     ]
 
 
@@ -63,7 +63,7 @@ def test_somebody_is_told_before_the_published_token_lapses() -> None:
     assert alerts(w) == [("Connection Degraded", "unpublished")]
     assert health_of(w) is Level.ACT
     assert {result.outcome for result in results[1:]} == {"unpublished"}
-    assert w.hindered == ["publishing: AccessDeniedException"] * len(results)
+    assert w.dependency_errors == ["publishing: AccessDeniedException"] * len(results)
 
 
 def test_a_few_tries_that_fail_are_nobodys_concern() -> None:
@@ -73,7 +73,7 @@ def test_a_few_tries_that_fail_are_nobodys_concern() -> None:
     assert w.record().status is Status.ACTIVE
     w.vault.publish = publish  # type: ignore[method-assign]
     pass_time(w, 4 * MINUTE)
-    assert not w.record().unpublished
+    assert not w.record().is_unpublished
     assert (w.record().status, w.bus.types) == (Status.ACTIVE, ["Token Rotated"])
 
 
@@ -105,7 +105,7 @@ def test_it_ends_with_the_next_save_where_that_needs_no_secret_any_more() -> Non
     w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
     pass_time(w, 10 * MINUTE)
     w.provider.lifetime = 900
-    w.run(asked=True, force=True)
+    w.run(caller_waits=True, force=True)
     assert (w.record().status, w.record().last_error) == (Status.ACTIVE, None)
     assert alerts(w)[-1][0] == "Connection Recovered"
 
@@ -145,15 +145,15 @@ def test_whoever_asks_has_the_new_token_and_no_warning() -> None:
     w = world()
     w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
     pass_time(w, 10 * MINUTE)
-    result = w.run(asked=True)
+    result = w.run(caller_waits=True)
     assert result.tokens
     assert result.tokens.access_token.reveal() == "access-1"
-    assert warning(result, Ask(NAME, asked=True), 0, int(w.clock.now())) is None
+    assert build_warning(result, TokenDemand(NAME, caller_waits=True), 0, int(w.clock.now())) is None
 
 
 def test_the_words_say_who_is_cut_off() -> None:
     detail = {"connection": NAME, "client": "keap", "reason": "unpublished", "alert": True}
-    words = notice({"type": EventType.DEGRADED, "detail": detail})["summary"]
+    words = describe_event({"type": EventType.DEGRADED, "detail": detail})["summary"]
     assert "Secrets Manager" in words
     assert "cannot be refreshed" not in words
 
@@ -166,7 +166,7 @@ def test_events_that_no_bus_takes_are_reported_by_every_pass() -> None:
     w.bus.put = refuses("putting events")  # type: ignore[method-assign]
     results = pass_time(w, 10 * MINUTE)
     assert len(results) > 2
-    assert w.hindered == ["putting events: AccessDeniedException"] * len(results)
+    assert w.dependency_errors == ["putting events: AccessDeniedException"] * len(results)
     assert results[-1].outcome == "unpublished"
 
 
@@ -174,14 +174,14 @@ def test_an_event_that_a_bus_leaves_out_is_reported() -> None:
     w = world()
     w.bus.put = lambda events: frozenset()  # type: ignore[method-assign]
     w.run()
-    assert w.hindered == ["putting events: not all were taken"]
+    assert w.dependency_errors == ["putting events: not all were taken"]
 
 
 def test_events_of_a_connection_at_rest_that_no_bus_takes_are_reported() -> None:
     w = world(status=Status.PAUSED, outbox={"1": {"type": "x", "at": 0, "detail": {}}})
     w.bus.put = refuses("putting events")  # type: ignore[method-assign]
     w.run()
-    assert w.hindered == ["putting events: AccessDeniedException"]
+    assert w.dependency_errors == ["putting events: AccessDeniedException"]
 
 
 def test_a_release_that_the_table_does_not_take_is_reported() -> None:
@@ -195,14 +195,14 @@ def test_a_release_that_the_table_does_not_take_is_reported() -> None:
 
     w.records.change = no_release  # type: ignore[assignment, method-assign]
     w.run()
-    assert w.hindered == ["changing the record: ThrottlingException"]
+    assert w.dependency_errors == ["changing the record: ThrottlingException"]
 
 
 def test_a_key_that_prepares_nothing_is_reported_beside_what_the_record_says() -> None:
     w = world()
     w.ports.seal.prepare = refuses("generating a data key")  # type: ignore[method-assign]
     result = w.run()
-    assert w.hindered == ["generating a data key: AccessDeniedException"]
+    assert w.dependency_errors == ["generating a data key: AccessDeniedException"]
     assert (result.outcome, w.record().last_error) == ("failed", "service_unavailable")
 
 
@@ -217,14 +217,14 @@ def test_a_refusal_that_the_table_does_not_take_is_reported() -> None:
 
     w.provider.send = break_table  # type: ignore[method-assign]
     w.run()
-    assert w.hindered == ["changing the record: AccessDeniedException"]
+    assert w.dependency_errors == ["changing the record: AccessDeniedException"]
 
 
 def test_what_is_served_although_the_table_takes_nothing_is_reported() -> None:
     w = world()
     w.records.change = refuses("changing the record")  # type: ignore[method-assign]
-    w.run(asked=True, force=True)
-    assert w.hindered == ["changing the record: AccessDeniedException"]
+    w.run(caller_waits=True, force=True)
+    assert w.dependency_errors == ["changing the record: AccessDeniedException"]
 
 
 def test_what_hinders_a_pass_is_reported_though_whoever_asked_gets_an_error() -> None:
@@ -233,11 +233,11 @@ def test_what_hinders_a_pass_is_reported_though_whoever_asked_gets_an_error() ->
     w.bus.put = refuses("putting events")  # type: ignore[method-assign]
     w.provider.script = [answer(400, {"error": "invalid_grant"})]
     with pytest.raises(TemporarilyUnavailable):
-        w.run(asked=True)
-    assert w.hindered == ["putting events: AccessDeniedException"]
+        w.run(caller_waits=True)
+    assert w.dependency_errors == ["putting events: AccessDeniedException"]
 
 
 def test_a_pass_that_did_all_it_had_to_reports_nothing() -> None:
     w = world()
     w.run()
-    assert w.hindered == []
+    assert w.dependency_errors == []

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from evergrant.connect.http_api import (
     COOKIE,
-    cookie_of,
-    demand_form,
-    demand_same_origin,
-    method_of,
-    page,
-    path_of,
-    query_of,
-    set_cookie,
-    ticket_of,
+    build_cookie,
+    build_page,
+    parse_query,
+    read_cookie,
+    read_method,
+    read_path,
+    read_ticket,
+    require_form,
+    require_same_origin,
 )
 from evergrant.errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
 
@@ -42,7 +42,7 @@ V = "v-1_" + "A" * 39
     ],
 )
 def test_our_cookie_is_found_in_the_list_and_in_the_header(event: dict[str, Any]) -> None:
-    assert cookie_of(event) == V
+    assert read_cookie(event) == V
 
 
 @pytest.mark.parametrize(
@@ -56,23 +56,23 @@ def test_our_cookie_is_found_in_the_list_and_in_the_header(event: dict[str, Any]
     ],
 )
 def test_no_other_cookie_is_taken_for_ours(event: dict[str, Any]) -> None:
-    assert cookie_of(event) is None
+    assert read_cookie(event) is None
 
 
 @pytest.mark.parametrize(
     "value", ["v-1", V + "A", V[:-1] + "=", V[:-1] + "\u00e9", V[:-2] + "\r\n", "a" * 16_384, V + "\n"]
 )
 def test_what_we_cannot_have_set_is_no_cookie_of_ours_and_never_sent_back(value: str) -> None:
-    assert cookie_of({"cookies": [f"{COOKIE}={value}"]}) is None or value.strip() == V
+    assert read_cookie({"cookies": [f"{COOKIE}={value}"]}) is None or value.strip() == V
 
 
 def test_the_cookie_we_set_is_the_cookie_we_find() -> None:
-    assert cookie_of({"cookies": [set_cookie(V).partition(";")[0]]}) == V
+    assert read_cookie({"cookies": [build_cookie(V).partition(";")[0]]}) == V
 
 
 def test_the_cookie_is_bound_to_this_host_hidden_from_scripts_and_sent_on_the_way_back() -> None:
     """RFC 6265bis section 4.1.3.2: `__Host-` demands Secure and Path=/, and forbids Domain."""
-    pair, *attributes = set_cookie(V).split("; ")
+    pair, *attributes = build_cookie(V).split("; ")
     assert pair == f"__Host-evergrant={V}"
     assert {"Path=/", "Secure", "HttpOnly", "SameSite=Lax"} <= set(attributes)
     assert not [attribute for attribute in attributes if attribute.lower().startswith("domain")]
@@ -82,37 +82,37 @@ def test_the_cookie_is_bound_to_this_host_hidden_from_scripts_and_sent_on_the_wa
 
 
 def test_parameters_are_decoded_and_blank_ones_kept() -> None:
-    assert query_of({"rawQueryString": "code=a%2Fb&state=x+y&iss="}) == {"code": "a/b", "state": "x y", "iss": ""}
-    assert query_of({}) == query_of({"rawQueryString": ""}) == {}
+    assert parse_query({"rawQueryString": "code=a%2Fb&state=x+y&iss="}) == {"code": "a/b", "state": "x y", "iss": ""}
+    assert parse_query({}) == parse_query({"rawQueryString": ""}) == {}
 
 
 @pytest.mark.parametrize("raw", ["code=a&code=a", "code=a&state=b&code=c", "code=&code=a", "c%6Fde=a&code=b"])
 def test_a_parameter_that_comes_twice_is_refused(raw: str) -> None:
     with pytest.raises(BadRequest):
-        query_of({"rawQueryString": raw})
+        parse_query({"rawQueryString": raw})
 
 
 def test_a_query_beyond_reason_is_refused() -> None:
-    assert query_of({"rawQueryString": "state=" + "a" * 8000})
+    assert parse_query({"rawQueryString": "state=" + "a" * 8000})
     with pytest.raises(BadRequest) as refused:
-        query_of({"rawQueryString": "state=" + "a" * 8192})
+        parse_query({"rawQueryString": "state=" + "a" * 8192})
     assert "aaa" not in str(refused.value)
 
 
 def test_many_parameters_are_no_error_of_ours() -> None:
-    assert len(query_of({"rawQueryString": urlencode({f"p{number}": "x" for number in range(200)})})) == 200
+    assert len(parse_query({"rawQueryString": urlencode({f"p{number}": "x" for number in range(200)})})) == 200
 
 
 @given(st.text(max_size=200) | st.text(alphabet="a=&%;+0F", max_size=9000))
 def test_no_query_raises_anything_but_a_refusal(raw: str) -> None:
     with suppress(BadRequest):
-        assert all(isinstance(value, str) for value in query_of({"rawQueryString": raw}).values())
+        assert all(isinstance(value, str) for value in parse_query({"rawQueryString": raw}).values())
 
 
 def test_the_lines_of_a_description_that_is_never_shown_are_no_reason_to_refuse_the_answer() -> None:
     """Microsoft's end in `\\r\\nTrace ID: …`."""
     raw = "error=access_denied&error_description=AADSTS65004%3a+declined.%0d%0aTrace+ID%3a+1&state=s"
-    assert query_of({"rawQueryString": raw}) == {"error": "access_denied", "state": "s"}
+    assert parse_query({"rawQueryString": raw}) == {"error": "access_denied", "state": "s"}
 
 
 PRINTABLE = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
@@ -120,7 +120,7 @@ PRINTABLE = st.characters(exclude_categories=("Cc", "Cs", "Zl", "Zp"))
 
 @given(st.dictionaries(st.text(PRINTABLE, min_size=1, max_size=9), st.text(PRINTABLE, max_size=20), max_size=9))
 def test_what_was_encoded_is_read_back(parameters: dict[str, str]) -> None:
-    assert query_of({"rawQueryString": urlencode(parameters)}) == parameters
+    assert parse_query({"rawQueryString": urlencode(parameters)}) == parameters
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_what_was_encoded_is_read_back(parameters: dict[str, str]) -> None:
 )
 def test_a_control_character_or_what_is_no_text_is_refused_wherever_it_stands(raw: str) -> None:
     with pytest.raises(BadRequest) as refused:
-        query_of({"rawQueryString": raw})
+        parse_query({"rawQueryString": raw})
     assert str(refused.value).isprintable()
 
 
@@ -136,7 +136,7 @@ def test_a_control_character_or_what_is_no_text_is_refused_wherever_it_stands(ra
 
 
 def test_a_ticket_that_we_can_have_made_is_taken_from_the_path() -> None:
-    assert ticket_of({"pathParameters": {"ticket": V}}) == V
+    assert read_ticket({"pathParameters": {"ticket": V}}) == V
 
 
 @pytest.mark.parametrize(
@@ -145,20 +145,20 @@ def test_a_ticket_that_we_can_have_made_is_taken_from_the_path() -> None:
 def test_no_other_ticket_is_looked_up(ticket: str) -> None:
     for event in ({"pathParameters": {"ticket": ticket}}, {"pathParameters": None}, {}):
         with pytest.raises(LinkInvalid):
-            ticket_of(event)
+            read_ticket(event)
 
 
 def test_method_and_route_are_told_apart_whether_the_route_takes_one_method_or_any() -> None:
     event = {"routeKey": "ANY /connect/{ticket}", "requestContext": {"http": {"method": "HEAD"}}}
-    assert (method_of(event), path_of(event)) == ("HEAD", "/connect/{ticket}")
-    assert (method_of({}), path_of({})) == ("", "")
+    assert (read_method(event), read_path(event)) == ("HEAD", "/connect/{ticket}")
+    assert (read_method({}), read_path({})) == ("", "")
 
 
 @pytest.mark.parametrize(
     "kind", ["application/x-www-form-urlencoded", "Application/X-WWW-Form-Urlencoded; charset=utf-8", None, ""]
 )
 def test_what_our_button_sends_is_taken(kind: str | None) -> None:
-    demand_form({"headers": {} if kind is None else {"content-type": kind}})
+    require_form({"headers": {} if kind is None else {"content-type": kind}})
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_what_our_button_sends_is_taken(kind: str | None) -> None:
 )
 def test_no_other_body_is_taken(kind: str) -> None:
     with pytest.raises(WrongContentType):
-        demand_form({"headers": {"content-type": kind}})
+        require_form({"headers": {"content-type": kind}})
 
 
 # Origins
@@ -182,7 +182,7 @@ def test_no_other_body_is_taken(kind: str) -> None:
     ],
 )
 def test_our_own_page_may_post(headers: dict[str, str]) -> None:
-    demand_same_origin({"headers": headers})
+    require_same_origin({"headers": headers})
 
 
 @pytest.mark.parametrize(
@@ -210,19 +210,19 @@ def test_our_own_page_may_post(headers: dict[str, str]) -> None:
 )
 def test_no_other_page_may_post(headers: dict[str, str]) -> None:
     with pytest.raises(CrossSite):
-        demand_same_origin({"headers": headers})
+        require_same_origin({"headers": headers})
 
 
 def test_a_request_without_headers_is_nobodys() -> None:
     with pytest.raises(CrossSite):
-        demand_same_origin({})
+        require_same_origin({})
 
 
 @given(st.text(), st.text() | st.none())
 def test_no_origin_raises_anything_but_a_refusal(origin: str, host: str | None) -> None:
     headers = {"origin": origin} | ({} if host is None else {"host": host})
     try:
-        demand_same_origin({"headers": headers})
+        require_same_origin({"headers": headers})
     except CrossSite:
         return
     assert host
@@ -230,10 +230,10 @@ def test_no_origin_raises_anything_but_a_refusal(origin: str, host: str | None) 
 
 
 def test_an_answer_is_in_the_form_the_api_expects() -> None:
-    assert page(405, "x", {"allow": "GET"}, ("a=b",)) == {
+    assert build_page(405, "x", {"allow": "GET"}, ("a=b",)) == {
         "statusCode": 405,
         "headers": {"allow": "GET"},
         "body": "x",
         "cookies": ["a=b"],
     }
-    assert page(200, "x", {})["cookies"] == []
+    assert build_page(200, "x", {})["cookies"] == []

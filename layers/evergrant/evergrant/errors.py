@@ -13,7 +13,7 @@
     │   ├── UnknownConnection     unknown_connection
     │   ├── AuthorizationRequired authorization_required
     │   ├── ClientRefused         client_refused
-    │   ├── AnswerAwaited         answer_awaited           a lost answer may still be saved: nothing is sent meanwhile
+    │   ├── ResponsePending       response_pending         a lost response may still be saved: nothing is sent
     │   ├── Paused                paused
     │   └── Disconnected          disconnected
     ├── UnknownProfile            unknown_profile
@@ -37,10 +37,10 @@
     │   ├── NoMetadata            no_metadata              nothing, at any of the well-known addresses
     │   ├── InvalidMetadata       invalid_metadata         it is no metadata, or no profile can be made of it
     │   └── IssuerMismatch        issuer_mismatch          it is another issuer's (RFC 8414 section 3.3)
-    ├── UnreadAnswer              unread_answer            a 2xx of the provider that is no token set
+    ├── UnreadableResponse        unreadable_response      a 2xx of the provider that is no token set
     ├── ProviderUnreachable       provider_unreachable
     │   ├── NotSent               not_sent                 the request cannot have reached the provider
-    │   └── LostAnswer            lost_answer              it may have, and the answer is lost
+    │   └── LostResponse          lost_response            it may have, and the response is lost
     ├── SealBroken                seal_broken              a sealed token set does not open
     ├── RecordBroken              record_broken            a connection's record cannot be read
     └── Conflict                  conflict                 a conditional write found another state
@@ -144,10 +144,10 @@ class ClientRefused(ConnectionProblem):
         )
 
 
-class AnswerAwaited(ConnectionProblem):
+class ResponsePending(ConnectionProblem):
     """The same refresh token shall not be sent twice while somebody may hold its answer; ``retry_after`` in seconds."""
 
-    code = "answer_awaited"
+    code = "response_pending"
 
     def __init__(self, connection: str, retry_after: int) -> None:
         minutes = -(-retry_after // 60)
@@ -310,11 +310,11 @@ class IssuerMismatch(MetadataError):
     hint_default = "Ask the provider for its issuer: it is compared character by character."
 
 
-class UnreadAnswer(EvergrantError):
-    code = "unread_answer"
+class UnreadableResponse(EvergrantError):
+    code = "unreadable_response"
     hint_default = (
         "An answer to a refresh is kept, sealed, and nothing more is spent: mend the provider's profile, then "
-        "`evergrant reread`. One to a new authorization is not: mend the profile and connect again."
+        "`evergrant reparse`. One to a new authorization is not: mend the profile and connect again."
     )
 
 
@@ -328,10 +328,10 @@ class NotSent(ProviderUnreachable):
     code = "not_sent"
 
 
-class LostAnswer(ProviderUnreachable):
+class LostResponse(ProviderUnreachable):
     """Sent, at least in part, and no whole answer came: the provider may have acted on the request."""
 
-    code = "lost_answer"
+    code = "lost_response"
 
 
 class SealBroken(EvergrantError):

@@ -1,4 +1,5 @@
-"""What the protocols need of the world. Adapters under :mod:`evergrant.adapters.aws` and :mod:`evergrant.adapters.http` provide it.
+"""What the protocols need of the world. Adapters under :mod:`evergrant.adapters.aws` and
+:mod:`evergrant.adapters.http` provide it.
 
 Every port may raise what its service raises; the protocols are written so that a failure of any one call, before or
 after its effect, loses nothing.
@@ -7,9 +8,11 @@ after its effect, loses nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .oauth.token_request import Client, HttpRequest, HttpResponse
+from .http_messages import HttpRequest, HttpResponse
+from .oauth.token_request import Client
 from .profiles.model import Profile
 from .record.circuit import Circuit
 from .record.connection import Connection, Sealed
@@ -132,7 +135,7 @@ class Provider(Protocol):
         ------
         NotSent
             The request cannot have reached the provider.
-        LostAnswer
+        LostResponse
             It may have.
         """
 
@@ -166,3 +169,31 @@ class Authorizations(Protocol):
 class Profiles(Protocol):
     def pinned(self, content_hash: str) -> Profile:
         """Raises UnknownProfile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What every protocol needs of the outside."""
+
+    records: Records
+    profiles: Profiles
+    vault: Vault
+    seal: Seal
+    provider: Provider
+    queue: Queue
+    clock: Clock
+
+
+@dataclass(frozen=True, slots=True)
+class RotationPorts(Ports):
+    """What rotator needs beside that."""
+
+    bus: Bus
+    circuits: Circuits
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectPorts(Ports):
+    """What callback needs beside that."""
+
+    authorizations: Authorizations

@@ -12,8 +12,8 @@ class Budgets:
     """Time limits of one refresh and its neighbours, in seconds."""
 
     lease: int = 40
-    attempt: float = 8.0
-    spend: float = 20.0
+    request: float = 8.0
+    attempt: float = 20.0
     save: float = 5.0
 
 

@@ -60,7 +60,7 @@ class Call:
         other = None
         if not self._reread:
             self._reread = True
-            other = self._fetcher.reread(self._connection, refused.fingerprint, self._seen)
+            other = self._fetcher.reparse(self._connection, refused.fingerprint, self._seen)
         if other is None and not self._forced:
             self._forced = True
             try:

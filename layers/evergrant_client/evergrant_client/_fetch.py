@@ -215,7 +215,7 @@ class Fetcher:
         held = self._living(connection)
         return held if held is not None and held.fingerprint != refused else None
 
-    def reread(self, connection: str, refused: str, seen: int) -> AccessToken | None:
+    def reparse(self, connection: str, refused: str, seen: int) -> AccessToken | None:
         """Read the secret once more, unless somebody has since the mark `seen`; return the token if it is another."""
         slot = self.slot(connection)
         with slot.lock:
@@ -256,7 +256,7 @@ class Fetcher:
         _check(connection, min_ttl)
         refused = fingerprint(rejected)
         mark = self.fetches(connection)
-        other = self.reread(connection, refused, mark) or self.force(connection, refused, min_ttl)
+        other = self.reparse(connection, refused, mark) or self.force(connection, refused, min_ttl)
         if other is None:
             raise TemporarilyUnavailable(
                 f"{connection} has no other token than the rejected one.",

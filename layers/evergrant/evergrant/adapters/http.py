@@ -21,13 +21,13 @@ from urllib.parse import SplitResult, urlsplit, urlunsplit
 import certifi
 import h11
 
-from ..errors import LostAnswer, NotSent
-from ..oauth.token_request import HttpRequest, HttpResponse
+from ..errors import LostResponse, NotSent
+from ..http_messages import HttpRequest, HttpResponse
 
 #: A token set is a few kilobytes, and has to fit into a record sealed; what is longer is refused while it is read.
-LARGEST_ANSWER = 128 * 1024
+MAX_RESPONSE_BYTES = 128 * 1024
 #: Of its head, and of what frames a chunk.
-_LARGEST_HEAD = 100 * 1024
+_MAX_HEAD_BYTES = 100 * 1024
 _PIECE = 64 * 1024
 _PORTS = {"https": 443, "http": 80}
 #: For so many seconds, and of so many names, addresses that answered are kept; see :class:`GuardedHttp`.
@@ -61,7 +61,7 @@ class GuardedHttp:
         ------
         NotSent
             No byte of the request left: forbidden host or address, DNS, connect or TLS failed, or no time was left.
-        LostAnswer
+        LostResponse
             Some of it left and no whole answer of at most 128 KiB came.
         """
         url = urlsplit(request.url)
@@ -75,7 +75,7 @@ class GuardedHttp:
         cause: Exception | None = None
         try:
             # Before anything is connected to: what HTTP forbids in a request is found here.
-            protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_LARGEST_HEAD)
+            protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
             written = _written(request, url, protocol)
             with self._connected(url, end) as plain, _secured(plain, url, end) as connection:
                 connection.settimeout(_left(end))
@@ -90,7 +90,7 @@ class GuardedHttp:
             failure, cause = type(error).__name__, error
         self._kept.pop(url.hostname or "", None)
         if sent:
-            raise LostAnswer(f"The provider's answer is lost ({failure}).") from cause
+            raise LostResponse(f"The provider's answer is lost ({failure}).") from cause
         raise NotSent(f"The provider could not be reached ({failure}).") from cause
 
     def _connected(self, url: SplitResult, end: float) -> socket.socket:
@@ -169,7 +169,7 @@ def _answer(protocol: h11.Connection, connection: socket.socket, end: float) -> 
             head = event
         elif isinstance(event, h11.Data):
             body += event.data
-            if len(body) > LARGEST_ANSWER:
+            if len(body) > MAX_RESPONSE_BYTES:
                 raise h11.RemoteProtocolError("the answer is too large")
         elif isinstance(event, h11.EndOfMessage) and head:
             named = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}

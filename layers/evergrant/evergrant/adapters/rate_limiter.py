@@ -7,7 +7,7 @@ from threading import Lock
 from ..ports import Clock
 
 
-class Pace:
+class RateLimiter:
     """Lets callers through at a rate, at most one second's worth at once; the others wait their turn.
 
     Parameters

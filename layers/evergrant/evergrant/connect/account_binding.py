@@ -5,21 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
-from ..errors import LostAnswer, NotSent, WrongAccount
+from ..errors import LostResponse, NotSent, WrongAccount
 from ..oauth import id_token as id_tokens
-from ..oauth.token_request import Client, userinfo_request
-from ..oauth.token_response import value_at
-from ..oauth.token_set import TokenSet, look_up
+from ..oauth.token_request import Client, build_userinfo_request
+from ..oauth.token_response import read_value
+from ..oauth.token_set import TokenSet
 from ..ports import Clock, Provider
+from ..profiles.expiry import look_up
 from ..profiles.model import Profile, Subject
-from ..profiles.templates import fill
+from ..profiles.templates import fill_template
 from ..secret import Secret
 from ..settings import Settings
 from .links import Authorization
 
 
 @dataclass(frozen=True, slots=True)
-class Accounts:
+class AccountBinding:
     """Learns the account of a grant that has just been obtained."""
 
     provider: Provider
@@ -64,9 +65,9 @@ class Accounts:
     ) -> str | None:
         if id_token is None or client.client_id is None:
             return None
-        named = {**authorization.variables, "tid": id_tokens.unchecked(id_token.reveal(), "tid")}
-        issuers = [issuer for template in told.issuers if (issuer := fill(template, named)) is not None]
-        claims = id_tokens.claims_of(
+        named = {**authorization.variables, "tid": id_tokens.read_unverified_claim(id_token.reveal(), "tid")}
+        issuers = [issuer for template in told.issuers if (issuer := fill_template(template, named)) is not None]
+        claims = id_tokens.verify_claims(
             id_token.reveal(), issuers=issuers, client_id=client.client_id, nonce=nonce, now=int(self.clock.now())
         )
         value = look_up(claims, told.path)
@@ -75,15 +76,17 @@ class Accounts:
     def _asked(
         self, profile: Profile, told: Subject, authorization: Authorization, client: Client, tokens: TokenSet
     ) -> str | None:
-        request = userinfo_request(profile, authorization.variables, tokens, loopback=self.settings.allow_loopback)
+        request = build_userinfo_request(
+            profile, authorization.variables, tokens, loopback=self.settings.allow_loopback
+        )
         try:
-            answer = self.provider.send(request, hosts=client.hosts, timeout=self.settings.budgets.attempt)
-        except (NotSent, LostAnswer):
+            answer = self.provider.send(request, hosts=client.hosts, timeout=self.settings.budgets.request)
+        except (NotSent, LostResponse):
             return None
-        return value_at(answer, told.path) if answer.status == 200 else None
+        return read_value(answer, told.path) if answer.status == 200 else None
 
 
-def demand_same(expected: str | None, found: str | None) -> None:
+def require_same_account(expected: str | None, found: str | None) -> None:
     """Refuse another account than ``expected``, and one of which the provider does not tell.
 
     Raises

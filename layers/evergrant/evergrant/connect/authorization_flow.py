@@ -28,22 +28,21 @@ from ..errors import (
     NoCookie,
     WrongBrowser,
 )
-from ..oauth.token_request import Client, authorization_url, token_requests
-from ..ports import PortUnavailable
+from ..oauth.token_request import Client, build_authorization_url, build_token_requests
+from ..ports import ConnectPorts, PortUnavailable
 from ..profiles.model import Profile
 from ..record.connection import Status
 from ..settings import Settings
-from .callback import Obtaining, Trip
-from .callback import Ports as Ports
-from .links import KEPT, STATE_LIFETIME, Authorization, hashed, state_key, ticket_key
-from .scopes import Again, again, scopes_of
+from .callback import CallbackExchange, PkceBinding
+from .links import RETENTION_SECONDS, STATE_LIFETIME_SECONDS, Authorization, hash_secret, state_key, ticket_key
+from .scopes import ReconnectChanges, compare_grants, split_scopes
 
 #: For how long one answer of the provider may be worked on: longer than callback's own timeout (seconds).
-_CLAIM = 40
+_CLAIM_SECONDS = 40
 
 
 @dataclass(frozen=True, slots=True)
-class View:
+class AuthorizationView:
     """What a page may show of an authorization: the provider's title, the account's name, and the scopes asked for.
 
     ``again`` is there where the account was connected before; ``missing`` are scopes that were not granted.
@@ -52,12 +51,12 @@ class View:
     provider: str
     account: str
     scopes: tuple[str, ...]
-    again: Again | None = None
+    again: ReconnectChanges | None = None
     missing: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
-class Landing(View):
+class LandingView(AuthorizationView):
     """The first page: the origin of the provider's consent address, and the browser's cookie."""
 
     origin: str = ""
@@ -65,7 +64,7 @@ class Landing(View):
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class AuthorizationStart:
     """Where the browser is sent, the cookie it is to keep, and the provider's title."""
 
     url: str = field(repr=False)
@@ -73,14 +72,14 @@ class Departure:
     provider: str
 
 
-class Flow:
+class AuthorizationFlow:
     """The three steps a browser takes."""
 
-    def __init__(self, ports: Ports, settings: Settings) -> None:
+    def __init__(self, ports: ConnectPorts, settings: Settings) -> None:
         self._ports = ports
         self._settings = settings
 
-    def landing(self, ticket: str, cookie: str | None) -> Landing:
+    def landing(self, ticket: str, cookie: str | None) -> LandingView:
         """What the link is for. Changes nothing here: link previews and scanners come too.
 
         The browser gets its cookie with the page, not with the answer to its button: who presses twice sends the same
@@ -93,9 +92,11 @@ class Flow:
         held = self._ticket(ticket_key(ticket))
         authorization = self._authorization(held)
         view, loopback = self._view(authorization), self._settings.allow_loopback
-        url = urlsplit(authorization_url(self._profile(authorization), authorization.variables, {}, loopback=loopback))
+        url = urlsplit(
+            build_authorization_url(self._profile(authorization), authorization.variables, {}, loopback=loopback)
+        )
         origin = f"{url.scheme}://{url.netloc}"
-        return Landing(
+        return LandingView(
             view.provider,
             view.account,
             view.scopes,
@@ -104,7 +105,7 @@ class Flow:
             cookie=cookie or secrets.token_urlsafe(32),
         )
 
-    def depart(self, ticket: str, cookie: str | None) -> Departure:
+    def start_authorization(self, ticket: str, cookie: str | None) -> AuthorizationStart:
         """Bind the ticket to this browser, by its cookie, and send it to the provider.
 
         Raises
@@ -118,11 +119,11 @@ class Flow:
         with self._naming(held):
             return self._departed(key, held, cookie)
 
-    def _departed(self, key: str, held: Mapping[str, Any], cookie: str | None) -> Departure:
+    def _departed(self, key: str, held: Mapping[str, Any], cookie: str | None) -> AuthorizationStart:
         now = self._now
         if not cookie:
             raise NoCookie("The browser did not keep the page's cookie.")
-        owner = hashed(cookie)
+        owner = hash_secret(cookie)
         if held.get("cookie_hash") not in (None, owner):
             raise WrongBrowser("This link was opened in another browser.")
         if held.get("cookie_hash") is None:
@@ -137,11 +138,11 @@ class Flow:
         state = secrets.token_urlsafe(32)
         self._ports.authorizations.put(
             state_key(state),
-            {"ticket": key, "cookie_hash": owner, "expires_at": now + STATE_LIFETIME},
-            now + STATE_LIFETIME + KEPT,
+            {"ticket": key, "cookie_hash": owner, "expires_at": now + STATE_LIFETIME_SECONDS},
+            now + STATE_LIFETIME_SECONDS + RETENTION_SECONDS,
         )
-        trip, profile = Trip(cookie, state), self._profile(authorization)
-        url = authorization_url(
+        trip, profile = PkceBinding(cookie, state), self._profile(authorization)
+        url = build_authorization_url(
             profile,
             authorization.variables,
             {
@@ -154,9 +155,9 @@ class Flow:
             },
             loopback=self._settings.allow_loopback,
         )
-        return Departure(url, cookie, profile.title)
+        return AuthorizationStart(url, cookie, profile.title)
 
-    def arrive(self, params: Mapping[str, str], cookie: str | None) -> View:
+    def handle_callback(self, params: Mapping[str, str], cookie: str | None) -> AuthorizationView:
         """The provider sent the browser back: check everything, exchange the code, save the grant.
 
         Nothing is sent to the provider before every check has passed. A reload shows how the first visit ended.
@@ -170,19 +171,24 @@ class Flow:
         pending = self._ports.authorizations.get(key) if state else None
         if pending is None:
             raise LinkInvalid("This answer belongs to no authorization that was begun here.")
-        if not cookie or not hmac.compare_digest(hashed(cookie), pending["cookie_hash"]):
+        if not cookie or not hmac.compare_digest(hash_secret(cookie), pending["cookie_hash"]):
             raise WrongBrowser("This authorization was begun in another browser.")
         held = self._ports.authorizations.get(pending["ticket"])
         if held is None:
             raise LinkInvalid("The link of this authorization is gone.")
         with self._naming(held):
-            return self._arrived(params, key, pending, held, Trip(cookie, state))
+            return self._arrived(params, key, pending, held, PkceBinding(cookie, state))
 
     # --- the parts of an arrival ------------------------------------------------------------------------------
 
     def _arrived(
-        self, params: Mapping[str, str], key: str, pending: Mapping[str, Any], held: Mapping[str, Any], trip: Trip
-    ) -> View:
+        self,
+        params: Mapping[str, str],
+        key: str,
+        pending: Mapping[str, Any],
+        held: Mapping[str, Any],
+        trip: PkceBinding,
+    ) -> AuthorizationView:
         authorization = self._authorization(held)
         if pending.get("outcome"):
             return self._told_again(pending["outcome"], authorization)
@@ -196,8 +202,8 @@ class Flow:
         try:
             with self._noting_problem(pending["ticket"]), self._working_on(pending["ticket"], held):
                 another = bool(held.get("another_account"))
-                obtaining, profile = Obtaining(self._ports, self._settings), self._profile(authorization)
-                connection = obtaining.obtain(params, profile, authorization, trip, another_account=another)
+                obtaining, profile = CallbackExchange(self._ports, self._settings), self._profile(authorization)
+                connection = obtaining.obtain_grant(params, profile, authorization, trip, another_account=another)
             outcome = "connected"
         except LinkError as error:
             outcome = error.code
@@ -211,7 +217,7 @@ class Flow:
             self._ports.queue.send({"connection": connection.name})
         return self._outcome(authorization)
 
-    def _told_again(self, outcome: str, authorization: Authorization) -> View:
+    def _told_again(self, outcome: str, authorization: Authorization) -> AuthorizationView:
         if outcome == "connected":
             return self._outcome(authorization)
         if outcome == Denied.code:
@@ -222,7 +228,7 @@ class Flow:
 
     def _usable_client(self, authorization: Authorization) -> Client:
         client = self._ports.vault.client(authorization.client)
-        newest, *_ = token_requests(
+        newest, *_ = build_token_requests(
             self._profile(authorization),
             "exchange",
             authorization.variables,
@@ -271,7 +277,7 @@ class Flow:
         """
         if held.get("used_at"):
             raise LinkUsed("This link was used already: the account is connected.")
-        mine, seen = {"claimed_until": self._now + _CLAIM}, held.get("claimed_until")
+        mine, seen = {"claimed_until": self._now + _CLAIM_SECONDS}, held.get("claimed_until")
         busy = "Another answer for this link is being worked on already."
         if seen is not None and seen > self._now:
             raise LinkUsed(busy)
@@ -305,12 +311,12 @@ class Flow:
     def _authorization(held: Mapping[str, Any]) -> Authorization:
         return Authorization(**{name: held.get(name) for name in Authorization.__dataclass_fields__})  # type: ignore[arg-type]
 
-    def _again(self, authorization: Authorization, *, another_account: bool) -> Again | None:
+    def _again(self, authorization: Authorization, *, another_account: bool) -> ReconnectChanges | None:
         """What connecting again would change; None where there was no grant before."""
         current = self._ports.records.get(authorization.connection)
         if current is None or current.authorization_id is None or current.status is Status.DISCONNECTED:
             return None
-        return again(
+        return compare_grants(
             current,
             client=authorization.client,
             scope=authorization.scope,
@@ -320,18 +326,18 @@ class Flow:
             and not another_account,
         )
 
-    def _outcome(self, authorization: Authorization) -> View:
+    def _outcome(self, authorization: Authorization) -> AuthorizationView:
         """What the last page says. That it cannot be told is no reason to call a grant that is saved a failure."""
         view, record = self._view(authorization), None
         with suppress(PortUnavailable):
             record = self._ports.records.get(authorization.connection)
-        return replace(view, missing=scopes_of(record.missing_scope)) if record else view
+        return replace(view, missing=split_scopes(record.missing_scope)) if record else view
 
-    def _view(self, authorization: Authorization) -> View:
+    def _view(self, authorization: Authorization) -> AuthorizationView:
         profile = self._profile(authorization)
         separator = profile.authorize.scope_separator if profile.authorize else " "
         scopes = tuple(filter(None, (authorization.scope or "").split(separator)))
-        return View(profile.title, authorization.connection.partition("/")[2], scopes)
+        return AuthorizationView(profile.title, authorization.connection.partition("/")[2], scopes)
 
     def _profile(self, authorization: Authorization) -> Profile:
         return self._ports.profiles.pinned(authorization.profile_hash)

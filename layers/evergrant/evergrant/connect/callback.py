@@ -13,34 +13,20 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from ..errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
-from ..oauth.token_request import read_callback
-from ..ports import Authorizations, Clock, Profiles, Provider, Queue, Records, Seal, Vault
+from ..oauth.token_request import parse_authorization_response
+from ..ports import ConnectPorts
 from ..profiles.model import Profile
 from ..record.connection import Connection
 from ..settings import Settings
-from .account_binding import Accounts, demand_same
+from .account_binding import AccountBinding, require_same_account
 from .code_exchange import CodeExchange
-from .grant_save import Granting, demand_connected
-from .links import KEPT, Authorization, code_key
-from .scopes import not_granted
+from .grant_save import GrantSave, require_connected
+from .links import RETENTION_SECONDS, Authorization, code_key
+from .scopes import find_missing_scopes
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
-    """Everything outside, see :mod:`evergrant.ports`."""
-
-    records: Records
-    authorizations: Authorizations
-    profiles: Profiles
-    vault: Vault
-    seal: Seal
-    provider: Provider
-    queue: Queue
-    clock: Clock
-
-
-@dataclass(frozen=True, slots=True)
-class Trip:
+class PkceBinding:
     """One way to the provider and back. Its secrets are derived from the browser's cookie *and* the state: neither a
     stolen table nor a stolen link tells them.
     """
@@ -68,18 +54,18 @@ class Trip:
 
 
 @dataclass(frozen=True, slots=True)
-class Obtaining:
+class CallbackExchange:
     """The part of an arrival that speaks to the provider."""
 
-    ports: Ports
+    ports: ConnectPorts
     settings: Settings
 
-    def obtain(
+    def obtain_grant(
         self,
         params: Mapping[str, str],
         profile: Profile,
         authorization: Authorization,
-        trip: Trip,
+        trip: PkceBinding,
         *,
         another_account: bool,
     ) -> Connection:
@@ -90,7 +76,7 @@ class Obtaining:
         LinkInvalid, Denied, WrongAccount, NoRefreshToken, ProviderRefused
         """
         _check_issuer(profile, params)
-        callback = read_callback(profile, params)
+        callback = parse_authorization_response(profile, params)
         if callback.error:
             if callback.error == "access_denied":
                 raise Denied("Access was not allowed.")
@@ -101,7 +87,7 @@ class Obtaining:
         current = self.ports.records.get(authorization.connection)
         if current is None:
             raise LinkInvalid("The connection is gone.")
-        demand_connected(current)
+        require_connected(current)
         # Fetched before the code is spent: afterwards nothing but the save stands between it and safety.
         data_key = self.ports.seal.prepare(current.name, current.generation + 1)
         ports = self.ports
@@ -109,20 +95,20 @@ class Obtaining:
         self._use_up(current.name, callback.code)
         brought = exchange.exchange(profile, authorization, client, callback.code, trip.code_verifier)
         tokens = replace(brought.tokens, captured={**callback.captured, **brought.tokens.captured})
-        accounts = Accounts(ports.provider, ports.clock, self.settings)
+        accounts = AccountBinding(ports.provider, ports.clock, self.settings)
         subject = accounts.subject(profile, authorization, client, tokens, brought.id_token, trip.nonce)
         if profile.subject and not another_account:
-            demand_same(current.subject, subject)
-        missing = " ".join(not_granted(authorization.scope, tokens.scope))
+            require_same_account(current.subject, subject)
+        missing = " ".join(find_missing_scopes(authorization.scope, tokens.scope))
         learned = {"subject": subject, "missing_scope": missing or None}
-        granting = Granting(ports.records, ports.seal, ports.queue, ports.clock, self.settings)
+        granting = GrantSave(ports.records, ports.seal, ports.queue, ports.clock, self.settings)
         return granting.save(current, authorization, "authorization_code", profile, tokens, data_key, learned)
 
     def _use_up(self, connection: str, code: str) -> None:
         """A code is sent once: a server that sees it twice takes back what it gave for it (RFC 6749 section 4.1.2)."""
         now = int(self.ports.clock.now())
         try:
-            self.ports.authorizations.put(code_key(connection, code), {"used_at": now}, now + KEPT)
+            self.ports.authorizations.put(code_key(connection, code), {"used_at": now}, now + RETENTION_SECONDS)
         except Conflict as conflict:
             raise LinkUsed("This code was used already.") from conflict
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import LostAnswer, NoRefreshToken, NotSent, ProviderRefused, UnreadAnswer
-from ..oauth.token_request import Client, HttpRequest, Refusal, read_answer, token_requests
-from ..oauth.token_response import value_at
+from ..errors import LostResponse, NoRefreshToken, NotSent, ProviderRefused, UnreadableResponse
+from ..http_messages import HttpRequest
+from ..oauth.token_request import Client, Refusal, build_token_requests, parse_token_response
+from ..oauth.token_response import read_value
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, Provider
 from ..profiles.model import Profile
-from ..profiles.validation import LONG_LIVED
+from ..profiles.validation import LONG_LIVED_SECONDS
 from ..record import failures
 from ..secret import Secret
 from ..settings import Settings
@@ -51,7 +52,7 @@ class CodeExchange:
             "code_verifier": code_verifier if profile.authorize and profile.authorize.pkce else None,
         }
         answer: Exchanged | Refusal = failures.NOT_SENT
-        for request in token_requests(
+        for request in build_token_requests(
             profile,
             "exchange",
             authorization.variables,
@@ -66,7 +67,7 @@ class CodeExchange:
         if isinstance(answer, Refusal):
             raise ProviderRefused(f"The provider refused the code's exchange ({answer.code or answer.status}).")
         tokens = answer.tokens
-        if tokens.refresh_token is None and profile.refresh and tokens.lifetime < LONG_LIVED:
+        if tokens.refresh_token is None and profile.refresh and tokens.lifetime < LONG_LIVED_SECONDS:
             remedy = profile.authorize.refresh_token_remedy if profile.authorize else None
             raise NoRefreshToken("The provider gave no refresh token: the connection would end soon.", remedy=remedy)
         return answer
@@ -76,14 +77,14 @@ class CodeExchange:
     ) -> Exchanged | Refusal:
         sent_at = self._now
         try:
-            response = self.provider.send(request, hosts=hosts, timeout=self.settings.budgets.attempt)
-            answer = read_answer(profile, response, sent_at, variables=authorization.variables)
-        except (NotSent, LostAnswer, UnreadAnswer) as error:
+            response = self.provider.send(request, hosts=hosts, timeout=self.settings.budgets.request)
+            answer = parse_token_response(profile, response, sent_at, variables=authorization.variables)
+        except (NotSent, LostResponse, UnreadableResponse) as error:
             raise ProviderRefused(error.message) from error
         if isinstance(answer, Refusal):
             return answer
         wanted = profile.subject is not None and profile.subject.source == "id_token"
-        id_token = value_at(response, "id_token") if wanted else None
+        id_token = read_value(response, "id_token") if wanted else None
         return Exchanged(answer, Secret(id_token) if id_token else None)
 
     @property

@@ -15,13 +15,13 @@ from ..profiles.model import Profile
 from ..record import queued_save, token_save
 from ..record.connection import Connection, Status
 from ..rotation import revocation
-from ..rotation.save import POLL, Saving
+from ..rotation.save import POLL_SECONDS, SaveStep
 from ..settings import Settings
 from .links import Authorization
 
 
 @dataclass(frozen=True, slots=True)
-class Granting:
+class GrantSave:
     """Saves the token set of a new grant, sealed, on top of whatever a rotation of the old one saved meanwhile."""
 
     records: Records
@@ -63,11 +63,11 @@ class Granting:
             Neither table nor queue took it.
         """
         authorization_id = str(uuid.uuid4())
-        saving = Saving(self.records, self.queue, self.clock, self.settings.budgets.save)
+        saving = SaveStep(self.records, self.queue, self.clock, self.settings.budgets.save)
         while True:
             now = int(self.clock.now())
             changes = {
-                **token_save.saved(
+                **token_save.save_token_set(
                     _pending(current, authorization, grant),
                     tokens,
                     data_key.seal(tokens.encode()),
@@ -89,8 +89,8 @@ class Granting:
                 if consented and grant == "authorization_code":
                     self._let_go(current)
                 return saved
-            demand_connected(saved)
-            anew = self._key_or_message(saved, queued_save.message(current, changes))
+            require_connected(saved)
+            anew = self._key_or_message(saved, queued_save.encode_message(current, changes))
             if anew is None:
                 return current
             current, data_key = saved, anew
@@ -110,19 +110,19 @@ class Granting:
             except PortUnavailable:
                 if self.clock.now() >= until:
                     raise
-                self.clock.sleep(POLL)
+                self.clock.sleep(POLL_SECONDS)
             else:
                 return None
 
     def _let_go(self, replaced: Connection) -> None:
         """Ask for the revocation of what a consent has replaced. It would lapse by itself: no reason to fail."""
-        message = revocation.message(replaced)
+        message = revocation.build_replaced_message(replaced)
         if message:
             with suppress(PortUnavailable):
                 self.queue.send(message)
 
 
-def demand_connected(connection: Connection) -> None:
+def require_connected(connection: Connection) -> None:
     """A link does not outlive a disconnect: connecting again takes a new one."""
     if connection.status is Status.DISCONNECTED:
         raise LinkInvalid("The connection was disconnected meanwhile.")

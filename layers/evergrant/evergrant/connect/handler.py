@@ -9,31 +9,33 @@ from ..adapters.observability import MetricUnit, logger, metrics
 from ..errors import EvergrantError, LinkError, LinkInvalid, WrongMethod
 from ..ports import PortUnavailable
 from . import http_api, pages
-from .authorization_flow import Flow
+from .authorization_flow import AuthorizationFlow
 
 #: What each page takes. HEAD is for scanners of links, and like GET without its body (RFC 9110 section 9.3.2); a HEAD
 #: of the callback would have to exchange the code, so there is none.
 _METHODS = {"/connect/{ticket}": ("GET", "HEAD", "POST"), "/callback": ("GET",)}
 
 
-def respond(flow: Flow, event: Mapping[str, Any], contact: str = "") -> dict[str, Any]:
+def respond(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str = "") -> dict[str, Any]:
     """Answer one HTTP API event. Never raises: a person always gets a page, which names ``contact`` as whom to ask."""
-    method, path = http_api.method_of(event), http_api.path_of(event)
+    method, path = http_api.read_method(event), http_api.read_path(event)
     try:
         answer = _answer(flow, event, method, path, contact)
     except LinkError as error:
         logger.info("connect refused", code=error.code, route=path)
         allow = {"allow": ", ".join(_METHODS[path])} if isinstance(error, WrongMethod) else {}
-        answer = http_api.page(error.status, pages.refused(error, contact), {**pages.headers(), **allow})
+        answer = http_api.build_page(
+            error.status, pages.render_refused(error, contact), {**pages.build_headers(), **allow}
+        )
     except (EvergrantError, PortUnavailable) as error:
         known = error if isinstance(error, EvergrantError) else EvergrantError("A service of AWS does not answer.")
         # Our fault, and the operator's to see; the exception's own text may name a service, never a secret.
         logger.error("connect failed", code=known.code, reason=str(error), route=path)
-        answer = http_api.page(503, pages.refused(known, contact), pages.headers())
+        answer = http_api.build_page(503, pages.render_refused(known, contact), pages.build_headers())
     return {**answer, "body": ""} if method == "HEAD" else answer
 
 
-def _answer(flow: Flow, event: Mapping[str, Any], method: str, path: str, contact: str) -> dict[str, Any]:
+def _answer(flow: AuthorizationFlow, event: Mapping[str, Any], method: str, path: str, contact: str) -> dict[str, Any]:
     if path not in _METHODS:
         raise LinkInvalid("There is no such page.")
     if method not in _METHODS[path]:
@@ -43,26 +45,26 @@ def _answer(flow: Flow, event: Mapping[str, Any], method: str, path: str, contac
     return _depart(flow, event, contact) if method == "POST" else _landing(flow, event, contact)
 
 
-def _landing(flow: Flow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
-    view = flow.landing(http_api.ticket_of(event), http_api.cookie_of(event))
+def _landing(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
+    view = flow.landing(http_api.read_ticket(event), http_api.read_cookie(event))
     host = view.origin.partition("://")[2]
-    html = pages.landing(view.provider, view.account, view.scopes, host, contact, view.again)
-    return http_api.page(200, html, pages.headers(form=True), (http_api.set_cookie(view.cookie),))
+    html = pages.render_landing(view.provider, view.account, view.scopes, host, contact, view.again)
+    return http_api.build_page(200, html, pages.build_headers(form=True), (http_api.build_cookie(view.cookie),))
 
 
-def _depart(flow: Flow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
+def _depart(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
     """A page that leads on, and no redirect: Chromium applies the ``form-action`` of the page with the button to every
     redirect of the submission, and a provider's consent address may redirect to any origin.
     """
-    http_api.demand_same_origin(event)
-    http_api.demand_form(event)
-    departure = flow.depart(http_api.ticket_of(event), http_api.cookie_of(event))
+    http_api.require_same_origin(event)
+    http_api.require_form(event)
+    departure = flow.start_authorization(http_api.read_ticket(event), http_api.read_cookie(event))
     html = pages.departing(departure.provider, departure.url, contact)
-    return http_api.page(200, html, pages.headers(), (http_api.set_cookie(departure.cookie),))
+    return http_api.build_page(200, html, pages.build_headers(), (http_api.build_cookie(departure.cookie),))
 
 
-def _arrive(flow: Flow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
-    view = flow.arrive(http_api.query_of(event), http_api.cookie_of(event))
+def _arrive(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
+    view = flow.handle_callback(http_api.parse_query(event), http_api.read_cookie(event))
     metrics.add_metric("ConnectionsAuthorized", MetricUnit.Count, 1)
-    html = pages.connected(view.provider, view.account, view.scopes, contact, view.missing)
-    return http_api.page(200, html, pages.headers())
+    html = pages.render_connected(view.provider, view.account, view.scopes, contact, view.missing)
+    return http_api.build_page(200, html, pages.build_headers())

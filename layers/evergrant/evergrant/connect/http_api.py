@@ -11,7 +11,7 @@ from ..errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
 
 #: `__Host-`: only over https, only for this host, for all of its paths (RFC 6265bis section 4.1.3.2).
 COOKIE = "__Host-evergrant"
-_LONGEST_QUERY = 8192
+_MAX_QUERY_CHARACTERS = 8192
 #: What we hand out ourselves: 256 random bits as base64url. Nothing else is looked up, or sent back in a header.
 _SECRET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -19,17 +19,17 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _FORM = "application/x-www-form-urlencoded"
 
 
-def method_of(event: Mapping[str, Any]) -> str:
+def read_method(event: Mapping[str, Any]) -> str:
     """The request's method, whatever the route takes."""
     return str(event.get("requestContext", {}).get("http", {}).get("method", ""))
 
 
-def path_of(event: Mapping[str, Any]) -> str:
+def read_path(event: Mapping[str, Any]) -> str:
     """The route's path, ``/connect/{ticket}``: without the method, which may be ANY."""
     return str(event.get("routeKey", "")).partition(" ")[2]
 
 
-def ticket_of(event: Mapping[str, Any]) -> str:
+def read_ticket(event: Mapping[str, Any]) -> str:
     """The ticket in the path.
 
     Raises
@@ -43,7 +43,7 @@ def ticket_of(event: Mapping[str, Any]) -> str:
     return ticket
 
 
-def cookie_of(event: Mapping[str, Any]) -> str | None:
+def read_cookie(event: Mapping[str, Any]) -> str | None:
     """This browser's cookie, None when it sent none that we could have set."""
     for cookie in (*event.get("cookies", ()), *event.get("headers", {}).get("cookie", "").split(";")):
         name, _, value = cookie.strip().partition("=")
@@ -52,12 +52,12 @@ def cookie_of(event: Mapping[str, Any]) -> str | None:
     return None
 
 
-def set_cookie(value: str) -> str:
+def build_cookie(value: str) -> str:
     """Lasts a day; Lax, since the provider's redirect back must carry it."""
     return f"{COOKIE}={value}; Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax"
 
 
-def query_of(event: Mapping[str, Any]) -> dict[str, str]:
+def parse_query(event: Mapping[str, Any]) -> dict[str, str]:
     """The query's parameters, but for ``error_description``: nothing is done with it, and Microsoft breaks its lines.
 
     Raises
@@ -67,7 +67,7 @@ def query_of(event: Mapping[str, Any]) -> dict[str, str]:
     """
     raw = event.get("rawQueryString", "")
     try:
-        pairs = parse_qsl(raw, keep_blank_values=True, errors="strict") if len(raw) <= _LONGEST_QUERY else None
+        pairs = parse_qsl(raw, keep_blank_values=True, errors="strict") if len(raw) <= _MAX_QUERY_CHARACTERS else None
     except ValueError:
         pairs = None
     params = dict(pairs or ())
@@ -78,7 +78,7 @@ def query_of(event: Mapping[str, Any]) -> dict[str, str]:
     return params
 
 
-def demand_same_origin(event: Mapping[str, Any]) -> None:
+def require_same_origin(event: Mapping[str, Any]) -> None:
     """Refuse a POST that another site caused (Fetch Metadata; Origin for browsers without it).
 
     Raises
@@ -95,7 +95,7 @@ def demand_same_origin(event: Mapping[str, Any]) -> None:
         raise CrossSite("The request came from another site.")
 
 
-def demand_form(event: Mapping[str, Any]) -> None:
+def require_form(event: Mapping[str, Any]) -> None:
     """Refuse a POST that our page's button cannot have sent.
 
     Raises
@@ -107,5 +107,5 @@ def demand_form(event: Mapping[str, Any]) -> None:
         raise WrongContentType("The request was not sent by the page's button.")
 
 
-def page(status: int, html: str, headers: Mapping[str, str], cookies: tuple[str, ...] = ()) -> dict[str, Any]:
+def build_page(status: int, html: str, headers: Mapping[str, str], cookies: tuple[str, ...] = ()) -> dict[str, Any]:
     return {"statusCode": status, "headers": dict(headers), "body": html, "cookies": list(cookies)}

@@ -15,12 +15,12 @@ from typing import Literal
 from ..errors import InvalidRequest
 from ..ports import Authorizations
 
-TICKET_LIFETIME = 900
+TICKET_LIFETIME_SECONDS = 900
 #: A link that is mailed may be good for a week; whoever finds it later finds nothing (seconds).
-LONGEST_TICKET_LIFETIME, SHORTEST_TICKET_LIFETIME = 7 * 86_400, 60
-STATE_LIFETIME = 900
+MAX_TICKET_LIFETIME_SECONDS, MIN_TICKET_LIFETIME_SECONDS = 7 * 86_400, 60
+STATE_LIFETIME_SECONDS = 900
 #: How long expired tickets and states are kept, to tell a late visitor what happened (seconds).
-KEPT = 86_400
+RETENTION_SECONDS = 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def issue_ticket(
     authorizations: Authorizations,
     authorization: Authorization,
     now: int,
-    lifetime: int = TICKET_LIFETIME,
+    lifetime: int = TICKET_LIFETIME_SECONDS,
     *,
     another_account: bool = False,
 ) -> str:
@@ -58,11 +58,11 @@ def issue_ticket(
     InvalidRequest
         The lifetime is out of bounds.
     """
-    if not SHORTEST_TICKET_LIFETIME <= lifetime <= LONGEST_TICKET_LIFETIME:
+    if not MIN_TICKET_LIFETIME_SECONDS <= lifetime <= MAX_TICKET_LIFETIME_SECONDS:
         raise InvalidRequest("A link is good for a minute at least, and for 7 days at most.")
     ticket = secrets.token_urlsafe(32)
     fields = {**asdict(authorization), "another_account": another_account, "expires_at": now + lifetime}
-    authorizations.put(ticket_key(ticket), fields, now + lifetime + KEPT)
+    authorizations.put(ticket_key(ticket), fields, now + lifetime + RETENTION_SECONDS)
     return ticket
 
 
@@ -79,19 +79,19 @@ def attempt(authorizations: Authorizations, ticket: str) -> tuple[Literal["unope
 
 def ticket_key(ticket: str) -> str:
     """Under which a ticket is stored."""
-    return f"ticket#{hashed(ticket)}"
+    return f"ticket#{hash_secret(ticket)}"
 
 
 def state_key(state: str) -> str:
     """Under which a state is stored."""
-    return f"state#{hashed(state)}"
+    return f"state#{hash_secret(state)}"
 
 
 def code_key(connection: str, code: str) -> str:
     """Under which it is stored that an authorization code was used: hashed with its connection's name."""
-    return f"code#{hashed(f'{connection} {code}')}"
+    return f"code#{hash_secret(f'{connection} {code}')}"
 
 
-def hashed(secret: str) -> str:
+def hash_secret(secret: str) -> str:
     """What is stored of a secret of 256 random bits: its SHA-256 needs no salt."""
     return sha256(secret.encode()).hexdigest()

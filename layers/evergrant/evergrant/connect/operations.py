@@ -9,12 +9,13 @@ from typing import Any
 from ..errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from ..names import check_client, split_connection
 from ..ports import Clock, Records
-from ..profiles.model import HEADLESS, Profile, content_hash
-from ..record import refresh_schedule, token_save
-from ..record.connection import Connection, EventType, Status, event
+from ..profiles.model import HEADLESS_GRANTS, Profile, content_hash
+from ..record import token_save
+from ..record.connection import Connection, EventType, Status, create_event
+from ..times import TICK_SECONDS
 from .links import Authorization
 
-_POLL = 0.5
+_POLL_SECONDS = 0.5
 
 
 def plan(
@@ -66,7 +67,7 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
     client, profile and variables at once and is due now.
     """
     now = int(clock.now())
-    headless = grant in HEADLESS
+    headless = grant in HEADLESS_GRANTS
     fields = asdict(authorization)
     name = fields.pop("connection")
     record = Connection(
@@ -77,7 +78,7 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
         **fields,
     )
     if headless:
-        record = replace(record, **token_save.next_at(record, now))
+        record = replace(record, **token_save.schedule_refresh(record, now))
     try:
         records.create(record)
     except Conflict as conflict:
@@ -87,9 +88,9 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
             # What was still to be revoked is given up: revoking it might end what comes now.
             changes = {"status": Status.AWAITING_AUTHORIZATION, "to_revoke": None}
         if headless:
-            changes |= {**fields, "grant": grant, **token_save.next_at(current, now), "failures": 0}
+            changes |= {**fields, "grant": grant, **token_save.schedule_refresh(current, now), "failures": 0}
             # Whatever an earlier grant left in doubt or unread is no concern of a client's own.
-            changes |= {**token_save.NOT_SPENT, "unread_answer": None}
+            changes |= {**token_save.NO_ATTEMPT, "unreadable_response": None}
         return _change(records, name, lambda _: changes, clock) if changes else current
     return record
 
@@ -100,8 +101,8 @@ def pause(records: Records, connection: str, clock: Clock) -> Connection:
     def changes(current: Connection) -> Mapping[str, Any]:
         _demand(current, current.status is not Status.DISCONNECTED, "it is disconnected")
         # What is told already is still to be delivered.
-        due = token_save.due(current, int(clock.now()) + refresh_schedule.TICK if current.outbox else None)
-        return {"status": Status.PAUSED, **token_save.RELEASED, **due}
+        due = token_save.schedule_due(current, int(clock.now()) + TICK_SECONDS if current.outbox else None)
+        return {"status": Status.PAUSED, **token_save.RELEASED_LEASE, **due}
 
     return _change(records, connection, changes, clock)
 
@@ -115,12 +116,16 @@ def resume(records: Records, connection: str, clock: Clock) -> Connection:
         if current.refresh_at is None:
             # Nothing can refresh it: it never was authorized, or it has to be again, or its answer waits to be read.
             nothing = Status.AWAITING_AUTHORIZATION if current.sealed is None else Status.AUTHORIZATION_REQUIRED
-            return {"status": Status.DEGRADED if current.unread_answer else nothing}
+            return {"status": Status.DEGRADED if current.unreadable_response else nothing}
         if current.failures:
-            return {"status": Status.DEGRADED, **token_save.next_at(current, now)}
-        again = token_save.next_at(current, max(current.refresh_at, now))
+            return {"status": Status.DEGRADED, **token_save.schedule_refresh(current, now)}
+        again = token_save.schedule_refresh(current, max(current.refresh_at, now))
         # What was saved as it was paused is still to be published.
-        return {"status": Status.ACTIVE, **again, **(token_save.due(current, now) if current.unpublished else {})}
+        return {
+            "status": Status.ACTIVE,
+            **again,
+            **(token_save.schedule_due(current, now) if current.is_unpublished else {}),
+        }
 
     return _change(records, connection, changes, clock)
 
@@ -143,16 +148,16 @@ def disconnect(records: Records, connection: str, clock: Clock, *, revoke: bool 
             "published_generation": current.generation + 1,
             "sealed": None,
             "to_revoke": current.sealed if revoke else None,
-            "unread_answer": None,
+            "unreadable_response": None,
             "failures": 0,
             "last_error": None,
-            **token_save.NOT_SPENT,
-            **token_save.RELEASED,
-            **token_save.next_at(replace(current, warn_at=None), None),
+            **token_save.NO_ATTEMPT,
+            **token_save.RELEASED_LEASE,
+            **token_save.schedule_refresh(replace(current, warn_at=None), None),
             "warn_at": None,
-            **event(EventType.DISCONNECTED, current, now),
+            **create_event(EventType.DISCONNECTED, current, now),
         }
-        return token_save.due_soon(current, changes, now)
+        return token_save.deliver_soon(current, changes, now)
 
     return _change(records, connection, changes, clock)
 
@@ -183,7 +188,7 @@ def _change(
         except Conflict as conflict:
             if clock.now() >= give_up:
                 raise TemporarilyUnavailable(f"{connection} is being refreshed all the time.", 60) from conflict
-            clock.sleep(_POLL)
+            clock.sleep(_POLL_SECONDS)
 
 
 def _demand(current: Connection, holds: bool, otherwise: str) -> None:

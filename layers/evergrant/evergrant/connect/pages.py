@@ -16,7 +16,7 @@ from urllib.parse import quote, urlsplit
 
 from ..errors import EvergrantError, LinkError, NoRefreshToken
 from . import page_texts
-from .scopes import Again
+from .scopes import ReconnectChanges
 
 _STYLE = Path(__file__).with_name("pages.css").read_text("utf-8")
 _STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
@@ -39,7 +39,7 @@ _LAYOUT = Template(
 _IN_A_URL = "%:/?#[]@!$&()*+,;=~"
 
 
-def headers(*, form: bool = False) -> dict[str, str]:
+def build_headers(*, form: bool = False) -> dict[str, str]:
     """The headers of every page. ``form``: the page has the button, which posts to the page's own address."""
     form_action = "'self'" if form else "'none'"
     return {
@@ -55,8 +55,13 @@ def headers(*, form: bool = False) -> dict[str, str]:
     }
 
 
-def landing(
-    provider: str, account: str, scopes: Iterable[str], host: str, contact: str = "", again: Again | None = None
+def render_landing(
+    provider: str,
+    account: str,
+    scopes: Iterable[str],
+    host: str,
+    contact: str = "",
+    again: ReconnectChanges | None = None,
 ) -> str:
     """One button. Opening the page alone changes nothing.
 
@@ -106,7 +111,7 @@ def departing(provider: str, url: str, contact: str = "") -> str:
     )
 
 
-def connected(
+def render_connected(
     provider: str, account: str, scopes: Iterable[str], contact: str = "", missing: Collection[str] = ()
 ) -> str:
     """The end of it. ``scopes``: what was asked, as the provider names it; ``missing``: what of it was not granted."""
@@ -123,7 +128,7 @@ def connected(
     )
 
 
-def refused(error: EvergrantError, contact: str = "") -> str:
+def render_refused(error: EvergrantError, contact: str = "") -> str:
     """The page for an error; only its code is shown of it, whose authorization it was, and a remedy that the
     provider's profile names."""
     ours = not isinstance(error, LinkError)
@@ -148,7 +153,7 @@ def _page(title: str, body: str, footer: str, mark: str = "", head: str = "") ->
     return _LAYOUT.substitute(title=title, body=body, mark=mark, footer=footer, head=head)
 
 
-def _again(again: Again) -> str:
+def _again(again: ReconnectChanges) -> str:
     """What will be another than before, each in a sentence."""
     text, said = page_texts.AGAIN, []
     if again.client:

@@ -14,7 +14,7 @@ _OF_THE_PROTOCOL = {"openid", "profile", "email", "address", "phone", "offline_a
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
+class ReconnectChanges:
     """What connecting again changes. ``client`` is the old and the new one's name, where they differ.
 
     ``same_account`` says that another account than before will be refused.
@@ -27,10 +27,12 @@ class Again:
     same_account: bool
 
 
-def again(current: Connection, *, client: str, scope: str | None, profile_hash: str, same_account: bool) -> Again:
+def compare_grants(
+    current: Connection, *, client: str, scope: str | None, profile_hash: str, same_account: bool
+) -> ReconnectChanges:
     """What a grant would change that is asked for with these, in a connection that has had one already."""
-    before, after = scopes_of(current.scope), scopes_of(scope)
-    return Again(
+    before, after = split_scopes(current.scope), split_scopes(scope)
+    return ReconnectChanges(
         client=(current.client, client) if current.client != client else None,
         gained=tuple(one for one in after if one not in before),
         lost=tuple(one for one in before if one not in after),
@@ -39,23 +41,23 @@ def again(current: Connection, *, client: str, scope: str | None, profile_hash: 
     )
 
 
-def scopes_of(scope: str | None) -> tuple[str, ...]:
+def split_scopes(scope: str | None) -> tuple[str, ...]:
     """The scopes in a text, whatever stands between them."""
     return tuple(part for part in _BETWEEN.split(scope or "") if part)
 
 
-def not_granted(asked: str | None, granted: str | None) -> tuple[str, ...]:
+def find_missing_scopes(asked: str | None, granted: str | None) -> tuple[str, ...]:
     """The scopes that were asked for and not granted, in our own words: of the provider's nothing is kept.
 
     Nothing is missing where the provider does not say what it granted (RFC 6749 section 5.1). Some say a scope in
     capitals, or with its resource before it: ``https://graph.microsoft.com/User.Read``.
     """
-    said = {scope.casefold() for scope in scopes_of(granted)}
+    said = {scope.casefold() for scope in split_scopes(granted)}
     if not said:
         return ()
     short = {scope.rpartition("/")[2] for scope in said}
     return tuple(
         scope
-        for scope in scopes_of(asked)
+        for scope in split_scopes(asked)
         if scope not in _OF_THE_PROTOCOL and scope.casefold() not in said and scope.casefold() not in short
     )

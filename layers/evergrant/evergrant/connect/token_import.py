@@ -18,15 +18,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidRequest
-from ..oauth.token_set import LONGEST_LIFETIME, TokenSet, expiry
+from ..oauth.token_set import TokenSet
 from ..ports import Clock, PortUnavailable, Queue, Records, Seal
+from ..profiles.expiry import MAX_LIFETIME_SECONDS, compute_expiry
 from ..profiles.model import Profile
 from ..record.connection import Connection
 from ..secret import Secret
 from ..settings import Settings
-from ..times import moment
+from ..times import parse_rfc3339
 from . import operations
-from .grant_save import Granting
+from .grant_save import GrantSave
 from .links import Authorization
 
 #: Visible ASCII without spaces: all that a header carries as it is, and what no slip of the hand looks like.
@@ -39,7 +40,7 @@ _TEXTS = ("access_token", "refresh_token", "token_type", "scope")
 _FIELDS = (*_TEXTS, "expires_at", "expires_in", "refresh_expires_at")
 
 
-def pasted_key(profile: Profile, key: str, now: int, expires_at: int | None = None) -> TokenSet:
+def parse_pasted_key(profile: Profile, key: str, now: int, expires_at: int | None = None) -> TokenSet:
     """The token set of a pasted key. It has no refresh token: nothing ever renews it.
 
     Parameters
@@ -59,11 +60,11 @@ def pasted_key(profile: Profile, key: str, now: int, expires_at: int | None = No
         raise InvalidRequest("What was given is no key: it is empty, too long, or holds a space or a line break.")
     documented = profile.static.lifetime if profile.static else None
     if expires_at is not None:
-        ends_at, rule = demand_future(expires_at, now), GIVEN
+        ends_at, rule = require_future(expires_at, now), GIVEN
     elif documented is not None:
         ends_at, rule = now + documented, DOCUMENTED
     else:
-        ends_at, rule = now + LONGEST_LIFETIME, UNENDING
+        ends_at, rule = now + MAX_LIFETIME_SECONDS, UNENDING
     return TokenSet(
         access_token=Secret(key),
         issued_at=now,
@@ -74,7 +75,7 @@ def pasted_key(profile: Profile, key: str, now: int, expires_at: int | None = No
     )
 
 
-def given_set(
+def parse_token_set(
     profile: Profile, given: Mapping[str, Any], now: int, variables: Mapping[str, str], *, proven: bool = False
 ) -> TokenSet:
     """A token set that another system kept until now, as JSON under the names of RFC 6749 section 5.1.
@@ -106,7 +107,7 @@ def given_set(
     lasts = given.get("expires_in", 0 if proven else None)
     if (said := _moment(given, "expires_at")) is not None:
         expires_at = said
-    elif isinstance(lasts, int) and not isinstance(lasts, bool) and 0 <= lasts <= LONGEST_LIFETIME:
+    elif isinstance(lasts, int) and not isinstance(lasts, bool) and 0 <= lasts <= MAX_LIFETIME_SECONDS:
         expires_at = now + lasts
     else:
         raise InvalidRequest(
@@ -114,15 +115,17 @@ def given_set(
             "Give expires_at (2027-01-31T00:00:00Z) or expires_in (seconds from now on), or --prove.",
         )
     ends_at = _moment(given, "refresh_expires_at")
-    if ends_at is not None and not now < ends_at <= now + LONGEST_LIFETIME:
+    if ends_at is not None and not now < ends_at <= now + MAX_LIFETIME_SECONDS:
         raise InvalidRequest(
             "The token set's refresh_expires_at is not ahead.", "Without a refresh token leave it out."
         )
-    documented = expiry(profile.response.refresh_expires, {}, now, variables) if refresh_token else None
+    documented = compute_expiry(profile.response.refresh_expires, {}, now, variables) if refresh_token else None
     return TokenSet(
         access_token=Secret(access_token or ""),
         issued_at=now,
-        expires_at=min(max(expires_at, now + 1), now + LONGEST_LIFETIME),  # one that has lapsed is refreshed at once
+        expires_at=min(
+            max(expires_at, now + 1), now + MAX_LIFETIME_SECONDS
+        ),  # one that has lapsed is refreshed at once
         expiry_rule=GIVEN,
         refresh_token=Secret(refresh_token) if refresh_token else None,
         refresh_expires_at=ends_at or (documented[0] if documented else None),
@@ -146,24 +149,24 @@ def _moment(given: Mapping[str, Any], name: str) -> int | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LATEST:
         return int(value)
     try:
-        return moment(value)
+        return parse_rfc3339(value)
     except (ValueError, TypeError) as error:
         raise InvalidRequest(
             f"The token set's {name} is no time that can be read.", "Write 2027-01-31T00:00:00Z, or epoch seconds."
         ) from error
 
 
-def demand_future(at: int, now: int) -> int:
+def require_future(at: int, now: int) -> int:
     """``at`` (epoch seconds), if it is ahead and no mistake. Raises InvalidRequest."""
-    if not now < at <= now + LONGEST_LIFETIME:
+    if not now < at <= now + MAX_LIFETIME_SECONDS:
         raise InvalidRequest("The expiry is not ahead.", "Is the date right? A lapsed key cannot be connected.")
     return at
 
 
-def read_expiry(text: str) -> int:
+def parse_expiry(text: str) -> int:
     """RFC 3339, or a date, which means its first second in UTC, as epoch seconds. Raises InvalidRequest."""
     try:
-        return moment(text)
+        return parse_rfc3339(text)
     except ValueError as error:
         raise InvalidRequest(
             "The expiry is no time that can be read.", "Write 2027-01-31T00:00:00Z, or 2027-01-31."
@@ -171,7 +174,7 @@ def read_expiry(text: str) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Importing:
+class TokenImport:
     """Keeps a token set that was given by hand, as the connection's next generation."""
 
     records: Records
@@ -192,7 +195,7 @@ class Importing:
         """
         current = operations.begin(self.records, authorization, grant, self.clock)
         data_key = self.seal.prepare(current.name, current.generation + 1)
-        granting = Granting(self.records, self.seal, self.queue, self.clock, self.settings)
+        granting = GrantSave(self.records, self.seal, self.queue, self.clock, self.settings)
         saved = granting.save(current, authorization, grant, profile, tokens, data_key, consented=False)
         with suppress(PortUnavailable):
             self.queue.send({"connection": saved.name})

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import InvalidRequest
 from ..names import split_connection
-from .token_reader import Reader
+from .token_reader import TokenReader
 
 #: HTTP status and problem title of each error code; every other code is a 500.
 _PROBLEMS = {
@@ -25,7 +25,7 @@ _PROBLEMS = {
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
-def answer(reader: Reader, event: Mapping[str, Any]) -> dict[str, Any]:
+def handle_event(reader: TokenReader, event: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a direct request with a document or ``{"error": {...}}``, an HTTP one with a response (RFC 9457)."""
     by_http = "requestContext" in event
     try:

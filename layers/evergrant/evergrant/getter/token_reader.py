@@ -12,12 +12,12 @@ from typing import Any
 from ..secret import fingerprint
 
 #: Answered from memory or the secret only if it lives for longer than this, in seconds, whatever was asked.
-LEAST_TTL = 10
+MIN_TTL_SECONDS = 10
 #: Memory is believed for so long, in seconds: then a token that was replaced or withdrawn is noticed, while it lives.
-MEMORY = 60
+MEMORY_SECONDS = 60
 #: A published token is refreshed ten minutes before its end; where so many seconds are left, rotator knows why it was
 #: not, and says so in a warning.
-OVERDUE = 300
+OVERDUE_SECONDS = 300
 
 Document = dict[str, Any]
 #: When the token expires (epoch seconds), and its document.
@@ -42,7 +42,7 @@ class _Slot:
     failed: tuple[str | None, Document] | None = field(default=None, repr=False)
 
 
-class Reader:
+class TokenReader:
     """Finds a document that is fresh enough, at the least cost. For one connection one fetch is under way at a time.
 
     Parameters
@@ -106,8 +106,8 @@ class Reader:
         """Learn what there is, and answer with it."""
         document = self._read_secret(connection)
         if document:
-            held = self._hold(slot, document, MEMORY)
-            if self._fits(slot, held, max(min_ttl, OVERDUE), rejected):
+            held = self._hold(slot, document, MEMORY_SECONDS)
+            if self._fits(slot, held, max(min_ttl, OVERDUE_SECONDS), rejected):
                 return self._answer(slot, held, rejected)
         request = {"connection": connection, "min_ttl": min_ttl}
         answer = self._ask_rotator({**request, "rejected": rejected} if rejected else request)
@@ -115,15 +115,15 @@ class Reader:
         if not error:
             warning = answer.pop("warning", None)
             answer.pop("expires_in", None)
-            held = self._hold(slot, answer, min(MEMORY, (warning or {}).get("retry_after", MEMORY)))
+            held = self._hold(slot, answer, min(MEMORY_SECONDS, (warning or {}).get("retry_after", MEMORY_SECONDS)))
             if fingerprint(answer["access_token"]) == rejected:
                 slot.kept = rejected
                 # Rotator's cooldown begins with as much: ten seconds later it may well renew it.
-                slot.believed_until = min(slot.believed_until, self._now() + LEAST_TTL)
+                slot.believed_until = min(slot.believed_until, self._now() + MIN_TTL_SECONDS)
         elif error["code"] == "temporarily_unavailable" and slot.held and self._fits(slot, slot.held, 0, rejected):
             # While a refresh cannot be had, a token that is valid yet is better than none.
             warning, held = error, slot.held
-            slot.believed_until = self._now() + min(MEMORY, error.get("retry_after", LEAST_TTL))
+            slot.believed_until = self._now() + min(MEMORY_SECONDS, error.get("retry_after", MIN_TTL_SECONDS))
         else:
             return answer
         slot.warning = warning
@@ -139,7 +139,7 @@ class Reader:
         return None
 
     def _fits(self, slot: _Slot, held: _Held, min_ttl: float, rejected: str | None) -> bool:
-        if held[0] - self._now() <= max(min_ttl, LEAST_TTL):
+        if held[0] - self._now() <= max(min_ttl, MIN_TTL_SECONDS):
             return False
         return rejected is None or rejected == slot.kept or fingerprint(held[1]["access_token"]) != rejected
 

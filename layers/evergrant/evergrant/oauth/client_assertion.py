@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from joserfc.jwk import ECKey, RSAKey
 
 #: How long a client's own assertion is valid, in seconds: one request, and a clock that is a little wrong.
-CLIENT_LIFETIME = 300
+CLIENT_ASSERTION_LIFETIME_SECONDS = 300
 CLIENT_ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 
-def signed(
+def sign_assertion(
     claims: Mapping[str, str | None],
     private_key: Secret,
     *,
     client: str,
     now: int,
-    lifetime: int = CLIENT_LIFETIME,
+    lifetime: int = CLIENT_ASSERTION_LIFETIME_SECONDS,
     key_id: str | None = None,
     algorithm: Literal["RS256", "ES256"] | None = None,
 ) -> str:

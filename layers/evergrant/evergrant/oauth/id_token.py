@@ -17,10 +17,10 @@ from typing import Any
 from ..errors import ProviderRefused
 
 #: How far two clocks may be apart (seconds).
-LEEWAY = 60
+LEEWAY_SECONDS = 60
 
 
-def claims_of(token: str, *, issuers: Collection[str], client_id: str, nonce: str, now: int) -> Mapping[str, Any]:
+def verify_claims(token: str, *, issuers: Collection[str], client_id: str, nonce: str, now: int) -> Mapping[str, Any]:
     """The claims of an ID token that is meant for this client and this authorization request.
 
     Parameters
@@ -46,7 +46,9 @@ def claims_of(token: str, *, issuers: Collection[str], client_id: str, nonce: st
         "aud": client_id in audiences,
         # Items 4 and 5: with several audiences, who asked is named beside them.
         "azp": party == client_id if party is not None else len(audiences) == 1,
-        "exp": isinstance(expires_at, int | float) and not isinstance(expires_at, bool) and expires_at > now - LEEWAY,
+        "exp": isinstance(expires_at, int | float)
+        and not isinstance(expires_at, bool)
+        and expires_at > now - LEEWAY_SECONDS,
         "nonce": isinstance(said, str) and hmac.compare_digest(said.encode(), nonce.encode()),
     }
     for claim, holds in checks.items():
@@ -55,8 +57,8 @@ def claims_of(token: str, *, issuers: Collection[str], client_id: str, nonce: st
     return claims
 
 
-def unchecked(token: str, claim: str) -> str | None:
-    """What a claim says, to find out what the others must say: only for :func:`claims_of` to judge."""
+def read_unverified_claim(token: str, claim: str) -> str | None:
+    """What a claim says, to find out what the others must say: only for :func:`verify_claims` to judge."""
     value = _decoded(token).get(claim)
     return value if isinstance(value, str) else None
 

@@ -1,4 +1,5 @@
-"""A profile spoken: what to send a provider. Pure. What its answer means is :mod:`evergrant.oauth.token_response`, told here too.
+"""A profile spoken: what to send a provider. Pure. What its answer means is :mod:`evergrant.oauth.token_response`,
+told here too.
 
 Requests are those of RFC 6749 sections 4.1, 4.4 and 6, RFC 7009 and RFC 7523, and log-ins, as the profile bends them.
 """
@@ -13,29 +14,30 @@ from typing import Literal
 from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 from ..errors import InvalidClient, InvalidVariable
+from ..http_messages import HttpRequest, HttpResponse
 from ..names import is_host
 from ..profiles.model import Profile
 from ..profiles.request_specs import Authorize, JwtBearer, Login, TokenRequest
-from ..profiles.templates import fill
+from ..profiles.templates import fill_template
 from ..secret import Secret
 from . import client_assertion
-from .token_response import CallbackAnswer, HttpResponse, Refusal, read_answer, read_callback
+from .token_response import AuthorizationResponse, Refusal, parse_authorization_response, parse_token_response
 from .token_set import TokenSet
 
 __all__ = [
-    "CallbackAnswer",
+    "AuthorizationResponse",
     "Client",
     "HttpRequest",
     "HttpResponse",
     "Phase",
     "Refusal",
-    "authorization_url",
-    "consumer_headers",
-    "next_phase",
-    "read_answer",
-    "read_callback",
-    "token_request",
-    "userinfo_request",
+    "build_authorization_url",
+    "build_consumer_headers",
+    "build_token_request",
+    "build_userinfo_request",
+    "choose_phase",
+    "parse_authorization_response",
+    "parse_token_response",
 ]
 
 Phase = Literal["exchange", "refresh", "client_credentials", "login", "jwt_bearer", "revoke"]
@@ -75,16 +77,6 @@ _PROOF_PARAMS = {
 
 
 @dataclass(frozen=True, slots=True)
-class HttpRequest:
-    """One request to a provider. It does not print itself: URL, headers and body may hold secrets."""
-
-    method: str
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Client:
     """A registered client's entry: the newest secret first, and the hosts (``host`` or ``host:port``) it may go to.
 
@@ -103,7 +95,7 @@ class Client:
     version: str | None = field(default=None, compare=False)
 
 
-def authorization_url(
+def build_authorization_url(
     profile: Profile, variables: Mapping[str, str], values: Mapping[str, str | None], *, loopback: bool = False
 ) -> str:
     """The URL that a browser is sent to (RFC 6749 section 4.1.1; PKCE: RFC 7636 section 4.3).
@@ -118,7 +110,7 @@ def authorization_url(
     return f"{_url(authorize.url, variables, loopback)}?{urlencode(params, quote_via=quote)}"
 
 
-def next_phase(profile: Profile, grant: str, tokens: TokenSet | None) -> Phase:
+def choose_phase(profile: Profile, grant: str, tokens: TokenSet | None) -> Phase:
     """Which request obtains the next token set of a connection that has this grant and these tokens."""
     if grant == "client_credentials":
         return "client_credentials"
@@ -129,7 +121,7 @@ def next_phase(profile: Profile, grant: str, tokens: TokenSet | None) -> Phase:
     return "refresh"
 
 
-def token_request(
+def build_token_request(
     profile: Profile,
     phase: Phase,
     variables: Mapping[str, str],
@@ -198,7 +190,7 @@ def token_request(
     return HttpRequest(spec.method, url, headers, body)
 
 
-def token_requests(
+def build_token_requests(
     profile: Profile,
     phase: Phase,
     variables: Mapping[str, str],
@@ -208,14 +200,15 @@ def token_requests(
     now: int,
     loopback: bool = False,
 ) -> tuple[HttpRequest, ...]:
-    """:func:`token_request` once for each of the client's secrets, the newest first; once for a client without any."""
+    """:func:`build_token_request` once for each of the client's secrets, the newest first; once for a client without
+    any."""
     return tuple(
-        token_request(profile, phase, variables, client, secret, values, now=now, loopback=loopback)
+        build_token_request(profile, phase, variables, client, secret, values, now=now, loopback=loopback)
         for secret in client.secrets or (None,)
     )
 
 
-def consumer_headers(
+def build_consumer_headers(
     profile: Profile, variables: Mapping[str, str], tokens: TokenSet, grant: str | None = None
 ) -> dict[str, str]:
     """The headers with which a consumer calls the provider's API, ready to send: a pasted key may need its own."""
@@ -224,12 +217,12 @@ def consumer_headers(
     return _filled_headers(own or profile.consumer.headers, known)
 
 
-def userinfo_request(
+def build_userinfo_request(
     profile: Profile, variables: Mapping[str, str], tokens: TokenSet, *, loopback: bool = False
 ) -> HttpRequest:
     """The question whose account a token set is of, asked as a consumer would ask (see the profile's ``subject``)."""
     url = _url(profile.subject.url or "", variables, loopback) if profile.subject else ""
-    given = consumer_headers(profile, variables, tokens)
+    given = build_consumer_headers(profile, variables, tokens)
     headers = {"accept": "application/json", **{name.lower(): value for name, value in given.items()}}
     return HttpRequest("GET", url, headers, b"")
 
@@ -246,8 +239,8 @@ def _credentials(login: Login, client: Client) -> dict[str, str | None]:
 
 def _assertion(spec: JwtBearer, client: Client, known: Mapping[str, str | None], now: int) -> str:
     """The grant itself, signed (RFC 7523 section 2.1). It never holds the client's secret."""
-    claims = {name: fill(template, {**known, "client_secret": None}) for name, template in spec.claims.items()}
-    return client_assertion.signed(
+    claims = {name: fill_template(template, {**known, "client_secret": None}) for name, template in spec.claims.items()}
+    return client_assertion.sign_assertion(
         claims,
         _private_key(client),
         client=client.name,
@@ -261,7 +254,9 @@ def _assertion(spec: JwtBearer, client: Client, known: Mapping[str, str | None],
 def _proof(client: Client, url: str, now: int) -> str:
     """The client's own assertion (RFC 7523 section 2.2 and 3)."""
     claims = {"iss": client.client_id, "sub": client.client_id, "aud": url}
-    return client_assertion.signed(claims, _private_key(client), client=client.name, now=now, key_id=client.key_id)
+    return client_assertion.sign_assertion(
+        claims, _private_key(client), client=client.name, now=now, key_id=client.key_id
+    )
 
 
 def _private_key(client: Client) -> Secret:
@@ -273,7 +268,7 @@ def _private_key(client: Client) -> Secret:
 def _filled(templates: Mapping[str, str], known: Mapping[str, str | None]) -> dict[str, str]:
     filled = {}
     for name, template in templates.items():
-        value = fill(template, known)
+        value = fill_template(template, known)
         if value:
             if "\r" in value or "\n" in value:
                 raise InvalidVariable(f"The value for {name} holds a line break.")
@@ -293,10 +288,10 @@ def _filled_headers(templates: Mapping[str, str], known: Mapping[str, str | None
 def _url(template: str, variables: Mapping[str, str], loopback: bool) -> str:
     scheme, _, rest = template.partition("://")
     authority, slash, path = rest.partition("/")
-    host = fill(authority, variables) or ""
+    host = fill_template(authority, variables) or ""
     if not is_host(host):
         raise InvalidVariable("A variable makes the URL's host unusable.", "It must be a host name, or host:port.")
-    path = fill(path, variables, lambda value: quote(value, safe="")) or ""
+    path = fill_template(path, variables, lambda value: quote(value, safe="")) or ""
     if loopback and urlsplit(f"//{host}").hostname in ("localhost", "127.0.0.1"):
         scheme = "http"
     return f"{scheme}://{host}{slash}{path}"

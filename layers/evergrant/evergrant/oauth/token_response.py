@@ -1,6 +1,7 @@
 """A provider's answers read by its profile: a token set, a refusal, or an answer that cannot be read. Pure.
 
-Answers become a token set, a :class:`Refusal`, or :class:`~evergrant.errors.UnreadAnswer`. Of a provider's texts only
+Answers become a token set, a :class:`Refusal`, or :class:`~evergrant.errors.UnreadableResponse`. Of a provider's
+texts only
 allow-listed codes survive.
 """
 
@@ -14,10 +15,12 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ..errors import UnreadAnswer
+from ..errors import UnreadableResponse
+from ..http_messages import HttpResponse
+from ..profiles.expiry import compute_expiry, look_up
 from ..profiles.model import ErrorRule, FailureKind, Profile
 from ..secret import Secret
-from .token_set import TokenSet, expiry, look_up
+from .token_set import TokenSet
 
 #: RFC 6749 section 5.2, RFC 6749 section 4.1.2.1 and HTTP, for what the profile does not say itself.
 _STANDARD_ERRORS = (
@@ -34,22 +37,13 @@ _STANDARD_ERRORS = (
     ErrorRule(kind="transient", status=408),
 )
 _STANDARD_CODES = {rule.code for rule in _STANDARD_ERRORS} | {"access_denied"}
-_LONGEST_RETRY_AFTER = 86_400
+_MAX_RETRY_AFTER_SECONDS = 86_400
 #: A captured value is an id or a URL.
-_LONGEST_CAPTURED = 2000
+_MAX_CAPTURED_CHARACTERS = 2000
 #: Control characters, and halves of surrogate pairs, which JSON can name and UTF-8 cannot.
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 #: Visible ASCII, with spaces inside (RFC 9110 section 5.5): what consumers' headers are made of.
 _IN_A_HEADER = re.compile(r"[!-~](?:[ -~]*[!-~])?")
-
-
-@dataclass(frozen=True, slots=True)
-class HttpResponse:
-    """One whole answer. ``headers`` have lower-case names."""
-
-    status: int
-    headers: Mapping[str, str] = field(repr=False)
-    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +64,7 @@ class Refusal:
     rule: str | None = field(default=None, compare=False)
 
 
-def read_answer(
+def parse_token_response(
     profile: Profile,
     response: HttpResponse,
     sent_at: int,
@@ -91,7 +85,7 @@ def read_answer(
 
     Raises
     ------
-    UnreadAnswer
+    UnreadableResponse
         A success that is no token set, or whose expiry no rule of the profile can tell.
     """
     answer = _decoded(response)
@@ -101,11 +95,13 @@ def read_answer(
     spec = profile.response
     access_token = _text(answer, spec.access_token)
     if not access_token or not _IN_A_HEADER.fullmatch(access_token):
-        raise UnreadAnswer("The provider's answer holds no access token where the profile says it would.")
+        raise UnreadableResponse("The provider's answer holds no access token where the profile says it would.")
     variables = profile.defaults | dict(variables or {})
-    expires = expiry(spec.expires, answer, sent_at, variables)
+    expires = compute_expiry(spec.expires, answer, sent_at, variables)
     if not expires:
-        raise UnreadAnswer("The provider's answer does not say when its access token expires, nor does the profile.")
+        raise UnreadableResponse(
+            "The provider's answer does not say when its access token expires, nor does the profile."
+        )
     refresh_token = _text(answer, spec.refresh_token)
     renewed = Secret(refresh_token) if refresh_token else None
     kept = previous.refresh_token if previous else None
@@ -122,7 +118,7 @@ def read_answer(
     )
 
 
-def value_at(response: HttpResponse, path: str) -> str | None:
+def read_value(response: HttpResponse, path: str) -> str | None:
     """A text or a whole number in an answer's body, as text; None where there is none that could be sent on."""
     value = look_up(_decoded(response), path)
     if not isinstance(value, str | int) or isinstance(value, bool):
@@ -131,7 +127,7 @@ def value_at(response: HttpResponse, path: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class CallbackAnswer:
+class AuthorizationResponse:
     """What the provider sent the browser back with (RFC 6749 section 4.1.2), and the values that consumers want."""
 
     code: str | None = field(repr=False)
@@ -139,7 +135,7 @@ class CallbackAnswer:
     captured: Mapping[str, str] = field(repr=False)
 
 
-def read_callback(profile: Profile, params: Mapping[str, str]) -> CallbackAnswer:
+def parse_authorization_response(profile: Profile, params: Mapping[str, str]) -> AuthorizationResponse:
     """The callback's parameters by the names that the profile gives them.
 
     ``error`` is the provider's code if it is an allow-listed one, else ``"refused"``, and None where there is none.
@@ -150,7 +146,7 @@ def read_callback(profile: Profile, params: Mapping[str, str]) -> CallbackAnswer
         error = "refused"
     values = {name: params.get(parameter, "") for name, parameter in spec.capture.items()}
     captured = {name: value for name, value in values.items() if _is_sendable(value)}
-    return CallbackAnswer(params.get(spec.code) or None, error, captured)
+    return AuthorizationResponse(params.get(spec.code) or None, error, captured)
 
 
 def _decoded(response: HttpResponse) -> Any:
@@ -177,7 +173,7 @@ def _refresh_expires_at(
     if not renewed and not (previous and previous.refresh_token):
         return None
     life = profile.rotation.refresh_token_life
-    known = expiry(profile.response.refresh_expires, answer, sent_at, variables)
+    known = compute_expiry(profile.response.refresh_expires, answer, sent_at, variables)
     if life == "with_access_token":
         return min(known[0], expires_at) if known else expires_at
     if life == "hard" and before is not None and before > sent_at and not (known and known[1] != "default"):
@@ -233,10 +229,10 @@ def _retry_after(response: HttpResponse) -> int | None:
     """Retry-After (RFC 9110 section 10.2.3) in seconds, bounded; a date counts from the answer's own Date."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdecimal() and len(value) < 10:
-        return min(int(value), _LONGEST_RETRY_AFTER)
+        return min(int(value), _MAX_RETRY_AFTER_SECONDS)
     try:
         wait = parsedate_to_datetime(value) - parsedate_to_datetime(response.headers.get("date", ""))
-        return min(max(int(wait.total_seconds()), 0), _LONGEST_RETRY_AFTER)
+        return min(max(int(wait.total_seconds()), 0), _MAX_RETRY_AFTER_SECONDS)
     except (TypeError, ValueError, OverflowError):
         return None
 
@@ -267,4 +263,4 @@ def _captured(paths: Mapping[str, str], answer: Any, previous: TokenSet | None) 
 
 
 def _is_sendable(value: str) -> bool:
-    return bool(value) and len(value) <= _LONGEST_CAPTURED and not _UNSENDABLE.search(value)
+    return bool(value) and len(value) <= _MAX_CAPTURED_CHARACTERS and not _UNSENDABLE.search(value)

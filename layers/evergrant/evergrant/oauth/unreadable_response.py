@@ -6,14 +6,14 @@ import json
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
 
-from .token_response import HttpResponse
+from ..http_messages import HttpResponse
 
 #: All that reading an answer looks at.
 _HEADERS = ("content-type", "date", "retry-after")
 
 
 @dataclass(frozen=True, slots=True)
-class KeptAnswer:
+class KeptResponse:
     """An answer and the epoch second at which its request was sent, from which its tokens' lives count."""
 
     sent_at: int
@@ -31,7 +31,7 @@ class KeptAnswer:
         return json.dumps(kept, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod
-    def decode(cls, plain: bytes) -> KeptAnswer:
+    def decode(cls, plain: bytes) -> KeptResponse:
         """The inverse of :meth:`encode`."""
         kept = json.loads(plain)
         return cls(kept["sent_at"], HttpResponse(kept["status"], kept["headers"], b64decode(kept["body"])))

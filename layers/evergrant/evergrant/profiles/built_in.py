@@ -5,19 +5,21 @@ from __future__ import annotations
 from functools import cache
 from importlib import resources
 
-from .loader import load
+from .loader import load_profile
 from .model import Profile, content_hash
 
 
 @cache
-def built_in() -> dict[str, Profile]:
+def load_built_in() -> dict[str, Profile]:
     """Every shipped profile by its name."""
     folder = resources.files(__package__) / "catalogue"
-    profiles = (load(file.read_text("utf-8"), file.name) for file in folder.iterdir() if file.name.endswith(".toml"))
+    profiles = (
+        load_profile(file.read_text("utf-8"), file.name) for file in folder.iterdir() if file.name.endswith(".toml")
+    )
     return {profile.name: profile for profile in sorted(profiles, key=lambda profile: profile.name)}
 
 
 @cache
-def by_hash() -> dict[str, Profile]:
+def load_by_hash() -> dict[str, Profile]:
     """Every shipped profile by its content hash, as connections pin it."""
-    return {content_hash(profile): profile for profile in built_in().values()}
+    return {content_hash(profile): profile for profile in load_built_in().values()}

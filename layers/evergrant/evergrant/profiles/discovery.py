@@ -37,7 +37,7 @@ _ROTATION = (
 )
 
 
-def name_for(issuer: str) -> str:
+def suggest_name(issuer: str) -> str:
     """A provider's name from its issuer's host: ``acme`` of ``https://login.acme.example``."""
     labels = re.sub(r"[^a-z0-9.-]", "", (urlsplit(issuer).hostname or "").lower()).strip(".").split(".")
     if len(labels) > 1 and not labels[-1].isdecimal():  # else an address
@@ -47,7 +47,7 @@ def name_for(issuer: str) -> str:
     return "-".join(label for label in labels if label)[:40].strip("-") or "provider"
 
 
-def profile_of(metadata: Metadata, name: str, now: int) -> Profile:
+def build_profile(metadata: Metadata, name: str, now: int) -> Profile:
     """The profile of an authorization server.
 
     Lists that are absent exclude nothing: by RFC 8414 section 2 no ``grant_types_supported`` would mean that there is

@@ -13,10 +13,10 @@ from msgspec import Struct
 
 from ..errors import InvalidProfile
 from .model import Profile
-from .validation import problems
+from .validation import find_problems
 
 
-def load(text: str, source: str = "the profile") -> Profile:
+def load_profile(text: str, source: str = "the profile") -> Profile:
     """Read a profile from TOML.
 
     Parameters
@@ -41,12 +41,12 @@ def load(text: str, source: str = "the profile") -> Profile:
         # The careful look is for who has to mend it; a sound profile is read fast, on every cold start.
         told = next(_misfits(raw, Profile, ""), _placed(str(error)))
         raise InvalidProfile(f"{source}: {told}") from error
-    for problem in problems(profile):
+    for problem in find_problems(profile):
         raise InvalidProfile(f"{source}: {problem}")
     return profile
 
 
-def schema() -> dict[str, Any]:
+def build_schema() -> dict[str, Any]:
     """The format as a JSON Schema (draft 2020-12), for editors that complete and check TOML."""
     found = msgspec.json.schema(Profile)
     return {

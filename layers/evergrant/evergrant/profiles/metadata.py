@@ -15,8 +15,8 @@ from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from ..errors import InvalidIssuer, InvalidMetadata, IssuerMismatch, NoMetadata
+from ..http_messages import HttpResponse
 from ..names import is_host
-from ..oauth.token_response import HttpResponse
 
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "revocation_endpoint")
 _LISTS = (
@@ -28,7 +28,7 @@ _LISTS = (
     "scopes_supported",
 )
 #: Far beyond any real endpoint, and well within what a profile may hold.
-_LONGEST_URL = 1000
+_MAX_URL_CHARACTERS = 1000
 #: A URL's visible ASCII, without what parsers disagree about.
 _URL = re.compile(r"[!-\[\]-~]+")
 #: What the lists hold: words of the standards, and scopes (RFC 6749 section 3.3).
@@ -91,7 +91,7 @@ def is_loopback(host: str | None) -> bool:
     return host in _LOOPBACK
 
 
-def well_known(issuer: str) -> tuple[str, ...]:
+def build_well_known_urls(issuer: str) -> tuple[str, ...]:
     """Where an issuer's metadata may be, the preferred address first.
 
     RFC 8414 section 3.1 puts the well-known part between host and path, OpenID Connect Discovery 1.0 section 4 behind
@@ -110,7 +110,7 @@ def well_known(issuer: str) -> tuple[str, ...]:
     )
 
 
-def merge(issuer: str, answers: Iterable[tuple[str, HttpResponse | None]]) -> Metadata:
+def merge_metadata(issuer: str, answers: Iterable[tuple[str, HttpResponse | None]]) -> Metadata:
     """The documents behind the well-known addresses as one.
 
     Single values are taken from the first document that has them, so RFC 8414's outranks OpenID's; lists are united.
@@ -179,7 +179,7 @@ def _document(issuer: str, url: str, answer: HttpResponse | None) -> dict[str, A
         raise InvalidMetadata("It answered 200 with something that is no metadata.")
     if document["issuer"] != issuer:
         other = document["issuer"]
-        named = other if len(other) <= _LONGEST_URL and not isinstance(_parts(other), str) else None
+        named = other if len(other) <= _MAX_URL_CHARACTERS and not isinstance(_parts(other), str) else None
         raise IssuerMismatch(
             f"The metadata there is of another issuer{f', {named}' if named else ''}.",
             f"An issuer is compared character by character. If it is the one you mean: --issuer {named}"
@@ -217,7 +217,7 @@ def _endpoint(value: Any, name: str, loopback: bool) -> str:
 
 def _parts(url: Any, *, with_query: bool = False) -> SplitResult | str:
     """A URL's parts if credentials might be sent there, else what is wrong with it. Names are resolved only later."""
-    if not isinstance(url, str) or len(url) > _LONGEST_URL or not _URL.fullmatch(url):
+    if not isinstance(url, str) or len(url) > _MAX_URL_CHARACTERS or not _URL.fullmatch(url):
         return "it is no URL"
     try:
         parts = urlsplit(url)

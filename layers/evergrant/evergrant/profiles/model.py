@@ -1,7 +1,8 @@
 """A provider profile: everything Evergrant knows of one provider, as data.
 
 One TOML file per provider; its keys are the fields below. Each field's description and example are the source of the
-JSON Schema and of docs/profiles.md. :mod:`evergrant.profiles.loader` reads and checks files. A connection pins the profile
+JSON Schema and of docs/profiles.md. :mod:`evergrant.profiles.loader` reads and checks files. A connection pins the
+profile
 it was made with by :func:`content_hash`, so a live connection never changes its behaviour by an upgrade; defaults are
 left out of the hash, so that a release which adds a field changes no hash.
 """
@@ -22,9 +23,9 @@ from .request_specs import Authorize, Callback, JwtBearer, Login, Revoke, Second
 
 Grant = Literal["authorization_code", "client_credentials", "login", "jwt_bearer", "static"]
 #: Grants that a client obtains by itself: nobody ever has to authorize.
-HEADLESS: frozenset[str] = frozenset({"client_credentials", "login", "jwt_bearer"})
+HEADLESS_GRANTS: frozenset[str] = frozenset({"client_credentials", "login", "jwt_bearer"})
 FailureKind = Literal[
-    "transient", "rate_limited", "grant_rejected", "client_rejected", "rejected_unknown", "not_spent", "malformed"
+    "transient", "rate_limited", "grant_rejected", "client_rejected", "rejected_unknown", "not_used", "malformed"
 ]
 Path = Annotated[str, Meta(min_length=1, max_length=200)]
 Status = Annotated[int, Meta(ge=100, le=599)]
@@ -128,7 +129,7 @@ class ErrorRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"kind":
         says(
             "What it means: `transient`, try again; `rate_limited`, later; `grant_rejected`, somebody must authorize "
             "again; `client_rejected`, the client's credentials are refused; `rejected_unknown`, one of the two; "
-            "`not_spent`, the refresh token was certainly not used; `malformed`, the request is wrong.",
+            "`not_used`, the refresh token was certainly not used; `malformed`, the request is wrong.",
             "grant_rejected",
         ),
     ]

@@ -31,7 +31,7 @@ _PARTS = re.compile(r"([a-z][a-z0-9_]*)|'([^']*)'")
 _ATTEMPT = re.compile(r"\{\s*(\w+)\s*\(")
 
 
-def names_in(template: str) -> Iterator[str]:
+def find_names(template: str) -> Iterator[str]:
     """The names of values that a template refers to.
 
     Raises
@@ -59,7 +59,7 @@ def names_in(template: str) -> Iterator[str]:
             raise ValueError(f"a single {found[0]!r} at position {found.start()}; write it twice to mean the character")
 
 
-def fill(
+def fill_template(
     template: str, values: Mapping[str, str | None], encode: Callable[[str], str] = lambda text: text
 ) -> str | None:
     """The template with its values in place, each through ``encode``; None when one of them has no value."""

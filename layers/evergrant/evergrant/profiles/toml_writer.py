@@ -15,7 +15,7 @@ from .model import Profile, encode
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
-def text_of(profile: Profile) -> str:
+def write_toml(profile: Profile) -> str:
     """All of a profile that differs from a default, in the format's own order.
 
     Example

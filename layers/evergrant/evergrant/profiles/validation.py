@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from ..errors import InvalidName
 from ..names import check_provider, is_host
-from ..oauth.token_set import expiry
-from ..record.refresh_schedule import TICK
+from ..times import TICK_SECONDS
+from .expiry import compute_expiry
 from .model import ExpiryRule, Profile
 from .request_specs import REQUESTS, TokenRequest
-from .templates import fill, names_in
+from .templates import fill_template, find_names
 
 _CLIENT = {"client_id", "client_secret"}
 #: What each phase's templates may name, besides the profile's variables (never more than the phase needs). A log-in's
@@ -42,10 +42,10 @@ _HEADER_VALUE = re.compile(r"(?:[!-~](?:[ -~]*[!-~])?)?")
 #: HTTP's own, which a profile could only break.
 _OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection"}
 #: Without a refresh token somebody authorizes again each time: bearable from this lifetime on (30 days, in seconds).
-LONG_LIVED = 2_592_000
+LONG_LIVED_SECONDS = 2_592_000
 
 
-def problems(profile: Profile) -> Iterator[str]:
+def find_problems(profile: Profile) -> Iterator[str]:
     """What is wrong, each with its key, the most telling first."""
     yield from _of_phases(profile)
     yield from _of_variables(profile)
@@ -57,7 +57,7 @@ def problems(profile: Profile) -> Iterator[str]:
         yield from _of_template(place, template, allowed | profile.variables.keys())
     yield from _of_headers(profile)
     rate = profile.rotation.rate
-    if rate and rate.seconds > TICK * rate.requests:
+    if rate and rate.seconds > TICK_SECONDS * rate.requests:
         yield "rotation.rate: a rate of less than one request a minute cannot be kept; leave it out"
 
 
@@ -73,7 +73,7 @@ def _of_phases(profile: Profile) -> Iterator[str]:
     if profile.authorize and not profile.refresh and not _long_lived(profile):
         yield (
             "[refresh] is missing; it may be left out only where tokens are long-lived, as the last rule of "
-            f"response.expires then says with a default of at least {LONG_LIVED} seconds (30 days)"
+            f"response.expires then says with a default of at least {LONG_LIVED_SECONDS} seconds (30 days)"
         )
     if profile.refresh and not (profile.authorize or profile.login):
         yield "[refresh] is for grants that bring a refresh token: [authorize] with [exchange], or [login]"
@@ -84,8 +84,8 @@ def _of_phases(profile: Profile) -> Iterator[str]:
 
 
 def _long_lived(profile: Profile) -> bool:
-    last = expiry(profile.response.expires[-1:], {}, 0, profile.defaults)
-    return last is not None and last[0] >= LONG_LIVED
+    last = compute_expiry(profile.response.expires[-1:], {}, 0, profile.defaults)
+    return last is not None and last[0] >= LONG_LIVED_SECONDS
 
 
 def _of_variables(profile: Profile) -> Iterator[str]:
@@ -190,7 +190,7 @@ def _of_template(place: str, template: str, allowed: set[str]) -> Iterator[str]:
     if "\r" in template or "\n" in template:
         yield f"{place}: it holds a line break"
     try:
-        unknown = [name for name in names_in(template) if name not in allowed]
+        unknown = [name for name in find_names(template) if name not in allowed]
     except ValueError as error:
         yield f"{place}: {error}"
         return
@@ -204,7 +204,7 @@ def _of_template(place: str, template: str, allowed: set[str]) -> Iterator[str]:
 def _is_endpoint(template: str) -> bool:
     scheme, _, rest = template.partition("://")
     authority, _, path = rest.partition("/")
-    host = fill(authority, dict.fromkeys(names_in(authority), "x")) or ""
+    host = fill_template(authority, dict.fromkeys(find_names(authority), "x")) or ""
     return scheme == "https" and is_host(host) and not re.search(r"[^!-~]|[?#\\]", path)
 
 

@@ -5,39 +5,41 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..times import DAY_SECONDS
 from .connection import UNPUBLISHED, EventType
-from .refresh_schedule import DAY
-from .remedies import remedy
+from .remedies import find_remedy
 
 #: Days before a grant ends on which somebody is warned.
-WARNED_DAYS = (30, 7, 1)
+WARNING_DAYS = (30, 7, 1)
 #: What always needs a person. Other events say so themselves, by ``alert`` in their detail.
 _NEEDS_A_PERSON = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANT_EXPIRING})
 
 #: What comes next where it is no further try.
-_AGAIN = {"unread_answer": "Its provider's answer is kept, and nothing is asked before a mended profile has read it."}
+_AGAIN = {
+    "unreadable_response": "Its provider's answer is kept, and nothing is asked before a mended profile has read it."
+}
 
 
-def first_warning(issued_at: int, ends_at: int) -> int | None:
+def compute_first_warning_at(issued_at: int, ends_at: int) -> int | None:
     """When the first warning is due of a grant that ends at ``ends_at``; only such that come in its second half."""
-    return _warning(ends_at, [days for days in WARNED_DAYS if 2 * days * DAY < ends_at - issued_at])
+    return _warning(ends_at, [days for days in WARNING_DAYS if 2 * days * DAY_SECONDS < ends_at - issued_at])
 
 
-def next_warning(ends_at: int, now: int) -> int | None:
+def compute_next_warning_at(ends_at: int, now: int) -> int | None:
     """When the next warning is due, after those that ``now`` is too late for."""
-    return _warning(ends_at, [days for days in WARNED_DAYS if ends_at - days * DAY > now])
+    return _warning(ends_at, [days for days in WARNING_DAYS if ends_at - days * DAY_SECONDS > now])
 
 
 def _warning(ends_at: int, days: list[int]) -> int | None:
-    return ends_at - max(days) * DAY if days else None
+    return ends_at - max(days) * DAY_SECONDS if days else None
 
 
-def needs_a_person(event: Mapping[str, Any]) -> bool:
+def is_alert(event: Mapping[str, Any]) -> bool:
     """Whether somebody has to hear of an event, not programs alone."""
     return EventType(event["type"]) in _NEEDS_A_PERSON or bool(event["detail"].get("alert", False))
 
 
-def notice(event: Mapping[str, Any]) -> dict[str, Any]:
+def describe_event(event: Mapping[str, Any]) -> dict[str, Any]:
     """An event's detail as it is sent: with whether a person has to know, what happened, and the command that mends it.
 
     The words are for an e-mail; ``reason`` and the times are there for programs.
@@ -57,7 +59,7 @@ def notice(event: Mapping[str, Any]) -> dict[str, Any]:
     summary, command = {
         EventType.AUTHORIZED: (f"{name} is connected.", status),
         EventType.ROTATED: (f"{name} has a new access token.", status),
-        EventType.DEGRADED: (degraded, remedy(reason, name, detail.get("client", ""))),
+        EventType.DEGRADED: (degraded, find_remedy(reason, name, detail.get("client", ""))),
         EventType.RECOVERED: (f"{name} works again.", status),
         EventType.AUTHORIZATION_REQUIRED: (
             f"{name} cannot be refreshed any more{because}: somebody has to authorize it again.{token}",
@@ -76,7 +78,7 @@ def notice(event: Mapping[str, Any]) -> dict[str, Any]:
         ),
         EventType.DISCONNECTED: (f"{name} is disconnected.", status),
     }[kind]
-    return {**detail, "alert": needs_a_person(event), "summary": summary, "command": command}
+    return {**detail, "alert": is_alert(event), "summary": summary, "command": command}
 
 
 def _and(names: Sequence[str]) -> str:

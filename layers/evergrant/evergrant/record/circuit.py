@@ -15,18 +15,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..times import DAY_SECONDS
 from . import failures, token_save
-from .connection import Connection, EventType, Status, event
-from .refresh_schedule import DAY
+from .connection import Connection, EventType, Status, create_event
 
 #: Two rejections that may mean either speak against the client only if they began within so many seconds.
-TOGETHER = DAY
+REJECTION_WINDOW_SECONDS = DAY_SECONDS
 #: Connections that the item remembers to wake. Those beyond look again by themselves, hourly.
-MOST_WAITING = 500
+MAX_WAITING = 500
 #: Rejected connections that the item remembers, those that were rejected last: each refresh reads it.
-MOST_REJECTED = 500
+MAX_REJECTED = 500
 #: Entries that one change takes out at most: an expression of DynamoDB is 4 KB at most.
-OUT_AT_ONCE = 100
+MAX_REMOVED_AT_ONCE = 100
 
 Changes = dict[str, Any]
 
@@ -54,20 +54,24 @@ class Circuit:
     outbox: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
-    def open(self) -> bool:
+    def is_open(self) -> bool:
         """Whether nothing but a probe is spent for the client."""
         return self.refused_at is not None
 
-    def witnesses(self, now: int) -> frozenset[str]:
+    def recent_rejections(self, now: int) -> frozenset[str]:
         """The connections whose rejection may be the client's fault."""
-        return frozenset(name for name, since in self.rejected.items() if self._live(since) and since > now - TOGETHER)
+        return frozenset(
+            name
+            for name, since in self.rejected.items()
+            if self._live(since) and since > now - REJECTION_WINDOW_SECONDS
+        )
 
-    def blames_client(self, connection: str, now: int, *, certain: bool) -> bool:
+    def is_client_at_fault(self, connection: str, now: int, *, certain: bool) -> bool:
         """Whether the rejection of a connection, written down already, opens the circuit."""
         since = self.rejected.get(connection)
-        if self.open or since is None or not self._live(since):
+        if self.is_open or since is None or not self._live(since):
             return False
-        return certain or len(self.witnesses(now)) > 1
+        return certain or len(self.recent_rejections(now)) > 1
 
     def may_probe(self, connection: str, version: str | None, now: int) -> bool:
         """Whether this connection may ask now: the hour is over, the client's entry is another one, or it is not among
@@ -75,15 +79,15 @@ class Circuit:
         uninvolved = bool(self.suspected) and connection not in self.rejected
         return now >= (self.probe_at or 0) or version != self.version or uninvolved
 
-    def heeds_acceptance(self, connection: str, now: int) -> bool:
+    def is_changed_by_acceptance(self, connection: str, now: int) -> bool:
         """Whether it changes anything that this connection was accepted."""
-        return self.open or connection in self.rejected or bool(self.witnesses(now))
+        return self.is_open or connection in self.rejected or bool(self.recent_rejections(now))
 
     def _live(self, since: int) -> bool:
         return self.accepted_at is None or since > self.accepted_at
 
 
-def testimony(
+def record_rejection(
     circuit: Circuit, connection: Connection, version: str | None, error: str, now: int, *, certain: bool
 ) -> Changes:
     """A connection was rejected, perhaps for the client's sake. The first time counts, until it is accepted.
@@ -91,58 +95,58 @@ def testimony(
     Its own record says when that was of a grant that died too long ago to be remembered here.
     """
     others = circuit.rejected.keys() - {connection.name}
-    forgotten = sorted(others, key=circuit.rejected.__getitem__)[: max(len(others) + 1 - MOST_REJECTED, 0)]
+    forgotten = sorted(others, key=circuit.rejected.__getitem__)[: max(len(others) + 1 - MAX_REJECTED, 0)]
     since = now if certain else connection.rejected_at or now
-    changes: Changes = {f"rejected.{name}": None for name in forgotten[:OUT_AT_ONCE]}
+    changes: Changes = {f"rejected.{name}": None for name in forgotten[:MAX_REMOVED_AT_ONCE]}
     changes[f"rejected.{connection.name}"] = circuit.rejected.get(connection.name, since)
-    if circuit.open:
+    if circuit.is_open:
         changes |= {f"waiting.{connection.name}": now, "error": error, "version": version, "suspected": None}
     return changes
 
 
-def opened(
+def open_circuit(
     circuit: Circuit, connection: Connection, version: str | None, error: str, now: int, *, certain: bool
 ) -> Changes:
     """The client is to blame: one event for all its connections, naming those that were rejected so far."""
-    known = sorted(circuit.witnesses(now) | {connection.name})
+    known = sorted(circuit.recent_rejections(now) | {connection.name})
     return {
         "refused_at": now,
         f"waiting.{connection.name}": now,
         "error": error,
         "version": version,
-        "probe_at": next_probe(now),
+        "probe_at": compute_next_probe_at(now),
         "suspected": None if certain else True,
-        **event(
+        **create_event(
             EventType.CLIENT_REFUSED, connection, now, reason=error, client=connection.client, connections=known[:20]
         ),
     }
 
 
-def claimed(version: str | None, now: int) -> Changes:
+def claim_probe(version: str | None, now: int) -> Changes:
     """A probe goes, and the next one an hour later; the client's entry that it shows is the one that counts."""
-    return {"probe_at": next_probe(now), "version": version, "suspected": None}
+    return {"probe_at": compute_next_probe_at(now), "version": version, "suspected": None}
 
 
-def accepted(circuit: Circuit, connection: str, now: int) -> Changes:
+def record_acceptance(circuit: Circuit, connection: str, now: int) -> Changes:
     """The provider accepted the client, whatever it answered else."""
     return {**_closed(circuit), "accepted_at": now, f"rejected.{connection}": None, f"waiting.{connection}": None}
 
 
-def renewed(circuit: Circuit) -> Iterator[Changes]:
+def reset_rejections(circuit: Circuit) -> Iterator[Changes]:
     """The operator stored other credentials: whatever was held against the old ones is void. In several changes, the
     last of which closes the circuit."""
     rejected = sorted(circuit.rejected)
-    for start in range(0, len(rejected), OUT_AT_ONCE):
-        yield {f"rejected.{name}": None for name in rejected[start : start + OUT_AT_ONCE]}
+    for start in range(0, len(rejected), MAX_REMOVED_AT_ONCE):
+        yield {f"rejected.{name}": None for name in rejected[start : start + MAX_REMOVED_AT_ONCE]}
     yield {**_closed(circuit), "accepted_at": None}
 
 
-def held(connection: Connection, circuit: Circuit, now: int) -> Changes:
+def hold_back(connection: Connection, circuit: Circuit, now: int) -> Changes:
     """What is written of a connection that is due and held back: no event of its own, and a look again after the
     next probe, not all in one moment."""
     if connection.status is Status.CLIENT_REFUSED and (connection.refresh_at or 0) > now:
         return {}  # woken, and closed again before it came
-    again = token_save.next_at(connection, max(circuit.probe_at or now, now) + random.randint(30, 600))  # noqa: S311
+    again = token_save.schedule_refresh(connection, max(circuit.probe_at or now, now) + random.randint(30, 600))  # noqa: S311
     if connection.status is Status.CLIENT_REFUSED or (
         connection.status is Status.AUTHORIZATION_REQUIRED and connection.name not in circuit.rejected
     ):
@@ -157,14 +161,14 @@ def held(connection: Connection, circuit: Circuit, now: int) -> Changes:
     }
 
 
-def next_probe(now: int) -> int:
+def compute_next_probe_at(now: int) -> int:
     """About an hour ahead, jittered by an eighth."""
-    return now + int(failures.CLIENT_PROBE * random.uniform(0.875, 1.125))  # noqa: S311
+    return now + int(failures.CLIENT_PROBE_SECONDS * random.uniform(0.875, 1.125))  # noqa: S311
 
 
 def _closed(circuit: Circuit) -> Changes:
     # An event that is not on its way yet is no longer true, and would be told at the next trouble, months later.
     untold: Changes = {f"outbox.{key}": None for key in circuit.outbox}
-    if circuit.open:
+    if circuit.is_open:
         untold |= dict.fromkeys(("refused_at", "error", "version", "probe_at", "suspected"))
     return untold

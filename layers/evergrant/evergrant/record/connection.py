@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from typing import Any
 
-from ..times import rfc3339
-from .refresh_schedule import Life
+from ..times import format_rfc3339
+from .refresh_schedule import TokenLifetime
 
 
 class Status(StrEnum):
@@ -27,7 +27,7 @@ class Status(StrEnum):
 #: The last error of a connection whose token set Secrets Manager does not take.
 UNPUBLISHED = "unpublished"
 #: States in which nothing is ever sent to the provider.
-AT_REST = frozenset({Status.PAUSED, Status.DISCONNECTED})
+INACTIVE_STATUSES = frozenset({Status.PAUSED, Status.DISCONNECTED})
 
 
 class EventType(StrEnum):
@@ -57,9 +57,12 @@ class Connection:
     """One connection's record: the truth, as one item of the table. Times are epoch seconds.
 
     ``generation`` counts the token sets saved and fences every save. ``refresh_at`` is when the next refresh is meant
-    to happen; ``due_at`` is the same in the index, moved on while a message is on its way. ``spend_id`` marks a request
-    to the provider whose answer is not saved yet; ``spend_tries`` counts its replays outside the provider's grace, and
-    ``doubt_at`` is since when it is known to be in doubt: from the worker that lost its answer, or from whoever found
+    to happen; ``due_at`` is the same in the index, moved on while a message is on its way. ``attempt_id`` marks a
+    request
+    to the provider whose answer is not saved yet; ``attempt_replays`` counts its replays outside the provider's
+    grace, and
+    ``in_doubt_since`` is since when it is known to be in doubt: from the worker that lost its answer, or from whoever
+    found
     the marker of one that is gone. ``warn_at`` is when somebody is to be warned that the grant ends;
     ``alerted_at`` is when somebody was told of the present trouble. ``early_refreshes`` counts refreshes in a row that
     somebody asked for long before one was due. ``outbox`` holds events not yet delivered, by their id. ``subject`` is a
@@ -73,7 +76,7 @@ class Connection:
     grant: str
     client: str
     profile_hash: str
-    record_version: int = 1
+    format_version: int = 1
     variables: Mapping[str, str] = field(default_factory=dict)
     scope: str | None = None
     redirect_uri: str | None = None
@@ -83,7 +86,7 @@ class Connection:
     generation: int = 0
     published_generation: int = 0
     sealed: Sealed | None = None
-    unread_answer: Sealed | None = None
+    unreadable_response: Sealed | None = None
     to_revoke: Sealed | None = None
     issued_at: int | None = None
     expires_at: int | None = None
@@ -94,10 +97,10 @@ class Connection:
     due_at: int | None = None
     lease_owner: str | None = None
     lease_until: int | None = None
-    spend_id: str | None = None
-    spend_at: int | None = None
-    spend_tries: int = 0
-    doubt_at: int | None = None
+    attempt_id: str | None = None
+    attempt_at: int | None = None
+    attempt_replays: int = 0
+    in_doubt_since: int | None = None
     failures: int = 0
     last_error: str | None = None
     last_error_at: int | None = None
@@ -118,28 +121,28 @@ class Connection:
         return self.name.partition("/")[2]
 
     @property
-    def life(self) -> Life | None:
+    def token_lifetime(self) -> TokenLifetime | None:
         """Of the current token set, None when there is none."""
         if self.issued_at is None or self.expires_at is None:
             return None
-        return Life(self.issued_at, self.expires_at)
+        return TokenLifetime(self.issued_at, self.expires_at)
 
     @property
-    def next_at(self) -> int | None:
+    def next_action_at(self) -> int | None:
         """When it has to be looked at next, unless it is at rest: to refresh it, or to warn of its end."""
-        return earliest(self.refresh_at, self.warn_at)
+        return find_earliest(self.refresh_at, self.warn_at)
 
     @property
-    def unpublished(self) -> bool:
+    def is_unpublished(self) -> bool:
         """Whether the outside world has still to be told of something."""
         return bool(self.outbox) or (self.direct_read and self.published_generation != self.generation)
 
-    def leased(self, now: int) -> bool:
+    def is_leased(self, now: int) -> bool:
         """Whether some worker holds the lease."""
         return self.lease_owner is not None and self.lease_until is not None and self.lease_until > now
 
 
-def earliest(*moments: int | None) -> int | None:
+def find_earliest(*moments: int | None) -> int | None:
     """The first of some moments; None where there is none of them."""
     return min((at for at in moments if at is not None), default=None)
 
@@ -147,7 +150,7 @@ def earliest(*moments: int | None) -> int | None:
 FIELDS = frozenset(item.name for item in fields(Connection))
 
 
-def event(kind: EventType, connection: Connection, at: int, **detail: Any) -> dict[str, Any]:
+def create_event(kind: EventType, connection: Connection, at: int, **detail: Any) -> dict[str, Any]:
     """A change of state, as ``changes`` for the record: ``{"outbox.<id>": {...}}``. One change has one id."""
     body = {
         "type": str(kind),
@@ -156,7 +159,7 @@ def event(kind: EventType, connection: Connection, at: int, **detail: Any) -> di
             "connection": connection.name,
             "provider": connection.provider,
             "account": connection.account,
-            "time": rfc3339(at),
+            "time": format_rfc3339(at),
             **detail,
         },
     }

@@ -10,12 +10,12 @@ from . import alerts
 from .connection import Connection, Status
 
 #: By so many seconds the end of a grant may seem to move that stays, where it is told as seconds from now on.
-_WOBBLE = 10
+_MAX_CLOCK_SKEW_SECONDS = 10
 
 End = Literal["stays", "moves", "unclear"]
 
 
-def told(connection: Connection, tokens: TokenSet) -> End:
+def classify_end(connection: Connection, tokens: TokenSet) -> End:
     """What a refresh did to the end of its grant, which may be told as seconds from now on.
 
     A refresh that prolongs the grant moves its end by the time since the last one. An end that stays is told a second
@@ -27,14 +27,16 @@ def told(connection: Connection, tokens: TokenSet) -> End:
     apart, since = abs(after - before), tokens.issued_at - (connection.issued_at or tokens.issued_at)
     if apart == 0 or 2 * apart < since:
         return "stays"
-    return "unclear" if apart < _WOBBLE else "moves"
+    return "unclear" if apart < _MAX_CLOCK_SKEW_SECONDS else "moves"
 
 
-def warn_at(connection: Connection, profile: Profile, end: End, issued_at: int, ends_at: int | None) -> int | None:
+def compute_warn_at(
+    connection: Connection, profile: Profile, end: End, issued_at: int, ends_at: int | None
+) -> int | None:
     """When to warn that the grant ends: only where rotation does not move the end by itself."""
     if end == "unclear":
         return connection.warn_at
     hard = connection.grant == "static" or profile.rotation.refresh_token_life == "hard"  # noqa: S105
     if ends_at is None or (end == "moves" and not hard):
         return None
-    return (connection.warn_at if end == "stays" else None) or alerts.first_warning(issued_at, ends_at)
+    return (connection.warn_at if end == "stays" else None) or alerts.compute_first_warning_at(issued_at, ends_at)

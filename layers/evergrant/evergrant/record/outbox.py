@@ -12,13 +12,13 @@ from . import alerts
 from .connection import Connection
 
 #: Events that wait in one outbox. Beyond them there are those alone that a person needs, one of each kind at most.
-MOST_UNTOLD = 100
+MAX_PENDING_EVENTS = 100
 
 Changes = dict[str, Any]
 
 
-def taken(connection: Connection, events: Mapping[str, Any]) -> Changes:
-    """``events``, as :func:`~evergrant.record.connection.event` makes them, for which there is room.
+def add_events(connection: Connection, events: Mapping[str, Any]) -> Changes:
+    """``events``, as :func:`~evergrant.record.connection.create_event` makes them, for which there is room.
 
     In a full outbox that is none, but for one that a person needs: it takes the place of the oldest that nobody needs,
     or else of the oldest of its kind.
@@ -26,13 +26,13 @@ def taken(connection: Connection, events: Mapping[str, Any]) -> Changes:
     changes: Changes = {}
     waiting = dict(connection.outbox)
     for name, body in events.items():
-        if len(waiting) >= MOST_UNTOLD:
-            if not alerts.needs_a_person(body):
+        if len(waiting) >= MAX_PENDING_EVENTS:
+            if not alerts.is_alert(body):
                 continue
-            idle = [key for key, held in waiting.items() if not alerts.needs_a_person(held)]
+            idle = [key for key, held in waiting.items() if not alerts.is_alert(held)]
             alike = [key for key, held in waiting.items() if held["type"] == body["type"]]
             if idle or alike:
-                oldest = _oldest(waiting, idle or alike)
+                oldest = _find_oldest(waiting, idle or alike)
                 del waiting[oldest]
                 changes[f"outbox.{oldest}"] = None
         waiting[name.removeprefix("outbox.")] = body
@@ -40,10 +40,10 @@ def taken(connection: Connection, events: Mapping[str, Any]) -> Changes:
     return changes
 
 
-def tells(changes: Mapping[str, Any]) -> bool:
+def has_event(changes: Mapping[str, Any]) -> bool:
     """Whether an event comes with a change of the record."""
     return any(name.startswith("outbox.") for name in changes)
 
 
-def _oldest(waiting: Mapping[str, Mapping[str, Any]], keys: Collection[str]) -> str:
+def _find_oldest(waiting: Mapping[str, Mapping[str, Any]], keys: Collection[str]) -> str:
     return min(keys, key=lambda key: int(waiting[key]["at"]))

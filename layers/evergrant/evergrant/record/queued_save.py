@@ -12,7 +12,7 @@ from .connection import Connection, Sealed
 TASK = "save"
 
 
-def message(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any]:
+def encode_message(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any]:
     """The message that carries ``changes`` of ``connection``."""
     return {
         "task": TASK,
@@ -24,8 +24,8 @@ def message(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any
     }
 
 
-def changes_of(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of :func:`message`."""
+def decode_changes(message: Mapping[str, Any]) -> dict[str, Any]:
+    """The inverse of :func:`encode_message`."""
     return {name: _decoded(name, value) for name, value in message["changes"].items()}
 
 
@@ -36,6 +36,6 @@ def _encoded(value: Any) -> Any:
 
 
 def _decoded(name: str, value: Any) -> Any:
-    if name in ("sealed", "unread_answer") and value is not None:
+    if name in ("sealed", "unreadable_response") and value is not None:
         return Sealed(**{key: b64decode(part) for key, part in value.items()})
     return value

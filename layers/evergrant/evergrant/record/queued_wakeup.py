@@ -7,12 +7,12 @@ from typing import Any
 
 TASK = "wake"
 #: SQS delays a message by at most 15 minutes.
-_LONGEST_DELAY = 900
+_MAX_DELAY_SECONDS = 900
 
 
-def messages(connections: Iterable[str], after: int = 0) -> list[tuple[Mapping[str, Any], int]]:
+def build_messages(connections: Iterable[str], after: int = 0) -> list[tuple[Mapping[str, Any], int]]:
     """One message for each connection with its delay: one a second from ``after`` on, so that nobody is stormed."""
     return [
-        ({"task": TASK, "connection": name}, min(1 + after + number, _LONGEST_DELAY))
+        ({"task": TASK, "connection": name}, min(1 + after + number, _MAX_DELAY_SECONDS))
         for number, name in enumerate(sorted(connections))
     ]

@@ -6,21 +6,19 @@ import random
 from dataclasses import dataclass
 from hashlib import sha256
 
-from ..oauth.token_set import LONGEST_LIFETIME
+from ..profiles.expiry import MAX_LIFETIME_SECONDS
 from ..profiles.model import Rotation
+from ..times import DAY_SECONDS
 
 #: Refresh at least this early, lifetime permitting.
-SHORTEST_LEAD = 600
-BACKOFF_BASE, BACKOFF_CAP = 5, 900
-#: The scheduler's tick, and how far ahead one tick takes what is due.
-TICK, HORIZON = 60, 75
+MIN_LEAD_SECONDS = 600
+BACKOFF_BASE_SECONDS, MAX_BACKOFF_SECONDS = 5, 900
 #: The due index is spread over this many partitions.
-SHARDS = 8
-DAY = 86_400
+SHARD_COUNT = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Life:
+class TokenLifetime:
     """What scheduling needs to know of a token set."""
 
     issued_at: int
@@ -36,12 +34,14 @@ class Life:
         return self.expires_at - self.lifetime // 4
 
 
-def lead(life: Life, rotation: Rotation, consumer_cache: int) -> int:
+def compute_lead(life: TokenLifetime, rotation: Rotation, consumer_cache: int) -> int:
     """How long before its end a token set is refreshed at the latest, the provider's minimum age permitting."""
-    return min(max(rotation.lead, SHORTEST_LEAD, 2 * consumer_cache), life.lifetime // 2)
+    return min(max(rotation.lead, MIN_LEAD_SECONDS, 2 * consumer_cache), life.lifetime // 2)
 
 
-def refresh_at(life: Life, rotation: Rotation, consumer_cache: int, connection: str, generation: int) -> int:
+def compute_refresh_at(
+    life: TokenLifetime, rotation: Rotation, consumer_cache: int, connection: str, generation: int
+) -> int:
     """When a token set is to be refreshed.
 
     ``expires_at - lead - jitter``, with the lead bounded by half the lifetime, so that a short-lived token is not
@@ -52,14 +52,14 @@ def refresh_at(life: Life, rotation: Rotation, consumer_cache: int, connection: 
     consumer_cache
         The longest time that a consumer keeps a token without asking again.
     """
-    ahead = lead(life, rotation, consumer_cache)
+    ahead = compute_lead(life, rotation, consumer_cache)
     # A tenth of the lifetime at most, and never so much that it doubles the lead.
     spread = min(life.lifetime // 10, ahead // 2)
     at = life.expires_at - ahead - _share(f"{connection}:{generation}", spread)
     return max(at, life.issued_at + rotation.minimum_age)
 
 
-def keep_alive_at(life: Life, ends_at: int | None, rotation: Rotation, regular: int) -> int:
+def compute_keep_alive_at(life: TokenLifetime, ends_at: int | None, rotation: Rotation, regular: int) -> int:
     """When to refresh a connection that nobody reads, where only refreshes that are asked for happen otherwise.
 
     Parameters
@@ -78,24 +78,24 @@ def keep_alive_at(life: Life, ends_at: int | None, rotation: Rotation, regular: 
     if rotation.refresh_token_life == "with_access_token":  # noqa: S105
         return regular
     if rotation.refresh_token_life == "idle" and ends_at is not None:  # noqa: S105
-        lead = max(min((ends_at - life.issued_at) // 10, 7 * DAY), life.expires_at - regular)
+        lead = max(min((ends_at - life.issued_at) // 10, 7 * DAY_SECONDS), life.expires_at - regular)
         return max(ends_at - lead, life.issued_at + (ends_at - life.issued_at) // 2)
-    return life.issued_at + LONGEST_LIFETIME
+    return life.issued_at + MAX_LIFETIME_SECONDS
 
 
-def backoff(failures: int, now: int, retry_after: int | None = None) -> int:
+def compute_backoff_at(failures: int, now: int, retry_after: int | None = None) -> int:
     """When to try again after ``failures`` failures in a row: full jitter, doubling, the cap itself jittered."""
-    cap = BACKOFF_CAP * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
-    wait = random.uniform(1, min(BACKOFF_BASE * 2.0 ** min(failures, 12), cap))  # noqa: S311
+    cap = MAX_BACKOFF_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
+    wait = random.uniform(1, min(BACKOFF_BASE_SECONDS * 2.0 ** min(failures, 12), cap))  # noqa: S311
     return now + max(int(wait), retry_after or 0)
 
 
-def daily_probe(now: int) -> int:
+def compute_daily_probe_at(now: int) -> int:
     """When to ask again where a person must act: some providers heal. About a day ahead, jittered by an eighth."""
-    return now + int(DAY * random.uniform(0.875, 1.125))  # noqa: S311
+    return now + int(DAY_SECONDS * random.uniform(0.875, 1.125))  # noqa: S311
 
 
-def claim_until(due_at: int, now: int, expires_at: int | None) -> int:
+def compute_claim_until(due_at: int, now: int, expires_at: int | None) -> int:
     """To when a claimed connection's due date moves: found again in time should the message be lost.
 
     Two minutes, but at most a quarter of what remains of the token's life, and never less than 15 seconds.
@@ -104,9 +104,9 @@ def claim_until(due_at: int, now: int, expires_at: int | None) -> int:
     return max(due_at, now) + max(min(120, remaining // 4), 15)
 
 
-def shard(connection: str) -> str:
+def choose_shard(connection: str) -> str:
     """The partition of the due index that a connection belongs to."""
-    return str(_share(connection, SHARDS - 1))
+    return str(_share(connection, SHARD_COUNT - 1))
 
 
 def _share(key: str, most: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _REMEDIES = {
-    "unread_answer": "evergrant reread {connection}",
+    "unreadable_response": "evergrant reparse {connection}",
     "unknown_client": "evergrant client set {client}",
     "invalid_client_entry": "evergrant client set {client}",
     "not_sent": "evergrant client set {client}",
@@ -13,6 +13,6 @@ _REMEDIES = {
 }
 
 
-def remedy(error: str | None, connection: str, client: str) -> str:
+def find_remedy(error: str | None, connection: str, client: str) -> str:
     """The command; where there is nothing to do but wait, the one that says how the connection is."""
     return _REMEDIES.get(error or "", "evergrant status {connection}").format(connection=connection, client=client)

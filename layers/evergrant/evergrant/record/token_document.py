@@ -7,35 +7,35 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from ..oauth.token_request import consumer_headers
+from ..oauth.token_request import build_consumer_headers
 from ..oauth.token_set import TokenSet
 from ..profiles.model import Profile
-from ..times import rfc3339
+from ..times import format_rfc3339
 from .connection import Connection
 
 
-def document(connection: Connection, profile: Profile, tokens: TokenSet) -> dict[str, Any]:
+def build_document(connection: Connection, profile: Profile, tokens: TokenSet) -> dict[str, Any]:
     """The document of the current token set. Never a refresh token; times in RFC 3339 UTC."""
     return {
         "connection": connection.name,
         "generation": connection.generation,
         "access_token": tokens.access_token.reveal(),
         "token_type": tokens.token_type,
-        "expires_at": rfc3339(tokens.expires_at),
+        "expires_at": format_rfc3339(tokens.expires_at),
         "scope": tokens.scope,
-        "headers": consumer_headers(profile, connection.variables, tokens, connection.grant),
+        "headers": build_consumer_headers(profile, connection.variables, tokens, connection.grant),
         "required_headers": list(profile.consumer.required_headers),
         "reject_statuses": list(profile.consumer.reject_statuses),
         "captured": dict(tokens.captured),
     }
 
 
-def answer(published: Mapping[str, Any], expires_at: int, now: float) -> dict[str, Any]:
+def build_response(published: Mapping[str, Any], expires_at: int, now: float) -> dict[str, Any]:
     """The published document as an answer: with ``expires_in``, whole seconds from now, never negative."""
     return {**published, "expires_in": max(int(expires_at - now), 0)}
 
 
-def request_token(connection: Connection, published: Mapping[str, Any]) -> str:
+def derive_request_token(connection: Connection, published: Mapping[str, Any]) -> str:
     """Secrets Manager's ClientRequestToken for this publication, which names the version: 64 hexadecimal digits.
 
     The first 16 are the generation, so that of two versions everybody can tell the older one.

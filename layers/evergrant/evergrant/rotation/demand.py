@@ -7,20 +7,20 @@ from typing import Any, Literal
 
 from ..errors import AuthorizationRequired, ClientRefused, Disconnected, Paused, TemporarilyUnavailable
 from ..oauth.token_set import TokenSet
-from ..record.connection import AT_REST, UNPUBLISHED, Connection, Status
+from ..record.connection import INACTIVE_STATUSES, UNPUBLISHED, Connection, Status
 
 #: A token younger than this (seconds) is not refreshed again, though it be refused: its refusal has another cause.
-FORCED_COOLDOWN = 10
+MIN_COOLDOWN_SECONDS = 10
 #: Each early refresh in a row doubles that, up to an hour or half the token's life: so many of them count.
-_LONGEST_COOLDOWN, MOST_EARLY = 3600, 9
+_MAX_COOLDOWN_SECONDS, MAX_EARLY_REFRESHES = 3600, 9
 #: An operator mends a profile within hours (seconds).
-_UNREAD_RETRY = 3600
+_UNREADABLE_RETRY_SECONDS = 3600
 
-Outcome = Literal["rotated", "fresh", "published", "busy", "unpublished", "at_rest", "waiting", "no_time", "failed"]
+Outcome = Literal["rotated", "fresh", "published", "busy", "unpublished", "inactive", "waiting", "no_time", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class TokenDemand:
     """What is wanted of a connection.
 
     ``asked`` says that somebody waits, getter or an operator; else it is the schedule. ``min_ttl`` and ``wait`` are
@@ -29,7 +29,7 @@ class Ask:
     """
 
     connection: str
-    asked: bool = False
+    caller_waits: bool = False
     min_ttl: int = 0
     rejected: str | None = None
     force: bool = False
@@ -46,15 +46,17 @@ class Result:
     tokens: TokenSet | None = None
 
 
-def wants_refresh(connection: Connection, ask: Ask, tokens: TokenSet | None, minimum_age: int, now: int) -> bool:
+def is_refresh_wanted(
+    connection: Connection, ask: TokenDemand, tokens: TokenSet | None, minimum_age: int, now: int
+) -> bool:
     """Whether the provider is to be asked for another token set. ``minimum_age`` is the provider's, in seconds."""
-    if connection.unread_answer is not None:
+    if connection.unreadable_response is not None:
         return False  # whatever was spent is in there; another spend would only lose it
     refused = tokens is not None and ask.rejected == tokens.access_token.fingerprint
     if connection.grant == "static":
         # Nothing brings another key; that it lapsed or was refused is written down once.
         return connection.refresh_at is not None and (refused or connection.refresh_at <= now)
-    if not ask.asked:
+    if not ask.caller_waits:
         if connection.refresh_at is None:
             return False
         return connection.refresh_at <= now or (ask.woken and connection.failures > 0)
@@ -62,41 +64,43 @@ def wants_refresh(connection: Connection, ask: Ask, tokens: TokenSet | None, min
         return tokens is not None or connection.refresh_at is not None
     # Backing off, or waiting for a person: what is left is served, and nothing is hammered. While somebody is at it,
     # what comes of that is waited for.
-    waits = connection.refresh_at is None or (connection.refresh_at > now and not connection.leased(now))
+    waits = connection.refresh_at is None or (connection.refresh_at > now and not connection.is_leased(now))
     failing = connection.failures > 0 and waits
     if tokens is None:
         return connection.refresh_at is not None and not failing
     age, left = now - tokens.issued_at, tokens.expires_at - now
     # More than the tokens live cannot be had: then half a life is fresh enough.
     enough = ask.min_ttl if ask.min_ttl < tokens.lifetime else tokens.lifetime // 2
-    if left > 0 and ((left > enough and not refused) or age < _cooldown(connection, tokens, minimum_age)):
+    if left > 0 and ((left > enough and not refused) or age < _compute_cooldown(connection, tokens, minimum_age)):
         return False
     return not failing
 
 
-def _cooldown(connection: Connection, tokens: TokenSet, minimum_age: int) -> int:
+def _compute_cooldown(connection: Connection, tokens: TokenSet, minimum_age: int) -> int:
     """How old a living token has to be, in seconds, before it is refreshed because somebody asks.
 
     Whoever is refused for another reason than the token (a missing permission) would have it refreshed for ever; the
     provider is spared, and so is the secret, which takes about a hundred versions a day.
     """
-    longest = min(_LONGEST_COOLDOWN, tokens.lifetime // 2)
-    return max(min(FORCED_COOLDOWN << connection.early_refreshes, longest), FORCED_COOLDOWN, minimum_age)
+    longest = min(_MAX_COOLDOWN_SECONDS, tokens.lifetime // 2)
+    return max(min(MIN_COOLDOWN_SECONDS << connection.early_refreshes, longest), MIN_COOLDOWN_SECONDS, minimum_age)
 
 
-def early_refreshes(connection: Connection, ask: Ask, previous: TokenSet | None, tokens: TokenSet) -> int:
+def count_early_refreshes(connection: Connection, ask: TokenDemand, previous: TokenSet | None, tokens: TokenSet) -> int:
     """What the record counts as early refreshes in a row, once ``tokens`` have come of ``ask``."""
     if previous is None or ask.force:
         return 0
     if tokens.access_token == previous.access_token:
-        return MOST_EARLY  # refreshing does not replace it, however often it is refused
+        return MAX_EARLY_REFRESHES  # refreshing does not replace it, however often it is refused
     refused = ask.rejected == previous.access_token.fingerprint
-    if ask.asked and (refused or tokens.issued_at - previous.issued_at < previous.lifetime // 2):
-        return min(connection.early_refreshes + 1, MOST_EARLY)
+    if ask.caller_waits and (refused or tokens.issued_at - previous.issued_at < previous.lifetime // 2):
+        return min(connection.early_refreshes + 1, MAX_EARLY_REFRESHES)
     return max(connection.early_refreshes - 1, 0)
 
 
-def serve(connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Outcome, now: int) -> Result:
+def serve_current(
+    connection: Connection, ask: TokenDemand, tokens: TokenSet | None, outcome: Outcome, now: int
+) -> Result:
     """What is left of the current token set.
 
     Raises
@@ -104,15 +108,15 @@ def serve(connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Ou
     AuthorizationRequired, ClientRefused, Paused, Disconnected, TemporarilyUnavailable
         When asked, and there is none.
     """
-    if not ask.asked:
+    if not ask.caller_waits:
         return Result(outcome, connection, tokens)
     valid = tokens is not None and tokens.expires_at > now
-    if connection.status in AT_REST:
+    if connection.status in INACTIVE_STATUSES:
         if connection.status is Status.DISCONNECTED:
             raise Disconnected(connection.name)
         if ask.force or not valid:
             raise Paused(connection.name)
-        return Result("at_rest", connection, tokens)
+        return Result("inactive", connection, tokens)
     needs_a_person = connection.status in (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED)
     refused = tokens is not None and ask.rejected == tokens.access_token.fingerprint
     if valid and not (needs_a_person and refused):
@@ -120,9 +124,11 @@ def serve(connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Ou
     if connection.status is Status.CLIENT_REFUSED:
         raise ClientRefused(connection.name, connection.client)
     reason = f" ({connection.last_error})" if connection.last_error else ""
-    if connection.unread_answer is not None:
+    if connection.unreadable_response is not None:
         # It may well be read yet, and is not the account's owner's trouble.
-        raise TemporarilyUnavailable(f"No valid token of {connection.name} can be had now{reason}.", _UNREAD_RETRY)
+        raise TemporarilyUnavailable(
+            f"No valid token of {connection.name} can be had now{reason}.", _UNREADABLE_RETRY_SECONDS
+        )
     if needs_a_person or connection.refresh_at is None:
         raise AuthorizationRequired(connection.name)
     raise TemporarilyUnavailable(
@@ -130,7 +136,7 @@ def serve(connection: Connection, ask: Ask, tokens: TokenSet | None, outcome: Ou
     )
 
 
-def warning(result: Result, ask: Ask, minimum_age: int, now: int) -> dict[str, Any] | None:
+def build_warning(result: Result, ask: TokenDemand, minimum_age: int, now: int) -> dict[str, Any] | None:
     """What whoever gets this token should know of its connection, in the form of an error; None if all is well.
 
     ``minimum_age`` is the provider's, in seconds.
@@ -159,6 +165,6 @@ def warning(result: Result, ask: Ask, minimum_age: int, now: int) -> dict[str, A
             "code": "still_refused",
             "message": f"{name} was refreshed so shortly before that its refused token is kept.",
             "hint": "Its refusal may have another cause: a permission, or the account at the provider.",
-            "retry_after": max(tokens.issued_at + _cooldown(connection, tokens, minimum_age) - now, 1),
+            "retry_after": max(tokens.issued_at + _compute_cooldown(connection, tokens, minimum_age) - now, 1),
         }
     return None

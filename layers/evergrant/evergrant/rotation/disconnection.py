@@ -3,7 +3,8 @@
 1. The operator's command marks the record as disconnected, in one write that waits for the lease. From here on nothing
    is served or refreshed; the token set is put aside, still sealed, and the record stays due.
 2. **Lease**, so that one worker asks, and nobody connects the account again meanwhile.
-3. **Ask** the provider to revoke the grant (:mod:`~evergrant.rotation.revocation`), once. Where it does not answer, a message that
+3. **Ask** the provider to revoke the grant (:mod:`~evergrant.rotation.revocation`), once. Where it does not answer, a
+message that
    carries the sealed set asks again, a few times.
 4. **Forget** the token set and free the lease.
 
@@ -25,8 +26,8 @@ from . import revocation
 Outcome = revocation.Outcome | Literal["busy"]
 
 
-def let_go(
-    records: Records, asking: revocation.Revoking, clock: Clock, settings: Settings, worker: str, current: Connection
+def revoke_and_forget(
+    records: Records, asking: revocation.Revocation, clock: Clock, settings: Settings, worker: str, current: Connection
 ) -> Outcome:
     """Steps 2 to 4 for a record as it was seen.
 
@@ -46,7 +47,7 @@ def let_go(
     now = int(clock.now())
     lease = {"lease_owner": worker, "lease_until": now + settings.budgets.lease}
     seen = {"generation": current.generation, "status": current.status}
-    message = revocation.farewell(current)
+    message = revocation.build_disconnected_message(current)
     if message is None:
         return "left"
     try:
@@ -55,7 +56,7 @@ def let_go(
         return "busy"
     outcome = asking.run(message)
     try:
-        records.change(name, {"to_revoke": None, **token_save.RELEASED}, only_if={**seen, "lease_owner": worker})
+        records.change(name, {"to_revoke": None, **token_save.RELEASED_LEASE}, only_if={**seen, "lease_owner": worker})
     except Conflict:
         return outcome  # too slow: somebody else has the lease, and forgets it
     return outcome

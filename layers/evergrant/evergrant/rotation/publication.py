@@ -10,7 +10,8 @@ from ..oauth.token_set import TokenSet
 from ..ports import Bus, Clock, PortUnavailable, Profiles, Queue, Records, Vault
 from ..profiles.model import Profile
 from ..record import outbox, refresh_schedule, token_document, token_save, unpublished
-from ..record.connection import AT_REST, Connection
+from ..record.connection import INACTIVE_STATUSES, Connection
+from ..times import TICK_SECONDS
 
 #: Counts as so many failures where a publication has to be tried again: seconds to a minute.
 _BEFORE_RETRY = 3
@@ -22,7 +23,8 @@ _TO_RESTORE = 10
 class Publication:
     """Tells the outside world of a saved connection. Every step may be repeated; none is needed for safety.
 
-    A service that fails costs nothing but time: the record stays due soon, and the next pass comes by. ``hindered``
+    A service that fails costs nothing but time: the record stays due soon, and the next pass comes by.
+    ``dependency_errors``
     takes why.
     """
 
@@ -32,7 +34,7 @@ class Publication:
     bus: Bus
     clock: Clock
     profiles: Profiles
-    hindered: list[str]
+    dependency_errors: list[str]
 
     def outdated(self, connection: Connection, profile: Profile, tokens: TokenSet) -> bool:
         """Whether consumers get another document than the one that counts as published: an older one came in late.
@@ -41,8 +43,8 @@ class Publication:
         ------
         PortUnavailable
         """
-        document = token_document.document(connection, profile, tokens)
-        return self.vault.current(connection.name) != token_document.request_token(connection, document)
+        document = token_document.build_document(connection, profile, tokens)
+        return self.vault.current(connection.name) != token_document.derive_request_token(connection, document)
 
     def publish(
         self,
@@ -57,21 +59,21 @@ class Publication:
 
         ``anew`` says that what counts as published is not what consumers get.
         """
-        if connection.lease_owner != lease_owner or not connection.leased(int(self.clock.now())):
+        if connection.lease_owner != lease_owner or not connection.is_leased(int(self.clock.now())):
             return connection  # too late: whoever has the lease now, or gets it soon, publishes
-        released: dict[str, Any] = dict(token_save.RELEASED)
+        released: dict[str, Any] = dict(token_save.RELEASED_LEASE)
         only_if = {name: getattr(connection, name) for name in ("generation", "status", "lease_owner")}
         complete = True
         if tokens and (anew or connection.published_generation != connection.generation):
             complete, changes = self._shown(connection, profile, tokens, anew)
-            if outbox.tells(changes):
+            if outbox.has_event(changes):
                 # Consumers are cut off, or no more: rare, and said in a write of its own, so that it is told below.
                 try:
                     connection = self.records.change(connection.name, changes, only_if=only_if)
                 except Conflict:
                     return connection
                 except PortUnavailable as error:
-                    self.hindered.append(str(error))
+                    self.dependency_errors.append(str(error))
                     return connection  # the lease runs out, and the next pass comes by
             else:
                 released |= changes
@@ -82,20 +84,20 @@ class Publication:
     ) -> tuple[bool, dict[str, Any]]:
         """Put the token set where consumers look. Whether it is there, and what that changes in the record."""
         try:
-            document = token_document.document(connection, profile, tokens)
+            document = token_document.build_document(connection, profile, tokens)
             self.vault.publish(
                 connection.name,
                 document,
-                token_document.request_token(connection, document),
+                token_document.derive_request_token(connection, document),
                 anew=anew,
                 may_restore=lambda: self._holds(connection),
             )
         except PortUnavailable as error:
-            self.hindered.append(str(error))
+            self.dependency_errors.append(str(error))
             if connection.published_generation == connection.generation:
                 return False, {}
-            return False, unpublished.lasting(connection, int(self.clock.now()))
-        return True, unpublished.ended(connection, int(self.clock.now()))
+            return False, unpublished.apply_publish_failure(connection, int(self.clock.now()))
+        return True, unpublished.apply_publish_success(connection, int(self.clock.now()))
 
     def deliver(self, connection: Connection) -> Connection:
         """Deliver the events of a change that published nothing, and see to it that the next try comes in time."""
@@ -110,7 +112,7 @@ class Publication:
         """Whether this lease still lasts, with the time to restore a secret: nobody disconnects before it is over."""
         current = self.records.get(connection.name)
         until = int(self.clock.now()) + _TO_RESTORE
-        return current is not None and current.lease_owner == connection.lease_owner and current.leased(until)
+        return current is not None and current.lease_owner == connection.lease_owner and current.is_leased(until)
 
     def _deliver(
         self, connection: Connection, changes: dict[str, Any], only_if: dict[str, Any], *, complete: bool
@@ -121,14 +123,14 @@ class Publication:
         if complete and len(delivered) == len(connection.outbox):
             due_at = self._sent_ahead(connection, now)
         else:
-            due_at = refresh_schedule.backoff(_BEFORE_RETRY, now)
-        changes |= token_save.due(connection, due_at)
+            due_at = refresh_schedule.compute_backoff_at(_BEFORE_RETRY, now)
+        changes |= token_save.schedule_due(connection, due_at)
         try:
             return self.records.change(connection.name, changes, only_if=only_if)
         except Conflict:
             return connection
         except PortUnavailable as error:
-            self.hindered.append(str(error))
+            self.dependency_errors.append(str(error))
             return connection
 
     def _sent_ahead(self, connection: Connection, now: int) -> int | None:
@@ -140,7 +142,7 @@ class Publication:
             self.queue.send({"connection": connection.name}, delay=max(due_at - now, 0))
         except PortUnavailable:
             return due_at
-        return refresh_schedule.claim_until(due_at, now, connection.expires_at)
+        return refresh_schedule.compute_claim_until(due_at, now, connection.expires_at)
 
     def _cannot_wait(self, connection: Connection, now: int) -> bool:
         """Whether it falls due before the next tick could see it, and may go then whoever else does.
@@ -148,10 +150,10 @@ class Publication:
         Where its profile declares a rate only the tick may say when it asks, unless the tick would come too late: for
         a token just issued, until its provider refuses, and for a replay within the grace.
         """
-        due_at, too_late = _due_date(connection), now + 2 * refresh_schedule.TICK
-        if due_at is None or due_at >= now + refresh_schedule.TICK:
+        due_at, too_late = _due_date(connection), now + 2 * TICK_SECONDS
+        if due_at is None or due_at >= now + TICK_SECONDS:
             return False
-        in_doubt = connection.spend_id is not None
+        in_doubt = connection.attempt_id is not None
         lapses = connection.failures == 0 and (connection.expires_at or 0) < too_late
         try:
             rotation = self.profiles.pinned(connection.profile_hash).rotation
@@ -159,7 +161,7 @@ class Publication:
             return True  # the next pass says what is wrong with it, and asks nobody
         except PortUnavailable:
             return lapses or in_doubt
-        in_doubt = in_doubt and now <= (connection.spend_at or 0) + rotation.reuse_grace < too_late
+        in_doubt = in_doubt and now <= (connection.attempt_at or 0) + rotation.reuse_grace < too_late
         return rotation.rate is None or lapses or in_doubt
 
     def _put(self, connection: Connection) -> frozenset[str]:
@@ -168,12 +170,12 @@ class Publication:
         try:
             delivered = self.bus.put(connection.outbox)
         except PortUnavailable as error:
-            self.hindered.append(str(error))
+            self.dependency_errors.append(str(error))
             return frozenset()
         if len(delivered) < len(connection.outbox):
-            self.hindered.append("putting events: not all were taken")
+            self.dependency_errors.append("putting events: not all were taken")
         return delivered
 
 
 def _due_date(connection: Connection) -> int | None:
-    return None if connection.status in AT_REST else connection.next_at
+    return None if connection.status in INACTIVE_STATUSES else connection.next_action_at

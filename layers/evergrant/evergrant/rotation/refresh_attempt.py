@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ..errors import LostAnswer, NotSent, UnreadAnswer
-from ..oauth.token_request import HttpRequest, Refusal, read_answer
+from ..errors import LostResponse, NotSent, UnreadableResponse
+from ..http_messages import HttpRequest
+from ..oauth.token_request import Refusal, parse_token_response
 from ..oauth.token_set import TokenSet
-from ..oauth.unreadable_response import KeptAnswer
+from ..oauth.unreadable_response import KeptResponse
 from ..ports import Clock, Provider
 from ..profiles.model import Profile
 from ..record import failures, lost_response
@@ -16,11 +17,11 @@ from ..record.connection import Connection
 from ..settings import Budgets
 
 #: How often a lost answer is asked for within one spend, where that is safe.
-ATTEMPTS = 3
+MAX_REQUESTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Requests:
+class TokenRequests:
     """The requests of one phase, one for each of the client's secrets, the newest first.
 
     ``made`` are for the first attempt; each further one is made by ``anew``, since a provider may refuse an assertion
@@ -31,20 +32,20 @@ class Requests:
     anew: Callable[[], tuple[HttpRequest, ...]]
 
 
-class Unreadable(Exception):
+class KeptUnreadable(Exception):
     """The provider granted something that we cannot read. It is kept, sealed."""
 
-    def __init__(self, kept: KeptAnswer) -> None:
+    def __init__(self, kept: KeptResponse) -> None:
         super().__init__("a success that is no token set")
         self.kept = kept
 
 
 #: How a spend ended.
-Answer = TokenSet | Refusal | Unreadable | NotSent | LostAnswer
+AttemptOutcome = TokenSet | Refusal | KeptUnreadable | NotSent | LostResponse
 
 
 @dataclass(frozen=True, slots=True)
-class Spend:
+class RefreshAttempt:
     """One spend, prepared: ``connection`` carries its marker, ``end`` is the epoch second by which it is over.
 
     ``fallback`` logs in again where the provider refuses a refresh and its profile says so. ``in_doubt`` says that
@@ -53,18 +54,18 @@ class Spend:
 
     connection: Connection
     profile: Profile
-    requests: Requests
+    requests: TokenRequests
     hosts: tuple[str, ...]
     previous: TokenSet | None = field(repr=False)
     end: float
     in_doubt: bool = False
-    fallback: Requests | None = None
+    fallback: TokenRequests | None = None
 
-    def outcome(self, provider: Provider, clock: Clock, budgets: Budgets) -> Answer:
+    def outcome(self, provider: Provider, clock: Clock, budgets: Budgets) -> AttemptOutcome:
         """How asking ended, see :meth:`ask`: what that raises is one of the outcomes."""
         try:
             return self.ask(provider, clock, budgets)
-        except (Unreadable, NotSent, LostAnswer) as error:
+        except (KeptUnreadable, NotSent, LostResponse) as error:
             return error
 
     def ask(self, provider: Provider, clock: Clock, budgets: Budgets) -> TokenSet | Refusal:
@@ -74,7 +75,7 @@ class Spend:
         ------
         NotSent
             The provider cannot have acted on it.
-        LostAnswer
+        LostResponse
             It may have, and no answer that settles it came although it was replayed as often as is safe.
         Unreadable
             It has, and its answer makes no sense.
@@ -85,7 +86,7 @@ class Spend:
         return answer
 
     def _ask_in_turn(
-        self, requests: Requests, provider: Provider, clock: Clock, budgets: Budgets
+        self, requests: TokenRequests, provider: Provider, clock: Clock, budgets: Budgets
     ) -> TokenSet | Refusal:
         answer: TokenSet | Refusal = failures.NOT_SENT
         for number in range(len(requests.made)):
@@ -95,21 +96,21 @@ class Spend:
         return answer
 
     def _ask_with(
-        self, requests: Requests, number: int, provider: Provider, clock: Clock, budgets: Budgets
+        self, requests: TokenRequests, number: int, provider: Provider, clock: Clock, budgets: Budgets
     ) -> TokenSet | Refusal:
-        lost: LostAnswer | None = None
-        for attempt in range(ATTEMPTS):
+        lost: LostResponse | None = None
+        for attempt in range(MAX_REQUESTS):
             request, sent_at = (requests.anew() if attempt else requests.made)[number], int(clock.now())
             left = self.end - clock.now()
             # Looked at right before sending: whatever came between may have taken longer than it should.
-            if left < budgets.attempt / 2 or not self._may_send(sent_at, again=lost is not None):
+            if left < budgets.request / 2 or not self._may_send(sent_at, again=lost is not None):
                 break
             try:
-                response = provider.send(request, hosts=self.hosts, timeout=min(budgets.attempt, left))
-                answer = read_answer(self.profile, response, sent_at, self.previous, self.connection.variables)
-            except UnreadAnswer as error:
-                raise Unreadable(KeptAnswer(sent_at, response)) from error
-            except LostAnswer as error:
+                response = provider.send(request, hosts=self.hosts, timeout=min(budgets.request, left))
+                answer = parse_token_response(self.profile, response, sent_at, self.previous, self.connection.variables)
+            except UnreadableResponse as error:
+                raise KeptUnreadable(KeptResponse(sent_at, response)) from error
+            except LostResponse as error:
                 lost = error
             except NotSent as error:
                 # Not this time; but the attempt before may have been, and that is what counts.
@@ -119,10 +120,10 @@ class Spend:
                     if lost and isinstance(answer, Refusal) and answer.kind != "grant_rejected":
                         raise lost
                     return answer
-                lost = LostAnswer("The provider failed with the outcome unknown.")
+                lost = LostResponse("The provider failed with the outcome unknown.")
         raise lost or NotSent("There was no time left to ask the provider.")
 
     def _may_send(self, now: int, *, again: bool) -> bool:
         """Whether a request may leave now: the first of a spend, the counted last attempt, or one that does no harm."""
-        replay = self.in_doubt and self.connection.spend_tries == 0
+        replay = self.in_doubt and self.connection.attempt_replays == 0
         return not (again or replay) or lost_response.may_replay(self.connection, self.profile, now)

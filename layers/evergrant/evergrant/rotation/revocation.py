@@ -8,7 +8,8 @@ if
 - the new grant is saved and as it came, and did not bring the very same token again, as some providers do;
 - nothing says that the old one is dead already.
 
-**Disconnected** by the operator (:mod:`~evergrant.rotation.disconnection`): whatever revoking ends there, and only while nobody
+**Disconnected** by the operator (:mod:`~evergrant.rotation.disconnection`): whatever revoking ends there, and only
+while nobody
 has connected the account again.
 
 What is not revoked lapses by itself, so a failure is tried again a few times, and then left alone. Answers are empty
@@ -22,8 +23,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ..errors import EvergrantError, LostAnswer, NotSent
-from ..oauth.token_request import Client, token_requests
+from ..errors import EvergrantError, LostResponse, NotSent
+from ..oauth.token_request import Client, build_token_requests
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from ..profiles.model import Profile
@@ -38,19 +39,21 @@ _AGAIN = (60, 300, 900)
 Outcome = Literal["asked", "left", "refused", "failed", "again"]
 
 
-def message(replaced: Connection) -> dict[str, Any] | None:
+def build_replaced_message(replaced: Connection) -> dict[str, Any] | None:
     """The message that asks for the revocation of a record's grant; None where there is nothing to revoke.
 
     A grant that was refused, or whose refresh token may have been spent, is left alone: it is dead, or about to be.
     """
     alive = replaced.status in (Status.ACTIVE, Status.DEGRADED, Status.PAUSED)
-    doubtful = replaced.spend_id is not None or replaced.rejected_at is not None or replaced.unread_answer is not None
+    doubtful = (
+        replaced.attempt_id is not None or replaced.rejected_at is not None or replaced.unreadable_response is not None
+    )
     if replaced.sealed is None or replaced.grant != "authorization_code" or not alive or doubtful:
         return None
     return _message(replaced, replaced.sealed)
 
 
-def farewell(disconnected: Connection) -> dict[str, Any] | None:
+def build_disconnected_message(disconnected: Connection) -> dict[str, Any] | None:
     """The message for the grant of a disconnected record; None where there is none any more."""
     if disconnected.status is not Status.DISCONNECTED or disconnected.to_revoke is None:
         return None
@@ -73,7 +76,7 @@ def _message(connection: Connection, sealed: Sealed) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Revoking:
+class Revocation:
     """Works such a message off."""
 
     records: Records
@@ -95,7 +98,7 @@ class Revoking:
         """
         try:
             outcome = self._revoke(message)
-        except (PortUnavailable, NotSent, LostAnswer):
+        except (PortUnavailable, NotSent, LostResponse):
             outcome = "again"
         except EvergrantError:
             return "failed"  # no such client, no such profile: no repetition cures that
@@ -131,7 +134,7 @@ class Revoking:
 
     def _asked(self, profile: Profile, message: Mapping[str, Any], client: Client, tokens: TokenSet) -> Outcome:
         """With the newest client secret, then with the older ones while the client is refused."""
-        requests = token_requests(
+        requests = build_token_requests(
             profile,
             "revoke",
             message["variables"],
@@ -142,7 +145,7 @@ class Revoking:
         )
         status = 0
         for request in requests:
-            status = self.provider.send(request, hosts=client.hosts, timeout=self.settings.budgets.attempt).status
+            status = self.provider.send(request, hosts=client.hosts, timeout=self.settings.budgets.request).status
             if status != 401:
                 break
         if 200 <= status < 300:

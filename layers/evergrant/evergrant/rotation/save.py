@@ -12,13 +12,13 @@ from ..record import queued_save, token_save
 from ..record.connection import Connection, Status
 
 #: Seconds between two tries at a service that fails, and between two looks at a record that somebody else works on.
-POLL = 0.25
+POLL_SECONDS = 0.25
 #: How often a message whose save fails is sent again, and how many seconds apart; then it is handed back to the queue.
-RESENT, APART = 240, 15
+MAX_RESENDS, RESEND_DELAY_SECONDS = 240, 15
 
 
 @dataclass(frozen=True, slots=True)
-class Saving:
+class SaveStep:
     """Keeps what a provider answered. Saves are fenced by generation: whoever brings the first answer wins."""
 
     records: Records
@@ -48,7 +48,7 @@ class Saving:
             except PortUnavailable:
                 if self.clock.now() >= queue_from and self._queued(connection, changes, deadline):
                     return None
-                self.clock.sleep(POLL)
+                self.clock.sleep(POLL_SECONDS)
 
     def fenced(self, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
         """Save by generation, once. Returns the record as it then is."""
@@ -61,7 +61,7 @@ class Saving:
             if current.generation != generation or current.status is Status.DISCONNECTED:
                 return current  # an answer for a grant that was given up is nobody's
             if current.status is Status.PAUSED:
-                changes = token_save.keeping_rest(dict(changes))
+                changes = token_save.keep_status(dict(changes))
             return self.fenced(name, changes, generation, current.status)
 
     def save_message(self, message: Mapping[str, Any], seal: Seal) -> bool:
@@ -77,19 +77,19 @@ class Saving:
         ------
         PortUnavailable
             Neither saved nor sent again: hand it back, it is the only one there is. So is one that was sent again
-            :data:`RESENT` times, which from then on comes back by itself until it is a dead letter.
+            :data:`MAX_RESENDS` times, which from then on comes back by itself until it is a dead letter.
         """
-        changes, generation, status = queued_save.changes_of(message), message["generation"], message["status"]
+        changes, generation, status = queued_save.decode_changes(message), message["generation"], message["status"]
         try:
             current = self.fenced(message["connection"], changes, generation, status)
             replaced = message.get("authorization_id", current.authorization_id)
             if current.generation > generation and _outlives(changes, current, replaced):
                 self._on_top(current, changes, generation + 1, replaced, seal)
         except PortUnavailable:
-            if message.get("resent", 0) >= RESENT:
+            if message.get("resent", 0) >= MAX_RESENDS:
                 raise
             # The queue's own redelivery takes minutes, and a spend in doubt may be replayed before.
-            self.queue.send({**message, "resent": message.get("resent", 0) + 1}, delay=APART)
+            self.queue.send({**message, "resent": message.get("resent", 0) + 1}, delay=RESEND_DELAY_SECONDS)
             return False
         return True
 
@@ -114,7 +114,7 @@ class Saving:
 
     def _queued(self, connection: Connection, changes: Mapping[str, Any], deadline: float) -> bool:
         try:
-            self.queue.send(queued_save.message(connection, changes))
+            self.queue.send(queued_save.encode_message(connection, changes))
         except PortUnavailable:
             if self.clock.now() >= deadline:
                 raise

@@ -17,6 +17,7 @@ from ..errors import Conflict, RecordBroken, UnknownProfile
 from ..ports import Clock, PortUnavailable, Profiles, Records
 from ..profiles.model import Rate
 from ..record import refresh_schedule
+from ..times import TICK_HORIZON_SECONDS, TICK_SECONDS
 
 _BATCH = 10
 #: After so many claims in a row that failed the table fails, not one record: the next tick goes on.
@@ -60,7 +61,8 @@ class Tick:
 
 
 def tick(records: DueRecords, profiles: Profiles, queue: BatchQueue, clock: Clock, deadline: float) -> Tick:
-    """Take everything due within the next :data:`~evergrant.record.refresh_schedule.HORIZON` seconds, the most overdue first.
+    """Take everything due within the next :data:`~evergrant.record.refresh_schedule.TICK_HORIZON_SECONDS` seconds,
+    the most overdue first.
 
     Parameters
     ----------
@@ -115,9 +117,9 @@ def _due(records: DueRecords, now: int) -> tuple[list[Due], PortUnavailable | No
     """What every shard shows, the most overdue first; and why a shard showed less than it holds."""
     dues: list[Due] = []
     failure = None
-    for number in range(refresh_schedule.SHARDS):
+    for number in range(refresh_schedule.SHARD_COUNT):
         try:
-            dues.extend(records.due(str(number), now + refresh_schedule.HORIZON))
+            dues.extend(records.due(str(number), now + TICK_HORIZON_SECONDS))
         except PortUnavailable as error:
             failure = error
     return sorted(dues, key=attrgetter("due_at")), failure
@@ -143,7 +145,7 @@ class _Pace:
             return at
         group = due.name.partition("/")[0], due.client
         moment = max(self._free_at.get(group, 0), at * 1000)
-        if moment >= (self._now + refresh_schedule.TICK) * 1000:
+        if moment >= (self._now + TICK_SECONDS) * 1000:
             return None
         self._free_at[group] = moment + ceil(rate.seconds * 1000 / rate.requests)
         return moment // 1000
@@ -156,7 +158,7 @@ class _Pace:
 
 
 def _claim(records: Records, due: Due, at: int, now: int) -> bool:
-    until = refresh_schedule.claim_until(at, now, due.expires_at)
+    until = refresh_schedule.compute_claim_until(at, now, due.expires_at)
     try:
         records.change(due.name, {"due_at": until}, only_if={"due_at": due.due_at})
     except Conflict:

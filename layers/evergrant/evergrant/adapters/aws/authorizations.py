@@ -9,8 +9,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ...errors import Conflict
-from .items import CHANGE_ID, attribute, new_change_id, plain
-from .sdk import client, code_of, unavailable
+from .items import CHANGE_ID, create_change_id, from_attribute, to_attribute
+from .sdk import client, read_error_code, unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +21,8 @@ class StoredAuthorizations:
 
     def put(self, key: str, fields: Mapping[str, Any], purge_at: int) -> None:
         values = {**fields, "pk": key, "purge_at": purge_at}
-        item = {name: attribute(value) for name, value in values.items() if value is not None}
-        item[CHANGE_ID] = new_change_id()
+        item = {name: to_attribute(value) for name, value in values.items() if value is not None}
+        item[CHANGE_ID] = create_change_id()
         with unavailable("storing the authorization"):
             try:
                 client("dynamodb").put_item(
@@ -34,7 +34,7 @@ class StoredAuthorizations:
             except ClientError as error:
                 if _ours(error, item[CHANGE_ID]):
                     return
-                if code_of(error) != "ConditionalCheckFailedException":
+                if read_error_code(error) != "ConditionalCheckFailedException":
                     raise
                 raise Conflict("The authorization", _fields(error.response.get("Item"))) from error
 
@@ -44,12 +44,12 @@ class StoredAuthorizations:
         return _fields(answer.get("Item"))
 
     def change(self, key: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> None:
-        change_id = new_change_id()
+        change_id = create_change_id()
         names = {
             f"#n{number}": name for number, name in enumerate(dict.fromkeys([*changes, *only_if, "pk", CHANGE_ID]))
         }
         place = {name: placeholder for placeholder, name in names.items()}
-        values = {f":c{number}": attribute(value) for number, value in enumerate(changes.values())}
+        values = {f":c{number}": to_attribute(value) for number, value in enumerate(changes.values())}
         values[":change"] = change_id
         update = [f"{place[name]} = :c{number}" for number, name in enumerate(changes)]
         update.append(f"{place[CHANGE_ID]} = :change")
@@ -58,7 +58,7 @@ class StoredAuthorizations:
             if value is None:
                 conditions.append(f"attribute_not_exists({place[name]})")
             else:
-                values[f":o{number}"] = attribute(value)
+                values[f":o{number}"] = to_attribute(value)
                 conditions.append(f"{place[name]} = :o{number}")
         with unavailable("changing the authorization"):
             try:
@@ -72,7 +72,7 @@ class StoredAuthorizations:
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
             except ClientError as error:
-                if code_of(error) != "ConditionalCheckFailedException":
+                if read_error_code(error) != "ConditionalCheckFailedException":
                     raise
                 if _ours(error, change_id):
                     return
@@ -87,4 +87,4 @@ def _ours(error: ClientError, change_id: Mapping[str, Any]) -> bool:
 
 
 def _fields(item: Any) -> dict[str, Any] | None:
-    return {name: plain(value) for name, value in item.items() if name != CHANGE_ID} if item else None
+    return {name: from_attribute(value) for name, value in item.items() if name != CHANGE_ID} if item else None

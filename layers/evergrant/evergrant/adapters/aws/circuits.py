@@ -15,8 +15,8 @@ from botocore.exceptions import ClientError
 from ...errors import Conflict
 from ...record.circuit import Circuit
 from .expressions import Expression
-from .items import CHANGE_ID, new_change_id, plain
-from .sdk import client, code_of, unavailable
+from .items import CHANGE_ID, create_change_id, from_attribute
+from .sdk import client, read_error_code, unavailable
 
 _MAPS = ("rejected", "waiting", "outbox")
 _PLAIN = {field.name for field in fields(Circuit)} - {"client", *_MAPS}
@@ -34,7 +34,7 @@ class DynamoCircuits:
         return _circuit(client_name, answer.get("Item", {}))
 
     def change(self, client_name: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> Circuit:
-        expression, change_id = Expression(), new_change_id()
+        expression, change_id = Expression(), create_change_id()
         request = {
             "TableName": self.table,
             "Key": _key(client_name),
@@ -50,7 +50,7 @@ class DynamoCircuits:
             try:
                 answer = client("dynamodb").update_item(**request, **names)
             except ClientError as error:
-                if code_of(error) != "ConditionalCheckFailedException":
+                if read_error_code(error) != "ConditionalCheckFailedException":
                     raise
                 held: Any = error.response.get("Item") or {}
                 current = _circuit(client_name, held)
@@ -66,10 +66,10 @@ def _key(client_name: str) -> dict[str, Any]:
 
 def _circuit(client_name: str, item: Mapping[str, Any]) -> Circuit:
     """Attributes that this version does not know are passed over."""
-    known: dict[str, Any] = {name: plain(value) for name, value in item.items() if name in _PLAIN}
+    known: dict[str, Any] = {name: from_attribute(value) for name, value in item.items() if name in _PLAIN}
     for kind in _MAPS:
         prefix = f"{kind}."
         known[kind] = {
-            name.removeprefix(prefix): plain(value) for name, value in item.items() if name.startswith(prefix)
+            name.removeprefix(prefix): from_attribute(value) for name, value in item.items() if name.startswith(prefix)
         }
     return Circuit(client_name, **known)

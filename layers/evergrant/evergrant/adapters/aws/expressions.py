@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .items import CHANGE_ID, attribute
+from .items import CHANGE_ID, to_attribute
 
 
 @dataclass(slots=True)
@@ -31,7 +31,7 @@ class Expression:
     def value(self, value: Any) -> str:
         """The placeholder of a value."""
         placeholder = f":v{len(self.values)}"
-        self.values[placeholder] = attribute(value)
+        self.values[placeholder] = to_attribute(value)
         return placeholder
 
     def update(self, changes: Mapping[tuple[str, ...], Any], change_id: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import RecordBroken
 from ...record.connection import Connection, Sealed, Status
 
-_SEALED = ("sealed", "unread_answer", "to_revoke")
+_SEALED = ("sealed", "unreadable_response", "to_revoke")
 _NAMES = {field.name for field in fields(Connection)}
 
 #: The attribute that names the last change of an item. An SDK that repeats a write, having lost its answer, is refused
@@ -18,17 +18,17 @@ _NAMES = {field.name for field in fields(Connection)}
 CHANGE_ID = "change_id"
 
 
-def new_change_id() -> dict[str, Any]:
+def create_change_id() -> dict[str, Any]:
     """A value of :data:`CHANGE_ID` that no other change has."""
     return {"S": secrets.token_hex(16)}
 
 
-def key_of(connection: str) -> dict[str, Any]:
+def build_key(connection: str) -> dict[str, Any]:
     """The primary key of a connection's item."""
     return {"pk": {"S": f"connection#{connection}"}}
 
 
-def attribute(value: Any) -> dict[str, Any]:
+def to_attribute(value: Any) -> dict[str, Any]:
     """One value as a typed attribute: a text, a whole number, a flag, bytes, None, and lists and maps of these."""
     if isinstance(value, str):
         return {"S": value}
@@ -41,14 +41,14 @@ def attribute(value: Any) -> dict[str, Any]:
     if value is None:
         return {"NULL": True}
     if isinstance(value, Sealed):
-        return attribute({"key": value.key, "nonce": value.nonce, "text": value.text})
+        return to_attribute({"key": value.key, "nonce": value.nonce, "text": value.text})
     if isinstance(value, Mapping):
-        return {"M": {name: attribute(item) for name, item in value.items()}}
-    return {"L": [attribute(item) for item in value]}
+        return {"M": {name: to_attribute(item) for name, item in value.items()}}
+    return {"L": [to_attribute(item) for item in value]}
 
 
-def plain(typed: Mapping[str, Any]) -> Any:
-    """The inverse of :func:`attribute`."""
+def from_attribute(typed: Mapping[str, Any]) -> Any:
+    """The inverse of :func:`to_attribute`."""
     ((kind, value),) = typed.items()
     return value if kind in _AS_IT_IS else _PLAIN[kind](value)
 
@@ -57,29 +57,29 @@ _AS_IT_IS = frozenset({"S", "BOOL", "B"})
 _PLAIN: dict[str, Callable[[Any], Any]] = {
     "N": int,
     "NULL": lambda _: None,
-    "M": lambda value: {name: plain(item) for name, item in value.items()},
-    "L": lambda value: [plain(item) for item in value],
+    "M": lambda value: {name: from_attribute(item) for name, item in value.items()},
+    "L": lambda value: [from_attribute(item) for item in value],
 }
 
 
-def item_of(connection: Connection) -> dict[str, Any]:
+def to_item(connection: Connection) -> dict[str, Any]:
     """A whole item; fields without a value are left out."""
     values = {field.name: getattr(connection, field.name) for field in fields(Connection)}
     return {
-        **key_of(connection.name),
-        **{name: attribute(value) for name, value in values.items() if value is not None},
+        **build_key(connection.name),
+        **{name: to_attribute(value) for name, value in values.items() if value is not None},
     }
 
 
-def connection_of(item: Mapping[str, Any]) -> Connection:
-    """The inverse of :func:`item_of`; attributes that this version does not know are passed over.
+def to_connection(item: Mapping[str, Any]) -> Connection:
+    """The inverse of :func:`to_item`; attributes that this version does not know are passed over.
 
     Raises
     ------
     RecordBroken
     """
     try:
-        known = {name: plain(value) for name, value in item.items() if name in _NAMES}
+        known = {name: from_attribute(value) for name, value in item.items() if name in _NAMES}
         for name in _SEALED:
             if known.get(name) is not None:
                 known[name] = Sealed(**known[name])

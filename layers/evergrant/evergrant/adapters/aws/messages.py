@@ -10,7 +10,7 @@ from itertools import islice
 from typing import Any
 
 from ...ports import PortUnavailable
-from ...record.alerts import notice
+from ...record.alerts import describe_event
 from .sdk import client, unavailable
 
 #: SendMessageBatch and PutEvents both take at most 10 entries a call.
@@ -58,7 +58,7 @@ class EventBus:
                     "Source": SOURCE,
                     "DetailType": body["type"],
                     "Time": datetime.fromtimestamp(body["at"], UTC),
-                    "Detail": json.dumps({"id": key, **notice(body)}),
+                    "Detail": json.dumps({"id": key, **describe_event(body)}),
                 }
                 for key, body in batch
             ]

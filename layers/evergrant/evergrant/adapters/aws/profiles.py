@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from ...errors import InvalidProfile, UnknownProfile
 from ...profiles import built_in as catalogue
 from ...profiles.model import Profile, content_hash, decode, encode
-from .sdk import client, code_of, unavailable
+from .sdk import client, read_error_code, unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class StoredProfiles:
         if profile is None:
             # The table first: every connection's profile is there, and one read is quicker than loading the catalogue.
             stored = self._get(f"profile#{content_hash}", "profile")
-            profile = decode(stored) if stored is not None else catalogue.by_hash().get(content_hash)
+            profile = decode(stored) if stored is not None else catalogue.load_by_hash().get(content_hash)
             if profile is None:
                 raise UnknownProfile(f"The profile {content_hash[:12]}… that this connection was made with is gone.")
             self._known[content_hash] = profile
@@ -33,7 +33,7 @@ class StoredProfiles:
 
     def named(self, name: str) -> Profile:
         """The profile that a new connection to this provider uses."""
-        built_in = catalogue.built_in().get(name)
+        built_in = catalogue.load_built_in().get(name)
         if built_in:
             return built_in
         pointer = self._get(f"provider#{name}", "profile")
@@ -57,7 +57,7 @@ class StoredProfiles:
 
     def add(self, profile: Profile) -> str:
         """Add or replace a provider. Connections keep the profile that they pinned. Returns the content hash."""
-        if profile.name in catalogue.built_in():
+        if profile.name in catalogue.load_built_in():
             raise InvalidProfile(
                 f"{profile.name} is a built-in provider and cannot be shadowed.", "Give your profile another name."
             )
@@ -83,7 +83,7 @@ class StoredProfiles:
                     ConditionExpression="attribute_not_exists(pk)",
                 )
             except ClientError as error:
-                if code_of(error) != "ConditionalCheckFailedException":
+                if read_error_code(error) != "ConditionalCheckFailedException":
                     raise
         return name
 

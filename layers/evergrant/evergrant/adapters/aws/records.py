@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from ...errors import Conflict
 from ...record.connection import Connection
 from .expressions import Expression
-from .items import CHANGE_ID, attribute, connection_of, item_of, key_of, new_change_id
-from .sdk import client, code_of, unavailable
+from .items import CHANGE_ID, build_key, create_change_id, to_attribute, to_connection, to_item
+from .sdk import client, read_error_code, unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +37,15 @@ class DynamoRecords:
 
     def get(self, connection: str) -> Connection | None:
         with unavailable("reading the record"):
-            answer = client("dynamodb").get_item(TableName=self.table, Key=key_of(connection), ConsistentRead=True)
-        return connection_of(answer["Item"]) if "Item" in answer else None
+            answer = client("dynamodb").get_item(TableName=self.table, Key=build_key(connection), ConsistentRead=True)
+        return to_connection(answer["Item"]) if "Item" in answer else None
 
     def create(self, connection: Connection) -> None:
         with unavailable("creating the record"):
             try:
                 client("dynamodb").put_item(
                     TableName=self.table,
-                    Item=item_of(connection),
+                    Item=to_item(connection),
                     ConditionExpression="attribute_not_exists(pk)",
                     ReturnValuesOnConditionCheckFailure="ALL_OLD",
                 )
@@ -62,13 +62,13 @@ class DynamoRecords:
         only_if: Mapping[str, Any] | None = None,
         lease_free_at: int | None = None,
     ) -> Connection:
-        expression, change_id = Expression(), new_change_id()
+        expression, change_id = Expression(), create_change_id()
         # An event's id holds no dot: the first one parts the map from its key.
         update = expression.update({tuple(name.split(".", 1)): value for name, value in changes.items()}, change_id)
         condition = " AND ".join(_conditions(expression, only_if or {}, lease_free_at))
         request = {
             "TableName": self.table,
-            "Key": key_of(connection),
+            "Key": build_key(connection),
             "UpdateExpression": update,
             "ConditionExpression": condition,
             "ExpressionAttributeNames": expression.names,
@@ -82,10 +82,10 @@ class DynamoRecords:
             except ClientError as error:
                 current = _conflicting(error)
                 held: Any = error.response.get("Item") or {}
-                if current is not None and (held.get(CHANGE_ID) == change_id or already_there(current, changes)):
+                if current is not None and (held.get(CHANGE_ID) == change_id or is_already_applied(current, changes)):
                     return current
                 raise Conflict(connection, current) from error
-        return connection_of(answer["Attributes"])
+        return to_connection(answer["Attributes"])
 
     def due(self, shard: str, before: int) -> Iterator[DueConnection]:
         """Connections of one shard that are due before ``before``, the most overdue first."""
@@ -96,7 +96,7 @@ class DynamoRecords:
                 TableName=self.table,
                 IndexName="due",
                 KeyConditionExpression="due_shard = :shard AND due_at <= :before",
-                ExpressionAttributeValues={":shard": attribute(shard), ":before": attribute(before)},
+                ExpressionAttributeValues={":shard": to_attribute(shard), ":before": to_attribute(before)},
             )
         )
         with unavailable("reading the due index"):
@@ -117,12 +117,12 @@ class DynamoRecords:
             .paginate(
                 TableName=self.table,
                 FilterExpression="begins_with(pk, :kind)",
-                ExpressionAttributeValues={":kind": attribute("connection#")},
+                ExpressionAttributeValues={":kind": to_attribute("connection#")},
             )
         )
         with unavailable("listing the records"):
             for page in pages:
-                yield from map(connection_of, page["Items"])
+                yield from map(to_connection, page["Items"])
 
 
 def _conditions(expression: Expression, only_if: Mapping[str, Any], lease_free_at: int | None) -> Iterator[str]:
@@ -135,13 +135,13 @@ def _conditions(expression: Expression, only_if: Mapping[str, Any], lease_free_a
 
 def _conflicting(error: ClientError) -> Connection | None:
     """The item that failed a condition; any other failure goes on."""
-    if code_of(error) != "ConditionalCheckFailedException":
+    if read_error_code(error) != "ConditionalCheckFailedException":
         raise error
     item: Any = error.response.get("Item")
-    return connection_of(item) if item else None
+    return to_connection(item) if item else None
 
 
-def already_there(current: Connection, changes: Mapping[str, Any]) -> bool:
+def is_already_applied(current: Connection, changes: Mapping[str, Any]) -> bool:
     """Whether a change is there already, although another one followed it: an SDK's late repetition met both.
 
     A lease's owner, a spend's id, an event's id and a sealed set's nonce are never the same twice, so equality

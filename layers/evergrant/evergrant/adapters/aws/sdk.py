@@ -35,7 +35,7 @@ def client(service: str) -> Any:
         return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
-def code_of(error: ClientError) -> str:
+def read_error_code(error: ClientError) -> str:
     """The error code that AWS gave."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
@@ -52,6 +52,6 @@ class unavailable:  # noqa: N801 - a word of a `with`, as contextlib's own
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:
         if isinstance(error, ClientError):
-            raise PortUnavailable(f"{self._what}: {code_of(error)}") from error
+            raise PortUnavailable(f"{self._what}: {read_error_code(error)}") from error
         if isinstance(error, BotoCoreError):
             raise PortUnavailable(f"{self._what}: {type(error).__name__}") from error

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ...errors import SealBroken
 from ...record.connection import Sealed
-from .sdk import client, code_of, unavailable
+from .sdk import client, read_error_code, unavailable
 
 #: How KMS says that a data key is damaged, or was made for another context or under another key (API_Decrypt).
 _NOT_OPENED = ("InvalidCiphertextException", "IncorrectKeyException")
@@ -54,7 +54,7 @@ class KmsSeal:
             try:
                 answer = client("kms").decrypt(KeyId=self.key_arn, CiphertextBlob=sealed.key, EncryptionContext=context)
             except ClientError as error:
-                if code_of(error) in _NOT_OPENED:
+                if read_error_code(error) in _NOT_OPENED:
                     raise broken from error
                 raise
         try:

@@ -15,8 +15,8 @@ from ...names import is_host
 from ...oauth.token_request import Client
 from ...ports import PortUnavailable
 from ...secret import Secret
-from ..rate_limiter import Pace
-from .sdk import client, code_of, unavailable
+from ..rate_limiter import RateLimiter
+from .sdk import client, read_error_code, unavailable
 
 _CURRENT = "AWSCURRENT"
 
@@ -31,7 +31,7 @@ class SecretsVault:
 
     prefix: str
     key_arn: str | None = None
-    pace: Pace | None = None
+    pace: RateLimiter | None = None
 
     def client(self, name: str) -> Client:
         with unavailable("reading the client"):
@@ -40,7 +40,7 @@ class SecretsVault:
             except ClientError as error:
                 # Without secretsmanager:ListSecrets AWS says AccessDenied only for names outside the policy, so a
                 # name inside it that is not there is ResourceNotFound; one marked for deletion is InvalidRequest.
-                if code_of(error) in ("ResourceNotFoundException", "InvalidRequestException"):
+                if read_error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
                     raise UnknownClient(name) from error
                 raise
         return replace(parse_client(name, answer.get("SecretString", "")), version=answer["VersionId"])
@@ -100,9 +100,9 @@ class SecretsVault:
                     SecretId=f"{self.prefix}/tokens/{connection}", RecoveryWindowInDays=30
                 )
             except ClientError as error:
-                if code_of(error) == "ResourceNotFoundException":
+                if read_error_code(error) == "ResourceNotFoundException":
                     return False
-                if code_of(error) != "InvalidRequestException":  # it is marked already
+                if read_error_code(error) != "InvalidRequestException":  # it is marked already
                     raise
         return True
 
@@ -126,12 +126,14 @@ class SecretsVault:
         try:
             return dict(secrets.put_secret_value(SecretId=secret, **value))
         except ClientError as error:
-            if code_of(error) == "InvalidRequestException":  # scheduled for deletion, by a disconnect or by hand
+            if (
+                read_error_code(error) == "InvalidRequestException"
+            ):  # scheduled for deletion, by a disconnect or by hand
                 if not may_restore():
                     raise PortUnavailable("publishing the token: its secret is marked for deletion") from error
                 secrets.restore_secret(SecretId=secret)
                 return dict(secrets.put_secret_value(SecretId=secret, **value))
-            if code_of(error) == "ResourceNotFoundException":
+            if read_error_code(error) == "ResourceNotFoundException":
                 key = {"KmsKeyId": self.key_arn} if self.key_arn else {}
                 return dict(secrets.create_secret(Name=secret, **value, **if_new, **key))
             raise
@@ -142,7 +144,7 @@ def _current(secret: str) -> str | None:
     try:
         answer = client("secretsmanager").describe_secret(SecretId=secret)
     except ClientError as error:
-        if code_of(error) == "ResourceNotFoundException":
+        if read_error_code(error) == "ResourceNotFoundException":
             return None
         raise
     stages = {} if answer.get("DeletedDate") else answer.get("VersionIdsToStages", {})

@@ -17,11 +17,11 @@ from tests.adapters.cli_desk import Desk, document
 from tests.adapters.samples import NOW, SEALED, connection
 from tests.adapters.test_cli_providers import ACME
 
-KEAP = built_in.built_in()["keap"]
+KEAP = built_in.load_built_in()["keap"]
 UNREAD: dict[str, Any] = {
     "status": Status.DEGRADED,
-    "unread_answer": SEALED,
-    "last_error": "unread_answer",
+    "unreadable_response": SEALED,
+    "last_error": "unreadable_response",
     "failures": 1,
 }
 
@@ -37,7 +37,7 @@ def reads(desk: Desk, **changes: Any) -> None:
     """Have rotator read it."""
 
     def rotator(request: Mapping[str, Any]) -> dict[str, Any]:
-        mended = {"status": Status.ACTIVE, "unread_answer": None, "generation": 8, "expires_at": NOW + 3600}
+        mended = {"status": Status.ACTIVE, "unreadable_response": None, "generation": 8, "expires_at": NOW + 3600}
         return document(desk.records.change(request["connection"], {**mended, **changes}))
 
     desk.rotator = rotator
@@ -45,31 +45,33 @@ def reads(desk: Desk, **changes: Any) -> None:
 
 def test_rotator_is_asked_to_read_it_by_the_present_profile_which_it_finds_in_the_table(desk: Desk) -> None:
     reads(desk)
-    said = desk("reread", "keap/main")
-    assert desk.asked == [{"connection": "keap/main", "reread": content_hash(KEAP)}]
+    said = desk("reparse", "keap/main")
+    assert desk.asked == [{"connection": "keap/main", "reparse": content_hash(KEAP)}]
     assert StoredProfiles(desk.records.table)._get(f"profile#{content_hash(KEAP)}", "profile") is not None
     assert "keap/main has the token it was given (generation 8), good for 1 h." in said
 
 
 def test_json_is_the_connection_as_it_then_is(desk: Desk) -> None:
     reads(desk)
-    assert desk.json("reread", "keap/main")["generation"] == 8
+    assert desk.json("reparse", "keap/main")["generation"] == 8
 
 
 def test_what_cannot_be_read_now_either_is_said(desk: Desk) -> None:
-    desk.rotator = lambda request: {"error": {"code": "unread_answer", "message": "No access token.", "hint": "Mend."}}
-    assert desk.error("reread", "keap/main")["code"] == "unread_answer"
+    desk.rotator = lambda request: {
+        "error": {"code": "unreadable_response", "message": "No access token.", "hint": "Mend."}
+    }
+    assert desk.error("reparse", "keap/main")["code"] == "unreadable_response"
 
 
 def test_what_turns_out_to_be_a_refusal_is_said(desk: Desk) -> None:
     reads(desk, status=Status.DEGRADED, generation=7, last_error="invalid_grant")
-    assert "the answer was a refusal" in desk("reread", "keap/main")
+    assert "the answer was a refusal" in desk("reparse", "keap/main")
 
 
 def test_a_connection_that_holds_none_is_not_said_to_be_read(desk: Desk) -> None:
     desk.records.create(connection("keap/well"))
     desk.rotator = lambda request: {"error": {"code": "invalid_request", "message": "keap/well holds no answer."}}
-    assert desk.error("reread", "keap/well")["code"] == "invalid_request"
+    assert desk.error("reparse", "keap/well")["code"] == "invalid_request"
 
 
 def test_a_mended_profile_says_which_connections_it_might_read(desk: Desk, tmp_path: Path) -> None:
@@ -77,5 +79,5 @@ def test_a_mended_profile_says_which_connections_it_might_read(desk: Desk, tmp_p
     desk.records.create(connection("acme/well"))
     file = tmp_path / "acme.toml"
     file.write_text(ACME, "utf-8")
-    assert "evergrant reread acme/two" in desk("provider", "add", str(file))
+    assert "evergrant reparse acme/two" in desk("provider", "add", str(file))
     assert desk.json("provider", "add", str(file))["to_reread"] == ["acme/two"]

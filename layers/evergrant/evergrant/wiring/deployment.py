@@ -5,19 +5,18 @@ from __future__ import annotations
 import os
 from functools import cache
 
-from .adapters.aws.authorizations import StoredAuthorizations
-from .adapters.aws.circuits import DynamoCircuits
-from .adapters.aws.messages import EventBus, SqsQueue
-from .adapters.aws.profiles import StoredProfiles
-from .adapters.aws.records import DynamoRecords
-from .adapters.aws.seal import KmsSeal
-from .adapters.aws.vault import SecretsVault
-from .adapters.clock import SystemClock
-from .adapters.http import GuardedHttp
-from .adapters.rate_limiter import Pace
-from .connect import authorization_flow
-from .rotation import refresh
-from .settings import Settings
+from ..adapters.aws.authorizations import StoredAuthorizations
+from ..adapters.aws.circuits import DynamoCircuits
+from ..adapters.aws.messages import EventBus, SqsQueue
+from ..adapters.aws.profiles import StoredProfiles
+from ..adapters.aws.records import DynamoRecords
+from ..adapters.aws.seal import KmsSeal
+from ..adapters.aws.vault import SecretsVault
+from ..adapters.clock import SystemClock
+from ..adapters.http import GuardedHttp
+from ..adapters.rate_limiter import RateLimiter
+from ..ports import ConnectPorts, RotationPorts
+from ..settings import Settings
 
 #: Of the 50 writes a second that Secrets Manager takes in a Region, so many are rotator's, its workers' together
 #: ("AWS Secrets Manager quotas").
@@ -33,11 +32,11 @@ def settings() -> Settings:
 
 
 @cache
-def rotation_ports() -> refresh.Ports:
+def rotation_ports() -> RotationPorts:
     """For rotator."""
     table = os.environ["EVERGRANT_RECORDS_TABLE"]
-    pace = Pace(_VAULT_WRITES / settings().rotators, SystemClock(), _VAULT_PATIENCE)
-    return refresh.Ports(
+    pace = RateLimiter(_VAULT_WRITES / settings().rotators, SystemClock(), _VAULT_PATIENCE)
+    return RotationPorts(
         records=DynamoRecords(table),
         seal=KmsSeal(os.environ["EVERGRANT_SEAL_KEY_ARN"]),
         vault=SecretsVault(settings().prefix, os.environ["EVERGRANT_VAULT_KEY_ARN"], pace),
@@ -51,10 +50,10 @@ def rotation_ports() -> refresh.Ports:
 
 
 @cache
-def authorization_ports() -> authorization_flow.Ports:
+def authorization_ports() -> ConnectPorts:
     """For callback, which seals but cannot unseal."""
     table = os.environ["EVERGRANT_RECORDS_TABLE"]
-    return authorization_flow.Ports(
+    return ConnectPorts(
         records=DynamoRecords(table),
         authorizations=StoredAuthorizations(os.environ["EVERGRANT_AUTHORIZATIONS_TABLE"]),
         profiles=StoredProfiles(table),

@@ -1,4 +1,4 @@
-"""``evergrant reread``: an answer that could not be read, read by a mended profile."""
+"""``evergrant reparse``: an answer that could not be read, read by a mended profile."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evergrant.record.connection import Connection
 
 
-def reread(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
+def reparse(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
     """Read an answer that could not be read once more, by the provider's present profile.
 
     When a provider answers a refresh with something that is no token set to its
@@ -27,7 +27,7 @@ def reread(context: typer.Context, connection: Name, as_json: AsJson = False) ->
 
     [bold]Example[/]
       evergrant provider add acme.toml
-      evergrant reread acme/main
+      evergrant reparse acme/main
     """
     from .views import view
 
@@ -37,9 +37,9 @@ def reread(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     # A shipped one may not be in the table yet, where rotator looks for it.
     content_hash = run.deployment.profiles.keep(profile)
     with run.output.busy(f"reading what {connection} was answered …"):
-        answer = run.deployment.ask_rotator({"connection": connection, "reread": content_hash})
+        answer = run.deployment.ask_rotator({"connection": connection, "reparse": content_hash})
     record = run.deployment.records.get(connection) or before
-    if before.unread_answer is None or record.unread_answer is not None:
+    if before.unreadable_response is None or record.unreadable_response is not None:
         raise CommandFailed(_failure(record, answer))
     if run.output.as_json:
         run.output.document(view(record, run.now))
@@ -57,11 +57,13 @@ def reread(context: typer.Context, connection: Name, as_json: AsJson = False) ->
 
 def holding(records: Iterable[Connection], provider: str) -> list[str]:
     """The provider's connections that hold an answer which could not be read."""
-    return sorted(record.name for record in records if record.provider == provider and record.unread_answer is not None)
+    return sorted(
+        record.name for record in records if record.provider == provider and record.unreadable_response is not None
+    )
 
 
 def _failure(record: Connection, answer: dict[str, object]) -> Problem:
     error = answer.get("error")
     if isinstance(error, dict):
         return Problem.of_answer(error)
-    return Problem("unread_answer", f"The answer of {record.name} is not saved yet.", "Say it again in a minute.")
+    return Problem("unreadable_response", f"The answer of {record.name} is not saved yet.", "Say it again in a minute.")

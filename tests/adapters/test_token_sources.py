@@ -17,8 +17,9 @@ from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeou
 
 from evergrant.adapters.aws import token_sources
 from evergrant.adapters.aws.sdk import client
-from evergrant.getter.token_reader import Reader
+from evergrant.getter.token_reader import TokenReader
 from evergrant.secret import fingerprint
+from evergrant.wiring.getter import build_reader
 from tests.adapters.hooks import on
 
 KEAP = "keap/main"
@@ -93,11 +94,11 @@ def account(aws: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
 
 
 @pytest.fixture
-def reader(account: Account) -> Reader:
-    return token_sources.reader()
+def reader(account: Account) -> TokenReader:
+    return build_reader()
 
 
-def test_a_published_token_is_read_from_the_secret(account: Account, reader: Reader) -> None:
+def test_a_published_token_is_read_from_the_secret(account: Account, reader: TokenReader) -> None:
     account.publish(json.dumps(document("from-secret")))
     answer = reader.read(KEAP, min_ttl=60)
     assert answer["access_token"] == "from-secret"
@@ -105,17 +106,17 @@ def test_a_published_token_is_read_from_the_secret(account: Account, reader: Rea
     assert account.rotator.requests == []
 
 
-def test_what_is_not_published_is_asked_of_rotator(account: Account, reader: Reader) -> None:
+def test_what_is_not_published_is_asked_of_rotator(account: Account, reader: TokenReader) -> None:
     assert reader.read(KEAP, min_ttl=60)["access_token"] == "from-rotator"
     assert account.rotator.requests == [{"connection": KEAP, "min_ttl": 60}]
 
 
-def test_a_token_that_is_too_old_is_asked_of_rotator(account: Account, reader: Reader) -> None:
+def test_a_token_that_is_too_old_is_asked_of_rotator(account: Account, reader: TokenReader) -> None:
     account.publish(json.dumps(document("from-secret", lifetime=50)))
     assert reader.read(KEAP, min_ttl=60)["access_token"] == "from-rotator"
 
 
-def test_a_refused_token_is_named_to_rotator_by_its_fingerprint_alone(account: Account, reader: Reader) -> None:
+def test_a_refused_token_is_named_to_rotator_by_its_fingerprint_alone(account: Account, reader: TokenReader) -> None:
     account.publish(json.dumps(document("from-secret")))
     refused = fingerprint("from-secret")
     assert reader.read(KEAP, rejected=refused)["access_token"] == "from-rotator"
@@ -126,30 +127,30 @@ def test_a_refused_token_is_named_to_rotator_by_its_fingerprint_alone(account: A
     "error",
     [UNREACHABLE, ReadTimeoutError(endpoint_url="x"), ClientError({"Error": {"Code": "AccessDenied"}}, "x")],
 )
-def test_rotator_is_asked_when_secrets_manager_is_down(account: Account, reader: Reader, error: Exception) -> None:
+def test_rotator_is_asked_when_secrets_manager_is_down(account: Account, reader: TokenReader, error: Exception) -> None:
     account.publish(json.dumps(document("from-secret")))
     account.break_secrets(error)
     assert reader.read(KEAP)["access_token"] == "from-rotator"
 
 
-def test_a_secret_scheduled_for_deletion_is_asked_of_rotator(account: Account, reader: Reader) -> None:
+def test_a_secret_scheduled_for_deletion_is_asked_of_rotator(account: Account, reader: TokenReader) -> None:
     account.publish(json.dumps(document("from-secret")))
     account.secrets.delete_secret(SecretId=f"team-a/tokens/{KEAP}")
     assert reader.read(KEAP)["access_token"] == "from-rotator"
 
 
 @pytest.mark.parametrize("text", ["a-pasted-token", "[]", "null", "{}", '{"access_token": "x"}'])
-def test_a_value_that_somebody_else_put_there_is_passed_over(account: Account, reader: Reader, text: str) -> None:
+def test_a_value_that_somebody_else_put_there_is_passed_over(account: Account, reader: TokenReader, text: str) -> None:
     account.publish(text)
     assert reader.read(KEAP)["access_token"] == "from-rotator"
 
 
-def test_rotators_own_error_is_passed_on(account: Account, reader: Reader) -> None:
+def test_rotators_own_error_is_passed_on(account: Account, reader: TokenReader) -> None:
     account.rotator.answer = {"error": {"code": "authorization_required", "message": "m", "hint": "h"}}
     assert reader.read(KEAP) == account.rotator.answer
 
 
-def test_a_rotator_that_breaks_is_temporarily_unavailable(account: Account, reader: Reader) -> None:
+def test_a_rotator_that_breaks_is_temporarily_unavailable(account: Account, reader: TokenReader) -> None:
     account.rotator.function_error = "Unhandled"
     account.rotator.answer = {"errorMessage": "canary-token", "errorType": "KeyError"}
     error = reader.read(KEAP)["error"]
@@ -168,30 +169,30 @@ def test_a_rotator_that_breaks_is_temporarily_unavailable(account: Account, read
     ],
 )
 def test_a_rotator_that_cannot_be_asked_is_temporarily_unavailable(
-    account: Account, reader: Reader, failure: Exception
+    account: Account, reader: TokenReader, failure: Exception
 ) -> None:
     account.rotator.failure = failure
     assert reader.read(KEAP)["error"]["code"] == "temporarily_unavailable"
 
 
 def test_an_answer_of_rotator_that_breaks_off_is_temporarily_unavailable(
-    account: Account, reader: Reader, monkeypatch: pytest.MonkeyPatch
+    account: Account, reader: TokenReader, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(account.rotator, "invoke", lambda **_: {"Payload": CutOff()})
     assert reader.read(KEAP)["error"]["code"] == "temporarily_unavailable"
 
 
-def test_the_next_question_is_answered_from_memory(account: Account, reader: Reader) -> None:
+def test_the_next_question_is_answered_from_memory(account: Account, reader: TokenReader) -> None:
     reader.read(KEAP)
     assert reader.read(KEAP)["access_token"] == "from-rotator"
     assert len(account.rotator.requests) == 1
 
 
-def test_rotator_is_never_invoked_twice_by_the_sdk(account: Account, reader: Reader) -> None:
+def test_rotator_is_never_invoked_twice_by_the_sdk(account: Account, reader: TokenReader) -> None:
     assert account.configs["lambda"].retries["total_max_attempts"] == 1
 
 
-def test_all_waiting_ends_before_getter_itself_does(account: Account, reader: Reader) -> None:
+def test_all_waiting_ends_before_getter_itself_does(account: Account, reader: TokenReader) -> None:
     # A Secrets Manager that hangs, and then a rotator that does.
     secrets, functions = account.configs["secretsmanager"], account.configs["lambda"]
     attempts = (secrets.retries or {}).get("total_max_attempts", 5)  # botocore's default
