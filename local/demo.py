@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from rich.console import Console
 from rich.markup import escape
 
+from evergrant.secret_names import token_secret_name
 from local.browser import BrowsingError
 from local.connections import CONNECTIONS
 from local.consumer_stack import Consumer, deploy_consumer
@@ -113,7 +114,7 @@ def has_secret(world: World, connection: str) -> bool:
     """Whether consumers find the connection's token in Secrets Manager."""
     secrets = world.aws.client("secretsmanager")
     try:
-        secrets.describe_secret(SecretId=f"{world.stack.outputs['SecretPrefix']}/tokens/{connection}")
+        secrets.describe_secret(SecretId=token_secret_name(world.stack.outputs["SecretPrefix"], connection))
     except secrets.exceptions.ResourceNotFoundException:
         return False
     return True

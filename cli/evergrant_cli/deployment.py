@@ -15,15 +15,16 @@ from botocore.exceptions import ClientError
 
 from evergrant.adapters.aws.authorizations import StoredAuthorizations
 from evergrant.adapters.aws.circuits import DynamoCircuits
-from evergrant.adapters.aws.messages import SqsQueue
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.rotation_queue import SqsQueue
 from evergrant.adapters.aws.sdk import client, read_error_code
 from evergrant.adapters.aws.seal import KmsSeal
 from evergrant.adapters.aws.vault import SecretsVault
 from evergrant.adapters.clock import SystemClock
 from evergrant.errors import InvalidClient, UnknownClient
 from evergrant.ports import Clock, PortUnavailable
+from evergrant.secret_names import client_secret_name
 from evergrant.settings import Settings
 
 from .problems import CommandFailed, Problem
@@ -172,7 +173,9 @@ class Deployment:
 
     def _demand_secret(self, name: str) -> None:
         try:
-            found = client("secretsmanager").describe_secret(SecretId=f"{self.output('SecretPrefix')}/clients/{name}")
+            found = client("secretsmanager").describe_secret(
+                SecretId=client_secret_name(self.output("SecretPrefix"), name)
+            )
         except ClientError as error:
             if read_error_code(error) == "ResourceNotFoundException":
                 raise UnknownClient(name) from error

@@ -11,6 +11,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.session import get_session
 
+from ...secret_names import token_secret_name
 from .log_levels import keep_sdk_at_info
 
 keep_sdk_at_info()
@@ -41,7 +42,7 @@ def create_token_sources() -> tuple[Callable[[str], Document | None], Callable[[
 
     def read_secret(connection: str) -> Document | None:
         try:
-            answer = secrets.get_secret_value(SecretId=f"{prefix}/tokens/{connection}")
+            answer = secrets.get_secret_value(SecretId=token_secret_name(prefix, connection))
         except (ClientError, BotoCoreError):
             # Not published, or Secrets Manager does not answer: either way rotator has the sealed copy.
             return None

@@ -15,6 +15,7 @@ from ...names import is_host
 from ...oauth.token_request import Client
 from ...ports import PortUnavailable
 from ...secret import Secret
+from ...secret_names import client_secret_name, token_secret_name
 from ..rate_limiter import RateLimiter
 from .sdk import client, read_error_code, unavailable
 
@@ -36,7 +37,7 @@ class SecretsVault:
     def client(self, name: str) -> Client:
         with unavailable("reading the client"):
             try:
-                answer = client("secretsmanager").get_secret_value(SecretId=f"{self.prefix}/clients/{name}")
+                answer = client("secretsmanager").get_secret_value(SecretId=client_secret_name(self.prefix, name))
             except ClientError as error:
                 # Without secretsmanager:ListSecrets AWS says AccessDenied only for names outside the policy, so a
                 # name inside it that is not there is ResourceNotFound; one marked for deletion is InvalidRequest.
@@ -60,7 +61,7 @@ class SecretsVault:
         ClientRequestToken), so a repeated publication adds no version; nor does it make current what another Put,
         late on its way, came after. That takes UpdateSecretVersionStage, unless the other one is the newer.
         """
-        name = f"{self.prefix}/tokens/{connection}"
+        name = token_secret_name(self.prefix, connection)
         # Canonical, since the same request token with other bytes is an error.
         text = json.dumps(document, separators=(",", ":"), sort_keys=True)
         value = {"SecretString": text, "ClientRequestToken": request_token}
@@ -77,7 +78,7 @@ class SecretsVault:
 
     def current(self, connection: str) -> str | None:
         with unavailable("looking at the published token"):
-            return _current(f"{self.prefix}/tokens/{connection}")
+            return _current(token_secret_name(self.prefix, connection))
 
     def _move_current(self, secret: str, request_token: str) -> None:
         """Label this version as the current one, unless that one is of a newer generation (published.request_token)."""
@@ -97,7 +98,7 @@ class SecretsVault:
         with unavailable("deleting the token"):
             try:
                 client("secretsmanager").delete_secret(
-                    SecretId=f"{self.prefix}/tokens/{connection}", RecoveryWindowInDays=30
+                    SecretId=token_secret_name(self.prefix, connection), RecoveryWindowInDays=30
                 )
             except ClientError as error:
                 if read_error_code(error) == "ResourceNotFoundException":
@@ -110,7 +111,7 @@ class SecretsVault:
         """Create or replace a client's entry. It is checked first."""
         text = json.dumps(entry, separators=(",", ":"), sort_keys=True)
         parse_client(name, text)
-        secret = f"{self.prefix}/clients/{name}"
+        secret = client_secret_name(self.prefix, name)
         with unavailable("storing the client"):
             self._put(secret, {"SecretString": text}, {"Description": f"OAuth client {name}, used by Evergrant."})
 
