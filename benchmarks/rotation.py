@@ -29,10 +29,11 @@ from benchmarks import slow_provider
 from benchmarks.fake_aws import FakeAws
 from benchmarks.tables import console, goal, machine, table
 from evergrant.adapters.aws.circuits import DynamoCircuits
+from evergrant.adapters.aws.event_bus import EventBus
 from evergrant.adapters.aws.items import to_item
-from evergrant.adapters.aws.messages import EventBus, SqsQueue
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.rotation_queue import SqsQueue
 from evergrant.adapters.aws.sdk import client
 from evergrant.adapters.aws.seal import KmsSeal
 from evergrant.adapters.aws.vault import SecretsVault

@@ -6,9 +6,9 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from evergrant.adapters.aws.messages import SqsQueue
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.rotation_queue import SqsQueue
 from evergrant.adapters.clock import SystemClock
 from evergrant.adapters.observability import logger
 from evergrant.rotation.tick import tick

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from evergrant.adapters.aws.messages import EventBus, SqsQueue
+from evergrant.adapters.aws.event_bus import EventBus
+from evergrant.adapters.aws.rotation_queue import SqsQueue
 from evergrant.adapters.aws.sdk import client
 from evergrant.ports import PortUnavailable
 from evergrant.record.connection import EventType, create_event

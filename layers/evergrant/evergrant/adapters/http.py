@@ -7,7 +7,6 @@ the last byte, and a look at every address before it is connected to.
 
 from __future__ import annotations
 
-import ipaddress
 import socket
 import ssl
 import time
@@ -23,6 +22,7 @@ import h11
 
 from ..errors import LostResponse, NotSent
 from ..http_messages import HttpRequest, HttpResponse
+from .address_policy import require_public_address
 
 #: A token set is a few kilobytes, and has to fit into a record sealed; what is longer is refused while it is read.
 MAX_RESPONSE_BYTES = 128 * 1024
@@ -32,7 +32,6 @@ _PIECE = 64 * 1024
 _PORTS = {"https": 443, "http": 80}
 #: For so many seconds, and of so many names, addresses that answered are kept; see :class:`GuardedHttp`.
 _KEPT_SECONDS, _MOST_KEPT = 30, 256
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class GuardedHttp:
@@ -98,7 +97,7 @@ class GuardedHttp:
         port = _PORTS[url.scheme] if url.port is None else url.port
         failure = OSError("the name has no address")
         for address in self._addresses(url.hostname or "", end):
-            self._check(address, plain=url.scheme == "http")
+            require_public_address(address, plain=url.scheme == "http", allow_loopback=self._allow_loopback)
             try:
                 connection = socket.create_connection((address, port), _left(end))
             except OSError as error:
@@ -119,19 +118,6 @@ class GuardedHttp:
                 self._kept.clear()
             self._kept[host] = addresses, time.monotonic() + _KEPT_SECONDS
         return addresses
-
-    def _check(self, address: str, *, plain: bool) -> None:
-        """Refuse addresses inside the account: metadata services, private networks (checked at connect time)."""
-        ip = _destination(ipaddress.ip_address(address.partition("%")[0]))
-        public = ip.is_global and not (ip.is_multicast or ip.is_reserved or getattr(ip, "is_site_local", False))
-        if public and not plain:
-            return
-        if not (self._allow_loopback and ip.is_loopback):
-            raise PermissionError(
-                "only loopback is spoken to in plain http"
-                if public
-                else "the host resolves to an address that is not public"
-            )
 
 
 def _secured(connection: socket.socket, url: SplitResult, end: float) -> socket.socket:
@@ -191,17 +177,6 @@ def _tls() -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=certifi.where())
     context.set_alpn_protocols(["http/1.1"])
     return context
-
-
-def _destination(
-    ip: ipaddress.IPv4Address | ipaddress.IPv6Address,
-) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-    """Where an address leads: the IPv4 one inside a mapped, 6to4 or NAT64 one (RFC 4291, RFC 3056, RFC 6052)."""
-    if isinstance(ip, ipaddress.IPv4Address):
-        return ip
-    if ip in _NAT64:
-        return ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF)
-    return ip.ipv4_mapped or ip.sixtofour or ip
 
 
 class _LookUps:

@@ -7,9 +7,10 @@ from functools import cache
 
 from ..adapters.aws.authorizations import StoredAuthorizations
 from ..adapters.aws.circuits import DynamoCircuits
-from ..adapters.aws.messages import EventBus, SqsQueue
+from ..adapters.aws.event_bus import EventBus
 from ..adapters.aws.profiles import StoredProfiles
 from ..adapters.aws.records import DynamoRecords
+from ..adapters.aws.rotation_queue import SqsQueue
 from ..adapters.aws.seal import KmsSeal
 from ..adapters.aws.vault import SecretsVault
 from ..adapters.clock import SystemClock
