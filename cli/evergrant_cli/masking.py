@@ -6,20 +6,20 @@ be left in it in whatever encoding.
 
 from __future__ import annotations
 
-import json
 import re
-from base64 import b64decode, urlsafe_b64decode
+from base64 import b64decode
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     from evergrant.http_messages import HttpRequest
-    from evergrant.oauth.token_request import Client, Phase
+    from evergrant.oauth.client import Client
+    from evergrant.oauth.token_request import Phase
     from evergrant.profiles.model import Profile
     from evergrant.secret import Secret
 
-_JWT = re.compile(r"eyJ[\w-]+\.(eyJ[\w-]+)\.[\w-]+")
+_JWT = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]+")
 _VALUES = ("code", "redirect_uri", "code_verifier", "refresh_token", "token")
 _SIGNED = "SIGNED_ASSERTION"
 
@@ -62,7 +62,7 @@ def masked(secret: Secret | None) -> str | None:
 
 
 def _stand_in(profile: Profile, phase: Phase, shape: Client) -> Client:
-    from evergrant.oauth.token_request import Client
+    from evergrant.oauth.client import Client
     from evergrant.secret import Secret
 
     signs_rsa = phase == "jwt_bearer" and profile.jwt_bearer is not None and profile.jwt_bearer.algorithm == "RS256"
@@ -100,7 +100,7 @@ def _readable(request: HttpRequest, now: int) -> dict[str, Any]:
         "headers": headers,
         "body": _JWT.sub(_SIGNED, body) or None,
     }
-    return {**shown, "assertion": _claims(signed[1], now)} if signed else shown
+    return {**shown, "assertion": _masked_claims(signed[0], now)} if signed else shown
 
 
 def _basic(header: str) -> str:
@@ -109,6 +109,8 @@ def _basic(header: str) -> str:
     return f"Basic base64({b64decode(encoded).decode()})" if scheme == "Basic" else header
 
 
-def _claims(payload: str, now: int) -> dict[str, Any]:
-    claims: dict[str, Any] = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+def _masked_claims(assertion: str, now: int) -> dict[str, Any]:
+    from evergrant.jwt_payload import decode_jwt_payload
+
+    claims = decode_jwt_payload(assertion) or {}
     return {**claims, "iat": "NOW", "exp": f"NOW + {claims['exp'] - now} s", "jti": "RANDOM"}

@@ -53,7 +53,7 @@ def variables_for(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
 
 def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator[dict[str, Any]]:
     """Each phase, in the order in which they happen, and the request that it would send."""
-    from evergrant.oauth.token_request import build_authorization_url
+    from evergrant.oauth.authorization_request import build_authorization_url
 
     if profile.authorize:
         scope = profile.scope("authorization_code")
@@ -74,7 +74,7 @@ def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator
 
 def consumers(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any]:
     """How consumers call the API with a token, and with a pasted key where that is another way."""
-    from evergrant.oauth.token_request import build_consumer_headers
+    from evergrant.oauth.consumer_headers import build_consumer_headers
     from evergrant.oauth.token_set import TokenSet
     from evergrant.secret import Secret
 
@@ -119,7 +119,7 @@ def refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int:
 
 def _client(credentials: tuple[str, ...]) -> Any:
     """A client that has everything, of which no value is ever shown."""
-    from evergrant.oauth.token_request import Client
+    from evergrant.oauth.client import Client
     from evergrant.secret import Secret
 
     some = Secret("")

@@ -18,7 +18,8 @@ from .run import Run, interactive
 
 if TYPE_CHECKING:
     from evergrant.http_messages import HttpResponse
-    from evergrant.oauth.token_request import Client, Phase
+    from evergrant.oauth.client import Client
+    from evergrant.oauth.token_request import Phase
     from evergrant.oauth.token_set import TokenSet
     from evergrant.profiles.model import Profile
 
@@ -145,7 +146,7 @@ def _given(
     """The client and what the phase spends: from the stack, from whoever is at the terminal, or standard input."""
     from evergrant.adapters.aws.vault import parse_client
     from evergrant.errors import InvalidRequest
-    from evergrant.oauth.token_request import Client
+    from evergrant.oauth.client import Client
 
     spends = _SPENDS.get(phase, ())
     stored = run.deployment.vault.client(client_name) if client_name else None
@@ -225,7 +226,8 @@ def _reading(
     variables: Mapping[str, str],
 ) -> dict[str, Any]:
     from evergrant.errors import UnreadableResponse
-    from evergrant.oauth.token_response import Refusal, parse_token_response
+    from evergrant.oauth.error_response import Refusal
+    from evergrant.oauth.token_response import parse_token_response
     from evergrant.oauth.token_set import TokenSet
     from evergrant.secret import Secret
 

@@ -14,7 +14,7 @@ import pytest
 from evergrant.adapters.http import MAX_RESPONSE_BYTES, GuardedHttp
 from evergrant.errors import LostResponse, UnreadableResponse
 from evergrant.http_messages import HttpRequest, HttpResponse
-from evergrant.oauth.token_request import parse_token_response
+from evergrant.oauth.token_response import parse_token_response
 from tests.adapters.loopback import Behaviour, Server, answers, sends, serving
 from tests.unit.samples import KEAP, NOW
 

@@ -13,7 +13,7 @@ from evergrant.adapters.aws import vault as vault_module
 from evergrant.adapters.aws.sdk import client
 from evergrant.adapters.aws.vault import SecretsVault, parse_client
 from evergrant.errors import InvalidClient, UnknownClient
-from evergrant.oauth.token_request import Client
+from evergrant.oauth.client import Client
 from evergrant.ports import PortUnavailable
 from evergrant.secret import Secret
 from tests.adapters.hooks import failing

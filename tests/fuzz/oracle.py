@@ -30,18 +30,15 @@ from evergrant.errors import (
 )
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.names import is_host
-from evergrant.oauth.token_request import (
-    Client,
-    Phase,
-    Refusal,
-    build_authorization_url,
-    build_token_request,
-    parse_authorization_response,
-    parse_token_response,
-)
+from evergrant.oauth.authorization_request import build_authorization_url
+from evergrant.oauth.authorization_response import parse_authorization_response
+from evergrant.oauth.client import Client
+from evergrant.oauth.error_response import Refusal
+from evergrant.oauth.token_request import Phase, build_token_request
+from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
-from evergrant.profiles.expiry import look_up
+from evergrant.profiles.dotted_path import look_up
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import FailureKind, Profile, decode, encode
 from evergrant.record.connection import Connection, Status

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from evergrant.errors import InvalidProfile, UnreadableResponse
 from evergrant.http_messages import HttpResponse
-from evergrant.oauth.token_request import Refusal
+from evergrant.oauth.error_response import Refusal
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles.built_in import load_built_in
 from evergrant.profiles.model import Profile

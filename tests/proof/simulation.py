@@ -21,7 +21,7 @@ from evergrant.connect.code_exchange import CodeExchange
 from evergrant.connect.grant_save import GrantSave, require_connected
 from evergrant.connect.links import Authorization
 from evergrant.errors import EvergrantError
-from evergrant.oauth.token_request import Client
+from evergrant.oauth.client import Client
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import HEADLESS_GRANTS, Profile, content_hash

@@ -19,7 +19,7 @@ from urllib.parse import parse_qsl
 from evergrant.adapters.aws.records import is_already_applied
 from evergrant.errors import Conflict, LostResponse, NotSent, UnknownClient
 from evergrant.http_messages import HttpRequest, HttpResponse
-from evergrant.oauth.token_request import Client
+from evergrant.oauth.client import Client
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.record.circuit import Circuit

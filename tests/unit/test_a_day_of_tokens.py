@@ -18,7 +18,7 @@ from evergrant.adapters.observability import metrics
 from evergrant.connect import operations
 from evergrant.getter.token_reader import MIN_TTL_SECONDS, TokenReader
 from evergrant.http_messages import HttpRequest, HttpResponse
-from evergrant.oauth.token_request import Client
+from evergrant.oauth.client import Client
 from evergrant.ports import RotationPorts
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash

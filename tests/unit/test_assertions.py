@@ -12,7 +12,8 @@ from joserfc import jwt
 from joserfc.jwk import ECKey, RSAKey
 
 from evergrant.errors import InvalidClient
-from evergrant.oauth.token_request import Client, build_token_request
+from evergrant.oauth.client import Client
+from evergrant.oauth.token_request import build_token_request
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret

@@ -15,13 +15,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from evergrant.oauth.token_request import (
-    Client,
-    Refusal,
-    build_authorization_url,
-    build_token_request,
-    parse_token_response,
-)
+from evergrant.oauth.authorization_request import build_authorization_url
+from evergrant.oauth.client import Client
+from evergrant.oauth.error_response import Refusal
+from evergrant.oauth.token_request import build_token_request
+from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile

@@ -13,7 +13,10 @@ from hypothesis import strategies as st
 
 from evergrant.errors import InvalidVariable
 from evergrant.http_messages import HttpRequest
-from evergrant.oauth.token_request import Client, build_authorization_url, build_consumer_headers, build_token_request
+from evergrant.oauth.authorization_request import build_authorization_url
+from evergrant.oauth.client import Client
+from evergrant.oauth.consumer_headers import build_consumer_headers
+from evergrant.oauth.token_request import build_token_request
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret

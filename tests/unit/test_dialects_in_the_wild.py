@@ -9,14 +9,11 @@ import pytest
 
 from evergrant.errors import InvalidVariable
 from evergrant.http_messages import HttpRequest
-from evergrant.oauth.token_request import (
-    Client,
-    Phase,
-    Refusal,
-    build_token_request,
-    parse_authorization_response,
-    parse_token_response,
-)
+from evergrant.oauth.authorization_response import parse_authorization_response
+from evergrant.oauth.client import Client
+from evergrant.oauth.error_response import Refusal
+from evergrant.oauth.token_request import Phase, build_token_request
+from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile

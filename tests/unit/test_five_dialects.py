@@ -11,16 +11,12 @@ import pytest
 
 from evergrant.errors import InvalidClient
 from evergrant.http_messages import HttpRequest
-from evergrant.oauth.token_request import (
-    Client,
-    Phase,
-    Refusal,
-    build_authorization_url,
-    build_consumer_headers,
-    build_token_request,
-    choose_phase,
-    parse_token_response,
-)
+from evergrant.oauth.authorization_request import build_authorization_url
+from evergrant.oauth.client import Client
+from evergrant.oauth.consumer_headers import build_consumer_headers
+from evergrant.oauth.error_response import Refusal
+from evergrant.oauth.token_request import Phase, build_token_request, choose_phase
+from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.model import HEADLESS_GRANTS

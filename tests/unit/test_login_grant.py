@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from evergrant.errors import LostResponse
-from evergrant.oauth.token_request import Client
+from evergrant.oauth.client import Client
 from evergrant.profiles import built_in
 from evergrant.record import token_save
 from evergrant.record.connection import Status

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant.oauth.token_request import Refusal
+from evergrant.oauth.error_response import Refusal
 from evergrant.profiles.model import Profile
 from evergrant.record import failures as failing
 from evergrant.record import lost_response, token_save

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from evergrant.oauth.token_request import Refusal
+from evergrant.oauth.error_response import Refusal
 from evergrant.record import failures as failing
 from evergrant.record import outbox, token_save
 from evergrant.record.connection import Connection, EventType, Sealed, Status, create_event

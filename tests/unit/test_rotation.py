@@ -30,7 +30,7 @@ from evergrant.errors import (
     UnknownClient,
     UnknownConnection,
 )
-from evergrant.oauth.token_request import Client
+from evergrant.oauth.client import Client
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles import built_in

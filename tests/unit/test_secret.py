@@ -22,7 +22,9 @@ from evergrant.connect.authorization_flow import AuthorizationStart
 from evergrant.errors import UnreadableResponse
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth import token_request
-from evergrant.oauth.token_request import AuthorizationResponse, Client
+from evergrant.oauth.authorization_response import AuthorizationResponse
+from evergrant.oauth.client import Client
+from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.unreadable_response import KeptResponse
 from evergrant.record.connection import Sealed
 from evergrant.rotation import demand, refresh_attempt
@@ -153,6 +155,6 @@ def test_a_dataclass_with_secrets_is_not_turned_into_a_dict(make: Callable[[], A
 )
 def test_an_unread_answer_is_told_without_any_of_it(body: Any) -> None:
     with pytest.raises(UnreadableResponse) as unread:
-        token_request.parse_token_response(KEAP, respond(200, body), 1)
+        parse_token_response(KEAP, respond(200, body), 1)
     assert CANARY not in "".join(traceback.format_exception(unread.value))
     assert CANARY not in json.dumps(unread.value.as_dict())

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.oauth.token_request import Refusal
+from evergrant.oauth.error_response import Refusal
 from evergrant.profiles.model import Profile
 from evergrant.record import failures as failing
 from evergrant.record import lost_response, token_save

@@ -1,10 +1,10 @@
 """Evergrant keeps OAuth grants alive on AWS.
 
-The pure core (:mod:`~evergrant.record.connection`, :mod:`~evergrant.oauth.token_set`, :mod:`~evergrant.profiles.model`,
-:mod:`~evergrant.oauth.token_request`, :mod:`~evergrant.record.refresh_schedule`) decides; the protocols
-(:mod:`~evergrant.rotation.refresh`,
-:mod:`~evergrant.connect.authorization_flow`) act through ports; :mod:`evergrant.adapters.aws` and
-:mod:`evergrant.adapters.http` are the ports' adapters.
+Each sub-package is a room with one concern; ``tests/unit/test_rooms.py`` says what each may import. Decisions are pure:
+:mod:`~evergrant.profiles` (a provider as data), :mod:`~evergrant.oauth` (requests and responses) and
+:mod:`~evergrant.record` (the connection record and its state machine). The protocols :mod:`~evergrant.rotation`,
+:mod:`~evergrant.connect` and :mod:`~evergrant.getter` act through :mod:`~evergrant.ports`, which
+:mod:`~evergrant.adapters` implements.
 """
 
 __version__ = "0.1.0"

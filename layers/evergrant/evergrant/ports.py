@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from .http_messages import HttpRequest, HttpResponse
-from .oauth.token_request import Client
+from .oauth.client import Client
 from .profiles.model import Profile
 from .record.circuit import Circuit
 from .record.connection import Connection, Sealed

@@ -7,11 +7,12 @@ from hashlib import sha256
 
 from ..errors import LostResponse, NotSent, WrongAccount
 from ..oauth import id_token as id_tokens
-from ..oauth.token_request import Client, build_userinfo_request
-from ..oauth.token_response import read_value
+from ..oauth.client import Client
+from ..oauth.consumer_headers import build_userinfo_request
+from ..oauth.response_body import read_value
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, Provider
-from ..profiles.expiry import look_up
+from ..profiles.dotted_path import look_up
 from ..profiles.model import Profile, Subject
 from ..profiles.templates import fill_template
 from ..secret import Secret

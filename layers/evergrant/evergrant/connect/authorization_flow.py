@@ -28,7 +28,9 @@ from ..errors import (
     NoCookie,
     WrongBrowser,
 )
-from ..oauth.token_request import Client, build_authorization_url, build_token_requests
+from ..oauth.authorization_request import build_authorization_url
+from ..oauth.client import Client
+from ..oauth.token_request import build_token_requests
 from ..ports import ConnectPorts, PortUnavailable
 from ..profiles.model import Profile
 from ..record.connection import Status

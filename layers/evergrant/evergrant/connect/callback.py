@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from ..errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
-from ..oauth.token_request import parse_authorization_response
+from ..oauth.authorization_response import parse_authorization_response
 from ..ports import ConnectPorts
 from ..profiles.model import Profile
 from ..record.connection import Connection

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 
 from ..errors import LostResponse, NoRefreshToken, NotSent, ProviderRefused, UnreadableResponse
 from ..http_messages import HttpRequest
-from ..oauth.token_request import Client, Refusal, build_token_requests, parse_token_response
-from ..oauth.token_response import read_value
+from ..oauth.client import Client
+from ..oauth.error_response import Refusal
+from ..oauth.response_body import read_value
+from ..oauth.token_request import build_token_requests
+from ..oauth.token_response import parse_token_response
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, Provider
 from ..profiles.model import Profile

@@ -2,36 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import math
-from base64 import urlsafe_b64decode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
+from ..jwt_payload import decode_jwt_payload
+from .dotted_path import look_up
 from .model import ExpiryRule
 
-#: A lifetime beyond this (100 years, in seconds) is a provider's mistake, not a date.
+#: A longer lifetime (100 years) is a provider's mistake, and no date.
 MAX_LIFETIME_SECONDS = 100 * 365 * 86_400
+#: Beyond this a number is neither a duration nor a time, in any unit.
+_MAX_NUMBER = 1e16
+_MAX_NUMBER_CHARACTERS = 32
 
-_IN_SECONDS = {"seconds": 1.0, "milliseconds": 0.001, "days": 86_400.0, "epoch": 1.0, "epoch_milliseconds": 0.001}
+_SECONDS_PER_UNIT = {"seconds": 1.0, "milliseconds": 0.001, "days": 86_400.0, "epoch": 1.0, "epoch_milliseconds": 0.001}
 
 
 def compute_expiry(
     rules: tuple[ExpiryRule, ...],
-    answer: Mapping[str, Any],
+    body: Mapping[str, Any],
     sent_at: int,
     variables: Mapping[str, str] = MappingProxyType({}),
 ) -> tuple[int, str] | None:
-    """When a token lapses, by the first rule that the answer satisfies.
+    """Compute when a token expires, by the first rule that the response satisfies.
 
     Parameters
     ----------
     rules
         The profile's rules, in order of preference.
-    answer
-        The decoded body of the token endpoint's answer.
+    body
+        The decoded body of the token endpoint's response.
     sent_at
         Epoch seconds at which the request was sent.
     variables
@@ -44,64 +47,46 @@ def compute_expiry(
         finite, not positive or beyond :data:`MAX_LIFETIME_SECONDS` does not satisfy its rule.
     """
     for rule in rules:
-        at = _expires_at(rule, answer, sent_at, variables)
-        if at is not None and sent_at < at <= sent_at + MAX_LIFETIME_SECONDS:
-            return at, rule.name
+        expires_at = _apply_rule(rule, body, sent_at, variables)
+        if expires_at is not None and sent_at < expires_at <= sent_at + MAX_LIFETIME_SECONDS:
+            return expires_at, rule.name
     return None
 
 
-def _expires_at(rule: ExpiryRule, answer: Mapping[str, Any], sent_at: int, variables: Mapping[str, str]) -> int | None:
+def _apply_rule(rule: ExpiryRule, body: Mapping[str, Any], sent_at: int, variables: Mapping[str, str]) -> int | None:
     if rule.jwt is not None:
-        return _whole(_jwt_claims(look_up(answer, rule.jwt)).get("exp"), 1.0)
+        claims = decode_jwt_payload(look_up(body, rule.jwt)) or {}
+        return _parse_number(claims.get("exp"), 1.0)
     if rule.default is not None:
         value = variables.get(rule.variable) if rule.variable is not None else rule.default
     else:
-        value = look_up(answer, rule.path or "")
+        value = look_up(body, rule.path or "")
     if rule.format == "iso8601":
-        return _iso8601(value)
-    amount = _whole(value, _IN_SECONDS[rule.format])
-    if amount is None or rule.format.startswith("epoch"):
-        return amount
-    return sent_at + amount
+        return _parse_iso8601(value)
+    seconds = _parse_number(value, _SECONDS_PER_UNIT[rule.format])
+    if seconds is None or rule.format.startswith("epoch"):
+        return seconds
+    return sent_at + seconds
 
 
-def look_up(answer: Any, path: str) -> Any:
-    """The value at a dotted path (``data.0.token``), or None."""
-    for step in path.split("."):
-        if isinstance(answer, Mapping):
-            answer = answer.get(step)
-        elif isinstance(answer, list) and step.isdecimal() and len(step) < 6 and int(step) < len(answer):
-            answer = answer[int(step)]
-        else:
-            return None
-    return answer
-
-
-def _whole(value: Any, unit: float) -> int | None:
-    if isinstance(value, str) and len(value) <= 32:
+def _parse_number(value: Any, seconds_per_unit: float) -> int | None:
+    """Parse a number, or a number in a text, into whole seconds."""
+    if isinstance(value, str) and len(value) <= _MAX_NUMBER_CHARACTERS:
         try:
             value = float(value)
         except ValueError:
             return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e16 or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return int(value * unit)
+    if abs(value) > _MAX_NUMBER or not math.isfinite(value):
+        return None
+    return int(value * seconds_per_unit)
 
 
-def _iso8601(value: Any) -> int | None:
+def _parse_iso8601(value: Any) -> int | None:
     try:
         moment = datetime.fromisoformat(value)
-        # ISO 8601 without an offset is local time of nowhere; every provider we know means UTC.
+        # ISO 8601 leaves a time without an offset undefined; every provider we know means UTC.
         return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
     except (TypeError, ValueError, OverflowError):
         return None
-
-
-def _jwt_claims(token: Any) -> Mapping[str, Any]:
-    """The claims of a JWT (RFC 7519 section 3), unverified: they only tell us when *we* should refresh."""
-    try:
-        payload = token.split(".")[1]
-        claims = json.loads(urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-    except (AttributeError, IndexError, ValueError, RecursionError):
-        return {}
-    return claims if isinstance(claims, Mapping) else {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..oauth.token_request import Refusal
+from ..oauth.error_response import Refusal
 from ..profiles.model import HEADLESS_GRANTS, FailureKind
 from ..times import format_rfc3339
 from . import outbox, refresh_schedule

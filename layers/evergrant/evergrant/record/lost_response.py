@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..oauth.token_request import Refusal
+from ..oauth.error_response import Refusal
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from . import refresh_schedule
 from .connection import Connection, EventType, Sealed, Status

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from ..oauth.token_request import build_consumer_headers
+from ..oauth.consumer_headers import build_consumer_headers
 from ..oauth.token_set import TokenSet
 from ..profiles.model import Profile
 from ..times import format_rfc3339

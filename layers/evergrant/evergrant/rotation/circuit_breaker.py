@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from ..errors import Conflict
-from ..oauth.token_request import Refusal
+from ..oauth.error_response import Refusal
 from ..ports import Circuits, Clock, PortUnavailable, Queue
 from ..record import circuit as circuits
 from ..record import failures, lost_response, outbox, queued_wakeup, token_save

@@ -8,7 +8,8 @@ from typing import Any
 
 from ..errors import EvergrantError, ResponsePending
 from ..http_messages import HttpRequest
-from ..oauth.token_request import Client, Phase, build_token_requests, choose_phase
+from ..oauth.client import Client
+from ..oauth.token_request import Phase, build_token_requests, choose_phase
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, DataKey, PortUnavailable, Profiles, Seal, Vault
 from ..profiles.model import HEADLESS_GRANTS, Profile

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 from ..errors import LostResponse, NotSent, UnreadableResponse
 from ..http_messages import HttpRequest
-from ..oauth.token_request import Refusal, parse_token_response
+from ..oauth.error_response import Refusal
+from ..oauth.token_response import parse_token_response
 from ..oauth.token_set import TokenSet
 from ..oauth.unreadable_response import KeptResponse
 from ..ports import Clock, Provider

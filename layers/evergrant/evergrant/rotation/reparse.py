@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import InvalidRequest, Paused, UnknownConnection, UnreadableResponse
-from ..oauth.token_request import Refusal, parse_token_response
+from ..oauth.error_response import Refusal
+from ..oauth.token_response import parse_token_response
 from ..oauth.token_set import TokenSet
 from ..oauth.unreadable_response import KeptResponse
 from ..ports import RotationPorts

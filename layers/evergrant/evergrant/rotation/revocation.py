@@ -24,7 +24,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ..errors import EvergrantError, LostResponse, NotSent
-from ..oauth.token_request import Client, build_token_requests
+from ..oauth.client import Client
+from ..oauth.token_request import build_token_requests
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
 from ..profiles.model import Profile

@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 
 from ...errors import InvalidClient, UnknownClient
 from ...names import is_host
-from ...oauth.token_request import Client
+from ...oauth.client import Client
 from ...ports import PortUnavailable
 from ...secret import Secret
 from ...secret_names import client_secret_name, token_secret_name
