@@ -18,7 +18,6 @@ LONG = {
     for page in (
         "benchmarks.md",
         "connecting.md",
-        "design.md",
         "operating.md",
         "profiles.md",
         "reading.md",
