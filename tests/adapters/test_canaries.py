@@ -187,7 +187,8 @@ def table_gone_after_the_spend(server: Server) -> Iterator[None]:
         yield
 
 
-def test_a_token_set_that_the_table_would_not_take_goes_sealed_into_the_queue(environment: None) -> None:
+def test_a_token_set_the_table_rejects_goes_sealed_into_the_queue(environment: None) -> None:
+    """A token set that the table does not take goes into the queue sealed."""
     with stage(answers(json.dumps(GRANTED).encode())) as on_stage, watching() as outside:
         with table_gone_after_the_spend(on_stage.server):
             on_stage.work()
@@ -305,7 +306,8 @@ def test_no_exception_carries_a_pasted_key(environment: None, service: str, oper
     assert found_in("\n".join(raised), CANARIES) == set()
 
 
-def test_a_token_set_of_another_system_leaks_nothing_but_its_access_token_into_its_secret(environment: None) -> None:
+def test_another_systems_token_set_leaks_only_its_access_token(environment: None) -> None:
+    """Of a token set imported from another system, nothing but the access token reaches the secret."""
     keap = built_in.load_built_in()["keap"]
     with stage(closes) as on_stage, watching() as outside:
         ports = on_stage.ports

@@ -82,7 +82,7 @@ def test_a_condition_on_an_item_that_is_not_there_shows_an_empty_circuit(circuit
     assert caught.value.current == Circuit("keap")
 
 
-def test_a_claim_whose_answer_was_lost_is_not_taken_for_somebody_elses(circuits: DynamoCircuits) -> None:
+def test_a_claim_whose_response_was_lost_still_counts_as_our_own(circuits: DynamoCircuits) -> None:
     circuits.change("keap", FULL, only_if={})
     with lost_answers("dynamodb", "UpdateItem") as lost:
         changed = circuits.change("keap", {"probe_at": NOW + 9}, only_if={"probe_at": NOW + 3600})
@@ -109,9 +109,10 @@ def test_an_attribute_of_a_later_version_is_passed_over(circuits: DynamoCircuits
     assert circuits.get("keap") == Circuit("keap", error="y")
 
 
-def test_as_many_as_are_remembered_fit_into_one_item_and_are_struck_off_in_one_expression(
+def test_the_waiting_list_fits_one_item_and_one_removal_expression(
     circuits: DynamoCircuits,
 ) -> None:
+    """The largest waiting list fits into one item, and one expression removes it."""
     longest = [f"{'p' * 40}/{number:0100d}" for number in range(MAX_WAITING)]
     for start in range(0, MAX_WAITING, 100):
         some = {f"waiting.{name}": NOW for name in longest[start : start + 100]}

@@ -27,7 +27,8 @@ def desk(monkeypatch: pytest.MonkeyPatch, records: DynamoRecords, queue_url: str
     return Desk(monkeypatch, records, queue_url)
 
 
-def test_an_entry_comes_as_json_and_its_hosts_from_the_provider_of_that_name(desk: Desk) -> None:
+def test_a_client_entry_is_read_as_json_with_its_providers_hosts(desk: Desk) -> None:
+    """A client entry is read as JSON, and its hosts come from the provider of that name."""
     answer = desk.json("client", "set", "keap", given=ENTRY)
     assert answer == {
         "client": "keap",
@@ -81,7 +82,7 @@ def test_an_empty_secret_is_no_secret(desk: Desk) -> None:
     assert desk.error("client", "set", "keap", "--client-id", "x", given="\n")["code"] == "invalid_client_entry"
 
 
-def test_hosts_that_nobody_knows_must_be_given(desk: Desk) -> None:
+def test_hosts_that_no_profile_names_must_be_given(desk: Desk) -> None:
     error = desk.error("client", "set", "nosuch", given=ENTRY)
     assert "There is no provider nosuch" in error["message"]
     assert "--provider" in error["hint"]
@@ -103,7 +104,8 @@ def test_the_secret_is_no_argument(desk: Desk) -> None:
     assert "No such option" in said
 
 
-def test_connections_that_waited_for_the_client_are_tried_the_first_at_once_the_others_after_it(desk: Desk) -> None:
+def test_waiting_connections_are_tried_one_first_then_the_others(desk: Desk) -> None:
+    """After new credentials, the first waiting connection is tried at once, the others one second apart after it."""
     for name in ("keap/a", "keap/b", "keap/c"):
         desk.records.create(connection(name, status=Status.CLIENT_REFUSED, last_error="invalid_client"))
     desk.records.create(connection("keap/well"))
@@ -119,7 +121,8 @@ def test_connections_that_waited_for_the_client_are_tried_the_first_at_once_the_
     ]
 
 
-def test_credentials_that_are_still_refused_are_said_and_not_tried_by_the_others(desk: Desk) -> None:
+def test_credentials_still_refused_are_reported_and_not_tried_again(desk: Desk) -> None:
+    """Credentials that are still refused are reported, and the other connections do not try them."""
     for name in ("keap/a", "keap/b"):
         desk.records.create(connection(name, status=Status.CLIENT_REFUSED, last_error="invalid_client"))
     desk.rotator = desk.refuses(status=Status.CLIENT_REFUSED)
@@ -131,7 +134,8 @@ def test_credentials_that_are_still_refused_are_said_and_not_tried_by_the_others
     assert "still fails" in desk("client", "set", "keap", given=ENTRY)
 
 
-def test_nothing_is_held_against_new_credentials_if_nobody_is_there_to_try_them(desk: Desk) -> None:
+def test_new_credentials_reset_rejections_when_no_connection_waits(desk: Desk) -> None:
+    """New credentials clear the recorded rejections, even if no connection is there to try them."""
     circuits = DynamoCircuits(desk.records.table)
     circuits.change("keap", {**REFUSED, "rejected.keap/gone": NOW}, only_if={})
     desk("client", "set", "keap", given=ENTRY)
@@ -166,7 +170,7 @@ def test_a_refused_client_is_shown_as_one(desk: Desk) -> None:
     assert "→ evergrant client set keap" in said
 
 
-def test_a_client_that_nobody_stored_is_said(desk: Desk) -> None:
+def test_an_unknown_client_is_reported(desk: Desk) -> None:
     assert desk.error("client", "show", "nosuch")["code"] == "unknown_client"
 
 

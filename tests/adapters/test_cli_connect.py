@@ -56,7 +56,8 @@ def test_a_link_is_printed_as_one_document_for_scripts(desk: Desk, authorization
     assert ticket["redirect_uri"] == f"{API}/callback"
 
 
-def test_the_record_is_made_and_the_profile_is_pinned_before_anybody_opens_the_link(desk: Desk) -> None:
+def test_the_record_exists_and_pins_its_profile_before_consent(desk: Desk) -> None:
+    """The record exists and pins its profile before the link is opened."""
     desk("connect", "keap/main", "--no-wait")
     record = desk.record()
     assert (record.status, record.client) == (Status.AWAITING_AUTHORIZATION, "keap")
@@ -82,9 +83,8 @@ def test_a_link_that_is_mailed_may_be_good_for_a_week(desk: Desk, authorizations
     assert "2027-01-22 08:00" in desk("connect", "keap/main", "--no-wait", "--link-valid", "7d")
 
 
-def test_another_account_is_allowed_by_the_link_that_says_so_and_by_no_other(
-    desk: Desk, authorizations: StoredAuthorizations
-) -> None:
+def test_only_a_link_that_allows_another_account_accepts_one(desk: Desk, authorizations: StoredAuthorizations) -> None:
+    """Another account is allowed by the link that says so, and by no other link."""
     for given, allowed in (((), False), (("--another-account",), True)):
         answer = desk.json("connect", "keap/main", "--no-wait", *given)
         ticket = authorizations.get(key_of(answer["link"]))
@@ -124,7 +124,8 @@ def test_credentials_that_do_not_work_are_said_within_the_same_command(desk: Des
     assert "evergrant client set wealthyhood" in error["hint"]
 
 
-def test_the_old_token_still_being_served_does_not_hide_that_new_credentials_fail(desk: Desk) -> None:
+def test_serving_the_old_token_does_not_hide_failing_credentials(desk: Desk) -> None:
+    """The old token is still served, and yet the command reports that the new credentials fail."""
     desk("connect", "wealthyhood/main", *VARIABLES)
     desk.rotator = desk.refuses("unauthorized_client", status=Status.DEGRADED)
     error = desk.error("connect", "wealthyhood/main")
@@ -132,7 +133,7 @@ def test_the_old_token_still_being_served_does_not_hide_that_new_credentials_fai
     assert "unauthorized_client" in error["message"]
 
 
-def test_a_host_that_cannot_be_reached_is_told_with_what_to_check(desk: Desk) -> None:
+def test_an_unreachable_host_is_reported_with_what_to_check(desk: Desk) -> None:
     desk.rotator = desk.refuses("not_sent")
     error = desk.error("connect", "wealthyhood/main", *VARIABLES)
     assert "hosts of client wealthyhood" in error["hint"]
@@ -159,7 +160,8 @@ def test_a_client_that_is_marked_for_deletion_is_no_client(desk: Desk) -> None:
 
 
 @pytest.mark.parametrize("name", ["keap/main", "wealthyhood/main"])
-def test_a_client_that_may_not_be_sent_there_is_refused_before_a_link_is_made(desk: Desk, name: str) -> None:
+def test_a_client_not_allowed_at_that_host_gets_no_link(desk: Desk, name: str) -> None:
+    """A client whose entry does not allow the host is refused before a link is made."""
     given = AUDIENCE if name.startswith("wealthyhood") else ()
     error = desk.error("connect", name, "--var", "host=elsewhere.example", *given)
     assert error["code"] == "invalid_client_entry"
@@ -255,7 +257,7 @@ def test_each_refusal_is_said_at_once_and_waiting_goes_on(desk: Desk, authorizat
     assert aside.count(f"{denied}2027-01-15T08:15:00Z.") == 2
 
 
-def test_what_only_the_operator_can_mend_ends_the_waiting(desk: Desk, authorizations: StoredAuthorizations) -> None:
+def test_what_only_the_operator_can_fix_ends_the_waiting(desk: Desk, authorizations: StoredAuthorizations) -> None:
     Browser(desk, authorizations, "opens meets_a_wrong_client")
     said = desk.both("connect", "keap/main", "--json", status=1)[0]
     error = json.loads(said)["error"]
@@ -314,9 +316,10 @@ def test_ctrl_c_while_waiting_leaves_the_link_good_and_says_so(desk: Desk) -> No
     ]
 
 
-def test_at_a_terminal_the_line_tells_how_long_it_lasts_and_how_long_the_link_is_good(
+def test_at_a_terminal_the_line_shows_elapsed_time_and_link_validity(
     desk: Desk, authorizations: StoredAuthorizations, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """At a terminal the status line shows how long the command has waited and how long the link stays valid."""
     shown: list[str] = []
 
     class Status:

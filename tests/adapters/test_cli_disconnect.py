@@ -83,7 +83,7 @@ def test_the_provider_is_asked_and_nothing_is_left_but_the_tombstone(desk: Desk)
         (revocable(), {"sealed": None}, (), "left"),
     ],
 )
-def test_where_nobody_is_asked_the_tokens_are_forgotten_at_once(
+def test_without_a_revocation_to_send_the_tokens_are_forgotten_at_once(
     desk: Desk, profile: Profile, fields: dict[str, Any], arguments: tuple[str, ...], revocation: str
 ) -> None:
     store(desk, profile, **fields)
@@ -114,9 +114,8 @@ def test_each_way_it_can_go_is_said(desk: Desk, outcome: str, words: str) -> Non
 
 
 @pytest.mark.parametrize("answer", [{"errorType": "Runtime"}, {"error": {"code": "temporarily_unavailable"}}])
-def test_without_rotator_it_is_disconnected_all_the_same_and_the_request_is_owed(
-    desk: Desk, answer: dict[str, Any]
-) -> None:
+def test_without_rotator_disconnect_succeeds_and_revocation_is_owed(desk: Desk, answer: dict[str, Any]) -> None:
+    """Without rotator the connection is disconnected all the same, and the next pass sends the revocation."""
     store(desk, revocable())
     desk.rotator = lambda request: answer
     said = desk.json("disconnect", "keap/main", "--yes")
@@ -127,7 +126,7 @@ def test_without_rotator_it_is_disconnected_all_the_same_and_the_request_is_owed
     assert desk.json("disconnect", "keap/main", "--yes")["revocation"] == "asked"
 
 
-def test_a_secret_that_cannot_be_deleted_is_said_and_hinders_nothing_else(
+def test_a_secret_that_cannot_be_deleted_is_reported_and_stops_nothing(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def denied(vault: SecretsVault, connection: str) -> bool:
@@ -153,13 +152,13 @@ def test_disconnecting_twice_is_the_same(desk: Desk) -> None:
     assert len(desk.asked) == 1
 
 
-def test_a_profile_that_is_gone_hinders_nothing(desk: Desk) -> None:
+def test_a_missing_profile_does_not_stop_a_disconnect(desk: Desk) -> None:
     store(desk, profile_hash="0" * 64)
     assert desk.json("disconnect", "keap/main", "--yes")["revocation"] == "failed"
     assert desk.record().status is Status.DISCONNECTED
 
 
-def test_where_nobody_can_be_asked_disconnecting_needs_a_yes(desk: Desk) -> None:
+def test_without_a_terminal_disconnect_needs_the_option_yes(desk: Desk) -> None:
     store(desk)
     assert "--yes" in desk.both("disconnect", "keap/main", status=2)[1]
     assert "--yes" in desk.json("disconnect", "keap/main", status=2)["error"]["message"]
@@ -200,7 +199,7 @@ def test_a_revocation_of_the_whole_permission_is_called_so(desk: Desk) -> None:
     assert "ends all that this account ever granted" in desk("disconnect", "keap/main", "--yes")
 
 
-def test_where_a_token_alone_ends_nobody_else_is_named(desk: Desk) -> None:
+def test_where_only_a_token_is_revoked_no_other_connection_is_named(desk: Desk) -> None:
     store(desk, revocable())
     store(desk, revocable(), "keap/second")
     assert desk.json("disconnect", "keap/main", "--yes")["may_have_ended"] == []

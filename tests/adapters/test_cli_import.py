@@ -62,18 +62,19 @@ def test_a_token_set_is_taken_over_and_scheduled_like_any_other(desk: Desk) -> N
     assert desk.asked == []
 
 
-def test_a_set_can_be_proven_by_one_refresh_and_need_not_say_then_when_it_lapses(desk: Desk) -> None:
+def test_a_set_proven_by_a_refresh_need_not_state_its_expiry(desk: Desk) -> None:
+    """A token set can be proven by one refresh, and then need not state its expiry."""
     answer = desk.json("import", "keap/main", "--prove", given=given(expires_in=None))
     assert desk.asked == [{"connection": "keap/main", "force": True}]
     assert (answer["status"], answer["generation"]) == ("active", 2)
 
 
-def test_a_set_that_does_not_work_is_told_at_once(desk: Desk) -> None:
+def test_a_set_that_does_not_work_is_reported_at_once(desk: Desk) -> None:
     desk.rotator = desk.refuses("invalid_grant")
     assert desk.error("import", "keap/main", "--prove", given=given())["code"] == "not_refreshed"
 
 
-def test_an_access_token_that_has_lapsed_is_refreshed_at_once(desk: Desk) -> None:
+def test_an_expired_access_token_is_refreshed_at_once(desk: Desk) -> None:
     desk("import", "keap/main", given=given(expires_in=None, expires_at="2020-01-01T00:00:00Z"))
     refresh_at = desk.record().refresh_at
     assert refresh_at is not None
@@ -106,9 +107,8 @@ def test_what_is_known_of_the_refresh_tokens_end_is_kept(desk: Desk) -> None:
         (given(scope=f"{CANARY}\x00"), "scope is no text"),
     ],
 )
-def test_what_cannot_be_taken_over_is_refused_without_being_repeated_or_stored(
-    desk: Desk, text: str, said: str
-) -> None:
+def test_an_invalid_import_is_refused_and_neither_echoed_nor_stored(desk: Desk, text: str, said: str) -> None:
+    """What cannot be imported is refused; the message does not repeat it, and nothing is stored."""
     error = desk.error("import", "keap/main", given=text)
     assert error["code"] == "invalid_request"
     assert said in error["message"]
@@ -160,7 +160,8 @@ def test_a_grant_that_is_over_is_replaced_without_asking(desk: Desk, status: Sta
     assert desk.json("import", "keap/main", given=given())["status"] == "active"
 
 
-def test_the_grant_that_is_replaced_is_not_revoked_since_it_may_be_the_very_same(desk: Desk) -> None:
+def test_import_does_not_revoke_the_replaced_grant(desk: Desk) -> None:
+    """The grant that an import replaces is not revoked, since it may be the same grant."""
     desk("import", "keap/main", given=given())
     desk.queued()
     desk("import", "keap/main", "--replace", given=given(refresh_token="rotated-since"))

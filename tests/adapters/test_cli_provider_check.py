@@ -120,7 +120,8 @@ def file(tmp_path: Path) -> str:
 # What it would send
 
 
-def test_each_phase_shows_the_exact_request_with_stand_ins_for_all_that_is_secret(file: str) -> None:
+def test_each_phase_shows_its_request_with_placeholders_for_secrets(file: str) -> None:
+    """Each phase shows the exact request, with placeholders for everything that is secret."""
     found = told(file, "--var", "region=eu")
     phases = {request["phase"]: request for request in found["phases"]}
     assert list(phases) == ["authorize", "exchange", "client_credentials", "jwt_bearer", "refresh"]
@@ -169,7 +170,7 @@ def test_a_log_in_is_shown_with_each_set_of_credentials() -> None:
     assert found["phases"][1]["body"] == '{"username": "USERNAME", "password": "PASSWORD"}'
 
 
-def test_when_it_would_refresh_is_told_for_the_documented_lifetime() -> None:
+def test_the_refresh_time_is_shown_for_the_documented_lifetime() -> None:
     times = told("keap")["refreshing"]
     assert times["lifetime"] == 86_400
     assert 10_800 <= times["before_expiry"] <= 1.5 * 10_800
@@ -181,7 +182,7 @@ def test_every_shipped_provider_can_be_looked_at(name: str) -> None:
     assert told(name)["provider"] == name
 
 
-def test_a_sound_profile_is_told_what_it_could_be_better_at(file: str) -> None:
+def test_a_valid_profile_lists_what_it_could_improve(file: str) -> None:
     advice = " ".join(told(file)["advice"])
     for key in ("documentation", "response.expires", "response.refresh_expires", "variables.region.describe"):
         assert key in advice
@@ -255,7 +256,7 @@ def test_wealthyhood_grants_and_its_answer_is_read(simulated: ProviderServer) ->
 
 
 @pytest.mark.parametrize("simulated", [WEALTHYHOOD], indirect=True)
-def test_a_wrong_secret_is_told_from_a_wrong_request(simulated: ProviderServer) -> None:
+def test_a_wrong_secret_is_distinguished_from_a_wrong_request(simulated: ProviderServer) -> None:
     arguments = ("wealthyhood", "--against", simulated.url)
     wrong = told(
         *arguments,
@@ -295,7 +296,7 @@ def test_investsuite_logs_in_with_a_duration_called_expires_at(simulated: Provid
     ("way", "code", "rule"),
     [("invalid_grant", "invalid_grant", "standard"), ("invalid_request", "invalid_request", "errors[0]")],
 )
-def test_keaps_refused_refresh_names_the_rule_that_told(
+def test_keaps_refused_refresh_names_the_rule_that_matched(
     simulated: ProviderServer, way: str, code: str, rule: str
 ) -> None:
     simulated.provider.change_settings({"dead_refresh_token": way})
@@ -452,7 +453,7 @@ def test_a_pasted_key_sends_nothing_that_could_be_tried(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("phase", ["refresh", "exchange"])
-def test_a_phase_with_nothing_to_spend_is_not_sent(file: str, phase: str) -> None:
+def test_a_phase_without_a_code_or_token_is_not_sent(file: str, phase: str) -> None:
     with serving(answers()) as server:
         arguments = (file, "--against", f"http://{server.host}", "--phase", phase, "--var", "region=eu")
         assert told(*arguments, given=ENTRY, status=1)["error"]["code"] == "invalid_request"

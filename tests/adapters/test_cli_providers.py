@@ -44,7 +44,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def test_an_added_profile_is_listed_shown_and_told_what_to_do_next(desk: Desk, file: Path) -> None:
+def test_an_added_profile_is_listed_and_shows_the_next_step(desk: Desk, file: Path) -> None:
     said = desk("provider", "add", str(file))
     assert f"{API}/callback" in said
     assert "evergrant client set acme" in said

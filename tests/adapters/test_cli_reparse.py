@@ -43,7 +43,8 @@ def reads(desk: Desk, **changes: Any) -> None:
     desk.rotator = rotator
 
 
-def test_rotator_is_asked_to_read_it_by_the_present_profile_which_it_finds_in_the_table(desk: Desk) -> None:
+def test_rotator_reparses_with_the_profile_that_is_in_the_table(desk: Desk) -> None:
+    """Rotator is asked to reparse the kept response by the current profile, which it finds in the table."""
     reads(desk)
     said = desk("reparse", "keap/main")
     assert desk.asked == [{"connection": "keap/main", "reparse": content_hash(KEAP)}]
@@ -74,7 +75,7 @@ def test_a_connection_that_holds_none_is_not_said_to_be_read(desk: Desk) -> None
     assert desk.error("reparse", "keap/well")["code"] == "invalid_request"
 
 
-def test_a_mended_profile_says_which_connections_it_might_read(desk: Desk, tmp_path: Path) -> None:
+def test_a_corrected_profile_names_the_connections_it_might_read(desk: Desk, tmp_path: Path) -> None:
     desk.records.create(connection("acme/two", **UNREAD))
     desk.records.create(connection("acme/well"))
     file = tmp_path / "acme.toml"

@@ -38,7 +38,8 @@ def stored(desk: Desk) -> TokenSet:
     return TokenSet.decode(KmsSeal(desk.outputs["SealKeyArn"]).unseal(record.sealed, record.name, record.generation))
 
 
-def test_a_key_on_standard_input_is_the_connections_token_and_its_publication_is_asked_for(desk: Desk) -> None:
+def test_a_key_on_standard_input_is_stored_and_its_publication_asked(desk: Desk) -> None:
+    """A key on standard input becomes the connection's token, and the command asks for its publication."""
     answer = desk.json("connect", "keap/main", *BY_KEY, "--expires-at", "2027-01-31T00:00:00Z", given=f"{KEY}\n")
     record = desk.record()
     assert (record.status, record.grant, record.generation) == (Status.ACTIVE, "static", 1)
@@ -55,9 +56,10 @@ def test_a_key_may_come_as_json_with_its_expiry(desk: Desk) -> None:
     assert stored(desk).access_token.reveal() == KEY
 
 
-def test_at_a_terminal_it_asks_says_where_a_key_is_had_and_does_not_show_it(
+def test_at_a_terminal_the_prompt_says_where_to_get_a_key_and_hides_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """At a terminal the command asks for the key, says where to get one, and does not show it."""
     monkeypatch.setattr("evergrant_cli.by_hand.interactive", lambda: True)
     said, aside = desk.both("connect", "keap/main", *BY_KEY, "--expires-at", "2027-01-31", given=f"{KEY}\n")
     assert "The key lapses in 15 days" in said
@@ -97,7 +99,8 @@ def test_rotating_says_that_nothing_renews_a_key(desk: Desk) -> None:
     assert desk.asked == []
 
 
-def test_the_stacks_own_least_lifetime_decides_whether_the_key_has_a_secret(desk: Desk) -> None:
+def test_the_stacks_min_lifetime_decides_whether_a_key_has_a_secret(desk: Desk) -> None:
+    """The stack's own minimum lifetime decides whether the key is published as a secret."""
     desk.parameters = {"DirectReadMinLifetime": str(30 * DAY)}
     desk("connect", "keap/main", *BY_KEY, "--expires-at", "2027-01-31", given=KEY)
     assert desk.record().published_generation == 1, "counts as published: it is read through getter only"

@@ -48,7 +48,7 @@ def test_the_first_line_says_that_nothing_is_about_to_break(desk: Desk) -> None:
     assert lines[3].split() == ["keap/main", "active", "in", "23", "h", "in", "20", "h", "in", "44", "days"]
 
 
-def test_the_first_line_names_who_needs_somebody_and_the_exit_status_is_3(desk: Desk) -> None:
+def test_the_first_line_names_who_needs_a_person_and_exit_status_is_3(desk: Desk) -> None:
     desk.records.create(healthy())
     desk.records.create(healthy("keap/two", status=Status.AUTHORIZATION_REQUIRED, last_error="invalid_grant"))
     said = desk("status", status=3)
@@ -57,7 +57,7 @@ def test_the_first_line_names_who_needs_somebody_and_the_exit_status_is_3(desk: 
     assert "invalid_grant" in said
 
 
-def test_what_mends_itself_is_shown_but_needs_nobody(desk: Desk) -> None:
+def test_what_recovers_by_itself_is_shown_and_needs_no_person(desk: Desk) -> None:
     desk.records.create(healthy(status=Status.DEGRADED, failures=3, last_error="lost_response"))
     said = desk("status")
     assert said.splitlines()[0] == "Nothing needs you now. Keep an eye on keap/main."
@@ -118,7 +118,7 @@ def test_a_connection_that_does_not_exist_is_an_error_not_an_empty_table(desk: D
     assert "There is no connection keap/none." in desk.both("status", "keap/none", status=1)[1]
 
 
-def test_a_grant_whose_provider_prolongs_nothing_needs_somebody_in_time(desk: Desk) -> None:
+def test_a_grant_that_no_refresh_extends_needs_a_person_in_time(desk: Desk) -> None:
     desk.records.create(healthy(profile_hash="0" * 64, refresh_expires_at=NOW + 5 * 86_400))
     assert "its grant ends in 5 days" in desk("status", status=3)
     desk.records.change("keap/main", {"profile_hash": KEAP})
@@ -156,7 +156,7 @@ def test_a_disconnected_connection_shows_no_token_expiry_or_failures(desk: Desk)
     ("fields", "shown"),
     [({"refresh_at": NOW - 5}, "due"), ({"lease_owner": "w", "lease_until": NOW + 30}, "now"), ({}, "in 20 h")],
 )
-def test_the_next_refresh_is_told_from_one_that_is_due_or_under_way(
+def test_the_next_refresh_is_shown_apart_from_one_due_or_under_way(
     desk: Desk, fields: dict[str, Any], shown: str
 ) -> None:
     desk.records.create(healthy(**fields))

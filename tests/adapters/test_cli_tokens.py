@@ -56,7 +56,7 @@ def test_a_token_with_less_left_than_asked_is_said_aside(serving: Desk) -> None:
     assert aside == "It is good for 10 min only, less than the 3600 s asked.\n"
 
 
-def test_a_refused_client_is_told_with_the_variables_that_may_be_wrong(desk: Desk) -> None:
+def test_a_refused_client_is_reported_with_the_variables_to_check(desk: Desk) -> None:
     desk.rotator = lambda request: {"error": {"code": "client_refused", "message": "No.", "hint": "Mend it."}}
     hint = desk.error("get", "keap/main")["hint"]
     assert hint.startswith("Mend it. ")
@@ -112,7 +112,8 @@ def test_rotating_a_paused_connection_says_that_it_is_paused(desk: Desk) -> None
     assert desk.error("rotate", "keap/main") == paused
 
 
-def test_rotating_while_an_answer_may_be_on_its_way_says_so_and_when_to_try_again(desk: Desk) -> None:
+def test_rotate_while_a_response_is_pending_says_so_and_when_to_retry(desk: Desk) -> None:
+    """Rotating while a response may still be saved says so, and says when to retry."""
     awaited = ResponsePending("keap/main", 895).as_dict()
     desk.rotator = lambda request: {"error": awaited}
     assert desk.error("rotate", "keap/main") == awaited
@@ -120,7 +121,7 @@ def test_rotating_while_an_answer_may_be_on_its_way_says_so_and_when_to_try_agai
     assert "quarter of an hour" in desk("rotate", "--help")
 
 
-def test_rotating_what_does_not_exist_asks_nobody(desk: Desk) -> None:
+def test_rotating_an_unknown_connection_sends_no_request(desk: Desk) -> None:
     assert desk.error("rotate", "keap/none")["code"] == "unknown_connection"
     assert desk.asked == []
 

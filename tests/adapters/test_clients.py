@@ -47,7 +47,8 @@ def test_a_client_is_made_once(aws: None) -> None:
 
 
 @pytest.mark.parametrize("service", ["dynamodb", "sqs"])
-def test_what_stands_between_an_answer_and_its_safety_fits_into_the_budget_of_a_save(aws: None, service: str) -> None:
+def test_calls_between_a_response_and_its_save_fit_the_save_budget(aws: None, service: str) -> None:
+    """All calls between a response and its save fit into the budget of a save."""
     # A table that hangs must leave time for the queue, before Lambda ends the invocation.
     config = client(service).meta.config
     attempts = config.retries["total_max_attempts"]

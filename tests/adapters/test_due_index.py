@@ -74,7 +74,8 @@ def test_an_index_that_does_not_answer_is_unavailable(records: DynamoRecords) ->
         names(records)
 
 
-def test_listing_shows_every_connection_on_every_page_and_nothing_but_connections(records: DynamoRecords) -> None:
+def test_listing_shows_every_page_and_only_connections(records: DynamoRecords) -> None:
+    """Listing shows every connection on every page, and nothing but connections."""
     wanted = [connection(f"keap/{number}") for number in range(5)]
     for record in wanted:
         records.create(record)

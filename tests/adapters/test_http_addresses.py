@@ -95,7 +95,7 @@ def test_a_client_without_hosts_is_sent_nowhere(network: Network) -> None:
     assert network.looked_up == []
 
 
-def test_an_allowed_host_is_connected_to_whatever_its_case(network: Network) -> None:
+def test_an_allowed_host_is_reached_in_any_letter_case(network: Network) -> None:
     network.names[HOST] = [PUBLIC]
     send("https://API.Example.com/token")
     send(f"https://{HOST}/token")
@@ -183,7 +183,8 @@ def test_a_public_address_is_connected_to(network: Network, address: str) -> Non
     assert network.connected == [address]
 
 
-def test_it_is_the_checked_address_that_is_connected_to_and_not_the_name_again(network: Network) -> None:
+def test_the_connection_uses_the_checked_address_not_the_name_again(network: Network) -> None:
+    """The socket connects to the address that was checked; the name is not resolved again."""
     # Else a name server could answer the check with one address and the connection with another.
     network.names[HOST] = [PUBLIC]
     send()
@@ -203,7 +204,8 @@ def test_a_private_address_behind_a_public_one_is_never_reached(network: Network
     assert network.connected == [PUBLIC]
 
 
-def test_loopback_is_refused_without_the_switch_although_somebody_listens_there() -> None:
+def test_loopback_is_refused_without_the_switch_even_if_it_listens() -> None:
+    """Loopback is refused without the switch, although a server listens there."""
     with serving(answers()) as server:
         send(f"https://{server.host}/token", (server.host,))
         send(f"http://{server.host}/token", (server.host,))
@@ -273,9 +275,10 @@ def test_after_an_answer_that_was_lost_the_name_is_looked_up_anew(network: Netwo
     assert network.looked_up == ["provider.example"] * 2
 
 
-def test_an_address_that_is_kept_is_checked_each_time_before_it_is_connected_to(
+def test_a_cached_address_is_checked_before_each_connection(
     provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A cached address is checked each time before a socket connects to it."""
     provider.ask()
     monkeypatch.setattr(provider.port, "_allow_loopback", False)
     monkeypatch.setattr(socket, "create_connection", provider.network._connect)

@@ -247,9 +247,10 @@ def trusted(certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.Monkey
     return certificate[0]
 
 
-def test_a_certificate_that_nobody_vouches_for_ends_it_before_anything_is_sent(
+def test_an_untrusted_certificate_ends_it_before_anything_is_sent(
     certificate: tuple[ssl.SSLContext, Path],
 ) -> None:
+    """A certificate that no trusted authority has signed ends the call before anything is sent."""
     with serving(answers(), tls=certificate[0]) as server:
         failure(NotSent, lambda: ask(server, scheme="https"))
         assert server.requests == []

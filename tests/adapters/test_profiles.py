@@ -55,7 +55,7 @@ def test_an_added_profile_is_found_by_its_name_and_by_its_hash(profiles: StoredP
     assert fresh(profiles).pinned(pinned) == own()
 
 
-def test_a_built_in_profile_is_found_although_nobody_stored_it(profiles: StoredProfiles) -> None:
+def test_a_built_in_profile_is_found_although_it_was_never_stored(profiles: StoredProfiles) -> None:
     keap = built_in.load_built_in()["keap"]
     with failing("dynamodb", "GetItem"):
         assert profiles.named("keap") == keap

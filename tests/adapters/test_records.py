@@ -221,7 +221,8 @@ def test_a_write_whose_answer_was_lost_succeeds_when_the_sdk_repeats_it(
     assert changed.generation == changes.get("generation", 7)
 
 
-def test_a_write_whose_answer_was_lost_succeeds_though_another_field_changed_meanwhile(stored: DynamoRecords) -> None:
+def test_a_write_with_a_lost_response_succeeds_despite_another_change(stored: DynamoRecords) -> None:
+    """A write whose response was lost succeeds, though another field changed in between."""
     # Between the write and its repetition a tick claimed the connection.
     save = {"generation": 8, "sealed": SEALED, "attempt_id": None}
 
@@ -246,7 +247,8 @@ def test_the_same_lease_taken_by_another_worker_is_still_a_conflict(records: Dyn
     assert caught.value.current == other
 
 
-def test_another_answer_saved_under_the_same_generation_is_still_a_conflict(stored: DynamoRecords) -> None:
+def test_another_set_under_the_same_generation_is_a_conflict(stored: DynamoRecords) -> None:
+    """Another token set, saved under the same generation, is still a conflict."""
     theirs = Sealed(b"their", b"own", b"set")
     stored.change(NAME, {"generation": 8, "sealed": theirs}, only_if={"generation": 7})
     with pytest.raises(Conflict) as caught:

@@ -73,7 +73,7 @@ def test_a_damaged_data_key_does_not_open(seal: KmsSeal, sealed: Sealed) -> None
         seal.unseal(sealed, NAME, GENERATION)
 
 
-def test_kms_is_told_connection_and_generation_at_sealing_and_at_opening(seal: KmsSeal) -> None:
+def test_kms_gets_connection_and_generation_when_sealing_and_unsealing(seal: KmsSeal) -> None:
     with parameters("kms", "GenerateDataKey") as made, parameters("kms", "Decrypt") as opened:
         sealed = seal.prepare(NAME, GENERATION).seal(PLAIN)
         seal.unseal(sealed, NAME, GENERATION)
@@ -97,7 +97,7 @@ def test_who_may_not_open_can_seal(seal: KmsSeal) -> None:
     assert seal.unseal(sealed, NAME, GENERATION) == PLAIN
 
 
-def test_sealing_asks_nobody(seal: KmsSeal) -> None:
+def test_sealing_calls_no_service(seal: KmsSeal) -> None:
     # It stands between a provider's answer and its safety.
     data_key = seal.prepare(NAME, GENERATION)
     with failing("kms", "GenerateDataKey"), failing("kms", "Decrypt"):

@@ -140,7 +140,7 @@ def test_a_secret_scheduled_for_deletion_is_asked_of_rotator(account: Account, r
 
 
 @pytest.mark.parametrize("text", ["a-pasted-token", "[]", "null", "{}", '{"access_token": "x"}'])
-def test_a_value_that_somebody_else_put_there_is_passed_over(account: Account, reader: TokenReader, text: str) -> None:
+def test_a_secret_value_of_another_writer_is_skipped(account: Account, reader: TokenReader, text: str) -> None:
     account.publish(text)
     assert reader.read(KEAP)["access_token"] == "from-rotator"
 

@@ -25,7 +25,8 @@ ENTRY = {"client_id": "app-1", "client_secrets": [CANARY, "older"], "hosts": ["A
 EXPECTED = Client("keap", "app-1", (Secret(CANARY), Secret("older")), ("accounts.example.com", "127.0.0.1:8443"))
 
 
-def test_an_entry_is_read_with_the_newest_secret_first_and_hosts_in_lower_case() -> None:
+def test_an_entry_is_read_newest_secret_first_and_hosts_in_lower_case() -> None:
+    """A client entry is read with the newest secret first and its hosts in lower case."""
     assert parse_client("keap", json.dumps(ENTRY)) == EXPECTED
 
 
@@ -162,8 +163,7 @@ def test_an_entry_stored_as_binary_is_refused_by_name(aws: None, vault: SecretsV
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure", "ThrottlingException"])
-def test_a_vault_that_may_not_or_cannot_be_read_is_unavailable_and_no_unknown_client(
-    aws: None, vault: SecretsVault, code: str
-) -> None:
+def test_an_unreadable_vault_is_unavailable_and_no_unknown_client(aws: None, vault: SecretsVault, code: str) -> None:
+    """A vault that may not or cannot be read is reported as unavailable, not as an unknown client."""
     with failing("secretsmanager", "GetSecretValue", code), pytest.raises(PortUnavailable, match=code):
         vault.client("keap")

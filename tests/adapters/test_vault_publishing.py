@@ -105,7 +105,7 @@ def test_an_older_version_that_comes_in_late_is_noticed_and_put_right(
     assert read(strict) == document(3)
 
 
-def test_what_somebody_stored_by_hand_is_put_right(strict: StrictSecretsManager, vault: SecretsVault) -> None:
+def test_a_value_stored_by_hand_is_replaced(strict: StrictSecretsManager, vault: SecretsVault) -> None:
     vault.publish(KEAP, document(3), request_token(3))
     strict.put_secret_value(
         SecretId=SECRET, SecretString="{}", ClientRequestToken="f47ac10b-58cc-4372-a567-0e02b2c3d479"
@@ -142,9 +142,8 @@ def test_the_order_of_a_documents_keys_makes_no_difference(secrets: Any, vault: 
     assert read(secrets)["scope"] == "full"
 
 
-def test_another_value_under_the_same_request_token_is_refused_and_changes_nothing(
-    secrets: Any, vault: SecretsVault
-) -> None:
+def test_another_value_under_the_same_request_token_is_refused(secrets: Any, vault: SecretsVault) -> None:
+    """Another value under the same request token is refused and changes nothing."""
     vault.publish(KEAP, document(1), request_token(1))
     with pytest.raises(PortUnavailable, match="ResourceExistsException"):
         vault.publish(KEAP, document(2), request_token(1))
@@ -267,9 +266,10 @@ def test_one_write_in_ten_minutes_can_go_on_for_ever(
     assert read(strict) == document(499)
 
 
-def test_past_the_version_quota_publication_fails_loudly_and_a_day_later_works_again(
+def test_past_the_version_quota_publication_fails_and_recovers_next_day(
     strict: StrictSecretsManager, vault: SecretsVault, now: Now
 ) -> None:
+    """Past the quota of versions a publication fails loudly, and a day later it works again."""
     for generation in range(1, 145):
         vault.publish(KEAP, document(generation), request_token(generation))
         now.time += 120
@@ -305,9 +305,10 @@ def test_throttled_publication_is_unavailable_and_works_a_second_later(
     assert read(strict) == document(51)
 
 
-def test_a_restoration_that_is_throttled_half_way_is_finished_by_the_next_try(
+def test_a_restore_throttled_half_way_is_finished_by_the_next_try(
     strict: StrictSecretsManager, vault: SecretsVault, now: Now
 ) -> None:
+    """A restoration of a secret that is throttled half-way is finished by the next try."""
     vault.publish(KEAP, document(1), request_token(1))
     vault.withdraw(KEAP)
     now.time += 2

@@ -191,7 +191,7 @@ def test_access_that_would_not_last_is_not_taken(world: World, operator: Operato
     shows(tab, "Keap is connected")
 
 
-def test_who_connects_again_is_told_what_changes(world: World, operator: Operator, tab: Page) -> None:
+def test_a_repeated_connect_page_says_what_changes(world: World, operator: Operator, tab: Page) -> None:
     for _ in range(2):
         begin(tab, operator.link(keap(world, "again")))
         decide(tab, "Allow")
@@ -300,7 +300,7 @@ def test_a_link_that_lost_its_end_says_so(world: World, operator: Operator, tab:
     shows(tab, "This link does not work", "link_invalid")
 
 
-def test_who_blocks_cookies_is_told_to_allow_them(
+def test_a_browser_that_blocks_cookies_is_asked_to_allow_them(
     world: World, operator: Operator, playwright: Playwright, executable: str, sandbox: bool, tmp_path: Path
 ) -> None:
     preferences = tmp_path / "Default" / "Preferences"

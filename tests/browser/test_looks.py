@@ -122,7 +122,8 @@ def test_light_and_dark_are_two_looks(tab: Page) -> None:
     assert len(grounds) == len(SCHEMES)
 
 
-def test_the_button_is_large_enough_for_a_thumb_and_shows_that_it_is_chosen(tab: Page) -> None:
+def test_the_button_is_large_enough_to_touch_and_shows_its_focus(tab: Page) -> None:
+    """The button is large enough for a thumb, and shows that it is chosen."""
     tab.set_viewport_size(SIZES["phone"])
     tab.goto("https://grants.example.com/connect/landing")
     box = tab.get_by_role("button").bounding_box()

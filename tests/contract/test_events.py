@@ -72,7 +72,7 @@ def test_a_request_that_makes_no_sense_is_a_typed_error(contract: Contract, aske
 
 
 @pytest.mark.parametrize("page", ["callback-connect-get", "callback-connect-post", "callback-return"])
-def test_a_link_that_nobody_made_is_a_page_that_says_so(contract: Contract, page: str) -> None:
+def test_an_unknown_link_is_a_page_that_says_so(contract: Contract, page: str) -> None:
     answer = contract.callback.invoke(event(page))
     assert answer["statusCode"] in {400, 404}
     headers = {name.lower(): value for name, value in answer["headers"].items()}
@@ -83,7 +83,8 @@ def test_a_link_that_nobody_made_is_a_page_that_says_so(contract: Contract, page
     assert "<html" in answer["body"]
 
 
-def test_a_ticket_or_code_of_the_request_is_neither_in_the_page_nor_in_the_log(contract: Contract) -> None:
+def test_a_ticket_or_code_is_neither_in_the_page_nor_in_the_log(contract: Contract) -> None:
+    """A ticket or a code of the request appears neither in the page nor in the log."""
     for page, secret in (
         ("callback-connect-get", event("callback-connect-get")["pathParameters"]["ticket"]),
         ("callback-return", event("callback-return")["queryStringParameters"]["code"]),

@@ -57,14 +57,14 @@ def test_a_plain_success_is_a_token_set(case: Case) -> None:
 
 
 @every_case
-def test_whatever_is_stated_of_a_lifetime_the_expiry_is_sane_or_unread(case: Case) -> None:
+def test_any_stated_lifetime_gives_a_sane_expiry_or_is_unreadable(case: Case) -> None:
     for stated in STATED:
         read = check_answer(case, answered(granting(case.profile, stated)))
         assert not isinstance(read, Refusal)
 
 
 @every_case
-def test_no_body_is_taken_for_more_than_it_is_whatever_its_type_and_status(case: Case) -> None:
+def test_no_body_is_read_as_more_than_it_is_at_any_type_and_status(case: Case) -> None:
     plain = granting(case.profile)
     bodies = (*ODD_BODIES, json.dumps(plain).encode(), urlencode(plain).encode(), json.dumps(plain).encode("utf-16"))
     for body, kind in product(bodies, (JSON, FORM, "text/html; charset=latin-1", "", "é/\x00")):
@@ -204,7 +204,7 @@ def test_the_oracle_holds_for_every_seed(target: Target) -> None:
         target.run(seed)
 
 
-def test_an_unread_answer_is_told_the_same_whatever_it_held() -> None:
+def test_an_unreadable_response_is_reported_alike_for_any_content() -> None:
     case = next(case for case in CASES if not any(rule.default for rule in case.profile.response.expires))
     told = {str(check_answer(case, answered(body))) for body in ({"x": "canary"}, {"access_token": ["canary"]}, {})}
     assert len(told) == 1

@@ -42,7 +42,8 @@ CONCURRENT = (
 
 @settings(max_examples=MANY, **REPRODUCIBLY)
 @given(schedule=SCHEDULES)
-def test_whatever_the_order_of_their_calls_nobody_loses_a_token(schedule: Schedule) -> None:
+def test_no_order_of_calls_loses_a_token(schedule: Schedule) -> None:
+    """Workers, callers, people and operators act at once: no order of their calls loses a token."""
     play(schedule)
 
 

@@ -41,9 +41,7 @@ BY_TWO: dict[Mutant, tuple[str, bool]] = {
 }
 #: No provider of the proof takes back a refusal: found by a test of its own.
 BY_A_TEST: dict[Mutant, Callable[[], None]] = {
-    mutants.a_strike_is_the_last_word: (
-        test_rotation.test_one_rejection_degrades_and_a_second_one_ten_minutes_later_needs_a_person
-    ),
+    mutants.a_strike_is_the_last_word: (test_rotation.test_a_second_rejection_ten_minutes_later_requires_a_person),
 }
 
 

@@ -115,9 +115,10 @@ HARMLESS: dict[str, tuple[Callable[[Victim], httpx.Response], set[int]]] = {
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_an_answer_that_is_not_the_victims_own_is_refused_with_a_page_and_nothing_is_sent(
+def test_a_foreign_response_is_refused_with_a_page_and_nothing_is_sent(
     victim: Victim, world: World, openid: ProviderServer, name: str
 ) -> None:
+    """A response that is not the victim's own is refused with a page, and nothing is sent to the provider."""
     attack, statuses = HARMLESS[name]
     with Control(openid).requests() as arrived:
         answer = attack(victim)
@@ -146,9 +147,10 @@ def test_after_all_of_that_the_victims_own_answer_is_taken(
 
 
 @pytest.mark.parametrize("iss", [None, "", "https://evil.example", "https://login.openid.example/"])
-def test_an_answer_that_another_server_may_have_given_costs_the_state_and_sends_nothing(
+def test_a_response_another_server_may_have_given_voids_the_state(
     journey: Callable[[str], Journey], world: World, openid: ProviderServer, iss: str | None
 ) -> None:
+    """A response that another server may have given uses the state up and sends nothing."""
     victim = someone(journey, f"mixed-up-{len(iss or '') if iss is not None else 'none'}")
     with Control(openid).requests() as arrived:
         refused = victim.journey.handle_callback(changed(victim.url, iss=iss), victim.cookie)
@@ -173,9 +175,10 @@ def test_a_code_of_one_provider_never_goes_to_it_by_anothers_state(
     assert state_of(world, "keap/crossed") == AWAITING
 
 
-def test_an_attackers_code_in_the_victims_answer_is_refused_by_the_code_verifier(
+def test_an_attackers_code_is_refused_by_the_victims_code_verifier(
     journey: Callable[[str], Journey], world: World, openid: ProviderServer, http: httpx.Client
 ) -> None:
+    """An attacker's code in the victim's response is refused by the code verifier."""
     victim = someone(journey, "injected")
     challenge = base64.urlsafe_b64encode(hashlib.sha256(b"the-attackers-own").digest()).decode().rstrip("=")
     departure = led_to(victim.journey.press(victim.cookie))
@@ -193,9 +196,10 @@ def test_an_attackers_code_in_the_victims_answer_is_refused_by_the_code_verifier
 # --- replay and double submission -------------------------------------------------------------------------------------
 
 
-def test_a_replay_of_state_or_code_shows_the_outcome_or_is_refused_and_spends_nothing(
+def test_a_replayed_state_or_code_sends_nothing(
     journey: Callable[[str], Journey], world: World, openid: ProviderServer
 ) -> None:
+    """A replay of a state or code shows the outcome or is refused, and sends nothing."""
     victim = someone(journey, "replayed")
     with Control(openid).requests() as arrived:
         first = victim.journey.handle_callback(victim.url, victim.cookie)
@@ -288,14 +292,14 @@ def test_a_scanners_head_is_answered_and_uses_up_nothing(fresh: Journey) -> None
 
 
 @pytest.mark.parametrize("method", ["PUT", "DELETE", "PATCH"])
-def test_another_method_is_told_which_there_are(fresh: Journey, method: str) -> None:
+def test_another_method_is_answered_with_the_allowed_ones(fresh: Journey, method: str) -> None:
     answer = fresh.open(method)
     assert (answer.status_code, is_page(answer)) == (405, True)
     assert answer.headers["allow"] == "GET, HEAD, POST"
 
 
 @pytest.mark.parametrize("ticket", ["x", "A" * 43, "%0d%0aSet-Cookie:%20a=b", "..%2f..", "x" * 8000, "%00", "%ff"])
-def test_a_ticket_made_up_is_unknown_whatever_it_holds(fresh: Journey, http: httpx.Client, ticket: str) -> None:
+def test_a_made_up_ticket_is_unknown(fresh: Journey, http: httpx.Client, ticket: str) -> None:
     answer = http.get(f"{fresh.link.rpartition('/')[0]}/{ticket}")
     assert answer.status_code in {404, 400, 414}
     assert "set-cookie" not in answer.headers

@@ -53,9 +53,10 @@ def revoked(server: ProviderServer, expected: int) -> list[Any]:
         time.sleep(0.2)
 
 
-def test_the_same_account_again_replaces_the_grant_and_the_old_one_is_revoked(
+def test_the_same_account_replaces_the_grant_and_revokes_the_old_one(
     world: World, openid: ProviderServer, journey: Callable[..., Journey]
 ) -> None:
+    """Connecting the same account again replaces the grant, and the old grant is revoked."""
     before = Control(openid).ask("stats")["revocations"]
     assert journey("again").walk().status_code == 200
     first = Control(openid).ask("grants")["grants"][-1]
@@ -70,9 +71,10 @@ def test_the_same_account_again_replaces_the_grant_and_the_old_one_is_revoked(
     assert "error" not in forced(world, "openid/again"), "the new grant lives"
 
 
-def test_another_account_is_refused_and_the_old_grant_lives_on_unless_the_operator_allows_it(
+def test_another_account_is_refused_unless_the_operator_allows_it(
     world: World, openid: ProviderServer, journey: Callable[..., Journey]
 ) -> None:
+    """Another account is refused, and the old grant lives on, unless the operator allows the other account."""
     assert journey("owner").walk().status_code == 200
     with set_to(openid, account="Somebody Else"):
         answer = journey("owner").walk()

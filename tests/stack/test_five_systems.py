@@ -91,9 +91,8 @@ def test_what_was_asked_was_granted_in_the_format_the_provider_takes(connection:
         assert request["content_type"].startswith(FORM if connection.provider.body_format == "form" else JSON)
 
 
-def test_keap_takes_the_client_in_the_body_for_the_code_and_as_basic_for_the_refresh(
-    world: World, asked: Requests
-) -> None:
+def test_keap_gets_the_client_in_the_body_then_as_basic(world: World, asked: Requests) -> None:
+    """Keap takes the client in the body for the code exchange, and as Basic authentication for the refresh."""
     exchange, refresh = asked[KEAP.name]
     client = world.clients["keap"]
 
@@ -109,7 +108,7 @@ def test_keap_takes_the_client_in_the_body_for_the_code_and_as_basic_for_the_ref
     }
 
 
-def test_investready_is_told_the_redirect_uri_on_the_refresh_too(world: World, asked: Requests) -> None:
+def test_investready_gets_the_redirect_uri_on_the_refresh_too(world: World, asked: Requests) -> None:
     exchange, refresh = asked[INVESTREADY.name]
     client = world.clients["investready"]
 
@@ -125,9 +124,7 @@ def test_investready_is_told_the_redirect_uri_on_the_refresh_too(world: World, a
 
 
 @pytest.mark.parametrize("connection", [KEAP, INVESTREADY, BY_KEY, BY_PASSWORD], ids=lambda each: each.name)
-def test_each_refresh_spends_the_latest_refresh_token_and_brings_another(
-    connection: Connection, asked: Requests
-) -> None:
+def test_each_refresh_uses_the_latest_refresh_token_and_brings_another(connection: Connection, asked: Requests) -> None:
     obtained, refreshed = asked[connection.name]
 
     assert refreshed["fields"]["refresh_token"] == {"fingerprint": obtained["issued"]["refresh_token"]}
@@ -160,7 +157,7 @@ def test_modelportfolios_is_asked_for_its_version_each_time(world: World, asked:
         assert request["issued"].keys() == {"access_token"}  # found, though it is spelt accessTtoken
 
 
-def test_wealthyhood_is_told_the_audience_each_time(world: World, asked: Requests) -> None:
+def test_wealthyhood_gets_the_audience_each_time(world: World, asked: Requests) -> None:
     client = world.clients["wealthyhood"]
 
     for request in asked[WEALTHYHOOD.name]:
@@ -172,9 +169,8 @@ def test_wealthyhood_is_told_the_audience_each_time(world: World, asked: Request
         }
 
 
-def test_investsuite_is_logged_in_to_with_a_key_or_a_password_and_refreshed_without_either(
-    world: World, asked: Requests
-) -> None:
+def test_investsuite_logs_in_with_a_key_or_password_and_refreshes_bare(world: World, asked: Requests) -> None:
+    """InvestSuite is logged in to with a key or a password, and refreshed without either."""
     client = world.clients["investsuite"]
     by_key, refresh_of_key = asked[BY_KEY.name]
     by_password, refresh_of_password = asked[BY_PASSWORD.name]
@@ -267,7 +263,7 @@ def test_a_refused_refresh_token_is_replaced_by_a_log_in_at_once(
     assert status_of(world, connection) == "active"
 
 
-def test_a_call_that_investsuite_answers_with_403_is_sent_again_with_a_token_of_a_new_log_in(
+def test_an_investsuite_403_is_retried_with_a_token_of_a_new_log_in(
     world: World,
     keap: Page,
     refused: Mapping[str, Connection],
@@ -275,6 +271,7 @@ def test_a_call_that_investsuite_answers_with_403_is_sent_again_with_a_token_of_
     monkeypatch: pytest.MonkeyPatch,
     investsuite: Control,
 ) -> None:
+    """A call that InvestSuite answers with 403 is sent again with a token of a new log-in."""
     connection = refused["investsuite"]
     monkeypatch.setenv("AWS_ENDPOINT_URL", world.aws.endpoint)
     session: Any = boto3.Session(region_name=REGION, **credentials_of("consumer"))  # type: ignore[arg-type]
@@ -305,9 +302,10 @@ def keap_that_says_invalid_request(world: World) -> Iterator[Control]:
     keap.tell("settings", {"dead_refresh_token": "invalid_grant"})
 
 
-def test_keaps_invalid_request_for_a_dead_refresh_token_ends_in_asking_for_a_person(
+def test_keaps_invalid_request_for_a_dead_token_asks_for_a_person(
     world: World, happenings: Happenings, asked: Requests, keap_that_says_invalid_request: Control
 ) -> None:
+    """Keap answers invalid_request for a dead refresh token; in the end authorization is required."""
     keap = keap_that_says_invalid_request
     lost = KEAP.called("lost")
     world.connect(lost)

@@ -63,9 +63,10 @@ def test_a_tick_rotates_what_is_due_and_publishes_the_new_token(
     assert after["access_token"] != before["access_token"]
 
 
-def test_every_refresh_token_that_was_rotated_away_is_refused_when_replayed(
+def test_every_rotated_refresh_token_is_refused_when_replayed(
     world: World, happenings: Happenings, make_due: Callable[[str], None]
 ) -> None:
+    """Every refresh token that was rotated away is refused when it is replayed."""
     world.connect(connections.KEAP.called("replayed"))
     happenings.wait_for("Connection Authorized", "keap/replayed", 1)
     for generation in (2, 3):
@@ -115,9 +116,10 @@ url = "https://{host}/oauth/revoke"
 """
 
 
-def test_a_disconnected_grant_is_revoked_at_the_provider_and_its_secret_comes_back_when_connected_again(
+def test_disconnect_revokes_the_grant_and_reconnect_restores_the_secret(
     world: World, happenings: Happenings, tmp_path: Path
 ) -> None:
+    """A disconnected grant is revoked at the provider, and its secret comes back when it is connected again."""
     server, client = world.providers["investready"], world.clients["investready"]
     file = tmp_path / "revocable.toml"
     file.write_text(REVOCABLE.format(host=server.host), encoding="utf-8")

@@ -33,7 +33,8 @@ def tortured() -> Account:
     return torture.account
 
 
-def test_no_grant_is_lost_whose_answer_arrived_and_everything_recovers_by_itself(tortured: Account) -> None:
+def test_no_grant_is_lost_once_answered_and_everything_recovers(tortured: Account) -> None:
+    """No grant is lost whose response arrived, and everything recovers by itself."""
     assert tortured.failures == []
 
 
@@ -43,9 +44,10 @@ def test_every_fault_was_met_and_rotations_went_on(tortured: Account) -> None:
     assert document(tortured, SEED, 0)["total"]["rotations"] > QUICK.connections
 
 
-def test_each_outage_met_answers_that_were_not_saved_yet_and_the_queue_kept_those_that_the_table_would_not_take(
+def test_each_outage_met_unsaved_responses_and_the_queue_kept_them(
     tortured: Account,
 ) -> None:
+    """Each outage met responses that were not saved yet; the queue kept those that the table would not take."""
     rows = {title: next(row for row in tortured.rows if row.fault.startswith(title)) for title, _ in SERVICES.values()}
 
     assert [title for title, row in rows.items() if not row.rotations] == []

@@ -61,7 +61,8 @@ def test_functions_behind_the_api_give_up_before_it_does() -> None:
         assert properties(f"{function}Function")["Timeout"] < 30
 
 
-def test_the_own_domain_is_made_only_when_asked_for_and_demands_a_certificate() -> None:
+def test_the_own_domain_is_made_on_request_and_needs_a_certificate() -> None:
+    """The stack makes its own domain only when asked for it, and then demands a certificate."""
     for name in ("ApiDomain", "ApiDomainMapping"):
         assert translated()[name]["Condition"] == "HasDomain"
     assert translated()["ApiDomainRecord"]["Condition"] == "HasDnsRecord"

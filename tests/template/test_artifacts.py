@@ -88,7 +88,8 @@ def test_a_layer_leaves_room_for_its_function(layer: Path) -> None:
     assert size < 60 * 2**20, "Lambda takes 250 MB unpacked; cold starts take less"
 
 
-def test_byte_code_is_there_and_trusted_unseen_when_this_machine_has_the_python(tmp_path: Path) -> None:
+def test_byte_code_is_present_and_unchecked_if_this_machine_has_python(tmp_path: Path) -> None:
+    """Byte code is there, and loaded without a check of its source, where this machine has that Python."""
     found = subprocess.run([ROOT / "scripts" / "find-python", "3.13"], capture_output=True, check=False)
     if found.returncode != 0:
         pytest.skip("no Python 3.13 on this machine")
@@ -140,5 +141,5 @@ def test_no_import_reads_a_source_when_its_byte_code_is_there(version: str, tmp_
     ],
     ids=str,
 )
-def test_a_tag_that_does_not_fit_is_told_apart(tag: Tag, fits: bool) -> None:
+def test_a_wheel_tag_fits_or_is_refused(tag: Tag, fits: bool) -> None:
     assert tag.fits(13, "arm64", (2, 34)) is fits

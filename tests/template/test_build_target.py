@@ -21,7 +21,7 @@ def nobody_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_templates_defaults_hold_when_nobody_says() -> None:
+def test_the_templates_defaults_hold_where_nothing_is_set() -> None:
     assert find_target() == Target("python3.13", "arm64")
 
 
@@ -61,7 +61,7 @@ def test_the_environment_outweighs_everything(nobody_says: Path, monkeypatch: py
     assert find_target() == Target("python3.11", "x86_64")
 
 
-def test_another_environment_of_samconfig_is_read_when_sam_was_told_so(nobody_says: Path) -> None:
+def test_sams_config_env_selects_another_environment_of_samconfig(nobody_says: Path) -> None:
     config = '[staging.build.parameters]\nparameter_overrides = "Architecture=x86_64"\n'
     (nobody_says / "samconfig.toml").write_text(config)
     assert override("Architecture", configured("sam build --config-env staging")) == "x86_64"

@@ -57,13 +57,15 @@ def test_a_batch_fits_into_rotators_timeout_even_if_every_provider_hangs() -> No
     assert turns * Budgets().attempt + 2 * Budgets().save < properties("RotatorFunction")["Timeout"]
 
 
-def test_messages_of_a_batch_succeed_and_fail_one_by_one_with_bounded_concurrency() -> None:
+def test_messages_of_a_batch_fail_one_by_one_at_bounded_concurrency() -> None:
+    """Messages of a batch succeed and fail one by one, and concurrency is bounded."""
     (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
     assert mapping["Properties"]["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
     assert words(mapping["Properties"]["ScalingConfig"]["MaximumConcurrency"]) == "RotatorConcurrency"
 
 
-def test_a_batch_is_published_within_its_share_of_what_secrets_manager_takes_however_many_rotators_there_are() -> None:
+def test_a_batch_is_published_within_its_share_of_the_quota() -> None:
+    """A batch is published within its share of what Secrets Manager takes, at the highest number of rotators."""
     (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
     rotators = written()["Parameters"]["RotatorConcurrency"]["MaxValue"]
     all_at_once = FakeClock()
@@ -121,7 +123,8 @@ def test_every_tick_that_fails_is_an_alarm_that_ends_with_the_failures() -> None
     assert alarm["TreatMissingData"] == "notBreaching"
 
 
-def test_rotators_that_are_hindered_for_forty_minutes_are_an_alarm_by_the_metric_that_they_count() -> None:
+def test_forty_minutes_of_dependency_errors_raise_an_alarm() -> None:
+    """Rotators with dependency errors for forty minutes raise an alarm, by the metric that they count."""
     alarm = properties("DependencyErrors")
     rotator = properties("RotatorFunction")["Environment"]["Variables"]
     counted = EphemeralMetrics(namespace="Evergrant/this", service=rotator["POWERTOOLS_SERVICE_NAME"])
@@ -161,7 +164,7 @@ def test_the_manual_says_what_to_do_on_each_alarm() -> None:
     assert set(re.findall(r"^\| `(\w+)` \|", manual, re.MULTILINE)) >= set(ALARMS)
 
 
-def test_events_that_need_somebody_reach_the_topic() -> None:
+def test_events_that_need_a_person_reach_the_topic() -> None:
     rule = properties("AlertRule")
     assert words(rule["EventBusName"]) == "EventBus"
     types = set(rule["EventPattern"]["detail-type"])

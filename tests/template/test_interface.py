@@ -96,7 +96,8 @@ def test_lambdas_own_log_level_is_info_in_every_deployment(function: str) -> Non
     assert found["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] == {"Ref": "LogLevel"}
 
 
-def test_all_functions_are_of_one_runtime_and_architecture_chosen_by_parameters() -> None:
+def test_all_functions_share_one_runtime_and_architecture() -> None:
+    """All functions have one runtime and one architecture, which parameters choose."""
     for function in of_type("AWS::Lambda::Function").values():
         assert words(function["Properties"]["Runtime"]) == "Runtime"
         assert function["Properties"]["Architectures"] == [{"Ref": "Architecture"}]
@@ -141,7 +142,7 @@ def test_the_loopback_switch_is_off_unless_the_local_run_turns_it_on() -> None:
     assert written()["Parameters"]["AllowLoopback"]["Default"] == "false"
 
 
-def test_a_lease_outlasts_a_spend_and_not_the_function() -> None:
+def test_a_lease_outlasts_an_attempt_and_not_the_function() -> None:
     lease, spend, save = written()["Parameters"]["LeaseSeconds"], 20, 5
     assert lease["MinValue"] > spend + save
     assert lease["MaxValue"] < properties("RotatorFunction")["Timeout"]

@@ -94,7 +94,8 @@ def test_wildcards_stand_only_at_the_end_of_a_secrets_name() -> None:
             assert "*" not in resource or resource in {CLIENTS, TOKENS}
 
 
-def test_functions_own_grants_carry_no_conditions_that_the_emulated_aws_would_refuse() -> None:
+def test_functions_own_policies_carry_no_conditions() -> None:
+    """The policies of the functions carry no conditions, which the emulated AWS would refuse."""
     for name in EXPECTED:
         for policy in properties(f"{name}Role").get("Policies", []):
             assert not any("Condition" in statement for statement in policy["PolicyDocument"]["Statement"])

@@ -41,7 +41,8 @@ def test_a_table_is_on_demand_and_can_be_restored_to_any_second(table: str) -> N
     assert properties(table)["KeySchema"] == [{"AttributeName": "pk", "KeyType": "HASH"}]
 
 
-def test_the_due_index_is_sharded_ordered_by_time_and_carries_what_a_tick_needs() -> None:
+def test_the_due_index_is_sharded_ordered_and_carries_a_ticks_fields() -> None:
+    """The due index is sharded and ordered by time, and carries what a tick needs."""
     (index,) = properties("RecordsTable")["GlobalSecondaryIndexes"]
     assert index["IndexName"] == "due"
     assert index["KeySchema"] == [
@@ -93,7 +94,8 @@ def test_a_queue_is_encrypted_and_keeps_messages_as_long_as_sqs_can(queue: str) 
     assert properties(queue)["MessageRetentionPeriod"] == 14 * 24 * 3600
 
 
-def test_the_client_layer_of_other_teams_functions_is_kept_and_our_own_is_not() -> None:
+def test_the_client_layer_is_retained_and_our_own_is_not() -> None:
+    """The client layer, which other teams' functions use, is retained; our own layer is not."""
     kept = {
         words(it["Properties"]["LayerName"]): it["DeletionPolicy"]
         for it in of_type("AWS::Lambda::LayerVersion").values()

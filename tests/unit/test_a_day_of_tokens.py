@@ -176,7 +176,8 @@ def a_day(lifetime: int) -> Day:
 
 
 @pytest.mark.parametrize("lifetime", [300, 600, 1799])
-def test_tokens_of_minutes_are_served_fresh_all_day_and_no_secret_is_written(lifetime: int) -> None:
+def test_tokens_of_minutes_are_served_all_day_and_write_no_secret(lifetime: int) -> None:
+    """Tokens that live for minutes are served fresh all day, and no secret is written."""
     day = a_day(lifetime)
     assert day.reads == DAY_SECONDS // EVERY
     assert day.least_from_getter > max(MIN_TTL_SECONDS, lifetime // 4)
@@ -191,7 +192,8 @@ def test_tokens_of_minutes_are_served_fresh_all_day_and_no_secret_is_written(lif
 
 
 @pytest.mark.parametrize("lifetime", [1800, 3600])
-def test_the_secret_of_longer_lived_tokens_is_written_as_seldom_as_secrets_manager_demands(lifetime: int) -> None:
+def test_secrets_of_longer_lived_tokens_are_written_within_the_quota(lifetime: int) -> None:
+    """The secret of a longer-lived token is written as seldom as Secrets Manager demands."""
     day = a_day(lifetime)
     assert day.least_from_getter >= 300
     assert day.least_directly >= 300, "whoever keeps what it read for five minutes never sends a dead token"

@@ -99,13 +99,13 @@ def test_a_client_proves_itself_by_its_key_and_sends_no_secret(key: str) -> None
 
 
 @pytest.mark.parametrize("held", [client(None), client(None, "canary"), client("small"), client("other")])
-def test_a_key_that_cannot_sign_is_told_without_it(held: Client) -> None:
+def test_a_key_that_cannot_sign_is_reported_without_showing_it(held: Client) -> None:
     with pytest.raises(InvalidClient) as refused:
         build_token_request(load_profile(_HEAD + PROOF), "client_credentials", {}, held, None, {}, now=NOW)
     assert refused.value.__cause__ is None
     assert "canary" not in str(refused.value.as_dict())
 
 
-def test_a_key_for_another_algorithm_than_the_profiles_is_told() -> None:
+def test_a_key_for_another_algorithm_than_the_profiles_is_reported() -> None:
     with pytest.raises(InvalidClient, match="RS256"):
         sent(load_profile(_HEAD + BEARER), "jwt_bearer", "ES256")

@@ -130,7 +130,8 @@ def test_the_link_shows_what_it_is_for_and_changes_nothing() -> None:
     assert view.origin == "https://login.example.com"
 
 
-def test_the_browser_is_sent_to_the_provider_with_state_and_a_pkce_challenge() -> None:
+def test_the_provider_gets_state_and_a_pkce_challenge() -> None:
+    """The browser is sent to the provider with a state and a PKCE challenge."""
     w = world()
     departure, params = w.start_authorization()
     assert departure.url.startswith("https://login.example.com/app/oauth/authorize?")
@@ -145,7 +146,8 @@ def test_the_browser_is_sent_to_the_provider_with_state_and_a_pkce_challenge() -
     }
 
 
-def test_the_code_is_exchanged_with_the_verifier_of_the_challenge_and_saved_sealed() -> None:
+def test_the_code_is_exchanged_with_its_verifier_and_saved_sealed() -> None:
+    """The code is exchanged with the verifier of the challenge, and the token set is saved sealed."""
     w = world()
     departure, params = w.start_authorization()
     view = w.handle_callback(params["state"], departure.cookie)
@@ -179,7 +181,7 @@ def test_neither_ticket_state_cookie_nor_verifier_is_stored() -> None:
         assert secret not in stored
 
 
-def test_every_departure_has_its_own_state_and_challenge() -> None:
+def test_every_authorization_has_its_own_state_and_challenge() -> None:
     w = world()
     first, one = w.start_authorization()
     second, two = w.start_authorization(first.cookie)
@@ -228,7 +230,7 @@ def test_an_unknown_link_is_refused(ticket: str) -> None:
         world().flow.landing(ticket, None)
 
 
-def test_whoever_pressed_deny_may_try_again_with_the_same_link() -> None:
+def test_after_a_denial_the_same_link_can_be_used_again() -> None:
     w = world()
     departure, params = w.start_authorization()
     with pytest.raises(Denied):
@@ -241,7 +243,8 @@ def test_whoever_pressed_deny_may_try_again_with_the_same_link() -> None:
 # --- attacks, and what comes close to them ----------------------------------------------------------------------------
 
 
-def test_an_answer_in_another_browser_is_refused_and_does_not_use_up_the_state() -> None:
+def test_a_response_in_another_browser_keeps_the_state_usable() -> None:
+    """A response in another browser is refused and does not use the state up."""
     w = world()
     departure, params = w.start_authorization()
     for cookie in (None, "", "the-attackers-own"):
@@ -261,7 +264,7 @@ def test_an_answer_to_no_question_is_refused(state: str) -> None:
     assert w.provider.requests == []
 
 
-def test_a_reload_shows_the_outcome_and_spends_nothing() -> None:
+def test_a_reload_shows_the_outcome_and_sends_nothing() -> None:
     w = world()
     departure, params = w.start_authorization()
     w.handle_callback(params["state"], departure.cookie)
@@ -270,7 +273,7 @@ def test_a_reload_shows_the_outcome_and_spends_nothing() -> None:
     assert w.record().generation == 1
 
 
-def test_a_second_answer_while_the_first_is_worked_on_spends_nothing() -> None:
+def test_a_second_response_during_the_exchange_sends_nothing() -> None:
     w = world()
     departure, params = w.start_authorization()
     send = w.provider.send
@@ -312,9 +315,8 @@ ISSUER = "https://login.example.com"
     [(False, {"iss": "https://evil.example.com"}), (True, {}), (True, {"iss": ""}), (True, {"iss": ISSUER + "/"})],
     ids=["another", "none", "empty", "not the very same"],
 )
-def test_an_answer_that_another_server_may_have_given_is_refused_before_the_code_is_sent(
-    always: bool, said: dict[str, str]
-) -> None:
+def test_a_mixed_up_response_is_refused_before_the_code_is_sent(always: bool, said: dict[str, str]) -> None:
+    """A response that another server may have given is refused before the code is sent."""
     w = authorized_by(ISSUER, always)
     departure, params = w.start_authorization()
     with pytest.raises(ProviderRefused, match="9207"):
@@ -377,7 +379,7 @@ def test_of_two_tabs_that_come_back_at_once_one_exchanges_its_code() -> None:
     assert w.record().generation == 1
 
 
-def test_a_code_is_sent_once_whatever_state_it_comes_with() -> None:
+def test_a_code_is_sent_once_under_any_state() -> None:
     w = world()
     first, one = w.start_authorization()
     _, two = w.start_authorization(first.cookie)
@@ -451,7 +453,8 @@ def test_a_table_that_takes_no_save_leaves_the_sealed_grant_in_the_queue() -> No
     assert "refresh-1" not in str(message)
 
 
-def test_a_grant_that_waited_in_the_queue_goes_on_top_of_a_rotation_saved_before_it() -> None:
+def test_a_queued_grant_is_saved_on_top_of_an_earlier_rotation() -> None:
+    """A grant that waited in the queue is saved on top of a rotation that was saved before it."""
     w = world(status=Status.ACTIVE, generation=7)
     departure, params = w.start_authorization()
 
@@ -478,7 +481,8 @@ def test_a_grant_that_waited_in_the_queue_goes_on_top_of_a_rotation_saved_before
     [{"authorization_id": "later"}, {"status": Status.AWAITING_AUTHORIZATION}, {"status": Status.DISCONNECTED}],
     ids=["authorized again", "disconnected and begun anew", "disconnected"],
 )
-def test_a_grant_that_waited_in_the_queue_for_too_long_replaces_no_later_one(since: dict[str, Any]) -> None:
+def test_a_grant_queued_for_too_long_replaces_no_later_one(since: dict[str, Any]) -> None:
+    """A grant that waited in the queue for too long does not replace a later grant."""
     w = world(status=Status.ACTIVE, generation=7, authorization_id="first")
     departure, params = w.start_authorization()
 
@@ -530,7 +534,8 @@ def test_who_waits_for_the_link_learns_how_the_last_attempt_ended() -> None:
     assert attempt(w.authorizations, w.ticket) == ("used", None)
 
 
-def test_a_client_that_may_not_be_sent_to_the_provider_is_found_out_before_anybody_consents() -> None:
+def test_a_client_not_allowed_at_the_provider_is_found_before_consent() -> None:
+    """A client that may not be sent to the provider is found out before the account's owner consents."""
     w = world()
     vault = w.flow._ports.vault
     assert isinstance(vault, MemoryVault)
@@ -543,7 +548,8 @@ def test_a_client_that_may_not_be_sent_to_the_provider_is_found_out_before_anybo
 # --- connecting again -------------------------------------------------------------------------------------------------
 
 
-def test_connecting_again_replaces_the_grant_and_ends_whatever_troubled_the_old_one() -> None:
+def test_connecting_again_replaces_the_grant_and_clears_its_failures() -> None:
+    """Connecting again replaces the grant and ends every failure of the old one."""
     w = world(
         status=Status.AUTHORIZATION_REQUIRED, generation=7, failures=3, last_error="invalid_grant", attempt_id="old",
         rejected_at=5, authorization_id="first",
@@ -557,7 +563,8 @@ def test_connecting_again_replaces_the_grant_and_ends_whatever_troubled_the_old_
     assert record.authorization_id != "first"
 
 
-def test_a_rotation_of_the_old_grant_that_is_saved_meanwhile_does_not_win_over_the_new_one() -> None:
+def test_a_late_rotation_of_the_old_grant_does_not_replace_the_new_one() -> None:
+    """A rotation of the old grant that is saved meanwhile does not win over the new grant."""
     w = world(status=Status.ACTIVE, generation=7)
     departure, params = w.start_authorization()
     send = w.provider.send

@@ -184,7 +184,8 @@ def test_a_sound_client_costs_one_read_and_no_write() -> None:
 # --- a client that is refused -----------------------------------------------------------------------------------------
 
 
-def test_one_refusal_of_the_client_holds_back_all_its_connections_and_is_told_once() -> None:
+def test_one_client_refusal_stops_all_its_connections_with_one_event() -> None:
+    """One refusal of the client holds back all its connections, and is reported once."""
     f = fleet(A, B, C, works=False)
     f.run_all()
     assert f.provider.asked == [A]
@@ -196,7 +197,8 @@ def test_one_refusal_of_the_client_holds_back_all_its_connections_and_is_told_on
     assert event["detail"]["reason"] == "invalid_client"
 
 
-def test_those_held_back_serve_their_tokens_to_the_end_and_then_say_whose_credentials_to_mend() -> None:
+def test_held_back_connections_serve_to_the_end_then_name_the_client() -> None:
+    """Connections that are held back serve their tokens to the end, and then say whose credentials to correct."""
     f = fleet(A, B, works=False)
     f.run_all()
     served = f.run(B, caller_waits=True, rejected="another").tokens
@@ -209,7 +211,8 @@ def test_those_held_back_serve_their_tokens_to_the_end_and_then_say_whose_creden
     assert "evergrant client set keap" in raised.value.hint
 
 
-def test_somebody_who_asks_for_more_than_the_token_has_does_not_make_a_held_connection_spend() -> None:
+def test_min_ttl_beyond_the_token_starts_no_attempt_while_held_back() -> None:
+    """A caller that asks for more than the token's life starts no refresh attempt of a held-back connection."""
     f = fleet(A, B, works=False)
     f.run(A)
     f.run(B, caller_waits=True, min_ttl=80_000)
@@ -241,7 +244,8 @@ def test_of_two_that_would_probe_at_the_same_time_one_does() -> None:
     assert f.provider.asked == [A, B]
 
 
-def test_a_probe_that_succeeds_closes_the_circuit_and_everybody_recovers_one_by_one() -> None:
+def test_a_successful_probe_closes_the_circuit_and_all_recover_in_turn() -> None:
+    """A probe that succeeds closes the circuit, and the connections recover one by one."""
     f = fleet(A, B, C, works=False)
     f.run_all()
     f.provider.works = True
@@ -269,7 +273,8 @@ def test_another_secret_is_tried_at_once_by_one_connection() -> None:
     assert f.status(A) is Status.ACTIVE
 
 
-def test_another_secret_that_is_refused_too_is_tried_once_and_not_told_again() -> None:
+def test_another_refused_secret_is_tried_once_and_not_reported_again() -> None:
+    """Another secret that is refused too is tried once, and not reported again."""
     f = fleet(A, B, C, works=False)
     f.run(A)
     f.store_secret("v2", works=False)
@@ -311,7 +316,8 @@ def test_a_probe_that_does_not_reach_the_provider_is_made_good_soon() -> None:
     assert (f.circuits.get("keap").probe_at or 0) - f.clock.now() < 900
 
 
-def test_a_probe_that_another_change_of_its_connection_kept_from_being_sent_is_made_good_soon() -> None:
+def test_a_probe_that_a_change_of_its_connection_stopped_is_made_up() -> None:
+    """A probe that another change of its connection kept from being sent is made up for soon."""
     f = fleet(A, B, works=False)
     f.run_all()
     f.clock.advance(75 * 60)
@@ -329,7 +335,7 @@ def test_a_probe_that_another_change_of_its_connection_kept_from_being_sent_is_m
     assert (f.circuits.get("keap").probe_at or 0) <= f.clock.now()
 
 
-def test_a_client_that_is_refused_again_later_is_told_again() -> None:
+def test_a_client_that_is_refused_again_later_is_reported_again() -> None:
     f = fleet(A, B, works=False)
     f.run_all()
     f.provider.works = True
@@ -404,7 +410,8 @@ def test_a_probe_that_unauthorized_client_answers_leaves_the_circuit_open() -> N
     assert [f.status(name) for name in (B, C)] == [Status.ACTIVE] * 2
 
 
-def test_one_connection_with_a_trouble_of_its_own_does_not_hold_back_the_others_again_and_again() -> None:
+def test_one_connections_own_failure_does_not_keep_holding_back_others() -> None:
+    """One connection with a failure of its own does not hold back the others again and again."""
     f = fleet(A, B, works=False)
     f.run(A)
     f.provider.works = True
@@ -432,9 +439,8 @@ def test_one_connection_with_a_trouble_of_its_own_does_not_hold_back_the_others_
     ],
 )
 @pytest.mark.parametrize("named", [False, True], ids=["held back", "refused itself"])
-def test_one_that_fails_for_itself_once_its_client_is_accepted_again_says_so_and_is_told_of(
-    trouble: Any, error: str, named: bool
-) -> None:
+def test_an_own_failure_after_the_client_recovers_is_reported_as_such(trouble: Any, error: str, named: bool) -> None:
+    """A connection that fails for itself, once its client is accepted again, says so and is reported."""
     f = fleet(A, B, C, works=False)
     if named:
         f.run(B)
@@ -483,7 +489,8 @@ def test_a_client_that_waits_for_hundreds_remembers_a_bounded_number() -> None:
     assert f.circuits.get("keap").waiting == {}
 
 
-def test_a_connection_that_is_held_back_as_the_circuit_closes_is_not_forgotten() -> None:
+def test_a_connection_held_back_as_the_circuit_closes_is_not_forgotten() -> None:
+    """A connection that is held back at the moment the circuit closes is not forgotten."""
     f = fleet(A, B, works=False)
     f.run(A)
     change = f.circuits.change
@@ -498,7 +505,8 @@ def test_a_connection_that_is_held_back_as_the_circuit_closes_is_not_forgotten()
     assert f.run(B).outcome == "rotated"
 
 
-def test_a_connection_that_never_had_a_token_is_refused_for_itself_until_another_one_is_too() -> None:
+def test_a_connection_without_a_token_is_blamed_until_another_fails() -> None:
+    """A connection that never had a token is refused for itself, until another connection is refused too."""
     f = fleet(A, B, C, works=False)
     tokens = TokenSet(Secret("old"), 1, 2, "r", Secret(f"{A} first"))
     f.records.items[A] = replace(f.records.items[A], generation=0, sealed=MemoryKey(A, 0).seal(tokens.encode()))
@@ -526,7 +534,8 @@ def killed_before_it_tells(f: Fleet) -> None:
     f.records.change = change  # type: ignore[method-assign]
 
 
-def test_a_refusal_that_its_worker_could_not_tell_of_is_told_by_the_next_connection() -> None:
+def test_a_refusal_its_worker_could_not_report_is_reported_by_the_next() -> None:
+    """A refusal that its worker could not report is reported by the next connection."""
     f = fleet(A, B, works=False)
     killed_before_it_tells(f)
     assert f.bus.types == []
@@ -536,7 +545,8 @@ def test_a_refusal_that_its_worker_could_not_tell_of_is_told_by_the_next_connect
     assert f.circuits.get("keap").outbox == {}
 
 
-def test_a_refusal_is_told_once_though_others_are_held_back_before_its_worker_has_told_of_it() -> None:
+def test_a_refusal_is_reported_once_though_others_are_held_back_first() -> None:
+    """A refusal is reported once, though others are held back before its worker has reported it."""
     f = fleet(A, B, C, works=False)
     change, put = f.records.change, f.bus.put
     told: list[str] = []
@@ -559,7 +569,8 @@ def test_a_refusal_is_told_once_though_others_are_held_back_before_its_worker_ha
     assert len(told) == 1
 
 
-def test_a_refusal_that_is_over_before_anybody_told_of_it_is_not_told_at_the_next_trouble() -> None:
+def test_a_refusal_that_ended_unreported_is_not_reported_later() -> None:
+    """A refusal that ended before it was reported is not reported at the next failure."""
     f = fleet(A, B, works=False)
     killed_before_it_tells(f)
     f.store_secret("v2", works=True)
@@ -576,7 +587,7 @@ def test_a_refusal_that_is_over_before_anybody_told_of_it_is_not_told_at_the_nex
 
 @pytest.mark.parametrize("kind", ["crash-before", "crash-after", "before", "after"])
 @pytest.mark.parametrize("at", range(1, 26))
-def test_whatever_call_fails_all_recover_and_the_refusal_was_told(at: int, kind: str) -> None:
+def test_any_failing_call_lets_all_recover_and_reports_the_refusal(at: int, kind: str) -> None:
     f = fleet(A, B, C, works=False)
     f.faults.at, f.faults.kind = at, kind
     for name in (A, B, C):
@@ -595,7 +606,7 @@ def test_whatever_call_fails_all_recover_and_the_refusal_was_told(at: int, kind:
 
 @pytest.mark.parametrize("kind", ["crash-before", "crash-after", "before", "after"])
 @pytest.mark.parametrize("at", range(1, 16))
-def test_whatever_call_of_the_probe_fails_all_recover(at: int, kind: str) -> None:
+def test_any_failing_call_of_the_probe_lets_all_recover(at: int, kind: str) -> None:
     f = fleet(A, B, C, works=False)
     f.run_all()
     f.provider.works = True
@@ -625,7 +636,8 @@ def test_a_client_with_one_connection_is_never_suspected() -> None:
     assert not f.is_open
 
 
-def test_when_a_second_connection_fails_in_the_same_way_the_client_is_blamed_and_nobody_need_authorize() -> None:
+def test_a_second_such_failure_blames_the_client_not_the_grants() -> None:
+    """When a second connection fails in the same way the client is blamed, and no one need authorize."""
     f = fleet(A, B, works=False, vague=True)
     f.run_all()
     assert (f.status(A), f.status(B)) == (Status.DEGRADED, Status.CLIENT_REFUSED)
@@ -651,7 +663,7 @@ def test_one_that_was_taken_for_a_dead_grant_is_put_right() -> None:
     assert f.status(A) is Status.CLIENT_REFUSED
 
 
-def test_two_witnesses_at_the_same_time_see_each_other() -> None:
+def test_two_rejections_at_the_same_time_see_each_other() -> None:
     f = fleet(A, B, works=False, vague=True)
     change = f.circuits.change
 
@@ -665,7 +677,8 @@ def test_two_witnesses_at_the_same_time_see_each_other() -> None:
     assert f.is_open
 
 
-def test_two_dead_grants_are_not_the_clients_fault_if_another_connection_is_accepted_in_between() -> None:
+def test_a_success_between_two_dead_grants_clears_the_client() -> None:
+    """Two dead grants are not the client's fault if another connection is accepted in between."""
     f = fleet(A, B, C, vague=True, dead={A, C})
     f.run_all()  # A fails, B is accepted, C fails
     assert not f.is_open
@@ -675,7 +688,8 @@ def test_two_dead_grants_are_not_the_clients_fault_if_another_connection_is_acce
     assert "Client Refused" not in f.bus.types
 
 
-def test_a_client_that_is_only_suspected_is_tried_at_once_by_a_connection_that_was_not_refused() -> None:
+def test_a_suspected_client_is_tried_at_once_by_an_unrefused_connection() -> None:
+    """A client that is only suspected is tried at once by a connection that was not refused."""
     f = fleet(A, B, C, vague=True, dead={A, B})
     f.run(A)
     f.run(B)
@@ -688,7 +702,8 @@ def test_a_client_that_is_only_suspected_is_tried_at_once_by_a_connection_that_w
     assert f.bus.types.count("Client Refused") == 1
 
 
-def test_of_a_client_with_many_dead_grants_a_bounded_number_is_remembered_and_they_do_not_speak_against_it() -> None:
+def test_recorded_rejections_are_bounded_and_dead_grants_do_not_count() -> None:
+    """Of a client's many dead grants a bounded number is recorded, and they do not count against the client."""
     f = fleet(A, B, vague=True, dead={A, B})
     now = int(f.clock.now())
     for name in (A, B):
@@ -707,7 +722,8 @@ def test_of_a_client_with_many_dead_grants_a_bounded_number_is_remembered_and_th
     assert f"keap/{MAX_REJECTED + 249}" in rejected
 
 
-def test_other_credentials_make_all_void_that_was_held_against_the_old_ones_in_changes_that_dynamodb_takes() -> None:
+def test_new_credentials_reset_all_rejections_within_dynamodb_limits() -> None:
+    """New credentials void all recorded rejections of the old ones, in changes that DynamoDB takes."""
     f = fleet()
     rejected = {f"keap/{number}": 1 for number in range(1000)}
     seen = f.circuits.items["keap"] = Circuit("keap", refused_at=1, probe_at=2, rejected=rejected)

@@ -41,7 +41,8 @@ def test_keap_lives_a_day_and_its_refresh_token_forty_five() -> None:
     assert KEAP.rotation.reuse_grace == 0
 
 
-def test_wealthyhood_needs_a_host_and_an_audience_and_knows_no_refresh_token() -> None:
+def test_wealthyhood_needs_host_and_audience_and_has_no_refresh_token() -> None:
+    """Wealthyhood needs a host and an audience, and knows no refresh token."""
     assert WEALTHYHOOD.grants == ("client_credentials",)
     assert [variable.default for variable in WEALTHYHOOD.variables.values()] == [None, None]
     assert WEALTHYHOOD.response.expires[-1].default == 3600

@@ -115,7 +115,8 @@ def test_every_profile_says_where_its_facts_come_from(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(name for name, profile in PROFILES.items() if profile.refresh))
-def test_every_profile_says_how_long_a_refresh_token_lives_or_that_it_does_not_know(name: str) -> None:
+def test_every_profile_states_a_refresh_tokens_lifetime_or_that_it_cant(name: str) -> None:
+    """Every profile says how long a refresh token lives, or that this is unknown."""
     profile = PROFILES[name]
     said = (*profile.notes, *(page.says for page in profile.documentation))
     about = [text for text in said if "efresh token" in text and re.search(r"\b(lives?|lifetimes?|lapses?)\b", text)]
@@ -123,7 +124,8 @@ def test_every_profile_says_how_long_a_refresh_token_lives_or_that_it_does_not_k
 
 
 @pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES)
-def test_a_lifetime_that_a_profile_counts_by_itself_is_told_by_a_page_or_a_note(profile: Profile) -> None:
+def test_a_lifetime_the_profile_counts_itself_is_stated_by_a_source(profile: Profile) -> None:
+    """A lifetime that a profile counts by itself is stated by a page or a note."""
     counted = any(rule.default for rule in profile.response.refresh_expires)
     said = " ".join((*profile.notes, *(page.says for page in profile.documentation)))
     assert not counted or re.search(r"\b(days?|months?|years?)\b", said)

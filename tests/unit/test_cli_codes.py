@@ -36,7 +36,7 @@ def test_a_lost_answer_leaves_open_what_became_of_the_refresh_token() -> None:
     )
 
 
-def test_a_providers_own_code_and_none_at_all_are_told_as_such() -> None:
+def test_a_providers_own_code_and_a_missing_code_are_shown_as_such() -> None:
     assert spoken("odd_thing") == "the provider refused, in words of its own (odd_thing)"
     assert spoken(None) == "no reason is recorded"
 

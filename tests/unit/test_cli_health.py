@@ -73,7 +73,7 @@ def test_what_is_fine_is_left_alone(fields: dict[str, Any]) -> None:
         ({"status": Status.AWAITING_AUTHORIZATION, "expires_at": None, "refresh_at": None}, "nobody has authorized"),
     ],
 )
-def test_what_mends_itself_or_is_meant_so_is_watched(fields: dict[str, Any], reason: str) -> None:
+def test_what_recovers_by_itself_or_is_intended_is_watched(fields: dict[str, Any], reason: str) -> None:
     verdict = judged(**fields)
     assert verdict.level is Level.WATCH
     assert reason in verdict.reason
@@ -98,7 +98,7 @@ def test_what_mends_itself_or_is_meant_so_is_watched(fields: dict[str, Any], rea
         ),
     ],
 )
-def test_what_needs_somebody_says_why_and_what_to_do(fields: dict[str, Any], reason: str, advice: str) -> None:
+def test_what_needs_a_person_says_why_and_what_to_do(fields: dict[str, Any], reason: str, advice: str) -> None:
     verdict = judged(**fields)
     assert verdict.level is Level.ACT
     assert reason in verdict.reason
@@ -118,7 +118,7 @@ def test_a_grant_that_nothing_prolongs_is_announced_a_week_before() -> None:
     assert "ends in 6 days" in verdict.reason
 
 
-def test_a_grant_that_ends_before_its_next_refresh_needs_somebody() -> None:
+def test_a_grant_that_ends_before_its_next_refresh_needs_a_person() -> None:
     assert judged(refresh_expires_at=NOW + 3600, refresh_at=NOW + 7200).level is Level.ACT
 
 

@@ -44,7 +44,8 @@ def test_each_verbs_help_teaches_by_an_example(verb: list[str]) -> None:
     assert not re.search(r"\n\s*\n\s*\n\s*Example", text)
 
 
-def test_the_commands_own_help_lists_every_verb_and_what_its_exit_status_means() -> None:
+def test_help_lists_every_verb_and_what_its_exit_status_means() -> None:
+    """The command's own help lists every verb, and what its exit status means."""
     text = said("--help")
     assert all(verb[0] in text for verb in VERBS)
     assert "Exit status" in text

@@ -63,7 +63,7 @@ def test_signed_request_is_accepted_and_its_token_cached(evergrant: Evergrant, a
     assert api.refused == 0
 
 
-def test_refused_token_is_told_by_its_fingerprint(evergrant: Evergrant, api: SignedApi) -> None:
+def test_refused_token_is_reported_by_its_fingerprint(evergrant: Evergrant, api: SignedApi) -> None:
     assert evergrant.token(KEAP) == "t"
     api.getter = lambda _: published(KEAP, "other", expires_at=START + 3600, generation=2)
     assert evergrant.token(KEAP, rejected="t") == "other"
@@ -102,7 +102,7 @@ def test_another_secret_key_is_refused_as_aws_does_it(
 
 
 @pytest.mark.parametrize("missing", ["credentials", "region"])
-def test_process_that_cannot_sign_is_told_so(
+def test_process_that_cannot_sign_gets_an_error_that_says_so(
     api: SignedApi, clock: Clock, monkeypatch: pytest.MonkeyPatch, missing: str
 ) -> None:
     session = botocore.session.get_session()

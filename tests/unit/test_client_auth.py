@@ -170,9 +170,10 @@ def test_token_still_published_but_refused_is_renewed_with_its_fingerprint(
     assert aws.caller_waits == [{"connection": KEAP, "min_ttl": 70, "rejected": fingerprint("first")}]
 
 
-def test_one_reread_and_one_forced_refresh_and_then_the_answer_is_the_callers(
+def test_one_fresh_read_one_forced_refresh_then_the_caller_gets_the_401(
     send: Send, provider: Provider, aws: FakeAws
 ) -> None:
+    """A 401 causes one fresh read and one forced refresh; after that the answer is the caller's."""
     provider.accepted = {"first"}
     send(provider.url)
     provider.accepted = set()
@@ -241,9 +242,10 @@ def test_provider_that_refuses_with_403_is_understood(send: Send, provider: Prov
     assert send(provider.url).status_code == 200
 
 
-def test_generator_body_is_not_replayed_but_the_next_call_has_the_new_token(
+def test_generator_body_is_not_replayed_but_the_next_call_is_renewed(
     send: Send, provider: Provider, aws: FakeAws
 ) -> None:
+    """A generator body is not replayed, but the next call has the new token."""
     renew(aws)
     provider.accepted = {"second"}
     assert send(provider.url, data=iter([b"a", b"b"])).status_code == 401

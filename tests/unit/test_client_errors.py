@@ -88,9 +88,10 @@ def test_retry_after_is_kept_and_getter_left_alone_for_so_long(
     assert evergrant.token(KEAP) == "again"
 
 
-def test_refused_token_that_getter_gave_again_is_not_renewed_on_every_refusal(
+def test_refused_token_that_getter_repeats_is_not_renewed_each_time(
     evergrant: Evergrant, aws: FakeAws, clock: Clock
 ) -> None:
+    """A refused token that getter gave again is not renewed on every refusal."""
     aws.publish(KEAP, "same", expires_at=START + 3600)
     aws.getter = lambda _: published(KEAP, "same", expires_at=START + 3600)
     for _ in range(4):
@@ -132,7 +133,7 @@ def test_living_token_is_served_while_nothing_fresher_can_be_had(
 
 
 @pytest.mark.parametrize("code", ["authorization_required", "client_refused", "paused"])
-def test_living_token_is_served_although_somebody_has_to_act(
+def test_living_token_is_served_although_a_person_has_to_act(
     evergrant: Evergrant, aws: FakeAws, clock: Clock, caplog: pytest.LogCaptureFixture, code: str
 ) -> None:
     aws.publish(KEAP, "old", expires_at=START + 50)
@@ -226,9 +227,8 @@ def test_crash_of_getter_is_temporary_and_its_text_is_not_repeated(evergrant: Ev
 @pytest.mark.parametrize(
     "name", ["keap", "Keap/main", "keap/", "/main", "keap/main/x", "keap/main-abc123", "keap/ma in", "", None, 7]
 )
-def test_malformed_names_are_refused_without_a_call_and_without_repeating_them(
-    evergrant: Evergrant, aws: FakeAws, name: Any
-) -> None:
+def test_malformed_names_are_refused_without_a_call_or_an_echo(evergrant: Evergrant, aws: FakeAws, name: Any) -> None:
+    """Malformed names are refused without a call, and the message does not repeat them."""
     with pytest.raises(InvalidRequest) as caught:
         evergrant.token(name)
     assert isinstance(caught.value, ValueError)

@@ -70,9 +70,8 @@ def test_client_that_may_do_neither_is_refused(monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("why_not", ["ResourceNotFoundException", "AccessDeniedException"])
-def test_secret_that_is_not_there_to_be_read_is_looked_for_once_an_hour_while_getter_answers(
-    aws: FakeAws, clock: Clock, why_not: str
-) -> None:
+def test_missing_secret_is_looked_for_hourly_while_getter_answers(aws: FakeAws, clock: Clock, why_not: str) -> None:
+    """A secret that cannot be read is looked for once an hour, while getter answers."""
     aws.secrets[SECRET] = client_error(why_not)
     serve_300_second_tokens(aws, clock)
     evergrant = Evergrant(getter=GETTER, session=aws, clock=clock)
@@ -97,7 +96,8 @@ def test_secret_is_looked_for_again_at_once_when_getter_fails(aws: FakeAws, cloc
     assert evergrant.token(KEAP) == "from the secret"
 
 
-def test_denied_getter_is_asked_once_in_half_a_minute_and_the_living_token_served(aws: FakeAws, clock: Clock) -> None:
+def test_denied_getter_is_asked_each_half_minute_while_the_token_lives(aws: FakeAws, clock: Clock) -> None:
+    """A getter that denies access is asked once in half a minute, and the living token is served."""
     aws.publish(KEAP, "in its last minute", expires_at=START + 60)
     aws.getter = lambda _: client_error("AccessDeniedException", 403)
     evergrant = Evergrant(getter=GETTER, session=aws, clock=clock)

@@ -45,9 +45,10 @@ def test_value_of_a_connection_is_its_token(tokens: BaseProvider) -> None:
     assert tokens.get(KEAP) == "first"
 
 
-def test_token_is_kept_as_long_as_it_lives_whatever_powertools_own_setting_says(
+def test_token_is_kept_for_its_life_despite_powertools_max_age(
     tokens: TokenProvider, aws: FakeAws, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A token is kept as long as it lives, at any setting of Powertools' own cache."""
     monkeypatch.setenv("POWERTOOLS_PARAMETERS_MAX_AGE", "1")
     tokens.get(KEAP)
     clock.pass_seconds(3000)

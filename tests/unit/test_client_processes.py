@@ -129,9 +129,8 @@ def test_threads_of_different_connections_do_not_wait_for_each_other(aws: FakeAw
         assert list(pool.map(evergrant.token, [KEAP, "acme/main"])) == ["t", "t"]
 
 
-def test_snapshot_of_lambda_snapstart_holds_no_token_and_its_copies_trust_none(
-    evergrant: Evergrant, aws: FakeAws
-) -> None:
+def test_snapstart_snapshot_holds_no_token_and_its_copies_trust_none(evergrant: Evergrant, aws: FakeAws) -> None:
+    """A SnapStart snapshot holds no token, and its copies trust none."""
     aws.publish(KEAP, "before", expires_at=START + 86_400)
     evergrant.token(KEAP)
     aws.publish(KEAP, "after", expires_at=START + 86_400, generation=2)
@@ -153,9 +152,8 @@ def run(hooks: list[Any]) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork.*:DeprecationWarning")
-def test_child_of_a_fork_trusts_neither_cache_nor_locks_nor_connections_of_its_parent(
-    evergrant: Evergrant, aws: FakeAws
-) -> None:
+def test_forked_child_trusts_no_cache_lock_or_connection_of_its_parent(evergrant: Evergrant, aws: FakeAws) -> None:
+    """The child of a fork trusts neither cache nor locks nor connections of its parent."""
     aws.publish(KEAP, "parent's", expires_at=START + 3600)
     evergrant.token(KEAP)
     aws.publish(KEAP, "child's", expires_at=START + 3600, generation=2)

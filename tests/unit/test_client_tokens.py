@@ -238,9 +238,8 @@ def test_rejected_token_that_cannot_be_replaced_is_an_error(evergrant: Evergrant
         evergrant.token(KEAP, rejected="same")
 
 
-def test_getters_answer_to_a_refusal_is_believed_even_if_its_generation_is_lower(
-    evergrant: Evergrant, aws: FakeAws
-) -> None:
+def test_getters_answer_to_a_refusal_wins_even_at_a_lower_generation(evergrant: Evergrant, aws: FakeAws) -> None:
+    """Getter's answer to a refused token is believed, even if its generation is lower."""
     aws.publish(KEAP, "before the restore", expires_at=START + 3600, generation=9)
     aws.getter = lambda _: published(KEAP, "after it", expires_at=START + 3600, generation=5)
     assert evergrant.token(KEAP, rejected=evergrant.token(KEAP)) == "after it"

@@ -70,7 +70,7 @@ def test_a_head_of_a_link_that_is_no_more_says_so_too() -> None:
         *((method, "/callback", "GET") for method in ("HEAD", "POST", "PUT", "OPTIONS", "DELETE")),
     ],
 )
-def test_another_method_does_nothing_and_is_told_which_there_are(method: str, path: str, allow: str) -> None:
+def test_another_method_does_nothing_and_is_answered_with_the_allowed(method: str, path: str, allow: str) -> None:
     w = world()
     departure, params = w.start_authorization()
     answer = ask(w, method, path, f"state={params['state']}&code=code-1", departure.cookie)
@@ -106,7 +106,8 @@ def test_the_button_is_answered_by_a_page_that_leads_on_without_a_redirect() -> 
     assert "script" not in sent["body"]
 
 
-def test_a_button_pressed_twice_leads_to_the_provider_twice_and_to_one_grant() -> None:
+def test_a_button_pressed_twice_gives_two_redirects_and_one_grant() -> None:
+    """A button that is pressed twice leads to the provider twice, and to one grant."""
     w = world()
     cookie = cookie_in(ask(w, "GET"))
     sent = [ask(w, "POST", cookie=cookie, **SAME_ORIGIN) for _ in range(2)]
@@ -117,7 +118,7 @@ def test_a_button_pressed_twice_leads_to_the_provider_twice_and_to_one_grant() -
     assert len(w.provider.requests) == 1
 
 
-def test_a_browser_without_cookies_is_told_before_it_goes_to_the_provider() -> None:
+def test_a_browser_without_cookies_is_warned_before_it_leaves() -> None:
     w = world()
     answer = ask(w, "POST", **SAME_ORIGIN)
     assert (answer["statusCode"], "no_cookie" in answer["body"]) == (403, True)

@@ -102,7 +102,8 @@ def test_another_account_is_refused_and_changes_nothing(way: Any) -> None:
     assert w.record().generation == 2
 
 
-def test_another_account_is_taken_where_the_operator_allows_it_and_is_the_one_from_then_on(way: Any) -> None:
+def test_another_account_the_operator_allows_becomes_the_bound_one(way: Any) -> None:
+    """Another account is taken where the operator allows it, and is the bound account from then on."""
     profile, told = way
     w = connected(profile, *told("person-1"))
     again(w, *told("person-2"), another_account=True)
@@ -131,9 +132,8 @@ def test_whose_account_it_is_stands_nowhere(way: Any) -> None:
         (USERINFO, (granted(), answer(200, b"<html>"))),
     ],
 )
-def test_a_provider_that_does_not_tell_is_no_reason_to_refuse_a_first_grant_but_a_later_one(
-    profile: Profile, answers: Any
-) -> None:
+def test_an_unknown_account_refuses_a_later_grant_and_not_a_first_one(profile: Profile, answers: Any) -> None:
+    """A provider that does not name the account is no reason to refuse a first grant, but refuses a later one."""
     w = connected(profile, *answers)
     assert w.record().subject is None
     w.records.items[NAME] = replace(w.record(), subject="sha256:known")
@@ -152,7 +152,8 @@ def test_a_provider_that_does_not_tell_is_no_reason_to_refuse_a_first_grant_but_
         {"tid": "t"} | {"iss": "https://login.example.com/u"},
     ],
 )
-def test_an_id_token_that_is_not_for_this_authorization_refuses_even_a_first_grant(claims: dict[str, Any]) -> None:
+def test_an_id_token_of_another_authorization_refuses_a_first_grant(claims: dict[str, Any]) -> None:
+    """An ID token that is not for this authorization refuses even a first grant."""
     w = with_profile(OPENID)
     with pytest.raises(ProviderRefused, match="ID token"):
         connect(w, claims)
@@ -251,7 +252,8 @@ def _asking(scope: str) -> Profile:
     return msgspec.structs.replace(KEAP, authorize=msgspec.structs.replace(KEAP.authorize, scopes=tuple(scope.split())))
 
 
-def test_a_grant_without_a_refresh_token_is_refused_with_the_providers_remedy() -> None:
+def test_a_grant_without_a_refresh_token_is_refused_with_its_remedy() -> None:
+    """A grant without a refresh token is refused, with the provider's remedy."""
     assert KEAP.authorize
     authorize = msgspec.structs.replace(KEAP.authorize, refresh_token_remedy="Remove our access first.")
     w = with_profile(msgspec.structs.replace(KEAP, authorize=authorize))
@@ -270,7 +272,8 @@ def test_a_token_that_lives_for_long_needs_no_refresh_token() -> None:
 # --- the grant that was replaced --------------------------------------------------------------------------------------
 
 
-def test_the_replaced_grant_is_handed_over_for_revocation_only_once_the_new_one_is_saved() -> None:
+def test_the_replaced_grant_is_revoked_only_once_the_new_one_is_saved() -> None:
+    """The replaced grant is handed over for revocation only once the new grant is saved."""
     w = connected(CAPTURING, granted(company={"id": "1"}))
     old = w.record()
     w.queue.messages.clear()
@@ -301,13 +304,14 @@ def test_a_first_grant_hands_nothing_over() -> None:
         {"sealed": None},
     ],
 )
-def test_what_is_dead_or_not_ours_or_may_be_spent_is_not_revoked(fields: dict[str, Any]) -> None:
+def test_a_grant_that_is_dead_foreign_or_in_use_is_not_revoked(fields: dict[str, Any]) -> None:
     w = connected(KEAP, granted())
     assert revocation.build_replaced_message(w.record())
     assert revocation.build_replaced_message(replace(w.record(), **fields)) is None
 
 
-def test_a_queue_that_takes_nothing_is_no_reason_to_fail_a_grant_that_is_saved() -> None:
+def test_a_failing_queue_does_not_fail_a_grant_that_is_saved() -> None:
+    """A queue that takes nothing is no reason to fail a grant that is saved."""
     w = connected(KEAP, granted())
 
     def full(*_: Any, **__: Any) -> None:

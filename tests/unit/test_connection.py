@@ -41,7 +41,7 @@ def test_a_connection_without_a_token_set_has_no_life() -> None:
         ({"generation": 0, "published_generation": 0, "sealed": None}, False),
     ],
 )
-def test_what_the_world_has_still_to_be_told_of_is_unpublished(fields: dict[str, object], unpublished: bool) -> None:
+def test_what_is_not_yet_published_or_delivered_is_unpublished(fields: dict[str, object], unpublished: bool) -> None:
     assert connection(**fields).is_unpublished is unpublished
 
 

@@ -40,9 +40,10 @@ NAME = "evergrant/tokens/keap/main"
     minimum_age=st.integers(0, 100_000),
     generation=st.integers(1, 1000),
 )
-def test_a_token_with_a_secret_is_replaced_so_early_that_no_cache_outlives_it(
+def test_a_token_with_a_secret_is_replaced_before_any_cache_expires_it(
     lifetime: int, cache: int, lead: int, minimum_age: int, generation: int
 ) -> None:
+    """A token with a secret is replaced so early that no cache outlives it."""
     settings = Settings(consumer_cache=cache)
     rotation = msgspec.structs.replace(KEAP.rotation, lead=lead, minimum_age=minimum_age)
     profile = msgspec.structs.replace(KEAP, rotation=rotation)
@@ -58,9 +59,8 @@ def test_a_token_with_a_secret_is_replaced_so_early_that_no_cache_outlives_it(
 @pytest.mark.parametrize(
     ("lifetime", "cache", "readable"), [(1800, 300, True), (1800, 450, True), (1800, 451, False), (3600, 900, True)]
 )
-def test_a_token_that_lives_less_than_four_times_the_largest_cache_has_no_secret(
-    lifetime: int, cache: int, readable: bool
-) -> None:
+def test_a_token_shorter_than_four_caches_has_no_secret(lifetime: int, cache: int, readable: bool) -> None:
+    """A token that lives less than four times the largest consumer cache has no secret."""
     settings = Settings(consumer_cache=cache)
     assert token_save.is_directly_readable(connection(), tokens(lifetime), KEAP, settings) is readable
 
@@ -168,14 +168,15 @@ def least_left(
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize(("lifetime", "cache"), [(1800, 300), (3600, 900), (15_000, 3600), (86_400, 300)])
-def test_a_cache_as_long_as_the_stack_was_told_of_never_hands_out_a_lapsed_token(
+def test_a_cache_within_the_stacks_setting_never_serves_expired_tokens(
     monkeypatch: pytest.MonkeyPatch, reader: str, lifetime: int, cache: int
 ) -> None:
+    """A cache as long as the stack's setting says never hands out an expired token."""
     assert least_left(monkeypatch, reader, cache, lifetime, Settings(consumer_cache=cache)) > 0
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_cache_longer_than_the_stack_was_told_of_does(monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
+def test_a_cache_longer_than_the_stacks_setting_does(monkeypatch: pytest.MonkeyPatch, reader: str) -> None:
     assert least_left(monkeypatch, reader, 3600, 3600, Settings(consumer_cache=300)) < 0
 
 

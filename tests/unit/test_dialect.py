@@ -130,7 +130,8 @@ def test_wealthyhood_is_asked_in_json_with_the_audience() -> None:
     }
 
 
-def test_a_call_to_wealthyhood_carries_the_token_and_leaves_the_user_to_the_caller() -> None:
+def test_a_wealthyhood_call_carries_the_token_and_no_user() -> None:
+    """A call to Wealthyhood carries the token, and leaves the user to the caller."""
     assert build_consumer_headers(WEALTHYHOOD, WEALTHYHOOD_HOSTS, tokens()) == {"Authorization": "Bearer access-1"}
 
 
@@ -223,7 +224,8 @@ def test_json_is_sent_as_json() -> None:
     assert json.loads(request.body)["client_secret"] == CLIENT_SECRET
 
 
-def test_extra_authorization_parameters_are_sent_and_pkce_can_be_switched_off() -> None:
+def test_extra_parameters_are_sent_and_pkce_can_be_switched_off() -> None:
+    """Extra authorization parameters are sent, and PKCE can be switched off."""
     profile = acme()
     bent = load_authorize('pkce = false\nparams = { access_type = "offline", scope = "" }')
     values = {"client_id": "c", "redirect_uri": "https://e/", "scope": "a b", "state": "s", "code_challenge": "ch"}
@@ -257,7 +259,7 @@ def query(url: str) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(url).query))
 
 
-def test_the_token_goes_into_whatever_header_the_profile_names() -> None:
+def test_the_token_goes_into_the_header_that_the_profile_names() -> None:
     profile = acme('[consumer.headers]\n"X-Api-Token" = "{access_token}"\nX-Type = "{token_type}"')
     assert build_consumer_headers(profile, {}, tokens()) == {"X-Api-Token": "access-1", "X-Type": "Bearer"}
 

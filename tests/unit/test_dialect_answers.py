@@ -213,7 +213,7 @@ def test_a_success_that_is_no_token_set_is_unread(body: Any) -> None:
         (302, b"", "rejected_unknown", None),
     ],
 )
-def test_keaps_refusals_are_told_apart(status: int, body: Any, kind: str, code: str | None) -> None:
+def test_keaps_refusals_are_distinguished(status: int, body: Any, kind: str, code: str | None) -> None:
     refusal = refused(KEAP, status, body)
     assert (refusal.kind, refusal.status, refusal.code, refusal.in_doubt) == (kind, status, code, False)
 
@@ -336,6 +336,6 @@ def test_the_wait_a_provider_asks_for_is_bounded_seconds(headers: dict[str, str]
         (418, {"error": "teapot"}, None),
     ],
 )
-def test_a_refusal_names_the_rule_that_told(status: int, body: dict[str, Any], rule: str | None) -> None:
+def test_a_refusal_names_the_rule_that_matched(status: int, body: dict[str, Any], rule: str | None) -> None:
     more = '[[errors]]\nas = "malformed"\nstatus = 422\n[[errors]]\nas = "transient"\ncode = "busy"\n'
     assert refused(acme(more), status, body).rule == rule

@@ -169,7 +169,8 @@ def test_an_answer_states_its_refresh_tokens_life(name: str) -> None:
     assert granted(profile, body).refresh_expires_at == NOW + 8_640_000
 
 
-def test_a_use_renews_an_idle_refresh_token_though_the_answer_leaves_it_out() -> None:
+def test_a_use_extends_an_idle_refresh_token_the_response_leaves_out() -> None:
+    """Using an idle refresh token extends it, though the response leaves it out."""
     profile = acme("[response]\nrefresh_expires = [{ default = 1000 }]")
     read = granted(profile, {"access_token": "a", "expires_in": 60}, tokens(refresh_expires_at=NOW + 7))
     assert (read.refresh_token, read.refresh_expires_at) == (Secret("refresh-1"), NOW + 1000)
@@ -211,7 +212,7 @@ def test_a_200_that_says_it_is_a_success_is_one() -> None:
     assert granted(acme(SLACK), body).access_token == Secret("a")
 
 
-def test_a_success_told_by_a_number_is_not_told_by_a_boolean() -> None:
+def test_a_success_shown_by_a_number_is_not_shown_by_a_boolean() -> None:
     profile = acme('[response]\nsuccess_when = { path = "code", equals = 0 }\nerror = ["code"]')
     assert granted(profile, {"code": 0, "access_token": "a", "expires_in": 60}).access_token == Secret("a")
     assert refused(profile, 200, {"code": False, "access_token": "a", "expires_in": 60}).kind == "rejected_unknown"
@@ -237,7 +238,7 @@ def test_an_empty_400_means_what_the_profile_says() -> None:
     assert refused(acme(), 400, b"").kind == "rejected_unknown", "a dead token, a wrong secret: nobody can know"
 
 
-def test_a_500_for_a_refresh_in_the_same_second_was_not_spent() -> None:
+def test_a_500_for_a_refresh_in_the_same_second_was_not_used() -> None:
     profile = acme('[[errors]]\nstatus = 500\nas = "not_used"')
     assert refused(profile, 500, b"") == Refusal("not_used", 500)
 
@@ -247,7 +248,7 @@ def test_an_error_text_with_a_token_in_it_is_matched_and_dropped() -> None:
     assert "canary" not in repr(refused(acme(), 400, told))
 
 
-def test_a_refusal_of_too_early_a_refresh_waits_as_long_as_told() -> None:
+def test_a_refusal_of_an_early_refresh_waits_as_long_as_it_states() -> None:
     answer = parse_token_response(acme(), respond(429, {"error": "slow_down"}, retry_after="570"), NOW)
     assert isinstance(answer, Refusal)
     assert (answer.kind, answer.retry_after) == ("rate_limited", 570)

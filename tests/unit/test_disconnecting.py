@@ -91,13 +91,14 @@ def test_the_refresh_token_is_sent_and_then_forgotten() -> None:
         (LostResponse("gone"), "again"),
     ],
 )
-def test_it_ends_disconnected_and_forgotten_whatever_the_provider_does(said: Any, outcome: str) -> None:
+def test_it_ends_disconnected_and_forgotten_for_any_provider_answer(said: Any, outcome: str) -> None:
     w = disconnected(said)
     assert revoke_and_forget(w) == outcome
     assert (w.record().status, w.record().sealed, w.record().to_revoke) == (Status.DISCONNECTED, None, None)
 
 
-def test_a_provider_that_does_not_answer_is_asked_again_while_nobody_connects_anew() -> None:
+def test_an_unanswered_revocation_is_retried_until_connected_again() -> None:
+    """A provider that does not answer is asked again, unless the account is connected again."""
     w = disconnected(NotSent("down"), DONE)
     revoke_and_forget(w)
     [(message, delay)] = w.queue.messages
@@ -106,7 +107,8 @@ def test_a_provider_that_does_not_answer_is_asked_again_while_nobody_connects_an
     assert [form_of(request)["token"] for request in w.provider.requests] == ["refresh-0"] * 2
 
 
-def test_what_was_to_be_asked_again_is_left_alone_once_somebody_connects_anew() -> None:
+def test_a_pending_revocation_is_dropped_once_connected_again() -> None:
+    """A revocation that was to be retried is left alone once the account is connected again."""
     w = disconnected(NotSent("down"), DONE)
     revoke_and_forget(w)
     operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
@@ -114,7 +116,8 @@ def test_what_was_to_be_asked_again_is_left_alone_once_somebody_connects_anew() 
     assert len(w.provider.requests) == 1
 
 
-def test_a_pass_that_finds_it_disconnected_leaves_it_to_whoever_connects_anew_at_that_moment() -> None:
+def test_a_pass_yields_when_the_account_is_connected_again_meanwhile() -> None:
+    """A pass that finds the connection disconnected leaves it to a new connect at that moment."""
     w = disconnected()
     get = w.records.get
 
@@ -159,7 +162,7 @@ def test_nothing_is_served_while_the_provider_is_still_to_be_asked() -> None:
     assert w.provider.requests == []
 
 
-def test_the_next_pass_asks_where_nobody_did_and_tells_of_the_disconnect() -> None:
+def test_the_next_pass_revokes_and_reports_a_disconnect_left_unfinished() -> None:
     w = disconnected(DONE)
     due_at = w.record().due_at
     assert due_at is not None
@@ -179,7 +182,8 @@ def test_what_another_worker_is_asking_is_left_to_it_and_stays_due() -> None:
     assert w.provider.requests == []
 
 
-def test_a_worker_that_dies_at_any_call_leaves_a_disconnected_record_that_the_next_pass_finishes() -> None:
+def test_a_crash_at_any_call_of_a_disconnect_is_finished_by_the_next() -> None:
+    """A worker that dies at any call leaves a disconnected record, which the next pass finishes."""
     w = disconnected(DONE)
     before = len(w.faults.calls)
     revoke_and_forget(w)

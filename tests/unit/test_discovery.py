@@ -95,7 +95,8 @@ def test_a_code_challenge_is_sent_where_it_is_taken(methods: list[str], sent: bo
     assert "PKCE" not in notes(profile)
 
 
-def test_offline_access_is_asked_of_a_person_and_not_of_a_clients_own_grant() -> None:
+def test_offline_access_is_asked_of_people_and_not_of_headless_grants() -> None:
+    """The scope offline_access is asked of a person, and not of a client's own grant."""
     profile = made(scopes_supported=["openid", "offline_access"])
     assert profile.authorize is not None
     assert profile.client_credentials is not None

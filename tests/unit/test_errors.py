@@ -78,7 +78,7 @@ def test_a_problem_of_a_connection_names_it_and_the_command_that_helps(error: Co
     assert str(error) == told["message"]
 
 
-def test_a_refused_client_asks_nobody_to_authorize_again() -> None:
+def test_a_refused_client_requires_no_new_authorization() -> None:
     told = ClientRefused("keap/main", "keap-eu").as_dict()
     assert "`evergrant client set keap-eu`" in told["hint"]
     assert "Nobody needs to authorize" in told["hint"]
@@ -101,7 +101,7 @@ def test_a_hint_may_be_given_left_to_the_class_or_absent() -> None:
     assert errors.UnknownProfile("None such.").hint.startswith("List the providers")
 
 
-def test_whoever_catches_a_kind_catches_its_kinds() -> None:
+def test_catching_a_kind_of_error_catches_its_subclasses() -> None:
     assert isinstance(InvalidName("x"), InvalidRequest)
     assert isinstance(NotSent("x"), ProviderUnreachable)
     assert not isinstance(NotSent("x"), errors.LostResponse)

@@ -177,7 +177,7 @@ def test_investsuite_is_sent_one_way_of_logging_in_where_there_are_two() -> None
 
 
 @pytest.mark.parametrize("credentials", [{}, {"username": Secret("ann")}, {"password": Secret("canary")}])
-def test_half_a_log_in_is_told_before_anything_is_sent(credentials: dict[str, Secret]) -> None:
+def test_half_a_log_in_is_reported_before_anything_is_sent(credentials: dict[str, Secret]) -> None:
     with pytest.raises(InvalidClient) as refused:
         login(credentials)
     assert "username and password" in refused.value.hint
@@ -198,7 +198,8 @@ def test_investsuites_expires_at_is_a_duration() -> None:
     assert grant.refresh_token == Secret("r")
 
 
-def test_investsuites_token_says_itself_when_it_lapses_if_the_answer_does_not() -> None:
+def test_investsuites_token_states_its_expiry_if_the_response_does_not() -> None:
+    """InvestSuite's token says itself when it expires, if the response does not."""
     assert read("investsuite", {"access_token": jwt(NOW + 900)}).expires_at == NOW + 900
     assert read("investsuite", {"access_token": "no-jwt"}).expires_at == NOW + 300
 
@@ -209,7 +210,8 @@ def test_investsuite_refuses_a_refresh_by_status_alone(status: int) -> None:
         assert parse_token_response(INVESTSUITE, respond(status, body), NOW) == Refusal("grant_rejected", status)
 
 
-def test_investsuite_is_refreshed_while_there_is_a_refresh_token_and_logged_in_to_else() -> None:
+def test_investsuite_refreshes_with_a_refresh_token_or_else_logs_in() -> None:
+    """InvestSuite is refreshed while there is a refresh token, and logged in to otherwise."""
     assert INVESTSUITE.grants == ("login",)
     assert INVESTSUITE.rotation.fall_back_to_login
     assert choose_phase(INVESTSUITE, "login", tokens()) == "refresh"
@@ -242,7 +244,8 @@ def test_wealthyhood_is_asked_for_its_audience_in_json() -> None:
 # Keap
 
 
-def test_keap_authenticates_the_client_in_the_body_for_the_code_and_by_basic_on_refresh() -> None:
+def test_keap_sends_the_client_in_the_body_then_as_basic() -> None:
+    """Keap authenticates the client in the body for the code, and by Basic on the refresh."""
     code = form_of(asked("keap", "exchange", code="c", redirect_uri=CALLBACK, code_verifier=None))
     assert (code["client_id"], code["client_secret"]) == ("client-1", "hush")
     request = asked("keap", "refresh", refresh_token="r", redirect_uri=CALLBACK, scope="full")

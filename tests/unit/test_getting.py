@@ -46,7 +46,7 @@ def test_a_direct_request_is_answered_with_the_document_itself() -> None:
     assert rotator.caller_waits == [request]
 
 
-def test_an_http_request_is_answered_with_json_that_nobody_keeps() -> None:
+def test_an_http_request_is_answered_with_json_that_no_cache_keeps() -> None:
     rotator = Rotator()
     response = handle_event(rotator.reader, http(min_ttl="60", rejected="0123456789abcdef"))
     assert response["statusCode"] == 200

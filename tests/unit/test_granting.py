@@ -73,7 +73,7 @@ def test_data_key_and_queue_are_tried_in_turn() -> None:
     assert len(sends) == 5
 
 
-def test_what_neither_takes_for_as_long_as_a_save_may_take_is_told() -> None:
+def test_what_kms_and_queue_reject_for_a_saves_budget_is_reported() -> None:
     w = World()
     failing(w.seal, "prepare", float("inf"))
     failing(w.queue, "send", float("inf"))

@@ -13,7 +13,9 @@ PAGE = '<title>Connect</title><form method="post" action=""><input type="hidden"
 Answer = Callable[[httpx.Request], httpx.Response]
 
 
-def test_a_form_goes_nowhere_the_page_does_not_allow_not_even_by_a_redirect() -> None:
+def test_a_form_goes_nowhere_form_action_forbids_even_by_redirect() -> None:
+    """A form goes nowhere that the page does not allow, not even by a redirect."""
+
     def answer(request: httpx.Request) -> httpx.Response:
         if request.method == "POST":
             return httpx.Response(303, headers={"location": "http://127.0.0.1:2/authorize"})
@@ -42,7 +44,8 @@ def test_a_form_sends_its_fields_and_says_where_it_comes_from() -> None:
     assert seen[1].headers["origin"] == "http://127.0.0.1:1"
 
 
-def test_a_redirect_after_a_form_is_followed_by_get_and_remembers_the_other_site() -> None:
+def test_a_redirect_after_a_form_becomes_get_and_keeps_cross_site() -> None:
+    """A redirect after a form is followed by GET, and remembers the other site."""
     seen: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:

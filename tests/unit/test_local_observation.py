@@ -84,9 +84,8 @@ def test_the_first_token_is_no_rotation(observed: Observed, clock: Clock) -> Non
     assert Observation([observed]).failures(3) == ["wealthyhood/main was rotated 2 times, not 3."]
 
 
-def test_a_token_that_only_a_consumer_can_have_renewed_is_not_the_schedules_work(
-    observed: Observed, clock: Clock
-) -> None:
+def test_a_token_only_a_consumer_can_have_renewed_is_not_the_schedules(observed: Observed, clock: Clock) -> None:
+    """A token that only a consumer can have renewed is not counted as the schedule's work."""
     live_on(observed, clock, tokens=4, every=50)
 
     assert Observation([observed]).failures(3) == ["wealthyhood/main: the schedule let a token get 50 s old."]
@@ -108,9 +107,8 @@ def test_calls_that_the_api_never_saw_do_not_count(observed: Observed, clock: Cl
     assert Observation([observed]).failures(3) == ["wealthyhood/main: 5 calls made, 4 seen by the API."]
 
 
-def test_rotations_of_one_connection_are_not_anothers_because_they_share_a_provider(
-    observe: Observe, clock: Clock
-) -> None:
+def test_rotations_are_counted_per_connection_not_per_provider(observe: Observe, clock: Clock) -> None:
+    """Rotations of one connection are not another's because they share a provider."""
     application = observe(INVESTREADY_APPLICATION)
     person = Observed(INVESTREADY, application.server)
     live_on(application, clock, tokens=4, every=30)

@@ -61,7 +61,7 @@ def test_a_refused_refresh_is_followed_by_a_log_in_at_once(status: int) -> None:
     assert w.record().failures == 0
 
 
-def test_a_refused_log_in_blames_the_client_and_nobody_need_authorize() -> None:
+def test_a_refused_log_in_blames_the_client_and_requires_no_person() -> None:
     w = logging_in()
     w.provider.script = [REFUSED, REFUSED]
     w.run()

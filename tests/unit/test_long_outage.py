@@ -111,7 +111,8 @@ def outage(minutes: int, **fields: Any) -> tuple[World, Sqs, Table]:
     return w, queue, table
 
 
-def test_a_table_that_is_down_for_25_minutes_leaves_one_message_and_no_dead_letter() -> None:
+def test_a_25_minute_table_outage_leaves_one_message_and_no_dead_letter() -> None:
+    """A table that is down for 25 minutes leaves one message and no dead letter."""
     w, queue, table = outage(25)
     assert [message["task"] for _, _, message in queue.waiting] == ["save"]
     assert (queue.most, queue.received) == (1, 25 * 4 + 1)
@@ -123,7 +124,8 @@ def test_a_table_that_is_down_for_25_minutes_leaves_one_message_and_no_dead_lett
     assert len(w.provider.requests) == 1
 
 
-def test_a_table_that_is_down_for_longer_leaves_one_message_that_is_a_dead_letter_in_the_end() -> None:
+def test_a_longer_table_outage_leaves_one_message_in_the_end_dead() -> None:
+    """A table that is down for longer leaves one message, which is a dead letter in the end."""
     w, queue, table = outage(80)
     # After an hour it is the queue that brings it back, and no copy is made any more.
     [(_, receives, message)] = queue.waiting
@@ -192,9 +194,10 @@ def paused_before(w: World) -> None:
 
 @pytest.mark.parametrize("come", [scheduled, read_before, forced_after, woken_after, paused_before])
 @pytest.mark.parametrize("published_generation", [0, 1], ids=["unpublished", "published"])
-def test_a_table_that_comes_back_late_in_the_tokens_life_waits_for_the_answer_that_is_in_the_queue(
+def test_a_late_recovery_of_the_table_waits_for_the_queued_save(
     come: Callable[[World], None], published_generation: int
 ) -> None:
+    """A table that comes back late in the token's life waits for the token set that is in the queue."""
     w, queue = lapsed(published_generation=published_generation)
     come(w)
     assert len(w.provider.requests) == 1, "the answer may be on its way, and the refresh token is spent"

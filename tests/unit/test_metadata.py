@@ -44,7 +44,8 @@ def test_without_a_path_there_are_two_addresses() -> None:
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
-def test_a_path_is_inserted_as_rfc_8414_says_and_appended_to_as_openid_says(slash: str) -> None:
+def test_a_path_is_inserted_for_rfc_8414_and_appended_for_openid(slash: str) -> None:
+    """A path is inserted as RFC 8414 says, and appended to as OpenID Connect Discovery says."""
     assert build_well_known_urls(f"https://acme.example:8443/realms/eu{slash}") == (
         "https://acme.example:8443/.well-known/oauth-authorization-server/realms/eu",
         "https://acme.example:8443/realms/eu/.well-known/openid-configuration",
@@ -104,7 +105,8 @@ def test_an_address_without_a_document_is_passed_over() -> None:
     "body",
     [b"<html>Welcome</html>", b"", b"[]", b"{}", b'{"issuer": 7}', b"7", b"\xff", b"[" * 100_000, b'{"issuer": ["x"]}'],
 )
-def test_a_200_that_is_no_metadata_is_an_error_and_never_hides_a_sound_document(body: bytes) -> None:
+def test_a_200_without_metadata_is_an_error_and_hides_no_valid_document(body: bytes) -> None:
+    """A 200 that holds no metadata is an error, and never hides a valid document."""
     assert "no metadata" in refused(InvalidMetadata, published(body), published(b"", 404)).message
     found = merge_metadata(ISSUER, zip(build_well_known_urls(ISSUER), [published(body), published(SOUND)], strict=True))
     assert [source.used for source in found.sources] == [False, True]
@@ -224,9 +226,10 @@ _SOUND_DOCUMENTS = st.fixed_dictionaries(
 
 
 @given(st.lists(_SOUND_DOCUMENTS, min_size=1, max_size=3), st.integers(min_value=0, max_value=4_000_000_000))
-def test_any_sound_documents_make_a_profile_that_holds_unless_they_offer_nothing(
+def test_valid_documents_make_a_valid_profile_unless_they_offer_nothing(
     documents: list[dict[str, Any]], now: int
 ) -> None:
+    """Any valid documents make a profile that holds, unless they offer nothing."""
     metadata = merged(*documents)
     try:
         profile = build_profile(metadata, "acme", now)

@@ -43,14 +43,14 @@ def events(changes: dict[str, Any]) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("lifetime", "days"), [(365, 30), (61, 30), (60, 7), (45, 7), (14, 1), (15, 7), (3, 1), (2, None), (1, None)]
 )
-def test_the_first_warning_is_the_earliest_that_comes_in_the_second_half_of_the_grants_life(
-    lifetime: int, days: int | None
-) -> None:
+def test_the_first_warning_falls_in_the_second_half_of_the_grants_life(lifetime: int, days: int | None) -> None:
+    """The first warning is the earliest one that falls in the second half of the grant's life."""
     ends_at = NOW + lifetime * DAY_SECONDS
     assert compute_first_warning_at(NOW, ends_at) == (None if days is None else ends_at - days * DAY_SECONDS)
 
 
-def test_warnings_follow_one_another_and_those_that_were_missed_are_left_out() -> None:
+def test_warnings_follow_one_another_and_missed_ones_are_skipped() -> None:
+    """Warnings follow one another, and those that were missed are left out."""
     ends_at = NOW + 365 * DAY_SECONDS
     assert compute_next_warning_at(ends_at, ends_at - 30 * DAY_SECONDS) == ends_at - 7 * DAY_SECONDS
     assert compute_next_warning_at(ends_at, ends_at - 7 * DAY_SECONDS) == ends_at - DAY_SECONDS
@@ -70,7 +70,8 @@ def test_a_grant_that_rotation_prolongs_is_never_warned_of() -> None:
     assert again.warn_at is None
 
 
-def test_a_grant_with_a_hard_end_is_warned_of_and_refreshing_forgets_no_warning() -> None:
+def test_a_hard_end_is_warned_of_and_no_refresh_forgets_the_warning() -> None:
+    """A grant with a hard end is warned of, and refreshing forgets no warning."""
     ends_at = NOW + 365 * DAY_SECONDS
     current = saved(connection(status=Status.AWAITING_AUTHORIZATION), HARD, ends_at)
     assert current.warn_at == ends_at - 30 * DAY_SECONDS
@@ -84,7 +85,8 @@ def test_a_grant_with_a_hard_end_is_warned_of_and_refreshing_forgets_no_warning(
     assert saved(current, HARD, ends_at, ends_at - DAY_SECONDS // 2).warn_at is None, "all were told"
 
 
-def test_an_end_that_a_rotation_left_where_it_was_is_warned_of_whatever_the_profile_hopes() -> None:
+def test_an_end_that_a_rotation_left_in_place_is_warned_of() -> None:
+    """An end that a rotation left where it was is warned of, though the profile declares rotation."""
     ends_at = NOW + 100 * DAY_SECONDS
     first = saved(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, ends_at)
     assert first.warn_at is None
@@ -117,9 +119,10 @@ def lived(profile: Profile, lifetime: int, until: int, told: Callable[[int], int
     ("lifetime", "days", "expected"),
     [(7200, 90, [30, 7, 1]), (300, 20, [7, 1]), (60, 3, [1])],
 )
-def test_an_end_that_is_told_in_seconds_stays_though_each_answer_tells_it_a_second_or_two_apart(
+def test_an_end_that_wobbles_by_seconds_counts_as_the_same_end(
     lifetime: int, days: int, expected: list[int], profile: Profile, wobble: int
 ) -> None:
+    """An end that is given in seconds stays the same, though each response puts it a second or two apart."""
     random, end = Random(1), NOW + days * DAY_SECONDS
     warnings, refreshed = lived(profile, lifetime, end, lambda now: end + random.randint(-wobble, wobble))
     assert warnings == pytest.approx(expected, abs=5 / DAY_SECONDS)
@@ -128,7 +131,8 @@ def test_an_end_that_is_told_in_seconds_stays_though_each_answer_tells_it_a_seco
 
 @pytest.mark.parametrize("lifetime", [30, 60, 300, 7200])
 @pytest.mark.parametrize("wobble", [0, 2])
-def test_an_end_that_each_refresh_moves_is_never_warned_of_and_always_outrun(lifetime: int, wobble: int) -> None:
+def test_an_end_that_each_refresh_moves_is_never_warned_of_or_reached(lifetime: int, wobble: int) -> None:
+    """An end that each refresh moves is never warned of, and every refresh is in time for it."""
     random, window = Random(1), max(lifetime * 2 // 3, 20)  # lapses before the access token
     told = lambda now: now + window - random.randint(0, wobble)  # noqa: E731
     warnings, refreshed = lived(KEAP, lifetime, NOW + 200 * lifetime, told)
@@ -177,13 +181,13 @@ def degraded(expires_in: int = DAY_SECONDS, **fields: Any) -> Connection:
     return connection(status=Status.DEGRADED, **fields)
 
 
-def test_trouble_with_most_of_the_tokens_life_ahead_alerts_nobody() -> None:
+def test_a_failure_early_in_the_tokens_life_raises_no_alert() -> None:
     current = replace(degraded(), status=Status.ACTIVE)
     [event] = events(failing.apply_refusal(current, REFUSED, NOW))
     assert (event["type"], event["alert"]) == (EventType.DEGRADED, False)
 
 
-def test_somebody_is_told_once_when_the_token_is_about_to_lapse() -> None:
+def test_one_alert_is_raised_when_the_token_is_about_to_expire() -> None:
     current = degraded(DAY_SECONDS // 4 + 1)
     changes = failing.apply_refusal(current, REFUSED, NOW)
     assert not events(failing.alert_when_urgent(current, changes, NOW))
@@ -195,7 +199,7 @@ def test_somebody_is_told_once_when_the_token_is_about_to_lapse() -> None:
     assert not events(failing.alert_when_urgent(current, failing.apply_refusal(current, REFUSED, NOW + 2), NOW + 2))
 
 
-def test_trouble_that_begins_late_is_told_at_once_and_not_twice() -> None:
+def test_a_failure_late_in_the_tokens_life_alerts_at_once_and_once() -> None:
     current = replace(degraded(DAY_SECONDS // 8), status=Status.ACTIVE)
     changes = failing.apply_refusal(current, REFUSED, NOW)
     [event] = events(failing.alert_when_urgent(current, changes, NOW))
@@ -203,7 +207,8 @@ def test_trouble_that_begins_late_is_told_at_once_and_not_twice() -> None:
 
 
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.DEGRADED])
-def test_a_provider_that_asks_for_more_patience_than_the_token_has_needs_somebody_at_once(status: Status) -> None:
+def test_a_retry_after_beyond_the_tokens_life_alerts_at_once(status: Status) -> None:
+    """A provider that asks for a longer wait than the token lives raises an alert at once."""
     current = replace(degraded(DAY_SECONDS // 2), status=status, failures=0)
     for patience, alerts in ((DAY_SECONDS // 2 - 1, []), (DAY_SECONDS // 2, [True])):
         refusal = Refusal("rate_limited", 429, retry_after=patience)
@@ -211,7 +216,7 @@ def test_a_provider_that_asks_for_more_patience_than_the_token_has_needs_somebod
         assert [event["alert"] for event in events(changes) if event["alert"]] == alerts
 
 
-def test_an_answer_that_waits_to_be_read_needs_somebody_at_once() -> None:
+def test_an_unreadable_response_alerts_at_once() -> None:
     current = replace(degraded(), status=Status.ACTIVE)
     [event] = events(lost_response.apply_unreadable_response(current, KEAP, SEALED, NOW))
     assert (event["type"], event["alert"]) == (EventType.DEGRADED, True)
@@ -242,13 +247,14 @@ def test_every_event_has_words_of_its_own_and_a_command(kind: EventType) -> None
     assert "None" not in event["summary"] + event["command"]
 
 
-def test_a_refused_client_is_told_with_the_connections_that_met_it() -> None:
+def test_a_refused_client_is_reported_with_the_connections_it_stops() -> None:
     detail = {"connection": "keap/main", "client": "keap-app", "connections": ["keap/main", "keap/two", "keap/b"]}
     summary = describe_event({"type": EventType.CLIENT_REFUSED, "detail": detail})["summary"]
     assert "keap-app, with which keap/main, keap/two and keap/b must be refreshed" in summary
 
 
-def test_nobody_is_told_to_wait_for_a_further_try_where_an_answer_has_to_be_read() -> None:
+def test_an_unreadable_response_promises_no_further_try() -> None:
+    """Where a kept response has to be reparsed, the summary does not promise a further try."""
     detail = {"connection": "keap/main", "reason": "unreadable_response"}
     summary = describe_event({"type": EventType.DEGRADED, "detail": detail})["summary"]
     assert "tried again" not in summary
@@ -264,12 +270,12 @@ def test_nobody_is_told_to_wait_for_a_further_try_where_an_answer_has_to_be_read
         (EventType.DEGRADED, "evergrant status keap/main"),
     ],
 )
-def test_the_command_is_the_one_that_mends_it(kind: EventType, command: str) -> None:
+def test_the_command_is_the_one_that_fixes_it(kind: EventType, command: str) -> None:
     detail = {"connection": "keap/main", "client": "keap-app"}
     assert describe_event({"type": str(kind), "detail": detail})["command"] == command
 
 
 @pytest.mark.parametrize("kind", EventType)
-def test_a_person_is_told_of_what_only_a_person_can_mend(kind: EventType) -> None:
+def test_events_only_a_person_can_resolve_alert_a_person(kind: EventType) -> None:
     needs = {EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANT_EXPIRING}
     assert describe_event({"type": str(kind), "detail": {"connection": "keap/main"}})["alert"] is (kind in needs)

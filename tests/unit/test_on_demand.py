@@ -39,7 +39,7 @@ def scheduled(w: World) -> str:
     return Rotation(w.ports, w.settings, w.clock.now() + 59).run(TokenDemand(NAME)).outcome
 
 
-def test_the_schedule_refreshes_nothing_while_nobody_reads() -> None:
+def test_the_schedule_refreshes_nothing_without_a_reader() -> None:
     w = refreshed(on_demand())
     due_at = w.record().due_at
     assert due_at is not None
@@ -49,7 +49,7 @@ def test_the_schedule_refreshes_nothing_while_nobody_reads() -> None:
     assert len(w.provider.requests) == 1
 
 
-def test_who_asks_gets_a_new_token_once_the_old_one_has_lapsed() -> None:
+def test_a_caller_gets_a_new_token_once_the_old_one_has_expired() -> None:
     w = refreshed(on_demand())
     assert w.run(caller_waits=True).tokens == w.stored
     w.clock.advance(3 * DAY)
@@ -67,7 +67,8 @@ def test_who_asks_gets_a_new_token_for_a_refused_one() -> None:
     assert tokens.access_token == Secret("access-2")
 
 
-def test_a_refresh_token_that_dies_of_not_being_used_is_kept_alive_while_nobody_reads() -> None:
+def test_an_idle_refresh_token_is_kept_alive_without_readers() -> None:
+    """A refresh token that expires when it is not used is kept alive, though no consumer reads."""
     w = refreshed(on_demand(90))
     for _ in range(5):
         record = w.record()
@@ -78,7 +79,8 @@ def test_a_refresh_token_that_dies_of_not_being_used_is_kept_alive_while_nobody_
         assert scheduled(w) == "rotated"
 
 
-def test_a_refresh_token_that_dies_with_its_access_token_is_kept_alive_while_nobody_reads() -> None:
+def test_a_refresh_token_bound_to_its_access_token_is_kept_alive() -> None:
+    """A refresh token that ends with its access token is kept alive, though no consumer reads."""
     w = refreshed(on_demand(None, refresh_token_life="with_access_token"))
     record = w.record()
     assert record.refresh_at is not None
@@ -95,7 +97,8 @@ def test_the_end_of_a_grant_that_no_refresh_moves_makes_none() -> None:
     assert len(w.provider.requests) == 1
 
 
-def test_a_refresh_that_was_asked_for_and_failed_is_tried_again_by_the_schedule() -> None:
+def test_a_failed_refresh_on_demand_is_retried_by_the_schedule() -> None:
+    """A refresh that a caller asked for, and that failed, is tried again by the schedule."""
     w = refreshed(on_demand())
     w.clock.advance(3 * DAY)
     w.provider.script = [answer(429, {})]

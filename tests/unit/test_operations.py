@@ -56,7 +56,8 @@ def test_a_clients_own_grant_does_not_ask_for_what_a_person_is_asked_for(provide
     assert asked.scope == "a b"
 
 
-def test_scopes_that_are_given_stand_for_the_profiles_own_and_between_them_what_the_provider_wants() -> None:
+def test_given_scopes_replace_the_profiles_and_use_its_separator() -> None:
+    """Scopes that are given stand for the profile's own, joined by the separator that the provider wants."""
     zoho = built_in.load_built_in()["zoho"]
     wanted, _ = operations.plan(zoho, "zoho/main", scopes=["ZohoCRM.modules.ALL", "ZohoCRM.users.READ"])
     assert wanted.scope == "ZohoCRM.modules.ALL,ZohoCRM.users.READ"
@@ -120,21 +121,24 @@ def test_a_paused_connection_is_not_due_and_resumes_where_it_was() -> None:
     assert (resumed.status, resumed.due_at) == (Status.ACTIVE, 1_800_010_000)
 
 
-def test_what_was_not_published_before_a_pause_is_published_when_it_resumes() -> None:
+def test_what_a_pause_left_unpublished_is_published_on_resume() -> None:
+    """What was not published before a pause is published when the connection resumes."""
     records, clock = active(published_generation=2)
     operations.pause(records, NAME, clock)
     resumed = operations.resume(records, NAME, clock)
     assert (resumed.due_at, resumed.refresh_at) == (clock.now(), 1_800_010_000)
 
 
-def test_a_connection_whose_refresh_was_missed_while_paused_is_due_when_it_resumes() -> None:
+def test_a_refresh_missed_while_paused_is_due_on_resume() -> None:
+    """A connection whose refresh was missed while it was paused is due when it resumes."""
     records, clock = active()
     operations.pause(records, NAME, clock)
     clock.advance(50_000)
     assert operations.resume(records, NAME, clock).due_at == clock.now()
 
 
-def test_what_was_failing_is_tried_at_once_when_it_resumes_and_is_not_called_active() -> None:
+def test_a_failing_connection_is_tried_on_resume_and_not_called_active() -> None:
+    """A connection that was failing is tried at once when it resumes, and is not called active."""
     records, clock = active(failures=4, refresh_at=1_800_099_999)
     operations.pause(records, NAME, clock)
     resumed = operations.resume(records, NAME, clock)
@@ -150,7 +154,8 @@ def test_what_nothing_can_refresh_is_not_refreshed_for_having_been_paused() -> N
         assert (resumed.status, resumed.refresh_at) == (status, None)
 
 
-def test_an_unread_answer_of_an_earlier_grant_does_not_hold_up_a_clients_own() -> None:
+def test_an_old_unreadable_response_does_not_delay_a_headless_grant() -> None:
+    """An unreadable response of an earlier grant does not hold up a client's own grant."""
     records, clock = MemoryRecords(Faults()), FakeClock()
     name = "wealthyhood/main"
     wanted, grant = operations.plan(WEALTHYHOOD, name, variables=VARIABLES)
@@ -160,7 +165,8 @@ def test_an_unread_answer_of_an_earlier_grant_does_not_hold_up_a_clients_own() -
     assert operations.begin(records, wanted, grant, clock).unreadable_response is None
 
 
-def test_a_paused_client_grant_that_is_connected_again_is_not_paused_any_more() -> None:
+def test_connecting_a_paused_client_grant_again_ends_the_pause() -> None:
+    """A paused client grant that is connected again is no longer paused."""
     records, clock = MemoryRecords(Faults()), FakeClock()
     wanted, grant = operations.plan(WEALTHYHOOD, "wealthyhood/main", variables=VARIABLES)
     operations.begin(records, wanted, grant, clock)

@@ -46,12 +46,13 @@ def saved(current: Connection, now: int) -> Connection:
 
 
 @pytest.mark.parametrize("kind", [EventType.ROTATED, EventType.DEGRADED, EventType.RECOVERED, EventType.AUTHORIZED])
-def test_a_full_outbox_takes_no_event_that_nobody_needs(kind: EventType) -> None:
+def test_a_full_outbox_takes_no_event_without_an_alert(kind: EventType) -> None:
     current = full(EventType.ROTATED)
     assert add_events(current, create_event(kind, current, NOW + 500)) == {}
 
 
-def test_what_a_person_needs_takes_the_place_of_the_oldest_that_nobody_needs() -> None:
+def test_an_alert_replaces_the_oldest_event_without_one() -> None:
+    """An event that a person needs takes the place of the oldest event that no person needs."""
     current = full(EventType.ROTATED)
     later = apply(current, add_events(current, create_event(EventType.AUTHORIZATION_REQUIRED, current, NOW + 500)))
     assert kinds(later).count("Authorization Required") == 1
@@ -59,7 +60,8 @@ def test_what_a_person_needs_takes_the_place_of_the_oldest_that_nobody_needs() -
     assert min(body["at"] for body in later.outbox.values()) == NOW + 1
 
 
-def test_where_all_are_needed_the_newest_takes_the_place_of_the_oldest_of_its_kind() -> None:
+def test_among_alerts_the_newest_replaces_the_oldest_of_its_kind() -> None:
+    """Where all events are needed, the newest takes the place of the oldest of its kind."""
     current = full(EventType.DEGRADED, alert=True)
     later = apply(current, add_events(current, create_event(EventType.AUTHORIZATION_REQUIRED, current, NOW + 500)))
     assert len(later.outbox) == MAX_PENDING_EVENTS + 1, "one of a kind has a place beyond"
@@ -68,7 +70,8 @@ def test_where_all_are_needed_the_newest_takes_the_place_of_the_oldest_of_its_ki
     assert [body["at"] for body in last.outbox.values() if body["type"] == "Authorization Required"] == [NOW + 600]
 
 
-def test_a_connection_that_flaps_while_the_bus_is_down_for_months_keeps_a_bounded_outbox_and_says_the_last() -> None:
+def test_the_outbox_stays_bounded_through_months_without_a_bus() -> None:
+    """A connection that flaps while the bus is down for months keeps a bounded outbox with the last event."""
     current, now = connection(), NOW
     failures = [Refusal("transient", 503)] * 3, [Refusal("client_rejected", 401)], [Refusal("grant_rejected", 400)] * 2
     for number in range(600):

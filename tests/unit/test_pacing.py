@@ -37,7 +37,8 @@ def test_who_comes_rarely_never_waits() -> None:
 
 
 @pytest.mark.parametrize("per_second", [0.5, 4, 40])
-def test_of_many_at_once_no_second_sees_more_than_twice_the_rate_and_each_later_one_the_rate(per_second: float) -> None:
+def test_a_burst_stays_within_twice_the_rate_then_at_the_rate(per_second: float) -> None:
+    """Of many callers at once, no second sees more than twice the rate, and each later second the rate."""
     clock = Clock()
     pace = RateLimiter(per_second, clock)
     with ThreadPoolExecutor(8) as pool:
@@ -58,7 +59,8 @@ def test_a_pause_is_no_credit_beyond_a_second() -> None:
     assert len(clock.slept) == 5
 
 
-def test_nobody_waits_for_longer_than_there_is_patience_and_who_gives_up_takes_nobodys_turn() -> None:
+def test_no_wait_exceeds_the_patience_and_giving_up_takes_no_turn() -> None:
+    """No caller waits longer than its patience, and one that gives up takes no other caller's turn."""
     clock = Clock()
     pace = RateLimiter(0.4, clock, patience=10)
     assert [pace.wait() for _ in range(8)] == [True] * 5 + [False] * 3

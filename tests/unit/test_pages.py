@@ -157,7 +157,7 @@ def test_connecting_again_names_each_change_and_nothing_else() -> None:
     assert page_texts.AGAIN.title not in pages.render_landing("Keap", "main", (), "h")
 
 
-def test_what_was_not_allowed_is_told_from_what_was_on_the_last_page() -> None:
+def test_what_was_not_allowed_stands_apart_on_the_last_page() -> None:
     text = Page(pages.render_connected("Keap", "main", ("read", "write"), missing=("write",))).text
     assert f"{page_texts.GRANTED}read" in text
     assert f"{page_texts.MISSING}write" in text
@@ -228,7 +228,7 @@ def test_the_button_posts_to_us_and_to_no_other_origin() -> None:
     assert directives(pages.build_headers(form=True)) == directives(pages.build_headers()) | {"form-action": "'self'"}
 
 
-def test_no_page_is_kept_framed_guessed_or_told_of() -> None:
+def test_no_page_is_cached_framed_sniffed_or_sent_as_referrer() -> None:
     for headers in (pages.build_headers(form=True), pages.build_headers()):
         assert headers["cache-control"] == "no-store"
         assert headers["x-content-type-options"] == "nosniff"
@@ -236,12 +236,16 @@ def test_no_page_is_kept_framed_guessed_or_told_of() -> None:
     assert pages.build_headers()["referrer-policy"] == "no-referrer"
 
 
-def test_a_browser_without_fetch_metadata_may_say_to_us_where_its_post_comes_from() -> None:
-    """With no-referrer its Origin would be "null", which anybody's page can send; same-origin tells nobody else."""
+def test_without_fetch_metadata_origin_says_where_a_post_comes_from() -> None:
+    """A browser without Fetch Metadata may say by its Origin header where its POST comes from.
+
+    With no-referrer its Origin would be "null", which anybody's page can send; same-origin tells nobody else.
+    """
     assert pages.build_headers(form=True)["referrer-policy"] == "same-origin"
 
 
-def test_the_landing_page_says_what_it_is_about_and_has_one_button_that_posts() -> None:
+def test_the_landing_page_states_its_purpose_and_has_one_post_button() -> None:
+    """The landing page says what it is about, and has one button, which posts."""
     page = Page(pages.render_landing("Keap (Infusionsoft)", "main", SCOPES, "accounts.infusionsoft.com"))
     for shown in ("Keap (Infusionsoft)", "main", *SCOPES, "accounts.infusionsoft.com"):
         assert shown in page.text
@@ -251,7 +255,8 @@ def test_the_landing_page_says_what_it_is_about_and_has_one_button_that_posts() 
     assert not [tag for tag, _ in page.tags if tag == "input"]
 
 
-def test_the_last_page_says_what_was_granted_and_offers_nothing_more_to_press() -> None:
+def test_the_last_page_says_what_was_granted_and_offers_no_button() -> None:
+    """The last page says what was granted, and offers nothing more to press."""
     page = Page(pages.render_connected("Keap", "main", SCOPES))
     assert not {"form", "button"} & {tag for tag, _ in page.tags}
     for shown in ("Keap is connected", "main", *SCOPES):
@@ -282,7 +287,8 @@ def test_every_refusal_has_words_of_its_own_and_shows_only_its_code(kind: type[L
     assert "our side" not in html
 
 
-def test_a_refusal_names_the_provider_and_the_account_where_they_are_known_as_text() -> None:
+def test_a_refusal_page_names_provider_and_account_as_text() -> None:
+    """A refusal names the provider and the account, where they are known, as text."""
     error = errors.Denied("x")
     assert "<dl>" not in pages.render_refused(error)
     error.about = "Keap & Co", "<main>"

@@ -66,7 +66,8 @@ def test_a_brace_that_stands_alone_is_an_error_with_its_place(template: str) -> 
         ("{base64(lower(id))}", "takes names and texts in single quotes"),
     ],
 )
-def test_a_function_that_is_none_or_is_written_wrongly_is_told_with_what_there_is(template: str, said: str) -> None:
+def test_an_unknown_or_malformed_function_is_reported_with_the_choices(template: str, said: str) -> None:
+    """A function that is unknown or written wrongly is reported with the functions that there are."""
     with pytest.raises(ValueError, match=re.escape(said)):
         list(find_names(template))
 
@@ -75,11 +76,11 @@ def test_a_value_is_encoded_for_where_it_lands_after_its_function() -> None:
     assert fill_template("/{lower(a)}/{a}", {"a": "X/Y"}, lambda text: text.replace("/", "%2F")) == "/x%2Fy/X%2FY"
 
 
-def test_the_names_inside_a_function_are_told_too() -> None:
+def test_the_names_inside_a_function_are_listed_too() -> None:
     assert list(find_names("{a}{base64(b, ':', c)}{b}")) == ["a", "b", "c", "b"]
 
 
-def test_the_names_are_told_in_order() -> None:
+def test_the_names_are_listed_in_order() -> None:
     assert list(find_names("{b}-{{c}}-{a}{b}")) == ["b", "a", "b"]
 
 

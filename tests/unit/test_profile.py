@@ -75,7 +75,7 @@ def test_a_code_grant_comes_first_where_a_profile_offers_both() -> None:
         (_CLIENT_GRANT + '[consumer]\nheaders = { a = "b\\nc" }', "line break"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_source_and_place(text: str, told: str) -> None:
+def test_what_is_wrong_is_reported_with_its_source_and_place(text: str, told: str) -> None:
     with pytest.raises(InvalidProfile) as refused:
         load_profile(text, "acme.toml")
     assert refused.value.message.startswith("acme.toml: ")
@@ -170,7 +170,8 @@ def test_no_pattern_lets_a_control_character_through() -> None:
         tenant(r"(?s).*").bind({"tenant": "a\x00b"})
 
 
-def test_a_default_that_does_not_match_its_pattern_is_refused_with_the_file() -> None:
+def test_a_default_that_breaks_its_pattern_is_refused_with_the_file() -> None:
+    """A default that does not match its pattern is refused, and the message names the file."""
     with pytest.raises(InvalidProfile, match=r"variables\.tenant\.default"):
         tenant(default="Home7")
 

@@ -118,7 +118,7 @@ def test_what_was_probably_meant_is_said(text: str, place: str, meant: str) -> N
         (CLIENT.replace("api.example.com", "user@example.com"), "client_credentials.url: write https://host/path"),
     ],
 )
-def test_what_does_not_fit_together_is_told_with_its_place(text: str, place: str) -> None:
+def test_what_does_not_fit_together_is_reported_with_its_place(text: str, place: str) -> None:
     assert told(text).startswith(place)
 
 
@@ -128,7 +128,8 @@ def test_a_captured_value_chooses_no_host() -> None:
         acme(more)
 
 
-def test_an_allow_list_keeps_every_secret_out_of_what_a_browser_or_a_consumer_sees() -> None:
+def test_only_listed_fields_reach_a_browser_or_a_consumer() -> None:
+    """An allow-list keeps every secret out of what a browser or a consumer sees."""
     assert not NAMES_BY_PHASE["authorize"] & {"client_secret", "code_verifier", "refresh_token", "access_token"}
     assert NAMES_BY_PHASE["consumer"] == {"access_token", "token_type"}
     assert NAMES_BY_PHASE.keys() == {*REQUESTS, "authorize", "consumer", "static"}

@@ -48,6 +48,7 @@ def test_nothing_is_revoked_by_a_profile_that_does_not_say_what_ends() -> None:
     assert revoke.scope == "grant"
 
 
-def test_shipped_profiles_say_that_a_token_alone_ends_only_where_a_page_says_so() -> None:
+def test_profiles_say_a_token_alone_ends_only_where_a_page_does() -> None:
+    """Shipped profiles say that a token alone ends only where a page says so."""
     ending_tokens = {name for name, it in built_in.load_built_in().items() if it.revoke and it.revoke.scope == "token"}
     assert ending_tokens == {"salesforce"}

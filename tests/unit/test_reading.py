@@ -67,7 +67,8 @@ def test_seconds_left_are_those_of_the_moment_of_the_answer(world: World) -> Non
     assert world.reader.read(KEAP)["expires_in"] == 3499
 
 
-def test_memory_is_believed_for_a_minute_and_then_a_replaced_token_is_noticed(world: World) -> None:
+def test_memory_is_trusted_for_a_minute_then_a_new_token_is_noticed(world: World) -> None:
+    """Memory is believed for a minute, and then a replaced token is noticed."""
     world.secrets[KEAP] = doc("a", 86_400)
     world.token()
     world.secrets[KEAP] = doc("b", 2 * 86_400)
@@ -86,7 +87,8 @@ def test_a_withdrawn_token_is_noticed_although_it_is_still_valid(world: World) -
     assert world.reader.read(KEAP) == {"error": {"code": "disconnected"}}
 
 
-def test_a_longer_life_is_looked_for_in_the_secret_and_then_asked_of_rotator(world: World) -> None:
+def test_a_longer_life_is_sought_in_the_secret_then_from_rotator(world: World) -> None:
+    """A longer life is looked for in the secret, and then asked of rotator."""
     world.secrets[KEAP] = doc("a", 3600)
     world.token()
     world.rotator = doc("c", 9000)
@@ -97,12 +99,14 @@ def test_a_longer_life_is_looked_for_in_the_secret_and_then_asked_of_rotator(wor
     assert len(world.caller_waits) == 1
 
 
-def test_rotators_answer_is_the_freshest_there_is_even_if_it_lives_too_short(world: World) -> None:
+def test_rotators_answer_is_the_freshest_even_if_it_lives_too_short(world: World) -> None:
+    """Rotator's answer is the freshest that there is, even if it lives for too short a time."""
     world.rotator = doc("a", 60, expires_in=60)
     assert world.reader.read(KEAP, 3600) == {**doc("a", 60), "expires_in": 60}
 
 
-def test_who_wants_more_than_tokens_live_has_them_refreshed_each_half_life_and_not_at_each_call(world: World) -> None:
+def test_min_ttl_beyond_the_lifetime_refreshes_once_per_half_life(world: World) -> None:
+    """A caller that wants more than tokens live has them refreshed at each half-life, and not at each call."""
     world.rotator = doc("a", 60)
     for _ in range(30):
         assert world.token(min_ttl=3600) == "a"
@@ -128,9 +132,10 @@ def test_a_published_token_that_should_have_been_replaced_is_asked_about(world: 
     assert "warning" not in world.reader.read(KEAP), "and looked at again when it said"
 
 
-def test_while_rotator_cannot_be_asked_a_living_token_is_served_with_the_reason_and_nobody_hammers(
+def test_while_rotator_fails_a_living_token_is_served_with_the_reason(
     world: World,
 ) -> None:
+    """While rotator cannot be asked, a living token is served with the reason, and rotator is not hammered."""
     world.secrets[KEAP] = doc("a", 100)
     for _ in range(5):
         answer = world.reader.read(KEAP, min_ttl=200)

@@ -65,9 +65,10 @@ def insist(w: World, hours: float, every: int = 15, **wanted: Any) -> int:
 
 
 @pytest.mark.parametrize("lifetime", [3600, DAY_SECONDS])
-def test_whoever_is_refused_for_another_reason_than_the_token_does_not_have_it_refreshed_for_ever(
+def test_a_caller_refused_for_another_reason_forces_no_endless_refresh(
     lifetime: int,
 ) -> None:
+    """A caller that is refused for another reason than the token does not have it refreshed for ever."""
     w = fresh(lifetime=lifetime)
     without = DAY_SECONDS // lifetime
     asked = insist(w, 24)
@@ -88,7 +89,8 @@ def test_a_provider_that_gives_the_same_token_again_is_not_asked_in_a_loop() -> 
     assert insist(w, 12) <= 14, "about once an hour"
 
 
-def test_a_min_ttl_that_few_tokens_have_left_does_not_spend_one_after_the_other() -> None:
+def test_a_min_ttl_few_tokens_reach_does_not_refresh_one_after_another() -> None:
+    """A min_ttl that few tokens have left does not refresh one after the other."""
     w = fresh(lifetime=3600)
     assert insist(w, 6, min_ttl=3590) < 30
     assert read(w, min_ttl=3590)["expires_in"] > 1700, "the freshest there is, within measure"
@@ -104,7 +106,8 @@ def test_once_the_trouble_is_over_refreshes_asked_for_are_soon_had_again() -> No
     assert w.record().early_refreshes == 0
 
 
-def test_a_token_refused_in_the_second_half_of_its_life_is_replaced_at_once_whatever_was_before() -> None:
+def test_a_token_refused_in_its_second_half_is_replaced_at_once() -> None:
+    """A token that is refused in the second half of its life is replaced at once, after any earlier refusals."""
     w = fresh(lifetime=3600)
     insist(w, 2)
     w.clock.time = float(w.record().issued_at or 0) + 1800
@@ -112,7 +115,8 @@ def test_a_token_refused_in_the_second_half_of_its_life_is_replaced_at_once_what
     assert fingerprint(read(w, rejected=refused)["access_token"]) != refused
 
 
-def test_an_operator_who_forces_a_refresh_is_not_held_back_and_ends_the_count() -> None:
+def test_a_forced_refresh_is_not_held_back_and_resets_the_count() -> None:
+    """An operator who forces a refresh is not held back, and ends the count."""
     w = fresh()
     insist(w, 1)
     asked = len(w.provider.requests)
@@ -140,7 +144,8 @@ def test_all_is_well_without_a_warning() -> None:
     assert "warning" not in read(w, rejected=fingerprint(read(w)["access_token"]))
 
 
-def test_while_the_provider_is_down_the_living_token_is_served_with_a_warning_and_then_an_error_says_when() -> None:
+def test_while_the_provider_is_down_the_token_is_served_with_a_warning() -> None:
+    """While the provider is down the living token is served with a warning; then an error says when to retry."""
     w = fresh()
     w.provider.script = [memory.answer(429, {}) for _ in range(100)]
     first = read(w)
@@ -172,7 +177,8 @@ def test_while_the_provider_is_down_the_living_token_is_served_with_a_warning_an
         ("degraded", "degraded"),
     ],
 )
-def test_a_connection_that_will_give_no_more_tokens_says_so_while_the_last_one_lives(status: str, code: str) -> None:
+def test_a_connection_without_further_tokens_says_so_while_one_lives(status: str, code: str) -> None:
+    """A connection that will give no more tokens says so while its last token lives."""
     w = fresh()
     w.records.change(NAME, {"status": status, "failures": 3, "last_error": "invalid_grant"})
     far = w.clock.now() + 2 * DAY_SECONDS
@@ -209,7 +215,8 @@ def test_tokens_of_300_seconds_are_read_through_getter_and_have_no_secret() -> N
     assert len(w.provider.requests) <= 1200 // 100
 
 
-def test_with_on_demand_a_reader_has_a_new_token_at_once_and_nothing_is_spent_while_nobody_reads() -> None:
+def test_on_demand_a_reader_gets_a_new_token_and_idle_time_costs_none() -> None:
+    """With on_demand a reader has a new token at once, and nothing is sent while no consumer reads."""
     w = fresh(on_demand())
     w.clock.advance(30 * DAY_SECONDS)
     w.run()

@@ -42,12 +42,12 @@ def parsed(command: str) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("reason", "command"), REMEDIES.items())
-def test_a_degraded_connections_command_is_the_one_that_mends_it(reason: str, command: str) -> None:
+def test_a_degraded_connections_command_is_the_one_that_fixes_it(reason: str, command: str) -> None:
     assert degraded(reason) == command
 
 
 @pytest.mark.parametrize("reason", ["server_error", "lost_response", "service_unavailable", ""])
-def test_what_mends_itself_is_looked_at(reason: str) -> None:
+def test_what_recovers_by_itself_is_looked_at(reason: str) -> None:
     assert degraded(reason) == "evergrant status keap/main"
 
 

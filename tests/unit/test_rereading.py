@@ -56,7 +56,7 @@ def reparse(w: World, profile: Profile = MENDED) -> None:
     Rotation(w.ports, Settings(), w.clock.now() + 59).reparse(NAME, content_hash(profile))
 
 
-def test_a_mended_profile_reads_it_and_is_the_connections_from_then_on() -> None:
+def test_a_corrected_profile_reads_it_and_becomes_the_connections_own() -> None:
     w = holding()
     reparse(w)
     assert w.stored.access_token == Secret("access-9")
@@ -73,7 +73,7 @@ def test_its_life_counts_from_the_moment_at_which_its_request_was_sent() -> None
     assert (w.record().issued_at, w.record().expires_at) == (sent_at, sent_at + 7200)
 
 
-def test_it_is_published_and_told_like_every_other() -> None:
+def test_it_is_published_and_reported_like_every_other() -> None:
     w = holding()
     reparse(w)
     tokens = w.run(caller_waits=True).tokens
@@ -83,7 +83,7 @@ def test_it_is_published_and_told_like_every_other() -> None:
     assert w.bus.types == ["Connection Degraded", "Token Rotated", "Connection Recovered"]
 
 
-def test_one_that_has_lapsed_meanwhile_is_refreshed_with_what_it_brought() -> None:
+def test_a_set_that_expired_meanwhile_is_refreshed_with_its_new_token() -> None:
     w = holding()
     w.clock.advance(86_400)
     reparse(w)
@@ -102,7 +102,8 @@ def test_a_profile_that_cannot_read_it_either_changes_nothing() -> None:
     assert w.record() == before
 
 
-def test_who_asks_once_the_old_token_has_lapsed_is_not_told_that_somebody_must_authorize() -> None:
+def test_a_caller_after_expiry_is_asked_to_retry_not_to_authorize() -> None:
+    """A caller that asks once the old token has expired is asked to retry, and not to authorize again."""
     w = holding()
     w.clock.advance(86_400)
     with pytest.raises(TemporarilyUnavailable, match="unreadable_response"):
@@ -120,7 +121,8 @@ def test_what_the_profile_takes_for_a_refusal_is_one() -> None:
     assert (w.record().refresh_at or 0) > w.clock.now(), "it goes on"
 
 
-def test_a_new_variable_of_the_mended_profile_takes_its_default_and_a_gone_one_goes() -> None:
+def test_new_variables_get_their_defaults_and_removed_ones_go() -> None:
+    """A new variable of the corrected profile takes its default, and a removed variable goes."""
     variables = {**MENDED.variables, "zone": Variable(pattern="[a-z]+", default="eu")}
     del variables["login_host"]
     zoned = msgspec.structs.replace(MENDED, variables=variables)
@@ -177,7 +179,8 @@ def test_a_table_that_does_not_take_it_leaves_it_in_the_queue() -> None:
     assert w.record().profile_hash == content_hash(MENDED)
 
 
-def test_one_whose_request_was_lost_before_it_was_answered_counts_from_the_last_one() -> None:
+def test_a_set_of_a_replayed_request_counts_its_life_from_the_replay() -> None:
+    """A set whose first request was lost counts its life from the last request."""
     profile = msgspec.structs.replace(KEAP, rotation=msgspec.structs.replace(KEAP.rotation, reuse_grace=60))
     w = world(profile)
     w.provider.script = [LostResponse("gone"), answer(200, ODD)]

@@ -77,7 +77,8 @@ def world(profile: Profile | None = None, *, new: Secret | None = NEW, **fields:
     return World(revocation.Revocation(*ports, Settings()), records, provider, queue, vault, message)
 
 
-def test_the_old_refresh_token_is_revoked_and_nothing_of_the_connection_changes() -> None:
+def test_the_old_refresh_token_is_revoked_and_the_connection_is_kept() -> None:
+    """The old refresh token is revoked, and nothing of the connection changes."""
     w = world()
     before = w.records.items[NAME]
     w.provider.script = [DONE]
@@ -120,8 +121,11 @@ def test_nothing_is_revoked_unless_a_new_grant_is_in_its_place(fields: dict[str,
     assert w.provider.requests == []
 
 
-def test_somebody_who_connects_again_while_this_is_being_prepared_is_seen_in_time() -> None:
-    """Some providers end all that the account ever granted: the new grant with the old one."""
+def test_a_connect_during_preparation_is_seen_before_revoking() -> None:
+    """A connect while the revocation is being prepared is seen in time.
+
+    Some providers end all that the account ever granted: the new grant with the old one.
+    """
     w = world(revocable("grant"), status=Status.DISCONNECTED, sealed=None)
     fetch = w.vault.client
 
@@ -198,7 +202,8 @@ def test_a_client_that_is_gone_is_no_reason_to_try_again() -> None:
     assert w.queue.messages == []
 
 
-def test_a_service_that_is_down_is_waited_for_and_the_message_is_handed_back_where_the_queue_is_down_too() -> None:
+def test_a_failing_service_is_waited_for_and_a_failing_queue_retries() -> None:
+    """A service that is down is waited for, and the message goes back to the queue where sending fails too."""
     w = world()
 
     def down(*_: Any, **__: Any) -> Connection:

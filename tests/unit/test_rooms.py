@@ -183,7 +183,7 @@ def test_handlers_import_wiring_and_their_own_room() -> None:
 
 
 @pytest.mark.parametrize("module", pure_modules())
-def test_decisions_and_protocols_are_told_the_time(module: str) -> None:
+def test_decisions_and_protocols_take_the_time_as_an_argument(module: str) -> None:
     named = imports(module)
     assert not {name.split(".")[0] for name in named} & {"time", "asyncio", "threading", "socket", "subprocess"} - (
         {"threading"} if module == "rotation.handler" else set()

@@ -104,7 +104,8 @@ def test_every_message_is_worked_on_as_the_schedules() -> None:
     assert protocol.saved == []
 
 
-def test_messages_of_a_batch_are_worked_on_side_by_side_each_by_a_worker_of_its_own() -> None:
+def test_messages_of_a_batch_run_side_by_side_with_a_worker_each() -> None:
+    """Messages of a batch are worked on side by side, each by a worker of its own."""
     together = Barrier(5, timeout=10)
     workers: list[Protocol] = []
 
@@ -123,7 +124,8 @@ def test_messages_of_a_batch_are_worked_on_side_by_side_each_by_a_worker_of_its_
 
 
 @pytest.mark.parametrize("broken", range(3))
-def test_a_worker_that_cannot_be_made_fails_the_batch_once_the_others_are_done(broken: int) -> None:
+def test_a_worker_that_cannot_be_made_fails_the_batch_after_the_others(broken: int) -> None:
+    """A worker that cannot be made fails the batch, once the others are done."""
     # A function that ended while they work would freeze them in the midst of a refresh.
     begun, done = iter(range(3)), Protocol()
 
@@ -170,9 +172,10 @@ def test_a_failure_of_our_own_hands_back_its_message_alone(failure: Exception) -
     assert len(protocol.ran) == 3
 
 
-def test_a_mistake_of_our_own_fails_its_message_alone_and_is_written_down_without_its_text(
+def test_a_bug_fails_its_message_alone_and_is_logged_without_its_text(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    """A mistake of our own fails its message alone, and is logged without its text."""
     protocol = Protocol(bad=RuntimeError("canary-token"))
     assert work(protocol, of("a"), of("bad"), of("c")) == ["1"]
     assert sorted(ask.connection for ask in protocol.ran) == ["keap/a", "keap/bad", "keap/c"]
@@ -220,7 +223,8 @@ def test_a_sealed_set_is_saved_before_anything_else_and_kept_until_it_is() -> No
     assert work(Protocol(a=PortUnavailable("down")), save) == [], "it is saved, and due"
 
 
-def test_a_sealed_set_that_was_sent_again_is_done_with_and_nothing_more_is_run() -> None:
+def test_a_sealed_set_that_was_sent_again_is_done_and_nothing_runs() -> None:
+    """A sealed token set that was sent again is done with, and nothing more is run."""
     protocol = Protocol()
     protocol.table_takes = False
     assert work(protocol, {**of("a"), "task": "save", "changes": {}}, of("b")) == []
@@ -256,7 +260,8 @@ def test_what_became_of_a_refresh_is_counted(outcome: Outcome, names: list[str],
     assert counted == names
 
 
-def test_a_pass_that_a_service_hindered_is_counted_or_nobody_would_hear_of_it(counted: list[str]) -> None:
+def test_a_pass_with_dependency_errors_is_counted(counted: list[str]) -> None:
+    """A pass that meets dependency errors is counted, or no alarm would ever rise."""
     protocol = Protocol(a=PortUnavailable("down"))
     work(protocol, of("a"))
     assert counted == ["DependencyErrors"]
@@ -320,7 +325,9 @@ def test_a_request_that_fails_is_answered_with_its_error(failure: Exception, cod
     assert "canary" not in json.dumps(told)
 
 
-def test_a_service_that_fails_when_the_answer_is_at_hand_is_an_error_like_others(monkeypatch: Any) -> None:
+def test_a_service_that_fails_while_answering_is_an_ordinary_error(monkeypatch: Any) -> None:
+    """A service that fails when the answer is at hand is an error like others."""
+
     def down(self: Profiles, content_hash: str) -> Any:
         raise PortUnavailable("canary")
 
@@ -328,7 +335,7 @@ def test_a_service_that_fails_when_the_answer_is_at_hand_is_an_error_like_others
     assert ask(Protocol(), of("main"))["error"]["code"] == "temporarily_unavailable"
 
 
-def test_a_connection_without_a_token_yet_is_told_to_wait() -> None:
+def test_a_connection_without_a_token_yet_says_when_to_retry() -> None:
     protocol = Protocol()
     protocol.result = Result("waiting", connection(sealed=None))
     told = ask(protocol, of("main"))["error"]
@@ -341,7 +348,7 @@ def test_what_was_asked_is_what_the_protocol_is_asked() -> None:
     assert parse_demand(of("main")) == TokenDemand("keap/main", True, 0, None, False, 25)
 
 
-def test_nobody_waits_for_longer_than_an_http_api_does() -> None:
+def test_no_caller_waits_longer_than_an_http_api_does() -> None:
     assert parse_demand({**of("main"), "wait": 600}).wait == 25
 
 

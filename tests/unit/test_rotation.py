@@ -171,7 +171,7 @@ def test_one_refresh_takes_at_most_three_writes_to_the_table() -> None:
     assert w.faults.calls.count("vault.publish") == 1
 
 
-def test_everything_the_save_needs_is_fetched_before_the_spend() -> None:
+def test_everything_the_save_needs_is_fetched_before_the_attempt() -> None:
     w = world()
     w.run()
     spent = w.faults.calls.index("provider.send")
@@ -185,7 +185,8 @@ def test_a_connection_that_is_not_due_is_left_alone() -> None:
     assert w.provider.requests == []
 
 
-def test_a_refresh_due_before_the_next_tick_sends_its_own_message_at_the_exact_time() -> None:
+def test_a_refresh_before_the_next_tick_sends_its_message_on_time() -> None:
+    """A refresh due before the next tick sends its own message, at the exact time."""
     w = world(lifetime=60)
     w.run()
     [(message, delay)] = w.queue.messages
@@ -198,7 +199,8 @@ def with_rate(profile: Profile) -> Profile:
     return msgspec.structs.replace(profile, rotation=msgspec.structs.replace(profile.rotation, rate=Rate(60, 60)))
 
 
-def test_where_a_rate_is_declared_a_try_after_a_failure_is_left_to_the_tick_whatever_its_wait() -> None:
+def test_with_a_declared_rate_a_retry_after_a_failure_waits_for_a_tick() -> None:
+    """Where a rate is declared, a try after a failure is left to the tick, at any wait."""
     w = world(with_rate(KEAP))
     for _ in range(20):
         w.provider.script = [answer(429, b"")]
@@ -208,7 +210,8 @@ def test_where_a_rate_is_declared_a_try_after_a_failure_is_left_to_the_tick_what
         w.clock.time = w.record().refresh_at or 0
 
 
-def test_where_a_rate_is_declared_a_token_that_would_lapse_before_the_next_tick_is_refreshed_in_time() -> None:
+def test_with_a_declared_rate_a_token_expiring_before_the_tick_is_in_time() -> None:
+    """Where a rate is declared, a token that would expire before the next tick is refreshed in time."""
     w = world(with_rate(KEAP), lifetime=60)
     w.run()
     assert [w.clock.now() + delay for _, delay in w.queue.messages] == [w.record().refresh_at]
@@ -219,7 +222,8 @@ def test_where_a_rate_is_declared_a_token_that_would_lapse_before_the_next_tick_
     assert w.queue.messages == [], "its provider has said that this is too much"
 
 
-def test_where_a_rate_is_declared_a_lost_answer_is_asked_for_again_before_its_grace_is_over() -> None:
+def test_with_a_declared_rate_a_lost_response_is_replayed_within_grace() -> None:
+    """Where a rate is declared, a request whose response was lost is replayed before its grace is over."""
     w = world(with_rate(with_grace(KEAP, 60)))
     w.provider.script = [LostResponse("made to fail")] * 10
     w.run()
@@ -236,7 +240,8 @@ def test_a_refresh_due_after_the_next_tick_is_left_to_it() -> None:
     assert w.record().due_at == w.record().refresh_at
 
 
-def test_tokens_too_short_lived_for_secrets_manager_are_not_published_there() -> None:
+def test_tokens_too_short_lived_for_secrets_manager_are_not_published() -> None:
+    """Tokens that live too short a time for Secrets Manager are not published there."""
     w = world(lifetime=300)
     w.run()
     assert w.vault.published == {}
@@ -251,7 +256,7 @@ def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> Non
     assert [basic_of(request) for request in w.provider.requests] == ["client-1:new", "client-1:old"]
 
 
-def test_too_little_time_left_hands_the_work_back_before_anything_is_spent() -> None:
+def test_too_little_time_left_hands_the_work_back_before_any_attempt() -> None:
     w = world()
     result = Rotation(w.ports, w.settings, w.clock.now() + 5).run(TokenDemand(NAME))
     assert result.outcome == "no_time"
@@ -268,7 +273,7 @@ def test_a_scheduled_worker_leaves_a_connection_that_another_one_works_on() -> N
     assert w.provider.requests == []
 
 
-def test_of_two_workers_that_looked_at_the_same_time_one_spends() -> None:
+def test_of_two_workers_that_looked_at_the_same_time_one_sends() -> None:
     w = world()
     first = w.records.change
 
@@ -283,7 +288,7 @@ def test_of_two_workers_that_looked_at_the_same_time_one_spends() -> None:
     assert not w.provider.revoked
 
 
-def test_somebody_who_asks_waits_for_the_outcome_of_the_one_who_works() -> None:
+def test_a_caller_waits_for_the_outcome_of_the_working_worker() -> None:
     w = world(lease_owner="other", lease_until=1_800_000_030)
     original, looked = w.records.get, 0
 
@@ -302,7 +307,8 @@ def test_somebody_who_asks_waits_for_the_outcome_of_the_one_who_works() -> None:
     assert len(w.provider.requests) == 1
 
 
-def test_somebody_who_asks_waits_for_the_next_try_of_a_connection_that_failed_before() -> None:
+def test_a_caller_waits_for_the_retry_of_a_connection_that_failed() -> None:
+    """A caller waits for the next try of a connection that failed before."""
     w = world(failures=1)
     w.clock.advance(LIFETIME)
     send = w.provider.send
@@ -319,7 +325,8 @@ def test_somebody_who_asks_waits_for_the_next_try_of_a_connection_that_failed_be
     assert w.run().outcome == "rotated"
 
 
-def test_a_late_answer_does_not_overwrite_the_generation_that_somebody_else_saved() -> None:
+def test_a_late_response_does_not_overwrite_another_workers_generation() -> None:
+    """A late response does not overwrite the generation that another worker saved."""
     w = world()
     send = w.provider.send
 
@@ -335,7 +342,8 @@ def test_a_late_answer_does_not_overwrite_the_generation_that_somebody_else_save
     assert w.stored.refresh_token == Secret("refresh-of-a-new-grant")
 
 
-def test_a_worker_whose_lease_ran_out_but_who_brings_the_first_answer_still_wins() -> None:
+def test_a_worker_past_its_lease_with_the_first_response_still_saves() -> None:
+    """A worker whose lease ran out, but which brings the first response, still wins."""
     w = world()
     send = w.provider.send
 
@@ -349,7 +357,7 @@ def test_a_worker_whose_lease_ran_out_but_who_brings_the_first_answer_still_wins
     assert w.stored.refresh_token == Secret("refresh-1")
 
 
-def test_a_pause_during_the_spend_keeps_the_answer_and_stays_paused() -> None:
+def test_a_pause_during_the_attempt_keeps_the_response_and_stays_paused() -> None:
     w = world()
     send = w.provider.send
 
@@ -365,7 +373,7 @@ def test_a_pause_during_the_spend_keeps_the_answer_and_stays_paused() -> None:
     assert w.record().due_at is None
 
 
-def test_a_disconnect_during_the_spend_is_not_undone_by_its_answer() -> None:
+def test_a_disconnect_during_the_attempt_is_not_undone_by_its_response() -> None:
     w = world()
     send = w.provider.send
 
@@ -407,7 +415,8 @@ def test_the_number_of_calls_that_the_faults_below_cover_is_all_of_them() -> Non
 
 @pytest.mark.parametrize("kind", ["crash-before", "crash-after", "before", "after"])
 @pytest.mark.parametrize("at", range(1, CALLS + 1))
-def test_whatever_call_fails_the_grant_survives_wherever_its_answer_reached_us(at: int, kind: str) -> None:
+def test_the_grant_survives_any_failing_call_if_its_response_arrived(at: int, kind: str) -> None:
+    """At any failing call, the grant survives wherever its response reached the worker."""
     w = world()
     w.faults.at, w.faults.kind = at, kind
     with suppress(Crash, PortUnavailable):
@@ -522,7 +531,8 @@ def test_a_refusal_is_written_down_even_if_the_table_takes_it_late(refusal: Any,
     assert w.record().lease_owner is None
 
 
-def test_whoever_waits_is_not_held_longer_than_they_would_for_the_table_to_take_a_refusal() -> None:
+def test_a_waiting_caller_bounds_the_retries_of_saving_a_refusal() -> None:
+    """A caller that waits is not held longer than its wait for the table to take a refusal."""
     for wait, held in ((25, 25), (0, 5)):
         w = world()
         w.provider.script = [answer(429, b"")]
@@ -533,7 +543,8 @@ def test_whoever_waits_is_not_held_longer_than_they_would_for_the_table_to_take_
         assert held <= w.clock.now() - begun < held + 1
 
 
-def test_a_lost_answer_needs_no_patience_with_the_table_since_its_marker_says_the_same() -> None:
+def test_a_lost_response_is_not_retried_at_the_table_its_marker_says_it() -> None:
+    """A lost response needs no retries at the table, since its attempt marker says the same."""
     w = world()
     begun = w.clock.now()
 
@@ -564,7 +575,8 @@ def test_table_and_queue_are_tried_in_turn_as_long_as_the_invocation_lasts() -> 
     assert [message["task"] for message, _ in w.queue.messages] == ["save"]
 
 
-def test_a_deferred_save_that_fails_again_comes_back_in_seconds_not_in_minutes() -> None:
+def test_a_queued_save_that_fails_again_comes_back_in_seconds() -> None:
+    """A queued save that fails again comes back in seconds, not in minutes."""
     w = world()
     change = w.records.change
     after_the_answer(w, lambda: break_table(w))
@@ -582,7 +594,8 @@ def test_a_deferred_save_that_fails_again_comes_back_in_seconds_not_in_minutes()
         Rotation(w.ports, w.settings).save_from_queue({**message, "resent": 240})
 
 
-def test_a_marker_is_not_taken_back_once_somebody_has_drawn_a_conclusion_from_it() -> None:
+def test_a_marker_another_worker_acted_on_is_not_taken_back() -> None:
+    """An attempt marker is not taken back once another worker has drawn a conclusion from it."""
     w = world(refresh_at=1_700_000_000)
     change, writes = w.records.change, 0
 
@@ -604,7 +617,8 @@ def test_a_marker_is_not_taken_back_once_somebody_has_drawn_a_conclusion_from_it
     assert (w.record().refresh_at, w.record().attempt_id is None) == (1_800_005_400, False)
 
 
-def test_an_unreadable_answer_is_kept_even_if_the_table_is_down_and_the_lease_ran_out() -> None:
+def test_an_unreadable_response_is_kept_despite_table_and_lease() -> None:
+    """An unreadable response is kept, even if the table is down and the lease ran out."""
     w = world()
     w.provider.script = [answer(200, b"<html>welcome</html>")]
     change = w.records.change
@@ -639,7 +653,8 @@ def test_an_event_that_could_not_be_delivered_is_due_at_the_next_tick() -> None:
     assert w.bus.types == ["Authorization Required"]
 
 
-def test_somebody_who_asks_of_a_spend_in_doubt_changes_nothing_in_its_record() -> None:
+def test_a_caller_changes_nothing_in_a_record_that_is_in_doubt() -> None:
+    """A caller that asks while a refresh attempt is in doubt changes nothing in its record."""
     w = world(direct_read=False)
     w.provider.script = [LostResponse("gone")]
     w.run()
@@ -652,7 +667,8 @@ def test_somebody_who_asks_of_a_spend_in_doubt_changes_nothing_in_its_record() -
     assert w.record() == before
 
 
-def test_somebody_who_asks_of_a_grant_without_a_refresh_token_hears_what_to_do() -> None:
+def test_a_caller_of_a_grant_without_a_refresh_token_gets_the_remedy() -> None:
+    """A caller that asks for a grant without a refresh token hears what to do."""
     w = world()
     bare = replace(w.stored, refresh_token=None)
     w.records.items[NAME] = replace(w.record(), sealed=MemoryKey(NAME, 1).seal(bare.encode()))
@@ -686,7 +702,8 @@ def test_what_is_missing_on_our_side_does_not_undo_a_pause_or_a_disconnect(statu
     assert (w.record().status, w.record().due_at) == (status, None)
 
 
-def test_a_late_worker_publishes_nothing_for_a_connection_that_was_disconnected() -> None:
+def test_a_late_worker_publishes_nothing_without_its_lease() -> None:
+    """A late worker publishes nothing for a connection that was disconnected."""
     w = world()
     publish = w.vault.publish
 
@@ -706,7 +723,8 @@ def test_a_late_worker_publishes_nothing_for_a_connection_that_was_disconnected(
     assert w.vault.published[NAME]["access_token"] == "access-1"
 
 
-def test_a_client_secret_that_no_request_can_carry_is_found_out_before_anything_is_spent() -> None:
+def test_a_client_secret_no_request_can_carry_stops_before_the_attempt() -> None:
+    """A client secret that no request can carry is found out before anything is sent."""
     w = world()
     w.vault.clients["keap"] = replace(CLIENT, client_id="canary\r\nid")
     profile = msgspec.structs.replace(KEAP, refresh=KEAP.exchange)
@@ -733,7 +751,8 @@ def test_a_refresh_token_whose_end_does_not_move_is_not_raced_against() -> None:
     assert w.clock.now() - 1_800_000_000 > 38 * 2000, "refreshed by its life, not ever faster towards the end"
 
 
-def test_a_refresh_that_keeps_failing_does_not_keep_the_current_token_from_consumers() -> None:
+def test_a_refresh_that_keeps_failing_still_publishes_the_current_token() -> None:
+    """A refresh that keeps failing does not keep the current token from consumers."""
     w = world(published_generation=0)
     w.provider.script = [NotSent("no route")]
     assert w.run().outcome == "failed"
@@ -742,7 +761,8 @@ def test_a_refresh_that_keeps_failing_does_not_keep_the_current_token_from_consu
     assert 0 < (w.record().due_at or 0) - w.clock.now() <= 180, "and it is tried again"
 
 
-def test_what_is_missing_on_our_side_does_not_keep_the_current_token_from_consumers_either() -> None:
+def test_a_missing_client_still_publishes_the_current_token() -> None:
+    """What is missing on our side does not keep the current token from consumers either."""
     w = world(published_generation=0)
     w.vault.clients.clear()
     assert w.run().outcome == "failed"
@@ -750,7 +770,8 @@ def test_what_is_missing_on_our_side_does_not_keep_the_current_token_from_consum
     assert (w.record().published_generation, w.record().lease_owner) == (1, None)
 
 
-def test_an_older_token_that_was_published_late_is_put_right_by_the_next_reader_that_is_refused() -> None:
+def test_an_older_token_published_late_is_corrected_by_a_refused_reader() -> None:
+    """An older token that was published late is corrected by the next reader that is refused."""
     w = world()
     w.run()
     document, older = dict(w.vault.published[NAME]), f"{1:016x}" + "f" * 48
@@ -764,7 +785,8 @@ def test_an_older_token_that_was_published_late_is_put_right_by_the_next_reader_
     assert w.record().lease_owner is None
 
 
-def test_a_refused_token_that_nobody_is_shown_any_more_costs_one_look_and_no_write() -> None:
+def test_a_refused_token_no_longer_served_costs_one_look_and_no_write() -> None:
+    """A refused token that is no longer served costs one look at the vault, and no write."""
     w = world()
     w.run()
     w.faults.calls.clear()
@@ -773,7 +795,7 @@ def test_a_refused_token_that_nobody_is_shown_any_more_costs_one_look_and_no_wri
     assert not {"records.change", "vault.publish"} & set(w.faults.calls)
 
 
-def test_every_attempt_of_a_spend_carries_an_assertion_of_its_own() -> None:
+def test_every_request_of_an_attempt_carries_its_own_assertion() -> None:
     assert KEAP.refresh
     refresh = msgspec.structs.replace(KEAP.refresh, client_auth="private_key_jwt")
     w = world(with_grace(msgspec.structs.replace(KEAP, refresh=refresh), 60))
@@ -826,7 +848,8 @@ def test_a_replay_whose_turn_comes_after_the_grace_is_not_sent() -> None:
     assert w.record().attempt_replays == 0
 
 
-def test_without_a_grace_a_spend_in_doubt_waits_for_the_last_quarter_and_is_tried_once() -> None:
+def test_without_grace_an_attempt_in_doubt_is_replayed_once_and_late() -> None:
+    """Without a grace, an attempt in doubt waits for the last quarter of the token's life, and is replayed once."""
     w = world()
     # Refreshed early in its life, so that there is something left to wait for.
     young = replace(w.stored, issued_at=int(w.clock.now()) - 3600, expires_at=int(w.clock.now()) + LIFETIME - 3600)
@@ -861,7 +884,8 @@ def test_without_a_grace_a_spend_in_doubt_waits_for_the_last_quarter_and_is_trie
     [NotSent("no route"), answer(429, b""), answer(408, b""), answer(401, {"error": "invalid_client"})],
     ids=["not sent", "rate limited", "timed out", "client refused"],
 )
-def test_a_replay_that_the_provider_did_not_act_upon_leaves_the_doubt_as_it_was(then: Any) -> None:
+def test_a_replay_the_provider_did_not_act_on_leaves_the_doubt(then: Any) -> None:
+    """A replay that the provider did not act upon leaves the doubt as it was."""
     w = world(with_grace(KEAP, 30))
     w.faults.at, w.faults.kind = SPEND, "crash-after"
     with pytest.raises(Crash):
@@ -879,7 +903,7 @@ def test_a_replay_that_the_provider_did_not_act_upon_leaves_the_doubt_as_it_was(
 
 
 @pytest.mark.parametrize("then", [NotSent("no route"), answer(429, b"")], ids=["not sent", "rate limited"])
-def test_within_one_spend_a_lost_answer_outweighs_what_comes_after_it(then: Any) -> None:
+def test_within_an_attempt_a_lost_response_outweighs_what_follows(then: Any) -> None:
     w = world(with_grace(KEAP, 30))
     w.provider.script = [LostResponse("gone"), then]
     w.run()
@@ -909,7 +933,7 @@ def test_what_cannot_have_reached_the_provider_is_not_in_doubt() -> None:
     assert w.run().outcome == "rotated"
 
 
-def test_a_success_that_cannot_be_read_is_kept_and_spending_stops() -> None:
+def test_an_unreadable_success_is_kept_and_no_further_attempt_is_made() -> None:
     w = world()
     w.provider.script = [answer(200, b"<html>welcome</html>")]
     w.run()
@@ -922,7 +946,7 @@ def test_a_success_that_cannot_be_read_is_kept_and_spending_stops() -> None:
 
 
 @pytest.mark.parametrize("status", [Status.DEGRADED, Status.CLIENT_REFUSED])
-def test_an_unreadable_answer_is_told_of_whatever_was_wrong_before(status: Status) -> None:
+def test_an_unreadable_response_is_reported_after_any_earlier_failure(status: Status) -> None:
     w = world(status=status, failures=3, last_error="invalid_client")
     w.provider.script = [answer(200, b"<html>welcome</html>")]
     w.run()
@@ -940,7 +964,8 @@ def test_an_unreadable_answer_is_told_of_whatever_was_wrong_before(status: Statu
 DEAD = answer(400, {"error": "invalid_grant", "error_description": "token canary-in-description is dead"})
 
 
-def test_one_rejection_degrades_and_a_second_one_ten_minutes_later_needs_a_person() -> None:
+def test_a_second_rejection_ten_minutes_later_requires_a_person() -> None:
+    """One rejection degrades the connection, and a second one ten minutes later requires a person."""
     w = world()
     w.provider.script = [DEAD, DEAD]
     w.run()
@@ -967,7 +992,7 @@ def test_a_grant_that_heals_is_active_again_and_says_so() -> None:
     assert w.bus.types == ["Connection Degraded", "Token Rotated", "Connection Recovered"]
 
 
-def test_a_rejection_after_somebody_else_rotated_adopts_the_new_set() -> None:
+def test_a_rejection_after_another_worker_rotated_adopts_the_new_set() -> None:
     w = world()
     send = w.provider.send
 
@@ -987,7 +1012,7 @@ def test_a_rejection_after_somebody_else_rotated_adopts_the_new_set() -> None:
     assert w.record().status is Status.ACTIVE
 
 
-def test_a_refused_client_is_told_apart_from_a_refused_grant() -> None:
+def test_a_refused_client_is_distinguished_from_a_refused_grant() -> None:
     w = world()
     w.provider.script = [answer(401, {"error": "invalid_client"})]
     w.run()
@@ -1070,7 +1095,8 @@ def test_a_refused_token_that_is_brand_new_is_not_replaced_again_and_again() -> 
     assert len(w.provider.requests) == 1
 
 
-def test_a_dead_connection_serves_its_token_to_the_end_and_then_says_what_to_do() -> None:
+def test_a_dead_connection_serves_its_token_then_gives_the_remedy() -> None:
+    """A dead connection serves its token to the end, and then says what to do."""
     w = world(status=Status.AUTHORIZATION_REQUIRED, failures=2)
     assert w.run(caller_waits=True).tokens == w.stored
     w.records.items[NAME] = replace(w.record(), refresh_at=int(w.clock.now()) + LIFETIME)
@@ -1081,7 +1107,8 @@ def test_a_dead_connection_serves_its_token_to_the_end_and_then_says_what_to_do(
     assert w.provider.requests == []
 
 
-def test_an_expired_token_of_a_refused_client_says_whose_credentials_to_mend() -> None:
+def test_an_expired_token_of_a_refused_client_names_the_client() -> None:
+    """An expired token of a refused client says whose credentials to correct."""
     w = world(status=Status.CLIENT_REFUSED, failures=1, refresh_at=1_800_999_999)
     w.clock.advance(LIFETIME)
     with pytest.raises(ClientRefused) as raised:
@@ -1100,7 +1127,8 @@ def test_a_provider_that_is_down_is_not_hammered_by_those_who_ask() -> None:
     assert len(w.provider.requests) == 1
 
 
-def test_an_operator_cannot_have_a_token_sent_again_while_its_answer_may_be_in_the_queue() -> None:
+def test_a_forced_refresh_waits_for_a_response_that_may_be_queued() -> None:
+    """An operator cannot have a token sent again while its response may be in the queue."""
     w = world()
     change = w.records.change
     after_the_answer(w, lambda: break_table(w))
@@ -1127,7 +1155,8 @@ def test_an_operator_cannot_have_a_token_sent_again_while_its_answer_may_be_in_t
     assert not w.provider.revoked
 
 
-def test_an_operator_need_not_wait_for_the_last_quarter_to_have_a_lost_answer_asked_for_again() -> None:
+def test_an_operator_may_replay_a_lost_response_before_the_last_quarter() -> None:
+    """An operator need not wait for the last quarter of the token's life to have a lost response replayed."""
     w = world()
     w.provider.script = [LostResponse("gone")]
     w.run()
@@ -1159,7 +1188,7 @@ def test_an_operator_can_force_a_refresh_of_a_fresh_token() -> None:
 
 
 @pytest.mark.parametrize(("status", "error"), [(Status.PAUSED, Paused), (Status.DISCONNECTED, Disconnected)])
-def test_a_connection_at_rest_is_not_refreshed(status: Status, error: type[Exception]) -> None:
+def test_an_inactive_connection_is_not_refreshed(status: Status, error: type[Exception]) -> None:
     w = world(status=status)
     assert w.run().outcome == "inactive"
     with pytest.raises(error):
@@ -1214,7 +1243,8 @@ def test_a_lost_answer_of_a_client_grant_is_no_doubt_at_all() -> None:
     assert w.run().outcome == "rotated"
 
 
-def test_a_refusal_of_a_client_grant_blames_the_client_and_nobody_need_authorize() -> None:
+def test_a_refused_client_grant_blames_the_client_not_the_grant() -> None:
+    """A refusal of a client grant blames the client, and no one need authorize."""
     w = headless()
     w.provider.script = [answer(403, {"error": "access_denied"})]
     w.run()
@@ -1230,7 +1260,8 @@ def test_clients_without_a_secret_are_spoken_for_too() -> None:
 # A worker that dies
 
 
-def test_after_a_crash_while_it_spends_another_worker_comes_by_when_the_lease_ends() -> None:
+def test_after_a_crash_during_an_attempt_a_worker_runs_at_lease_end() -> None:
+    """After a crash during a refresh attempt another worker comes by when the lease ends."""
     w = world(with_grace(KEAP, 60), due=False)  # somebody asked, long before it was due
     w.faults.at, w.faults.kind = SPEND, "crash-after"
     with pytest.raises(Crash):
@@ -1245,7 +1276,8 @@ def test_after_a_crash_while_it_spends_another_worker_comes_by_when_the_lease_en
 # Warnings
 
 
-def test_a_pass_warns_of_a_grant_that_ends_soon_once_and_goes_back_to_sleep() -> None:
+def test_a_pass_warns_once_of_a_grant_that_ends_soon() -> None:
+    """A pass warns once of a grant that ends soon, and schedules the connection as before."""
     w = world(due=False)
     now = int(w.clock.now())
     ends_at, day = now + 20 * 86_400, 86_400

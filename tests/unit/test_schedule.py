@@ -60,7 +60,8 @@ def test_the_jitter_is_the_same_each_time_it_is_asked(lifetime: int, name: str, 
     assert at(lifetime, name=name, number=generation) == at(lifetime, name=name, number=generation)
 
 
-def test_connections_and_generations_are_spread_over_a_tenth_of_the_lifetime() -> None:
+def test_refreshes_are_spread_over_a_tenth_of_the_lifetime() -> None:
+    """Connections and generations are spread over a tenth of the lifetime."""
     lead = 2 * DAY_SECONDS
     ages = {at(10 * DAY_SECONDS, Rotation(lead=lead), number=number) for number in range(500)}
     assert len(ages) > 490
@@ -102,9 +103,8 @@ def test_consumers_that_keep_tokens_longer_are_given_twice_that() -> None:
 
 
 @given(st.integers(0, 10_000), st.integers(0, 2**32))
-def test_a_try_after_failures_is_later_than_now_and_within_a_jittered_quarter_of_an_hour(
-    failures: int, seed: int
-) -> None:
+def test_a_retry_backs_off_with_jitter_up_to_a_quarter_of_an_hour(failures: int, seed: int) -> None:
+    """A try after failures is later than now, and within a jittered quarter of an hour."""
     random.seed(seed)
     wait = compute_backoff_at(failures, NOW) - NOW
     assert 1 <= wait <= 1125
@@ -133,7 +133,8 @@ def kept_alive(life: str, ends_in: int | None, lifetime: int = 3600, lead: int =
     return refresh_schedule.compute_keep_alive_at(TokenLifetime(NOW, NOW + lifetime), ends_at, rotation, at_last) - NOW
 
 
-def test_on_demand_a_refresh_token_that_dies_of_not_being_used_is_used_in_time() -> None:
+def test_on_demand_an_idle_refresh_token_is_used_in_time() -> None:
+    """On demand, a refresh token that expires when it is not used is used in time."""
     assert kept_alive("idle", 90 * DAY_SECONDS) == 83 * DAY_SECONDS
     assert kept_alive("idle", 10 * DAY_SECONDS) == 9 * DAY_SECONDS
     assert kept_alive("idle", 90 * DAY_SECONDS, 30 * DAY_SECONDS, 20 * DAY_SECONDS) <= 75 * DAY_SECONDS, (
@@ -142,7 +143,8 @@ def test_on_demand_a_refresh_token_that_dies_of_not_being_used_is_used_in_time()
     assert 900 <= kept_alive("idle", 1800, 1800) <= 1620
 
 
-def test_on_demand_a_refresh_token_that_dies_with_its_access_token_is_used_as_always() -> None:
+def test_on_demand_a_refresh_token_bound_to_its_access_token_is_used() -> None:
+    """On demand, a refresh token that ends with its access token is used as always."""
     assert kept_alive("with_access_token", 3600) == at(3600)
 
 

@@ -130,7 +130,8 @@ def many(count: int, due_at: int = NOW) -> list[Entry]:
     return [Entry(f"keap/a{number}", due_at, NOW + 86_400) for number in range(count)]
 
 
-def test_what_is_due_before_the_next_tick_could_see_it_is_sent_with_its_exact_delay() -> None:
+def test_what_is_due_before_the_next_tick_is_sent_with_its_exact_delay() -> None:
+    """What is due before the next tick could see it is sent with its exact delay."""
     table = Table(
         Entry("keap/overdue", NOW - 500),
         Entry("keap/now", NOW),
@@ -149,7 +150,8 @@ def test_every_partition_is_asked_once() -> None:
     assert table.caller_waits == [(str(number), NOW + 75) for number in range(refresh_schedule.SHARD_COUNT)]
 
 
-def test_what_was_claimed_is_left_alone_by_the_next_tick_and_found_again_if_it_was_lost() -> None:
+def test_a_claim_keeps_the_next_tick_away_and_expires_if_lost() -> None:
+    """What was claimed is left alone by the next tick, and found again if the message was lost."""
     table, queue = Table(*many(5)), Queue()
     run(table, queue)
     assert run(table, queue) == Tick(0, 0)
@@ -165,14 +167,15 @@ def test_of_two_ticks_only_one_sends() -> None:
     assert sorted(name for name, _ in queue.sent) == ["keap/a0", "keap/a2"]
 
 
-def test_a_record_that_cannot_be_read_stops_no_tick_and_is_sent_to_who_says_what_is_wrong_with_it() -> None:
+def test_an_unreadable_record_stops_no_tick_and_is_sent_to_a_worker() -> None:
+    """A record that cannot be read stops no tick, and is sent to a worker, which says what is wrong with it."""
     table, queue = Table(*many(3)), Queue()
     table.unreadable = {"keap/a0"}
     assert run(table, queue) == Tick(3, 3)
     assert sorted(name for name, _ in queue.sent) == ["keap/a0", "keap/a1", "keap/a2"]
 
 
-def test_a_claim_that_fails_is_heard_of_and_holds_up_nobody_else() -> None:
+def test_a_failing_claim_is_reported_and_delays_no_other() -> None:
     entries = many(30)
     entries[0].due_at = NOW - 500
     table, queue = Table(*entries), Queue()
@@ -182,7 +185,8 @@ def test_a_claim_that_fails_is_heard_of_and_holds_up_nobody_else() -> None:
     assert {name for name, _ in queue.sent} == table.entries.keys() - table.throttled
 
 
-def test_a_table_that_takes_no_claim_is_left_alone_soon_and_what_was_claimed_is_sent() -> None:
+def test_a_table_that_takes_no_claims_is_left_and_claimed_ones_are_sent() -> None:
+    """A table that takes no claim is soon left alone, and what was claimed is sent."""
     table, queue = Table(Entry("keap/first", NOW - 500), *many(500)), Queue()
     table.throttled = table.entries.keys() - {"keap/first"}
     with pytest.raises(PortUnavailable):
@@ -215,7 +219,8 @@ def test_a_queue_that_fails_is_heard_of() -> None:
     assert {entry.due_at for entry in table.entries.values()} == {NOW + 120}, "the claims send them again in time"
 
 
-def test_an_index_that_fails_half_way_is_heard_of_and_what_was_claimed_is_sent() -> None:
+def test_an_index_that_fails_half_way_is_reported_and_claims_are_sent() -> None:
+    """An index that fails half-way is reported, and what was claimed is sent."""
     table, queue = Table(*many(8)), Queue()
     table.broken_after = 4
     with pytest.raises(PortUnavailable):
@@ -229,7 +234,8 @@ def paced(count: int, rate: str, due_at: int = NOW, client: str = "keap", provid
     return [Entry(f"{provider}/{client}-{number}", due_at, NOW + 86_400, client, rate) for number in range(count)]
 
 
-def test_a_declared_rate_spreads_what_is_due_together_over_the_tick_and_leaves_the_rest() -> None:
+def test_a_declared_rate_spreads_due_work_over_the_tick() -> None:
+    """A declared rate spreads what is due together over the tick, and leaves the rest."""
     table, queue = Table(*paced(200, "100/60")), Queue()
     assert run(table, queue) == Tick(claimed=100, sent=100, left=100)
     delays = [delay for _, delay in queue.sent]
@@ -262,7 +268,7 @@ def test_what_has_no_declared_rate_is_not_held_up_by_what_has_one() -> None:
     assert run(table, Queue()) == Tick(claimed=21, sent=21, left=49)
 
 
-def test_the_most_overdue_goes_first_whatever_its_shard() -> None:
+def test_the_most_overdue_goes_first_across_all_shards() -> None:
     entries = paced(40, "10/60")
     for number, entry in enumerate(entries):
         entry.due_at = NOW - (number * 7) % 40
@@ -283,7 +289,8 @@ def test_a_slow_rate_sends_one_and_no_more_within_a_tick() -> None:
     assert run(Table(*paced(5, "1/60")), Queue()) == Tick(claimed=1, sent=1, left=4)
 
 
-def test_a_profile_that_cannot_be_read_is_heard_of_and_holds_up_nobody_else() -> None:
+def test_an_unreadable_profile_is_reported_and_delays_no_other() -> None:
+    """A profile that cannot be read is reported, and holds up no other connection."""
     table, queue, profiles = Table(*many(3)), Queue(), Profiles()
     profiles.fails = True
     with pytest.raises(PortUnavailable):

@@ -47,7 +47,8 @@ def test_only_reveal_gives_the_value_out() -> None:
     assert f"{secret}" == f"Secret({fingerprint(CANARY)})"
 
 
-def test_equal_values_are_equal_secrets_and_a_secret_is_not_equal_to_its_value() -> None:
+def test_equal_values_are_equal_secrets_and_no_secret_equals_its_value() -> None:
+    """Equal values are equal secrets, and a secret is not equal to its value."""
     assert Secret("a") == Secret("a")
     assert len({Secret("a"), Secret("a"), Secret("b")}) == 2
     assert Secret("a") != Secret("b")
@@ -153,7 +154,7 @@ def test_a_dataclass_with_secrets_is_not_turned_into_a_dict(make: Callable[[], A
         f"access_token={CANARY}".encode(),
     ],
 )
-def test_an_unread_answer_is_told_without_any_of_it(body: Any) -> None:
+def test_an_unreadable_response_is_shown_without_any_of_its_content(body: Any) -> None:
     with pytest.raises(UnreadableResponse) as unread:
         parse_token_response(KEAP, respond(200, body), 1)
     assert CANARY not in "".join(traceback.format_exception(unread.value))

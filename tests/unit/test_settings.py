@@ -42,7 +42,7 @@ def test_a_number_that_is_none_stops_the_function_at_its_start() -> None:
         Settings.from_environment({"EVERGRANT_LEASE_SECONDS": "soon"})
 
 
-def test_a_lease_outlives_its_spend_and_save() -> None:
+def test_a_lease_outlives_its_attempt_and_save() -> None:
     budgets = Settings().budgets
     assert budgets.request < budgets.attempt
     assert budgets.attempt + budgets.save < budgets.lease

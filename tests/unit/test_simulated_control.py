@@ -89,7 +89,8 @@ def test_grants_show_the_account_and_the_fingerprints_of_what_is_good_now(keap: 
     ]
 
 
-def test_requests_show_the_shape_of_each_request_and_fingerprints_for_its_secrets(keap: Simulated) -> None:
+def test_requests_are_shown_with_fingerprints_for_their_secrets(keap: Simulated) -> None:
+    """Requests show the shape of each request, and fingerprints for its secrets."""
     code = keap.allow(code_challenge=CHALLENGE, code_challenge_method="S256")
     first = tokens_of(keap.exchange(code, code_verifier=VERIFIER))
     second = tokens_of(keap.refresh(first.refresh_token))
@@ -144,7 +145,8 @@ def test_nothing_that_is_shown_or_printed_holds_a_secret(keap: Simulated) -> Non
 # --- what it does ---
 
 
-def test_replay_all_refuses_every_superseded_token_and_leaves_the_live_grants_alive(keap: Simulated) -> None:
+def test_replay_all_refuses_superseded_tokens_and_keeps_live_grants(keap: Simulated) -> None:
+    """replay_all refuses every superseded token, and leaves the live grants alive."""
     one, other = keap.connect(), keap.connect()
     spent = []
     for _ in range(3):
@@ -171,7 +173,7 @@ def test_replay_all_really_asks_the_token_endpoint(keap: Simulated) -> None:
     assert [result["error"] for result in _results(replayed)] == ["invalid_request"]
 
 
-def test_replay_all_would_tell_if_a_spent_token_were_accepted(keap: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_replay_all_would_show_that_a_used_token_is_accepted(keap: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     keap.refresh(keap.connect().refresh_token)
     monkeypatch.setattr("local.providers.state.State.refresh_token_is_good", lambda state, token, now: True)
     replayed = keap.provider.replay_all()
@@ -225,7 +227,8 @@ def test_settings_are_shown_and_changed(keap: Simulated) -> None:
     assert keap.tell("settings", {"access_token_lifetime": 5}) == {**before, "access_token_lifetime": 5}
 
 
-def test_reset_forgets_grants_and_numbers_and_goes_back_to_the_first_settings(keap: Simulated) -> None:
+def test_reset_forgets_grants_and_numbers_and_restores_the_settings(keap: Simulated) -> None:
+    """Reset forgets grants and numbers, and goes back to the first settings."""
     fresh = keap.ask("stats"), keap.ask("settings")
     tokens = keap.connect()
     keap.tell("settings", {"access_token_lifetime": 5})

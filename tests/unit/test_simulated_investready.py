@@ -105,7 +105,7 @@ def test_an_exchange_with_another_redirect_uri_is_invalid_grant(ready: Simulated
 # --- the refresh ---
 
 
-def test_refresh_answers_a_new_pair_and_the_old_refresh_token_is_spent(ready: Simulated) -> None:
+def test_refresh_answers_a_new_pair_and_the_old_refresh_token_is_used(ready: Simulated) -> None:
     first = _connect(ready)
     answer = _refresh(ready, first.refresh_token)
     assert answer.json().keys() == {"access_token", "refresh_token", "expires_in"}
@@ -127,9 +127,8 @@ def test_refresh_without_the_redirect_uri_is_an_invalid_request(ready: Simulated
     "redirect_uri",
     [_OTHER_URI, f"{REDIRECT_URI}/", f"{REDIRECT_URI}?a=b", REDIRECT_URI.upper(), REDIRECT_URI.replace(":4566", "")],
 )
-def test_refresh_with_another_redirect_uri_is_invalid_grant_and_spends_nothing(
-    ready: Simulated, redirect_uri: str
-) -> None:
+def test_refresh_with_another_redirect_uri_is_invalid_and_uses_nothing(ready: Simulated, redirect_uri: str) -> None:
+    """A refresh with another redirect URI is invalid_grant, and does not use the refresh token."""
     tokens = _connect(ready)
     assert refusal(_refresh(ready, tokens.refresh_token, redirect_uri=redirect_uri)) == (400, "invalid_grant")
     tokens_of(_refresh(ready, tokens.refresh_token))
@@ -225,7 +224,8 @@ def test_json_is_refused(ready: Simulated) -> None:
 # --- tokens of the application ---
 
 
-def test_an_application_token_comes_without_a_refresh_token_and_outlives_no_90_days(ready: Simulated) -> None:
+def test_an_application_token_has_no_refresh_token_and_lives_90_days(ready: Simulated) -> None:
+    """An application token comes without a refresh token, and does not outlive 90 days."""
     answer = _application_token(ready)
     assert answer.status_code == 200
     assert answer.json().keys() == {"access_token", "expires_in"}
@@ -241,7 +241,8 @@ def test_a_client_whose_standing_is_revoked_is_invalid_client(ready: Simulated) 
     assert refusal(_application_token(ready)) == (401, "invalid_client")
 
 
-def test_an_audience_is_asked_for_only_where_the_client_is_registered_with_one(ready: Simulated) -> None:
+def test_an_audience_is_required_only_of_clients_registered_with_one(ready: Simulated) -> None:
+    """An audience is asked for only where the client is registered with one."""
     ready.tell("clients", {"client_id": "app-3", "client_secret": "s", "audience": "https://api.example"})
     client = {"client_id": "app-3", "client_secret": "s"}
     assert refusal(_application_token(ready, **client)) == (403, "access_denied")
@@ -281,7 +282,8 @@ def _connected(simulated: Simulated) -> Tokens:
     return tokens_of(_ask(simulated, grant_type="authorization_code", code=code, redirect_uri=REDIRECT_URI))
 
 
-def test_a_revoked_refresh_token_ends_its_grant_and_what_arrived_is_shown_without_secrets(ready: Simulated) -> None:
+def test_revoking_a_token_ends_its_grant_and_shows_no_secrets(ready: Simulated) -> None:
+    """A revoked refresh token ends its grant, and what arrived is shown without secrets."""
     tokens = _connected(ready)
     answer = _revoke(ready, token=tokens.refresh_token, token_type_hint="refresh_token")
     assert (answer.status_code, answer.content) == (200, b"")
@@ -292,7 +294,8 @@ def test_a_revoked_refresh_token_ends_its_grant_and_what_arrived_is_shown_withou
     assert ready.provider.grants()[0]["revoked_because"] == "revocation"
 
 
-def test_a_token_that_is_nobodys_or_another_clients_is_answered_alike_and_ends_nothing(ready: Simulated) -> None:
+def test_revoking_an_unknown_or_foreign_token_answers_alike(ready: Simulated) -> None:
+    """A token that is unknown or another client's is answered alike, and ends nothing."""
     tokens = _connected(ready)
     assert _revoke(ready, token="unknown").status_code == 200
     stranger = {"client_id": _STRANGER.client_id, "client_secret": _STRANGER.client_secret}

@@ -59,9 +59,8 @@ def _refused(answer: httpx.Response) -> int:
 
 
 @pytest.mark.parametrize("fields", [_KEY, _PERSON])
-def test_login_answers_both_tokens_and_a_duration_that_is_called_expires_at(
-    suite: Simulated, fields: dict[str, str]
-) -> None:
+def test_login_answers_both_tokens_and_a_duration_called_expires_at(suite: Simulated, fields: dict[str, str]) -> None:
+    """A log-in answers both tokens, and a duration that is called expires_at."""
     answer = _login(suite, fields)
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -143,7 +142,7 @@ def test_an_address_without_its_slash_is_another_address(suite: Simulated, path:
     assert suite.http.post(path, json=_KEY).status_code == 404
 
 
-def test_a_request_that_names_no_address_is_told_that_there_is_nothing(suite: Simulated) -> None:
+def test_a_request_to_an_unknown_address_is_answered_as_not_found(suite: Simulated) -> None:
     headers = {"content-type": "application/json"}
     assert suite.provider.token(TokenRequest(headers, json.dumps(_KEY).encode())).status == 404
 
@@ -211,7 +210,7 @@ def test_a_refresh_without_its_token_is_400(suite: Simulated, fields: dict[str, 
 
 
 @pytest.mark.parametrize("fields", [{"grant_type": "refresh_token"}, _KEY, _PERSON])
-def test_a_refresh_with_more_than_its_token_is_400_and_spends_nothing(suite: Simulated, fields: dict[str, str]) -> None:
+def test_a_refresh_with_more_than_its_token_is_400_and_uses_nothing(suite: Simulated, fields: dict[str, str]) -> None:
     tokens = _connect(suite)
     assert _refused(_refresh(suite, tokens.refresh_token, **fields)) == 400
     tokens_of(_refresh(suite, tokens.refresh_token))
@@ -263,7 +262,7 @@ def test_stats_and_requests_tell_refusals_by_their_status(suite: Simulated) -> N
     assert (refused["status"], refused["error"]) == (401, "401")
 
 
-def test_replay_all_refuses_what_was_spent_and_leaves_the_login_alive(suite: Simulated) -> None:
+def test_replay_all_refuses_used_tokens_and_leaves_the_login_alive(suite: Simulated) -> None:
     first = _connect(suite)
     tokens = tokens_of(_refresh(suite, first.refresh_token))
     assert suite.tell("replay-all")["results"] == [

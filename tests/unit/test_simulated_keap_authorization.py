@@ -41,7 +41,8 @@ def keap(running: Simulated) -> Simulated:
 # --- the consent page ---
 
 
-def test_consent_page_names_the_application_and_the_account_and_offers_both_answers(keap: Simulated) -> None:
+def test_consent_page_names_application_and_account_and_both_choices(keap: Simulated) -> None:
+    """The consent page names the application and the account, and offers both answers."""
     keap.tell("settings", {"account": "Smith & Sons <Ltd>"})
     page = keap.http.get(keap.authorize_url())
     assert page.status_code == 200
@@ -96,9 +97,10 @@ def test_a_form_without_a_decision_is_an_error_page(keap: Simulated) -> None:
     ],
 )
 @pytest.mark.parametrize("decision", [None, "allow", "deny"])
-def test_unknown_client_or_redirect_uri_is_an_error_page_and_never_a_redirect(
+def test_unknown_client_or_redirect_uri_is_an_error_page_not_a_redirect(
     keap: Simulated, url: dict[str, str], decision: str | None
 ) -> None:
+    """An unknown client or redirect URI is an error page, and never a redirect."""
     address = keap.authorize_url(**url)
     answer = keap.http.post(address, data={"decision": decision}) if decision else keap.http.get(address)
     assert answer.status_code == 400
@@ -126,9 +128,7 @@ def test_an_address_that_cannot_be_understood_is_an_error_page(keap: Simulated, 
         ({"code_challenge_method": "S256"}, "invalid_request"),
     ],
 )
-def test_other_mistakes_are_told_to_the_client_by_redirect(
-    keap: Simulated, changes: dict[str, str], error: str
-) -> None:
+def test_other_mistakes_reach_the_client_by_redirect(keap: Simulated, changes: dict[str, str], error: str) -> None:
     answer = keap.http.get(keap.authorize_url(**changes))
     assert answer.status_code == 303
     assert answer.headers["location"].startswith(REDIRECT_URI + "?")

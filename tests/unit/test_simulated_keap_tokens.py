@@ -227,7 +227,7 @@ def test_an_unknown_token_is_401_with_a_challenge(keap: Simulated, header: str) 
     assert answer.headers["www-authenticate"].startswith("Bearer ")
 
 
-def test_a_call_without_credentials_is_told_no_error(keap: Simulated) -> None:
+def test_a_call_without_credentials_gets_no_error_code(keap: Simulated) -> None:
     answer = keap.http.get("/v1/contacts")
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Bearer realm="Keap"'

@@ -60,7 +60,8 @@ def _models(simulated: Simulated, token: str, accept: str = _ACCEPT) -> httpx.Re
     return simulated.http.get("/model-portfolios", headers={"authorization": f"Bearer {token}", "accept": accept})
 
 
-def test_the_answer_spells_its_fields_as_the_document_does_and_has_no_others(portfolios: Simulated) -> None:
+def test_the_response_spells_its_fields_as_documented_and_has_no_others(portfolios: Simulated) -> None:
+    """The response spells its fields as the document does, and has no others."""
     answer = _ask(portfolios)
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -151,9 +152,10 @@ def test_basic_is_refused(portfolios: Simulated) -> None:
     assert refusal(answer) == (401, "invalid_client")
 
 
-def test_a_client_whose_standing_is_revoked_is_invalid_client_until_it_is_registered_again(
+def test_a_revoked_client_is_invalid_client_until_it_is_registered(
     portfolios: Simulated,
 ) -> None:
+    """A client whose standing is revoked is invalid_client, until it is registered again."""
     token = _token(portfolios)
     portfolios.tell("revoke", {"client_id": _CLIENT.client_id})
     assert _models(portfolios, token).status_code == 401

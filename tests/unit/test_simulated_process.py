@@ -33,7 +33,7 @@ def _start(*arguments: str) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT])
-def test_process_prints_its_addresses_serves_and_stops_when_told(ending: signal.Signals) -> None:
+def test_process_prints_its_addresses_serves_and_stops_when_asked(ending: signal.Signals) -> None:
     process = _start(
         *(f"--{name}-port=0" for name in DIALECTS),
         *("--clients", "-", "--set", "investsuite.dead_refresh_token=403"),

@@ -44,7 +44,8 @@ def test_of_many_refreshes_at_once_exactly_one_wins(keap: Simulated) -> None:
     assert keap.ask("stats")["refresh_reuse"] == 7
 
 
-def test_a_reusable_refresh_token_stays_the_same_and_lives_as_long_as_it_was_issued_for(keap: Simulated) -> None:
+def test_a_reusable_refresh_token_keeps_its_value_and_its_lifetime(keap: Simulated) -> None:
+    """A reusable refresh token stays the same, and lives as long as it was issued for."""
     keap.tell("settings", {"single_use_refresh_tokens": False, "refresh_token_lifetime": 100})
     first = keap.connect()
     for _ in range(2):
@@ -59,7 +60,7 @@ def test_a_reusable_refresh_token_stays_the_same_and_lives_as_long_as_it_was_iss
     assert keap.tell("replay-all")["replayed"] == 0
 
 
-def test_a_spent_refresh_token_stays_dead_when_the_next_ones_are_reusable(keap: Simulated) -> None:
+def test_a_used_refresh_token_stays_dead_when_later_ones_are_reusable(keap: Simulated) -> None:
     first = keap.connect()
     second = tokens_of(keap.refresh(first.refresh_token))
     keap.tell("settings", {"single_use_refresh_tokens": False})
@@ -67,9 +68,10 @@ def test_a_spent_refresh_token_stays_dead_when_the_next_ones_are_reusable(keap: 
     assert refusal(keap.refresh(first.refresh_token)) == (400, "invalid_grant")
 
 
-def test_within_its_grace_a_spent_refresh_token_brings_new_tokens_and_the_unseen_ones_are_spent(
+def test_within_grace_a_used_token_brings_new_ones_and_ends_unseen_ones(
     keap: Simulated,
 ) -> None:
+    """Within its grace a used refresh token brings new tokens, and the ones that were never seen are used up."""
     keap.tell("settings", {"refresh_token_grace": 30})
     first = keap.connect()
     unseen = tokens_of(keap.refresh(first.refresh_token))
@@ -80,7 +82,7 @@ def test_within_its_grace_a_spent_refresh_token_brings_new_tokens_and_the_unseen
     assert refusal(keap.refresh(unseen.refresh_token)) == (400, "invalid_grant")
 
 
-def test_after_its_grace_a_spent_refresh_token_costs_the_grant(keap: Simulated) -> None:
+def test_after_its_grace_a_used_refresh_token_costs_the_grant(keap: Simulated) -> None:
     keap.tell("settings", {"refresh_token_grace": 30})
     first = keap.connect()
     second = tokens_of(keap.refresh(first.refresh_token))

@@ -52,7 +52,8 @@ def _portfolios(simulated: Simulated, token: str, user: str | None = "user-1") -
     return simulated.http.get("/v1/portfolios", headers=headers)
 
 
-def test_client_credentials_answer_an_access_token_for_an_hour_and_no_refresh_token(wealthyhood: Simulated) -> None:
+def test_client_credentials_answer_an_hours_token_and_no_refresh_token(wealthyhood: Simulated) -> None:
+    """Client credentials answer an access token for an hour, and no refresh token."""
     answer = _ask(wealthyhood)
     assert answer.status_code == 200
     assert answer.headers["cache-control"] == "no-store"
@@ -145,13 +146,14 @@ def test_portfolios_want_to_know_the_user(wealthyhood: Simulated) -> None:
     assert _portfolios(wealthyhood, token, user="").status_code == 400
 
 
-def test_a_bad_token_is_401_with_a_challenge_whatever_the_user(wealthyhood: Simulated) -> None:
+def test_a_bad_token_is_401_with_a_challenge_for_any_user(wealthyhood: Simulated) -> None:
     answer = _portfolios(wealthyhood, "unknown", user=None)
     assert answer.status_code == 401
     assert answer.headers["www-authenticate"] == 'Bearer realm="Wealthyhood", error="invalid_token"'
 
 
-def test_a_client_whose_standing_is_revoked_is_denied_until_it_is_registered_again(wealthyhood: Simulated) -> None:
+def test_a_revoked_client_is_denied_until_it_is_registered_again(wealthyhood: Simulated) -> None:
+    """A client whose standing is revoked is denied, until it is registered again."""
     token = _token(wealthyhood)
     wealthyhood.tell("revoke", {"client_id": _CLIENT.client_id})
     assert _portfolios(wealthyhood, token).status_code == 401

@@ -56,7 +56,7 @@ class Pasted:
         return str(self.run(caller_waits=True).tokens.access_token.reveal())
 
 
-def test_a_pasted_key_is_saved_published_and_told_of() -> None:
+def test_a_pasted_key_is_saved_published_and_reported() -> None:
     pasted = Pasted()
     assert [message for message, _ in pasted.w.queue.messages] == [{"connection": NAME}]
     assert pasted.run().outcome == "published"
@@ -79,7 +79,7 @@ def test_without_headers_of_its_own_a_key_is_sent_like_every_token() -> None:
 
 
 @pytest.mark.parametrize("ask", [{"force": True}, {"min_ttl": 365 * DAY}, {"min_ttl": 31 * DAY - 1}, {"rejected": "x"}])
-def test_whoever_asks_gets_the_key_there_is_and_nothing_is_sent(ask: dict[str, Any]) -> None:
+def test_a_caller_gets_the_key_there_is_and_nothing_is_sent(ask: dict[str, Any]) -> None:
     pasted = Pasted()
     pasted.run()
     pasted.w.clock.advance(29 * DAY)
@@ -88,7 +88,7 @@ def test_whoever_asks_gets_the_key_there_is_and_nothing_is_sent(ask: dict[str, A
     assert pasted.w.provider.requests == []
 
 
-def test_when_the_key_lapses_somebody_is_told_once() -> None:
+def test_an_expired_key_is_reported_once() -> None:
     pasted = Pasted()
     pasted.run()
     pasted.w.clock.advance(30 * DAY)
@@ -102,7 +102,7 @@ def test_when_the_key_lapses_somebody_is_told_once() -> None:
     assert pasted.record.due_at is None
 
 
-def test_before_a_key_lapses_somebody_is_warned() -> None:
+def test_an_expiring_key_is_warned_of() -> None:
     pasted = Pasted(days=90)
     pasted.run()
     for days in (60, 23, 6):
@@ -114,7 +114,8 @@ def test_before_a_key_lapses_somebody_is_warned() -> None:
     assert pasted.w.provider.requests == []
 
 
-def test_a_key_that_the_api_refuses_is_told_of_once_and_serves_who_does_not_mind() -> None:
+def test_a_key_the_api_refuses_is_reported_once_and_still_served() -> None:
+    """A key that the API refuses is reported once, and still served to other callers."""
     pasted = Pasted()
     pasted.run()
     pasted.w.clock.advance(DAY)
@@ -159,14 +160,16 @@ def test_a_key_is_paused_and_resumed_like_every_connection() -> None:
     assert pasted.token == KEY
 
 
-def test_a_key_is_published_although_a_refresh_would_end_the_token_before_it() -> None:
+def test_a_key_is_published_although_a_refresh_would_end_its_token() -> None:
+    """A key is published, although a refresh would end the token before it."""
     rotation = msgspec.structs.replace(KEAP.rotation, old_access_token_revoked=True)
     pasted = Pasted(msgspec.structs.replace(PROFILE, rotation=rotation))
     pasted.run()
     assert NAME in pasted.w.vault.published
 
 
-def test_a_queue_that_is_down_does_not_keep_a_key_from_being_saved_and_published() -> None:
+def test_a_failing_queue_does_not_stop_a_key_being_saved_and_published() -> None:
+    """A queue that is down does not keep a key from being saved and published."""
     pasted = Pasted()
     pasted.w.records.items.clear()
 

@@ -155,7 +155,8 @@ def whole() -> Connection:
 
 
 @pytest.mark.parametrize("due", [0, 50])
-def test_a_tick_consumes_as_much_among_a_hundred_thousand_connections_as_among_a_hundred(due: int) -> None:
+def test_a_tick_costs_as_much_at_100000_connections_as_at_100(due: int) -> None:
+    """A tick consumes as much among a hundred thousand connections as among a hundred."""
     consumed = {}
     for count in (100, 100_000):
         table, queue = Table(whole()), Queue()
@@ -182,7 +183,8 @@ def test_connections_that_were_made_together_fall_due_spread_over_minutes() -> N
     assert due != again, "another generation, another place: nobody is always the last"
 
 
-def test_ten_thousand_that_fall_due_at_the_same_moment_are_drained_within_the_declared_rate() -> None:
+def test_ten_thousand_due_at_once_are_drained_within_the_declared_rate() -> None:
+    """Ten thousand that fall due at the same moment are drained within the declared rate."""
     rate = Rate(requests=50, seconds=1)
     paced = structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, rate=rate))
     table, clock = Table(replace(whole(), profile_hash=content_hash(paced))), FakeClock(NOW)

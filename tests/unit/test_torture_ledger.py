@@ -9,7 +9,7 @@ def log(*entries: tuple[float, str | None, str | None]) -> list[Presentation]:
     return [Presentation(*entry) for entry in entries]
 
 
-def test_a_chain_of_tokens_has_the_name_of_whoever_stored_one_of_them() -> None:
+def test_a_chain_of_tokens_is_named_after_the_connection_that_stored_it() -> None:
     ledger = Ledger(log((0, None, "a1"), (0, None, "b1"), (9, "a1", "a2"), (9, "b1", "b2")), 0, {"a2": "keap/a"})
 
     assert ledger.connection_of("a1") == ledger.connection_of("a2") == "keap/a"

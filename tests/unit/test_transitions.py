@@ -47,7 +47,8 @@ def saved(current: Connection, lifetime: int = DAY_SECONDS, profile: Profile = K
     return token_save.save_token_set(current, tokens(lifetime), NEW, profile, Settings(), now)
 
 
-def test_a_doubt_that_outlasts_its_clients_refusal_is_what_the_connection_says() -> None:
+def test_a_doubt_that_outlasts_a_client_refusal_is_what_shows() -> None:
+    """A doubt that outlasts its client's refusal is what the connection says."""
     changes = lost_response.wait_in_doubt(
         spending(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW
     )
@@ -57,7 +58,8 @@ def test_a_doubt_that_outlasts_its_clients_refusal_is_what_the_connection_says()
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("failures", [0, 2])
-def test_a_replay_that_fails_while_nothing_was_wrong_before_is_told_of_once(kind: Any, failures: int) -> None:
+def test_a_replay_that_fails_without_an_earlier_failure_reports_once(kind: Any, failures: int) -> None:
+    """A replay that fails while nothing was wrong before is reported once."""
     refusal = Refusal(kind, 400, "no")
     changes = lost_response.apply_refusal_in_doubt(spending(attempt_replays=1, failures=failures), KEAP, refusal, NOW)
     assert len(events(changes)) == 1
@@ -78,7 +80,8 @@ def test_a_save_is_the_next_generation_with_every_trouble_gone() -> None:
     assert [changes[name] for name in gone] == [None] * len(gone)
 
 
-def test_a_save_is_due_within_a_tick_until_it_is_published_and_refreshed_much_later() -> None:
+def test_a_save_is_due_within_a_tick_until_published_and_then_later() -> None:
+    """A save is due within a tick until it is published, and refreshed much later."""
     changes = saved(connection(), now=NOW + 3)
     assert changes["due_at"] == NOW + 3 + 60
     assert changes["due_shard"] == choose_shard("keap/main")
@@ -184,7 +187,7 @@ def test_an_unknown_rejection_counts_as_one_of_the_grant() -> None:
     assert changes["rejected_at"] == NOW
 
 
-def test_a_refused_client_calls_for_nobody_to_authorize() -> None:
+def test_a_refused_client_requires_no_authorization() -> None:
     changes = refuse(spending(rejected_at=NOW - DAY_SECONDS), Refusal("client_rejected", 401, "invalid_client"))
     assert changes["status"] == Status.CLIENT_REFUSED
     assert events(changes) == ["Client Refused"]
@@ -262,7 +265,8 @@ def test_a_lost_answer_leaves_its_marker_and_waits_for_the_last_quarter() -> Non
     assert changes["refresh_at"] < NOW + DAY_SECONDS
 
 
-def test_a_lost_answer_is_asked_for_again_a_moment_later_and_inside_the_grace() -> None:
+def test_a_lost_response_is_replayed_a_moment_later_within_the_grace() -> None:
+    """A lost response is asked for again a moment later, and inside the grace."""
     for seconds in range(60):
         changes = lost_response.apply_lost_response(spending(failures=9), with_grace(60), NOW + seconds)
         assert NOW + seconds < changes["refresh_at"] <= NOW + 60
@@ -287,7 +291,7 @@ def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
     assert events(changes) == ["Authorization Required"]
 
 
-def test_a_doubt_is_probed_only_once_the_access_token_has_lapsed() -> None:
+def test_a_doubt_is_probed_only_once_the_access_token_has_expired() -> None:
     held = spending(attempt_replays=1, expires_at=NOW + DAY_SECONDS, refresh_at=NOW + 60)
     assert not lost_response.is_probe_due(held, NOW + 60)
     assert lost_response.is_probe_due(held, NOW + DAY_SECONDS)
@@ -329,7 +333,8 @@ def test_outside_the_grace_a_replay_comes_late_and_once(
         assert again >= current.expires_at - lifetime // 4  # type: ignore[operator]
 
 
-def test_with_no_token_to_live_on_a_replay_waits_only_for_whoever_may_still_hold_the_answer() -> None:
+def test_without_a_living_token_a_replay_waits_only_for_a_late_response() -> None:
+    """With no token to live on, a replay waits only for the worker that may still hold the response."""
     never = spending(issued_at=None, expires_at=None, in_doubt_since=NOW)
     lapsed = spending(issued_at=NOW - 900, expires_at=NOW - 600, in_doubt_since=NOW)
     for current in (never, lapsed):
@@ -338,7 +343,8 @@ def test_with_no_token_to_live_on_a_replay_waits_only_for_whoever_may_still_hold
     assert lost_response.compute_replay_at(connection(), KEAP, NOW + 5) == NOW + 5
 
 
-def test_a_doubt_is_as_old_as_the_record_says_however_long_ago_the_token_was_sent() -> None:
+def test_a_doubt_is_as_old_as_the_record_says_not_as_the_request() -> None:
+    """A doubt is as old as the record says, and not as the request that was sent."""
     unfound = replace(
         spending(issued_at=NOW - 2 * DAY_SECONDS, expires_at=NOW - DAY_SECONDS), attempt_at=NOW - DAY_SECONDS
     )
@@ -355,7 +361,7 @@ def test_a_doubt_is_as_old_as_the_record_says_however_long_ago_the_token_was_sen
 # What never reached the provider, and what cannot be read
 
 
-def test_an_unread_answer_is_kept_and_ends_all_spending() -> None:
+def test_an_unreadable_response_is_kept_and_ends_all_attempts() -> None:
     changes = lost_response.apply_unreadable_response(spending(), KEAP, NEW, NOW)
     assert changes["unreadable_response"] == NEW
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unreadable_response")
@@ -363,7 +369,8 @@ def test_an_unread_answer_is_kept_and_ends_all_spending() -> None:
     assert "sealed" not in changes
 
 
-def test_where_nothing_was_spent_an_unreadable_success_is_a_failure_like_others() -> None:
+def test_without_an_attempt_an_unreadable_success_is_a_usual_failure() -> None:
+    """Where no refresh token was sent, an unreadable success is a failure like others."""
     changes = lost_response.apply_unreadable_response(headless(), WEALTHYHOOD, NEW, NOW)
     assert "unreadable_response" not in changes
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unreadable_response")
@@ -384,7 +391,8 @@ def test_an_outage_of_ours_degrades_only_when_it_lasts() -> None:
     assert failing.apply_preparation_failure(connection(failures=2), error, NOW)["status"] == Status.DEGRADED
 
 
-def test_a_grant_that_is_refused_while_its_client_was_is_no_longer_blamed_on_the_client() -> None:
+def test_a_grant_refused_while_its_client_was_no_longer_blames_it() -> None:
+    """A grant that is refused while its client was refused is no longer blamed on the client."""
     changes = failing.apply_refusal(connection(status=Status.CLIENT_REFUSED), GRANT_REJECTED, NOW)
     assert changes["status"] == Status.DEGRADED
 

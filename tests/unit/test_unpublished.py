@@ -53,7 +53,7 @@ def health_of(w: World, **fields: Any) -> Level:
 # A secret that takes nothing
 
 
-def test_somebody_is_told_before_the_published_token_lapses() -> None:
+def test_an_alert_is_raised_before_the_published_token_expires() -> None:
     w = world()
     w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
     before = w.record().expires_at or 0
@@ -77,7 +77,7 @@ def test_a_few_tries_that_fail_are_nobodys_concern() -> None:
     assert (w.record().status, w.bus.types) == (Status.ACTIVE, ["Token Rotated"])
 
 
-def test_it_stays_so_over_later_refreshes_and_is_told_once() -> None:
+def test_it_stays_so_over_later_refreshes_and_is_reported_once() -> None:
     w = world()
     w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
     pass_time(w, 2 * DAY)
@@ -87,7 +87,8 @@ def test_it_stays_so_over_later_refreshes_and_is_told_once() -> None:
     assert "Connection Recovered" not in w.bus.types
 
 
-def test_it_ends_when_it_is_published_and_whoever_heard_of_it_hears_that_too() -> None:
+def test_publication_ends_it_and_the_recovery_is_reported() -> None:
+    """It ends when the token set is published, and the recovery is reported like the failure was."""
     w = world()
     publish, w.vault.publish = w.vault.publish, refuses("publishing")  # type: ignore[method-assign]
     pass_time(w, 2 * DAY)
@@ -141,7 +142,7 @@ def test_what_is_worse_stays(status: Status) -> None:
     assert (w.record().status, alerts(w)) == (status, [])
 
 
-def test_whoever_asks_has_the_new_token_and_no_warning() -> None:
+def test_a_caller_has_the_new_token_and_no_warning() -> None:
     w = world()
     w.vault.publish = refuses("publishing")  # type: ignore[method-assign]
     pass_time(w, 10 * MINUTE)
@@ -177,7 +178,7 @@ def test_an_event_that_a_bus_leaves_out_is_reported() -> None:
     assert w.dependency_errors == ["putting events: not all were taken"]
 
 
-def test_events_of_a_connection_at_rest_that_no_bus_takes_are_reported() -> None:
+def test_undelivered_events_of_an_inactive_connection_are_reported() -> None:
     w = world(status=Status.PAUSED, outbox={"1": {"type": "x", "at": 0, "detail": {}}})
     w.bus.put = refuses("putting events")  # type: ignore[method-assign]
     w.run()
@@ -198,7 +199,8 @@ def test_a_release_that_the_table_does_not_take_is_reported() -> None:
     assert w.dependency_errors == ["changing the record: ThrottlingException"]
 
 
-def test_a_key_that_prepares_nothing_is_reported_beside_what_the_record_says() -> None:
+def test_a_failing_data_key_is_reported_beside_what_the_record_says() -> None:
+    """A data key that cannot be made is reported, beside what the record says."""
     w = world()
     w.ports.seal.prepare = refuses("generating a data key")  # type: ignore[method-assign]
     result = w.run()
@@ -227,7 +229,8 @@ def test_what_is_served_although_the_table_takes_nothing_is_reported() -> None:
     assert w.dependency_errors == ["changing the record: AccessDeniedException"]
 
 
-def test_what_hinders_a_pass_is_reported_though_whoever_asked_gets_an_error() -> None:
+def test_dependency_errors_are_reported_though_the_caller_gets_an_error() -> None:
+    """What fails in a pass is reported, though the caller gets an error."""
     w = world()
     w.clock.time = float(w.record().expires_at or 0)
     w.bus.put = refuses("putting events")  # type: ignore[method-assign]

@@ -70,8 +70,11 @@ def test_the_cookie_we_set_is_the_cookie_we_find() -> None:
     assert read_cookie({"cookies": [build_cookie(V).partition(";")[0]]}) == V
 
 
-def test_the_cookie_is_bound_to_this_host_hidden_from_scripts_and_sent_on_the_way_back() -> None:
-    """RFC 6265bis section 4.1.3.2: `__Host-` demands Secure and Path=/, and forbids Domain."""
+def test_the_cookie_is_host_bound_hidden_from_scripts_and_sent_back() -> None:
+    """The cookie is bound to this host, hidden from scripts, and sent on the way back.
+
+    RFC 6265bis section 4.1.3.2: `__Host-` demands Secure and Path=/, and forbids Domain.
+    """
     pair, *attributes = build_cookie(V).split("; ")
     assert pair == f"__Host-evergrant={V}"
     assert {"Path=/", "Secure", "HttpOnly", "SameSite=Lax"} <= set(attributes)
@@ -109,8 +112,11 @@ def test_no_query_raises_anything_but_a_refusal(raw: str) -> None:
         assert all(isinstance(value, str) for value in parse_query({"rawQueryString": raw}).values())
 
 
-def test_the_lines_of_a_description_that_is_never_shown_are_no_reason_to_refuse_the_answer() -> None:
-    """Microsoft's end in `\\r\\nTrace ID: …`."""
+def test_lines_of_an_unshown_description_do_not_refuse_a_response() -> None:
+    """The lines of a description that is never shown are no reason to refuse the response.
+
+    Microsoft's end in `\\r\\nTrace ID: …`.
+    """
     raw = "error=access_denied&error_description=AADSTS65004%3a+declined.%0d%0aTrace+ID%3a+1&state=s"
     assert parse_query({"rawQueryString": raw}) == {"error": "access_denied", "state": "s"}
 
@@ -126,7 +132,8 @@ def test_what_was_encoded_is_read_back(parameters: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     "raw", ["code=a%0d%0ax", "state=%0A", "x=%00", "code=%7f", "a%0d=b", "code=%C2%85", "code=%E2%80%A8", "code=%ff"]
 )
-def test_a_control_character_or_what_is_no_text_is_refused_wherever_it_stands(raw: str) -> None:
+def test_a_control_character_is_refused_in_any_parameter(raw: str) -> None:
+    """A control character, or what is no text, is refused wherever it stands."""
     with pytest.raises(BadRequest) as refused:
         parse_query({"rawQueryString": raw})
     assert str(refused.value).isprintable()
@@ -148,7 +155,8 @@ def test_no_other_ticket_is_looked_up(ticket: str) -> None:
             read_ticket(event)
 
 
-def test_method_and_route_are_told_apart_whether_the_route_takes_one_method_or_any() -> None:
+def test_method_and_route_are_parsed_for_one_method_and_for_any() -> None:
+    """Method and route are read alike, for a route that takes one method and for a route that takes any."""
     event = {"routeKey": "ANY /connect/{ticket}", "requestContext": {"http": {"method": "HEAD"}}}
     assert (read_method(event), read_path(event)) == ("HEAD", "/connect/{ticket}")
     assert (read_method({}), read_path({})) == ("", "")
