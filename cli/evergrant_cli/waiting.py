@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from evergrant.connect.links import attempt
+from evergrant.connect.links import read_progress
 from evergrant.ports import Authorizations, Clock, Records
 from evergrant.record.connection import Connection
 
@@ -78,7 +78,7 @@ def until_connected(
         record = records.get(before.name) or before
         if record.authorization_id not in (None, before.authorization_id):
             break
-        progress, problem = attempt(authorizations, ticket)
+        progress, problem = read_progress(authorizations, ticket)
         if progress == "opened":
             stage = Stage.CONSENT
         show(stage, max(int(expires_at - clock.now()), 0))

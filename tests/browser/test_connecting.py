@@ -17,7 +17,7 @@ from threading import Thread
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Response, expect
 
-from evergrant.connect.http_api import COOKIE
+from evergrant.connect.state_cookie import COOKIE
 from local import connections
 from local.connections import Connection
 from local.world import World

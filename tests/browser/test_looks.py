@@ -36,12 +36,12 @@ PAGES = {
         "main",
         ("read", "write"),
         HOST,
-        again=ReconnectChanges(
+        changes=ReconnectChanges(
             client=("acme-old", "acme"), gained=("write",), lost=("full",), new_profile=True, same_account=True
         ),
     ),
-    "departing": pages.departing("Keap (Infusionsoft)", TARGET),
-    "departing-long": pages.departing(LONG, TARGET.replace("https://", "https://login."), CONTACT),
+    "opening": pages.render_opening("Keap (Infusionsoft)", TARGET),
+    "opening-long": pages.render_opening(LONG, TARGET.replace("https://", "https://login."), CONTACT),
     "connected": pages.render_connected("Keap (Infusionsoft)", "main", ("full",)),
     "connected-long": pages.render_connected(LONG, LONG_ACCOUNT, SCOPES, CONTACT),
     "connected-partly": pages.render_connected("Google", "main", SCOPES, missing=SCOPES[:1]),
@@ -77,7 +77,7 @@ def test_a_page_can_be_read_by_everybody(tab: Page, what: str, pictures: Picture
     address, complaints, asked = f"https://grants.example.com/connect/{what}", list[str](), list[str]()
     tab.on("console", lambda message: complaints.append(message.text))
     tab.on("request", lambda request: asked.append(request.url))
-    if what.startswith("departing"):
+    if what.startswith("opening"):
         with tab.expect_request(lambda request: HOST in request.url):
             tab.goto(address)
         assert HOST in asked.pop(), "it leads on by itself"
@@ -138,7 +138,7 @@ def test_the_button_is_large_enough_to_touch_and_shows_its_focus(tab: Page) -> N
 
 def test_the_page_after_the_button_leads_on_by_itself_and_by_its_link(tab: Page) -> None:
     with tab.expect_request(TARGET) as by_itself:
-        tab.goto("https://grants.example.com/connect/departing")
+        tab.goto("https://grants.example.com/connect/opening")
     with tab.expect_request(TARGET) as by_link:
         tab.get_by_role("link", name="Continue to Keap").click()
     for asked in (by_itself.value, by_link.value):

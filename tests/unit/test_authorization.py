@@ -19,8 +19,8 @@ from evergrant.connect.links import (
     RETENTION_SECONDS,
     TICKET_LIFETIME_SECONDS,
     Authorization,
-    attempt,
     issue_ticket,
+    read_progress,
     ticket_key,
 )
 from evergrant.errors import (
@@ -353,7 +353,7 @@ def authorized_by(issuer: str, always: bool) -> World:
 def with_profile(profile: Profile, **fields: Any) -> World:
     """A world with a link that was made for this profile."""
     w = world(**fields)
-    w.flow._ports = replace(w.flow._ports, profiles=MemoryProfiles(profile, KEAP))
+    w.flow = AuthorizationFlow(replace(w.flow._ports, profiles=MemoryProfiles(profile, KEAP)), Settings())
     wanted, _ = operations.plan(
         profile, NAME, redirect_uri=REDIRECT_URI,
         variables={"host": "api.example.com", "login_host": "login.example.com"},
@@ -523,15 +523,15 @@ def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> Non
 
 def test_who_waits_for_the_link_learns_how_the_last_attempt_ended() -> None:
     w = world()
-    assert attempt(w.authorizations, w.ticket) == ("unopened", None)
+    assert read_progress(w.authorizations, w.ticket) == ("unopened", None)
     departure, params = w.start_authorization()
-    assert attempt(w.authorizations, w.ticket) == ("opened", None)
+    assert read_progress(w.authorizations, w.ticket) == ("opened", None)
     with pytest.raises(Denied):
         w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, departure.cookie)
-    assert attempt(w.authorizations, w.ticket) == ("opened", "access_denied")
+    assert read_progress(w.authorizations, w.ticket) == ("opened", "access_denied")
     again, params = w.start_authorization(departure.cookie)
     w.handle_callback(params["state"], again.cookie)
-    assert attempt(w.authorizations, w.ticket) == ("used", None)
+    assert read_progress(w.authorizations, w.ticket) == ("used", None)
 
 
 def test_a_client_not_allowed_at_the_provider_is_found_before_consent() -> None:
@@ -542,7 +542,7 @@ def test_a_client_not_allowed_at_the_provider_is_found_before_consent() -> None:
     vault.clients["keap"] = replace(vault.clients["keap"], hosts=("elsewhere.example.com",))
     with pytest.raises(InvalidClient, match=r"api\.example\.com"):
         w.start_authorization()
-    assert attempt(w.authorizations, w.ticket) == ("opened", "invalid_client_entry")
+    assert read_progress(w.authorizations, w.ticket) == ("opened", "invalid_client_entry")
 
 
 # --- connecting again -------------------------------------------------------------------------------------------------

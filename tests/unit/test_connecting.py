@@ -9,7 +9,7 @@ import pytest
 
 from evergrant.connect import pages
 from evergrant.connect.handler import respond
-from evergrant.connect.http_api import COOKIE
+from evergrant.connect.state_cookie import COOKIE
 from local.browser import refresh_of
 from tests.unit.test_authorization import World, world
 

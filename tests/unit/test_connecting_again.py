@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from evergrant.connect.authorization_flow import AuthorizationFlow
 from evergrant.connect.links import ticket_key
 from evergrant.errors import LostResponse, NoRefreshToken, ProviderRefused, WrongAccount
 from evergrant.http_messages import HttpResponse
@@ -17,6 +18,7 @@ from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Subject
 from evergrant.record.connection import Status
 from evergrant.rotation import revocation
+from evergrant.settings import Settings
 from tests.unit.memory import MemoryProfiles, answer
 from tests.unit.test_authorization import KEAP, NAME, World, with_profile
 from tests.unit.test_id_tokens import id_token
@@ -196,7 +198,7 @@ def test_userinfo_is_asked_as_a_consumer_would_ask() -> None:
 
 def test_what_a_grant_brought_by_other_ways_is_of_is_not_known() -> None:
     w = connected(CAPTURING, granted(company={"id": "1"}))
-    w.flow._ports = replace(w.flow._ports, profiles=MemoryProfiles(KEAP, CAPTURING))
+    w.flow = AuthorizationFlow(replace(w.flow._ports, profiles=MemoryProfiles(KEAP, CAPTURING)), Settings())
     fresh = with_profile(KEAP)
     w.authorizations.items |= fresh.authorizations.items
     connect(w, granted(), ticket=fresh.ticket)
@@ -208,7 +210,7 @@ def test_what_a_grant_brought_by_other_ways_is_of_is_not_known() -> None:
 
 def test_the_page_of_a_first_connection_speaks_of_no_changes() -> None:
     w = with_profile(CAPTURING)
-    assert w.flow.landing(w.ticket, None).again is None
+    assert w.flow.landing(w.ticket, None).changes is None
 
 
 def test_the_page_says_what_connecting_again_will_change() -> None:
@@ -216,7 +218,7 @@ def test_the_page_says_what_connecting_again_will_change() -> None:
     w.records.items[NAME] = replace(w.record(), client="old", scope="full less", profile_hash="0" * 64)
     fresh = with_profile(CAPTURING)
     w.authorizations.items |= fresh.authorizations.items
-    view = w.flow.landing(fresh.ticket, None).again
+    view = w.flow.landing(fresh.ticket, None).changes
     assert view
     assert (view.client, view.gained, view.lost) == (("old", "keap"), (), ("less",))
     assert (view.new_profile, view.same_account) == (True, True)

@@ -77,8 +77,8 @@ def connected(provider: str = "x", account: str = "x", scope: str = "x", contact
     return pages.render_connected(provider, account, (scope,), contact)
 
 
-def departing(provider: str = "x", contact: str = "x") -> str:
-    return pages.departing(provider, "https://login.example.com/authorize?state=s", contact)
+def opening(provider: str = "x", contact: str = "x") -> str:
+    return pages.render_opening(provider, "https://login.example.com/authorize?state=s", contact)
 
 
 def refused(contact: str = "x") -> str:
@@ -91,7 +91,7 @@ def refused(contact: str = "x") -> str:
     [
         *((landing, name) for name in ("provider", "account", "scope", "host", "contact")),
         *((connected, name) for name in ("provider", "account", "scope", "contact")),
-        *((departing, name) for name in ("provider", "contact")),
+        *((opening, name) for name in ("provider", "contact")),
         (refused, "contact"),
     ],
 )
@@ -106,7 +106,7 @@ def test_no_name_changes_what_a_page_is_made_of(provider: str, account: str, sco
     # No contact is the usual one.
     for make in (landing, connected):
         assert Page(make(provider, account, scope, contact=contact)).tags == Page(make()).tags
-    assert Page(departing(provider, contact)).tags == Page(departing()).tags
+    assert Page(opening(provider, contact)).tags == Page(opening()).tags
     assert Page(refused(contact)).tags == Page(refused()).tags
 
 
@@ -114,7 +114,7 @@ def test_no_name_changes_what_a_page_is_made_of(provider: str, account: str, sco
 def test_the_refresh_and_the_link_lead_to_the_same_percent_encoded_address(text: str) -> None:
     """Whatever an address holds, it neither ends the attribute nor is it cut where a refresh is read."""
     url = f"https://login.example.com/authorize?state={text}"
-    page, harmless = Page(pages.departing("Keap", url)), Page(departing("Keap"))
+    page, harmless = Page(pages.render_opening("Keap", url)), Page(opening("Keap"))
     [content] = [attributes["content"] for _, attributes in page.tags if attributes.get("http-equiv") == "refresh"]
     [href] = [attributes["href"] for tag, attributes in page.tags if tag == "a"]
     assert content == f"0;url={href}"
@@ -129,14 +129,14 @@ def test_an_address_that_is_encoded_already_is_led_to_as_it_is() -> None:
     url = (
         "https://login.example.com/a;v=1?redirect_uri=https%3A%2F%2Fx.example%2Fcb%3Fa%3D1%26b&scope=a%20b&state=A-_~."
     )
-    assert refresh_of(pages.departing("Keap", url)) == url
+    assert refresh_of(pages.render_opening("Keap", url)) == url
 
 
 def test_nothing_in_a_list_of_changes_or_in_a_remedy_is_ever_markup() -> None:
     def made(value: str) -> list[Page]:
-        again = ReconnectChanges((value, value), (value,), (value,), new_profile=True, same_account=True)
+        changes = ReconnectChanges((value, value), (value,), (value,), new_profile=True, same_account=True)
         return [
-            Page(pages.render_landing("p", "a", (), "h", again=again)),
+            Page(pages.render_landing("p", "a", (), "h", changes=changes)),
             Page(pages.render_connected("p", "a", ("x", value), missing=(value,))),
             Page(pages.render_refused(errors.NoRefreshToken("m", remedy=value))),
         ]
@@ -148,13 +148,13 @@ def test_nothing_in_a_list_of_changes_or_in_a_remedy_is_ever_markup() -> None:
 
 
 def test_connecting_again_names_each_change_and_nothing_else() -> None:
-    again = ReconnectChanges(("old-app", "new-app"), ("write",), ("read",), new_profile=True, same_account=True)
-    text = Page(pages.render_landing("Keap", "main", (), "h", again=again)).text
+    changes = ReconnectChanges(("old-app", "new-app"), ("write",), ("read",), new_profile=True, same_account=True)
+    text = Page(pages.render_landing("Keap", "main", (), "h", changes=changes)).text
     for said in ("now called new-app, not old-app", "asks for write too", "no longer asks for read", "same account"):
         assert said in text
     unchanged = ReconnectChanges(None, (), (), new_profile=False, same_account=False)
-    assert page_texts.AGAIN.nothing in pages.render_landing("Keap", "main", (), "h", again=unchanged)
-    assert page_texts.AGAIN.title not in pages.render_landing("Keap", "main", (), "h")
+    assert page_texts.RECONNECT.nothing in pages.render_landing("Keap", "main", (), "h", changes=unchanged)
+    assert page_texts.RECONNECT.title not in pages.render_landing("Keap", "main", (), "h")
 
 
 def test_what_was_not_allowed_stands_apart_on_the_last_page() -> None:
@@ -183,11 +183,11 @@ def test_a_page_loads_nothing_and_runs_nothing(html: str) -> None:
 
 
 def test_the_page_after_the_button_loads_and_runs_nothing() -> None:
-    page = Page(departing("Keap"))
+    page = Page(opening("Keap"))
     assert not {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "embed", "base", "form"}
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on") or name == "style"]
-    assert departing("Keap").count("://") == 2
-    assert page_texts.CONTACT in Page(departing("Keap", "")).text
+    assert opening("Keap").count("://") == 2
+    assert page_texts.CONTACT in Page(opening("Keap", "")).text
     for shown in ("Keap", "login.example.com"):
         assert shown in page.text
 

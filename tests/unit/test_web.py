@@ -11,17 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.connect.http_api import (
-    COOKIE,
-    build_cookie,
     build_page,
     parse_query,
-    read_cookie,
     read_method,
     read_path,
     read_ticket,
     require_form,
     require_same_origin,
 )
+from evergrant.connect.state_cookie import COOKIE, build_cookie, read_cookie
 from evergrant.errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
 
 V = "v-1_" + "A" * 39

@@ -1,4 +1,4 @@
-"""Which account a grant is of, by the way that the profile names (see :class:`evergrant.profiles.model.Subject`)."""
+"""Find which account a grant is for, as the profile says (see :class:`evergrant.profiles.model.Subject`)."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from .links import Authorization
 
 @dataclass(frozen=True, slots=True)
 class AccountBinding:
-    """Learns the account of a grant that has just been obtained."""
+    """Finds the account of a grant that has just been obtained."""
 
     provider: Provider
     clock: Clock
     settings: Settings
 
-    def subject(
+    def find_subject(
         self,
         profile: Profile,
         authorization: Authorization,
@@ -37,46 +37,48 @@ class AccountBinding:
         id_token: Secret | None,
         nonce: str,
     ) -> str | None:
-        """A digest of the account's id, None where the provider does not tell.
+        """Return a digest of the account's id; None where the provider does not name the account.
 
-        A digest, since to compare is all it is for: whose account it is, is nobody's business in a table, a backup or
-        a log. It is of the connection too, so that it does not show which connections share an account.
+        The digest serves to compare, so that a table, a backup or a log does not reveal the account. It covers the
+        connection's name too, and so does not reveal which connections share an account.
 
         Raises
         ------
         ProviderRefused
             The ID token is not for this client, or not for this authorization.
         """
-        told = profile.subject
-        if told is None:
+        rule = profile.subject
+        if rule is None:
             return None
-        if told.source == "capture":
-            value = tokens.captured.get(told.path)
-        elif told.source == "id_token":
-            value = self._claimed(told, authorization, client, id_token, nonce)
+        if rule.source == "capture":
+            value = tokens.captured.get(rule.path)
+        elif rule.source == "id_token":
+            value = self._read_claim(rule, authorization, client, id_token, nonce)
         else:
-            value = self._asked(profile, told, authorization, client, tokens)
+            value = self._ask_provider(profile, rule, authorization, client, tokens)
         if not value:
             return None
-        digest = sha256("\0".join((authorization.connection, told.source, told.path, value)).encode()).hexdigest()
+        digest = sha256("\0".join((authorization.connection, rule.source, rule.path, value)).encode()).hexdigest()
         return f"sha256:{digest}"
 
-    def _claimed(
-        self, told: Subject, authorization: Authorization, client: Client, id_token: Secret | None, nonce: str
+    def _read_claim(
+        self, rule: Subject, authorization: Authorization, client: Client, id_token: Secret | None, nonce: str
     ) -> str | None:
+        """Return the claim of the verified ID token that names the account."""
         if id_token is None or client.client_id is None:
             return None
-        named = {**authorization.variables, "tid": id_tokens.read_unverified_claim(id_token.reveal(), "tid")}
-        issuers = [issuer for template in told.issuers if (issuer := fill_template(template, named)) is not None]
+        variables = {**authorization.variables, "tid": id_tokens.read_unverified_claim(id_token.reveal(), "tid")}
+        issuers = [issuer for template in rule.issuers if (issuer := fill_template(template, variables)) is not None]
         claims = id_tokens.verify_claims(
             id_token.reveal(), issuers=issuers, client_id=client.client_id, nonce=nonce, now=int(self.clock.now())
         )
-        value = look_up(claims, told.path)
+        value = look_up(claims, rule.path)
         return value if isinstance(value, str) else None
 
-    def _asked(
-        self, profile: Profile, told: Subject, authorization: Authorization, client: Client, tokens: TokenSet
+    def _ask_provider(
+        self, profile: Profile, rule: Subject, authorization: Authorization, client: Client, tokens: TokenSet
     ) -> str | None:
+        """Return the account that the provider's own address names for this access token."""
         request = build_userinfo_request(
             profile, authorization.variables, tokens, loopback=self.settings.allow_loopback
         )
@@ -84,11 +86,11 @@ class AccountBinding:
             answer = self.provider.send(request, hosts=client.hosts, timeout=self.settings.budgets.request)
         except (NotSent, LostResponse):
             return None
-        return read_value(answer, told.path) if answer.status == 200 else None
+        return read_value(answer, rule.path) if answer.status == 200 else None
 
 
 def require_same_account(expected: str | None, found: str | None) -> None:
-    """Refuse another account than ``expected``, and one of which the provider does not tell.
+    """Refuse an account other than ``expected``, and one that the provider does not name.
 
     Raises
     ------

@@ -1,73 +1,46 @@
-"""Connecting an account: from the link to the saved grant (RFC 6749 section 4.1, RFC 7636, RFC 9207, RFC 9700).
+"""Connect an account, from the link to the saved grant (RFC 6749 section 4.1, RFC 7636, RFC 9207, RFC 9700).
 
-A *ticket* is the secret in the link; it says what is to be authorized and is used up when the grant is saved. A *state*
-is the secret of one trip to the provider; it is used once. Both are stored hashed, and say themselves when they expire.
-A cookie binds both to one browser; the code verifier is derived from the cookie and the state, so that neither a stolen
-table nor a stolen link is enough to finish somebody else's authorization.
+A browser makes three requests:
+
+1. **Landing**: the page that says what the link is for. It sets the cookie and changes nothing.
+2. **Start authorization**: the ticket is bound to the browser's cookie, and the browser goes to the provider with a
+   state that is used once.
+3. **Handle callback**: the browser comes back with the provider's answer. After every check the code is exchanged and
+   the grant is saved.
+
+Tickets and states are stored hashed (:mod:`evergrant.connect.links`). The code verifier is derived from the cookie and
+the state (:mod:`evergrant.connect.pkce_binding`): neither a stolen table nor a stolen link is enough to finish another
+person's authorization.
 """
 
 from __future__ import annotations
 
-import hmac
 import secrets
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import (
-    Conflict,
-    Denied,
-    EvergrantError,
-    InvalidClient,
-    LinkError,
-    LinkExpired,
-    LinkInvalid,
-    LinkUsed,
-    NoCookie,
-    WrongBrowser,
-)
+from ..errors import Conflict, Denied, InvalidClient, LinkError, LinkExpired, LinkInvalid, LinkUsed, NoCookie
 from ..oauth.authorization_request import build_authorization_url
 from ..oauth.client import Client
 from ..oauth.token_request import build_token_requests
 from ..ports import ConnectPorts, PortUnavailable
 from ..profiles.model import Profile
-from ..record.connection import Status
+from ..record.connection import Connection
 from ..settings import Settings
-from .callback import CallbackExchange, PkceBinding
+from .authorization_views import AuthorizationView, AuthorizationViews, LandingView
+from .callback import CallbackExchange
 from .links import RETENTION_SECONDS, STATE_LIFETIME_SECONDS, Authorization, hash_secret, state_key, ticket_key
-from .scopes import ReconnectChanges, compare_grants, split_scopes
-
-#: For how long one answer of the provider may be worked on: longer than callback's own timeout (seconds).
-_CLAIM_SECONDS = 40
-
-
-@dataclass(frozen=True, slots=True)
-class AuthorizationView:
-    """What a page may show of an authorization: the provider's title, the account's name, and the scopes asked for.
-
-    ``again`` is there where the account was connected before; ``missing`` are scopes that were not granted.
-    """
-
-    provider: str
-    account: str
-    scopes: tuple[str, ...]
-    again: ReconnectChanges | None = None
-    missing: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class LandingView(AuthorizationView):
-    """The first page: the origin of the provider's consent address, and the browser's cookie."""
-
-    origin: str = ""
-    cookie: str = field(default="", repr=False)
+from .pkce_binding import PkceBinding
+from .state_cookie import bind_ticket, create_cookie, require_state_cookie
+from .tickets import Tickets
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationStart:
-    """Where the browser is sent, the cookie it is to keep, and the provider's title."""
+    """Where the browser goes, the cookie that it has to keep, and the provider's title."""
 
     url: str = field(repr=False)
     cookie: str = field(repr=False)
@@ -75,160 +48,66 @@ class AuthorizationStart:
 
 
 class AuthorizationFlow:
-    """The three steps a browser takes."""
+    """The three steps of a browser."""
 
     def __init__(self, ports: ConnectPorts, settings: Settings) -> None:
         self._ports = ports
         self._settings = settings
+        self._tickets = Tickets(ports.authorizations, ports.clock)
+        self._views = AuthorizationViews(ports)
 
     def landing(self, ticket: str, cookie: str | None) -> LandingView:
-        """What the link is for. Changes nothing here: link previews and scanners come too.
+        """Return what the link is for. Changes nothing: link previews and scanners open links too.
 
-        The browser gets its cookie with the page, not with the answer to its button: who presses twice sends the same
-        cookie twice. One that it has already (another tab) is kept.
+        The browser gets its cookie with the page, not with the answer to its button: a person who presses twice sends
+        the same cookie twice. A cookie that the browser has already, from another tab, is kept.
 
         Raises
         ------
         LinkInvalid, LinkExpired, LinkUsed
         """
-        held = self._ticket(ticket_key(ticket))
-        authorization = self._authorization(held)
-        view, loopback = self._view(authorization), self._settings.allow_loopback
+        stored = self._tickets.find(ticket_key(ticket))
+        authorization = _read_authorization(stored)
+        with self._views.name_in_errors(authorization):
+            self._tickets.require_open(stored)
+        view, loopback = self._views.describe(authorization), self._settings.allow_loopback
         url = urlsplit(
             build_authorization_url(self._profile(authorization), authorization.variables, {}, loopback=loopback)
         )
-        origin = f"{url.scheme}://{url.netloc}"
         return LandingView(
             view.provider,
             view.account,
             view.scopes,
-            self._again(authorization, another_account=bool(held.get("another_account"))),
-            origin=origin,
-            cookie=cookie or secrets.token_urlsafe(32),
+            self._views.describe_changes(authorization, another_account=bool(stored.get("another_account"))),
+            origin=f"{url.scheme}://{url.netloc}",
+            cookie=cookie or create_cookie(),
         )
 
+    # --- start authorization ----------------------------------------------------------------------------------
+
     def start_authorization(self, ticket: str, cookie: str | None) -> AuthorizationStart:
-        """Bind the ticket to this browser, by its cookie, and send it to the provider.
+        """Bind the ticket to this browser, by its cookie, and return the provider's consent address.
 
         Raises
         ------
         LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, NoCookie
         UnknownClient, InvalidClient
-            The client cannot be used for this: better said now than after somebody consented.
+            The client cannot be used. It is better to say so before the account's owner consents.
         """
         key = ticket_key(ticket)
-        held = self._ticket(key)
-        with self._naming(held):
-            return self._departed(key, held, cookie)
-
-    def _departed(self, key: str, held: Mapping[str, Any], cookie: str | None) -> AuthorizationStart:
-        now = self._now
-        if not cookie:
-            raise NoCookie("The browser did not keep the page's cookie.")
-        owner = hash_secret(cookie)
-        if held.get("cookie_hash") not in (None, owner):
-            raise WrongBrowser("This link was opened in another browser.")
-        if held.get("cookie_hash") is None:
-            try:
-                self._ports.authorizations.change(key, {"cookie_hash": owner}, only_if={"cookie_hash": None})
-            except Conflict as conflict:
-                if (conflict.current or {}).get("cookie_hash") != owner:
-                    raise WrongBrowser("This link was opened in another browser.") from conflict
-        authorization = self._authorization(held)
-        with self._noting_problem(key):
-            client = self._usable_client(authorization)
-        state = secrets.token_urlsafe(32)
-        self._ports.authorizations.put(
-            state_key(state),
-            {"ticket": key, "cookie_hash": owner, "expires_at": now + STATE_LIFETIME_SECONDS},
-            now + STATE_LIFETIME_SECONDS + RETENTION_SECONDS,
-        )
-        trip, profile = PkceBinding(cookie, state), self._profile(authorization)
-        url = build_authorization_url(
-            profile,
-            authorization.variables,
-            {
-                "client_id": client.client_id,
-                "redirect_uri": authorization.redirect_uri,
-                "scope": authorization.scope,
-                "state": state,
-                "code_challenge": trip.code_challenge,
-                "nonce": trip.nonce,
-            },
-            loopback=self._settings.allow_loopback,
-        )
-        return AuthorizationStart(url, cookie, profile.title)
-
-    def handle_callback(self, params: Mapping[str, str], cookie: str | None) -> AuthorizationView:
-        """The provider sent the browser back: check everything, exchange the code, save the grant.
-
-        Nothing is sent to the provider before every check has passed. A reload shows how the first visit ended.
-
-        Raises
-        ------
-        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, Denied, WrongAccount, NoRefreshToken, ProviderRefused
-        """
-        state = params.get("state", "")
-        key = state_key(state)
-        pending = self._ports.authorizations.get(key) if state else None
-        if pending is None:
-            raise LinkInvalid("This answer belongs to no authorization that was begun here.")
-        if not cookie or not hmac.compare_digest(hash_secret(cookie), pending["cookie_hash"]):
-            raise WrongBrowser("This authorization was begun in another browser.")
-        held = self._ports.authorizations.get(pending["ticket"])
-        if held is None:
-            raise LinkInvalid("The link of this authorization is gone.")
-        with self._naming(held):
-            return self._arrived(params, key, pending, held, PkceBinding(cookie, state))
-
-    # --- the parts of an arrival ------------------------------------------------------------------------------
-
-    def _arrived(
-        self,
-        params: Mapping[str, str],
-        key: str,
-        pending: Mapping[str, Any],
-        held: Mapping[str, Any],
-        trip: PkceBinding,
-    ) -> AuthorizationView:
-        authorization = self._authorization(held)
-        if pending.get("outcome"):
-            return self._told_again(pending["outcome"], authorization)
-        if pending["expires_at"] <= self._now:
-            raise LinkExpired("Too much time went by at the provider.")
-        try:
-            self._ports.authorizations.change(key, {"outcome": "begun"}, only_if={"outcome": None})
-        except Conflict as conflict:
-            return self._told_again((conflict.current or {}).get("outcome", "begun"), authorization)
-        outcome = "failed"
-        try:
-            with self._noting_problem(pending["ticket"]), self._working_on(pending["ticket"], held):
-                another = bool(held.get("another_account"))
-                obtaining, profile = CallbackExchange(self._ports, self._settings), self._profile(authorization)
-                connection = obtaining.obtain_grant(params, profile, authorization, trip, another_account=another)
-            outcome = "connected"
-        except LinkError as error:
-            outcome = error.code
-            raise
-        finally:
-            # The grant is saved or not by now; that a reload is told so is not worth failing for.
-            with suppress(PortUnavailable):
-                self._ports.authorizations.change(key, {"outcome": outcome}, only_if={"outcome": "begun"})
-        # Ask for publication. Were the message lost, the record is due in a minute anyway.
-        with suppress(PortUnavailable):
-            self._ports.queue.send({"connection": connection.name})
-        return self._outcome(authorization)
-
-    def _told_again(self, outcome: str, authorization: Authorization) -> AuthorizationView:
-        if outcome == "connected":
-            return self._outcome(authorization)
-        if outcome == Denied.code:
-            raise Denied("Access was not allowed.")
-        if outcome == "begun":
-            raise LinkUsed("This answer is being worked on already.")
-        raise LinkUsed("This answer was used already, without success.")
+        stored = self._tickets.find(key)
+        authorization = _read_authorization(stored)
+        with self._views.name_in_errors(authorization):
+            self._tickets.require_open(stored)
+            if not cookie:
+                raise NoCookie("The browser did not keep the page's cookie.")
+            bind_ticket(self._ports.authorizations, key, stored, cookie)
+            with self._tickets.record_problem(key):
+                client = self._usable_client(authorization)
+            return self._issue_state(key, authorization, client, cookie)
 
     def _usable_client(self, authorization: Authorization) -> Client:
+        """Return the authorization's client, if its entry allows the host where the code is to be exchanged."""
         client = self._ports.vault.client(authorization.client)
         newest, *_ = build_token_requests(
             self._profile(authorization),
@@ -247,99 +126,111 @@ class AuthorizationFlow:
             )
         return client
 
-    @contextmanager
-    def _naming(self, held: Mapping[str, Any]) -> Iterator[None]:
-        """The page of whatever is refused here names the provider and the account."""
-        try:
-            yield
-        except EvergrantError as error:
-            with suppress(EvergrantError, PortUnavailable):
-                view = self._view(self._authorization(held))
-                error.about = view.provider, view.account
-            raise
-
-    @contextmanager
-    def _noting_problem(self, ticket: str) -> Iterator[None]:
-        """Leave the code of an error with the ticket, for the operator who waits for it."""
-        problem = ""
-        try:
-            yield
-        except EvergrantError as error:
-            problem = error.code
-            raise
-        finally:
-            with suppress(PortUnavailable):
-                self._ports.authorizations.change(ticket, {"problem": problem}, only_if={})
-
-    @contextmanager
-    def _working_on(self, ticket: str, held: Mapping[str, Any]) -> Iterator[None]:
-        """One answer for a ticket at a time, and one grant in all: two tabs may have come back with a code each.
-
-        A ticket is used up when its grant is saved. One that a function died over is free again after a while.
-        """
-        if held.get("used_at"):
-            raise LinkUsed("This link was used already: the account is connected.")
-        mine, seen = {"claimed_until": self._now + _CLAIM_SECONDS}, held.get("claimed_until")
-        busy = "Another answer for this link is being worked on already."
-        if seen is not None and seen > self._now:
-            raise LinkUsed(busy)
-        try:
-            self._ports.authorizations.change(ticket, mine, only_if={"claimed_until": seen, "used_at": None})
-        except Conflict as conflict:
-            raise LinkUsed(busy) from conflict
-        after: dict[str, int] = {"claimed_until": self._now}
-        try:
-            yield
-            after = {"used_at": self._now}
-        finally:
-            # The grant is saved or not by now; the record says which.
-            with suppress(PortUnavailable):
-                self._ports.authorizations.change(ticket, after, only_if={})
-
-    # --- small things -----------------------------------------------------------------------------------------
-
-    def _ticket(self, key: str) -> dict[str, Any]:
-        held = self._ports.authorizations.get(key)
-        if held is None:
-            raise LinkInvalid("This link is not known here.")
-        with self._naming(held):
-            if held.get("used_at"):
-                raise LinkUsed("This link was used already: the account is connected.")
-            if held["expires_at"] <= self._now:
-                raise LinkExpired("This link has expired.")
-        return held
-
-    @staticmethod
-    def _authorization(held: Mapping[str, Any]) -> Authorization:
-        return Authorization(**{name: held.get(name) for name in Authorization.__dataclass_fields__})  # type: ignore[arg-type]
-
-    def _again(self, authorization: Authorization, *, another_account: bool) -> ReconnectChanges | None:
-        """What connecting again would change; None where there was no grant before."""
-        current = self._ports.records.get(authorization.connection)
-        if current is None or current.authorization_id is None or current.status is Status.DISCONNECTED:
-            return None
-        return compare_grants(
-            current,
-            client=authorization.client,
-            scope=authorization.scope,
-            profile_hash=authorization.profile_hash,
-            same_account=self._profile(authorization).subject is not None
-            and current.subject is not None
-            and not another_account,
+    def _issue_state(
+        self, ticket: str, authorization: Authorization, client: Client, cookie: str
+    ) -> AuthorizationStart:
+        """Store a new state, and build the address with which the browser goes to the provider."""
+        state, expires_at = secrets.token_urlsafe(32), self._now + STATE_LIFETIME_SECONDS
+        self._ports.authorizations.put(
+            state_key(state),
+            {"ticket": ticket, "cookie_hash": hash_secret(cookie), "expires_at": expires_at},
+            expires_at + RETENTION_SECONDS,
         )
+        binding, profile = PkceBinding(cookie, state), self._profile(authorization)
+        url = build_authorization_url(
+            profile,
+            authorization.variables,
+            {
+                "client_id": client.client_id,
+                "redirect_uri": authorization.redirect_uri,
+                "scope": authorization.scope,
+                "state": state,
+                "code_challenge": binding.code_challenge,
+                "nonce": binding.nonce,
+            },
+            loopback=self._settings.allow_loopback,
+        )
+        return AuthorizationStart(url, cookie, profile.title)
 
-    def _outcome(self, authorization: Authorization) -> AuthorizationView:
-        """What the last page says. That it cannot be told is no reason to call a grant that is saved a failure."""
-        view, record = self._view(authorization), None
-        with suppress(PortUnavailable):
-            record = self._ports.records.get(authorization.connection)
-        return replace(view, missing=split_scopes(record.missing_scope)) if record else view
+    # --- handle callback --------------------------------------------------------------------------------------
 
-    def _view(self, authorization: Authorization) -> AuthorizationView:
-        profile = self._profile(authorization)
-        separator = profile.authorize.scope_separator if profile.authorize else " "
-        scopes = tuple(filter(None, (authorization.scope or "").split(separator)))
-        return AuthorizationView(profile.title, authorization.connection.partition("/")[2], scopes)
+    def handle_callback(self, params: Mapping[str, str], cookie: str | None) -> AuthorizationView:
+        """Check the provider's answer, exchange the code, and save the grant.
+
+        Nothing is sent to the provider before every check has passed. A reload shows how the first request ended.
+
+        Raises
+        ------
+        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, Denied, WrongAccount, NoRefreshToken, ProviderRefused
+        """
+        state = params.get("state", "")
+        key = state_key(state)
+        pending = self._ports.authorizations.get(key) if state else None
+        if pending is None:
+            raise LinkInvalid("This answer belongs to no authorization that was begun here.")
+        binding = PkceBinding(require_state_cookie(pending, cookie), state)
+        ticket = self._ports.authorizations.get(pending["ticket"])
+        if ticket is None:
+            raise LinkInvalid("The link of this authorization is gone.")
+        authorization = _read_authorization(ticket)
+        with self._views.name_in_errors(authorization):
+            outcome = pending.get("outcome") or self._claim_state(key, pending)
+            if outcome:
+                return self._repeat_outcome(outcome, authorization)
+            connection = self._obtain_grant(params, key, pending, ticket, binding)
+            # Ask for publication. If the message is lost, the record is due within a minute anyway.
+            with suppress(PortUnavailable):
+                self._ports.queue.send({"connection": connection.name})
+            return self._views.describe_result(authorization)
+
+    def _claim_state(self, key: str, pending: Mapping[str, Any]) -> str | None:
+        """Use up the state. Returns the outcome of the request that did so before; None where this is the first."""
+        if pending["expires_at"] <= self._now:
+            raise LinkExpired("Too much time went by at the provider.")
+        try:
+            self._ports.authorizations.change(key, {"outcome": "begun"}, only_if={"outcome": None})
+        except Conflict as conflict:
+            return str((conflict.current or {}).get("outcome", "begun"))
+        return None
+
+    def _obtain_grant(
+        self,
+        params: Mapping[str, str],
+        key: str,
+        pending: Mapping[str, Any],
+        ticket: Mapping[str, Any],
+        binding: PkceBinding,
+    ) -> Connection:
+        """Exchange the code and save the grant, with the ticket claimed; store the outcome with the state."""
+        authorization, outcome = _read_authorization(ticket), "failed"
+        try:
+            with self._tickets.record_problem(pending["ticket"]), self._tickets.claim(pending["ticket"], ticket):
+                connection = CallbackExchange(self._ports, self._settings).obtain_grant(
+                    params,
+                    self._profile(authorization),
+                    authorization,
+                    binding,
+                    another_account=bool(ticket.get("another_account")),
+                )
+            outcome = "connected"
+        except LinkError as error:
+            outcome = error.code
+            raise
+        finally:
+            # The grant is saved or not by now: an outcome that is not stored shows on a reload only.
+            with suppress(PortUnavailable):
+                self._ports.authorizations.change(key, {"outcome": outcome}, only_if={"outcome": "begun"})
+        return connection
+
+    def _repeat_outcome(self, outcome: str, authorization: Authorization) -> AuthorizationView:
+        """Answer a reload of the callback as the first request ended."""
+        if outcome == "connected":
+            return self._views.describe_result(authorization)
+        if outcome == Denied.code:
+            raise Denied("Access was not allowed.")
+        if outcome == "begun":
+            raise LinkUsed("This answer is being handled already.")
+        raise LinkUsed("This answer was used already, without success.")
 
     def _profile(self, authorization: Authorization) -> Profile:
         return self._ports.profiles.pinned(authorization.profile_hash)
@@ -347,3 +238,7 @@ class AuthorizationFlow:
     @property
     def _now(self) -> int:
         return int(self._ports.clock.now())
+
+
+def _read_authorization(ticket: Mapping[str, Any]) -> Authorization:
+    return Authorization(**{name: ticket.get(name) for name in Authorization.__dataclass_fields__})  # type: ignore[arg-type]

@@ -1,16 +1,13 @@
-"""From the provider's answer to the saved grant: check, exchange the code, look whose account it is, save.
+"""Turn the authorization response into a saved grant: check it, exchange the code, learn the account, save.
 
-Nothing is sent to the provider before every check has passed that needs nobody else, and nothing is saved before all
-have: a refusal leaves an earlier grant as it was.
+Nothing is sent to the provider before every local check has passed. Nothing is saved before all checks have passed, so
+that a refusal leaves an earlier grant as it was.
 """
 
 from __future__ import annotations
 
-import hmac
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from hashlib import sha256
+from dataclasses import dataclass, replace
 
 from ..errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
 from ..oauth.authorization_response import parse_authorization_response
@@ -22,40 +19,13 @@ from .account_binding import AccountBinding, require_same_account
 from .code_exchange import CodeExchange
 from .grant_save import GrantSave, require_connected
 from .links import RETENTION_SECONDS, Authorization, code_key
+from .pkce_binding import PkceBinding
 from .scopes import find_missing_scopes
 
 
 @dataclass(frozen=True, slots=True)
-class PkceBinding:
-    """One way to the provider and back. Its secrets are derived from the browser's cookie *and* the state: neither a
-    stolen table nor a stolen link tells them.
-    """
-
-    cookie: str = field(repr=False)
-    state: str = field(repr=False)
-
-    @property
-    def code_verifier(self) -> str:
-        """43 characters (RFC 7636 section 4.1)."""
-        return self._derived("code_verifier")
-
-    @property
-    def code_challenge(self) -> str:
-        """By the method S256 (RFC 7636 section 4.2)."""
-        return _b64(sha256(self.code_verifier.encode()).digest())
-
-    @property
-    def nonce(self) -> str:
-        """What the ID token has to repeat (OpenID Connect Core 1.0 section 3.1.2.1)."""
-        return self._derived("nonce")
-
-    def _derived(self, use: str) -> str:
-        return _b64(hmac.digest(self.cookie.encode(), f"{use}:{self.state}".encode(), "sha256"))
-
-
-@dataclass(frozen=True, slots=True)
 class CallbackExchange:
-    """The part of an arrival that speaks to the provider."""
+    """The part of the callback that calls the provider."""
 
     ports: ConnectPorts
     settings: Settings
@@ -65,11 +35,11 @@ class CallbackExchange:
         params: Mapping[str, str],
         profile: Profile,
         authorization: Authorization,
-        trip: PkceBinding,
+        binding: PkceBinding,
         *,
         another_account: bool,
     ) -> Connection:
-        """Exchange the code and save the grant, after every check that needs nobody else.
+        """Exchange the code and save the grant, after every local check.
 
         Raises
         ------
@@ -88,15 +58,15 @@ class CallbackExchange:
         if current is None:
             raise LinkInvalid("The connection is gone.")
         require_connected(current)
-        # Fetched before the code is spent: afterwards nothing but the save stands between it and safety.
+        # Fetched before the code is used: afterwards the save alone stands between the tokens and their loss.
         data_key = self.ports.seal.prepare(current.name, current.generation + 1)
         ports = self.ports
         exchange = CodeExchange(ports.provider, ports.clock, self.settings)
         self._use_up(current.name, callback.code)
-        brought = exchange.exchange(profile, authorization, client, callback.code, trip.code_verifier)
-        tokens = replace(brought.tokens, captured={**callback.captured, **brought.tokens.captured})
+        exchanged = exchange.exchange(profile, authorization, client, callback.code, binding.code_verifier)
+        tokens = replace(exchanged.tokens, captured={**callback.captured, **exchanged.tokens.captured})
         accounts = AccountBinding(ports.provider, ports.clock, self.settings)
-        subject = accounts.subject(profile, authorization, client, tokens, brought.id_token, trip.nonce)
+        subject = accounts.find_subject(profile, authorization, client, tokens, exchanged.id_token, binding.nonce)
         if profile.subject and not another_account:
             require_same_account(current.subject, subject)
         missing = " ".join(find_missing_scopes(authorization.scope, tokens.scope))
@@ -105,7 +75,7 @@ class CallbackExchange:
         return granting.save(current, authorization, "authorization_code", profile, tokens, data_key, learned)
 
     def _use_up(self, connection: str, code: str) -> None:
-        """A code is sent once: a server that sees it twice takes back what it gave for it (RFC 6749 section 4.1.2)."""
+        """Store that the code is used. A server that sees a code twice revokes its tokens (RFC 6749 section 4.1.2)."""
         now = int(self.ports.clock.now())
         try:
             self.ports.authorizations.put(code_key(connection, code), {"used_at": now}, now + RETENTION_SECONDS)
@@ -114,15 +84,11 @@ class CallbackExchange:
 
 
 def _check_issuer(profile: Profile, params: Mapping[str, str]) -> None:
-    """Refuse an answer of another server than the one asked (RFC 9207 section 2.4): the code may be another's."""
+    """Refuse the answer of another server than the one asked (RFC 9207 section 2.4)."""
     if profile.authorize is None or profile.authorize.issuer is None:
         return
-    said = params.get("iss")
-    # A server that always says who it is may still leave it out of an error, by which nothing is sent anywhere.
-    missing = said is None and profile.authorize.issuer_always and not params.get(profile.callback.error)
-    if missing or said not in (None, profile.authorize.issuer):
+    issuer = params.get("iss")
+    # A server that always sends iss may still omit it from an error, after which nothing is sent anywhere.
+    missing = issuer is None and profile.authorize.issuer_always and not params.get(profile.callback.error)
+    if missing or issuer not in (None, profile.authorize.issuer):
         raise ProviderRefused("The answer came from another server than the one asked (RFC 9207).")
-
-
-def _b64(raw: bytes) -> str:
-    return urlsafe_b64encode(raw).rstrip(b"=").decode()

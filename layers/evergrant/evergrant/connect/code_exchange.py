@@ -1,4 +1,4 @@
-"""The code for tokens (RFC 6749 section 4.1.3)."""
+"""Exchange an authorization code for tokens (RFC 6749 section 4.1.3)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .links import Authorization
 
 @dataclass(frozen=True, slots=True)
 class Exchanged:
-    """What a code brought: a token set, and the ID token of the same answer, if the profile has a use for one."""
+    """A token set, and the ID token of the same response where the profile uses one."""
 
     tokens: TokenSet
     id_token: Secret | None
@@ -31,7 +31,7 @@ class Exchanged:
 
 @dataclass(frozen=True, slots=True)
 class CodeExchange:
-    """Spends an authorization code."""
+    """Exchanges an authorization code, which can be done once."""
 
     provider: Provider
     clock: Clock
@@ -40,14 +40,14 @@ class CodeExchange:
     def exchange(
         self, profile: Profile, authorization: Authorization, client: Client, code: str, code_verifier: str
     ) -> Exchanged:
-        """The code for tokens: with the newest client secret, then with the older ones while the client is refused.
+        """Send the code with the newest client secret, then with the older ones while the provider rejects the client.
 
         Raises
         ------
         ProviderRefused
         NoRefreshToken
-            The grant would end with its first token. Whoever connects is told at once, what may help, and nothing is
-            saved: callback cannot open an earlier grant to see whether that one has a refresh token yet.
+            The grant would end with its first token. The page says at once what may help, and nothing is saved:
+            callback cannot unseal an earlier grant to see whether that one has a refresh token.
         """
         values = {
             "code": code,
@@ -64,7 +64,7 @@ class CodeExchange:
             now=self._now,
             loopback=self.settings.allow_loopback,
         ):
-            answer = self._ask(request, profile, authorization, client.hosts)
+            answer = self._send(request, profile, authorization, client.hosts)
             if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
                 break
         if isinstance(answer, Refusal):
@@ -75,7 +75,7 @@ class CodeExchange:
             raise NoRefreshToken("The provider gave no refresh token: the connection would end soon.", remedy=remedy)
         return answer
 
-    def _ask(
+    def _send(
         self, request: HttpRequest, profile: Profile, authorization: Authorization, hosts: tuple[str, ...]
     ) -> Exchanged | Refusal:
         sent_at = self._now

@@ -1,4 +1,4 @@
-"""A new grant into the record, whoever brought it: a person at the connect pages, or an operator by hand."""
+"""Save a new grant in the record, from the connect pages or from an operator's import."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .links import Authorization
 
 @dataclass(frozen=True, slots=True)
 class GrantSave:
-    """Saves the token set of a new grant, sealed, on top of whatever a rotation of the old one saved meanwhile."""
+    """Saves the token set of a new grant, sealed, over what a refresh of the old grant saved meanwhile."""
 
     records: Records
     seal: Seal
@@ -42,17 +42,17 @@ class GrantSave:
         *,
         consented: bool = True,
     ) -> Connection:
-        """Save ``tokens`` as the next generation, by a step that is fenced as every other save is.
+        """Save ``tokens`` as the next generation, by the step that fences every save.
 
         Parameters
         ----------
         data_key
-            For the generation after ``current``'s, fetched before anything was spent.
+            For the generation after ``current``'s, fetched before anything was sent to the provider.
         learned
             What else is known of the new grant: ``subject`` and ``missing_scope``, see
             :class:`~evergrant.record.connection.Connection`.
         consented
-            Whether somebody consented just now. A set that was given by hand may be of the very grant that it replaces,
+            Whether the account's owner consented just now. An imported set may belong to the grant that it replaces,
             which must not be revoked then.
 
         Raises
@@ -60,7 +60,7 @@ class GrantSave:
         LinkInvalid
             The connection was disconnected meanwhile.
         PortUnavailable
-            Neither table nor queue took it.
+            Neither the table nor the queue accepted the set.
         """
         authorization_id = str(uuid.uuid4())
         saving = SaveStep(self.records, self.queue, self.clock, self.settings.budgets.save)
@@ -68,14 +68,14 @@ class GrantSave:
             now = int(self.clock.now())
             changes = {
                 **token_save.save_token_set(
-                    _pending(current, authorization, grant),
+                    _apply_authorization(current, authorization, grant),
                     tokens,
                     data_key.seal(tokens.encode()),
                     profile,
                     self.settings,
                     now,
                 ),
-                **_brought(authorization),
+                **_build_fields(authorization),
                 "grant": grant,
                 "authorization_id": authorization_id,
                 "subject": None,
@@ -87,19 +87,19 @@ class GrantSave:
                 return current
             if saved.authorization_id == authorization_id:
                 if consented and grant == "authorization_code":
-                    self._let_go(current)
+                    self._request_revocation(current)
                 return saved
             require_connected(saved)
-            anew = self._key_or_message(saved, queued_save.encode_message(current, changes))
-            if anew is None:
+            next_key = self._fetch_key_or_queue(saved, queued_save.encode_message(current, changes))
+            if next_key is None:
                 return current
-            current, data_key = saved, anew
+            current, data_key = saved, next_key
 
-    def _key_or_message(self, saved: Connection, message: Mapping[str, Any]) -> DataKey | None:
-        """A data key for the generation after ``saved``; None: the queue has what is sealed already instead.
+    def _fetch_key_or_queue(self, saved: Connection, message: Mapping[str, Any]) -> DataKey | None:
+        """Return a data key for the generation after ``saved``; None where the queue accepted the sealed set instead.
 
-        That is sealed for a generation that is gone: whoever receives it seals it anew, and puts it on top. The two
-        are tried in turn, as long as a save may take.
+        The set in the message is sealed for a generation that is past: the worker that receives it seals it anew and
+        saves it. Both ways are tried in turn, as long as a save may take.
         """
         until = self.clock.now() + self.settings.budgets.save
         while True:
@@ -114,8 +114,8 @@ class GrantSave:
             else:
                 return None
 
-    def _let_go(self, replaced: Connection) -> None:
-        """Ask for the revocation of what a consent has replaced. It would lapse by itself: no reason to fail."""
+    def _request_revocation(self, replaced: Connection) -> None:
+        """Queue the revocation of the replaced grant. A queue that fails is ignored: the grant expires by itself."""
         message = revocation.build_replaced_message(replaced)
         if message:
             with suppress(PortUnavailable):
@@ -123,18 +123,23 @@ class GrantSave:
 
 
 def require_connected(connection: Connection) -> None:
-    """A link does not outlive a disconnect: connecting again takes a new one."""
+    """Refuse a disconnected connection: a link ends with the disconnect.
+
+    Raises
+    ------
+    LinkInvalid
+    """
     if connection.status is Status.DISCONNECTED:
         raise LinkInvalid("The connection was disconnected meanwhile.")
 
 
-def _brought(authorization: Authorization) -> dict[str, Any]:
-    """What the saved grant brings into the record, over whatever an earlier one left there."""
-    brought = asdict(authorization)
-    del brought["connection"]
-    return brought
+def _build_fields(authorization: Authorization) -> dict[str, Any]:
+    """Return the record's fields that the saved grant replaces."""
+    fields = asdict(authorization)
+    del fields["connection"]
+    return fields
 
 
-def _pending(current: Connection, authorization: Authorization, grant: str) -> Connection:
-    """The record as if this authorization were its first: whatever troubled the old grant is over."""
-    return replace(current, **_brought(authorization), grant=grant, status=Status.AWAITING_AUTHORIZATION)
+def _apply_authorization(current: Connection, authorization: Authorization, grant: str) -> Connection:
+    """Return the record as if this authorization were its first: the old grant's failures do not count."""
+    return replace(current, **_build_fields(authorization), grant=grant, status=Status.AWAITING_AUTHORIZATION)

@@ -1,4 +1,4 @@
-"""The browser's requests, answered: which step of the flow each is, and which page its outcome."""
+"""Answer the browser's requests: choose the step of the flow for each, and the page for its result."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from ..errors import EvergrantError, LinkError, LinkInvalid, WrongMethod
 from ..ports import PortUnavailable
 from . import http_api, pages
 from .authorization_flow import AuthorizationFlow
+from .state_cookie import build_cookie, read_cookie
 
-#: What each page takes. HEAD is for scanners of links, and like GET without its body (RFC 9110 section 9.3.2); a HEAD
-#: of the callback would have to exchange the code, so there is none.
+#: The methods of each page. HEAD is for scanners of links: like GET, without its body (RFC 9110 section 9.3.2). The
+#: callback has none, as it would have to exchange the code.
 _METHODS = {"/connect/{ticket}": ("GET", "HEAD", "POST"), "/callback": ("GET",)}
 
 
 def respond(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str = "") -> dict[str, Any]:
-    """Answer one HTTP API event. Never raises: a person always gets a page, which names ``contact`` as whom to ask."""
+    """Answer one HTTP API event. Never raises: a person always gets a page, with ``contact`` as whom to ask."""
     method, path = http_api.read_method(event), http_api.read_path(event)
     try:
         answer = _answer(flow, event, method, path, contact)
@@ -29,7 +30,7 @@ def respond(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str = ""
         )
     except (EvergrantError, PortUnavailable) as error:
         known = error if isinstance(error, EvergrantError) else EvergrantError("A service of AWS does not answer.")
-        # Our fault, and the operator's to see; the exception's own text may name a service, never a secret.
+        # For the operator, who has to act. The exception's own text may name a service, never a secret.
         logger.error("connect failed", code=known.code, reason=str(error), route=path)
         answer = http_api.build_page(503, pages.render_refused(known, contact), pages.build_headers())
     return {**answer, "body": ""} if method == "HEAD" else answer
@@ -39,32 +40,34 @@ def _answer(flow: AuthorizationFlow, event: Mapping[str, Any], method: str, path
     if path not in _METHODS:
         raise LinkInvalid("There is no such page.")
     if method not in _METHODS[path]:
-        raise WrongMethod("This page is not reached so.")
+        raise WrongMethod("This page does not take this method.")
     if path == "/callback":
-        return _arrive(flow, event, contact)
-    return _depart(flow, event, contact) if method == "POST" else _landing(flow, event, contact)
+        return _handle_callback(flow, event, contact)
+    return _start_authorization(flow, event, contact) if method == "POST" else _landing(flow, event, contact)
 
 
 def _landing(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
-    view = flow.landing(http_api.read_ticket(event), http_api.read_cookie(event))
+    view = flow.landing(http_api.read_ticket(event), read_cookie(event))
     host = view.origin.partition("://")[2]
-    html = pages.render_landing(view.provider, view.account, view.scopes, host, contact, view.again)
-    return http_api.build_page(200, html, pages.build_headers(form=True), (http_api.build_cookie(view.cookie),))
+    html = pages.render_landing(view.provider, view.account, view.scopes, host, contact, view.changes)
+    return http_api.build_page(200, html, pages.build_headers(form=True), (build_cookie(view.cookie),))
 
 
-def _depart(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
-    """A page that leads on, and no redirect: Chromium applies the ``form-action`` of the page with the button to every
-    redirect of the submission, and a provider's consent address may redirect to any origin.
+def _start_authorization(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
+    """Answer with a page that opens the provider's. A redirect would fail where the provider redirects again.
+
+    Chromium applies the ``form-action`` of the page with the button to every redirect of the submission, and a
+    provider's consent address may redirect to any origin.
     """
     http_api.require_same_origin(event)
     http_api.require_form(event)
-    departure = flow.start_authorization(http_api.read_ticket(event), http_api.read_cookie(event))
-    html = pages.departing(departure.provider, departure.url, contact)
-    return http_api.build_page(200, html, pages.build_headers(), (http_api.build_cookie(departure.cookie),))
+    started = flow.start_authorization(http_api.read_ticket(event), read_cookie(event))
+    html = pages.render_opening(started.provider, started.url, contact)
+    return http_api.build_page(200, html, pages.build_headers(), (build_cookie(started.cookie),))
 
 
-def _arrive(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
-    view = flow.handle_callback(http_api.parse_query(event), http_api.read_cookie(event))
+def _handle_callback(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
+    view = flow.handle_callback(http_api.parse_query(event), read_cookie(event))
     metrics.add_metric("ConnectionsAuthorized", MetricUnit.Count, 1)
     html = pages.render_connected(view.provider, view.account, view.scopes, contact, view.missing)
     return http_api.build_page(200, html, pages.build_headers())

@@ -1,4 +1,4 @@
-"""HTTP API events (payload format 2.0) taken apart, and answers put together."""
+"""Read HTTP API events (payload format 2.0), and build the responses."""
 
 from __future__ import annotations
 
@@ -8,62 +8,46 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from ..errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
+from .links import SECRET_PATTERN
 
-#: `__Host-`: only over https, only for this host, for all of its paths (RFC 6265bis section 4.1.3.2).
-COOKIE = "__Host-evergrant"
 _MAX_QUERY_CHARACTERS = 8192
-#: What we hand out ourselves: 256 random bits as base64url. Nothing else is looked up, or sent back in a header.
-_SECRET = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-#: What the page's own form sends. A request without a body need not say.
+#: What the page's own form sends. A request without a body may omit it.
 _FORM = "application/x-www-form-urlencoded"
 
 
 def read_method(event: Mapping[str, Any]) -> str:
-    """The request's method, whatever the route takes."""
+    """Return the request's method, also where the route takes ANY."""
     return str(event.get("requestContext", {}).get("http", {}).get("method", ""))
 
 
 def read_path(event: Mapping[str, Any]) -> str:
-    """The route's path, ``/connect/{ticket}``: without the method, which may be ANY."""
+    """Return the route's path, ``/connect/{ticket}``, without the method, which may be ANY."""
     return str(event.get("routeKey", "")).partition(" ")[2]
 
 
 def read_ticket(event: Mapping[str, Any]) -> str:
-    """The ticket in the path.
+    """Return the ticket in the path.
 
     Raises
     ------
     LinkInvalid
-        It is none that we could have made.
+        It cannot be one that was made here.
     """
     ticket = str((event.get("pathParameters") or {}).get("ticket", ""))
-    if not _SECRET.fullmatch(ticket):
+    if not SECRET_PATTERN.fullmatch(ticket):
         raise LinkInvalid("This link is not known here.")
     return ticket
 
 
-def read_cookie(event: Mapping[str, Any]) -> str | None:
-    """This browser's cookie, None when it sent none that we could have set."""
-    for cookie in (*event.get("cookies", ()), *event.get("headers", {}).get("cookie", "").split(";")):
-        name, _, value = cookie.strip().partition("=")
-        if name == COOKIE and _SECRET.fullmatch(value):
-            return str(value)
-    return None
-
-
-def build_cookie(value: str) -> str:
-    """Lasts a day; Lax, since the provider's redirect back must carry it."""
-    return f"{COOKIE}={value}; Path=/; Max-Age=86400; Secure; HttpOnly; SameSite=Lax"
-
-
 def parse_query(event: Mapping[str, Any]) -> dict[str, str]:
-    """The query's parameters, but for ``error_description``: nothing is done with it, and Microsoft breaks its lines.
+    """Return the query's parameters without ``error_description``, which has no use, and line breaks at Microsoft.
 
     Raises
     ------
     BadRequest
-        It is too long, or one comes twice (RFC 6749 section 3.1 forbids that), or one holds a control character.
+        The query is too long, a parameter comes twice (RFC 6749 section 3.1 forbids that), or one holds a control
+        character.
     """
     raw = event.get("rawQueryString", "")
     try:
@@ -88,7 +72,7 @@ def require_same_origin(event: Mapping[str, Any]) -> None:
     headers: Mapping[str, str] = event.get("headers", {})
     site = headers.get("sec-fetch-site")
     if site is None:
-        # Compared as text: to parse what anybody may send is to raise on some of it.
+        # Compared as text: a parser would raise on some of what a client may send.
         host = headers.get("origin", "").partition("://")[2]
         site = "same-origin" if host and host == headers.get("host") else "unknown"
     if site != "same-origin":
@@ -96,7 +80,7 @@ def require_same_origin(event: Mapping[str, Any]) -> None:
 
 
 def require_form(event: Mapping[str, Any]) -> None:
-    """Refuse a POST that our page's button cannot have sent.
+    """Refuse a POST that the page's button cannot have sent.
 
     Raises
     ------
@@ -108,4 +92,5 @@ def require_form(event: Mapping[str, Any]) -> None:
 
 
 def build_page(status: int, html: str, headers: Mapping[str, str], cookies: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Build the response for the HTTP API."""
     return {"statusCode": status, "headers": dict(headers), "body": html, "cookies": list(cookies)}

@@ -1,11 +1,13 @@
 """Tickets and states, the secrets of the connect links: 256 random bits each, stored hashed.
 
-A *ticket* says what is to be authorized and is used up when the grant is saved. A *state* is the secret of one trip to
-the provider. Both say themselves when they expire.
+A *ticket* is the secret in the link. It says what is to be authorized, and is used up when the grant is saved. A
+*state* is the secret of one authorization at the provider (RFC 6749 section 4.1.1). The time at which each expires is
+stored with it.
 """
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,16 +18,18 @@ from ..errors import InvalidRequest
 from ..ports import Authorizations
 
 TICKET_LIFETIME_SECONDS = 900
-#: A link that is mailed may be good for a week; whoever finds it later finds nothing (seconds).
+#: A mailed link may be valid for a week. One found later is worth nothing (seconds).
 MAX_TICKET_LIFETIME_SECONDS, MIN_TICKET_LIFETIME_SECONDS = 7 * 86_400, 60
 STATE_LIFETIME_SECONDS = 900
-#: How long expired tickets and states are kept, to tell a late visitor what happened (seconds).
+#: How long expired tickets and states are kept, so that a late visitor learns what happened (seconds).
 RETENTION_SECONDS = 86_400
+#: Every secret that is made here: 256 random bits as base64url. No other text is looked up, or sent back in a header.
+SECRET_PATTERN = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
 class Authorization:
-    """What is to be authorized: everything of the connection that a saved grant brings with it."""
+    """What is to be authorized: the fields of the connection that a saved grant sets."""
 
     connection: str
     client: str
@@ -44,7 +48,7 @@ def issue_ticket(
     *,
     another_account: bool = False,
 ) -> str:
-    """A new ticket: 256 random bits, as 43 characters of base64url.
+    """Create and store a ticket: 256 random bits, as 43 characters of base64url.
 
     Parameters
     ----------
@@ -66,10 +70,12 @@ def issue_ticket(
     return ticket
 
 
-def attempt(authorizations: Authorizations, ticket: str) -> tuple[Literal["unopened", "opened", "used"], str | None]:
-    """How far somebody is with a ticket, and the code of the error that ended the last attempt, if one did.
+def read_progress(
+    authorizations: Authorizations, ticket: str
+) -> tuple[Literal["unopened", "opened", "used"], str | None]:
+    """Return how far a ticket is, and the code of the error that ended the last attempt, if one did.
 
-    *Opened* is sent to the provider, *used* is saved.
+    *Opened*: a browser was sent to the provider. *Used*: the grant is saved.
     """
     held = authorizations.get(ticket_key(ticket)) or {}
     if held.get("used_at"):
@@ -78,20 +84,20 @@ def attempt(authorizations: Authorizations, ticket: str) -> tuple[Literal["unope
 
 
 def ticket_key(ticket: str) -> str:
-    """Under which a ticket is stored."""
+    """Return the key under which a ticket is stored."""
     return f"ticket#{hash_secret(ticket)}"
 
 
 def state_key(state: str) -> str:
-    """Under which a state is stored."""
+    """Return the key under which a state is stored."""
     return f"state#{hash_secret(state)}"
 
 
 def code_key(connection: str, code: str) -> str:
-    """Under which it is stored that an authorization code was used: hashed with its connection's name."""
+    """Return the key under which a used authorization code is stored: hashed with its connection's name."""
     return f"code#{hash_secret(f'{connection} {code}')}"
 
 
 def hash_secret(secret: str) -> str:
-    """What is stored of a secret of 256 random bits: its SHA-256 needs no salt."""
+    """Return what is stored of a secret of 256 random bits: its SHA-256, which needs no salt."""
     return sha256(secret.encode()).hexdigest()

@@ -1,8 +1,8 @@
-"""Every word on the pages that people see while they connect an account, in English.
+"""The English texts of the pages that people see while they connect an account.
 
-Written for somebody who was sent a link and keeps books, not servers. ``$provider`` and ``$account`` are the
-connection's, ``$host`` is where the provider's page is, ``$contact`` is whom to ask. What a refusal's code means to the
-operator too is in docs/connecting.md.
+The reader was sent a link, and keeps books, not servers. ``$provider`` and ``$account`` are the
+connection's, ``$host`` is where the provider's page is, ``$contact`` is whom to ask. docs/connecting.md says
+what each code means to the operator.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 PRODUCT = "Evergrant"
-#: Whom to ask where the operator names nobody (the template's SupportContact).
+#: Whom to ask where the operator gives no contact (the template's SupportContact).
 CONTACT = "the person who sent you this link"
 
 PROVIDER = "Service"
@@ -38,7 +38,7 @@ class Landing:
 
 
 @dataclass(frozen=True, slots=True)
-class Departing:
+class Opening:
     """Shown for a moment, between the button and the provider's page."""
 
     title: str = "Opening $provider"
@@ -49,8 +49,8 @@ class Departing:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """What will be another than before. ``$old`` and ``$new`` are names of registered applications."""
+class Reconnect:
+    """What connecting again changes. ``$old`` and ``$new`` are names of registered applications."""
 
     title: str = "You connected this before"
     nothing: str = "Nothing changes. Your consent is needed once more."
@@ -71,8 +71,8 @@ class Connected:
     )
     next_title: str = "What happens next"
     steps: tuple[str, ...] = (
-        "The connection is kept up by itself. You do not need to do anything.",
-        "Should $provider ever ask for your consent again, you will be sent a new link.",
+        "The connection stays up by itself. You do not need to do anything.",
+        "If $provider ever asks for your consent again, you will be sent a new link.",
         "You can end the access whenever you like: ask $contact, or withdraw it in your $provider settings.",
     )
     doubt: str = "Questions? Ask $contact."
@@ -80,7 +80,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A page for somebody who cannot go on: what happened, and what to do, step by step."""
+    """A page for a person who cannot go on: what happened, and what to do, step by step."""
 
     title: str
     happened: str
@@ -89,13 +89,13 @@ class Refusal:
 
 
 LANDING = Landing()
-DEPARTING = Departing()
-AGAIN = Again()
+OPENING = Opening()
+RECONNECT = Reconnect()
 CONNECTED = Connected()
 HELP = "If you ask for help, mention this code:"
 
 _OPEN_AGAIN = "Open the link from your message once more."
-_TWICE = "If this page comes back, tell $contact."
+_TWICE = "If this page comes back, let $contact know."
 _UNUSUAL = Refusal(
     "Please open the link again",
     "Your browser asked for this page in a way that cannot be used. Nothing was connected.",
@@ -138,8 +138,7 @@ REFUSALS = {
     ),
     "no_cookie": Refusal(
         "Please allow cookies",
-        "This page keeps one cookie, so that nobody but you can finish what you begin. Your browser did not send it "
-        "back.",
+        "This page uses one cookie, so that only you can finish what you begin. Your browser did not send it back.",
         (
             "Allow cookies for this page in your browser’s settings, or take another browser.",
             "Then open the link from your message once more.",
@@ -175,12 +174,12 @@ REFUSALS = {
     "no_refresh_token": Refusal(
         "The access would not have lasted",
         "The other service gave access for a short time only. Nothing was connected.",
-        (_OPEN_AGAIN, "If this page comes back, tell $contact: it may be a setting of theirs."),
+        (_OPEN_AGAIN, "If this page comes back, let $contact know: it may be a setting on their side."),
     ),
     "provider_refused": Refusal(
         "The other service did not finish this",
         "It refused, or its answer could not be used. Nothing was connected.",
-        (_OPEN_AGAIN, "If this page comes back, tell $contact: it is not something you can mend."),
+        (_OPEN_AGAIN, "If this page comes back, let $contact know: you cannot fix this yourself."),
     ),
 }
 
@@ -189,7 +188,7 @@ OUR_FAULT = Refusal(
     "This is not your mistake, and your account was not changed.",
     ("Wait a few minutes, then open the link from your message once more.", _TWICE),
 )
-#: The codes of failures that are ours which a page shows; any other is shown as ``error``.
+#: The codes of our own failures that a page shows; any other is shown as ``error``.
 OUR_CODES = frozenset(
     {
         "temporarily_unavailable",

@@ -1,4 +1,4 @@
-"""The pages people see while they connect an account. No script, nothing from elsewhere, every value escaped.
+"""Render the pages of connecting an account. No script, nothing from another server, every value escaped.
 
 The words are in :mod:`evergrant.connect.page_texts`, the looks in ``pages.css``.
 """
@@ -20,7 +20,7 @@ from .scopes import ReconnectChanges
 
 _STYLE = Path(__file__).with_name("pages.css").read_text("utf-8")
 _STYLE_HASH = b64encode(sha256(_STYLE.encode()).digest()).decode()
-# Decoration: the words beside them say the same, so screen readers pass over them.
+# Decoration: the words beside them say the same, so screen readers skip them.
 _PICTURE = '<svg viewBox="0 0 24 24" fill="none" stroke="currentColor" stroke-width="$width" stroke-linecap="round" '
 _PICTURE += 'stroke-linejoin="round" aria-hidden="true" focusable="false"><path d="$path"/></svg>'
 _SIGN = Template(_PICTURE).substitute(width=2, path="M5 19C5 10 10 5 19 5c0 9-5 14-14 14Zm0 0 7-7")
@@ -34,20 +34,19 @@ _LAYOUT = Template(
     f"<body><header><p>{_SIGN}{page_texts.PRODUCT}</p></header>\n"
     "<main>$mark<h1>$title</h1>\n$body</main>\n<footer>$footer</footer></body></html>\n"
 )
-# What a refresh reads as it stands: RFC 3986's characters without the apostrophe, which may begin or end its URL (HTML,
-# "shared declarative refresh steps"); quotes, white space and control characters are percent-encoded.
-_IN_A_URL = "%:/?#[]@!$&()*+,;=~"
+# What a refresh reads unchanged: the characters of RFC 3986 without the apostrophe, which may begin or end its URL
+# (HTML, "shared declarative refresh steps"). Quotes, white space and control characters are percent-encoded.
+_URL_CHARACTERS = "%:/?#[]@!$&()*+,;=~"
 
 
 def build_headers(*, form: bool = False) -> dict[str, str]:
-    """The headers of every page. ``form``: the page has the button, which posts to the page's own address."""
+    """Build the headers of every page. ``form``: the page has the button, which posts to the page's own address."""
     form_action = "'self'" if form else "'none'"
     return {
         "content-type": "text/html; charset=utf-8",
         "cache-control": "no-store",
-        # On the page with the form, a browser without Fetch Metadata says where its POST comes from only if it may tell
-        # that to us: with no-referrer its Origin is "null" (Fetch, "append a request Origin header"). No other site is
-        # sent a referrer with either.
+        # On the page with the form, a browser without Fetch Metadata has to send its Origin with the POST. With
+        # no-referrer that is "null" (Fetch, "append a request Origin header"). Other sites get no referrer either way.
         "referrer-policy": "same-origin" if form else "no-referrer",
         "x-content-type-options": "nosniff",
         "content-security-policy": f"default-src 'none'; style-src 'sha256-{_STYLE_HASH}'; "
@@ -61,52 +60,52 @@ def render_landing(
     scopes: Iterable[str],
     host: str,
     contact: str = "",
-    again: ReconnectChanges | None = None,
+    changes: ReconnectChanges | None = None,
 ) -> str:
-    """One button. Opening the page alone changes nothing.
+    """Render the first page, which has the button. Opening it changes nothing.
 
     Parameters
     ----------
     scopes
-        What is going to be asked for, as the provider names it; none where that is its own affair.
+        What will be asked for, as the provider names it; none where the provider decides.
     host
-        Where the provider's page is, for people to compare with their address bar.
+        Where the provider's page is, to be compared with the address bar.
     contact
         Whom to ask; the sender of the link when empty.
-    again
-        What will be another than before, where the account was connected already.
+    changes
+        What connecting changes, where the account was connected before.
     """
-    words = {"provider": _short(provider), "host": host, "contact": contact or page_texts.CONTACT}
+    words = {"provider": _shorten(provider), "host": host, "contact": contact or page_texts.CONTACT}
     text = page_texts.LANDING
-    return _page(
-        _filled(text.title, words),
-        f'<p class="lead">{_filled(text.lead, words)}</p>\n'
-        f"{_facts(provider, account, {page_texts.ASKED: scopes})}"
-        f"{_again(again) if again else ''}"
-        f"<h2>{escape(text.next_title)}</h2>\n{_steps(text.steps, words)}"
-        f'<form method="post" action=""><button type="submit">{_filled(text.button, words)}</button></form>\n'
-        f'<p class="quiet">{_filled(text.reassurance, words)}</p>\n',
-        _filled(text.doubt, words),
+    return _render_page(
+        _fill(text.title, words),
+        f'<p class="lead">{_fill(text.lead, words)}</p>\n'
+        f"{_render_facts(provider, account, {page_texts.ASKED: scopes})}"
+        f"{_render_changes(changes) if changes else ''}"
+        f"<h2>{escape(text.next_title)}</h2>\n{_render_steps(text.steps, words)}"
+        f'<form method="post" action=""><button type="submit">{_fill(text.button, words)}</button></form>\n'
+        f'<p class="quiet">{_fill(text.reassurance, words)}</p>\n',
+        _fill(text.doubt, words),
     )
 
 
-def departing(provider: str, url: str, contact: str = "") -> str:
-    """The answer to the button: the browser goes on to the provider by itself, and by a link where it does not.
+def render_opening(provider: str, url: str, contact: str = "") -> str:
+    """Render the answer to the button: the browser opens the provider's page by itself, or by a link.
 
     Parameters
     ----------
     url
         The provider's consent address, absolute.
     """
-    url = quote(url, safe=_IN_A_URL)
-    words = {"provider": _short(provider), "host": urlsplit(url).netloc, "contact": contact or page_texts.CONTACT}
-    text = page_texts.DEPARTING
-    return _page(
-        _filled(text.title, words),
-        f'<p class="lead">{_step(text.lead, words)}</p>\n'
-        f'<p><a class="button" href="{escape(url)}">{_filled(text.link, words)}</a></p>\n'
-        f'<p class="quiet">{_filled(text.stuck, words)}</p>\n',
-        _filled(text.doubt, words),
+    url = quote(url, safe=_URL_CHARACTERS)
+    words = {"provider": _shorten(provider), "host": urlsplit(url).netloc, "contact": contact or page_texts.CONTACT}
+    text = page_texts.OPENING
+    return _render_page(
+        _fill(text.title, words),
+        f'<p class="lead">{_render_sentence(text.lead, words)}</p>\n'
+        f'<p><a class="button" href="{escape(url)}">{_fill(text.link, words)}</a></p>\n'
+        f'<p class="quiet">{_fill(text.stuck, words)}</p>\n',
+        _fill(text.doubt, words),
         head=f'<meta http-equiv="refresh" content="0;url={escape(url)}">',
     )
 
@@ -114,59 +113,66 @@ def departing(provider: str, url: str, contact: str = "") -> str:
 def render_connected(
     provider: str, account: str, scopes: Iterable[str], contact: str = "", missing: Collection[str] = ()
 ) -> str:
-    """The end of it. ``scopes``: what was asked, as the provider names it; ``missing``: what of it was not granted."""
+    """Render the last page.
+
+    ``scopes`` were asked for, as the provider names them; those in ``missing`` were not granted.
+    """
     granted = [scope for scope in scopes if scope not in missing]
-    words = {"provider": _short(provider), "contact": contact or page_texts.CONTACT}
+    words = {"provider": _shorten(provider), "contact": contact or page_texts.CONTACT}
     text = page_texts.CONNECTED
-    return _page(
-        _filled(text.title, words),
-        f'<p class="lead">{_filled(text.partial if missing else text.lead, words)}</p>\n'
-        f"{_facts(provider, account, {page_texts.GRANTED: granted, page_texts.MISSING: missing})}"
-        f"<h2>{escape(text.next_title)}</h2>\n{_list('ul', text.steps, words)}",
-        _filled(text.doubt, words),
+    return _render_page(
+        _fill(text.title, words),
+        f'<p class="lead">{_fill(text.partial if missing else text.lead, words)}</p>\n'
+        f"{_render_facts(provider, account, {page_texts.GRANTED: granted, page_texts.MISSING: missing})}"
+        f"<h2>{escape(text.next_title)}</h2>\n{_render_list('ul', text.steps, words)}",
+        _fill(text.doubt, words),
         f'<div class="mark done">{_DONE}</div>',
     )
 
 
 def render_refused(error: EvergrantError, contact: str = "") -> str:
-    """The page for an error; only its code is shown of it, whose authorization it was, and a remedy that the
-    provider's profile names."""
+    """Render the page for an error: its code, whose authorization it is, and a remedy that the profile names.
+
+    Nothing else of the error is shown.
+    """
     ours = not isinstance(error, LinkError)
     text = page_texts.OUR_FAULT if ours else page_texts.REFUSALS.get(error.code, page_texts.OUR_FAULT)
     code = EvergrantError.code if ours and error.code not in page_texts.OUR_CODES else error.code
-    # As one more word, so that nothing in it is taken for one.
+    # Filled in as a value, so that no placeholder in it is replaced.
     remedy = error.remedy if isinstance(error, NoRefreshToken) else None
     words = {"contact": contact or page_texts.CONTACT, "remedy": remedy or ""}
-    return _page(
-        _filled(text.title, words),
-        f'<p class="lead">{_filled(text.happened, words)}</p>\n'
-        f"{_facts(*error.about, {}) if error.about else ''}"
-        f"<h2>{escape(text.to_do)}</h2>\n{_steps((*(['$remedy'] if remedy else []), *text.steps), words)}"
+    return _render_page(
+        _fill(text.title, words),
+        f'<p class="lead">{_fill(text.happened, words)}</p>\n'
+        f"{_render_facts(*error.about, {}) if error.about else ''}"
+        f"<h2>{escape(text.to_do)}</h2>\n{_render_steps((*(['$remedy'] if remedy else []), *text.steps), words)}"
         f'<p class="quiet code">{escape(page_texts.HELP)} <code>{escape(code)}</code></p>\n',
         "",
         f'<div class="mark stopped">{_STOPPED}</div>',
     )
 
 
-def _page(title: str, body: str, footer: str, mark: str = "", head: str = "") -> str:
+def _render_page(title: str, body: str, footer: str, mark: str = "", head: str = "") -> str:
     footer = f'<p class="quiet">{footer}</p>' if footer else ""
     return _LAYOUT.substitute(title=title, body=body, mark=mark, footer=footer, head=head)
 
 
-def _again(again: ReconnectChanges) -> str:
-    """What will be another than before, each in a sentence."""
-    text, said = page_texts.AGAIN, []
-    if again.client:
-        said.append((text.client, {"old": again.client[0], "new": again.client[1]}))
-    said += [(text.gained, {"scope": scope}) for scope in again.gained]
-    said += [(text.lost, {"scope": scope}) for scope in again.lost]
-    said += [(text.profile, {})] if again.new_profile else []
-    said += [(text.same_account, {})] if again.same_account else []
-    items = "".join(f"<li>{_step(sentence, words)}</li>" for sentence, words in said or [(text.nothing, {})])
+def _render_changes(changes: ReconnectChanges) -> str:
+    """Render what connecting again changes, each change in a sentence."""
+    text, sentences = page_texts.RECONNECT, []
+    if changes.client:
+        sentences.append((text.client, {"old": changes.client[0], "new": changes.client[1]}))
+    sentences += [(text.gained, {"scope": scope}) for scope in changes.gained]
+    sentences += [(text.lost, {"scope": scope}) for scope in changes.lost]
+    sentences += [(text.profile, {})] if changes.new_profile else []
+    sentences += [(text.same_account, {})] if changes.same_account else []
+    items = "".join(
+        f"<li>{_render_sentence(sentence, words)}</li>" for sentence, words in sentences or [(text.nothing, {})]
+    )
     return f'<h2>{escape(text.title)}</h2>\n<ul role="list">{items}</ul>\n'
 
 
-def _facts(provider: str, account: str, scopes_by_what: Mapping[str, Iterable[str]]) -> str:
+def _render_facts(provider: str, account: str, scopes_by_what: Mapping[str, Iterable[str]]) -> str:
     access = ""
     for what, scopes in scopes_by_what.items():
         items = "".join(f"<li><code>{escape(scope)}</code></li>" for scope in scopes)
@@ -177,33 +183,33 @@ def _facts(provider: str, account: str, scopes_by_what: Mapping[str, Iterable[st
     )
 
 
-def _short(provider: str) -> str:
-    """What the provider is called in a sentence: "Keap (Infusionsoft)" is Keap."""
+def _shorten(provider: str) -> str:
+    """Return the provider's name for a sentence: Keap for "Keap (Infusionsoft)"."""
     return provider.partition(" (")[0] or provider
 
 
-def _steps(steps: Iterable[str], words: dict[str, str]) -> str:
-    return _list("ol", steps, words)
+def _render_steps(steps: Iterable[str], words: dict[str, str]) -> str:
+    return _render_list("ol", steps, words)
 
 
-def _list(tag: str, items: Iterable[str], words: dict[str, str]) -> str:
-    # Safari takes a list without bullets for no list unless it is told so.
-    return f'<{tag} role="list">{"".join(f"<li>{_step(item, words)}</li>" for item in items)}</{tag}>\n'
+def _render_list(tag: str, items: Iterable[str], words: dict[str, str]) -> str:
+    # Without the role, Safari does not announce a list without bullets as a list.
+    return f'<{tag} role="list">{"".join(f"<li>{_render_sentence(item, words)}</li>" for item in items)}</{tag}>\n'
 
 
-def _step(text: str, words: dict[str, str]) -> str:
-    """A sentence in which a scope is set apart, and a host stays whole, or breaks at its dots if it has to.
+def _render_sentence(text: str, words: dict[str, str]) -> str:
+    """Render a sentence. A scope is set apart; a host stays whole, or breaks at its dots if it has to.
 
-    It is there to be compared with the address bar. The stop after it stays with it.
+    The host is compared with the address bar. The full stop after it stays with it.
     """
     host = escape(words.get("host", "")).replace(".", "<wbr>.")
     shown = {
         "$host.": f'<span class="host">{host}.</span>',
         "$scope": f"<code>{escape(words.get('scope', ''))}</code>",
     }
-    return "".join(shown.get(part) or _filled(part, words) for part in re.split(r"(\$host\.|\$scope)", text))
+    return "".join(shown.get(part) or _fill(part, words) for part in re.split(r"(\$host\.|\$scope)", text))
 
 
-def _filled(text: str, words: dict[str, str]) -> str:
-    """Fill in first and escape it all after: nothing that is filled in is ever markup."""
+def _fill(text: str, words: dict[str, str]) -> str:
+    """Fill in the values first, then escape everything: no value is ever markup."""
     return escape(Template(text).substitute(words))

@@ -1,4 +1,4 @@
-"""What a person consents to: what connecting again will change, and what of it was granted in the end. Pure."""
+"""Compare scopes: what connecting again changes, and which scopes were not granted. Pure."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from ..record.connection import Connection
 
-_BETWEEN = re.compile(r"[\s,]+")
-#: They ask for a token or for claims, not for access, and servers often leave them out of what they say was granted
-#: (OpenID Connect Core 1.0 sections 3.1.2.1, 5.4 and 11; the last is Salesforce's word for offline_access).
-_OF_THE_PROTOCOL = {"openid", "profile", "email", "address", "phone", "offline_access", "refresh_token"}
+_SEPARATORS = re.compile(r"[\s,]+")
+#: These scopes ask for a token or for claims, not for access, and servers often omit them from the granted scope
+#: (OpenID Connect Core 1.0 sections 3.1.2.1, 5.4 and 11; the last is Salesforce's name for offline_access).
+_PROTOCOL_SCOPES = {"openid", "profile", "email", "address", "phone", "offline_access", "refresh_token"}
 
 
 @dataclass(frozen=True, slots=True)
 class ReconnectChanges:
-    """What connecting again changes. ``client`` is the old and the new one's name, where they differ.
+    """What connecting again changes. ``client`` holds the old and the new client's name, where they differ.
 
-    ``same_account`` says that another account than before will be refused.
+    ``same_account`` says that any other account will be refused.
     """
 
     client: tuple[str, str] | None
@@ -30,7 +30,7 @@ class ReconnectChanges:
 def compare_grants(
     current: Connection, *, client: str, scope: str | None, profile_hash: str, same_account: bool
 ) -> ReconnectChanges:
-    """What a grant would change that is asked for with these, in a connection that has had one already."""
+    """Return what a new grant with these values would change in a connection that has had one already."""
     before, after = split_scopes(current.scope), split_scopes(scope)
     return ReconnectChanges(
         client=(current.client, client) if current.client != client else None,
@@ -42,22 +42,22 @@ def compare_grants(
 
 
 def split_scopes(scope: str | None) -> tuple[str, ...]:
-    """The scopes in a text, whatever stands between them."""
-    return tuple(part for part in _BETWEEN.split(scope or "") if part)
+    """Return the scopes in a text, separated by white space or commas."""
+    return tuple(part for part in _SEPARATORS.split(scope or "") if part)
 
 
 def find_missing_scopes(asked: str | None, granted: str | None) -> tuple[str, ...]:
-    """The scopes that were asked for and not granted, in our own words: of the provider's nothing is kept.
+    """Return the scopes that were asked for and not granted, as they were asked: none of the provider's text is kept.
 
-    Nothing is missing where the provider does not say what it granted (RFC 6749 section 5.1). Some say a scope in
-    capitals, or with its resource before it: ``https://graph.microsoft.com/User.Read``.
+    Nothing is missing where the provider does not name the granted scope (RFC 6749 section 5.1). Some providers name a
+    scope in capitals, or with its resource before it: ``https://graph.microsoft.com/User.Read``.
     """
-    said = {scope.casefold() for scope in split_scopes(granted)}
-    if not said:
+    named = {scope.casefold() for scope in split_scopes(granted)}
+    if not named:
         return ()
-    short = {scope.rpartition("/")[2] for scope in said}
+    short = {scope.rpartition("/")[2] for scope in named}
     return tuple(
         scope
         for scope in split_scopes(asked)
-        if scope not in _OF_THE_PROTOCOL and scope.casefold() not in said and scope.casefold() not in short
+        if scope not in _PROTOCOL_SCOPES and scope.casefold() not in named and scope.casefold() not in short
     )

@@ -1,10 +1,10 @@
-"""A grant that an operator brings by hand: a pasted key, or the token set that another system kept until now.
+"""Import a grant: a pasted key, or the token set that another system held until now.
 
-1. **Read** what was given, strictly, and without ever repeating any of it.
-2. **Begin**: the connection's record is made, or stays as it is until the save.
-3. **Save**: sealed here, by the operator's own identity, which need not be able to open it again; one write fenced by
+1. **Read** the operator's input strictly. Errors never repeat any of it.
+2. **Begin**: create the connection's record, or leave it as it is until the save.
+3. **Save**: seal the set with the operator's own identity, which need not be able to unseal. The write is fenced by
    generation, as after a consent.
-4. **Ask for publication** through the rotation queue. Should that fail, the record is due within a minute anyway.
+4. **Ask for publication** through the rotation queue. If that fails, the record is due within a minute anyway.
 
 Nothing is sent to the provider.
 """
@@ -30,33 +30,34 @@ from . import operations
 from .grant_save import GrantSave
 from .links import Authorization
 
-#: Visible ASCII without spaces: all that a header carries as it is, and what no slip of the hand looks like.
+#: Visible ASCII without spaces: what a header carries unchanged. A slip of the hand rarely matches.
 _KEY = re.compile(r"[!-~]{1,16384}")
-#: The year 5138: what is later is no time in seconds, but in milliseconds.
-_LATEST = 100_000_000_000
-#: How the record calls the expiry of a pasted key: by who said it.
+_MAX_TEXT_CHARACTERS = 16_384
+#: The year 5138: a greater number is a time in milliseconds.
+_MAX_EPOCH_SECONDS = 100_000_000_000
+#: Where the expiry of an imported key comes from, as the record says it: the operator, the profile, or neither.
 GIVEN, DOCUMENTED, UNENDING = "given", "default", "none"
 _TEXTS = ("access_token", "refresh_token", "token_type", "scope")
 _FIELDS = (*_TEXTS, "expires_at", "expires_in", "refresh_expires_at")
 
 
 def parse_pasted_key(profile: Profile, key: str, now: int, expires_at: int | None = None) -> TokenSet:
-    """The token set of a pasted key. It has no refresh token: nothing ever renews it.
+    """Build the token set of a pasted key. It has no refresh token: nothing renews it.
 
     Parameters
     ----------
     now
-        Epoch seconds. What the profile documents of such a key's life counts from here on.
+        Epoch seconds. The lifetime that the profile documents counts from here on.
     expires_at
-        When it lapses, in epoch seconds, if the operator knows. A key of which nobody knows is taken to live for a
-        hundred years: consumers find an ``expires_at`` in every document.
+        When the key expires, in epoch seconds, if the operator knows. A key of unknown lifetime gets a hundred years:
+        consumers find an ``expires_at`` in every document.
 
     Raises
     ------
     InvalidRequest
-        It cannot be a key, or has lapsed already.
+        It cannot be a key, or has expired already.
     """
-    if not _KEY.fullmatch(key):
+    if not _is_key(key):
         raise InvalidRequest("What was given is no key: it is empty, too long, or holds a space or a line break.")
     documented = profile.static.lifetime if profile.static else None
     if expires_at is not None:
@@ -78,75 +79,95 @@ def parse_pasted_key(profile: Profile, key: str, now: int, expires_at: int | Non
 def parse_token_set(
     profile: Profile, given: Mapping[str, Any], now: int, variables: Mapping[str, str], *, proven: bool = False
 ) -> TokenSet:
-    """A token set that another system kept until now, as JSON under the names of RFC 6749 section 5.1.
+    """Read a token set that another system held, as JSON under the names of RFC 6749 section 5.1.
 
     Parameters
     ----------
     given
-        ``access_token`` and, if there is one, ``refresh_token``; when the access token lapses as ``expires_at``
+        ``access_token`` and, if there is one, ``refresh_token``; when the access token expires, as ``expires_at``
         (RFC 3339 or epoch seconds) or as ``expires_in`` (seconds from now on); ``refresh_expires_at``,
         ``token_type``, ``scope`` if known.
+    now
+        Epoch seconds.
     proven
-        It is refreshed at once: then nobody need know when the access token lapses.
+        The set is refreshed at once, so that the expiry of the access token need not be known.
 
     Raises
     ------
     InvalidRequest
-        Naming the field at fault, and nothing that was given.
+        It names the field at fault, and repeats nothing that was given.
     """
-    fields = {name: _text(given, name) for name in _TEXTS}
+    texts = {name: _read_text(given, name) for name in _TEXTS}
     if given.keys() - {*_FIELDS}:
         raise InvalidRequest("The token set has a field that is not known.", f"Known are {', '.join(_FIELDS)}.")
-    access_token, refresh_token = fields["access_token"], fields["refresh_token"]
-    if not _KEY.fullmatch(access_token or ""):
-        raise InvalidRequest("The token set's access_token is missing, or is none.")
-    if refresh_token is not None and not _KEY.fullmatch(refresh_token):
-        raise InvalidRequest("The token set's refresh_token is none.", "Leave it out if there is none.")
+    access_token, refresh_token = _read_tokens(texts)
     if refresh_token is None and proven:
         raise InvalidRequest("The token set's refresh_token is missing: there is nothing to prove it by.")
-    lasts = given.get("expires_in", 0 if proven else None)
-    if (said := _moment(given, "expires_at")) is not None:
-        expires_at = said
-    elif isinstance(lasts, int) and not isinstance(lasts, bool) and 0 <= lasts <= MAX_LIFETIME_SECONDS:
-        expires_at = now + lasts
-    else:
-        raise InvalidRequest(
-            "The token set does not say when its access token lapses.",
-            "Give expires_at (2027-01-31T00:00:00Z) or expires_in (seconds from now on), or --prove.",
-        )
-    ends_at = _moment(given, "refresh_expires_at")
-    if ends_at is not None and not now < ends_at <= now + MAX_LIFETIME_SECONDS:
-        raise InvalidRequest(
-            "The token set's refresh_expires_at is not ahead.", "Without a refresh token leave it out."
-        )
-    documented = compute_expiry(profile.response.refresh_expires, {}, now, variables) if refresh_token else None
+    expires_at = _read_expiry(given, now, proven=proven)
     return TokenSet(
-        access_token=Secret(access_token or ""),
+        access_token=access_token,
         issued_at=now,
-        expires_at=min(
-            max(expires_at, now + 1), now + MAX_LIFETIME_SECONDS
-        ),  # one that has lapsed is refreshed at once
+        # A token that has expired already is refreshed at once.
+        expires_at=min(max(expires_at, now + 1), now + MAX_LIFETIME_SECONDS),
         expiry_rule=GIVEN,
-        refresh_token=Secret(refresh_token) if refresh_token else None,
-        refresh_expires_at=ends_at or (documented[0] if documented else None),
-        token_type=fields["token_type"] or "Bearer",
-        scope=fields["scope"],
+        refresh_token=refresh_token,
+        refresh_expires_at=_read_refresh_expiry(profile, given, now, variables, has_refresh_token=bool(refresh_token)),
+        token_type=texts["token_type"] or "Bearer",
+        scope=texts["scope"],
     )
 
 
-def _text(given: Mapping[str, Any], name: str) -> str | None:
+def _read_tokens(texts: Mapping[str, str | None]) -> tuple[Secret, Secret | None]:
+    access_token, refresh_token = texts["access_token"], texts["refresh_token"]
+    if access_token is None or not _is_key(access_token):
+        raise InvalidRequest("The token set's access_token is missing, or is none.")
+    if refresh_token is not None and not _is_key(refresh_token):
+        raise InvalidRequest("The token set's refresh_token is none.", "Leave it out if there is none.")
+    return Secret(access_token), Secret(refresh_token) if refresh_token else None
+
+
+def _read_expiry(given: Mapping[str, Any], now: int, *, proven: bool) -> int:
+    """Return when the access token expires: by ``expires_at``, else by ``expires_in``, else now if it is proven."""
+    expires_at = _read_time(given, "expires_at")
+    if expires_at is not None:
+        return expires_at
+    expires_in = given.get("expires_in", 0 if proven else None)
+    if not _is_lifetime(expires_in):
+        raise InvalidRequest(
+            "The token set does not say when its access token expires.",
+            "Give expires_at (2027-01-31T00:00:00Z) or expires_in (seconds from now on), or --prove.",
+        )
+    return now + int(expires_in)
+
+
+def _read_refresh_expiry(
+    profile: Profile, given: Mapping[str, Any], now: int, variables: Mapping[str, str], *, has_refresh_token: bool
+) -> int | None:
+    """Return when the refresh token expires: as given, else as the profile documents; None where that is unknown."""
+    expires_at = _read_time(given, "refresh_expires_at")
+    if expires_at is not None:
+        if not _is_ahead(expires_at, now):
+            raise InvalidRequest(
+                "The token set's refresh_expires_at is not ahead.", "Without a refresh token leave it out."
+            )
+        return expires_at
+    documented = compute_expiry(profile.response.refresh_expires, {}, now, variables) if has_refresh_token else None
+    return documented[0] if documented else None
+
+
+def _read_text(given: Mapping[str, Any], name: str) -> str | None:
     value = given.get(name)
-    if value is not None and (not isinstance(value, str) or len(value) > 16_384 or not value.isprintable()):
+    if value is not None and not _is_text(value):
         raise InvalidRequest(f"The token set's {name} is no text that can be used.")
     return value
 
 
-def _moment(given: Mapping[str, Any], name: str) -> int | None:
-    """RFC 3339 or, as many libraries store it, epoch seconds."""
+def _read_time(given: Mapping[str, Any], name: str) -> int | None:
+    """Read RFC 3339 or, as many libraries store it, epoch seconds."""
     value = given.get(name)
     if value is None:
         return None
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _LATEST:
+    if _is_epoch_seconds(value):
         return int(value)
     try:
         return parse_rfc3339(value)
@@ -156,15 +177,36 @@ def _moment(given: Mapping[str, Any], name: str) -> int | None:
         ) from error
 
 
+def _is_key(text: str) -> bool:
+    return _KEY.fullmatch(text) is not None
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and len(value) <= _MAX_TEXT_CHARACTERS and value.isprintable()
+
+
+def _is_lifetime(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_LIFETIME_SECONDS
+
+
+def _is_epoch_seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= _MAX_EPOCH_SECONDS
+
+
+def _is_ahead(at: int, now: int) -> bool:
+    """Whether a time is ahead, and near enough to be no mistake."""
+    return now < at <= now + MAX_LIFETIME_SECONDS
+
+
 def require_future(at: int, now: int) -> int:
-    """``at`` (epoch seconds), if it is ahead and no mistake. Raises InvalidRequest."""
-    if not now < at <= now + MAX_LIFETIME_SECONDS:
-        raise InvalidRequest("The expiry is not ahead.", "Is the date right? A lapsed key cannot be connected.")
+    """Return ``at`` (epoch seconds), if it is ahead and near enough to be no mistake. Raises InvalidRequest."""
+    if not _is_ahead(at, now):
+        raise InvalidRequest("The expiry is not ahead.", "Is the date right? An expired key cannot be connected.")
     return at
 
 
 def parse_expiry(text: str) -> int:
-    """RFC 3339, or a date, which means its first second in UTC, as epoch seconds. Raises InvalidRequest."""
+    """Read RFC 3339, or a date, which means its first second in UTC, as epoch seconds. Raises InvalidRequest."""
     try:
         return parse_rfc3339(text)
     except ValueError as error:
@@ -175,7 +217,7 @@ def parse_expiry(text: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class TokenImport:
-    """Keeps a token set that was given by hand, as the connection's next generation."""
+    """Saves an imported token set as the connection's next generation."""
 
     records: Records
     seal: Seal
@@ -184,19 +226,19 @@ class TokenImport:
     settings: Settings
 
     def keep(self, authorization: Authorization, grant: str, profile: Profile, tokens: TokenSet) -> Connection:
-        """Save it, and have it published. Returns the record as it then is.
+        """Save the set, and ask for its publication. Returns the record after the save.
 
         Raises
         ------
         LinkInvalid
             The connection was disconnected meanwhile.
         PortUnavailable
-            AWS did not do what was asked: nothing is connected.
+            A call to AWS failed: nothing is connected.
         """
         current = operations.begin(self.records, authorization, grant, self.clock)
         data_key = self.seal.prepare(current.name, current.generation + 1)
-        granting = GrantSave(self.records, self.seal, self.queue, self.clock, self.settings)
-        saved = granting.save(current, authorization, grant, profile, tokens, data_key, consented=False)
+        grant_save = GrantSave(self.records, self.seal, self.queue, self.clock, self.settings)
+        saved = grant_save.save(current, authorization, grant, profile, tokens, data_key, consented=False)
         with suppress(PortUnavailable):
             self.queue.send({"connection": saved.name})
         return saved
