@@ -195,7 +195,7 @@ def test_a_refused_client_is_said_once_for_all_its_connections_due_or_not(desk: 
     assert "refuses client keap" in desk("status", "keap/not-due", status=3)
 
 
-def test_what_is_to_be_done_about_an_unread_answer_is_said(desk: Desk) -> None:
+def test_what_is_to_be_done_about_an_unreadable_response_is_said(desk: Desk) -> None:
     held: dict[str, Any] = {
         "unreadable_response": SEALED,
         "last_error": "unreadable_response",

@@ -257,7 +257,7 @@ def test_another_set_under_the_same_generation_is_a_conflict(stored: DynamoRecor
     assert caught.value.current.sealed == theirs
 
 
-def test_a_change_that_anybody_could_have_made_is_never_taken_for_ours(records: DynamoRecords) -> None:
+def test_a_change_any_writer_could_have_made_is_not_ours(records: DynamoRecords) -> None:
     # Paused already, by whomever: equal values prove nothing here.
     records.create(connection(status=Status.PAUSED))
     with pytest.raises(Conflict):

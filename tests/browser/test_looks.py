@@ -73,7 +73,7 @@ def tab(chromium: Browser) -> Iterator[Page]:
 
 
 @pytest.mark.parametrize("what", PAGES)
-def test_a_page_can_be_read_by_everybody(tab: Page, what: str, pictures: Pictures) -> None:
+def test_a_page_is_accessible(tab: Page, what: str, pictures: Pictures) -> None:
     address, complaints, asked = f"https://grants.example.com/connect/{what}", list[str](), list[str]()
     tab.on("console", lambda message: complaints.append(message.text))
     tab.on("request", lambda request: asked.append(request.url))

@@ -35,7 +35,7 @@ def test_a_connected_account_is_shown_as_active_to_the_operator(keap: Page, worl
     assert status_of(world, "keap/main") == "active"
 
 
-def test_a_client_of_its_own_connects_without_anybody(wealthyhood: None, world: World) -> None:
+def test_a_headless_grant_connects_without_a_person(wealthyhood: None, world: World) -> None:
     assert status_of(world, "wealthyhood/main") == "active"
 
 

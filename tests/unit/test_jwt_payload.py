@@ -15,7 +15,7 @@ def encode(payload: bytes) -> str:
 
 
 @pytest.mark.parametrize("payload", [b"{}", b'{"a":1}', b'{"ab":1}', b'{"abc":"\xc3\xbf\xc3\xbe?>"}'])
-def test_a_payload_is_decoded_whatever_its_padding(payload: bytes) -> None:
+def test_a_payload_is_decoded_at_any_padding(payload: bytes) -> None:
     """Base64url of a JWT has no padding (RFC 7515 section 2)."""
     claims = decode_jwt_payload(f"header.{encode(payload)}.signature")
     assert claims is not None

@@ -68,7 +68,7 @@ def test_a_refused_log_in_blames_the_client_and_requires_no_person() -> None:
     assert w.record().status is Status.CLIENT_REFUSED
 
 
-def test_a_lost_answer_is_no_doubt_where_one_can_log_in() -> None:
+def test_a_lost_response_is_no_doubt_where_one_can_log_in() -> None:
     w = logging_in()
     w.provider.script = [LostResponse("gone"), REFUSED, GRANTED]
     assert w.run().outcome == "rotated"

@@ -223,7 +223,7 @@ def test_an_unreadable_response_alerts_at_once() -> None:
 
 
 @pytest.mark.parametrize(("alerted_at", "alert"), [(None, False), (NOW - 5, True)])
-def test_of_a_recovery_hears_who_heard_of_the_trouble(alerted_at: int | None, alert: bool) -> None:
+def test_a_recovery_alerts_where_the_failure_did(alerted_at: int | None, alert: bool) -> None:
     changes = token_save.save_token_set(degraded(alerted_at=alerted_at), tokens(), SEALED, KEAP, Settings(), NOW)
     [recovered] = [event for event in events(changes) if event["type"] == EventType.RECOVERED]
     assert recovered["alert"] is alert

@@ -811,7 +811,7 @@ def test_every_request_of_an_attempt_carries_its_own_assertion() -> None:
 # --- doubt ------------------------------------------------------------------------------------------------------------
 
 
-def test_within_the_grace_a_lost_answer_is_asked_for_again_at_once() -> None:
+def test_within_the_grace_a_lost_response_is_replayed_at_once() -> None:
     w = world(with_grace(KEAP, 30))
     w.faults.at, w.faults.kind = SPEND, "after"
     result = w.run()
@@ -913,7 +913,7 @@ def test_within_an_attempt_a_lost_response_outweighs_what_follows(then: Any) -> 
     assert w.clock.now() < again <= w.clock.now() + 30, "a moment later, within the grace"
 
 
-def test_a_server_error_counts_as_a_lost_answer() -> None:
+def test_a_server_error_counts_as_a_lost_response() -> None:
     w = world()
     w.provider.script = [answer(500, b"<html>oops</html>")]
     w.run()
@@ -1237,7 +1237,7 @@ def test_a_client_gets_its_first_token_as_soon_as_it_is_connected() -> None:
     assert w.vault.published[NAME]["required_headers"] == ["x-user-id"]
 
 
-def test_a_lost_answer_of_a_client_grant_is_no_doubt_at_all() -> None:
+def test_a_lost_response_of_a_client_grant_is_no_doubt_at_all() -> None:
     w = headless()
     w.provider.script = [LostResponse("gone"), TOKEN]
     assert w.run().outcome == "rotated"

@@ -32,7 +32,7 @@ def test_a_later_answer_for_the_same_token_makes_up_for_a_lost_one() -> None:
     assert [commit.issued for commit in ledger.unanswered()] == ["t4"]
 
 
-def test_one_last_attempt_after_a_lost_answer_is_no_mistake() -> None:
+def test_one_last_attempt_after_a_lost_response_is_no_mistake() -> None:
     ledger = Ledger(log((0, None, "t1"), (1, "t1", "t2"), (20, "t1", None)), 0, {"t1": "keap/a"})
 
     assert ledger.reuses() == []

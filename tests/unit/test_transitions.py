@@ -256,7 +256,7 @@ def test_a_request_that_never_left_costs_nothing_but_time() -> None:
 # Doubt
 
 
-def test_a_lost_answer_leaves_its_marker_and_waits_for_the_last_quarter() -> None:
+def test_a_lost_response_leaves_its_marker_and_waits_for_the_last_quarter() -> None:
     changes = lost_response.apply_lost_response(spending(), KEAP, NOW + 8)
     assert not {"attempt_id", "attempt_at", "attempt_replays"} & changes.keys()
     assert (changes["failures"], changes["last_error"]) == (1, "lost_response")
@@ -273,7 +273,7 @@ def test_a_lost_response_is_replayed_a_moment_later_within_the_grace() -> None:
     assert "attempt_id" not in changes
 
 
-def test_where_nothing_is_single_use_a_lost_answer_is_a_passing_failure() -> None:
+def test_where_nothing_is_single_use_a_lost_response_is_a_passing_failure() -> None:
     for current, profile in ((headless(attempt_id="s", attempt_at=NOW), WEALTHYHOOD), (headless(attempt_id="s"), KEAP)):
         changes = lost_response.apply_lost_response(current, profile, NOW)
         assert changes["attempt_id"] is None
