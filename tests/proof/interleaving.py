@@ -21,7 +21,7 @@ from tests.proof.judging import judge
 from tests.proof.recovering import Recovery
 from tests.proof.simulation import NAME, Simulation, determined
 from tests.proof.troubles import KINDLY
-from tests.unit.test_rotation import KEAP, LIFETIME
+from tests.unit.rotation_world import KEAP, LIFETIME
 
 FAULTS = ("fails before", "fails after", "killed before", "killed after")
 #: More calls than anybody makes.

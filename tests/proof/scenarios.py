@@ -16,7 +16,7 @@ from tests.proof.faults import STALL
 from tests.proof.simulation import NAME, Simulation
 from tests.proof.troubles import ENDS, KINDLY, TROUBLES, begin_again
 from tests.unit.memory import Crash
-from tests.unit.test_rotation import KEAP, LIFETIME, with_grace
+from tests.unit.rotation_world import KEAP, LIFETIME, with_grace
 
 WEALTHYHOOD, INVESTSUITE = (built_in.load_built_in()[name] for name in ("wealthyhood", "investsuite"))
 

@@ -38,10 +38,10 @@ from tests.proof.faults import Faults
 from tests.proof.ports import Bus, Profiles, Queue, Records, Vault
 from tests.proof.provider import OTHERS, StrictProvider, grant_of
 from tests.proof.witness import NEVER_IN_CLEAR, Seen, Witness, token_set
-from tests.unit import memory, test_rotation
+from tests.unit import memory, rotation_world
 from tests.unit.memory import Crash, FakeClock, MemoryKey
 
-NAME, OTHER = test_rotation.NAME, "keap/other"
+NAME, OTHER = rotation_world.NAME, "keap/other"
 INVOCATION = 60
 REDELIVERY, DELIVERIES = 360, 5
 #: Names by chance, as :func:`determined` gives them.
@@ -55,7 +55,7 @@ class Simulation:
         self,
         profile: Profile,
         *,
-        lifetime: int = test_rotation.LIFETIME,
+        lifetime: int = rotation_world.LIFETIME,
         due: bool = True,
         faults_of: Callable[[FakeClock, Callable[[], object]], Faults] = Faults,
         mended: Sequence[Profile] = (),
@@ -90,7 +90,7 @@ class Simulation:
         )
         #: No tick comes before.
         self.next_tick = 0.0
-        base = test_rotation.world(profile, lifetime=lifetime, due=due, **fields)
+        base = rotation_world.world(profile, lifetime=lifetime, due=due, **fields)
         for number, name in enumerate((NAME, *others)):
             tokens = base.stored if base.record().sealed else None
             self._furnish(replace(base.record(), name=name), tokens, OTHERS + number - 1 if number else 0)

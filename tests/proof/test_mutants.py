@@ -10,7 +10,7 @@ import pytest
 from tests.proof import mutants
 from tests.proof.exploring import explore
 from tests.proof.scenarios import SCENARIOS
-from tests.unit import test_rotation
+from tests.unit import test_rotation_attempt
 
 Mutant = Callable[[], Any]
 BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
@@ -41,7 +41,7 @@ BY_TWO: dict[Mutant, tuple[str, bool]] = {
 }
 #: No provider of the proof takes back a refusal: found by a test of its own.
 BY_A_TEST: dict[Mutant, Callable[[], None]] = {
-    mutants.a_strike_is_the_last_word: (test_rotation.test_a_second_rejection_ten_minutes_later_requires_a_person),
+    mutants.a_strike_is_the_last_word: test_rotation_attempt.test_a_second_rejection_requires_a_person,
 }
 
 

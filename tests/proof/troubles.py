@@ -18,7 +18,7 @@ from tests.proof.exploring import Scenario
 from tests.proof.provider import Oddity
 from tests.proof.simulation import OTHER, Simulation
 from tests.unit.memory import CLIENT, answer
-from tests.unit.test_rotation import KEAP, LIFETIME, with_grace
+from tests.unit.rotation_world import KEAP, LIFETIME, with_grace
 
 KINDLY = with_grace(KEAP, 60)
 ON_DEMAND = msgspec.structs.replace(KEAP, rotation=msgspec.structs.replace(KEAP.rotation, refresh="on_demand"))

@@ -19,8 +19,8 @@ from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.handler import handle_request as answer_of_rotator
 from evergrant.rotation.refresh import Rotation
 from tests.unit.memory import Crash, answer
+from tests.unit.rotation_world import NAME, World, world
 from tests.unit.samples import form_of
-from tests.unit.test_rotation import NAME, World, world
 
 KEAP = msgspec.structs.replace(
     built_in.load_built_in()["keap"], revoke=Revoke(url="https://{host}/revoke", scope="grant")

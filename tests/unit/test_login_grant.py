@@ -15,8 +15,8 @@ from evergrant.record.connection import Status
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import answer
+from tests.unit.rotation_world import World, world
 from tests.unit.samples import NOW, SEALED, acme, connection, tokens
-from tests.unit.test_rotation import World, world
 
 INVESTSUITE = built_in.load_built_in()["investsuite"]
 CREDENTIALS = {"username": Secret("ann"), "password": Secret("canary-password")}

@@ -20,7 +20,7 @@ from evergrant.rotation import handler
 from evergrant.rotation.handler import process_batch
 from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
-from tests.unit.test_rotation import NAME, World, world
+from tests.unit.rotation_world import NAME, World, world
 
 MINUTE = 60
 #: The rotation queue as template.yaml has it.

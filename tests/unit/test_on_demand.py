@@ -13,7 +13,7 @@ from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from tests.unit.memory import answer
-from tests.unit.test_rotation import KEAP, NAME, World, world
+from tests.unit.rotation_world import KEAP, NAME, World, world
 
 DAY = 86_400
 

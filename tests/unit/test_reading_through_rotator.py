@@ -15,8 +15,8 @@ from evergrant.rotation.refresh import Rotation
 from evergrant.secret import fingerprint
 from evergrant.times import DAY_SECONDS
 from tests.unit import memory
+from tests.unit.rotation_world import KEAP, NAME, World, world
 from tests.unit.test_on_demand import on_demand
-from tests.unit.test_rotation import KEAP, NAME, World, world
 
 #: Versions of one secret, none of which is pruned before it is a day old (AWS Secrets Manager quotas).
 MOST_VERSIONS = 100

@@ -24,7 +24,7 @@ from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import MemoryProfiles, answer
-from tests.unit.test_rotation import NAME, World, world
+from tests.unit.rotation_world import NAME, World, world
 
 KEAP = built_in.load_built_in()["keap"]
 ODD = {"result": {"token": "access-9", "renew": "refresh-9"}, "lives": 7200}

@@ -19,7 +19,7 @@ from evergrant.record.token_document import build_document
 from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
-from tests.unit.test_rotation import KEAP, NAME, World, world
+from tests.unit.rotation_world import KEAP, NAME, World, world
 
 DAY = 86_400
 KEY = "canary-pasted-key"

@@ -15,7 +15,7 @@ from evergrant.record.connection import EventType, Status
 from evergrant.rotation.demand import Result, TokenDemand, build_warning
 from evergrant_cli.health import Level, health
 from tests.unit.memory import answer
-from tests.unit.test_rotation import NAME, World, world
+from tests.unit.rotation_world import NAME, World, world
 
 MINUTE, HOUR, DAY = 60, 3600, 86_400
 

@@ -1,0 +1,245 @@
+"""Protects refresh attempts in doubt: a lost or unreadable response is replayed only where a replay is safe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from evergrant.errors import LostResponse, NotSent, ResponsePending, TemporarilyUnavailable
+from evergrant.record.connection import Status
+from evergrant.rotation.demand import TokenDemand
+from evergrant.rotation.refresh import Rotation
+from evergrant.secret import Secret
+from tests.unit.memory import Crash, MemoryKey, answer
+from tests.unit.rotation_world import (
+    KEAP,
+    LIFETIME,
+    NAME,
+    REQUEST_CALL,
+    after_the_answer,
+    break_table,
+    with_grace,
+    world,
+)
+
+
+def test_within_the_grace_a_lost_response_is_replayed_at_once() -> None:
+    w = world(with_grace(KEAP, 30))
+    w.faults.at, w.faults.kind = REQUEST_CALL, "after"
+    result = w.run()
+    assert w.faults.calls.count("provider.send") == 2
+    assert result.outcome == "rotated"
+    assert not w.provider.revoked
+
+
+def test_within_the_grace_a_crash_is_recovered_by_the_next_worker() -> None:
+    w = world(with_grace(KEAP, 60))
+    w.faults.at, w.faults.kind = REQUEST_CALL, "crash-after"
+    with pytest.raises(Crash):
+        w.run()
+    w.clock.advance(45)
+    assert w.run().outcome == "rotated"
+    assert w.stored.refresh_token == Secret("refresh-1")
+
+
+def test_a_replay_whose_turn_comes_after_the_grace_is_not_sent() -> None:
+    w = world(with_grace(KEAP, 60))
+    w.faults.at, w.faults.kind = REQUEST_CALL, "crash-after"
+    with pytest.raises(Crash):
+        w.run()
+    w.clock.advance(45)
+
+    @contextmanager
+    def turn() -> Iterator[None]:
+        w.clock.advance(20)  # five others of the batch ask slow providers
+        yield
+
+    result = Rotation(w.ports, w.settings, w.clock.now() + 59, turn()).run(TokenDemand(NAME))
+    assert result.outcome == "waiting"
+    assert not w.provider.revoked
+    assert w.record().attempt_replays == 0
+
+
+def test_without_grace_an_attempt_in_doubt_is_replayed_once_and_late() -> None:
+    """Without a grace, an attempt in doubt waits for the last quarter of the token's life, and is replayed once."""
+    w = world()
+    # Refreshed early in its life, so that there is something left to wait for.
+    young = replace(w.stored, issued_at=int(w.clock.now()) - 3600, expires_at=int(w.clock.now()) + LIFETIME - 3600)
+    sealed = MemoryKey(NAME, 1).seal(young.encode())
+    w.records.items[NAME] = replace(w.record(), sealed=sealed, issued_at=young.issued_at, expires_at=young.expires_at)
+    w.provider.script = [LostResponse("gone")]
+    assert w.run().outcome == "failed"
+    assert w.record().status is Status.DEGRADED
+    assert w.record().refresh_at == young.expires_at - LIFETIME // 4
+    assert w.record().attempt_id is not None
+    assert w.bus.types == ["Connection Degraded"]
+    # Whoever asks is served the old access token, which lives on.
+    assert w.run(caller_waits=True).tokens == young
+
+    w.clock.time = float(w.record().refresh_at or 0)
+    w.provider.script = [LostResponse("gone again")]
+    w.run()
+    assert w.record().status is Status.AUTHORIZATION_REQUIRED
+    assert len(w.provider.requests) == 2
+    while w.clock.now() < young.expires_at:
+        w.run()
+        w.clock.advance(600)
+    assert len(w.provider.requests) == 2, "never a third time while the access token lives"
+    # Afterwards it is probed daily, as everything that waits for a person: the provider may never have acted.
+    w.clock.time = float(w.record().refresh_at or 0)
+    assert w.run().outcome == "rotated"
+    assert w.record().status is Status.ACTIVE
+
+
+@pytest.mark.parametrize(
+    "then",
+    [NotSent("no route"), answer(429, b""), answer(408, b""), answer(401, {"error": "invalid_client"})],
+    ids=["not sent", "rate limited", "timed out", "client refused"],
+)
+def test_a_replay_the_provider_did_not_act_on_leaves_the_doubt(then: Any) -> None:
+    """A replay that the provider did not act upon leaves the doubt as it was."""
+    w = world(with_grace(KEAP, 30))
+    w.faults.at, w.faults.kind = REQUEST_CALL, "crash-after"
+    with pytest.raises(Crash):
+        w.run()
+    spent = w.record().attempt_id
+    assert spent
+    w.clock.advance(41)  # the lease is over, and the grace too
+    w.run()
+    assert w.record().status == Status.DEGRADED
+    w.clock.time = float(w.record().refresh_at or 0)
+    w.provider.script = [then]
+    w.run()
+    assert (w.record().attempt_id, w.record().attempt_replays) == (spent, 0), "it may still be tried once"
+    assert len(w.provider.requests) == 2
+
+
+@pytest.mark.parametrize("then", [NotSent("no route"), answer(429, b"")], ids=["not sent", "rate limited"])
+def test_within_an_attempt_a_lost_response_outweighs_what_follows(then: Any) -> None:
+    w = world(with_grace(KEAP, 30))
+    w.provider.script = [LostResponse("gone"), then]
+    w.run()
+    assert w.record().attempt_id is not None
+    assert w.record().last_error == "lost_response"
+    again = w.record().refresh_at or 0
+    assert w.clock.now() < again <= w.clock.now() + 30, "a moment later, within the grace"
+
+
+def test_a_server_error_counts_as_a_lost_response() -> None:
+    w = world()
+    w.provider.script = [answer(500, b"<html>oops</html>")]
+    w.run()
+    assert w.record().attempt_id is not None
+    assert w.record().last_error == "lost_response"
+
+
+def test_an_unreadable_success_is_kept_and_no_further_attempt_is_made() -> None:
+    w = world()
+    w.provider.script = [answer(200, b"<html>welcome</html>")]
+    w.run()
+    assert w.record().unreadable_response is not None
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unreadable_response")
+    assert w.record().refresh_at is None
+    w.clock.advance(3600)
+    w.run()
+    assert len(w.provider.requests) == 1
+
+
+@pytest.mark.parametrize("status", [Status.DEGRADED, Status.CLIENT_REFUSED])
+def test_an_unreadable_response_is_reported_after_any_earlier_failure(status: Status) -> None:
+    w = world(status=status, failures=3, last_error="invalid_client")
+    w.provider.script = [answer(200, b"<html>welcome</html>")]
+    w.run()
+    assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unreadable_response")
+    [event] = w.bus.events.values()
+    assert (event["type"], event["detail"]["reason"], event["detail"]["alert"]) == (
+        "Connection Degraded",
+        "unreadable_response",
+        True,
+    )
+
+
+def test_a_lost_response_is_not_retried_at_the_table_its_marker_says_it() -> None:
+    """A lost response needs no retries at the table, since its attempt marker says the same."""
+    w = world()
+    begun = w.clock.now()
+
+    def lost(*args: Any, **kwargs: Any) -> Any:
+        break_table(w)
+        raise LostResponse("gone")
+
+    w.provider.send = lost  # type: ignore[method-assign]
+    assert w.run().outcome == "failed"
+    assert w.clock.now() - begun < 6
+    assert w.record().attempt_id is not None
+
+
+def test_a_caller_changes_nothing_in_a_record_that_is_in_doubt() -> None:
+    """A caller that asks while a refresh attempt is in doubt changes nothing in its record."""
+    w = world(direct_read=False)
+    w.provider.script = [LostResponse("gone")]
+    w.run()
+    before = w.record()
+    w.clock.time = before.expires_at or 0
+    w.records.items[NAME] = before = replace(before, refresh_at=int(w.clock.now()) + 600)
+    for _ in range(3):
+        with pytest.raises(TemporarilyUnavailable):
+            w.run(caller_waits=True)
+    assert w.record() == before
+
+
+def test_a_forced_refresh_waits_for_a_response_that_may_be_queued() -> None:
+    """An operator cannot have a token sent again while its response may be in the queue."""
+    w = world()
+    change = w.records.change
+    after_the_answer(w, lambda: break_table(w))
+    w.run()
+    w.records.change = change  # type: ignore[method-assign]
+    w.clock.advance(45)
+    with pytest.raises(ResponsePending) as told:
+        w.run(caller_waits=True, force=True)
+    assert told.value.as_dict()["retry_after"] == 900, "nobody has found the lease that ran out yet"
+    w.run()
+    w.clock.advance(45)
+    before = w.record()
+    with pytest.raises(ResponsePending) as told:
+        w.run(caller_waits=True, force=True)
+    settled_at = (before.in_doubt_since or 0) + 900
+    assert told.value.as_dict()["retry_after"] == settled_at - int(w.clock.now())
+    assert w.record() == before, "the schedule says what it is about"
+    w.clock.time = settled_at - 1.0
+    with pytest.raises(ResponsePending, match="keap/main"):
+        w.run(caller_waits=True, force=True)
+    assert len(w.provider.requests) == 1
+    w.receive()
+    assert w.run(caller_waits=True, force=True).outcome == "rotated"
+    assert not w.provider.revoked
+
+
+def test_an_operator_may_replay_a_lost_response_before_the_last_quarter() -> None:
+    """An operator need not wait for the last quarter of the token's life to have a lost response replayed."""
+    w = world()
+    w.provider.script = [LostResponse("gone")]
+    w.run()
+    with pytest.raises(ResponsePending):
+        w.run(caller_waits=True, force=True)
+    w.clock.advance(900)
+    assert (w.record().refresh_at or 0) > w.clock.now()
+    w.provider.script = [LostResponse("gone again")]
+    w.run(caller_waits=True, force=True)
+    assert (w.record().attempt_replays, w.record().status) == (1, Status.AUTHORIZATION_REQUIRED)
+    # Nobody holds an answer of that one: its worker wrote down that it was lost.
+    assert w.run(caller_waits=True, force=True).outcome == "rotated"
+
+
+def test_within_the_grace_an_operator_need_not_wait_at_all() -> None:
+    w = world(with_grace(KEAP, 60))
+    w.faults.at, w.faults.kind = REQUEST_CALL, "crash-after"
+    with pytest.raises(Crash):
+        w.run()
+    w.clock.advance(41)
+    assert w.run(caller_waits=True, force=True).outcome == "rotated"
