@@ -1,4 +1,4 @@
-"""callback: the pages of a connection, GET and POST /connect/{ticket} and GET /callback."""
+"""callback: serve the pages of a connection, GET and POST /connect/{ticket} and GET /callback."""
 
 from typing import Any
 
@@ -13,5 +13,5 @@ from evergrant.wiring.deployment import authorization_ports, settings
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """One request of a browser, answered with a page or a redirect."""
+    """Answer one request of a browser with a page."""
     return respond(AuthorizationFlow(authorization_ports(), settings()), event, settings().support_contact)

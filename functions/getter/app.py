@@ -1,4 +1,4 @@
-"""getter: a token that is fresh enough, for consumers; by direct invocation or GET /tokens/{provider}/{account}."""
+"""getter: give consumers a token that is fresh enough, by direct invocation or GET /tokens/{provider}/{account}."""
 
 from typing import Any
 
@@ -9,5 +9,5 @@ _reader = build_reader()
 
 
 def handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    """A token document, or an error of stable code, in the form of whichever way it was asked."""
+    """Return a token document, or an error with a stable code, in the form of the request."""
     return handle_event(_reader, event)

@@ -1,4 +1,4 @@
-"""rotator: refresh what the queue names, or what getter or an operator asks for."""
+"""rotator: refresh the connections that the queue, getter or an operator names."""
 
 from threading import Semaphore
 from typing import Any
@@ -10,16 +10,16 @@ from evergrant.rotation.handler import MAX_AT_PROVIDERS, handle_request, process
 from evergrant.rotation.refresh import Rotation
 from evergrant.wiring.deployment import rotation_ports, settings
 
-#: Seconds kept back from the invocation for the answer itself.
-_RESERVE = 1
+#: Seconds of the invocation that are kept for the answer itself.
+_RESERVE_SECONDS = 1
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """A batch of the rotation queue, answered with its failures; or a request, answered with a token document."""
+    """Handle a batch of the rotation queue, and return its failures; or a request, and return a token document."""
     ports = rotation_ports()
-    deadline = ports.clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE
+    deadline = ports.clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
 
     if "Records" in event:
         turns = Semaphore(MAX_AT_PROVIDERS)

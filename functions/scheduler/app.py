@@ -1,4 +1,4 @@
-"""scheduler: every minute, send what is due into the rotation queue."""
+"""scheduler: every minute, send a message to the rotation queue for each connection that is due."""
 
 import os
 from dataclasses import asdict
@@ -13,8 +13,8 @@ from evergrant.adapters.clock import SystemClock
 from evergrant.adapters.observability import logger
 from evergrant.rotation.tick import tick
 
-#: Seconds left to the invocation when nothing more is claimed.
-_RESERVE = 5
+#: With these seconds of the invocation left, no further connection is claimed.
+_RESERVE_SECONDS = 5
 
 _records = DynamoRecords(os.environ["EVERGRANT_RECORDS_TABLE"])
 _profiles = StoredProfiles(os.environ["EVERGRANT_RECORDS_TABLE"])
@@ -23,9 +23,9 @@ _queue = SqsQueue(os.environ["EVERGRANT_QUEUE_URL"])
 
 @logger.inject_lambda_context
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """One tick. Returns how many connections were claimed, sent, and left for the next."""
+    """Run one tick. Returns how many connections were claimed, sent, and left for the next tick."""
     clock = SystemClock()
-    deadline = clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE
+    deadline = clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
     done = asdict(tick(_records, _profiles, _queue, clock, deadline))
     logger.info("tick", **done)
     return done

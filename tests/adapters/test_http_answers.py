@@ -243,7 +243,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContex
 def trusted(certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
     """As if a public authority had signed for loopback."""
     trusting = ssl.create_default_context(cafile=str(certificate[1]))
-    monkeypatch.setattr(http, "_tls", lambda: trusting)
+    monkeypatch.setattr(http, "_create_tls_context", lambda: trusting)
     return certificate[0]
 
 

@@ -331,7 +331,7 @@ def test_a_publication_whose_turn_would_come_too_late_is_tried_again_later(
         def sleep(self, seconds: float) -> None:
             now.time += seconds
 
-    paced = SecretsVault("evergrant", KEY, RateLimiter(0.04, Clock(), patience=10))
+    paced = SecretsVault("evergrant", KEY, RateLimiter(0.04, Clock(), max_wait=10))
     paced.publish(KEAP, document(1), request_token(1))
     with pytest.raises(PortUnavailable):
         paced.publish(KEAP, document(2), request_token(2))

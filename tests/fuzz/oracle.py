@@ -412,7 +412,7 @@ def check_wire(said: bytes) -> HttpResponse | LostResponse:
     """Raw bytes in place of an answer: a whole one of at most 128 KiB, or lost, without a word of it."""
     connection = _Said(said)
     try:
-        with patch.object(http.GuardedHttp, "_connected", lambda *_: connection):
+        with patch.object(http.GuardedHttp, "_connect", lambda *_: connection):
             response = http.GuardedHttp(allow_loopback=True).send(_ASKED, hosts=("127.0.0.1:1",), timeout=600)
     except LostResponse as lost:
         assert _LOST.fullmatch(lost.message), "a text that depends on the answer is in the error"

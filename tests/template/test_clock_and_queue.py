@@ -13,7 +13,7 @@ from evergrant.record.connection import EventType
 from evergrant.record.refresh_schedule import compute_claim_until
 from evergrant.rotation.handler import _MAX_SIDE_BY_SIDE, DEPENDENCY_ERRORS, MAX_AT_PROVIDERS
 from evergrant.settings import Budgets
-from evergrant.wiring.deployment import _VAULT_PATIENCE, _VAULT_WRITES
+from evergrant.wiring.deployment import _MAX_VAULT_WAIT_SECONDS, _MAX_VAULT_WRITES_PER_SECOND
 from tests.template.stack import ROOT, as_list, granted, of_type, properties, words, written
 from tests.unit.memory import FakeClock
 
@@ -70,7 +70,7 @@ def test_a_batch_is_published_within_its_share_of_the_quota() -> None:
     rotators = written()["Parameters"]["RotatorConcurrency"]["MaxValue"]
     all_at_once = FakeClock()
     all_at_once.sleep = lambda seconds: None  # type: ignore[method-assign]
-    pace = RateLimiter(_VAULT_WRITES / rotators, all_at_once, _VAULT_PATIENCE)
+    pace = RateLimiter(_MAX_VAULT_WRITES_PER_SECOND / rotators, all_at_once, _MAX_VAULT_WAIT_SECONDS)
     assert all(pace.wait() for _ in range(mapping["Properties"]["BatchSize"]))
 
 

@@ -100,6 +100,18 @@ def test_the_log_level_counts_beside_lambdas_own(level: str, written: list[str])
     assert done.stderr == ""
 
 
+_NO_METRICS = """
+from evergrant.adapters.observability import metrics
+metrics.log_metrics(lambda event, context: None)({}, None)
+"""
+
+
+def test_an_invocation_without_metrics_writes_no_warning() -> None:
+    """By itself Powertools warns on stderr, in several lines, where an invocation has counted nothing."""
+    done = _python(_NO_METRICS, os.environ | {"POWERTOOLS_SERVICE_NAME": "x", "POWERTOOLS_METRICS_NAMESPACE": "x"})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
 #: A function at start under Lambda's runtime with its level at DEBUG, and one answer of AWS that holds a secret.
 _AT_DEBUG = """
 import json, logging, sys

@@ -62,7 +62,7 @@ def test_a_pause_is_no_credit_beyond_a_second() -> None:
 def test_no_wait_exceeds_the_patience_and_giving_up_takes_no_turn() -> None:
     """No caller waits longer than its patience, and one that gives up takes no other caller's turn."""
     clock = Clock()
-    pace = RateLimiter(0.4, clock, patience=10)
+    pace = RateLimiter(0.4, clock, max_wait=10)
     assert [pace.wait() for _ in range(8)] == [True] * 5 + [False] * 3
     assert max(clock.slept) <= 10
     clock.time += 2.5

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -205,3 +206,9 @@ def test_only_settings_looks_at_the_environment(module: str) -> None:
 def test_a_module_is_read_in_one_sitting() -> None:
     long = {name: len(file.read_text("utf-8").splitlines()) for name, file in modules().items()}
     assert {name: lines for name, lines in long.items() if lines > MAX_LINES} == {}
+
+
+def test_the_names_of_secrets_are_made_in_one_module() -> None:
+    """Only ``secret_names`` builds the name of a secret: the template's policies match these two forms."""
+    makers = {name for name, file in modules().items() if re.search(r"/(tokens|clients)/\{", file.read_text("utf-8"))}
+    assert makers == {"secret_names"}

@@ -1,4 +1,4 @@
-"""The real clock."""
+"""The clock of the operating system."""
 
 import time
 

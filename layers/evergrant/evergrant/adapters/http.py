@@ -1,8 +1,8 @@
-"""Outbound HTTP to providers: one request, one fresh connection, one whole answer, within one deadline.
+"""Send HTTP requests to providers: one request, one fresh connection, one whole response, within one deadline.
 
-h11, the protocol inside httpx, is used bare: redirects, proxies, cookies, decoding and kept connections are exactly
-what a token request must not have. What it lacks is here: a limit on the *total* time, from the name's resolution to
-the last byte, and a look at every address before it is connected to.
+h11, the protocol inside httpx, is used bare: a token request must not have redirects, proxies, cookies, decoding or
+kept connections. This module adds a limit on the *total* time, from the name's resolution to the last byte, and a check
+of every address before the connection (:mod:`evergrant.adapters.address_policy`).
 """
 
 from __future__ import annotations
@@ -26,21 +26,20 @@ from .address_policy import require_public_address
 
 #: A token set is a few kilobytes, and has to fit into a record sealed; what is longer is refused while it is read.
 MAX_RESPONSE_BYTES = 128 * 1024
-#: Of its head, and of what frames a chunk.
+#: The limit of the head, and of what frames a chunk.
 _MAX_HEAD_BYTES = 100 * 1024
-_PIECE = 64 * 1024
+_READ_BYTES = 64 * 1024
 _PORTS = {"https": 443, "http": 80}
-#: For so many seconds, and of so many names, addresses that answered are kept; see :class:`GuardedHttp`.
-_KEPT_SECONDS, _MOST_KEPT = 30, 256
+#: How long, and of how many names, addresses that answered are kept; see :class:`GuardedHttp`.
+_KEPT_SECONDS, _MAX_KEPT_NAMES = 30, 256
 
 
 class GuardedHttp:
     """:class:`evergrant.ports.Provider` over the network.
 
-    A name's addresses are kept for 30 seconds, so that refreshes at one provider look its name up once. Who is spoken
-    to stays as sure: whenever an address was given, it is checked each time just before it is connected to, and TLS
-    proves the name. Where a provider fails over by DNS, the first request that gets no whole answer has the name
-    looked up anew, and after those seconds every one does.
+    A name's addresses are kept for 30 seconds, so that refreshes at one provider look its name up once. That is as
+    safe: each address is checked just before each connection, and TLS proves the name. Where a provider fails over by
+    DNS, the first request without a whole response has the name looked up anew; after 30 seconds every request does.
 
     Parameters
     ----------
@@ -50,7 +49,7 @@ class GuardedHttp:
 
     def __init__(self, *, allow_loopback: bool = False) -> None:
         self._allow_loopback = allow_loopback
-        #: Addresses by their name, and until when they are kept.
+        #: Name to its addresses, and until when they are kept.
         self._kept: dict[str, tuple[list[str], float]] = {}
 
     def send(self, request: HttpRequest, *, hosts: tuple[str, ...], timeout: float) -> HttpResponse:
@@ -75,61 +74,61 @@ class GuardedHttp:
         try:
             # Before anything is connected to: what HTTP forbids in a request is found here.
             protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
-            written = _written(request, url, protocol)
-            with self._connected(url, end) as plain, _secured(plain, url, end) as connection:
-                connection.settimeout(_left(end))
+            written = _serialize(request, url, protocol)
+            with self._connect(url, end) as plain, _wrap_in_tls(plain, url, end) as connection:
+                connection.settimeout(_compute_seconds_left(end))
                 sent = True
-                with suppress(ConnectionError):  # whoever hung up may have answered before
+                with suppress(ConnectionError):  # a server that closed early may have answered before
                     connection.sendall(written)
-                return _answer(protocol, connection, end)
+                return _read_response(protocol, connection, end)
         except h11.ProtocolError as error:
             # Not chained, and so raised below: its text quotes the header, or the piece of the answer, that is wrong.
             failure = type(error).__name__
-        except (OSError, ValueError) as error:  # the latter for what can be no name or no port: "a..b", "a:99999"
+        except (OSError, ValueError) as error:  # ValueError for a name or port that cannot be: "a..b", "a:99999"
             failure, cause = type(error).__name__, error
         self._kept.pop(url.hostname or "", None)
         if sent:
             raise LostResponse(f"The provider's answer is lost ({failure}).") from cause
         raise NotSent(f"The provider could not be reached ({failure}).") from cause
 
-    def _connected(self, url: SplitResult, end: float) -> socket.socket:
-        """A connection to the first of the host's addresses that answers, each looked at before."""
+    def _connect(self, url: SplitResult, end: float) -> socket.socket:
+        """Connect to the first of the host's addresses that answers. Each is checked before."""
         port = _PORTS[url.scheme] if url.port is None else url.port
         failure = OSError("the name has no address")
         for address in self._addresses(url.hostname or "", end):
             require_public_address(address, plain=url.scheme == "http", allow_loopback=self._allow_loopback)
             try:
-                connection = socket.create_connection((address, port), _left(end))
+                connection = socket.create_connection((address, port), _compute_seconds_left(end))
             except OSError as error:
                 failure = error
             else:
-                # The end of a long request does not wait until the other side has confirmed its beginning.
+                # The end of a long request does not wait for the acknowledgement of its beginning.
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return connection
         raise failure
 
     def _addresses(self, host: str, end: float) -> list[str]:
-        """The host's addresses, in the order of the name server's answer."""
+        """Return the host's addresses, in the order of the name server's answer."""
         addresses, until = self._kept.get(host, ([], 0.0))
         if time.monotonic() >= until:
-            found = _look_ups.ask(host, _left(end))
+            found = _look_ups.ask(host, _compute_seconds_left(end))
             addresses = list(dict.fromkeys(address[0] for *_, address in found))
-            if len(self._kept) >= _MOST_KEPT:
+            if len(self._kept) >= _MAX_KEPT_NAMES:
                 self._kept.clear()
             self._kept[host] = addresses, time.monotonic() + _KEPT_SECONDS
         return addresses
 
 
-def _secured(connection: socket.socket, url: SplitResult, end: float) -> socket.socket:
-    """TLS over a connection, with the host that was meant; itself where plain HTTP may be spoken."""
+def _wrap_in_tls(connection: socket.socket, url: SplitResult, end: float) -> socket.socket:
+    """Wrap the connection in TLS with the URL's host; return it unchanged for plain HTTP."""
     if url.scheme == "http":
         return connection
-    connection.settimeout(_left(end))
-    return _tls().wrap_socket(connection, server_hostname=url.hostname)
+    connection.settimeout(_compute_seconds_left(end))
+    return _create_tls_context().wrap_socket(connection, server_hostname=url.hostname)
 
 
-def _written(request: HttpRequest, url: SplitResult, protocol: h11.Connection) -> bytes:
-    """The whole request as it is sent. Raises h11.LocalProtocolError."""
+def _serialize(request: HttpRequest, url: SplitResult, protocol: h11.Connection) -> bytes:
+    """Serialize the whole request. Raises h11.LocalProtocolError."""
     own = {
         "host": url.netloc,
         "user-agent": "evergrant",
@@ -143,14 +142,14 @@ def _written(request: HttpRequest, url: SplitResult, protocol: h11.Connection) -
     return b"".join(piece or b"" for piece in pieces)
 
 
-def _answer(protocol: h11.Connection, connection: socket.socket, end: float) -> HttpResponse:
-    """Read the whole answer. Raises h11.RemoteProtocolError and OSError."""
+def _read_response(protocol: h11.Connection, connection: socket.socket, end: float) -> HttpResponse:
+    """Read the whole response. Raises h11.RemoteProtocolError and OSError."""
     head, body = None, bytearray()
     while True:
         event = protocol.next_event()
         if event is h11.NEED_DATA:
-            connection.settimeout(_left(end))
-            protocol.receive_data(connection.recv(_PIECE))
+            connection.settimeout(_compute_seconds_left(end))
+            protocol.receive_data(connection.recv(_READ_BYTES))
         elif isinstance(event, h11.Response):
             head = event
         elif isinstance(event, h11.Data):
@@ -164,8 +163,8 @@ def _answer(protocol: h11.Connection, connection: socket.socket, end: float) -> 
             raise h11.RemoteProtocolError("no whole answer came")
 
 
-def _left(end: float) -> float:
-    """The seconds that are left for the next operation."""
+def _compute_seconds_left(end: float) -> float:
+    """Return the seconds that are left until ``end``. Raises TimeoutError where none are."""
     left = end - time.monotonic()
     if left <= 0:
         raise TimeoutError("the time for this request is over")
@@ -173,22 +172,24 @@ def _left(end: float) -> float:
 
 
 @cache
-def _tls() -> ssl.SSLContext:
+def _create_tls_context() -> ssl.SSLContext:
     context = ssl.create_default_context(cafile=certifi.where())
     context.set_alpn_protocols(["http/1.1"])
     return context
 
 
 class _LookUps:
-    """Looks names up in threads that are kept, as getaddrinfo has no timeout of its own. One more is started where none
-    is idle: a look-up that hangs is in nobody's way."""
+    """Looks names up in threads that are kept, since getaddrinfo has no timeout.
+
+    A thread is started where none is idle, so that a look-up that hangs delays no other.
+    """
 
     def __init__(self) -> None:
         self._asked: SimpleQueue[tuple[str, SimpleQueue[Any]]] = SimpleQueue()
         self._idle = Semaphore(0)
 
     def ask(self, host: str, timeout: float) -> list[Any]:
-        """What getaddrinfo says within ``timeout`` seconds. Raises what it raises, and TimeoutError."""
+        """Return the result of getaddrinfo within ``timeout`` seconds. Raises what it raises, and TimeoutError."""
         said: SimpleQueue[Any] = SimpleQueue()
         self._asked.put((host, said))
         if not self._idle.acquire(blocking=False):
@@ -210,7 +211,7 @@ class _LookUps:
             found: Any
             try:
                 found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
-            except Exception as error:  # noqa: BLE001 - whatever it is, somebody waits for it
+            except Exception as error:  # noqa: BLE001 - the caller waits for it
                 found = error
             self._idle.release()
             said.put(found)

@@ -1,6 +1,6 @@
-"""One logger and one set of metrics for every function, by Powertools.
+"""The logger and the metrics of every function, by Powertools.
 
-Nothing secret is ever handed to the logger; the redaction below is the backstop, not the mechanism.
+No secret is passed to the logger. The redaction below is a second line of defence.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import warnings
 from typing import Any
 
 from aws_lambda_powertools import Logger, Metrics
@@ -24,26 +25,28 @@ _SECRETS = re.compile(
     r"|\beyJ[\w-]{8,}\.[\w.-]+"  # a JWT
 )
 
-#: One of these is in whatever that finds. To look for them takes less than a tenth of its time.
-_WORDS = ("_token", "_secret", "_verifier", "password", "bearer", "basic", "code=", "eyj")
+#: Every match of the pattern contains one of these. A search for them takes less than a tenth of its time.
+_HINTS = ("_token", "_secret", "_verifier", "password", "bearer", "basic", "code=", "eyj")
 
 
 class _RedactingFormatter(LambdaPowertoolsFormatter):
     def serialize(self, log: Any) -> str:
         line = super().serialize(log)
         lower = line.lower()
-        if not any(word in lower for word in _WORDS):
+        if not any(word in lower for word in _HINTS):
             return line
         return _SECRETS.sub(lambda found: f"{found['name'] or ''}[redacted]", line)
 
 
-# A message is a text, though it may look like JSON: it is not decoded. Lambda counts a line whose timestamp is not in
-# RFC 3339 as one at INFO, whatever its level (Lambda guide, "Log-level filtering").
+# A message is a text, though it may look like JSON: it is not decoded. Lambda treats a line whose timestamp is not in
+# RFC 3339 as INFO, also where its level is another (Lambda guide, "Log-level filtering").
 logger = Logger(
     level="INFO",
     logger_formatter=_RedactingFormatter(json_deserializer=str, use_rfc3339=True, utc=True),
 )
-# Lambda's own level is INFO in every deployment. Powertools gives that one precedence over POWERTOOLS_LOG_LEVEL, and
-# warns on stderr where that is lower, so the level is set past Powertools.
+# Lambda's own level is INFO in every deployment. Powertools would prefer it to POWERTOOLS_LOG_LEVEL, and warn on stderr
+# where that is lower, so the level is set here.
 logging.getLogger(logger.name).setLevel((os.environ.get("POWERTOOLS_LOG_LEVEL") or "INFO").upper())
 metrics = Metrics()
+# Many invocations count nothing. The warning about it would stand on stderr between the JSON lines.
+warnings.filterwarnings("ignore", "No application metrics to publish")

@@ -1,4 +1,4 @@
-"""A share of a limit that many workers have in common: so many a second, without asking the others."""
+"""Limit the rate of calls to one worker's share of a common quota."""
 
 from __future__ import annotations
 
@@ -8,31 +8,31 @@ from ..ports import Clock
 
 
 class RateLimiter:
-    """Lets callers through at a rate, at most one second's worth at once; the others wait their turn.
+    """Lets callers through at a rate, at most one second's worth at once. The others wait their turn.
 
     Parameters
     ----------
     per_second
-        How many, as the worker's share of the whole.
-    patience
-        Nobody waits for longer, in seconds: a small share and many at once, and an invocation would end before.
+        Calls per second: the worker's share of the quota.
+    max_wait
+        No caller waits longer, in seconds: with a small share and many callers the invocation would end first.
     """
 
-    def __init__(self, per_second: float, clock: Clock, patience: float = float("inf")) -> None:
-        self._apart = 1 / per_second
-        self._patience = patience
+    def __init__(self, per_second: float, clock: Clock, max_wait: float = float("inf")) -> None:
+        self._interval = 1 / per_second
+        self._max_wait = max_wait
         self._clock = clock
         self._free_at = 0.0
         self._lock = Lock()
 
     def wait(self) -> bool:
-        """Return when it is the caller's turn; False at once where that would be too late."""
+        """Wait for the caller's turn. Returns False at once where that would be too late."""
         with self._lock:
             now = self._clock.now()
             turn = max(self._free_at, now - 1)
-            if turn - now > self._patience:
+            if turn - now > self._max_wait:
                 return False
-            self._free_at = turn + self._apart
+            self._free_at = turn + self._interval
         if turn > now:
             self._clock.sleep(turn - now)
         return True

@@ -1,4 +1,4 @@
-"""What an operator does to connections. Each change is one conditional write that waits for the lease to be free."""
+"""Change connections for an operator. Each change is one conditional write that waits for the lease to be free."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def plan(
     redirect_uri: str = "",
     direct_read: bool = True,
 ) -> tuple[Authorization, str]:
-    """What connecting this account means, checked: the authorization and its grant.
+    """Check what connecting this account means. Returns the authorization and its grant.
 
     Parameters
     ----------
     client
-        The client's name; the provider's own when left out.
+        The client's name; by default the provider's.
     grant
-        One of the profile's; its usual one when left out.
+        One of the profile's grants; by default the first.
     scopes
-        What to ask for; the profile's own (:meth:`~evergrant.profiles.model.Profile.scope`) when left out.
+        What to ask for; by default the profile's (:meth:`~evergrant.profiles.model.Profile.scope`).
 
     Raises
     ------
@@ -60,11 +60,11 @@ def plan(
 
 
 def begin(records: Records, authorization: Authorization, grant: str, clock: Clock) -> Connection:
-    """Make sure that the connection's record exists and may be authorized (again).
+    """Create the connection's record, or make an existing one ready to be authorized again.
 
-    A grant that needs a person changes nothing in a record that is there already, until it is saved: an
-    authorization that is abandoned half-way leaves the connection as it was. A client's own grant takes the new
-    client, profile and variables at once and is due now.
+    A grant that needs a person changes nothing in an existing record until it is saved: an abandoned authorization
+    leaves the connection as it was. A headless grant takes the new client, profile and variables at once, and is due
+    now.
     """
     now = int(clock.now())
     headless = grant in HEADLESS_GRANTS
@@ -85,22 +85,22 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
         current: Connection = conflict.current
         changes: dict[str, Any] = {}
         if current.status is Status.DISCONNECTED or (headless and current.status is Status.PAUSED):
-            # What was still to be revoked is given up: revoking it might end what comes now.
+            # A revocation that is still to come is dropped: it might end the new grant.
             changes = {"status": Status.AWAITING_AUTHORIZATION, "to_revoke": None}
         if headless:
             changes |= {**fields, "grant": grant, **token_save.schedule_refresh(current, now), "failures": 0}
-            # Whatever an earlier grant left in doubt or unread is no concern of a client's own.
+            # An attempt in doubt or an unreadable response of an earlier grant does not concern a headless one.
             changes |= {**token_save.NO_ATTEMPT, "unreadable_response": None}
         return _change(records, name, lambda _: changes, clock) if changes else current
     return record
 
 
 def pause(records: Records, connection: str, clock: Clock) -> Connection:
-    """Nothing is sent to the provider until it is resumed. The published token stays where it is and lapses."""
+    """Pause the connection: nothing is sent to the provider. The published token stays, and expires."""
 
     def changes(current: Connection) -> Mapping[str, Any]:
-        _demand(current, current.status is not Status.DISCONNECTED, "it is disconnected")
-        # What is told already is still to be delivered.
+        _require(current, current.status is not Status.DISCONNECTED, "it is disconnected")
+        # Events that are persisted already are still to be delivered.
         due = token_save.schedule_due(current, int(clock.now()) + TICK_SECONDS if current.outbox else None)
         return {"status": Status.PAUSED, **token_save.RELEASED_LEASE, **due}
 
@@ -108,19 +108,19 @@ def pause(records: Records, connection: str, clock: Clock) -> Connection:
 
 
 def resume(records: Records, connection: str, clock: Clock) -> Connection:
-    """Undo :func:`pause`: refreshed when it would have been; now if that is past, or if it was failing."""
+    """Undo :func:`pause`. The refresh is due as before; now if that time is past, or if refreshes were failing."""
     now = int(clock.now())
 
     def changes(current: Connection) -> Mapping[str, Any]:
-        _demand(current, current.status is Status.PAUSED, f"it is {current.status}")
+        _require(current, current.status is Status.PAUSED, f"it is {current.status}")
         if current.refresh_at is None:
-            # Nothing can refresh it: it never was authorized, or it has to be again, or its answer waits to be read.
-            nothing = Status.AWAITING_AUTHORIZATION if current.sealed is None else Status.AUTHORIZATION_REQUIRED
-            return {"status": Status.DEGRADED if current.unreadable_response else nothing}
+            # Nothing can refresh it: it was never authorized, has to be authorized again, or waits for a reparse.
+            unauthorized = Status.AWAITING_AUTHORIZATION if current.sealed is None else Status.AUTHORIZATION_REQUIRED
+            return {"status": Status.DEGRADED if current.unreadable_response else unauthorized}
         if current.failures:
             return {"status": Status.DEGRADED, **token_save.schedule_refresh(current, now)}
         again = token_save.schedule_refresh(current, max(current.refresh_at, now))
-        # What was saved as it was paused is still to be published.
+        # A token set that was saved just before the pause is still to be published.
         return {
             "status": Status.ACTIVE,
             **again,
@@ -131,10 +131,10 @@ def resume(records: Records, connection: str, clock: Clock) -> Connection:
 
 
 def disconnect(records: Records, connection: str, clock: Clock, *, revoke: bool = False) -> Connection:
-    """Forget the token set for good. The record stays as a tombstone, so that generations never repeat.
+    """Delete the token set for good. The record stays as a tombstone, so that generations never repeat.
 
-    With ``revoke`` the set is put aside, still sealed, for rotator, which alone can open it: it asks the provider to
-    revoke it, and forgets it after that (:mod:`evergrant.rotation.disconnection`).
+    With ``revoke`` the sealed set is kept for rotator, which alone can unseal it: it asks the provider to revoke the
+    grant, and deletes the set after that (:mod:`evergrant.rotation.disconnection`).
     """
 
     def changes(current: Connection) -> Mapping[str, Any]:
@@ -143,7 +143,7 @@ def disconnect(records: Records, connection: str, clock: Clock, *, revoke: bool 
         now = int(clock.now())
         changes = {
             "status": Status.DISCONNECTED,
-            # Fences off what is on its way yet, also from a connection that is begun anew.
+            # Fences off late writers, also for a connection that is begun anew.
             "generation": current.generation + 1,
             "published_generation": current.generation + 1,
             "sealed": None,
@@ -167,10 +167,10 @@ def _change(
     connection: str,
     changes_of: Callable[[Connection], Mapping[str, Any]],
     clock: Clock,
-    patience: float = 60.0,
+    max_wait: float = 60.0,
 ) -> Connection:
-    """Apply changes as soon as nobody holds the lease."""
-    give_up = clock.now() + patience
+    """Apply changes as soon as the lease is free."""
+    give_up = clock.now() + max_wait
     while True:
         current = records.get(connection)
         if current is None:
@@ -191,6 +191,6 @@ def _change(
             clock.sleep(_POLL_SECONDS)
 
 
-def _demand(current: Connection, holds: bool, otherwise: str) -> None:
+def _require(current: Connection, holds: bool, otherwise: str) -> None:
     if not holds:
         raise InvalidRequest(f"{current.name} cannot be changed so: {otherwise}.")

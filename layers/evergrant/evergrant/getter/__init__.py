@@ -1,4 +1,4 @@
-"""The token reader behind getter. Imports as little as possible: a caller waits for its cold start.
+"""Reads tokens for getter. Imports as little as possible: a caller waits for its cold start.
 
 May import the base modules only.
 """

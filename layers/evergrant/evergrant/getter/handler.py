@@ -1,4 +1,4 @@
-"""getter's two ways in, direct invocation and the HTTP API, and one answer for both. Imports as little as can be."""
+"""Answer getter's requests, by direct invocation and by the HTTP API. Imports as little as possible."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..errors import InvalidRequest
 from ..names import split_connection
 from .token_reader import TokenReader
 
-#: HTTP status and problem title of each error code; every other code is a 500.
+#: HTTP status and problem title of each error code. Every other code is a 500.
 _PROBLEMS = {
     "invalid_request": (400, "The request cannot be read."),
     "invalid_name": (400, "The request names no connection."),
     "unknown_connection": (404, "There is no such connection."),
-    "authorization_required": (409, "Somebody must authorize the connection again."),
+    "authorization_required": (409, "The account's owner must authorize the connection again."),
     "client_refused": (409, "The provider refuses the connection's client."),
     "paused": (409, "The connection is paused."),
     "disconnected": (410, "The connection was disconnected."),
-    "temporarily_unavailable": (503, "No valid token can be had now."),
+    "temporarily_unavailable": (503, "No valid token is available now."),
 }
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
@@ -29,21 +29,21 @@ def handle_event(reader: TokenReader, event: Mapping[str, Any]) -> dict[str, Any
     """Answer a direct request with a document or ``{"error": {...}}``, an HTTP one with a response (RFC 9457)."""
     by_http = "requestContext" in event
     try:
-        document = reader.read(**(_http_request(event) if by_http else _request(event)))
+        document = reader.read(**(_read_http_request(event) if by_http else _read_request(event)))
     except InvalidRequest as error:
         document = {"error": error.as_dict()}
-    return _response(document) if by_http else document
+    return _build_response(document) if by_http else document
 
 
-def _request(event: Mapping[str, Any]) -> dict[str, Any]:
+def _read_request(event: Mapping[str, Any]) -> dict[str, Any]:
     connection, min_ttl = event.get("connection"), event.get("min_ttl", 0)
     rejected = event.get("rejected")
-    _refuse_others(event, "field", ("connection", "min_ttl", "rejected"))
+    _refuse_unknown(event, "field", ("connection", "min_ttl", "rejected"))
     split_connection(connection)
     if isinstance(min_ttl, bool) or not isinstance(min_ttl, int) or not 0 <= min_ttl < 10**9:
         raise InvalidRequest("min_ttl must be a whole number of seconds.", "Write min_ttl as 60.")
     if rejected is not None and not (isinstance(rejected, str) and _FINGERPRINT.fullmatch(rejected)):
-        # Whatever it is, it is not repeated: it may be the token itself.
+        # The value is not repeated: it may be the token itself.
         raise InvalidRequest(
             "rejected must be the fingerprint of the refused token.",
             "That is the first 16 hexadecimal digits, in lower case, of the SHA-256 of the token; never the token.",
@@ -51,11 +51,11 @@ def _request(event: Mapping[str, Any]) -> dict[str, Any]:
     return {"connection": connection, "min_ttl": min_ttl, "rejected": rejected}
 
 
-def _http_request(event: Mapping[str, Any]) -> dict[str, Any]:
+def _read_http_request(event: Mapping[str, Any]) -> dict[str, Any]:
     path, query = event.get("pathParameters") or {}, event.get("queryStringParameters") or {}
-    _refuse_others(query, "query parameter", ("min_ttl", "rejected"))
+    _refuse_unknown(query, "query parameter", ("min_ttl", "rejected"))
     min_ttl = query.get("min_ttl", "0")
-    return _request(
+    return _read_request(
         {
             "connection": f"{path.get('provider', '')}/{path.get('account', '')}",
             "min_ttl": int(min_ttl) if min_ttl.isascii() and min_ttl.isdecimal() and len(min_ttl) < 10 else None,
@@ -64,18 +64,18 @@ def _http_request(event: Mapping[str, Any]) -> dict[str, Any]:
     )
 
 
-def _refuse_others(given: Mapping[str, Any], kind: str, known: tuple[str, ...]) -> None:
-    """A misspelt min_ttl would otherwise be an answer that does not live long enough."""
+def _refuse_unknown(given: Mapping[str, Any], kind: str, known: tuple[str, ...]) -> None:
+    """Refuse unknown names: with a misspelt min_ttl the caller would get a token that expires too soon."""
     if not given.keys() <= set(known):
         raise InvalidRequest(f"The request has a {kind} that getter does not know.", f"It knows {', '.join(known)}.")
 
 
-def _response(document: Mapping[str, Any]) -> dict[str, Any]:
+def _build_response(document: Mapping[str, Any]) -> dict[str, Any]:
     error = document.get("error")
     headers = {"content-type": "application/json", "cache-control": "no-store"}
     if not error:
         return {"statusCode": 200, "headers": headers, "body": json.dumps(document)}
-    status, title = _PROBLEMS.get(error["code"], (500, "The token cannot be had."))
+    status, title = _PROBLEMS.get(error["code"], (500, "The token is not available."))
     headers["content-type"] = "application/problem+json"
     if "retry_after" in error:
         headers["retry-after"] = str(error["retry_after"])

@@ -1,1 +1,1 @@
-"""The functions' ports, made from the environment that the template sets. Stands above every other room."""
+"""Makes the functions' ports from the environment that the template sets. Stands above every other room."""

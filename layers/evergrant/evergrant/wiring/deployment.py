@@ -1,4 +1,4 @@
-"""The functions' ports, made from the environment that the template sets. One set per process."""
+"""Make the functions' ports from the environment that the template sets. One set per process."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ from ..adapters.rate_limiter import RateLimiter
 from ..ports import ConnectPorts, RotationPorts
 from ..settings import Settings
 
-#: Of the 50 writes a second that Secrets Manager takes in a Region, so many are rotator's, its workers' together
-#: ("AWS Secrets Manager quotas").
-_VAULT_WRITES = 40
-#: For so many seconds a publication waits for its turn: with the spend (20) and the save (5) it has to end within the
-#: lease. Then it is tried again later.
-_VAULT_PATIENCE = 10
+#: What all rotators together write per second. Secrets Manager takes 50 writes a second in a Region ("AWS Secrets
+#: Manager quotas").
+_MAX_VAULT_WRITES_PER_SECOND = 40
+#: How long a publication waits for its turn: together with the refresh attempt (20 seconds) and the save (5) it has to
+#: end within the lease. After that it is tried again later.
+_MAX_VAULT_WAIT_SECONDS = 10
 
 
 @cache
 def settings() -> Settings:
+    """Read the deployment's settings."""
     return Settings.from_environment()
 
 
 @cache
 def rotation_ports() -> RotationPorts:
-    """For rotator."""
+    """Make rotator's ports."""
     table = os.environ["EVERGRANT_RECORDS_TABLE"]
-    pace = RateLimiter(_VAULT_WRITES / settings().rotators, SystemClock(), _VAULT_PATIENCE)
+    pace = RateLimiter(_MAX_VAULT_WRITES_PER_SECOND / settings().rotators, SystemClock(), _MAX_VAULT_WAIT_SECONDS)
     return RotationPorts(
         records=DynamoRecords(table),
         seal=KmsSeal(os.environ["EVERGRANT_SEAL_KEY_ARN"]),
@@ -52,7 +53,7 @@ def rotation_ports() -> RotationPorts:
 
 @cache
 def authorization_ports() -> ConnectPorts:
-    """For callback, which seals but cannot unseal."""
+    """Make callback's ports. It seals but cannot unseal."""
     table = os.environ["EVERGRANT_RECORDS_TABLE"]
     return ConnectPorts(
         records=DynamoRecords(table),

@@ -1,4 +1,4 @@
-"""getter's reader over this deployment. Imports as little as possible: a caller waits for its cold start."""
+"""Make getter's token reader. Imports as little as possible: a caller waits for its cold start."""
 
 from __future__ import annotations
 

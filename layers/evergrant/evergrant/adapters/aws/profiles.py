@@ -1,4 +1,4 @@
-"""Profiles in the record table: immutable by content hash, and by name for those an operator added."""
+"""Store profiles in the record table: immutable by content hash, and by name for those that an operator added."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class StoredProfiles:
     _known: dict[str, Profile] = field(default_factory=dict)
 
     def pinned(self, content_hash: str) -> Profile:
-        """The profile of that content, for ever the same."""
+        """Return the profile of this content hash, which never changes."""
         profile = self._known.get(content_hash)
         if profile is None:
-            # The table first: every connection's profile is there, and one read is quicker than loading the catalogue.
+            # The table first: it holds every connection's profile, and one read is quicker than loading the catalogue.
             stored = self._get(f"profile#{content_hash}", "profile")
             profile = decode(stored) if stored is not None else catalogue.load_by_hash().get(content_hash)
             if profile is None:
@@ -32,7 +32,7 @@ class StoredProfiles:
         return profile
 
     def named(self, name: str) -> Profile:
-        """The profile that a new connection to this provider uses."""
+        """Return the profile that a new connection to this provider uses."""
         built_in = catalogue.load_built_in().get(name)
         if built_in:
             return built_in
@@ -42,7 +42,7 @@ class StoredProfiles:
         return decode(pointer)
 
     def added(self) -> list[Profile]:
-        """The profiles that operators added to this deployment."""
+        """Return the profiles that operators added to this deployment."""
         pages = (
             client("dynamodb")
             .get_paginator("scan")
@@ -70,9 +70,9 @@ class StoredProfiles:
         return name
 
     def keep(self, profile: Profile) -> str:
-        """Store a profile under its content hash, as every connection pins one, shipped ones too.
+        """Store a profile under its content hash. Every connection pins one, built-in profiles included.
 
-        A later release may change what it ships; the connection goes on with what it was made with.
+        A later release may change a built-in profile; the connection keeps the one that it was made with.
         """
         name = content_hash(profile)
         with unavailable("storing the profile"):

@@ -1,4 +1,4 @@
-"""boto3 clients made once, and the translation of their failures."""
+"""Make boto3 clients once, and translate their failures."""
 
 from __future__ import annotations
 
@@ -16,32 +16,31 @@ from .log_levels import keep_sdk_at_info
 keep_sdk_at_info()
 
 #: All attempts of one call are bounded well below the lease; standard mode retries throttling with backoff.
-_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
-#: A save stands between a provider's answer and its loss, and has a budget of 5 seconds: a table that hangs must leave
-#: time for the queue.
-_SAVING = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
-_SAVES = frozenset({"dynamodb", "sqs"})
+_DEFAULT_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+#: A save has a budget of 5 seconds: a table that hangs must leave time for the queue.
+_SAVE_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
+_SAVE_SERVICES = frozenset({"dynamodb", "sqs"})
 
 
-#: Clients may be shared by threads, but not made by two at once (boto3 guide, "Multithreading with clients").
-_making = Lock()
+#: Threads may share a client, but not create one at the same time (boto3 guide, "Multithreading with clients").
+_creation = Lock()
 
 
 @cache
 def client(service: str) -> Any:
-    """The client of a service, one per process."""
-    config = _SAVING if service in _SAVES else _CONFIG
-    with _making:
+    """Return the client of a service, one per process."""
+    config = _SAVE_CONFIG if service in _SAVE_SERVICES else _DEFAULT_CONFIG
+    with _creation:
         return boto3.client(service, config=config)  # type: ignore[call-overload]
 
 
 def read_error_code(error: ClientError) -> str:
-    """The error code that AWS gave."""
+    """Return the error code of AWS."""
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-class unavailable:  # noqa: N801 - a word of a `with`, as contextlib's own
-    """Turns whatever keeps a service from doing what was asked into PortUnavailable, the cause chained."""
+class unavailable:  # noqa: N801 - reads as a word of a `with`, as in contextlib
+    """Turns every failure of a call to AWS into PortUnavailable, with the cause chained."""
 
     __slots__ = ("_what",)
 

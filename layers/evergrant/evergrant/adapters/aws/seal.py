@@ -1,8 +1,8 @@
-"""Envelope encryption of token sets: AES-256-GCM under a data key of KMS.
+"""Seal token sets by envelope encryption: AES-256-GCM under a data key of KMS.
 
 Connection and generation are the encryption context of the data key and the associated data of the cipher, so that a
-sealed set opens only as what it was sealed as, and each unsealing is in CloudTrail under the connection's name (AWS
-KMS developer guide, "Encryption context").
+sealed set opens only for the connection and generation that it was sealed for. CloudTrail records each unsealing under
+the connection's name (AWS KMS developer guide, "Encryption context").
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ...errors import SealBroken
 from ...record.connection import Sealed
 from .sdk import client, read_error_code, unavailable
 
-#: How KMS says that a data key is damaged, or was made for another context or under another key (API_Decrypt).
-_NOT_OPENED = ("InvalidCiphertextException", "IncorrectKeyException")
+#: The errors of a data key that is damaged, or was made for another context or under another key (API_Decrypt).
+_BROKEN_KEY_CODES = ("InvalidCiphertextException", "IncorrectKeyException")
 
 
 @dataclass(frozen=True, slots=True)
 class KmsDataKey:
-    """A data key in hand. It seals one set, without asking anybody."""
+    """A data key in memory. It seals one set without a call to KMS."""
 
     encrypted: bytes = field(repr=False)
     plain: bytes = field(repr=False)
@@ -42,30 +42,30 @@ class KmsSeal:
     key_arn: str
 
     def prepare(self, connection: str, generation: int) -> KmsDataKey:
-        context = _context(connection, generation)
+        context = _build_context(connection, generation)
         with unavailable("fetching a data key"):
             answer = client("kms").generate_data_key(KeyId=self.key_arn, KeySpec="AES_256", EncryptionContext=context)
-        return KmsDataKey(answer["CiphertextBlob"], answer["Plaintext"], _associated(context))
+        return KmsDataKey(answer["CiphertextBlob"], answer["Plaintext"], _encode_context(context))
 
     def unseal(self, sealed: Sealed, connection: str, generation: int) -> bytes:
-        context = _context(connection, generation)
+        context = _build_context(connection, generation)
         broken = SealBroken(f"The sealed token set of {connection} does not open as generation {generation}.")
         with unavailable("opening a data key"):
             try:
                 answer = client("kms").decrypt(KeyId=self.key_arn, CiphertextBlob=sealed.key, EncryptionContext=context)
             except ClientError as error:
-                if read_error_code(error) in _NOT_OPENED:
+                if read_error_code(error) in _BROKEN_KEY_CODES:
                     raise broken from error
                 raise
         try:
-            return AESGCM(answer["Plaintext"]).decrypt(sealed.nonce, sealed.text, _associated(context))
+            return AESGCM(answer["Plaintext"]).decrypt(sealed.nonce, sealed.text, _encode_context(context))
         except InvalidTag as error:
             raise broken from error
 
 
-def _context(connection: str, generation: int) -> dict[str, str]:
+def _build_context(connection: str, generation: int) -> dict[str, str]:
     return {"evergrant:connection": connection, "evergrant:generation": str(generation)}
 
 
-def _associated(context: dict[str, str]) -> bytes:
+def _encode_context(context: dict[str, str]) -> bytes:
     return "|".join(f"{name}={value}" for name, value in sorted(context.items())).encode()

@@ -1,4 +1,4 @@
-"""getter's two services: Secrets Manager first, rotator when that does not do. Imports botocore and nothing else."""
+"""Call the two services of getter: Secrets Manager, and rotator. Imports botocore and nothing else."""
 
 from __future__ import annotations
 
@@ -16,54 +16,54 @@ from .log_levels import keep_sdk_at_info
 
 keep_sdk_at_info()
 
-#: An HTTP API gives up after 30 seconds and getter's own function one before. Rotator lets its callers wait for 25.
-_PATIENCE = 26
-#: What Secrets Manager may use of it: one short attempt, for where it is slow rotator has the sealed copy.
-_HURRY = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})
-
+#: An HTTP API ends a request after 30 seconds, and getter's own function after 29. Rotator answers within 25.
+_ROTATOR_TIMEOUT_SECONDS = 26
+#: One short attempt at Secrets Manager: where it is slow, rotator has the sealed copy.
+_SECRETS_CONFIG = Config(connect_timeout=1, read_timeout=2, retries={"total_max_attempts": 1})
 
 Document = dict[str, Any]
 
 
 def create_token_sources() -> tuple[Callable[[str], Document | None], Callable[[Mapping[str, Any]], Document]]:
-    """Return what reads a connection's secret, and what asks rotator.
+    """Return a function that reads a connection's secret, and one that asks rotator.
 
-    Both clients are made at once, while Lambda starts the function with more CPU than it will have afterwards; with
-    botocore alone, since boto3 brings transfers to S3 along (a tenth of the time and 7 MB: `make bench PARTS=start`).
+    Both clients are made at once, while Lambda starts the function with more CPU than it has afterwards. botocore alone
+    is enough: boto3 adds transfers to S3 (a tenth of the time and 7 MB: `make bench PARTS=start`).
     """
     prefix = os.environ.get("EVERGRANT_PREFIX", "evergrant")
     rotator = os.environ["EVERGRANT_ROTATOR_FUNCTION"]
-    aws: Any = get_session()  # whose clients have the methods of whatever service they are for
-    secrets = aws.create_client("secretsmanager", config=_HURRY)
-    # One attempt: where an answer is lost rotator may have worked, and a second one would only queue behind it.
+    aws: Any = get_session()  # its clients get their methods at run time
+    secrets = aws.create_client("secretsmanager", config=_SECRETS_CONFIG)
+    # One attempt: rotator may work on although its answer is lost, and a second request would queue behind that.
     functions = aws.create_client(
-        "lambda", config=Config(connect_timeout=1, read_timeout=_PATIENCE, retries={"total_max_attempts": 1})
+        "lambda",
+        config=Config(connect_timeout=1, read_timeout=_ROTATOR_TIMEOUT_SECONDS, retries={"total_max_attempts": 1}),
     )
 
     def read_secret(connection: str) -> Document | None:
         try:
             answer = secrets.get_secret_value(SecretId=token_secret_name(prefix, connection))
         except (ClientError, BotoCoreError):
-            # Not published, or Secrets Manager does not answer: either way rotator has the sealed copy.
+            # Not published, or Secrets Manager does not answer: rotator has the sealed copy in both cases.
             return None
-        return _document(answer.get("SecretString", ""))
+        return _parse_document(answer.get("SecretString", ""))
 
     def ask_rotator(request: Mapping[str, Any]) -> Document:
         try:
             answer = functions.invoke(FunctionName=rotator, Payload=json.dumps(request))
             payload = answer["Payload"].read()
         except (ClientError, BotoCoreError):
-            return _unavailable("rotator could not be asked.")
+            return _build_unavailable("rotator could not be asked.")
         if answer.get("FunctionError"):
-            return _unavailable("rotator failed.")
+            return _build_unavailable("rotator failed.")
         document: Document = json.loads(payload)
         return document
 
     return read_secret, ask_rotator
 
 
-def _document(text: str) -> Document | None:
-    """The published document; None where somebody else put another value there."""
+def _parse_document(text: str) -> Document | None:
+    """Return the published document; None where the secret holds another value, written by hand."""
     try:
         document = json.loads(text)
     except ValueError:
@@ -72,7 +72,7 @@ def _document(text: str) -> Document | None:
     return document if published else None
 
 
-def _unavailable(what: str) -> Document:
+def _build_unavailable(what: str) -> Document:
     return {
         "error": {"code": "temporarily_unavailable", "message": f"No token can be had now: {what}", "retry_after": 5}
     }

@@ -1,4 +1,4 @@
-"""Secrets Manager: the clients that operators write, and the tokens that consumers read."""
+"""Read clients from Secrets Manager, and publish the tokens that consumers read."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class SecretsVault:
     """:class:`evergrant.ports.Vault` over Secrets Manager.
 
     ``prefix`` begins every secret's name; ``key_arn`` is the vault key for secrets that are created; ``pace`` keeps
-    publications within the Region's limit.
+    publications within the Region's quota.
     """
 
     prefix: str
@@ -39,8 +39,8 @@ class SecretsVault:
             try:
                 answer = client("secretsmanager").get_secret_value(SecretId=client_secret_name(self.prefix, name))
             except ClientError as error:
-                # Without secretsmanager:ListSecrets AWS says AccessDenied only for names outside the policy, so a
-                # name inside it that is not there is ResourceNotFound; one marked for deletion is InvalidRequest.
+                # Without secretsmanager:ListSecrets, AWS answers AccessDenied only for names outside the policy. A
+                # missing secret inside it is ResourceNotFound; one that is marked for deletion is InvalidRequest.
                 if read_error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
                     raise UnknownClient(name) from error
                 raise
@@ -58,11 +58,11 @@ class SecretsVault:
         """Put the document as the secret's current version; create or restore the secret if need be.
 
         The same ``request_token`` (64 characters) with the same document is a no-op (API_PutSecretValue,
-        ClientRequestToken), so a repeated publication adds no version; nor does it make current what another Put,
-        late on its way, came after. That takes UpdateSecretVersionStage, unless the other one is the newer.
+        ClientRequestToken), so a repeated publication adds no version. Nor does it make the version current again
+        after another Put: UpdateSecretVersionStage does that, unless the other version is the newer one.
         """
         name = token_secret_name(self.prefix, connection)
-        # Canonical, since the same request token with other bytes is an error.
+        # Canonical JSON: the same request token with other bytes is an error.
         text = json.dumps(document, separators=(",", ":"), sort_keys=True)
         value = {"SecretString": text, "ClientRequestToken": request_token}
         if_new = {
@@ -78,12 +78,12 @@ class SecretsVault:
 
     def current(self, connection: str) -> str | None:
         with unavailable("looking at the published token"):
-            return _current(token_secret_name(self.prefix, connection))
+            return _find_current_version(token_secret_name(self.prefix, connection))
 
     def _move_current(self, secret: str, request_token: str) -> None:
-        """Label this version as the current one, unless that one is of a newer generation (published.request_token)."""
-        current = _current(secret)
-        # A version that somebody stored by hand has an id of another form (a UUID), and no generation.
+        """Make this version the current one, unless the current one is of a newer generation."""
+        current = _find_current_version(secret)
+        # A version that was stored by hand has an id of another form (a UUID), and no generation.
         by_hand = current is not None and len(current) != len(request_token)
         if current is not None and (by_hand or current[:16] < request_token[:16]):
             client("secretsmanager").update_secret_version_stage(
@@ -122,14 +122,12 @@ class SecretsVault:
         if_new: Mapping[str, Any],
         may_restore: Callable[[], bool] = lambda: True,
     ) -> dict[str, Any]:
-        """Put a value; where there is no such secret create it, where it is scheduled for deletion restore it."""
+        """Put a value. Creates a missing secret, and restores one that is marked for deletion."""
         secrets = client("secretsmanager")
         try:
             return dict(secrets.put_secret_value(SecretId=secret, **value))
         except ClientError as error:
-            if (
-                read_error_code(error) == "InvalidRequestException"
-            ):  # scheduled for deletion, by a disconnect or by hand
+            if read_error_code(error) == "InvalidRequestException":  # marked for deletion
                 if not may_restore():
                     raise PortUnavailable("publishing the token: its secret is marked for deletion") from error
                 secrets.restore_secret(SecretId=secret)
@@ -140,8 +138,8 @@ class SecretsVault:
             raise
 
 
-def _current(secret: str) -> str | None:
-    """The id of the version that consumers get. None: there is none, or the secret is marked for deletion."""
+def _find_current_version(secret: str) -> str | None:
+    """Return the id of the version that consumers get. None: there is none, or the secret is marked for deletion."""
     try:
         answer = client("secretsmanager").describe_secret(SecretId=secret)
     except ClientError as error:
@@ -153,7 +151,7 @@ def _current(secret: str) -> str | None:
 
 
 def parse_client(name: str, text: str) -> Client:
-    """Read a client's entry.
+    """Parse a client's entry.
 
     ``{"client_id", "client_secrets": [newest first], "hosts": [host or host:port]}``, and instead of or beside id and
     secrets ``"credentials": {name: value}`` for a log-in, or ``"private_key"`` (PEM) with its ``"key_id"``.
@@ -161,7 +159,7 @@ def parse_client(name: str, text: str) -> Client:
     Raises
     ------
     InvalidClient
-        Naming the field at fault, never its value.
+        It names the field at fault, never its value.
     """
     entry: Any = None
     # Not chained, and so raised below: a JSONDecodeError carries the whole text, secrets and all, as its ``doc``.
@@ -176,14 +174,14 @@ def parse_client(name: str, text: str) -> Client:
         if not isinstance(entry[field], str) or not entry[field]:
             raise InvalidClient(f"{field} of client {name} must be a text.", _ENTRY_HINT)
     credentials = entry.get("credentials", {})
-    if not isinstance(credentials, dict) or not _texts(list(credentials.values())):
+    if not isinstance(credentials, dict) or not _are_texts(list(credentials.values())):
         raise InvalidClient(f"credentials of client {name} must be texts by name.", _ENTRY_HINT)
     if "client_id" not in entry and not credentials:
         raise InvalidClient(f"The entry of client {name} needs client_id, a text, or credentials.", _ENTRY_HINT)
     secrets, hosts = entry.get("client_secrets", []), entry.get("hosts")
-    if not _texts(secrets):
+    if not _are_texts(secrets):
         raise InvalidClient(f"client_secrets of client {name} must be a list of texts, newest first.", _ENTRY_HINT)
-    if not _texts(hosts) or not hosts or not all(map(is_host, hosts)):
+    if not _are_texts(hosts) or not hosts or not all(map(is_host, hosts)):
         raise InvalidClient(
             f"hosts of client {name} must list the hosts it may be sent to, without https://.", _ENTRY_HINT
         )
@@ -198,7 +196,7 @@ def parse_client(name: str, text: str) -> Client:
     )
 
 
-def _texts(value: Any) -> bool:
+def _are_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
 
 
