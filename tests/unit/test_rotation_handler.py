@@ -182,7 +182,7 @@ def test_a_bug_fails_its_message_alone_and_is_logged_without_its_text(
     [error] = [record for record in caplog.records if record.levelname == "ERROR"]
     told = vars(error)
     assert (told["connection"], told["reason"]) == ("keap/bad", "RuntimeError")
-    assert re.fullmatch(r"(\S+:\d+ )*tests\.unit\.test_rotating:\d+", told["at"]), "where, from the outside in"
+    assert re.fullmatch(r"(\S+:\d+ )*tests\.unit\.test_rotation_handler:\d+", told["at"]), "where, from the outside in"
     assert "canary" not in str(told)
 
 

@@ -11,7 +11,7 @@ from evergrant.connect import pages
 from evergrant.connect.handler import respond
 from evergrant.connect.state_cookie import COOKIE
 from local.browser import refresh_of
-from tests.unit.test_authorization import World, world
+from tests.unit.test_authorization_flow import World, world
 
 SAME_ORIGIN = {"sec_fetch_site": "same-origin"}
 

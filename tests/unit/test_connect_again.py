@@ -20,8 +20,8 @@ from evergrant.record.connection import Status
 from evergrant.rotation import revocation
 from evergrant.settings import Settings
 from tests.unit.memory import MemoryProfiles, answer
-from tests.unit.test_authorization import KEAP, NAME, World, with_profile
-from tests.unit.test_id_tokens import id_token
+from tests.unit.test_authorization_flow import KEAP, NAME, World, with_profile
+from tests.unit.test_id_token import id_token
 
 CAPTURING = msgspec.structs.replace(
     KEAP,
