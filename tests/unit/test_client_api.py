@@ -125,7 +125,7 @@ def test_process_that_cannot_sign_gets_an_error_that_says_so(
     ],
 )
 def test_address_made_by_aws_names_the_region_to_sign_for(host: str, region: str) -> None:
-    assert _api._region(host, boto3.Session(region_name="eu-west-1")) == region
+    assert _api._find_region(host, boto3.Session(region_name="eu-west-1")) == region
 
 
 # Errors

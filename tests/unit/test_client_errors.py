@@ -170,7 +170,7 @@ def test_getters_warning_comes_with_the_token_and_is_logged(
 
 def test_ended_token_from_getter_is_not_handed_on(evergrant: Evergrant, aws: FakeAws) -> None:
     aws.getter = lambda _: published(KEAP, "dead", expires_at=START - 1)
-    with pytest.raises(TemporarilyUnavailable, match="ended"):
+    with pytest.raises(TemporarilyUnavailable, match="has expired"):
         evergrant.token(KEAP)
 
 
@@ -259,7 +259,7 @@ def test_prefix_that_is_none_is_refused() -> None:
     ],
 )
 def test_errors_survive_pickling_and_copying(error: EvergrantError) -> None:
-    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), error.again()):  # noqa: S301 - our own bytes
+    for again in (pickle.loads(pickle.dumps(error)), copy.copy(error), error.copy()):  # noqa: S301 - our own bytes
         assert type(again) is type(error)
         assert (str(again), vars(again)) == (str(error), vars(error))
 

@@ -1,4 +1,4 @@
-"""What AWS or getter answered, and what the answer says of this machine's clock."""
+"""An answer of AWS or getter, and what it shows about this machine's clock."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ _TOLERANCE_SECONDS = 2.0
 
 
 class Answer(NamedTuple):
-    """A body, and by how many seconds this machine's clock is behind that of whoever sent it."""
+    """A body, and by how many seconds this machine's clock is behind the sender's."""
 
     text: str | bytes
     behind: float = 0.0
 
 
-def seconds_behind(date: object, now: float) -> float:
+def compute_seconds_behind(date: object, now: float) -> float:
     """Compare an answer's Date header (RFC 9110 section 6.6.1) with the local time of its arrival, in epoch seconds.
 
-    A slow clock would take a token that has ended for a living one. A fast one only asks early, and is
-    given no credit: it may be set right while the token is kept.
+    A slow clock would take an expired token for a valid one. A fast clock only asks early, and is not
+    corrected for: it may be set right while the token is cached.
     """
     if not isinstance(date, str):
         return 0.0

@@ -1,7 +1,7 @@
-"""The calls of AWS that this client makes: read a secret, invoke getter.
+"""Call AWS: read a secret, invoke getter.
 
 botocore is imported at the first call, not with the package: a function that never asks for a
-token does not pay for it, and the import falls outside the consumer's own import time.
+token does not pay for it, and the import does not add to the consumer's import time.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ._answer import Answer, seconds_behind
+from ._answer import Answer, compute_seconds_behind
 from ._errors import AccessDenied, EvergrantError, NotConfigured, TemporarilyUnavailable, UnexpectedAnswer
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 2
 SECRET_READ_SECONDS = 5
 SECRET_ATTEMPTS = 3
-# Getter lets its caller wait up to 25 s for a refresh under way; the rest is its own cold start.
+# Getter lets its caller wait up to 25 s for a refresh under way. The rest is for its cold start.
 GETTER_READ_SECONDS = 30
 
 _DENIED = frozenset(
@@ -43,7 +43,7 @@ class Boto3Session(Protocol):
 
 
 class Aws:
-    """Makes the two clients when they are first needed, and turns AWS's errors into ours."""
+    """Makes the two clients when they are first needed, and turns AWS's errors into this package's."""
 
     def __init__(self, session: Session | Boto3Session | None, clock: Callable[[], float]) -> None:
         self._session: Any = session
@@ -56,15 +56,15 @@ class Aws:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            answer = self._client("secretsmanager").get_secret_value(SecretId=name)
+            answer = self._get_client("secretsmanager").get_secret_value(SecretId=name)
         except ClientError as error:
-            if _code(error) in _NO_SECRET:
+            if _read_code(error) in _NO_SECRET:
                 return None
             raise translate(error, connection, "reading its secret") from error
         except BotoCoreError as error:
             raise translate(error, connection, "reading its secret") from error
         text = answer.get("SecretString")
-        return self._answer(text if isinstance(text, str) else "", answer)
+        return self._build_answer(text if isinstance(text, str) else "", answer)
 
     def invoke(self, connection: str, function: str, request: dict[str, object]) -> Answer:
         """Invoke getter, wait for its answer and return it."""
@@ -73,22 +73,22 @@ class Aws:
         call = {"FunctionName": function, "InvocationType": "RequestResponse", "Payload": json.dumps(request).encode()}
         try:
             try:
-                answer = self._client("lambda").invoke(**call)
+                answer = self._get_client("lambda").invoke(**call)
             except ConnectionClosedError:
-                # A kept connection dies while an idle function is frozen, and shows it on the next request. Asking
-                # getter twice is safe, and the first time has cost the caller nothing.
-                answer = self._client("lambda").invoke(**call)
+                # A kept connection dies while an idle function is frozen, and fails on the next request. Asking getter
+                # twice is safe, and the first request took no time.
+                answer = self._get_client("lambda").invoke(**call)
             payload: bytes = answer["Payload"].read()
         except ClientError as error:
-            if _code(error) == "ResourceNotFoundException":
+            if _read_code(error) == "ResourceNotFoundException":
                 raise NotConfigured("No function has getter's configured name.", connection=connection) from error
             raise translate(error, connection, "invoking getter") from error
         except BotoCoreError as error:
             raise translate(error, connection, "invoking getter") from error
         if answer.get("FunctionError"):
-            # The payload is a stack trace: its text is getter's to log, not ours to repeat.
+            # The payload is a stack trace. Getter logs it; it is not repeated here.
             raise TemporarilyUnavailable(f"Getter failed while asked for {connection}.", connection=connection)
-        return self._answer(payload, answer)
+        return self._build_answer(payload, answer)
 
     def session(self) -> Any:
         """Return the session that was given, or one of our own."""
@@ -103,11 +103,11 @@ class Aws:
         for client in list(self._clients.values()):
             client.close()
 
-    def _answer(self, text: str | bytes, answer: dict[str, Any]) -> Answer:
+    def _build_answer(self, text: str | bytes, answer: dict[str, Any]) -> Answer:
         headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-        return Answer(text, seconds_behind(headers.get("date"), self._clock()))
+        return Answer(text, compute_seconds_behind(headers.get("date"), self._clock()))
 
-    def _client(self, service: str) -> Any:
+    def _get_client(self, service: str) -> Any:
         client = self._clients.get(service)
         if client is None:
             with self._making:
@@ -125,8 +125,8 @@ def _config(service: str) -> Config:
     from botocore.config import Config
 
     if service == "lambda":
-        # An SDK retry would ask for a second refresh while the first is under way, and make the caller
-        # wait twice: one attempt, and the caller decides.
+        # An SDK retry would ask for a second refresh while the first is under way, and the caller would
+        # wait twice. So there is one attempt, and the caller decides.
         return Config(
             connect_timeout=CONNECT_SECONDS,
             read_timeout=GETTER_READ_SECONDS,
@@ -140,12 +140,12 @@ def _config(service: str) -> Config:
     )
 
 
-def _code(error: Any) -> str:
+def _read_code(error: Any) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
 def translate(error: Exception, connection: str, doing: str) -> EvergrantError:
-    """Return our error for botocore's."""
+    """Return this package's error for one of botocore."""
     from botocore.exceptions import (
         ClientError,
         NoCredentialsError,
@@ -155,7 +155,7 @@ def translate(error: Exception, connection: str, doing: str) -> EvergrantError:
     )
 
     if isinstance(error, ClientError):
-        code = _code(error)
+        code = _read_code(error)
         if code in _DENIED:
             return AccessDenied(f"AWS refused {doing} for {connection} ({code}).", connection=connection)
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

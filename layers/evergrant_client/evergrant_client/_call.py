@@ -1,9 +1,10 @@
-"""What one HTTP call does about its token, whichever library sends it.
+"""Handle the token of one HTTP call, for every HTTP library.
 
 1. Send with the token at hand.
-2. Refused (a status in the profile's ``reject_statuses``): read the secret once more. Another token? Send again.
-3. Still refused, or the same token: have getter renew it, once. Another token? Send again.
-4. Else the provider's answer goes to the caller as it is.
+2. The provider rejects it (a status in the profile's ``reject_statuses``): read the secret once more, and send again
+   with another token.
+3. It is rejected again, or the secret holds the same token: have getter renew it, once, and send again.
+4. Otherwise the caller gets the provider's response unchanged.
 """
 
 from __future__ import annotations
@@ -18,49 +19,49 @@ _log = logging.getLogger("evergrant_client")
 
 
 class Call:
-    """The token of one call, and the two remedies which the call has against a refusal."""
+    """The token of one call, and the two remedies that the call has against a rejection."""
 
-    __slots__ = ("_connection", "_fetcher", "_forced", "_min_ttl", "_reread", "_seen", "token")
+    __slots__ = ("_connection", "_fetcher", "_forced", "_min_ttl", "_read_again", "_seen", "token")
 
     def __init__(self, evergrant: Evergrant, connection: str, min_ttl: float) -> None:
         self._fetcher = evergrant._fetcher
         self._connection = connection
         self._min_ttl = min_ttl
-        self._reread = False
+        self._read_again = False
         self._forced = False
-        # Taken here and at a refusal, on the caller's side of any queue: whoever waits shares what others learn.
-        self._seen = self._fetcher.fetches(connection)
-        self.token: AccessToken | None = self._fetcher.warm(connection, min_ttl)
+        # Read here and at a rejection, before the caller queues for the lock: so it shares what others fetch meanwhile.
+        self._seen = self._fetcher.count_fetches(connection)
+        self.token: AccessToken | None = self._fetcher.find_cached(connection, min_ttl)
 
     @property
     def slot(self) -> object:
-        """What calls of one connection have in common."""
+        """The slot that calls of one connection share."""
         return self._fetcher.slot(self._connection)
 
     def begin(self) -> AccessToken:
-        """Return the token to send first; may block on the network unless `token` is there already."""
+        """Return the token to send first. May block on the network unless `token` is set."""
         if self.token is None:
             self.token = self._fetcher.fetch(self._connection, self._min_ttl, seen=self._seen)
         return self.token
 
-    def refused(self, status: int) -> bool:
-        """Say whether the answer means that the token is dead and there is a remedy left to try."""
+    def is_rejected(self, status: int) -> bool:
+        """Whether the response rejects the token and a remedy is left to try."""
         if self.token is None or status not in self.token.reject_statuses or self._forced:
             return False
-        self._seen = self._fetcher.fetches(self._connection)
+        self._seen = self._fetcher.count_fetches(self._connection)
         return True
 
-    def another(self) -> AccessToken | None:
-        """Return another token to send after a refusal, or None to give up; may block on the network.
+    def fetch_other(self) -> AccessToken | None:
+        """Return another token to send after a rejection, or None to give up. May block on the network.
 
-        No error is raised: the provider's refusal is what the caller must see, and it may have
-        nothing to do with the token. Why there is no other token is logged.
+        No error is raised: the caller has to see the provider's response, which may have another
+        cause than the token. The reason why there is no other token is logged.
         """
         refused = self.begin()
         other = None
-        if not self._reread:
-            self._reread = True
-            other = self._fetcher.reparse(self._connection, refused.fingerprint, self._seen)
+        if not self._read_again:
+            self._read_again = True
+            other = self._fetcher.read_again(self._connection, refused.fingerprint, self._seen)
         if other is None and not self._forced:
             self._forced = True
             try:

@@ -1,4 +1,4 @@
-"""`Evergrant`: what consumers hold."""
+"""`Evergrant`, the object of the package."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _PREFIX = re.compile(r"[A-Za-z0-9_.@-]+(/[A-Za-z0-9_.@-]+)*")
 class Evergrant:
     """Access tokens of the connections of one Evergrant stack.
 
-    Usually made once in a process; safe to share between threads. For one connection one fetch is
-    under way at a time, and those who waited for it share its outcome. After a fork the child starts
+    Usually made once in a process, and safe to share between threads. Each connection has one fetch
+    under way at a time, and the threads that wait for it share its outcome. After a fork the child starts
     with an empty cache and clients of its own.
 
     Parameters
@@ -33,11 +33,11 @@ class Evergrant:
         variable ``EVERGRANT_PREFIX``, else ``evergrant``.
     getter : str, optional
         Name or ARN of getter's function (stack output ``GetterFunctionArn``), or the address of its API
-        (``ApiUrl``), for whoever may only call one connection's path. Default: the environment variable
+        (``ApiUrl``), for a role that may only call one connection's path. Default: the environment variable
         ``EVERGRANT_GETTER``. Without it only connections that have a secret can be read, and nothing can
         be renewed ahead of time.
     read_secrets : bool, optional
-        Whether to read ``tokens/`` secrets; no, for whoever may only ask getter. Default: the environment
+        Whether to read ``tokens/`` secrets; no, for a role that may only ask getter. Default: the environment
         variable ``EVERGRANT_READ_SECRETS`` (``true`` or ``false``), else yes.
     session : botocore or boto3 session, optional
         Where AWS clients come from. Default: a new botocore session at the first fetch.
@@ -68,7 +68,7 @@ class Evergrant:
         self._prefix = prefix or os.environ.get("EVERGRANT_PREFIX") or DEFAULT_PREFIX
         if not _PREFIX.fullmatch(self._prefix):
             raise NotConfigured("The prefix cannot be the beginning of a secret's name.")
-        self._read_secrets = _reads_secrets() if read_secrets is None else read_secrets
+        self._read_secrets = _may_read_secrets() if read_secrets is None else read_secrets
         self._getter = getter or os.environ.get("EVERGRANT_GETTER") or None
         self._session = session
         self._clock = clock
@@ -76,34 +76,34 @@ class Evergrant:
         _instances.add(self)
 
     def _reset(self) -> None:
-        """Forget everything learnt: at the start, and in the child after a fork.
+        """Forget everything: at the start, and in the child after a fork.
 
         A fork may copy locks that another thread holds, and TLS connections that the parent goes on
-        using; and nobody knows how long the parent sits on its tokens before it forks.
+        using. The parent's tokens may be old when it forks.
         """
         self._aws = Aws(self._session, self._clock)
         self._forget()
 
     def _forget(self) -> None:
-        """Forget tokens and failures, and close connections; the clients of AWS stay."""
+        """Forget tokens and failures, and close connections. The clients of AWS stay."""
         self._aws.close()
         prefix = self._prefix if self._read_secrets else None
         self._fetcher = Fetcher(prefix, self._getter, self._aws, self._clock)
         self._entries = self._fetcher.entries
 
     def token(self, connection: str, *, min_ttl: float = DEFAULT_MIN_TTL, rejected: str | None = None) -> str:
-        """Return an access token that is good for `min_ttl` seconds more.
+        """Return an access token that is valid for `min_ttl` seconds more.
 
         Parameters
         ----------
         connection : str
             ``provider/account``, e.g. ``keap/main``.
         min_ttl : float
-            Seconds, 0 or more. If the provider's tokens do not live so long, the freshest one is returned;
-            so is the one at hand, as long as it is valid, while nothing fresher can be had.
+            Seconds, 0 or more. If the provider's tokens do not live so long, the freshest one is returned.
+            While none that is fresher is available, the cached one is returned as long as it is valid.
         rejected : str, optional
-            The token that the provider has just refused: another one is then returned, read or,
-            failing that, renewed. Not needed with the auth classes, which do it themselves.
+            The token that the provider has just rejected: another one is returned, read again or
+            renewed. The auth classes do this themselves.
 
         Returns
         -------
@@ -115,26 +115,26 @@ class Evergrant:
         UnknownConnection, AuthorizationRequired, ClientRefused, Paused, Disconnected
             Trying again does not help: see `ConnectionUnusable`.
         TemporarilyUnavailable
-            No valid token can be had at the moment, or none but the rejected one.
+            No valid token is available now, or only the rejected one.
         AccessDenied, NotConfigured, UnexpectedAnswer
-            This function's role, settings or version are not right.
+            This function's role, settings or version is wrong.
         InvalidRequest
-            The arguments are not right.
+            The arguments are wrong.
         """
         if rejected is not None:
-            return self._fetcher.another(connection, min_ttl, rejected).value
+            return self._fetcher.fetch_other(connection, min_ttl, rejected).value
         entry = self._entries.get(connection)
-        # The warm path, written out: a dictionary, a clock and two comparisons.
+        # The warm path, inlined: a dictionary, a clock and two comparisons.
         if entry is not None and entry.not_before <= self._clock() < entry.usable_until - min_ttl and min_ttl >= 0:
             return entry.token.value
         return self._fetcher.fetch(connection, min_ttl).value
 
     def access_token(self, connection: str, *, min_ttl: float = DEFAULT_MIN_TTL) -> AccessToken:
-        """Return the token with all that is published with it: expiry, headers, captured values.
+        """Return the token with everything that is published with it: expiry, headers, captured values.
 
         Parameters and errors are those of `token`.
         """
-        return self._fetcher.warm(connection, min_ttl) or self._fetcher.fetch(connection, min_ttl)
+        return self._fetcher.find_cached(connection, min_ttl) or self._fetcher.fetch(connection, min_ttl)
 
     def headers(
         self, connection: str, per_call: Mapping[str, str] | None = None, *, min_ttl: float = DEFAULT_MIN_TTL
@@ -146,8 +146,8 @@ class Evergrant:
         connection : str
             ``provider/account``.
         per_call : Mapping[str, str], optional
-            Headers of this call alone, e.g. ``{"x-user-id": "u-17"}``. Those that the connection's
-            profile sets itself give way to the profile's.
+            Headers of this call alone, e.g. ``{"x-user-id": "u-17"}``. Headers that the connection's
+            profile sets replace them.
         min_ttl : float
             Seconds, as for `token`.
 
@@ -159,24 +159,24 @@ class Evergrant:
         Raises
         ------
         MissingHeaders
-            `per_call` lacks what the provider requires on every call.
+            `per_call` lacks a header that the provider requires on every call.
         EvergrantError
             As for `token`.
         """
         token = self.access_token(connection, min_ttl=min_ttl)
         given = per_call or {}
-        missing = token.missing(given)
+        missing = token.find_missing_headers(given)
         if missing:
             raise MissingHeaders(connection, missing)
         ours = {name.lower() for name in token.headers}
         return {**{name: value for name, value in given.items() if name.lower() not in ours}, **token.headers}
 
 
-def _reads_secrets() -> bool:
-    said = os.environ.get("EVERGRANT_READ_SECRETS") or "true"
-    if said not in ("true", "false"):
+def _may_read_secrets() -> bool:
+    value = os.environ.get("EVERGRANT_READ_SECRETS") or "true"
+    if value not in ("true", "false"):
         raise NotConfigured("EVERGRANT_READ_SECRETS is neither true nor false.", hint="Set it to one of them.")
-    return said == "true"
+    return value == "true"
 
 
 _instances: weakref.WeakSet[Evergrant] = weakref.WeakSet()
@@ -197,8 +197,8 @@ if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
 
 try:
     # Lambda's Python runtimes have it. With SnapStart (AWS Lambda developer guide, "Lambda SnapStart runtime hooks for
-    # Python") one process is copied into many, days later: neither tokens nor connections are to be in the copy. The
-    # clients are, since making them is most of a cold start. Restored, what other hooks have fetched is dropped too.
+    # Python") one process is copied into many, days later. The copy must hold neither tokens nor connections. It holds
+    # the clients, since making them is most of a cold start. After a restore, what other hooks fetched is dropped too.
     from snapshot_restore_py import register_after_restore, register_before_snapshot
 except ImportError:
     pass

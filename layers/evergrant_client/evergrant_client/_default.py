@@ -23,12 +23,12 @@ def default() -> Evergrant:
 
 
 def token(connection: str, *, min_ttl: float = DEFAULT_MIN_TTL, rejected: str | None = None) -> str:
-    """Return an access token that is good for `min_ttl` seconds more: see `Evergrant.token`."""
+    """Return an access token that is valid for `min_ttl` seconds more: see `Evergrant.token`."""
     return (_default or default()).token(connection, min_ttl=min_ttl, rejected=rejected)
 
 
 def access_token(connection: str, *, min_ttl: float = DEFAULT_MIN_TTL) -> AccessToken:
-    """Return the token with all that is published with it: see `Evergrant.access_token`."""
+    """Return the token with everything that is published with it: see `Evergrant.access_token`."""
     return default().access_token(connection, min_ttl=min_ttl)
 
 

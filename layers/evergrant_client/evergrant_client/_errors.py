@@ -9,7 +9,7 @@
     ├── AccessDenied              access_denied             this function's role may not read the token
     ├── UnexpectedAnswer          unexpected_answer         an answer that this client cannot read
     ├── TemporarilyUnavailable    temporarily_unavailable   try again, after `retry_after` seconds if it is given
-    └── ConnectionUnusable                                  trying again does not help: somebody has to act
+    └── ConnectionUnusable                                  trying again does not help: a person has to act
         ├── UnknownConnection     unknown_connection
         ├── AuthorizationRequired authorization_required
         ├── ClientRefused         client_refused
@@ -31,7 +31,7 @@ class EvergrantError(Exception):
     Attributes
     ----------
     code : str
-        Stable word to branch or alarm on.
+        Stable code, to branch or to alarm on.
     connection : str or None
         ``provider/account`` that was asked for, where there is one.
     message : str
@@ -57,10 +57,10 @@ class EvergrantError(Exception):
         # waiting thread; the default reduction would call __init__ without its keywords.
         return _rebuild, (type(self), dict(self.__dict__))
 
-    def again(self) -> EvergrantError:
+    def copy(self) -> EvergrantError:
         """Return a copy to raise in another thread or later.
 
-        Without traceback and cause: they belong to one raise, and would keep its frames alive.
+        It has no traceback and no cause: they belong to one raise, and would keep its frames alive.
         """
         return _rebuild(type(self), dict(self.__dict__))
 
@@ -72,7 +72,7 @@ def _rebuild(kind: type[EvergrantError], state: dict[str, Any]) -> EvergrantErro
 
 
 class InvalidRequest(EvergrantError, ValueError):
-    """The connection's name or `min_ttl` is not what Evergrant takes."""
+    """The connection's name or `min_ttl` is not valid."""
 
     code = "invalid_request"
     default_hint = "Connections are written provider/account, e.g. keap/main; min_ttl is in seconds, 0 or more."
@@ -100,7 +100,7 @@ class MissingHeaders(EvergrantError):
 
 
 class NotConfigured(EvergrantError):
-    """Getter is needed and its name is unknown or wrong, or another setting is."""
+    """Getter is needed and its name is missing or wrong, or another setting is."""
 
     code = "not_configured"
     default_hint = (
@@ -124,7 +124,7 @@ class UnexpectedAnswer(EvergrantError):
 
 
 class TemporarilyUnavailable(EvergrantError):
-    """No valid token can be had right now.
+    """No valid token is available now.
 
     Attributes
     ----------
@@ -148,7 +148,7 @@ class TemporarilyUnavailable(EvergrantError):
 
 
 class ConnectionUnusable(EvergrantError):
-    """The connection gives no tokens until a person does something."""
+    """The connection gives no tokens until a person acts."""
 
 
 class UnknownConnection(ConnectionUnusable):
@@ -166,7 +166,7 @@ class AuthorizationRequired(ConnectionUnusable):
 
 
 class ClientRefused(ConnectionUnusable):
-    """The provider refuses the client's own credentials; nobody need authorize again."""
+    """The provider rejects the client's credentials. The account's owner need not authorize again."""
 
     code = "client_refused"
     default_hint = "The operator must correct the client's secret in Secrets Manager."

@@ -1,6 +1,6 @@
-"""How a token is come by: the cache, the secret, getter; one fetch at a time for each connection.
+"""Fetch tokens from the cache, the secret and getter; one fetch at a time for each connection.
 
-Everything here but `Fetcher.warm` may block on the network.
+Everything here but `Fetcher.find_cached` may block on the network.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("evergrant_client")
 
-# By these getter says that the token at hand was withdrawn. The others say why there is no fresher one.
+# With these errors getter says that the cached token was withdrawn. The others say why there is no fresher one.
 _WITHDRAWN = (Disconnected, UnknownConnection)
 
 
 class Fetcher:
-    """What a process knows of one stack's tokens, and how it learns more.
+    """Holds one stack's tokens in this process, and fetches them.
 
     Parameters
     ----------
     prefix : str or None
-        First part of the secrets' names; None where this process is to read no secrets.
+        First part of the secrets' names; None where this process reads no secrets.
     getter : str or None
-        Name or ARN of getter's function, or the URL of its API; None where it is to ask neither.
+        Name or ARN of getter's function, or the URL of its API; None where it asks neither.
     aws : Aws
         Makes the calls.
     clock : callable
@@ -62,85 +62,85 @@ class Fetcher:
         self._aws = aws
         self._api: Api | None = None
         if getter is not None and "://" in getter:  # neither a name nor an ARN
-            from ._api import Api  # with what it needs for URLs, which few consumers do
+            from ._api import Api  # imports what it needs for URLs, which few consumers use
 
             self._api = Api(getter, aws, clock)
         self._clock = clock
         self._slots: dict[str, Slot] = {}
 
-    def warm(self, connection: str, min_ttl: float) -> AccessToken | None:
-        """Return the cached token if it is good for `min_ttl` seconds more."""
+    def find_cached(self, connection: str, min_ttl: float) -> AccessToken | None:
+        """Return the cached token if it is valid for `min_ttl` seconds more."""
         entry = self.entries.get(connection)
-        if entry is not None and min_ttl >= 0 and entry.serves(self._clock(), min_ttl):
+        if entry is not None and min_ttl >= 0 and entry.is_fresh(self._clock(), min_ttl):
             return entry.token
         return None
 
     def slot(self, connection: str) -> Slot:
-        """Return the connection's lock and what goes with it."""
+        """Return the connection's slot."""
         return self._slots.get(connection) or self._slots.setdefault(connection, Slot())
 
-    def fetches(self, connection: str) -> int:
-        """Return a mark by which a later wait for the lock shows that somebody else has fetched meanwhile."""
+    def count_fetches(self, connection: str) -> int:
+        """Return the number of completed fetches. It shows after a wait whether another thread has fetched."""
         return self.slot(connection).fetches
 
     def fetch(
         self, connection: str, min_ttl: float, *, max_age: float = math.inf, seen: int | None = None
     ) -> AccessToken:
-        """Return a token good for `min_ttl` seconds more, or the best there is: see `Evergrant.token`.
+        """Return a token valid for `min_ttl` seconds more, or the best there is: see `Evergrant.token`.
 
-        One that was read longer ago than `max_age` seconds is read again. `seen` is the mark of when the caller
-        began to want it, if that was earlier than now.
+        A token that was read longer ago than `max_age` seconds is read again. `seen` is the number of completed
+        fetches when the caller began to wait, if that was earlier than now.
         """
-        _check(connection, min_ttl)
+        _require_valid(connection, min_ttl)
         slot = self.slot(connection)
         seen = slot.fetches if seen is None else seen
         since = self._clock() - max_age
         with slot.lock:
             entry = self.entries.get(connection)
-            if entry is not None and entry.serves(self._clock(), min_ttl) and entry.received > since:
+            if entry is not None and entry.is_fresh(self._clock(), min_ttl) and entry.received > since:
                 return entry.token
             if slot.fetches != seen and slot.shared is not None:
-                raise slot.shared.again()
+                raise slot.shared.copy()
             slot.shared = None
             try:
                 return self._fetch_alone(connection, min_ttl, since, slot)
             except EvergrantError as error:
-                slot.shared = error.again()
+                slot.shared = error.copy()
                 raise
             finally:
                 slot.fetches += 1
 
     def _fetch_alone(self, connection: str, min_ttl: float, since: float, slot: Slot) -> AccessToken:
-        """Read the secret; ask getter if that is not enough; else make do with what still lives."""
-        held = self._living(connection)
-        failure = slot.getter_failure(self._clock())
+        """Read the secret; ask getter if that is not enough; otherwise use the token that is still valid."""
+        held = self._find_valid(connection)
+        failure = slot.find_failure(self._clock())
         if held is not None and failure is not None and since == -math.inf and not isinstance(failure, _WITHDRAWN):
             return held
         unread = self._read(connection, slot)
         entry = self.entries.get(connection)
-        if entry is not None and entry.serves(self._clock(), min_ttl) and entry.received >= since:
+        if entry is not None and entry.is_fresh(self._clock(), min_ttl) and entry.received >= since:
             return entry.token
         if failure is None:
             try:
                 return self._ask(connection, min_ttl, None, slot)
             except EvergrantError as error:
                 failure = error
-        held = self._living(connection)
+        held = self._find_valid(connection)
         if held is not None and not isinstance(failure, _WITHDRAWN):
-            _log.warning("%s: nothing fresher can be had than a token that still lives. %s", connection, failure)
+            _log.warning("%s: no token fresher than the cached one is available. %s", connection, failure)
             return held
         if isinstance(failure, NotConfigured) and unread is not None:
-            raise unread  # without getter, why the secret cannot be read is what there is to say
+            raise unread  # without getter, the reason is why the secret cannot be read
         raise failure
 
     def _read(self, connection: str, slot: Slot) -> EvergrantError | None:
-        """Read the secret into the cache; return why it could not be read.
+        """Read the secret into the cache; return the error where it could not be read.
 
-        Whatever the reason, getter may still have the token: short-lived ones have no secret, a policy on
-        `tokens/*-??????` may not match a name that does not exist (access is then denied rather than the
-        secret not found), and in an outage rotator serves from its own copy.
+        Getter may still have the token. Short-lived tokens have no secret. A policy on `tokens/*-??????` may not
+        match a name that does not exist: then access is denied, and the secret is not reported as missing. In an
+        outage rotator serves from its own copy.
         """
-        if self._prefix is None or not slot.secret_is_worth_a_look(self._clock()):
+        if self._prefix is None or not slot.may_have_secret(self._clock()):
             return None
         found = False
         try:
@@ -152,30 +152,30 @@ class Fetcher:
             found = not isinstance(error, AccessDenied)
             return error
         finally:
-            slot.looked_for_secret(found=found)
+            slot.record_secret(found=found)
         return None
 
     def _ask(self, connection: str, min_ttl: float, rejected: str | None, slot: Slot) -> AccessToken:
-        """Ask getter, with the fingerprint of the refused token if a refresh is to be forced."""
-        # More than was asked for, so that what getter counts as enough is still enough on arrival.
+        """Ask getter, with the fingerprint of the rejected token if a refresh is to be forced."""
+        # More than the caller asked for, so that the token is still fresh enough on arrival.
         request: dict[str, object] = {"connection": connection, "min_ttl": math.ceil(min_ttl + 2 * SAFETY_SECONDS)}
         if rejected is not None:
             request["rejected"] = rejected
         try:
             entry = self._keep(connection, self._call_getter(connection, request), instead_of=rejected)
             now = self._clock()
-            if entry.ended(now):
-                raise TemporarilyUnavailable(f"The freshest token of {connection} has ended.", connection=connection)
+            if entry.has_expired(now):
+                raise TemporarilyUnavailable(f"The freshest token of {connection} has expired.", connection=connection)
         except EvergrantError as error:
-            slot.leave_getter_alone(error, self._clock())
+            slot.record_failure(error, self._clock())
             if isinstance(error, _WITHDRAWN):
                 self.entries.pop(connection, None)
             raise
-        slot.getter_answered(now)
+        slot.record_answer(now)
         if entry.token.warning:
             _log.warning("%s: %s", connection, entry.token.warning)
-        if not entry.serves(now, min_ttl):
-            entry.reach = max(entry.usable_until - now, 0.0)
+        if not entry.is_fresh(now, min_ttl):
+            entry.best_ttl = max(entry.usable_until - now, 0.0)
         return entry.token
 
     def _call_getter(self, connection: str, request: dict[str, object]) -> Answer:
@@ -189,9 +189,9 @@ class Fetcher:
         )
 
     def _keep(self, connection: str, answer: Answer, *, instead_of: str | None = None) -> Entry:
-        """Cache the token, unless a newer one lives: a late write may have put back an older secret.
+        """Cache the token, unless a newer one is valid: a late write may have put back an older secret.
 
-        Getter's answer to a refusal is believed in any case: generations may go back if a table is restored.
+        Getter's answer to a rejection is cached in any case: generations may go back if a table is restored.
         """
         token = read_token(connection, answer.text)
         now = self._clock()
@@ -200,73 +200,73 @@ class Fetcher:
             entry is None
             or token.generation >= entry.token.generation
             or entry.token.fingerprint == instead_of
-            or not entry.lives(now)
+            or not entry.is_valid(now)
         ):
             entry = self.entries[connection] = Entry(token, now, answer.behind)
         return entry
 
-    def _living(self, connection: str) -> AccessToken | None:
+    def _find_valid(self, connection: str) -> AccessToken | None:
         entry = self.entries.get(connection)
-        return entry.token if entry is not None and entry.lives(self._clock()) else None
+        return entry.token if entry is not None and entry.is_valid(self._clock()) else None
 
-    # After a refusal.
+    # After a rejection.
 
-    def _other(self, connection: str, refused: str) -> AccessToken | None:
-        held = self._living(connection)
+    def _find_other(self, connection: str, refused: str) -> AccessToken | None:
+        held = self._find_valid(connection)
         return held if held is not None and held.fingerprint != refused else None
 
-    def reparse(self, connection: str, refused: str, seen: int) -> AccessToken | None:
-        """Read the secret once more, unless somebody has since the mark `seen`; return the token if it is another."""
+    def read_again(self, connection: str, refused: str, seen: int) -> AccessToken | None:
+        """Read the secret once more, unless another thread has since `seen`; return the token if it is another."""
         slot = self.slot(connection)
         with slot.lock:
-            other = self._other(connection, refused)
+            other = self._find_other(connection, refused)
             if other is not None or slot.fetches != seen:
                 return other
             self._read(connection, slot)
             slot.shared = None
             slot.fetches += 1
-            return self._other(connection, refused)
+            return self._find_other(connection, refused)
 
     def force(self, connection: str, refused: str, min_ttl: float) -> AccessToken | None:
-        """Have getter renew the refused token; return the new one, or None if there is none.
+        """Have getter renew the rejected token; return the new one, or None if there is none.
 
         Raises
         ------
         EvergrantError
-            Getter could not.
+            Getter could not renew it.
         """
         slot = self.slot(connection)
         with slot.lock:
-            other = self._other(connection, refused)
+            other = self._find_other(connection, refused)
             if other is not None:
                 return other
-            failure = slot.getter_failure(self._clock())
+            failure = slot.find_failure(self._clock())
             if failure is not None:
                 raise failure
             if slot.has_no_other(refused, self._clock()):
                 return None
             token = self._ask(connection, min_ttl, refused, slot)
             if token.fingerprint == refused:
-                slot.gave_again(refused, self._clock())
+                slot.record_no_other(refused, self._clock())
                 return None
             return token
 
-    def another(self, connection: str, min_ttl: float, rejected: str) -> AccessToken:
-        """Return a token other than `rejected`: re-read, else renewed; an error if there is none."""
-        _check(connection, min_ttl)
+    def fetch_other(self, connection: str, min_ttl: float, rejected: str) -> AccessToken:
+        """Return a token other than `rejected`: read again, else renewed. Raises an error if there is none."""
+        _require_valid(connection, min_ttl)
         refused = fingerprint(rejected)
-        mark = self.fetches(connection)
-        other = self.reparse(connection, refused, mark) or self.force(connection, refused, min_ttl)
+        mark = self.count_fetches(connection)
+        other = self.read_again(connection, refused, mark) or self.force(connection, refused, min_ttl)
         if other is None:
             raise TemporarilyUnavailable(
                 f"{connection} has no other token than the rejected one.",
                 connection=connection,
-                hint="If it goes on being refused, the refusal is not about the token: look at the provider's answer.",
+                hint="If the provider goes on rejecting it, the cause is another than the token: look at its response.",
             )
         return other
 
 
-def _check(connection: str, min_ttl: float) -> None:
+def _require_valid(connection: str, min_ttl: float) -> None:
     check_name(connection)
     if not 0 <= min_ttl < math.inf:
         raise InvalidRequest("min_ttl is not a number of seconds.", connection=connection)

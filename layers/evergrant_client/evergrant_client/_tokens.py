@@ -1,4 +1,4 @@
-"""What Evergrant publishes for a connection: the access token, and how to send it.
+"""Read what Evergrant publishes for a connection: the access token, and how to send it.
 
 The `tokens/` secret and getter's answer have the same fields; both are read here.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from ._errors import BY_CODE, EvergrantError, InvalidRequest, TemporarilyUnavailable, UnexpectedAnswer
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,39}/[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}")
-# A secret's ARN ends in a hyphen and six characters, and policies rely on it: no account may look so.
+# A secret's ARN ends in a hyphen and six characters, and policies rely on it: no account may end so.
 _LIKE_AN_ARN = re.compile(r"-[A-Za-z0-9]{6}\Z")
 _CODE = re.compile(r"[a-z_]{1,64}")
 
@@ -30,7 +30,7 @@ def check_name(connection: object) -> None:
 
 
 def fingerprint(token: str) -> str:
-    """Return the first 16 hex digits of the SHA-256 of the token's UTF-8: names it, reveals nothing."""
+    """Return the first 16 hex digits of the SHA-256 of the token's UTF-8, which names it and reveals nothing."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
@@ -47,15 +47,15 @@ class AccessToken:
     value : str
         The token itself.
     expires_at : float
-        When it ends, in epoch seconds.
+        When it expires, in epoch seconds.
     headers : Mapping[str, str]
         Headers to send as they are; the token is in them.
     required_headers : tuple of str
         Headers that every call must have and only the caller knows, e.g. ``x-user-id``.
     reject_statuses : frozenset of int
-        HTTP statuses by which this provider shows a dead token.
+        HTTP statuses with which this provider rejects a token.
     captured : Mapping[str, str]
-        What the provider said when the account was connected, e.g. ``instance_url``.
+        What the provider sent when the account was connected, e.g. ``instance_url``.
     scope : str
         Granted scope, separated by spaces (RFC 6749 section 3.3).
     generation : int
@@ -63,7 +63,7 @@ class AccessToken:
     fingerprint : str
         First 16 hex digits of the token's SHA-256.
     warning : str
-        What getter said is wrong with the connection although this token is good; mostly empty.
+        What getter reports to be wrong with the connection although this token is valid; mostly empty.
     """
 
     connection: str
@@ -78,7 +78,7 @@ class AccessToken:
     fingerprint: str
     warning: str = ""
 
-    def missing(self, given: Mapping[str, str]) -> tuple[str, ...]:
+    def find_missing_headers(self, given: Mapping[str, str]) -> tuple[str, ...]:
         """Return the required headers that `given` lacks or leaves empty; case does not matter."""
         if not self.required_headers:
             return ()
@@ -89,7 +89,7 @@ class AccessToken:
 def read_token(connection: str, text: str | bytes) -> AccessToken:
     """Read a `tokens/` secret or getter's answer.
 
-    Unknown fields are ignored, so that a newer stack may say more; only ``access_token`` and
+    Unknown fields are ignored, so that a newer stack may send more; only ``access_token`` and
     ``expires_at`` must be there.
 
     Raises
@@ -97,7 +97,7 @@ def read_token(connection: str, text: str | bytes) -> AccessToken:
     UnexpectedAnswer
         It is not JSON, is about another connection, or lacks what is needed.
     EvergrantError
-        The typed error which the answer carries.
+        The typed error that the answer carries.
     """
     document = _parse(text)
     if document is None:
@@ -107,12 +107,12 @@ def read_token(connection: str, text: str | bytes) -> AccessToken:
     if document.get("connection", connection) != connection:
         raise UnexpectedAnswer(f"What was read for {connection} is another connection's.", connection=connection)
     value = document.get("access_token")
-    expires_at = _epoch(document.get("expires_at"))
+    expires_at = _read_time(document.get("expires_at"))
     if not isinstance(value, str) or not value or expires_at is None:
         raise UnexpectedAnswer(
             f"What was read for {connection} lacks a usable access_token or expires_at.", connection=connection
         )
-    headers = _strings(document.get("headers")) or {"Authorization": f"Bearer {value}"}
+    headers = _read_strings(document.get("headers")) or {"Authorization": f"Bearer {value}"}
     required = document.get("required_headers")
     generation = document.get("generation")
     return AccessToken(
@@ -121,12 +121,12 @@ def read_token(connection: str, text: str | bytes) -> AccessToken:
         expires_at=expires_at,
         headers=MappingProxyType(headers),
         required_headers=tuple(str(name) for name in required) if isinstance(required, list) else (),
-        reject_statuses=_statuses(document.get("reject_statuses")),
-        captured=MappingProxyType(_strings(document.get("captured"))),
+        reject_statuses=_read_statuses(document.get("reject_statuses")),
+        captured=MappingProxyType(_read_strings(document.get("captured"))),
         scope=str(document.get("scope") or ""),
         generation=generation if isinstance(generation, int) else 0,
         fingerprint=fingerprint(value),
-        warning=_warning(document.get("warning")),
+        warning=_read_warning(document.get("warning")),
     )
 
 
@@ -141,7 +141,7 @@ def _parse(text: str | bytes) -> dict[str, Any] | None:
 
 
 def read_error(connection: str, said: object) -> EvergrantError:
-    """Return the typed error that getter's ``{"code", "message", "hint", "retry_after"}`` stands for."""
+    """Return the typed error for getter's ``{"code", "message", "hint", "retry_after"}``."""
     said = said if isinstance(said, dict) else {}
     code = said.get("code")
     kind = BY_CODE.get(code) if isinstance(code, str) else None
@@ -153,18 +153,18 @@ def read_error(connection: str, said: object) -> EvergrantError:
     text = message if isinstance(message, str) and message else f"{connection}: {kind.code}."
     hint = hint if isinstance(hint, str) and hint else None
     if kind is TemporarilyUnavailable:
-        retry_after = _seconds(said.get("retry_after"))
+        retry_after = _read_seconds(said.get("retry_after"))
         return TemporarilyUnavailable(text, connection=connection, hint=hint, retry_after=retry_after)
     return kind(text, connection=connection, hint=hint)
 
 
-def _warning(said: object) -> str:
+def _read_warning(said: object) -> str:
     message = said.get("message") if isinstance(said, dict) else None
     return message if isinstance(message, str) else ""
 
 
-def _epoch(text: object) -> float | None:
-    """Read RFC 3339, which must say its offset from UTC."""
+def _read_time(text: object) -> float | None:
+    """Read RFC 3339, which must have an offset from UTC."""
     if not isinstance(text, str):
         return None
     try:
@@ -174,17 +174,17 @@ def _epoch(text: object) -> float | None:
     return None if moment.tzinfo is None else moment.timestamp()
 
 
-def _strings(value: object) -> dict[str, str]:
+def _read_strings(value: object) -> dict[str, str]:
     return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else {}
 
 
-def _seconds(value: object) -> float | None:
+def _read_seconds(value: object) -> float | None:
     if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
         return float(value)
     return None
 
 
-def _statuses(value: object) -> frozenset[int]:
+def _read_statuses(value: object) -> frozenset[int]:
     if not isinstance(value, list):
         return frozenset({401})
     return frozenset(status for status in value if isinstance(status, int))

@@ -23,19 +23,19 @@ __all__ = ["EvergrantAuth"]
 
 _Step = httpx.Request | Callable[[], AccessToken | None]
 
-# One for each event loop and connection: those who wait for a fetch under way wait in the loop, not in one of
-# the threads that the application shares.
+# One for each event loop and connection: tasks that wait for a fetch under way wait in the loop, and not in one of the
+# threads that the application shares.
 _limiters: anyio.lowlevel.RunVar[dict[object, anyio.CapacityLimiter]] = anyio.lowlevel.RunVar(__name__)
 
 
 class EvergrantAuth(httpx.Auth):
     """Sends a connection's headers with every request, for `httpx.Client` and `httpx.AsyncClient`.
 
-    When the provider refuses the token, the call is sent again with another one: at most once with what
+    When the provider rejects the token, the call is sent again with another one: at most once with what
     the secret holds by then, and once with what getter renewed. A body that is a stream is not sent
-    again: its caller gets the refusal, and the next call has the new token.
+    again: its caller gets the rejection, and the next call has the new token.
 
-    If redirects are followed, none of the connection's headers go to another origin: httpx takes off
+    If redirects are followed, none of the connection's headers go to another origin: httpx removes
     ``Authorization``, and this class the others, by httpcore's ``trace`` extension. With a transport that
     has no such extension, and a profile that sends the token in another header, do not follow redirects.
 
@@ -51,9 +51,9 @@ class EvergrantAuth(httpx.Auth):
     Raises
     ------
     MissingHeaders
-        On a call without the headers which the provider requires of every call.
+        On a call without the headers that the provider requires on every call.
     EvergrantError
-        On a call for which no token can be had; see `Evergrant.token`.
+        On a call for which no token is available; see `Evergrant.token`.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class EvergrantAuth(httpx.Auth):
         self._evergrant = evergrant
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Drive the steps; httpx calls this."""
+        """Run the steps. Called by httpx."""
         steps = self._steps(self._call(), request, _Guard)
         result: Any = None
         while True:
@@ -75,7 +75,7 @@ class EvergrantAuth(httpx.Auth):
             result = (yield step) if isinstance(step, httpx.Request) else step()
 
     async def async_auth_flow(self, request: httpx.Request) -> AsyncGenerator[httpx.Request, httpx.Response]:
-        """Drive the same steps, those that block in a thread; httpx calls this."""
+        """Run the same steps; those that block run in a thread. Called by httpx."""
         call = self._call()
         steps = self._steps(call, request, _AsyncGuard)
         result: Any = None
@@ -87,7 +87,7 @@ class EvergrantAuth(httpx.Auth):
             if isinstance(step, httpx.Request):
                 result = yield step
             else:
-                # A cancelled call need not wait: the fetch ends by itself and fills the cache.
+                # A cancelled call does not wait: the fetch ends by itself and fills the cache.
                 result = await anyio.to_thread.run_sync(step, abandon_on_cancel=True, limiter=_limiter(call.slot))
 
     def _call(self) -> Call:
@@ -96,7 +96,7 @@ class EvergrantAuth(httpx.Auth):
     def _steps(self, call: Call, request: httpx.Request, guard: type[_Guard]) -> Generator[_Step, Any, None]:
         """Yield requests, to be answered with a response, and functions, to be answered with their result."""
         first: AccessToken = call.token or (yield call.begin)
-        missing = first.missing(request.headers)
+        missing = first.find_missing_headers(request.headers)
         if missing:
             raise MissingHeaders(self._connection, missing)
         token: AccessToken | None = first
@@ -105,10 +105,10 @@ class EvergrantAuth(httpx.Auth):
         while token is not None:
             request.headers.update(token.headers)
             response: httpx.Response = yield request
-            # After redirects the answer may come from elsewhere, where our token was never sent.
-            if not call.refused(response.status_code) or not _same_origin(response.request.url, request.url):
+            # After redirects the response may come from another origin, where the token was never sent.
+            if not call.is_rejected(response.status_code) or not _same_origin(response.request.url, request.url):
                 return
-            token = yield call.another
+            token = yield call.fetch_other
             if not replayable:
                 return
 
@@ -124,7 +124,7 @@ def _limiter(slot: object) -> anyio.CapacityLimiter:
 
 
 class _Guard:
-    """Takes the connection's headers off what httpcore is about to send to another origin.
+    """Removes the connection's headers from what httpcore is about to send to another origin.
 
     httpcore calls a request's ``trace`` extension at each step, and httpx hands the extension on to the
     requests of redirects.
@@ -143,7 +143,7 @@ class _Guard:
         if not event.endswith(".send_request_headers.started"):
             return
         request = info["request"]
-        # The header rather than the URL, which is the proxy's where one forwards plain HTTP.
+        # The header and not the URL, which is the proxy's where one forwards plain HTTP.
         hosts = [value.lower() for name, value in request.headers if name.lower() == b"host"]
         if [(request.url.scheme, host) for host in hosts] != [self._origin]:
             request.headers = [(name, value) for name, value in request.headers if name.lower() not in self._names]

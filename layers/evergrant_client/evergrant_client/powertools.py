@@ -1,4 +1,4 @@
-"""Tokens by way of Powertools' Parameters utility. Importing this module imports Powertools; the rest does not.
+"""Get tokens by Powertools' Parameters utility. Importing this module imports Powertools; the rest does not.
 
 >>> tokens = TokenProvider()  # doctest: +SKIP
 >>> tokens.get("keap/main")  # doctest: +SKIP
@@ -21,8 +21,7 @@ __all__ = ["TokenProvider"]
 class TokenProvider(BaseProvider):
     """A Parameters provider whose parameters are connections and whose values are their access tokens.
 
-    Only the waiting is Powertools': tokens are cached where `evergrant_client.token` caches them, and are
-    shared with it.
+    Tokens are cached where `evergrant_client.token` caches them, and are shared with it.
 
     Parameters
     ----------
@@ -57,14 +56,14 @@ class TokenProvider(BaseProvider):
         name : str
             ``provider/account``.
         max_age : int, optional
-            Seconds: a token that was read longer ago is read again. Default: as long as it lives, whatever
-            ``POWERTOOLS_PARAMETERS_MAX_AGE`` says. However much is given, a token is not used past its own
-            expiry less `min_ttl`.
+            Seconds: a token that was read longer ago is read again. Default: a token is kept until it
+            expires; ``POWERTOOLS_PARAMETERS_MAX_AGE`` does not count. No token is used past its own expiry
+            less `min_ttl`.
         transform : str, optional
             None only: a token is opaque.
         force_fetch : bool
-            Whether to read it again in any case. It is not refreshed for that: where the provider refused
-            it, use `evergrant_client.token` with ``rejected``, or an auth class.
+            Whether to read the token again in any case. That does not refresh it: where the provider
+            rejected it, use `evergrant_client.token` with ``rejected``, or an auth class.
         sdk_options
             None are taken: more than one AWS API may be called.
 
@@ -76,7 +75,7 @@ class TokenProvider(BaseProvider):
         Raises
         ------
         GetParameterError
-            There is no token; its ``__cause__`` is the `EvergrantError` which says why.
+            There is no token; its ``__cause__`` is the `EvergrantError` that says why.
         TransformParameterError
             A transform was asked for.
         """

@@ -23,10 +23,10 @@ __all__ = ["EvergrantAuth"]
 class EvergrantAuth(AuthBase):
     """Sends a connection's headers with every request.
 
-    When the provider refuses the token, the call is sent again with another one: at most once with what
+    When the provider rejects the token, the call is sent again with another one: at most once with what
     the secret holds by then, and once with what getter renewed. A body that cannot be read twice is not
-    sent again: its caller gets the refusal, and the next call has the new token. On a redirect to another
-    host none of the connection's headers go along.
+    sent again: its caller gets the rejection, and the next call has the new token. On a redirect to another
+    host none of the connection's headers are sent.
 
     Parameters
     ----------
@@ -40,9 +40,9 @@ class EvergrantAuth(AuthBase):
     Raises
     ------
     MissingHeaders
-        On a call without the headers which the provider requires of every call.
+        On a call without the headers that the provider requires on every call.
     EvergrantError
-        On a call for which no token can be had; see `Evergrant.token`.
+        On a call for which no token is available; see `Evergrant.token`.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class EvergrantAuth(AuthBase):
         self._evergrant = evergrant
 
     def __call__(self, r: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Prepare one request; requests calls this."""
+        """Prepare one request. Called by requests."""
         call = Call(self._evergrant or default(), self._connection, self._min_ttl)
         token = call.begin()
-        missing = token.missing(r.headers)
+        missing = token.find_missing_headers(r.headers)
         if missing:
             raise MissingHeaders(self._connection, missing)
         r.headers.update(token.headers)
@@ -65,7 +65,7 @@ class EvergrantAuth(AuthBase):
 
 
 class _Hook:
-    """Looks at each answer of one call. A class, so that it holds only what it needs."""
+    """Checks each response of one call. A class, so that it holds only what it needs."""
 
     def __init__(self, call: Call, request: requests.PreparedRequest) -> None:
         self._call = call
@@ -74,14 +74,14 @@ class _Hook:
         self._start = _position(request.body)
 
     def __call__(self, response: requests.Response, **send: Any) -> requests.Response:
-        # requests copies hooks to the requests of redirects: elsewhere our token has no business.
+        # requests copies hooks to the requests of redirects. The token is not sent to another origin.
         if _origin(response.request.url) != self._origin:
             return response
-        while self._call.refused(response.status_code):
-            token = self._call.another()
+        while self._call.is_rejected(response.status_code):
+            token = self._call.fetch_other()
             if token is None or not self._rewind(response.request.body):
                 break
-            # In place, since requests makes a redirect's request from this one; sent as a copy, as its
+            # In place, since requests makes a redirect's request from this one. Sent as a copy, as its
             # own digest authentication does, so that `history` keeps both.
             response.request.headers.update(token.headers)
             response = _send_again(response, send)
@@ -103,14 +103,14 @@ class _Hook:
         target = response.headers.get("location") if response.is_redirect else None
         if target is None or _origin(urljoin(str(response.request.url), target)) == self._origin:
             return
-        # requests itself takes off Authorization only, but a profile may send the token otherwise.
+        # requests itself removes Authorization only, but a profile may send the token in another header.
         for request in (response.request, *(earlier.request for earlier in response.history)):
             for name in self._names:
                 request.headers.pop(name, None)
 
 
 def _send_again(refused: requests.Response, send: dict[str, Any]) -> requests.Response:
-    _ = refused.content  # the connection is only released when the answer has been read
+    _ = refused.content  # the connection is released only when the response has been read
     refused.close()
     request = refused.request.copy()
     jar = request._cookies  # type: ignore[attr-defined]
