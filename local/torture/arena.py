@@ -232,7 +232,7 @@ def _redirect(aws: LocalAws, stack: Stack, proxy: Proxy, plan: Plan) -> None:
 def _registering(place: Arena, home: Path) -> list[Command]:
     """The commands for Evergrant's client at both providers, who know it then, and for the lenient one's profile."""
     profile = home / "lenient.toml"
-    text = (resources.files("evergrant") / "profiles" / "keap.toml").read_text(encoding="utf-8")
+    text = (resources.files("evergrant") / "profiles" / "catalogue" / "keap.toml").read_text(encoding="utf-8")
     text = text.replace('name = "keap"', 'name = "lenient"').replace("Keap (Infusionsoft)", "Lenient")
     text = text.replace("rotates = true", f"rotates = true\nreuse_grace = {GRACE}")
     profile.write_text(text, encoding="utf-8")
