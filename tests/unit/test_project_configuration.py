@@ -3,25 +3,11 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from configparser import ConfigParser
-from pathlib import Path
 
-import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
-#: Files that are no text.
-BINARY_SUFFIXES = {".png"}
-
-
-def tracked() -> list[Path]:
-    """The text files of the repository."""
-    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
-    if listed.returncode != 0:
-        pytest.skip("not a git checkout, so nothing says which files are the project's")
-    paths = [ROOT / name for name in listed.stdout.split("\0") if name]
-    return [path for path in paths if path.is_file() and path.suffix not in BINARY_SUFFIXES]
+from tests.unit.repository import ROOT, list_text_files
 
 
 def test_the_commit_hook_runs_make_lint_and_nothing_else() -> None:
@@ -49,7 +35,7 @@ def test_every_file_keeps_to_the_editors_configuration() -> None:
     assert configuration["top"]["root"] == "true"
     assert (everywhere["charset"], everywhere["end_of_line"]) == ("utf-8", "lf")
     assert (everywhere["insert_final_newline"], everywhere["trim_trailing_whitespace"]) == ("true", "true")
-    for path in tracked():
+    for path in list_text_files():
         content = path.read_text("utf-8")  # fails where it is not UTF-8
         assert "\r" not in content, path
         assert not content or content.endswith("\n"), path

@@ -28,10 +28,10 @@ from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.tick import Tick, tick
 from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS, TICK_SECONDS
+from tests.unit.fleet import connection as due_connection
+from tests.unit.fleet import fleet
 from tests.unit.memory import FakeClock, MemoryProfiles, MemoryRecords, answer
 from tests.unit.samples import KEAP, NOW, connection
-from tests.unit.test_circuit_breaker import connection as due_connection
-from tests.unit.test_circuit_breaker import fleet
 
 #: What the index holds of an item, see template.yaml.
 PROJECTED = ("pk", "due_shard", "due_at", "expires_at", "client", "profile_hash")
