@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import evergrant
+from evergrant.record.connection import EventType, Status
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
@@ -91,6 +92,14 @@ def test_every_link_between_the_pages_leads_somewhere(page: Path) -> None:
         assert linked.exists(), target
         if anchor and linked.suffix == ".md":
             assert anchor in anchors(linked), target
+
+
+def test_the_pages_name_every_status_and_every_event() -> None:
+    concepts = (ROOT / "docs" / "concepts.md").read_text("utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", concepts, re.MULTILINE) == [status.value for status in Status]
+    statuses = (ROOT / "docs" / "statuses.md").read_text("utf-8")
+    table = statuses.partition("| event | when |")[2].partition("\n\n")[0]
+    assert set(re.findall(r"`([^`]+)`", table)) == {event.value for event in EventType} | {"refresh_expires_at"}
 
 
 def test_the_guide_places_every_kind_of_test() -> None:
