@@ -13,7 +13,7 @@ from evergrant.record.connection import EventType, Status
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]
 #: Named already, and written by another change.
-PENDING = {"record/state_machine.py", "tests/unit/test_glossary.py"}
+PENDING = {"record/state_machine.py"}
 MAX_CHARACTERS = 500
 #: Pages whose paragraphs are still being split.
 LONG = {
