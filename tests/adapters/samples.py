@@ -52,7 +52,7 @@ def full() -> Connection:
         due_at=NOW + 60,
         lease_owner="worker-1",
         lease_until=NOW + 40,
-        attempt_id="spend-1",
+        attempt_id="attempt-1",
         attempt_at=NOW - 1,
         attempt_replays=1,
         in_doubt_since=NOW - 1,

@@ -157,9 +157,9 @@ def test_an_answer_that_is_read_again_leaks_nothing_of_what_it_holds(environment
         assert again["error"]["code"] == "unreadable_response"
         assert found_in(json.dumps(again), CANARIES) == set()
         nothing_leaked(outside)
-        mended = StoredProfiles("records").keep(msgspec.structs.replace(keap, response=response))
+        corrected = StoredProfiles("records").keep(msgspec.structs.replace(keap, response=response))
         on_stage.clock.sleep(60)  # until the first worker's lease has run out
-        found = on_stage.ask(reparse=mended)
+        found = on_stage.ask(reparse=corrected)
         assert found_in(json.dumps(found), CANARIES) == {"new access token"}
     assert on_stage.record.expires_at == NOW + 86_400, "from the moment at which the request was sent"
     assert len(on_stage.server.requests) == 1
@@ -178,7 +178,7 @@ def test_a_refused_client_leaves_nothing_of_its_secrets_in_its_item(environment:
 
 
 @contextmanager
-def table_gone_after_the_spend(server: Server) -> Iterator[None]:
+def table_gone_after_the_attempt(server: Server) -> Iterator[None]:
     def refuse(**_: Any) -> None:
         if server.requests:
             raise PortUnavailable("the table is gone")
@@ -190,7 +190,7 @@ def table_gone_after_the_spend(server: Server) -> Iterator[None]:
 def test_a_token_set_the_table_rejects_goes_sealed_into_the_queue(environment: None) -> None:
     """A token set that the table does not take goes into the queue sealed."""
     with stage(answers(json.dumps(GRANTED).encode())) as on_stage, watching() as outside:
-        with table_gone_after_the_spend(on_stage.server):
+        with table_gone_after_the_attempt(on_stage.server):
             on_stage.work()
         assert on_stage.record.generation == 7
         [sent] = outside.calls("SendMessage")
@@ -345,17 +345,17 @@ def test_connecting_an_account_leaks_nothing(environment: None, behave: Behaviou
         )
         with watching() as outside:
             ticket = issue_ticket(ports.authorizations, authorization, NOW)
-            departure = flow.start_authorization(ticket, flow.landing(ticket, None).cookie)
-            state = parse_qs(urlsplit(departure.url).query)["state"][0]
-            _caught(lambda: flow.handle_callback({"state": state, "code": PRIVATE["code"]}, departure.cookie), raised)
+            started = flow.start_authorization(ticket, flow.landing(ticket, None).cookie)
+            state = parse_qs(urlsplit(started.url).query)["state"][0]
+            _caught(lambda: flow.handle_callback({"state": state, "code": PRIVATE["code"]}, started.cookie), raised)
         nothing_leaked(outside)
         sent = on_stage.server.requests[0]
         assert found_in(sent, PRIVATE) >= {"code"}
         verifier = parse_qs(sent.partition(b"\r\n\r\n")[2].decode())["code_verifier"][0]
-        mine = {"ticket": ticket, "state": state, "cookie": departure.cookie, "code verifier": verifier}
+        mine = {"ticket": ticket, "state": state, "cookie": started.cookie, "code verifier": verifier}
         for name, left in outside.aws:
             assert found_in(left, mine) == set(), name
         assert found_in("\n".join(raised), {**CANARIES, **mine}) == set()
-        assert found_in(departure.url, CANARIES) == set()
+        assert found_in(started.url, CANARIES) == set()
         assert outside.calls("Decrypt") == []  # who seals cannot open
         assert outside.calls("PutSecretValue") == outside.calls("CreateSecret") == []

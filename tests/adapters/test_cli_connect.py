@@ -150,7 +150,7 @@ def test_connecting_again_keeps_what_is_not_given_anew(desk: Desk) -> None:
 
 
 def test_nothing_is_stored_when_there_is_no_such_client(desk: Desk) -> None:
-    assert desk.error("connect", "keap/main", "--client", "nobody")["code"] == "unknown_client"
+    assert desk.error("connect", "keap/main", "--client", "absent")["code"] == "unknown_client"
     assert desk.records.get("keap/main") is None
 
 

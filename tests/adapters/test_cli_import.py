@@ -123,7 +123,7 @@ def test_what_needs_no_import_is_refused(desk: Desk) -> None:
 
 
 def test_the_client_that_refreshes_it_must_be_stored(desk: Desk) -> None:
-    assert desk.error("import", "keap/main", "--client", "nobody", given=given())["code"] == "unknown_client"
+    assert desk.error("import", "keap/main", "--client", "absent", given=given())["code"] == "unknown_client"
 
 
 def test_epoch_seconds_as_libraries_store_them_are_times_too(desk: Desk) -> None:

@@ -105,7 +105,7 @@ def said(*arguments: str, given: Any = None, status: int = 0) -> str:
     return result.output
 
 
-def told(*arguments: str, given: Any = None, status: int = 0) -> dict[str, Any]:
+def run_check(*arguments: str, given: Any = None, status: int = 0) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(said(*arguments, "--json", given=given, status=status))
     return document
 
@@ -122,7 +122,7 @@ def file(tmp_path: Path) -> str:
 
 def test_each_phase_shows_its_request_with_placeholders_for_secrets(file: str) -> None:
     """Each phase shows the exact request, with placeholders for everything that is secret."""
-    found = told(file, "--var", "region=eu")
+    found = run_check(file, "--var", "region=eu")
     phases = {request["phase"]: request for request in found["phases"]}
     assert list(phases) == ["authorize", "exchange", "client_credentials", "jwt_bearer", "refresh"]
     assert phases["refresh"] == {
@@ -161,7 +161,7 @@ def test_a_variable_without_a_value_stands_there_by_its_name(file: str) -> None:
 
 
 def test_a_log_in_is_shown_with_each_set_of_credentials() -> None:
-    found = told("investsuite", "--var", "host=api.acme.example")
+    found = run_check("investsuite", "--var", "host=api.acme.example")
     assert [request.get("credentials") for request in found["phases"]] == [
         ["access_key_id", "secret_access_key"],
         ["username", "password"],
@@ -171,7 +171,7 @@ def test_a_log_in_is_shown_with_each_set_of_credentials() -> None:
 
 
 def test_the_refresh_time_is_shown_for_the_documented_lifetime() -> None:
-    times = told("keap")["refreshing"]
+    times = run_check("keap")["refreshing"]
     assert times["lifetime"] == 86_400
     assert 10_800 <= times["before_expiry"] <= 1.5 * 10_800
     assert "would be replaced after" in said("keap")
@@ -179,14 +179,14 @@ def test_the_refresh_time_is_shown_for_the_documented_lifetime() -> None:
 
 @pytest.mark.parametrize("name", sorted(built_in.load_built_in()))
 def test_every_shipped_provider_can_be_looked_at(name: str) -> None:
-    assert told(name)["provider"] == name
+    assert run_check(name)["provider"] == name
 
 
 def test_a_valid_profile_lists_what_it_could_improve(file: str) -> None:
-    advice = " ".join(told(file)["advice"])
+    advice = " ".join(run_check(file)["advice"])
     for key in ("documentation", "response.expires", "response.refresh_expires", "variables.region.describe"):
         assert key in advice
-    assert told("keap")["advice"] == []
+    assert run_check("keap")["advice"] == []
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_what_does_not_hold_is_refused_by_its_code(file: str, arguments: tuple[s
     given = {**ENTRY, "refresh_token": "canary-refresh-token"} if "refresh" in arguments else ENTRY
     if "jwt_bearer" in arguments:
         arguments = (*arguments, "--var", "region=eu")
-    assert told(file, *arguments, given=given, status=1)["error"]["code"] == code
+    assert run_check(file, *arguments, given=given, status=1)["error"]["code"] == code
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_what_does_not_hold_is_refused_by_its_code(file: str, arguments: tuple[s
     ],
 )
 def test_wrong_usage_is_status_2_and_sends_nothing(file: str, arguments: list[str]) -> None:
-    assert told(file, *arguments, given=ENTRY, status=2)["error"]["code"] == "wrong_usage"
+    assert run_check(file, *arguments, given=ENTRY, status=2)["error"]["code"] == "wrong_usage"
 
 
 def test_neither_a_file_nor_a_provider_is_wrong_usage() -> None:
@@ -246,7 +246,7 @@ def simulated(request: pytest.FixtureRequest) -> Iterator[ProviderServer]:
 @pytest.mark.parametrize("simulated", [WEALTHYHOOD], indirect=True)
 def test_wealthyhood_grants_and_its_answer_is_read(simulated: ProviderServer) -> None:
     arguments = ("wealthyhood", "--against", simulated.url, "--var", "audience=https://api.wealthyhood.example")
-    found = told(*arguments, given=ENTRY)
+    found = run_check(*arguments, given=ENTRY)
     assert found["phase"] == "client_credentials"
     assert found["request"]["url"] == f"{simulated.url}/oauth/token"
     answer = found["answer"]
@@ -258,7 +258,7 @@ def test_wealthyhood_grants_and_its_answer_is_read(simulated: ProviderServer) ->
 @pytest.mark.parametrize("simulated", [WEALTHYHOOD], indirect=True)
 def test_a_wrong_secret_is_distinguished_from_a_wrong_request(simulated: ProviderServer) -> None:
     arguments = ("wealthyhood", "--against", simulated.url)
-    wrong = told(
+    wrong = run_check(
         *arguments,
         *("--var", "audience=https://api.wealthyhood.example"),
         given={**ENTRY, "client_secrets": ["canary-older-secret"]},
@@ -266,24 +266,24 @@ def test_a_wrong_secret_is_distinguished_from_a_wrong_request(simulated: Provide
     )
     assert wrong["error"]["code"] == wrong["answer"]["kind"] == "client_rejected"
     assert (wrong["answer"]["code"], wrong["answer"]["rule"]) == ("invalid_client", "standard")
-    assert told(*arguments, given=ENTRY, status=1)["error"]["code"] == "invalid_variable"
+    assert run_check(*arguments, given=ENTRY, status=1)["error"]["code"] == "invalid_variable"
 
 
 @pytest.mark.parametrize("simulated", [MODELPORTFOLIOS], indirect=True)
 def test_modelportfolios_spelling_is_read(simulated: ProviderServer) -> None:
-    answer = told("modelportfolios", "--against", simulated.url, given=ENTRY)["answer"]
+    answer = run_check("modelportfolios", "--against", simulated.url, given=ENTRY)["answer"]
     assert (answer["lifetime"], answer["expiry_rule"]) == (86_400, "expiresIn:seconds")
 
 
 @pytest.mark.parametrize("simulated", [INVESTSUITE], indirect=True)
 def test_investsuite_logs_in_with_a_duration_called_expires_at(simulated: ProviderServer) -> None:
     keys = {"access_key_id": "app-1", "secret_access_key": "canary-client-secret"}
-    found = told("investsuite", "--against", simulated.url, given={"credentials": keys})
+    found = run_check("investsuite", "--against", simulated.url, given={"credentials": keys})
     assert found["request"]["url"] == f"{simulated.url}/auth/login/"
     assert found["request"]["body"] == '{"access_key_id": "ACCESS_KEY_ID", "secret_access_key": "SECRET_ACCESS_KEY"}'
     assert (found["answer"]["lifetime"], found["answer"]["expiry_rule"]) == (300, "expires_at:seconds")
     assert found["answer"]["refresh_token_is_new"] is True
-    refused = told(
+    refused = run_check(
         *("investsuite", "--against", simulated.url, "--phase", "refresh"),
         given={"refresh_token": "canary-refresh-token"},
         status=1,
@@ -302,7 +302,7 @@ def test_keaps_refused_refresh_names_the_rule_that_matched(
     simulated.provider.change_settings({"dead_refresh_token": way})
     arguments = ("keap", "--against", simulated.url, "--phase", "refresh")
     given = {**ENTRY, "refresh_token": "canary-refresh-token"}
-    found = told(*arguments, given=given, status=1)
+    found = run_check(*arguments, given=given, status=1)
     assert found["error"]["code"] == "grant_rejected"
     assert (found["answer"]["status"], found["answer"]["code"], found["answer"]["rule"]) == (400, code, rule)
     text = said(*arguments, given=given, status=1)
@@ -345,7 +345,7 @@ def test_nothing_secret_and_no_text_of_the_provider_is_shown(file: str, phase: s
     with serving(answer) as server:
         arguments = (file, "--against", f"http://{server.host}", "--phase", phase, "--var", "region=eu")
         said(*arguments, given=given_for(phase), status=status)
-        told(*arguments, given=given_for(phase), status=status)
+        run_check(*arguments, given=given_for(phase), status=status)
         assert len(server.requests) == 2, "what is to be masked was sent"
     assert any(found_in(request, CANARIES) or b"eyJ" in request for request in server.requests)
 
@@ -358,7 +358,7 @@ def test_credentials_are_not_shown_though_the_provider_send_them_back() -> None:
     given = {"credentials": {"username": "canary-of-the-provider", "password": "canary-password"}}
     with serving(echoes) as server:
         arguments = ("investsuite", "--against", f"http://{server.host}")
-        assert told(*arguments, given=given, status=1)["answer"]["code"] is None
+        assert run_check(*arguments, given=given, status=1)["answer"]["code"] is None
         said(*arguments, given=given, status=1)
         assert b"canary-password" in server.requests[-1]
 
@@ -366,7 +366,7 @@ def test_credentials_are_not_shown_though_the_provider_send_them_back() -> None:
 def granting(file: str, phase: str, body: dict[str, Any], status: int = 0) -> tuple[dict[str, Any], Server]:
     with serving(answers(json.dumps(body).encode())) as server:
         arguments = (file, "--against", f"http://{server.host}", "--phase", phase, "--var", "region=eu")
-        return told(*arguments, given=given_for(phase), status=status), server
+        return run_check(*arguments, given=given_for(phase), status=status), server
 
 
 def test_one_request_is_sent_to_the_named_origin_and_the_profiles_path(file: str) -> None:
@@ -406,7 +406,7 @@ def test_an_answer_that_cannot_be_read_names_the_fields_that_look_like_it(file: 
 )
 def test_what_is_no_entry_is_refused_before_anything_is_sent(file: str, given: str) -> None:
     with serving(answers()) as server:
-        found = told(file, "--against", f"http://{server.host}", given=given, status=1)
+        found = run_check(file, "--against", f"http://{server.host}", given=given, status=1)
         assert found["error"]["code"] == "invalid_client_entry"
         assert server.connections == 0
 
@@ -430,7 +430,7 @@ def test_at_a_terminal_it_asks_for_what_is_needed_and_shows_none_of_it(
 
 def test_a_private_key_is_not_typed(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
     monkeypatch.setattr(trial, "interactive", lambda: True)
-    found = told(file, "--against", "https://acme.example", "--phase", "exchange", "--var", "region=eu", status=2)
+    found = run_check(file, "--against", "https://acme.example", "--phase", "exchange", "--var", "region=eu", status=2)
     assert "--client" in found["error"]["message"]
 
 
@@ -439,16 +439,16 @@ def test_a_documented_lifetime_may_be_a_variable(file: str) -> None:
     more = '[variables.days]\npattern = "[0-9]+"\ndefault = "60"\n[response]\nexpires = [{ default = "{days}" }]\n'
     path.write_text(ACME.replace("[response]\n", more), "utf-8")
     arguments = ("--var", "days=86400", "--var", "region=eu")
-    assert told(file, *arguments)["refreshing"]["lifetime"] == 86_400
+    assert run_check(file, *arguments)["refreshing"]["lifetime"] == 86_400
     with serving(answers(b'{"access_token": "canary-access-token"}')) as server:
-        answer = told(file, *arguments, "--against", f"http://{server.host}", given=ENTRY)["answer"]
+        answer = run_check(file, *arguments, "--against", f"http://{server.host}", given=ENTRY)["answer"]
     assert (answer["lifetime"], answer["expiry_rule"]) == (86_400, "default")
 
 
 def test_a_pasted_key_sends_nothing_that_could_be_tried(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     path.write_text('name = "keys"\ntitle = "Keys"\n[static]\ndescribe = "Settings."\n', "utf-8")
-    assert told(str(path))["refreshing"] is None
+    assert run_check(str(path))["refreshing"] is None
     said(str(path), "--against", "https://acme.example", status=2)
 
 
@@ -456,7 +456,7 @@ def test_a_pasted_key_sends_nothing_that_could_be_tried(tmp_path: Path) -> None:
 def test_a_phase_without_a_code_or_token_is_not_sent(file: str, phase: str) -> None:
     with serving(answers()) as server:
         arguments = (file, "--against", f"http://{server.host}", "--phase", phase, "--var", "region=eu")
-        assert told(*arguments, given=ENTRY, status=1)["error"]["code"] == "invalid_request"
+        assert run_check(*arguments, given=ENTRY, status=1)["error"]["code"] == "invalid_request"
         assert server.connections == 0
 
 

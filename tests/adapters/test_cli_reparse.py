@@ -37,8 +37,8 @@ def reads(desk: Desk, **changes: Any) -> None:
     """Have rotator read it."""
 
     def rotator(request: Mapping[str, Any]) -> dict[str, Any]:
-        mended = {"status": Status.ACTIVE, "unreadable_response": None, "generation": 8, "expires_at": NOW + 3600}
-        return document(desk.records.change(request["connection"], {**mended, **changes}))
+        reparsed = {"status": Status.ACTIVE, "unreadable_response": None, "generation": 8, "expires_at": NOW + 3600}
+        return document(desk.records.change(request["connection"], {**reparsed, **changes}))
 
     desk.rotator = rotator
 

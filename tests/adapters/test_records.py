@@ -16,7 +16,7 @@ from evergrant.record.connection import Connection, Sealed, Status
 from tests.adapters.hooks import failing, lost_answers, on, parameters
 from tests.adapters.samples import NAME, NOW, SEALED, connection, full
 
-LEASE: dict[str, Any] = {"lease_owner": "me", "lease_until": NOW + 40, "attempt_id": "spend-9", "attempt_at": NOW}
+LEASE: dict[str, Any] = {"lease_owner": "me", "lease_until": NOW + 40, "attempt_id": "attempt-9", "attempt_at": NOW}
 EVENT = {"type": "Token Rotated", "at": NOW, "detail": {"connection": NAME, "generation": 8}}
 
 

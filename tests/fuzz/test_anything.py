@@ -206,6 +206,6 @@ def test_the_oracle_holds_for_every_seed(target: Target) -> None:
 
 def test_an_unreadable_response_is_reported_alike_for_any_content() -> None:
     case = next(case for case in CASES if not any(rule.default for rule in case.profile.response.expires))
-    told = {str(check_answer(case, answered(body))) for body in ({"x": "canary"}, {"access_token": ["canary"]}, {})}
-    assert len(told) == 1
+    shown = {str(check_answer(case, answered(body))) for body in ({"x": "canary"}, {"access_token": ["canary"]}, {})}
+    assert len(shown) == 1
     assert isinstance(check_answer(case, answered({})), UnreadableResponse)

@@ -28,7 +28,7 @@ FAULTS = ("fails before", "fails after", "killed before", "killed after")
 _ALL = 99
 MOST_AT_ONCE, MOST_FAULTS = 5, 4
 
-WORLDS = ("no grace", "a grace", "lapsed", "the table goes down")
+WORLDS = ("no grace", "a grace", "expired", "the table goes down")
 WHO = ("worker", "worker", "getter", "refused getter", "person", "operator", "pause", "resume", "disconnect")
 _calls = st.one_of(st.integers(4, 10), st.integers(0, 14), st.just(_ALL))
 _comes = st.tuples(st.just("comes"), st.sampled_from(WHO), _calls)
@@ -45,7 +45,7 @@ Schedule = tuple[str, list[tuple[Any, ...]]]
 
 def world_of(name: str) -> Simulation:
     world = Simulation(KINDLY if name == "a grace" else KEAP, faults_of=Baton)
-    if name == "lapsed":
+    if name == "expired":
         world.clock.advance(LIFETIME)
     if name == "the table goes down":
 

@@ -15,8 +15,8 @@ def judge(world: Simulation, ends_as: Sequence[Status]) -> None:
     for record in list(world.records.items.values()):
         _judge_one(world, record, ends_as)
     for circuit in world.circuits.items.values():
-        told = any(body["type"] == EventType.CLIENT_REFUSED for body in world.bus.events.values())
-        assert told or not circuit.outbox, "a client is refused and nobody was told"
+        reported = any(body["type"] == EventType.CLIENT_REFUSED for body in world.bus.events.values())
+        assert reported or not circuit.outbox, "a client is refused and nobody was told"
         # One that is in order has nothing to wait for: the next pass of whichever connection strikes it.
         waits = [name for name in circuit.waiting if world.records.items[name].failures]
         assert circuit.is_open or not waits, "a connection waits for a client that is accepted"

@@ -60,10 +60,10 @@ def no_marker() -> Any:
 def published_before_it_is_saved() -> Any:
     saved = Rotation._saved
 
-    def published(self: Rotation, spend: RefreshAttempt, ask: TokenDemand, tokens: TokenSet, data_key: Any) -> Any:
-        following = replace(spend.connection, generation=spend.connection.generation + 1)
-        self._publication.publish(following, spend.profile, tokens, self._worker)
-        return saved(self, spend, ask, tokens, data_key)
+    def published(self: Rotation, attempt: RefreshAttempt, ask: TokenDemand, tokens: TokenSet, data_key: Any) -> Any:
+        following = replace(attempt.connection, generation=attempt.connection.generation + 1)
+        self._publication.publish(following, attempt.profile, tokens, self._worker)
+        return saved(self, attempt, ask, tokens, data_key)
 
     return mock.patch.object(Rotation, "_saved", published)
 
@@ -140,7 +140,7 @@ def not_adopted() -> Any:
     return mock.patch.object(SaveStep, "fenced", ours)
 
 
-def released_whoever_has_the_lease() -> Any:
+def released_without_the_lease() -> Any:
     deliver = Publication._deliver
 
     def unfenced(self: Publication, connection: Connection, changes: Any, only_if: Any, *, complete: bool) -> Any:
@@ -150,7 +150,7 @@ def released_whoever_has_the_lease() -> Any:
     return mock.patch.object(Publication, "_deliver", unfenced)
 
 
-def published_whoever_has_the_lease() -> Any:
+def published_without_the_lease() -> Any:
     publish = Publication.publish
 
     def unasked(self: Publication, connection: Connection, *args: Any, **more: Any) -> Connection:
@@ -190,7 +190,7 @@ def a_tombstone_of_the_same_generation() -> Any:
     return mock.patch.object(operations, "_change", same)
 
 
-def a_marker_taken_back_whatever_came_of_it() -> Any:
+def a_marker_taken_back_regardless() -> Any:
     marked = Rotation._marked
 
     def unfenced(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:

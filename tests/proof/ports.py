@@ -12,17 +12,17 @@ from evergrant.profiles.model import Profile, content_hash
 from evergrant.record import queued_save
 from evergrant.record.connection import Connection
 from tests.proof.faults import Faults
-from tests.proof.witness import Witness
+from tests.proof.monitor import Monitor
 from tests.unit import memory
 from tests.unit.memory import FakeClock
 
 
 class Records(memory.MemoryRecords):
-    def __init__(self, faults: Faults, clock: FakeClock, witness: Witness) -> None:
+    def __init__(self, faults: Faults, clock: FakeClock, monitor: Monitor) -> None:
         super().__init__(faults)
         self.down_until = 0.0
         self._clock = clock
-        self._witness = witness
+        self._monitor = monitor
 
     def apply(
         self,
@@ -38,7 +38,7 @@ class Records(memory.MemoryRecords):
         after = super().apply(connection, changes, only_if, lease_free_at, change_id)
         self.history.clear()
         if before is not None and self.items[connection] is not before:
-            self._witness.written(before, after, changes, only_if)
+            self._monitor.written(before, after, changes, only_if)
         return after
 
     def due(self, shard: str, before: int) -> Iterator[DueConnection]:
@@ -56,41 +56,41 @@ class Records(memory.MemoryRecords):
 class Queue(memory.MemoryQueue):
     """Its messages are kept with the moment from which they can be received."""
 
-    def __init__(self, faults: Faults, clock: FakeClock, witness: Witness) -> None:
+    def __init__(self, faults: Faults, clock: FakeClock, monitor: Monitor) -> None:
         super().__init__(faults)
         self._clock = clock
-        self._witness = witness
+        self._monitor = monitor
 
     def arrive(self, text: str, delay: int) -> None:
         assert 0 <= delay <= 900, "SQS delays a message by at most 15 minutes"
-        self._witness.sent(text)
+        self._monitor.sent(text)
         message = json.loads(text)
         if message.get("task") == queued_save.TASK:
-            self._witness.kept(queued_save.decode_changes(message))
+            self._monitor.kept(queued_save.decode_changes(message))
         self.messages.append((message, int(self._clock.now()) + delay))
 
 
 class Bus(memory.MemoryBus):
-    def __init__(self, faults: Faults, witness: Witness) -> None:
+    def __init__(self, faults: Faults, monitor: Monitor) -> None:
         super().__init__(faults)
-        self._witness = witness
+        self._monitor = monitor
 
     def take(self, events: Mapping[str, Mapping[str, Any]]) -> frozenset[str]:
-        self._witness.sent(str(events))
+        self._monitor.sent(str(events))
         return super().take(events)
 
 
 class Vault(memory.MemoryVault):
-    def __init__(self, faults: Faults, witness: Witness) -> None:
+    def __init__(self, faults: Faults, monitor: Monitor) -> None:
         super().__init__(faults)
-        self._witness = witness
+        self._monitor = monitor
 
     def publish(self, connection: str, *args: Any, **more: Any) -> None:
-        self._witness.publishes(connection)
+        self._monitor.publishes(connection)
         super().publish(connection, *args, **more)
 
     def put(self, connection: str, document: Mapping[str, Any], version: str) -> None:
-        self._witness.published(document)
+        self._monitor.published(document)
         super().put(connection, document, version)
 
 

@@ -37,7 +37,7 @@ class Sent:
 class StrictProvider:
     """Grants are numbered, and each holds one live refresh token: ``refresh-<grant>-<number>``.
 
-    ``lapsed`` says whether nothing is left to lose of a token's grant. ``refuses`` are client secrets, each until when
+    ``expired`` says whether nothing is left to lose of a token's grant. ``refuses`` are client secrets, each until when
     it is refused, by the answer ``refusal``; ``unspent`` is one that says that nothing was spent. ``oddities`` are
     answers to the next requests, one each. ``shape`` is how it words its successes.
     """
@@ -48,7 +48,7 @@ class StrictProvider:
         self.lifetime = lifetime
         self.grace = grace
         self.live: dict[int, str | None] = {0: "refresh-0-0"}
-        self.spent: dict[str, tuple[float, HttpResponse]] = {}
+        self.used: dict[str, tuple[float, HttpResponse]] = {}
         self.sent: dict[str, tuple[Sent, ...]] = {}
         self.begun: dict[int, float] = {}
         self.number = 0
@@ -65,7 +65,7 @@ class StrictProvider:
         self.revokes_all = self.asked_to_revoke = False
         self.oddities: tuple[Oddity, ...] = ()
         self.shape: Callable[[Mapping[str, object]], Mapping[str, object]] = dict
-        self.lapsed: Callable[[str], bool] = lambda _: False
+        self.expired: Callable[[str], bool] = lambda _: False
         self.after_answer: Callable[[], None] = lambda: None
         self.received: Callable[[str], None] = lambda _: None
 
@@ -111,8 +111,8 @@ class StrictProvider:
             why = "after its refusal"  # there is no grant to lose
         elif self._clock.now() <= doubtful[0].at + self.grace:
             why = "within the grace"
-        elif self.lapsed(token):
-            why = "as a probe, its access token lapsed"
+        elif self.expired(token):
+            why = "as a probe, its access token expired"
         elif self.forced and self._clock.now() >= doubtful[-1].at + lost_response.MIN_REPLAY_DELAY_SECONDS:
             why = "by an operator"
         else:
@@ -144,14 +144,14 @@ class StrictProvider:
             grant = max(grant for grant in self.live if grant < OTHERS) + 1
             self.begun[grant] = self._clock.now()
             return self._issue(grant, renewable=form.get("grant_type") != "client_credentials")
-        if token in self.spent and sent_at <= self.spent[token][0] + self.grace:
-            return self.spent[token][1]
+        if token in self.used and sent_at <= self.used[token][0] + self.grace:
+            return self.used[token][1]
         grant = grant_of(token)
         if token != self.live[grant]:
             self.live[grant] = None
             return REFUSED
         response = self._issue(grant, renewable=True)
-        self.spent[token] = (self._clock.now(), response)
+        self.used[token] = (self._clock.now(), response)
         return response
 
     def _revoke(self, token: str, sent_at: float) -> HttpResponse:

@@ -25,7 +25,7 @@ def plain(profile: Profile = KEAP, **fields: Any) -> Callable[[], Simulation]:
     return lambda: Simulation(profile, **fields)
 
 
-def lapsed() -> Simulation:
+def expired() -> Simulation:
     world = Simulation(KEAP)
     world.clock.advance(LIFETIME)
     return world
@@ -113,7 +113,7 @@ SCENARIOS = [
     Scenario("no grace", plain()),
     Scenario("a grace of 60 s", plain(KINDLY)),
     Scenario("early in its life", plain(due=False, refresh_at=1_800_000_000)),
-    Scenario("lapsed", lapsed),
+    Scenario("expired", expired),
     Scenario("asked by getter", plain(due=False), asked),
     Scenario("asked by getter, with a grace", plain(KINDLY, due=False), asked),
     Scenario("an older token published late", shown_an_older_token, refused_older_token),

@@ -35,9 +35,9 @@ from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.times import TICK_SECONDS
 from tests.proof.faults import Faults
+from tests.proof.monitor import NEVER_IN_CLEAR, Monitor, Seen, token_set
 from tests.proof.ports import Bus, Profiles, Queue, Records, Vault
 from tests.proof.provider import OTHERS, StrictProvider, grant_of
-from tests.proof.witness import NEVER_IN_CLEAR, Seen, Witness, token_set
 from tests.unit import memory, rotation_world
 from tests.unit.memory import Crash, FakeClock, MemoryKey
 
@@ -58,7 +58,7 @@ class Simulation:
         lifetime: int = rotation_world.LIFETIME,
         due: bool = True,
         faults_of: Callable[[FakeClock, Callable[[], object]], Faults] = Faults,
-        mended: Sequence[Profile] = (),
+        corrected: Sequence[Profile] = (),
         others: Sequence[str] = (),
         **fields: Any,
     ) -> None:
@@ -69,17 +69,17 @@ class Simulation:
         #: What comes by while a worker stalls; who comes by in the end where nothing heals by itself.
         self.meanwhile: Callable[[], object] = self.worker
         self.person: Callable[[], bool] = lambda: False
-        self.witness = Witness(self)
-        self.records = Records(self.faults, self.clock, self.witness)
-        self.queue = Queue(self.faults, self.clock, self.witness)
-        self.bus, self.vault = Bus(self.faults, self.witness), Vault(self.faults, self.witness)
+        self.monitor = Monitor(self)
+        self.records = Records(self.faults, self.clock, self.monitor)
+        self.queue = Queue(self.faults, self.clock, self.monitor)
+        self.bus, self.vault = Bus(self.faults, self.monitor), Vault(self.faults, self.monitor)
         self.provider = StrictProvider(self.faults, self.clock, lifetime, profile.rotation.reuse_grace)
-        self.provider.received = self.witness.received
-        self.provider.lapsed = self._lapsed
+        self.provider.received = self.monitor.received
+        self.provider.expired = self._expired
         self.circuits = memory.MemoryCircuits(self.faults)
         self.ports = RotationPorts(
             self.records,
-            cast(Any, Profiles(self.faults, [profile, *mended])),
+            cast(Any, Profiles(self.faults, [profile, *corrected])),
             self.vault,
             memory.MemorySeal(self.faults),
             self.provider,
@@ -102,12 +102,12 @@ class Simulation:
             *((self.vault, name) for name in ("versions", "current_version", "clients")),
             *((self.queue, name) for name in ("messages",)),
             *((self.bus, name) for name in ("events",)),
-            *((self.provider, name) for name in ("live", "spent", "sent", "number", "newest", "resent")),
+            *((self.provider, name) for name in ("live", "used", "sent", "number", "newest", "resent")),
             *((self.provider, name) for name in ("oddities", "after_answer", "asked_to_revoke", "begun", "forced")),
             *((self.faults, name) for name in ("pending",)),
             *((self.circuits, name) for name in ("items", "change_ids")),
             *((self.clock, name) for name in ("time",)),
-            *((self.witness, name) for name in ("seen",)),
+            *((self.monitor, name) for name in ("seen",)),
             *((self, name) for name in ("next_tick",)),
         )
 
@@ -146,7 +146,7 @@ class Simulation:
             repr((self.vault.current_version, sorted(self.vault.versions), self.vault.clients)),
             repr((self.queue.messages, self.circuits.items)),
             repr(sorted((body["type"], body["at"]) for body in self.bus.events.values())),
-            repr((provider.live, provider.begun, provider.spent, provider.sent, provider.resent, provider.newest)),
+            repr((provider.live, provider.begun, provider.used, provider.sent, provider.resent, provider.newest)),
             repr(
                 (
                     sorted(seen.received),
@@ -176,7 +176,7 @@ class Simulation:
 
     @property
     def seen(self) -> Seen:
-        return self.witness.seen
+        return self.monitor.seen
 
     def circuit(self, client: str) -> Circuit:
         return self.circuits.items.get(client, Circuit(client))
@@ -201,7 +201,7 @@ class Simulation:
         versions = [version for version, body in self.vault.versions.items() if body["connection"] == name]
         return self.vault.current_version.get(name) != max(versions, default=None)
 
-    def _lapsed(self, token: str) -> bool:
+    def _expired(self, token: str) -> bool:
         [record] = [record for name, record in self.records.items.items() if grant_of(token) in self.grants_of(name)]
         return (record.expires_at or 0) <= self.clock.now()
 
@@ -216,7 +216,7 @@ class Simulation:
             yield Rotation(self.ports, self.settings, self.clock.now() + INVOCATION - 1)
         except Crash as crash:
             if self.record.grant not in HEADLESS_GRANTS:  # where another answer is to be had at any time
-                self.witness.killed(str(crash))
+                self.monitor.killed(str(crash))
             raise
         finally:
             self.faults.in_hand = before
@@ -231,7 +231,7 @@ class Simulation:
         with self.invocation() as rotation:
             answered = handler.handle_request(rotation, self.ports, {"connection": NAME, **wanted})
         if "access_token" in answered:
-            self.witness.served(answered["access_token"])
+            self.monitor.served(answered["access_token"])
         return answered
 
     def tick(self) -> None:
@@ -263,11 +263,11 @@ class Simulation:
                 granting.save(current, wanted, "authorization_code", profile, tokens, data_key)
                 self.queue.send({"connection": NAME})
             except (PortUnavailable, EvergrantError):
-                self.witness.killed("telling the person")  # who tries again
+                self.monitor.killed("telling the person")  # who tries again
 
-    def reparse(self, mended: Profile) -> None:
-        """An operator has the answer in hand read by a mended profile."""
-        self.ask(reparse=content_hash(mended))
+    def reparse(self, corrected: Profile) -> None:
+        """An operator has the answer in hand read by a corrected profile."""
+        self.ask(reparse=content_hash(corrected))
 
     def operate(self, *steps: Callable[..., Connection]) -> None:
         """What an operator does, who tries again when a service fails."""

@@ -1,7 +1,7 @@
 """Proves that rotation cannot lose a token: whatever goes wrong at whatever call, and whatever goes wrong after it.
 
 What is tried, and how that is complete, is told in :mod:`tests.proof.exploring`; what must hold, in
-:mod:`tests.proof.witness` (at every write) and :mod:`tests.proof.judging` (in the end).
+:mod:`tests.proof.monitor` (at every write) and :mod:`tests.proof.judging` (in the end).
 """
 
 from __future__ import annotations
@@ -64,10 +64,10 @@ def test_the_points_covered_do_not_become_fewer(singles: dict[str, Report]) -> N
     assert set(points) == {f"{call} {kind}" for call, kind in tried}, "each fault of each port, somewhere"
     total = sum(report.points[1] for report in singles.values())
     text = (Path(__file__).parents[2] / "docs/rotation.md").read_text("utf-8")
-    told = re.search(r"([\d,]+) points in (\d+) scenarios", text)
-    assert told, "docs/rotation.md says how many points are covered"
-    assert int(told[1].replace(",", "")) <= total
-    assert int(told[2]) == len(singles)
+    stated = re.search(r"([\d,]+) points in (\d+) scenarios", text)
+    assert stated, "docs/rotation.md says how many points are covered"
+    assert int(stated[1].replace(",", "")) <= total
+    assert int(stated[2]) == len(singles)
 
 
 ELSEWISE = ["no grace", "a grace of 60 s", "the table down for longer than the grace", "disconnected and revoked"]

@@ -32,7 +32,7 @@ CONCURRENT = (
     mutants.no_marker,
     mutants.not_adopted,
     mutants.published_before_it_is_saved,
-    mutants.released_whoever_has_the_lease,
+    mutants.released_without_the_lease,
     mutants.replayed_outside_the_grace,
     mutants.probed_while_an_answer_may_be_on_its_way,
     mutants.forced_while_an_answer_may_be_on_its_way,

@@ -17,14 +17,14 @@ BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 
 #: Found by one fault in this situation.
 MUTANTS: dict[Mutant, str] = {
-    mutants.fenced_by_the_lease: "lapsed",
+    mutants.fenced_by_the_lease: "expired",
     mutants.not_fenced: "a re-connect while it rotates",
     mutants.no_marker: "no grace",
     mutants.published_before_it_is_saved: "no grace",
-    mutants.published_whoever_has_the_lease: "disconnected meanwhile",
-    mutants.released_whoever_has_the_lease: "no grace",
+    mutants.published_without_the_lease: "disconnected meanwhile",
+    mutants.released_without_the_lease: "no grace",
     mutants.replayed_outside_the_grace: "no grace",
-    mutants.probed_while_an_answer_may_be_on_its_way: "lapsed",
+    mutants.probed_while_an_answer_may_be_on_its_way: "expired",
     mutants.forced_while_an_answer_may_be_on_its_way: "forced while its answer is in the queue",
     mutants.unsealed_in_the_queue: "the table down for 20 s",
     mutants.nothing_in_the_queue: "the table down for 20 s",
@@ -37,7 +37,7 @@ MUTANTS: dict[Mutant, str] = {
 #: Found by two, the second one where the first is recovered from or not.
 BY_TWO: dict[Mutant, tuple[str, bool]] = {
     mutants.grace_counted_from_the_replay: ("a grace of 60 s", True),
-    mutants.a_marker_taken_back_whatever_came_of_it: ("on demand, asked for", False),
+    mutants.a_marker_taken_back_regardless: ("on demand, asked for", False),
 }
 #: No provider of the proof takes back a refusal: found by a test of its own.
 BY_A_TEST: dict[Mutant, Callable[[], None]] = {

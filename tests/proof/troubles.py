@@ -26,7 +26,7 @@ VAGUE = answer(400, b"")
 BUSY = answer(503, {"error": "busy"})
 CAREFUL = msgspec.structs.replace(KEAP, errors=(ErrorRule(kind="not_used", status=503, code="busy"), *KEAP.errors))
 #: Finds the tokens where a provider that :func:`moved` them puts them.
-MENDED = msgspec.structs.replace(
+CORRECTED = msgspec.structs.replace(
     KEAP,
     response=msgspec.structs.replace(
         KEAP.response,
@@ -54,18 +54,18 @@ def refusing(*, until: float, refusal: HttpResponse | None = None) -> Callable[[
     return build
 
 
-def refusing_until_mended() -> Simulation:
+def refusing_until_corrected() -> Simulation:
     """The client is refused until an operator, who hears of it, stores another secret."""
     world = refusing(until=NEVER)()
 
-    def mended() -> bool:
+    def corrected() -> bool:
         heard = any(body["type"] == EventType.CLIENT_REFUSED for body in world.bus.events.values())
         if not heard or world.vault.clients["keap"].version == "2":
             return False
         world.vault.clients["keap"] = replace(CLIENT, secrets=(Secret("canary-new"),), version="2")
         return True
 
-    world.person = mended
+    world.person = corrected
     return world
 
 
@@ -92,19 +92,19 @@ def odd(*oddities: Oddity, profile: Profile = KEAP) -> Callable[[], Simulation]:
 
 def moved() -> Simulation:
     """The provider words its answers anew, and an operator mends the profile once one is held unread."""
-    world = Simulation(KEAP, mended=[MENDED])
+    world = Simulation(KEAP, corrected=[CORRECTED])
     world.provider.shape = lambda said: {
         "result": {"token": said["access_token"], "renew": said["refresh_token"]},
         "lives": said["expires_in"],
     }
 
-    def mended() -> bool:
+    def corrected() -> bool:
         if world.record.unreadable_response is None:
             return False
-        world.reparse(MENDED)
+        world.reparse(CORRECTED)
         return True
 
-    world.person = mended
+    world.person = corrected
     return world
 
 
@@ -117,7 +117,7 @@ def unread() -> Simulation:
 
 def unread_and_reconnected_meanwhile() -> Simulation:
     world = unread()
-    world.meanwhile = lambda: world.reconnect(MENDED)
+    world.meanwhile = lambda: world.reconnect(CORRECTED)
     return world
 
 
@@ -136,7 +136,7 @@ def dead() -> Simulation:
     return world
 
 
-def lapsed_on_demand() -> Simulation:
+def expired_on_demand() -> Simulation:
     world = Simulation(ON_DEMAND, refresh_at=2_000_000_000)
     world.clock.advance(LIFETIME)
     return world
@@ -180,24 +180,24 @@ OVER = (*ENDS, Status.DISCONNECTED)
 _AGAIN = (*OVER, Status.AWAITING_AUTHORIZATION)
 TROUBLES = [
     Scenario("a refused client", refusing(until=5400)),
-    Scenario("a refused client, mended by its operator", refusing_until_mended),
+    Scenario("a refused client, corrected by its operator", refusing_until_corrected),
     Scenario("a refusal of client or grant", refusing(until=5400, refusal=VAGUE)),
     Scenario("a newer client secret that is refused", with_a_newer_secret),
     Scenario("429", odd(("does not act", answer(429, b"", retry_after="120")))),
     Scenario("500, not acted upon", odd(("does not act", answer(500, b"")))),
     Scenario("500, acted upon", odd(("acts", answer(500, b"")))),
     Scenario("500, acted upon, with a grace", odd(("acts", answer(500, b"")), profile=KINDLY)),
-    Scenario("503 that says that nothing was spent", odd(("does not act", BUSY), profile=CAREFUL)),
+    Scenario("503 that says that nothing was used", odd(("does not act", BUSY), profile=CAREFUL)),
     Scenario("an answer that cannot be read", moved),
-    Scenario("an answer read again", unread, lambda world: world.reparse(MENDED)),
+    Scenario("an answer read again", unread, lambda world: world.reparse(CORRECTED)),
     Scenario(
-        "a re-connect while an answer is read again", unread_and_reconnected_meanwhile, lambda w: w.reparse(MENDED)
+        "a re-connect while an answer is read again", unread_and_reconnected_meanwhile, lambda w: w.reparse(CORRECTED)
     ),
     Scenario("a dead grant, connected again", dead, ends_as=(Status.ACTIVE,)),
     Scenario(
         "on demand, asked for", lambda: Simulation(ON_DEMAND, refresh_at=2_000_000_000), lambda w: w.ask(min_ttl=80_000)
     ),
-    Scenario("on demand, lapsed", lapsed_on_demand, lambda w: w.ask()),
+    Scenario("on demand, expired", expired_on_demand, lambda w: w.ask()),
     Scenario("a re-connect that lets the old grant go", ending("token"), Simulation.reconnect),
     Scenario("disconnected and revoked", ending("token"), Simulation.disconnect_and_revoke, OVER, revoke_and_forget),
     Scenario(

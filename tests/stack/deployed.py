@@ -94,9 +94,9 @@ class Journey:
         given = {"sec-fetch-site": "same-origin"} if headers is None else headers
         return self.http.post(self.link, headers={"cookie": f"{COOKIE}={cookie}", **given}, **more)
 
-    def consent(self, departure: httpx.Response, decision: str = "allow") -> str:
+    def consent(self, response: httpx.Response, decision: str = "allow") -> str:
         """Decide at the provider; the address that the browser is then sent to."""
-        decided = self.http.post(led_to(departure), data={"decision": decision})
+        decided = self.http.post(led_to(response), data={"decision": decision})
         assert decided.status_code == 303, decided.text
         return str(decided.headers["location"])
 
@@ -110,11 +110,11 @@ class Journey:
         return self.handle_callback(self.consent(self.press(cookie)), cookie)
 
 
-def led_to(departure: httpx.Response) -> str:
+def led_to(response: httpx.Response) -> str:
     """The address that the answer to the button leads on to."""
-    assert departure.status_code == 200, departure.text
-    address = refresh_of(departure.text)
-    assert address is not None, departure.text
+    assert response.status_code == 200, response.text
+    address = refresh_of(response.text)
+    assert address is not None, response.text
     return address
 
 

@@ -66,9 +66,9 @@ def victim(journey: Callable[[str], Journey]) -> Victim:
 
 
 def someone(journey: Callable[[str], Journey], account: str) -> Victim:
-    trip = journey(account)
-    cookie = trip.cookie()
-    return Victim(trip, cookie, trip.consent(trip.press(cookie)), f"openid/{account}")
+    visit = journey(account)
+    cookie = visit.cookie()
+    return Victim(visit, cookie, visit.consent(visit.press(cookie)), f"openid/{account}")
 
 
 def is_page(answer: httpx.Response) -> bool:
@@ -181,8 +181,8 @@ def test_an_attackers_code_is_refused_by_the_victims_code_verifier(
     """An attacker's code in the victim's response is refused by the code verifier."""
     victim = someone(journey, "injected")
     challenge = base64.urlsafe_b64encode(hashlib.sha256(b"the-attackers-own").digest()).decode().rstrip("=")
-    departure = led_to(victim.journey.press(victim.cookie))
-    own = http.post(changed(departure, state="s", code_challenge=challenge), data={"decision": "allow"})
+    response = led_to(victim.journey.press(victim.cookie))
+    own = http.post(changed(response, state="s", code_challenge=challenge), data={"decision": "allow"})
     stolen = parameter(own.headers["location"], "code")
     with Control(openid).requests() as arrived:
         answer = victim.journey.handle_callback(changed(victim.url, code=stolen), victim.cookie)
@@ -231,13 +231,13 @@ def test_two_answers_at_once_exchange_the_code_once(
 def test_a_button_pressed_twice_at_once_leads_to_one_grant(
     journey: Callable[[str], Journey], world: World, openid: ProviderServer
 ) -> None:
-    trip = journey("double")
-    cookie = trip.cookie()
+    visit = journey("double")
+    cookie = visit.cookie()
     with ThreadPoolExecutor(2) as pool:
-        sent = list(pool.map(lambda _: trip.press(cookie), range(2)))
-    urls = [trip.consent(departure) for departure in sent]
+        sent = list(pool.map(lambda _: visit.press(cookie), range(2)))
+    urls = [visit.consent(response) for response in sent]
     with Control(openid).requests() as arrived, ThreadPoolExecutor(2) as pool:
-        statuses = sorted(pool.map(lambda url: trip.handle_callback(url, cookie).status_code, urls))
+        statuses = sorted(pool.map(lambda url: visit.handle_callback(url, cookie).status_code, urls))
     assert statuses == [200, 410]
     assert len(arrived) == 1
     assert state_of(world, "openid/double") == ("active", 1)

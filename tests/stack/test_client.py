@@ -25,7 +25,7 @@ def one_path(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Evergran
     statement = {
         "Effect": "Allow",
         "Action": "execute-api:Invoke",
-        "Resource": [f"{api}/keap/main", f"{api}/keap/nobody"],
+        "Resource": [f"{api}/keap/main", f"{api}/keap/absent"],
     }
     document = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     iam.put_user_policy(UserName=name, PolicyName="read", PolicyDocument=document)
@@ -46,4 +46,4 @@ def test_consumer_of_one_path_is_served_by_it_and_by_no_other(
     with pytest.raises(AccessDenied, match="GET/tokens/wealthyhood/main"):
         one_path.token("wealthyhood/main")
     with pytest.raises(UnknownConnection):
-        one_path.token("keap/nobody")
+        one_path.token("keap/absent")

@@ -138,7 +138,7 @@ def test_the_http_api_refuses_a_request_without_a_signature(world: World, keap: 
 
 
 def test_the_http_api_says_that_a_connection_is_not_known(world: World) -> None:
-    answer = signed(f"{world.stack.api_url}/tokens/keap/nobody", Credentials("test", "test"))
+    answer = signed(f"{world.stack.api_url}/tokens/keap/absent", Credentials("test", "test"))
 
     assert answer.status_code == 404
     assert answer.headers["content-type"].startswith("application/problem+json")

@@ -11,7 +11,7 @@ from scripts.build_artifact import Target, configured, find_target, override
 
 
 @pytest.fixture(autouse=True)
-def nobody_says(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A project with the template's defaults, no configuration, and no `sam` above."""
     for variable in ("BUILD_RUNTIME", "BUILD_ARCHITECTURE"):
         monkeypatch.delenv(variable, raising=False)
@@ -35,14 +35,14 @@ def test_the_templates_defaults_hold_where_nothing_is_set() -> None:
         '{ Runtime = "python3.12", Architecture = "x86_64" }',
     ],
 )
-def test_what_a_guided_deploy_wrote_into_samconfig_is_built(nobody_says: Path, overrides: str) -> None:
-    (nobody_says / "samconfig.toml").write_text(f"[default.deploy.parameters]\nparameter_overrides = {overrides}\n")
+def test_what_a_guided_deploy_wrote_into_samconfig_is_built(nothing_set: Path, overrides: str) -> None:
+    (nothing_set / "samconfig.toml").write_text(f"[default.deploy.parameters]\nparameter_overrides = {overrides}\n")
     assert find_target() == Target("python3.12", "x86_64")
 
 
-def test_sams_own_flags_outweigh_samconfig(nobody_says: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sams_own_flags_outweigh_samconfig(nothing_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = '[default.deploy.parameters]\nparameter_overrides = "Runtime=python3.12"\n'
-    (nobody_says / "samconfig.toml").write_text(config)
+    (nothing_set / "samconfig.toml").write_text(config)
     above = [
         "/bin/sh",
         "make",
@@ -53,17 +53,17 @@ def test_sams_own_flags_outweigh_samconfig(nobody_says: Path, monkeypatch: pytes
     assert find_target() == Target("python3.14", "arm64")
 
 
-def test_the_environment_outweighs_everything(nobody_says: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_environment_outweighs_everything(nothing_set: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = '[default.global.parameters]\nparameter_overrides = "Runtime=python3.12 Architecture=arm64"\n'
-    (nobody_says / "samconfig.toml").write_text(config)
+    (nothing_set / "samconfig.toml").write_text(config)
     monkeypatch.setenv("BUILD_RUNTIME", "python3.11")
     monkeypatch.setenv("BUILD_ARCHITECTURE", "x86_64")
     assert find_target() == Target("python3.11", "x86_64")
 
 
-def test_sams_config_env_selects_another_environment_of_samconfig(nobody_says: Path) -> None:
+def test_sams_config_env_selects_another_environment_of_samconfig(nothing_set: Path) -> None:
     config = '[staging.build.parameters]\nparameter_overrides = "Architecture=x86_64"\n'
-    (nobody_says / "samconfig.toml").write_text(config)
+    (nothing_set / "samconfig.toml").write_text(config)
     assert override("Architecture", configured("sam build --config-env staging")) == "x86_64"
     assert override("Architecture", configured("sam build")) is None
 

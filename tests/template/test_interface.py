@@ -143,8 +143,8 @@ def test_the_loopback_switch_is_off_unless_the_local_run_turns_it_on() -> None:
 
 
 def test_a_lease_outlasts_an_attempt_and_not_the_function() -> None:
-    lease, spend, save = written()["Parameters"]["LeaseSeconds"], 20, 5
-    assert lease["MinValue"] > spend + save
+    lease, attempt, save = written()["Parameters"]["LeaseSeconds"], 20, 5
+    assert lease["MinValue"] > attempt + save
     assert lease["MaxValue"] < properties("RotatorFunction")["Timeout"]
 
 

@@ -345,7 +345,7 @@ class RotatingProvider:
         self.lifetime = lifetime
         self.grace = grace
         self.live: str | None = "refresh-0"
-        self.spent: dict[str, tuple[float, HttpResponse]] = {}
+        self.used: dict[str, tuple[float, HttpResponse]] = {}
         self.number = 0
         self.revoked = False
         self.requests: list[HttpRequest] = []
@@ -368,13 +368,13 @@ class RotatingProvider:
         if form["grant_type"] == "authorization_code":
             return self._issue() if form["code"].startswith("code-") else answer(400, {"error": "invalid_grant"})
         token = form["refresh_token"]
-        if token in self.spent and self._clock.now() <= self.spent[token][0] + self.grace:
-            return self.spent[token][1]
+        if token in self.used and self._clock.now() <= self.used[token][0] + self.grace:
+            return self.used[token][1]
         if token != self.live:
             self.live, self.revoked = None, True
             return answer(400, {"error": "invalid_grant"})
         response = self._issue()
-        self.spent[token] = (self._clock.now(), response)
+        self.used[token] = (self._clock.now(), response)
         return response
 
     def _issue(self) -> HttpResponse:

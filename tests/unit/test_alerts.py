@@ -93,16 +93,18 @@ def test_an_end_that_a_rotation_left_in_place_is_warned_of() -> None:
     assert saved(first, KEAP, ends_at, NOW + DAY_SECONDS).warn_at == ends_at - 30 * DAY_SECONDS
 
 
-def lived(profile: Profile, lifetime: int, until: int, told: Callable[[int], int]) -> tuple[list[float], list[int]]:
+def lived(
+    profile: Profile, lifetime: int, until: int, stated_end: Callable[[int], int]
+) -> tuple[list[float], list[int]]:
     """The days before ``until`` on which a connection warned that was refreshed until then, and when it was refreshed.
 
-    ``told`` says what end of the grant an answer at that time tells.
+    ``stated_end`` says what end of the grant an answer at that time tells.
     """
     current, now = connection(status=Status.AWAITING_AUTHORIZATION), NOW
     warnings, refreshed = [], []
     while now < until:
         refreshed.append(now)
-        given = replace(tokens(lifetime), issued_at=now, expires_at=now + lifetime, refresh_expires_at=told(now))
+        given = replace(tokens(lifetime), issued_at=now, expires_at=now + lifetime, refresh_expires_at=stated_end(now))
         current = apply(current, token_save.save_token_set(current, given, SEALED, profile, Settings(), now))
         again = current.refresh_at or until
         while current.warn_at is not None and current.warn_at <= again:
@@ -134,8 +136,8 @@ def test_an_end_that_wobbles_by_seconds_counts_as_the_same_end(
 def test_an_end_that_each_refresh_moves_is_never_warned_of_or_reached(lifetime: int, wobble: int) -> None:
     """An end that each refresh moves is never warned of, and every refresh is in time for it."""
     random, window = Random(1), max(lifetime * 2 // 3, 20)  # lapses before the access token
-    told = lambda now: now + window - random.randint(0, wobble)  # noqa: E731
-    warnings, refreshed = lived(KEAP, lifetime, NOW + 200 * lifetime, told)
+    stated_end = lambda now: now + window - random.randint(0, wobble)  # noqa: E731
+    warnings, refreshed = lived(KEAP, lifetime, NOW + 200 * lifetime, stated_end)
     assert warnings == []
     assert max(later - sooner for sooner, later in pairwise(refreshed)) < window - wobble
 
@@ -143,8 +145,8 @@ def test_an_end_that_each_refresh_moves_is_never_warned_of_or_reached(lifetime: 
 def test_a_refresh_within_seconds_of_another_forgets_no_warning() -> None:
     end = NOW + 60 * DAY_SECONDS
     current = connection(refresh_expires_at=end, warn_at=end - 30 * DAY_SECONDS)
-    for seconds, told in ((3, end + 2), (5, end), (6, end + 1)):
-        current = saved(current, KEAP, told, NOW + seconds)
+    for seconds, end_stated in ((3, end + 2), (5, end), (6, end + 1)):
+        current = saved(current, KEAP, end_stated, NOW + seconds)
         assert (current.warn_at, current.refresh_expires_at) == (end - 30 * DAY_SECONDS, end)
 
 

@@ -80,8 +80,8 @@ class World:
 
     def start_authorization(self, cookie: str | None = None) -> tuple[AuthorizationStart, dict[str, str]]:
         cookie = cookie or self.flow.landing(self.ticket, None).cookie
-        departure = self.flow.start_authorization(self.ticket, cookie)
-        return departure, dict(parse_qsl(urlsplit(departure.url).query))
+        started = self.flow.start_authorization(self.ticket, cookie)
+        return started, dict(parse_qsl(urlsplit(started.url).query))
 
     def handle_callback(self, state: str, cookie: str | None, **params: str) -> Any:
         self.codes[state] = self.codes.get(state) or f"code-{len(self.codes) + 1}"
@@ -133,8 +133,8 @@ def test_the_link_shows_what_it_is_for_and_changes_nothing() -> None:
 def test_the_provider_gets_state_and_a_pkce_challenge() -> None:
     """The browser is sent to the provider with a state and a PKCE challenge."""
     w = world()
-    departure, params = w.start_authorization()
-    assert departure.url.startswith("https://login.example.com/app/oauth/authorize?")
+    started, params = w.start_authorization()
+    assert started.url.startswith("https://login.example.com/app/oauth/authorize?")
     assert len(params.pop("state")) == 43
     assert len(params.pop("code_challenge")) == 43
     assert params == {
@@ -149,8 +149,8 @@ def test_the_provider_gets_state_and_a_pkce_challenge() -> None:
 def test_the_code_is_exchanged_with_its_verifier_and_saved_sealed() -> None:
     """The code is exchanged with the verifier of the challenge, and the token set is saved sealed."""
     w = world()
-    departure, params = w.start_authorization()
-    view = w.handle_callback(params["state"], departure.cookie)
+    started, params = w.start_authorization()
+    view = w.handle_callback(params["state"], started.cookie)
     assert view.account == "main"
     [request] = w.provider.requests
     form = {name: value for name, [value] in parse_qs(request.body.decode()).items()}
@@ -173,11 +173,11 @@ def test_the_code_is_exchanged_with_its_verifier_and_saved_sealed() -> None:
 
 def test_neither_ticket_state_cookie_nor_verifier_is_stored() -> None:
     w = world()
-    departure, params = w.start_authorization()
-    w.handle_callback(params["state"], departure.cookie)
+    started, params = w.start_authorization()
+    w.handle_callback(params["state"], started.cookie)
     form = dict(parse_qsl(w.provider.requests[0].body.decode()))
     stored = str(w.authorizations.items) + str(w.records.items)
-    for secret in (w.ticket, params["state"], departure.cookie, form["code_verifier"], "code-1", "refresh-1"):
+    for secret in (w.ticket, params["state"], started.cookie, form["code_verifier"], "code-1", "refresh-1"):
         assert secret not in stored
 
 
@@ -216,10 +216,10 @@ def test_an_expired_link_is_refused_although_it_is_still_stored() -> None:
 
 def test_a_link_is_used_up_when_its_grant_is_saved_and_not_before() -> None:
     w = world()
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     w.flow.landing(w.ticket, None)
-    w.handle_callback(params["state"], departure.cookie)
-    for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.start_authorization(departure.cookie)):
+    w.handle_callback(params["state"], started.cookie)
+    for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.start_authorization(started.cookie)):
         with pytest.raises(LinkUsed):
             step()
 
@@ -232,11 +232,11 @@ def test_an_unknown_link_is_refused(ticket: str) -> None:
 
 def test_after_a_denial_the_same_link_can_be_used_again() -> None:
     w = world()
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     with pytest.raises(Denied):
-        w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, departure.cookie)
+        w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, started.cookie)
     assert w.provider.requests == []
-    again, params = w.start_authorization(departure.cookie)
+    again, params = w.start_authorization(started.cookie)
     assert w.handle_callback(params["state"], again.cookie)
 
 
@@ -246,63 +246,63 @@ def test_after_a_denial_the_same_link_can_be_used_again() -> None:
 def test_a_response_in_another_browser_keeps_the_state_usable() -> None:
     """A response in another browser is refused and does not use the state up."""
     w = world()
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     for cookie in (None, "", "the-attackers-own"):
         with pytest.raises(WrongBrowser) as refused:
             w.handle_callback(params["state"], cookie)
         assert refused.value.about is None, "nothing is told to who has proven nothing"
     assert w.provider.requests == []
-    assert w.handle_callback(params["state"], departure.cookie)
+    assert w.handle_callback(params["state"], started.cookie)
 
 
 @pytest.mark.parametrize("state", ["", "made-up"])
 def test_an_answer_to_no_question_is_refused(state: str) -> None:
     w = world()
-    departure, _ = w.start_authorization()
+    started, _ = w.start_authorization()
     with pytest.raises(LinkInvalid):
-        w.handle_callback(state, departure.cookie)
+        w.handle_callback(state, started.cookie)
     assert w.provider.requests == []
 
 
 def test_a_reload_shows_the_outcome_and_sends_nothing() -> None:
     w = world()
-    departure, params = w.start_authorization()
-    w.handle_callback(params["state"], departure.cookie)
-    assert w.handle_callback(params["state"], departure.cookie).account == "main"
+    started, params = w.start_authorization()
+    w.handle_callback(params["state"], started.cookie)
+    assert w.handle_callback(params["state"], started.cookie).account == "main"
     assert len(w.provider.requests) == 1
     assert w.record().generation == 1
 
 
 def test_a_second_response_during_the_exchange_sends_nothing() -> None:
     w = world()
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     send = w.provider.send
 
     def meanwhile(*args: Any, **kwargs: Any) -> Any:
         with pytest.raises(LinkUsed):
-            w.handle_callback(params["state"], departure.cookie)
+            w.handle_callback(params["state"], started.cookie)
         return send(*args, **kwargs)
 
     w.provider.send = meanwhile  # type: ignore[method-assign]
-    w.handle_callback(params["state"], departure.cookie)
+    w.handle_callback(params["state"], started.cookie)
     assert len(w.provider.requests) == 1
 
 
 def test_an_answer_that_took_too_long_is_refused() -> None:
     w = world()
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     w.clock.advance(901)
     with pytest.raises(LinkExpired):
-        w.handle_callback(params["state"], departure.cookie)
+        w.handle_callback(params["state"], started.cookie)
     assert w.provider.requests == []
 
 
 def test_an_answer_without_a_code_or_with_another_error_is_refused() -> None:
     for params in ({}, {"error": "server_error", "error_description": "canary"}):
         w = world()
-        departure, sent = w.start_authorization()
+        started, sent = w.start_authorization()
         with pytest.raises(ProviderRefused) as raised:
-            w.flow.handle_callback({"state": sent["state"], **params}, departure.cookie)
+            w.flow.handle_callback({"state": sent["state"], **params}, started.cookie)
         assert "canary" not in str(raised.value)
         assert w.provider.requests == []
 
@@ -318,29 +318,29 @@ ISSUER = "https://login.example.com"
 def test_a_mixed_up_response_is_refused_before_the_code_is_sent(always: bool, said: dict[str, str]) -> None:
     """A response that another server may have given is refused before the code is sent."""
     w = authorized_by(ISSUER, always)
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     with pytest.raises(ProviderRefused, match="9207"):
-        w.handle_callback(params["state"], departure.cookie, **said)
+        w.handle_callback(params["state"], started.cookie, **said)
     assert w.provider.requests == []
 
 
 def test_a_denial_under_another_servers_name_is_no_denial() -> None:
     w = authorized_by(ISSUER, always=True)
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     with pytest.raises(ProviderRefused, match="9207"):
         w.flow.handle_callback(
-            {"state": params["state"], "error": "access_denied", "iss": "https://evil.example.com"}, departure.cookie
+            {"state": params["state"], "error": "access_denied", "iss": "https://evil.example.com"}, started.cookie
         )
-    departure, params = w.start_authorization(departure.cookie)
+    started, params = w.start_authorization(started.cookie)
     with pytest.raises(Denied):  # some servers leave it out of errors
-        w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, departure.cookie)
+        w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, started.cookie)
 
 
 @pytest.mark.parametrize(("always", "said"), [(False, {}), (False, {"iss": ISSUER}), (True, {"iss": ISSUER})])
 def test_an_answer_of_the_server_that_was_asked_is_taken(always: bool, said: dict[str, str]) -> None:
     w = authorized_by(ISSUER, always)
-    departure, params = w.start_authorization()
-    assert w.handle_callback(params["state"], departure.cookie, **said).account == "main"
+    started, params = w.start_authorization()
+    assert w.handle_callback(params["state"], started.cookie, **said).account == "main"
 
 
 def authorized_by(issuer: str, always: bool) -> World:
@@ -426,28 +426,28 @@ def test_a_link_is_good_for_a_week_at_most(lifetime: int) -> None:
 )
 def test_a_failed_exchange_saves_nothing_and_can_be_tried_again(scripted: Any) -> None:
     w = world()
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     w.provider.script = [scripted]
     with pytest.raises((ProviderRefused, NoRefreshToken)) as raised:
-        w.handle_callback(params["state"], departure.cookie)
+        w.handle_callback(params["state"], started.cookie)
     assert "canary" not in raised.value.message
     assert w.record().generation == 0
     assert w.record().status == Status.AWAITING_AUTHORIZATION
     with pytest.raises(LinkUsed):
-        w.handle_callback(params["state"], departure.cookie)
-    again, params = w.start_authorization(departure.cookie)
+        w.handle_callback(params["state"], started.cookie)
+    again, params = w.start_authorization(started.cookie)
     assert w.handle_callback(params["state"], again.cookie)
 
 
 def test_a_table_that_takes_no_save_leaves_the_sealed_grant_in_the_queue() -> None:
     w = world()
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
 
     def down(*_: Any, **__: Any) -> Connection:
         raise PortUnavailable("made to fail")
 
     w.records.change = down  # type: ignore[method-assign]
-    w.handle_callback(params["state"], departure.cookie)
+    w.handle_callback(params["state"], started.cookie)
     message = w.queue.messages[0][0]
     assert (message["task"], message["generation"], message["changes"]["status"]) == ("save", 0, "active")
     assert "refresh-1" not in str(message)
@@ -456,14 +456,14 @@ def test_a_table_that_takes_no_save_leaves_the_sealed_grant_in_the_queue() -> No
 def test_a_queued_grant_is_saved_on_top_of_an_earlier_rotation() -> None:
     """A grant that waited in the queue is saved on top of a rotation that was saved before it."""
     w = world(status=Status.ACTIVE, generation=7)
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
 
     def down(*_: Any, **__: Any) -> Connection:
         raise PortUnavailable("made to fail")
 
     change = w.records.change
     w.records.change = down  # type: ignore[method-assign]
-    w.handle_callback(params["state"], departure.cookie)
+    w.handle_callback(params["state"], started.cookie)
     w.records.change = change  # type: ignore[method-assign]
     w.records.items[NAME] = replace(w.record(), generation=8, sealed=MemoryKey(NAME, 8).seal(b"{}"))
     saving = SaveStep(w.records, w.queue, w.clock, 5)
@@ -484,14 +484,14 @@ def test_a_queued_grant_is_saved_on_top_of_an_earlier_rotation() -> None:
 def test_a_grant_queued_for_too_long_replaces_no_later_one(since: dict[str, Any]) -> None:
     """A grant that waited in the queue for too long does not replace a later grant."""
     w = world(status=Status.ACTIVE, generation=7, authorization_id="first")
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
 
     def down(*_: Any, **__: Any) -> Connection:
         raise PortUnavailable("made to fail")
 
     change = w.records.change
     w.records.change = down  # type: ignore[method-assign]
-    w.handle_callback(params["state"], departure.cookie)
+    w.handle_callback(params["state"], started.cookie)
     w.records.change = change  # type: ignore[method-assign]
     later = replace(w.record(), generation=8, sealed=MemoryKey(NAME, 8).seal(b"{}"), **since)
     w.records.items[NAME] = later
@@ -501,10 +501,10 @@ def test_a_grant_queued_for_too_long_replaces_no_later_one(since: dict[str, Any]
 
 def test_a_link_does_not_outlive_a_disconnect() -> None:
     w = world(status=Status.ACTIVE, generation=1)
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     operations.disconnect(w.records, NAME, w.clock)
     with pytest.raises(LinkInvalid):
-        w.handle_callback(params["state"], departure.cookie)
+        w.handle_callback(params["state"], started.cookie)
     assert w.provider.requests == []
     assert w.record().status == Status.DISCONNECTED
 
@@ -514,9 +514,9 @@ def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> Non
     vault = w.flow._ports.vault
     assert isinstance(vault, MemoryVault)
     vault.clients["keap"] = replace(vault.clients["keap"], secrets=(Secret("new"), Secret("old")))
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     w.provider.script = [answer(401, {"error": "invalid_client"})]
-    w.handle_callback(params["state"], departure.cookie)
+    w.handle_callback(params["state"], started.cookie)
     sent = [dict(parse_qsl(request.body.decode()))["client_secret"] for request in w.provider.requests]
     assert sent == ["new", "old"]
 
@@ -524,12 +524,12 @@ def test_the_older_client_secret_is_tried_when_the_newer_one_is_refused() -> Non
 def test_who_waits_for_the_link_learns_how_the_last_attempt_ended() -> None:
     w = world()
     assert read_progress(w.authorizations, w.ticket) == ("unopened", None)
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     assert read_progress(w.authorizations, w.ticket) == ("opened", None)
     with pytest.raises(Denied):
-        w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, departure.cookie)
+        w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, started.cookie)
     assert read_progress(w.authorizations, w.ticket) == ("opened", "access_denied")
-    again, params = w.start_authorization(departure.cookie)
+    again, params = w.start_authorization(started.cookie)
     w.handle_callback(params["state"], again.cookie)
     assert read_progress(w.authorizations, w.ticket) == ("used", None)
 
@@ -554,9 +554,9 @@ def test_connecting_again_replaces_the_grant_and_clears_its_failures() -> None:
         status=Status.AUTHORIZATION_REQUIRED, generation=7, failures=3, last_error="invalid_grant", attempt_id="old",
         rejected_at=5, authorization_id="first",
     )  # fmt: skip
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     assert w.record().status == Status.AUTHORIZATION_REQUIRED, "an abandoned attempt changes nothing"
-    w.handle_callback(params["state"], departure.cookie)
+    w.handle_callback(params["state"], started.cookie)
     record = w.record()
     assert (record.status, record.generation, record.failures, record.last_error) == (Status.ACTIVE, 8, 0, None)
     assert (record.attempt_id, record.rejected_at) == (None, None)
@@ -566,7 +566,7 @@ def test_connecting_again_replaces_the_grant_and_clears_its_failures() -> None:
 def test_a_late_rotation_of_the_old_grant_does_not_replace_the_new_one() -> None:
     """A rotation of the old grant that is saved meanwhile does not win over the new grant."""
     w = world(status=Status.ACTIVE, generation=7)
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     send = w.provider.send
 
     def rotated_meanwhile(*args: Any, **kwargs: Any) -> Any:
@@ -575,7 +575,7 @@ def test_a_late_rotation_of_the_old_grant_does_not_replace_the_new_one() -> None
         return response
 
     w.provider.send = rotated_meanwhile  # type: ignore[method-assign]
-    w.handle_callback(params["state"], departure.cookie)
+    w.handle_callback(params["state"], started.cookie)
     assert w.record().generation == 9
     assert w.stored().refresh_token == Secret("refresh-1")
     sealed = w.record().sealed
@@ -585,16 +585,16 @@ def test_a_late_rotation_of_the_old_grant_does_not_replace_the_new_one() -> None
 
 def test_what_is_authorized_travels_with_the_link_and_not_with_the_record() -> None:
     w = world(status=Status.ACTIVE, generation=1, redirect_uri="https://old.example.com/callback", client="old")
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     assert w.record().client == "old", "the old grant keeps refreshing with what it was made with"
-    w.handle_callback(params["state"], departure.cookie)
+    w.handle_callback(params["state"], started.cookie)
     assert (w.record().client, w.record().redirect_uri) == ("keap", REDIRECT_URI)
 
 
 def test_a_persons_grant_takes_over_from_a_clients_own() -> None:
     w = world(status=Status.CLIENT_REFUSED, generation=1, grant="client_credentials")
-    departure, params = w.start_authorization()
-    w.handle_callback(params["state"], departure.cookie)
+    started, params = w.start_authorization()
+    w.handle_callback(params["state"], started.cookie)
     assert (w.record().status, w.record().grant) == (Status.ACTIVE, "authorization_code")
 
 

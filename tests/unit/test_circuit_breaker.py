@@ -316,7 +316,7 @@ def test_an_own_failure_after_the_client_recovers_is_reported_as_such(trouble: A
     assert not f.is_open
     f.records.items[B] = replace(f.records.items[B], status=Status.CLIENT_REFUSED, client="own", failures=1)
     f.records.items[B] = replace(f.records.items[B], alerted_at=1 if named else None, refresh_at=int(f.clock.now()))
-    send, client, told = f.provider.send, f.vault.client, set(f.bus.events)
+    send, client, earlier = f.provider.send, f.vault.client, set(f.bus.events)
 
     def failing(request: HttpRequest, **options: Any) -> HttpResponse:
         if f"{B} ".encode() not in request.body.replace(b"%2F", b"/").replace(b"+", b" "):
@@ -333,7 +333,7 @@ def test_an_own_failure_after_the_client_recovers_is_reported_as_such(trouble: A
     f.provider.send, f.vault.client = failing, missing  # type: ignore[method-assign]
     f.pass_time(30 * HOUR)
     assert (f.status(B), f.records.items[B].last_error) == (Status.DEGRADED, error)
-    events = [body for key, body in f.bus.events.items() if key not in told and body["detail"]["connection"] == B]
+    events = [body for key, body in f.bus.events.items() if key not in earlier and body["detail"]["connection"] == B]
     assert {body["type"] for body in events} == {"Connection Degraded"}
     assert len([body for body in events if body["detail"]["alert"]]) == 1, "before its token lapses"
     assert f.records.items[B].alerted_at
@@ -414,7 +414,7 @@ def test_a_refusal_is_reported_once_though_others_are_held_back_first() -> None:
     """A refusal is reported once, though others are held back before its worker has reported it."""
     f = fleet(A, B, C, works=False)
     change, put = f.records.change, f.bus.put
-    told: list[str] = []
+    put_events: list[str] = []
 
     def slow(connection: str, changes: Any, **conditions: Any) -> Connection:
         if changes.get("last_error"):
@@ -424,14 +424,14 @@ def test_a_refusal_is_reported_once_though_others_are_held_back_first() -> None:
         return change(connection, changes, **conditions)
 
     def counted(events: Any) -> frozenset[str]:
-        told.extend(events)
+        put_events.extend(events)
         return put(events)
 
     f.records.change, f.bus.put = slow, counted  # type: ignore[method-assign]
     f.run(A)
     assert [f.status(name) for name in (A, B, C)] == [Status.CLIENT_REFUSED] * 3
     assert f.bus.types == ["Client Refused"]
-    assert len(told) == 1
+    assert len(put_events) == 1
 
 
 def test_a_refusal_that_ended_unreported_is_not_reported_later() -> None:

@@ -43,13 +43,13 @@ def granted(**more: Any) -> HttpResponse:
 def connect(w: World, *answers: Any, ticket: str | None = None) -> Any:
     """Walk the whole way, the provider answering as told; ``{nonce}`` in an ID token is the request's own."""
     w.ticket = ticket or w.ticket
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     for each in answers:
         if isinstance(each, dict):
             claims = {"nonce": params.get("nonce"), "exp": int(w.clock.now()) + 300, "iss": "https://login.example.com"}
             each = granted(id_token=id_token({**claims, "aud": "client-1", "sub": "person-1", **each}))
         w.provider.script.append(each)
-    return w.handle_callback(params["state"], departure.cookie)
+    return w.handle_callback(params["state"], started.cookie)
 
 
 def connected(profile: Profile, *answers: Any) -> World:
@@ -83,41 +83,41 @@ def way(request: pytest.FixtureRequest) -> Any:
 
 
 def test_the_same_account_may_be_connected_again(way: Any) -> None:
-    profile, told = way
-    w = connected(profile, *told("person-1"))
+    profile, answers_for = way
+    w = connected(profile, *answers_for("person-1"))
     first = w.record()
-    again(w, *told("person-1"))
+    again(w, *answers_for("person-1"))
     assert (w.record().generation, w.record().subject) == (first.generation + 1, first.subject)
     assert w.record().authorization_id != first.authorization_id
 
 
 def test_another_account_is_refused_and_changes_nothing(way: Any) -> None:
-    profile, told = way
-    w = connected(profile, *told("person-1"))
+    profile, answers_for = way
+    w = connected(profile, *answers_for("person-1"))
     before = w.record()
     with pytest.raises(WrongAccount) as refused:
-        again(w, *told("person-2"))
+        again(w, *answers_for("person-2"))
     assert w.record() == before
     assert "person" not in refused.value.message
     assert "--another-account" in refused.value.hint
-    again(w, *told("person-1"))
+    again(w, *answers_for("person-1"))
     assert w.record().generation == 2
 
 
 def test_another_account_the_operator_allows_becomes_the_bound_one(way: Any) -> None:
     """Another account is taken where the operator allows it, and is the bound account from then on."""
-    profile, told = way
-    w = connected(profile, *told("person-1"))
-    again(w, *told("person-2"), another_account=True)
+    profile, answers_for = way
+    w = connected(profile, *answers_for("person-1"))
+    again(w, *answers_for("person-2"), another_account=True)
     with pytest.raises(WrongAccount):
-        again(w, *told("person-1"))
-    again(w, *told("person-2"))
+        again(w, *answers_for("person-1"))
+    again(w, *answers_for("person-2"))
     assert w.record().generation == 3
 
 
 def test_whose_account_it_is_stands_nowhere(way: Any) -> None:
-    profile, told = way
-    w = connected(profile, *told("canary-person"))
+    profile, answers_for = way
+    w = connected(profile, *answers_for("canary-person"))
     assert w.record().subject
     assert str(w.record().subject).startswith("sha256:")
     stored = str(w.authorizations.items) + str(replace(w.record(), sealed=None)) + str(w.queue.messages)
@@ -165,17 +165,17 @@ def test_an_id_token_of_another_authorization_refuses_a_first_grant(claims: dict
 @pytest.mark.parametrize("claims", [{}, {"aud": "x"}], ids=["taken", "refused"])
 def test_neither_an_id_token_nor_its_nonce_is_stored_or_said(claims: dict[str, Any]) -> None:
     w = with_profile(OPENID)
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     said = {"iss": "https://login.example.com", "sub": "s", "aud": "client-1", "exp": int(w.clock.now()) + 300}
     token = id_token({**said, "nonce": params["nonce"], **claims})
     w.provider.script.append(granted(id_token=token))
     try:
-        told = repr(w.handle_callback(params["state"], departure.cookie))
+        shown = repr(w.handle_callback(params["state"], started.cookie))
     except ProviderRefused as refused:
-        told = repr(refused)
+        shown = repr(refused)
     sealed = w.stored().encode().decode() if w.record().sealed else ""
-    left = told + str(w.authorizations.items) + str(w.record()) + str(w.queue.messages) + sealed
-    for secret in (token, token.split(".")[1], params["nonce"], params["state"], departure.cookie):
+    left = shown + str(w.authorizations.items) + str(w.record()) + str(w.queue.messages) + sealed
+    for secret in (token, token.split(".")[1], params["nonce"], params["state"], started.cookie):
         assert secret not in left
 
 
@@ -237,9 +237,9 @@ def test_a_scope_that_was_not_granted_is_shown_and_kept_and_no_failure() -> None
 
 def test_a_reload_shows_the_same() -> None:
     w = with_profile(_asking("read write"))
-    departure, params = w.start_authorization()
+    started, params = w.start_authorization()
     w.provider.script.append(granted(scope="read"))
-    assert w.handle_callback(params["state"], departure.cookie) == w.handle_callback(params["state"], departure.cookie)
+    assert w.handle_callback(params["state"], started.cookie) == w.handle_callback(params["state"], started.cookie)
 
 
 def test_what_is_granted_in_full_the_next_time_is_missing_no_more() -> None:

@@ -72,11 +72,11 @@ def test_a_head_of_a_link_that_is_no_more_says_so_too() -> None:
 )
 def test_another_method_does_nothing_and_is_answered_with_the_allowed(method: str, path: str, allow: str) -> None:
     w = world()
-    departure, params = w.start_authorization()
-    answer = ask(w, method, path, f"state={params['state']}&code=code-1", departure.cookie)
+    started, params = w.start_authorization()
+    answer = ask(w, method, path, f"state={params['state']}&code=code-1", started.cookie)
     assert (answer["statusCode"], answer["headers"]["allow"]) == (405, allow)
     assert untouched(w)
-    assert w.handle_callback(params["state"], departure.cookie), "the state is as good as before"
+    assert w.handle_callback(params["state"], started.cookie), "the state is as good as before"
 
 
 def test_an_unknown_route_is_a_page_too() -> None:
@@ -146,11 +146,11 @@ def test_a_post_that_no_button_sent_is_refused(kind: str) -> None:
 )
 def test_an_answer_that_cannot_be_read_uses_up_nothing(query: str) -> None:
     w = world()
-    departure, params = w.start_authorization()
-    answer = ask(w, "GET", "/callback", query.format(s=params["state"]), departure.cookie)
+    started, params = w.start_authorization()
+    answer = ask(w, "GET", "/callback", query.format(s=params["state"]), started.cookie)
     assert answer["statusCode"] == 400
     assert untouched(w)
-    assert w.handle_callback(params["state"], departure.cookie)
+    assert w.handle_callback(params["state"], started.cookie)
 
 
 @pytest.mark.parametrize(

@@ -70,23 +70,23 @@ def test_every_error_that_is_raised_has_a_code_of_its_own() -> None:
     ],
 )
 def test_a_problem_of_a_connection_names_it_and_the_command_that_helps(error: ConnectionProblem, code: str) -> None:
-    told = error.as_dict()
-    assert told["code"] == code
-    assert "keap/main" in told["message"]
-    assert re.search(r"`evergrant [a-z]+ [^`]*keap", told["hint"])
-    assert "{" not in told["hint"]
-    assert str(error) == told["message"]
+    described = error.as_dict()
+    assert described["code"] == code
+    assert "keap/main" in described["message"]
+    assert re.search(r"`evergrant [a-z]+ [^`]*keap", described["hint"])
+    assert "{" not in described["hint"]
+    assert str(error) == described["message"]
 
 
 def test_a_refused_client_requires_no_new_authorization() -> None:
-    told = ClientRefused("keap/main", "keap-eu").as_dict()
-    assert "`evergrant client set keap-eu`" in told["hint"]
-    assert "Nobody needs to authorize" in told["hint"]
+    described = ClientRefused("keap/main", "keap-eu").as_dict()
+    assert "`evergrant client set keap-eu`" in described["hint"]
+    assert "Nobody needs to authorize" in described["hint"]
 
 
 def test_an_unavailable_token_says_when_to_try_again() -> None:
-    told = TemporarilyUnavailable("No token now.", 7).as_dict()
-    assert told == {
+    described = TemporarilyUnavailable("No token now.", 7).as_dict()
+    assert described == {
         "code": "temporarily_unavailable",
         "message": "No token now.",
         "hint": "Try again in 7 seconds.",

@@ -140,13 +140,13 @@ EVERY_ERROR: list[tuple[errors.EvergrantError, int]] = [
 @pytest.mark.parametrize(("error", "status"), EVERY_ERROR, ids=[error.code for error, _ in EVERY_ERROR])
 def test_an_error_over_http_is_a_problem_that_says_what_to_do(error: errors.EvergrantError, status: int) -> None:
     """RFC 9457: type, title, status and detail, and our own code and hint."""
-    told = error.as_dict()
-    response = handle_event(Rotator({"error": told}).reader, http())
+    described = error.as_dict()
+    response = handle_event(Rotator({"error": described}).reader, http())
     assert response["statusCode"] == status
     assert response["headers"]["content-type"] == "application/problem+json"
     assert response["headers"]["cache-control"] == "no-store"
     problem = json.loads(response["body"])
-    assert problem.pop("retry_after", None) == told.get("retry_after")
+    assert problem.pop("retry_after", None) == described.get("retry_after")
     assert problem.pop("hint", "") == error.hint
     assert problem.pop("title") not in ("", error.message), "the same for every occurrence"
     assert problem == {
@@ -165,8 +165,8 @@ def test_only_what_passes_says_when_to_try_again() -> None:
 
 
 def test_a_direct_caller_gets_the_error_as_it_is() -> None:
-    told = errors.AuthorizationRequired("keap/main").as_dict()
-    assert handle_event(Rotator({"error": told}).reader, {"connection": "keap/main"}) == {"error": told}
+    described = errors.AuthorizationRequired("keap/main").as_dict()
+    assert handle_event(Rotator({"error": described}).reader, {"connection": "keap/main"}) == {"error": described}
 
 
 json_values = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.lists(st.text(), max_size=2)

@@ -155,7 +155,7 @@ def test_a_message_that_cannot_be_sent_again_is_the_one_that_stays() -> None:
     assert w.stored.refresh_token == Secret("refresh-1")
 
 
-def lapsed(**fields: Any) -> tuple[World, Sqs]:
+def expired(**fields: Any) -> tuple[World, Sqs]:
     """The table is back, and the old token has lapsed; the answer is in the queue."""
     w, queue, table = outage(25, **fields)
     w.clock.time = float((w.record().expires_at or 0) + 1)
@@ -198,7 +198,7 @@ def test_a_late_recovery_of_the_table_waits_for_the_queued_save(
     come: Callable[[World], None], published_generation: int
 ) -> None:
     """A table that comes back late in the token's life waits for the token set that is in the queue."""
-    w, queue = lapsed(published_generation=published_generation)
+    w, queue = expired(published_generation=published_generation)
     come(w)
     assert len(w.provider.requests) == 1, "the answer may be on its way, and the refresh token is spent"
     queue.pass_time(MINUTE)

@@ -214,7 +214,7 @@ def test_an_operator_does_not_wait_for_ever() -> None:
 
 def test_nothing_is_done_to_a_connection_that_is_not_there() -> None:
     with pytest.raises(UnknownConnection):
-        operations.pause(MemoryRecords(Faults()), "keap/nobody", FakeClock())
+        operations.pause(MemoryRecords(Faults()), "keap/absent", FakeClock())
 
 
 def test_every_field_of_a_record_has_a_default_except_what_names_it() -> None:

@@ -32,7 +32,7 @@ BEARER = f'{HEAD}[jwt_bearer]\n{URL}claims = {{ iss = "{{client_id}}", aud = "{{
 CODE = f'{HEAD}[authorize]\nurl = "https://x.example/a"\n[exchange]\n{URL}'
 
 
-def told(text: str) -> str:
+def message_of(text: str) -> str:
     with pytest.raises(InvalidProfile) as refused:
         load_profile(text, "acme.toml")
     assert refused.value.message.startswith("acme.toml: ")
@@ -51,7 +51,7 @@ def told(text: str) -> str:
     ],
 )
 def test_what_was_probably_meant_is_said(text: str, place: str, meant: str) -> None:
-    message = told(text)
+    message = message_of(text)
     assert message.startswith(f"{place}: ")
     assert message.endswith(f"Did you mean {meant}?")
 
@@ -119,7 +119,7 @@ def test_what_was_probably_meant_is_said(text: str, place: str, meant: str) -> N
     ],
 )
 def test_what_does_not_fit_together_is_reported_with_its_place(text: str, place: str) -> None:
-    assert told(text).startswith(place)
+    assert message_of(text).startswith(place)
 
 
 def test_a_captured_value_chooses_no_host() -> None:
@@ -137,7 +137,7 @@ def test_only_listed_fields_reach_a_browser_or_a_consumer() -> None:
 
 def test_no_function_carries_a_secret_to_where_it_may_not_go() -> None:
     text = CODE.replace('url = "https://x.example/a"', 'url = "https://x.example/a"\nparams = {{ x = "{}" }}')
-    message = told(text.format("{base64(client_id, client_secret)}") + f"[refresh]\n{URL}")
+    message = message_of(text.format("{base64(client_id, client_secret)}") + f"[refresh]\n{URL}")
     assert message.startswith("authorize.params.x: {client_secret} has no value here")
 
 

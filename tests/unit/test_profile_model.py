@@ -45,7 +45,7 @@ def test_a_code_grant_comes_first_where_a_profile_offers_both() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "said"),
     [
         ("name = ", "Invalid value"),
         ("", "name"),
@@ -75,11 +75,11 @@ def test_a_code_grant_comes_first_where_a_profile_offers_both() -> None:
         (_CLIENT_GRANT + '[consumer]\nheaders = { a = "b\\nc" }', "line break"),
     ],
 )
-def test_what_is_wrong_is_reported_with_its_source_and_place(text: str, told: str) -> None:
+def test_what_is_wrong_is_reported_with_its_source_and_place(text: str, said: str) -> None:
     with pytest.raises(InvalidProfile) as refused:
         load_profile(text, "acme.toml")
     assert refused.value.message.startswith("acme.toml: ")
-    assert told in refused.value.message
+    assert said in refused.value.message
 
 
 @pytest.mark.parametrize(

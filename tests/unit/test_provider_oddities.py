@@ -244,8 +244,8 @@ def test_a_500_for_a_refresh_in_the_same_second_was_not_used() -> None:
 
 
 def test_an_error_text_with_a_token_in_it_is_matched_and_dropped() -> None:
-    told = {"error": "invalid_request", "error_description": "SELECT * FROM t WHERE token = 'canary'"}
-    assert "canary" not in repr(refused(acme(), 400, told))
+    answered = {"error": "invalid_request", "error_description": "SELECT * FROM t WHERE token = 'canary'"}
+    assert "canary" not in repr(refused(acme(), 400, answered))
 
 
 def test_a_refusal_of_an_early_refresh_waits_as_long_as_it_states() -> None:

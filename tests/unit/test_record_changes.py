@@ -27,8 +27,8 @@ KINDS: tuple[Any, ...] = (
 )
 
 
-def spending(**fields: Any) -> Connection:
-    return connection(attempt_id="spend-1", attempt_at=NOW, **fields)
+def attempting(**fields: Any) -> Connection:
+    return connection(attempt_id="attempt-1", attempt_at=NOW, **fields)
 
 
 def headless(**fields: Any) -> Connection:
@@ -50,7 +50,7 @@ def saved(current: Connection, lifetime: int = DAY_SECONDS, profile: Profile = K
 def test_a_doubt_that_outlasts_a_client_refusal_is_what_shows() -> None:
     """A doubt that outlasts its client's refusal is what the connection says."""
     changes = lost_response.wait_in_doubt(
-        spending(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW
+        attempting(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW
     )
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "lost_response")
     assert events(changes) == ["Connection Degraded"]
@@ -61,7 +61,7 @@ def test_a_doubt_that_outlasts_a_client_refusal_is_what_shows() -> None:
 def test_a_replay_that_fails_without_an_earlier_failure_reports_once(kind: Any, failures: int) -> None:
     """A replay that fails while nothing was wrong before is reported once."""
     refusal = Refusal(kind, 400, "no")
-    changes = lost_response.apply_refusal_in_doubt(spending(attempt_replays=1, failures=failures), KEAP, refusal, NOW)
+    changes = lost_response.apply_refusal_in_doubt(attempting(attempt_replays=1, failures=failures), KEAP, refusal, NOW)
     assert len(events(changes)) == 1
 
 
@@ -69,7 +69,7 @@ def test_a_replay_that_fails_without_an_earlier_failure_reports_once(kind: Any, 
 
 
 def test_a_save_is_the_next_generation_with_every_trouble_gone() -> None:
-    troubled = spending(
+    troubled = attempting(
         status=Status.DEGRADED, failures=4, last_error="x", rejected_at=NOW - 5, unreadable_response=SEALED
     )
     changes = saved(troubled, now=NOW + 3)
@@ -93,7 +93,7 @@ def test_the_lease_is_not_the_saves_to_free() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "told"),
+    ("status", "types"),
     [
         (Status.AWAITING_AUTHORIZATION, ["Connection Authorized"]),
         (Status.ACTIVE, ["Token Rotated"]),
@@ -102,9 +102,9 @@ def test_the_lease_is_not_the_saves_to_free() -> None:
         (Status.AUTHORIZATION_REQUIRED, ["Token Rotated", "Connection Recovered"]),
     ],
 )
-def test_a_save_tells_what_it_changed(status: Status, told: list[str]) -> None:
+def test_a_save_tells_what_it_changed(status: Status, types: list[str]) -> None:
     changes = saved(connection(status=status))
-    assert events(changes) == told
+    assert events(changes) == types
     details = [value["detail"] for name, value in changes.items() if name.startswith("outbox.")]
     assert details[0]["generation"] == 4
     assert details[0]["expires_at"] == "2026-11-23T10:00:00Z"
@@ -136,7 +136,7 @@ def test_only_tokens_that_live_long_enough_get_a_secret(
 
 
 def test_a_connection_put_to_rest_meanwhile_keeps_the_set_and_its_rest() -> None:
-    changes = saved(spending())
+    changes = saved(attempting())
     kept = token_save.keep_status(changes)
     assert changes.keys() - kept.keys() == {"status"}, "due, since somebody has to deliver its events"
     assert kept["sealed"] == NEW
@@ -152,7 +152,7 @@ def refuse(current: Connection, refusal: Refusal = GRANT_REJECTED, now: int = NO
 
 
 def test_one_rejection_degrades_and_is_asked_again_after_ten_minutes() -> None:
-    changes = refuse(spending())
+    changes = refuse(attempting())
     assert (changes["status"], changes["rejected_at"]) == (Status.DEGRADED, NOW)
     assert (changes["refresh_at"], changes["due_at"]) == (NOW + 600, NOW + 600)
     assert (changes["failures"], changes["last_error"], changes["last_error_at"]) == (1, "invalid_grant", NOW)
@@ -160,7 +160,7 @@ def test_one_rejection_degrades_and_is_asked_again_after_ten_minutes() -> None:
 
 
 def test_a_second_rejection_too_soon_changes_nothing_but_waits() -> None:
-    changes = refuse(spending(status=Status.DEGRADED, rejected_at=NOW - 599))
+    changes = refuse(attempting(status=Status.DEGRADED, rejected_at=NOW - 599))
     assert "status" not in changes
     assert "rejected_at" not in changes
     assert changes["refresh_at"] == NOW + 1
@@ -168,32 +168,32 @@ def test_a_second_rejection_too_soon_changes_nothing_but_waits() -> None:
 
 
 def test_a_second_rejection_ten_minutes_later_calls_for_a_person() -> None:
-    changes = refuse(spending(status=Status.DEGRADED, rejected_at=NOW - 600))
+    changes = refuse(attempting(status=Status.DEGRADED, rejected_at=NOW - 600))
     assert changes["status"] == Status.AUTHORIZATION_REQUIRED
     assert events(changes) == ["Authorization Required"]
     assert 21 * 3600 <= changes["refresh_at"] - NOW <= 27 * 3600, "some providers heal"
 
 
 def test_a_person_is_called_once_and_probed_for_daily() -> None:
-    changes = refuse(spending(status=Status.AUTHORIZATION_REQUIRED, rejected_at=NOW - DAY_SECONDS))
+    changes = refuse(attempting(status=Status.AUTHORIZATION_REQUIRED, rejected_at=NOW - DAY_SECONDS))
     assert "status" not in changes
     assert events(changes) == []
     assert changes["refresh_at"] - NOW > 20 * 3600
 
 
 def test_an_unknown_rejection_counts_as_one_of_the_grant() -> None:
-    changes = refuse(spending(), Refusal("rejected_unknown", 400))
+    changes = refuse(attempting(), Refusal("rejected_unknown", 400))
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "rejected_unknown")
     assert changes["rejected_at"] == NOW
 
 
 def test_a_refused_client_requires_no_authorization() -> None:
-    changes = refuse(spending(rejected_at=NOW - DAY_SECONDS), Refusal("client_rejected", 401, "invalid_client"))
+    changes = refuse(attempting(rejected_at=NOW - DAY_SECONDS), Refusal("client_rejected", 401, "invalid_client"))
     assert changes["status"] == Status.CLIENT_REFUSED
     assert events(changes) == ["Client Refused"]
     assert changes["refresh_at"] == NOW + 3600
     assert "rejected_at" not in changes
-    again = refuse(spending(status=Status.CLIENT_REFUSED), Refusal("client_rejected", 401))
+    again = refuse(attempting(status=Status.CLIENT_REFUSED), Refusal("client_rejected", 401))
     assert events(again) == []
 
 
@@ -207,28 +207,28 @@ def test_without_a_grant_only_the_client_can_be_to_blame(kind: Any) -> None:
 @pytest.mark.parametrize("kind", ["transient", "rate_limited", "not_used"])
 def test_a_third_failure_in_a_row_degrades(kind: Any) -> None:
     for failures, degrades in ((0, False), (1, False), (2, True), (7, True)):
-        changes = refuse(spending(failures=failures), Refusal(kind, 503))
+        changes = refuse(attempting(failures=failures), Refusal(kind, 503))
         assert changes["failures"] == failures + 1
         assert (changes.get("status") == Status.DEGRADED) is degrades
         assert events(changes) == (["Connection Degraded"] if degrades else [])
         assert NOW < changes["refresh_at"] == changes["due_at"] <= NOW + 1125
-    assert events(refuse(spending(failures=9, status=Status.DEGRADED), Refusal(kind, 503))) == []
+    assert events(refuse(attempting(failures=9, status=Status.DEGRADED), Refusal(kind, 503))) == []
 
 
 def test_a_request_we_made_wrongly_degrades_at_once() -> None:
-    changes = refuse(spending(), Refusal("malformed", 400, "invalid_scope"))
+    changes = refuse(attempting(), Refusal("malformed", 400, "invalid_scope"))
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "invalid_scope")
 
 
 def test_a_provider_that_names_its_wait_is_given_it() -> None:
-    assert refuse(spending(), Refusal("rate_limited", 429, retry_after=7200))["refresh_at"] == NOW + 7200
+    assert refuse(attempting(), Refusal("rate_limited", 429, retry_after=7200))["refresh_at"] == NOW + 7200
 
 
 @pytest.mark.parametrize(
     "status", [Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED, Status.AWAITING_AUTHORIZATION]
 )
 def test_a_passing_failure_does_not_make_a_worse_state_look_better(status: Status) -> None:
-    changes = refuse(spending(status=status, failures=9), Refusal("transient", 503))
+    changes = refuse(attempting(status=status, failures=9), Refusal("transient", 503))
     assert "status" not in changes
     assert events(changes) == []
 
@@ -237,7 +237,7 @@ def test_a_passing_failure_does_not_make_a_worse_state_look_better(status: Statu
 def test_every_refusal_has_a_next_try_and_deletes_no_credential(
     kind: Any, status: Status, has_grant: bool, failures: int
 ) -> None:
-    make = spending if has_grant else headless
+    make = attempting if has_grant else headless
     changes = refuse(make(status=status, failures=failures, rejected_at=NOW - 900), Refusal(kind, 400))
     assert changes["refresh_at"] == changes["due_at"] > NOW
     assert changes["due_shard"] is not None
@@ -248,7 +248,7 @@ def test_every_refusal_has_a_next_try_and_deletes_no_credential(
 
 
 def test_a_request_that_never_left_costs_nothing_but_time() -> None:
-    changes = failing.apply_refusal(spending(), failing.NOT_SENT, NOW)
+    changes = failing.apply_refusal(attempting(), failing.NOT_SENT, NOW)
     assert (changes["attempt_id"], changes["last_error"], changes["failures"]) == (None, "not_sent", 1)
     assert "status" not in changes
 
@@ -257,7 +257,7 @@ def test_a_request_that_never_left_costs_nothing_but_time() -> None:
 
 
 def test_a_lost_response_leaves_its_marker_and_waits_for_the_last_quarter() -> None:
-    changes = lost_response.apply_lost_response(spending(), KEAP, NOW + 8)
+    changes = lost_response.apply_lost_response(attempting(), KEAP, NOW + 8)
     assert not {"attempt_id", "attempt_at", "attempt_replays"} & changes.keys()
     assert (changes["failures"], changes["last_error"]) == (1, "lost_response")
     assert changes["status"] == Status.DEGRADED
@@ -268,7 +268,7 @@ def test_a_lost_response_leaves_its_marker_and_waits_for_the_last_quarter() -> N
 def test_a_lost_response_is_replayed_a_moment_later_within_the_grace() -> None:
     """A lost response is asked for again a moment later, and inside the grace."""
     for seconds in range(60):
-        changes = lost_response.apply_lost_response(spending(failures=9), with_grace(60), NOW + seconds)
+        changes = lost_response.apply_lost_response(attempting(failures=9), with_grace(60), NOW + seconds)
         assert NOW + seconds < changes["refresh_at"] <= NOW + 60
     assert "attempt_id" not in changes
 
@@ -284,7 +284,7 @@ def test_where_nothing_is_single_use_a_lost_response_is_a_passing_failure() -> N
 
 def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
     changes = lost_response.apply_lost_response(
-        spending(attempt_replays=1, in_doubt_since=NOW), KEAP, NOW + DAY_SECONDS
+        attempting(attempt_replays=1, in_doubt_since=NOW), KEAP, NOW + DAY_SECONDS
     )
     assert changes["status"] == Status.AUTHORIZATION_REQUIRED
     assert changes["refresh_at"] > NOW + DAY_SECONDS * 7 // 8, "probed a day later, when nothing is left to lose"
@@ -292,7 +292,7 @@ def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
 
 
 def test_a_doubt_is_probed_only_once_the_access_token_has_expired() -> None:
-    held = spending(attempt_replays=1, expires_at=NOW + DAY_SECONDS, refresh_at=NOW + 60)
+    held = attempting(attempt_replays=1, expires_at=NOW + DAY_SECONDS, refresh_at=NOW + 60)
     assert not lost_response.is_probe_due(held, NOW + 60)
     assert lost_response.is_probe_due(held, NOW + DAY_SECONDS)
     assert not lost_response.is_probe_due(replace(held, refresh_at=NOW + 2 * DAY_SECONDS), NOW + DAY_SECONDS)
@@ -302,12 +302,12 @@ def test_a_doubt_is_probed_only_once_the_access_token_has_expired() -> None:
     ("grace", "age", "safe"), [(0, 0, False), (0, 5, False), (60, 0, True), (60, 60, True), (60, 61, False)]
 )
 def test_a_single_use_token_is_sent_again_only_within_the_grace(grace: int, age: int, safe: bool) -> None:
-    assert lost_response.may_replay(spending(), with_grace(grace), NOW + age) is safe
+    assert lost_response.may_replay(attempting(), with_grace(grace), NOW + age) is safe
 
 
 def test_what_is_not_single_use_may_always_be_sent_again() -> None:
     assert lost_response.may_replay(headless(attempt_id="s", attempt_at=NOW), KEAP, NOW + DAY_SECONDS)
-    assert lost_response.may_replay(spending(), WEALTHYHOOD, NOW + DAY_SECONDS)
+    assert lost_response.may_replay(attempting(), WEALTHYHOOD, NOW + DAY_SECONDS)
 
 
 @given(
@@ -318,10 +318,10 @@ def test_what_is_not_single_use_may_always_be_sent_again() -> None:
     st.integers(0, DAY_SECONDS),
 )
 def test_outside_the_grace_a_replay_comes_late_and_once(
-    age: int, grace: int, tries: int, lifetime: int, spent_after: int
+    age: int, grace: int, tries: int, lifetime: int, sent_after: int
 ) -> None:
-    life = {"issued_at": NOW - spent_after, "expires_at": NOW - spent_after + lifetime}
-    current = spending(attempt_replays=tries, in_doubt_since=NOW - lost_response.MIN_REPLAY_DELAY_SECONDS, **life)
+    life = {"issued_at": NOW - sent_after, "expires_at": NOW - sent_after + lifetime}
+    current = attempting(attempt_replays=tries, in_doubt_since=NOW - lost_response.MIN_REPLAY_DELAY_SECONDS, **life)
     again = lost_response.compute_replay_at(current, with_grace(grace), NOW + age)
     if grace and age <= grace:
         assert again == NOW + age
@@ -335,9 +335,9 @@ def test_outside_the_grace_a_replay_comes_late_and_once(
 
 def test_without_a_living_token_a_replay_waits_only_for_a_late_response() -> None:
     """With no token to live on, a replay waits only for the worker that may still hold the response."""
-    never = spending(issued_at=None, expires_at=None, in_doubt_since=NOW)
-    lapsed = spending(issued_at=NOW - 900, expires_at=NOW - 600, in_doubt_since=NOW)
-    for current in (never, lapsed):
+    never = attempting(issued_at=None, expires_at=None, in_doubt_since=NOW)
+    expired = attempting(issued_at=NOW - 900, expires_at=NOW - 600, in_doubt_since=NOW)
+    for current in (never, expired):
         assert lost_response.compute_replay_at(current, KEAP, NOW + 5) == NOW + lost_response.MIN_REPLAY_DELAY_SECONDS
         assert lost_response.compute_replay_at(current, KEAP, NOW + 5000) == NOW + 5000
     assert lost_response.compute_replay_at(connection(), KEAP, NOW + 5) == NOW + 5
@@ -346,7 +346,7 @@ def test_without_a_living_token_a_replay_waits_only_for_a_late_response() -> Non
 def test_a_doubt_is_as_old_as_the_record_says_not_as_the_request() -> None:
     """A doubt is as old as the record says, and not as the request that was sent."""
     unfound = replace(
-        spending(issued_at=NOW - 2 * DAY_SECONDS, expires_at=NOW - DAY_SECONDS), attempt_at=NOW - DAY_SECONDS
+        attempting(issued_at=NOW - 2 * DAY_SECONDS, expires_at=NOW - DAY_SECONDS), attempt_at=NOW - DAY_SECONDS
     )
     for tries in (0, 1):
         assert (
@@ -362,7 +362,7 @@ def test_a_doubt_is_as_old_as_the_record_says_not_as_the_request() -> None:
 
 
 def test_an_unreadable_response_is_kept_and_ends_all_attempts() -> None:
-    changes = lost_response.apply_unreadable_response(spending(), KEAP, NEW, NOW)
+    changes = lost_response.apply_unreadable_response(attempting(), KEAP, NEW, NOW)
     assert changes["unreadable_response"] == NEW
     assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unreadable_response")
     assert (changes["refresh_at"], changes["due_at"]) == (None, None)

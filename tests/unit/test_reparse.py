@@ -30,14 +30,14 @@ KEAP = built_in.load_built_in()["keap"]
 ODD = {"result": {"token": "access-9", "renew": "refresh-9"}, "lives": 7200}
 
 
-def mended(**response: object) -> Profile:
+def corrected(**response: object) -> Profile:
     """A profile that finds the tokens where the provider puts them now."""
     spec = {"access_token": ("result.token",), "refresh_token": ("result.renew",), **response}
     expires = (msgspec.structs.replace(KEAP.response.expires[0], path="lives"),)
     return msgspec.structs.replace(KEAP, response=msgspec.structs.replace(KEAP.response, expires=expires, **spec))
 
 
-MENDED = mended()
+CORRECTED = corrected()
 
 
 def holding(*others: Profile) -> World:
@@ -46,13 +46,13 @@ def holding(*others: Profile) -> World:
     w.provider.script = [answer(200, ODD)]
     w.run()
     assert w.record().unreadable_response is not None
-    profiles = MemoryProfiles(KEAP, MENDED, *others)
+    profiles = MemoryProfiles(KEAP, CORRECTED, *others)
     w.ports.profiles.pinned = profiles.pinned  # type: ignore[method-assign]
     w.clock.advance(3600)
     return w
 
 
-def reparse(w: World, profile: Profile = MENDED) -> None:
+def reparse(w: World, profile: Profile = CORRECTED) -> None:
     Rotation(w.ports, Settings(), w.clock.now() + 59).reparse(NAME, content_hash(profile))
 
 
@@ -62,7 +62,7 @@ def test_a_corrected_profile_reads_it_and_becomes_the_connections_own() -> None:
     assert w.stored.access_token == Secret("access-9")
     assert w.stored.refresh_token == Secret("refresh-9")
     assert (w.record().status, w.record().generation, w.record().unreadable_response) == (Status.ACTIVE, 2, None)
-    assert w.record().profile_hash == content_hash(MENDED)
+    assert w.record().profile_hash == content_hash(CORRECTED)
     assert len(w.provider.requests) == 1
 
 
@@ -112,7 +112,7 @@ def test_a_caller_after_expiry_is_asked_to_retry_not_to_authorize() -> None:
 
 def test_what_the_profile_takes_for_a_refusal_is_one() -> None:
     rule = ErrorRule(kind="grant_rejected", status=200)
-    refusing = mended(success_when=Success(path="ok", equals=True))
+    refusing = corrected(success_when=Success(path="ok", equals=True))
     refusing = msgspec.structs.replace(refusing, errors=(rule,))
     w = holding(refusing)
     reparse(w, refusing)
@@ -123,16 +123,16 @@ def test_what_the_profile_takes_for_a_refusal_is_one() -> None:
 
 def test_new_variables_get_their_defaults_and_removed_ones_go() -> None:
     """A new variable of the corrected profile takes its default, and a removed variable goes."""
-    variables = {**MENDED.variables, "zone": Variable(pattern="[a-z]+", default="eu")}
+    variables = {**CORRECTED.variables, "zone": Variable(pattern="[a-z]+", default="eu")}
     del variables["login_host"]
-    zoned = msgspec.structs.replace(MENDED, variables=variables)
+    zoned = msgspec.structs.replace(CORRECTED, variables=variables)
     w = holding(zoned)
     reparse(w, zoned)
     assert w.record().variables == {"host": "api.example.com", "refresh_token_days": "45", "zone": "eu"}
 
 
 def test_a_profile_that_wants_what_the_connection_has_not_is_refused() -> None:
-    wanting = msgspec.structs.replace(MENDED, variables={"zone": Variable(pattern="[a-z]+")})
+    wanting = msgspec.structs.replace(CORRECTED, variables={"zone": Variable(pattern="[a-z]+")})
     w = holding(wanting)
     before = w.record()
     with pytest.raises(InvalidVariable, match="zone"):
@@ -152,7 +152,7 @@ def test_there_must_be_something_to_read() -> None:
     with pytest.raises(InvalidRequest, match="no answer"):
         reparse(w, KEAP)
     with pytest.raises(UnknownConnection):
-        Rotation(w.ports, Settings()).reparse("keap/nobody", content_hash(KEAP))
+        Rotation(w.ports, Settings()).reparse("keap/absent", content_hash(KEAP))
 
 
 def test_a_paused_connection_is_resumed_first() -> None:
@@ -176,7 +176,7 @@ def test_a_table_that_does_not_take_it_leaves_it_in_the_queue() -> None:
     [message] = [message for message, _ in w.queue.messages if message.get("task") == "save"]
     Rotation(w.ports, Settings()).save_from_queue(message)
     assert w.stored.access_token == Secret("access-9")
-    assert w.record().profile_hash == content_hash(MENDED)
+    assert w.record().profile_hash == content_hash(CORRECTED)
 
 
 def test_a_set_of_a_replayed_request_counts_its_life_from_the_replay() -> None:
@@ -185,7 +185,7 @@ def test_a_set_of_a_replayed_request_counts_its_life_from_the_replay() -> None:
     w = world(profile)
     w.provider.script = [LostResponse("gone"), answer(200, ODD)]
     w.run()
-    w.ports.profiles.pinned = MemoryProfiles(MENDED).pinned  # type: ignore[method-assign]
+    w.ports.profiles.pinned = MemoryProfiles(CORRECTED).pinned  # type: ignore[method-assign]
     sent_at = int(w.clock.now())
     w.clock.advance(100)
     reparse(w)

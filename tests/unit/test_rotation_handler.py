@@ -51,13 +51,13 @@ class Protocol:
         self.saved: list[Mapping[str, Any]] = []
         self.clock, self.takes, self.outcomes = clock or Clock(), takes, outcomes
         self.table_takes = True
-        self.hinders: list[str] = []
+        self.failing_services: list[str] = []
         self.dependency_errors: list[str] = []
         self.result = Result("rotated", connection(profile_hash=content_hash(KEAP)), tokens())
 
     def run(self, ask: TokenDemand) -> Result:
         self.ran.append(ask)
-        self.dependency_errors = list(self.hinders)
+        self.dependency_errors = list(self.failing_services)
         self.clock.time += self.takes
         failure = self.outcomes.get(ask.connection.partition("/")[2])
         if failure:
@@ -180,10 +180,12 @@ def test_a_bug_fails_its_message_alone_and_is_logged_without_its_text(
     assert work(protocol, of("a"), of("bad"), of("c")) == ["1"]
     assert sorted(ask.connection for ask in protocol.ran) == ["keap/a", "keap/bad", "keap/c"]
     [error] = [record for record in caplog.records if record.levelname == "ERROR"]
-    told = vars(error)
-    assert (told["connection"], told["reason"]) == ("keap/bad", "RuntimeError")
-    assert re.fullmatch(r"(\S+:\d+ )*tests\.unit\.test_rotation_handler:\d+", told["at"]), "where, from the outside in"
-    assert "canary" not in str(told)
+    logged = vars(error)
+    assert (logged["connection"], logged["reason"]) == ("keap/bad", "RuntimeError")
+    assert re.fullmatch(r"(\S+:\d+ )*tests\.unit\.test_rotation_handler:\d+", logged["at"]), (
+        "where, from the outside in"
+    )
+    assert "canary" not in str(logged)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +275,7 @@ def test_what_a_pass_could_not_publish_or_tell_is_counted_and_logged(
     counted: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     protocol = Protocol()
-    protocol.hinders = ["publishing: LimitExceededException"]
+    protocol.failing_services = ["publishing: LimitExceededException"]
     protocol.result = replace(protocol.result, outcome="unpublished")
     work(protocol, of("a"))
     ask(protocol, of("a"))
@@ -303,10 +305,10 @@ def ask(protocol: Protocol, request: Mapping[str, Any]) -> dict[str, Any]:
 def test_a_request_is_answered_with_the_document_and_the_seconds_left() -> None:
     protocol = Protocol()
     protocol.clock.time += 0.5
-    told = ask(protocol, of("main"))
-    assert (told["access_token"], told["expires_in"], told["generation"]) == ("access-1", 86_399, 3)
-    assert told["headers"] == {"Authorization": "Bearer access-1"}
-    assert "refresh-1" not in json.dumps(told)
+    answered = ask(protocol, of("main"))
+    assert (answered["access_token"], answered["expires_in"], answered["generation"]) == ("access-1", 86_399, 3)
+    assert answered["headers"] == {"Authorization": "Bearer access-1"}
+    assert "refresh-1" not in json.dumps(answered)
 
 
 @pytest.mark.parametrize(
@@ -320,9 +322,9 @@ def test_a_request_is_answered_with_the_document_and_the_seconds_left() -> None:
     ],
 )
 def test_a_request_that_fails_is_answered_with_its_error(failure: Exception, code: str) -> None:
-    told = ask(Protocol(main=failure), of("main"))
-    assert told["error"]["code"] == code
-    assert "canary" not in json.dumps(told)
+    answered = ask(Protocol(main=failure), of("main"))
+    assert answered["error"]["code"] == code
+    assert "canary" not in json.dumps(answered)
 
 
 def test_a_service_that_fails_while_answering_is_an_ordinary_error(monkeypatch: Any) -> None:
@@ -338,8 +340,8 @@ def test_a_service_that_fails_while_answering_is_an_ordinary_error(monkeypatch: 
 def test_a_connection_without_a_token_yet_says_when_to_retry() -> None:
     protocol = Protocol()
     protocol.result = Result("waiting", connection(sealed=None))
-    told = ask(protocol, of("main"))["error"]
-    assert (told["code"], told["retry_after"]) == ("temporarily_unavailable", 5)
+    answered = ask(protocol, of("main"))["error"]
+    assert (answered["code"], answered["retry_after"]) == ("temporarily_unavailable", 5)
 
 
 def test_what_was_asked_is_what_the_protocol_is_asked() -> None:

@@ -106,15 +106,15 @@ def test_a_replay_the_provider_did_not_act_on_leaves_the_doubt(then: Any) -> Non
     w.faults.at, w.faults.kind = REQUEST_CALL, "crash-after"
     with pytest.raises(Crash):
         w.run()
-    spent = w.record().attempt_id
-    assert spent
+    attempt_id = w.record().attempt_id
+    assert attempt_id
     w.clock.advance(41)  # the lease is over, and the grace too
     w.run()
     assert w.record().status == Status.DEGRADED
     w.clock.time = float(w.record().refresh_at or 0)
     w.provider.script = [then]
     w.run()
-    assert (w.record().attempt_id, w.record().attempt_replays) == (spent, 0), "it may still be tried once"
+    assert (w.record().attempt_id, w.record().attempt_replays) == (attempt_id, 0), "it may still be tried once"
     assert len(w.provider.requests) == 2
 
 
@@ -200,16 +200,16 @@ def test_a_forced_refresh_waits_for_a_response_that_may_be_queued() -> None:
     w.run()
     w.records.change = change  # type: ignore[method-assign]
     w.clock.advance(45)
-    with pytest.raises(ResponsePending) as told:
+    with pytest.raises(ResponsePending) as pending:
         w.run(caller_waits=True, force=True)
-    assert told.value.as_dict()["retry_after"] == 900, "nobody has found the lease that ran out yet"
+    assert pending.value.as_dict()["retry_after"] == 900, "nobody has found the lease that ran out yet"
     w.run()
     w.clock.advance(45)
     before = w.record()
-    with pytest.raises(ResponsePending) as told:
+    with pytest.raises(ResponsePending) as pending:
         w.run(caller_waits=True, force=True)
     settled_at = (before.in_doubt_since or 0) + 900
-    assert told.value.as_dict()["retry_after"] == settled_at - int(w.clock.now())
+    assert pending.value.as_dict()["retry_after"] == settled_at - int(w.clock.now())
     assert w.record() == before, "the schedule says what it is about"
     w.clock.time = settled_at - 1.0
     with pytest.raises(ResponsePending, match="keap/main"):

@@ -25,9 +25,9 @@ def test_a_connection_that_is_not_due_is_left_alone() -> None:
 def test_everything_the_save_needs_is_fetched_before_the_attempt() -> None:
     w = world()
     w.run()
-    spent = w.faults.calls.index("provider.send")
-    assert {"seal.prepare", "vault.client"} <= set(w.faults.calls[:spent])
-    assert w.faults.calls[spent + 1] == "records.change"
+    sent_at = w.faults.calls.index("provider.send")
+    assert {"seal.prepare", "vault.client"} <= set(w.faults.calls[:sent_at])
+    assert w.faults.calls[sent_at + 1] == "records.change"
 
 
 def test_too_little_time_left_hands_the_work_back_before_any_attempt() -> None:
@@ -104,4 +104,4 @@ def test_an_inactive_connection_is_not_refreshed(status: Status, error: type[Exc
 def test_an_unknown_connection_is_an_error_of_its_own() -> None:
     w = world()
     with pytest.raises(UnknownConnection):
-        Rotation(w.ports, w.settings).run(TokenDemand("keap/nobody"))
+        Rotation(w.ports, w.settings).run(TokenDemand("keap/absent"))

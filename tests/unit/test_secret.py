@@ -68,7 +68,7 @@ def test_no_way_of_printing_shows_the_value(value: str) -> None:
     assert repr(secret) == str(secret) == format(secret) == f"Secret({fingerprint(value)})"
 
 
-def a_spend() -> refresh_attempt.RefreshAttempt:
+def an_attempt() -> refresh_attempt.RefreshAttempt:
     return refresh_attempt.RefreshAttempt(
         connection(),
         KEAP,
@@ -105,8 +105,8 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "Unreadable": lambda: refresh_attempt.KeptUnreadable(
         KeptResponse(0, HttpResponse(200, {"x": CANARY}, CANARY.encode()))
     ),
-    "Spend": a_spend,
-    "Departure": lambda: AuthorizationStart(f"https://login.example.com/?state={CANARY}", CANARY, "Keap"),
+    "RefreshAttempt": an_attempt,
+    "AuthorizationStart": lambda: AuthorizationStart(f"https://login.example.com/?state={CANARY}", CANARY, "Keap"),
 }
 
 

@@ -148,9 +148,9 @@ def test_nothing_that_is_shown_or_printed_holds_a_secret(keap: Simulated) -> Non
 def test_replay_all_refuses_superseded_tokens_and_keeps_live_grants(keap: Simulated) -> None:
     """replay_all refuses every superseded token, and leaves the live grants alive."""
     one, other = keap.connect(), keap.connect()
-    spent = []
+    used = []
     for _ in range(3):
-        spent.append(fingerprint(one.refresh_token))
+        used.append(fingerprint(one.refresh_token))
         one = tokens_of(keap.refresh(one.refresh_token))
     before = keap.ask("stats")
 
@@ -159,7 +159,7 @@ def test_replay_all_refuses_superseded_tokens_and_keeps_live_grants(keap: Simula
     assert (replayed["replayed"], replayed["refused"], replayed["accepted"]) == (3, 3, 0)
     assert replayed["results"] == [
         {"refresh_token": token, "grant": "grant-1", "status": 400, "error": "invalid_grant", "refused": True}
-        for token in spent
+        for token in used
     ]
     assert keap.ask("stats") == before
     tokens_of(keap.refresh(one.refresh_token))

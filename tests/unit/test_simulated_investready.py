@@ -142,7 +142,7 @@ def test_every_refresh_repeats_the_redirect_uri_of_its_own_authorization(ready: 
 
 
 def test_access_tokens_live_90_days_and_refresh_tokens_two_years(ready: Simulated) -> None:
-    tokens, lapsed = _connect(ready), _connect(ready)
+    tokens, expired = _connect(ready), _connect(ready)
     ready.clock.advance(90 * _DAY - 1)
     assert _verifications(ready, tokens.access_token).status_code == 200
     ready.clock.advance(1)
@@ -150,7 +150,7 @@ def test_access_tokens_live_90_days_and_refresh_tokens_two_years(ready: Simulate
     ready.clock.advance(_TWO_YEARS - 90 * _DAY - 1)
     tokens_of(_refresh(ready, tokens.refresh_token))
     ready.clock.advance(1)
-    assert refusal(_refresh(ready, lapsed.refresh_token)) == (400, "invalid_grant")
+    assert refusal(_refresh(ready, expired.refresh_token)) == (400, "invalid_grant")
     assert ready.ask("stats")["refresh_reuse"] == 0
 
 
@@ -176,7 +176,7 @@ def test_a_user_who_revokes_ends_that_grant_alone(ready: Simulated) -> None:
 def test_replay_all_repeats_the_right_redirect_uri(ready: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     tokens_of(_refresh(ready, _connect(ready, _OTHER_URI).refresh_token, redirect_uri=_OTHER_URI))
     assert ready.tell("replay-all")["refused"] == 1
-    # Were spent tokens taken, nothing else about the replay may have it refused.
+    # Were used tokens taken, nothing else about the replay may have it refused.
     monkeypatch.setattr("local.providers.state.State.refresh_token_is_good", lambda state, token, now: True)
     assert ready.tell("replay-all")["accepted"] == 1
 
@@ -187,7 +187,7 @@ def test_replay_all_repeats_the_right_redirect_uri(ready: Simulated, monkeypatch
 @pytest.mark.parametrize("grant_type", ["authorization_code", "refresh_token", "client_credentials"])
 @pytest.mark.parametrize(
     "changes",
-    [{"client_secret": "wrong"}, {"client_id": "nobody"}, {"without": "client_secret"}, {"without": "client_id"}],
+    [{"client_secret": "wrong"}, {"client_id": "absent"}, {"without": "client_secret"}, {"without": "client_id"}],
 )
 def test_a_client_that_does_not_prove_itself_is_invalid_client(
     ready: Simulated, grant_type: str, changes: dict[str, str]

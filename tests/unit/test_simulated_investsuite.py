@@ -161,14 +161,14 @@ def test_refresh_answers_as_login_does_with_a_new_pair(suite: Simulated) -> None
 
 
 @pytest.mark.parametrize("status", [401, 403])
-@pytest.mark.parametrize("why", ["unknown", "spent", "expired", "revoked"])
+@pytest.mark.parametrize("why", ["unknown", "used", "expired", "revoked"])
 def test_a_dead_refresh_token_is_refused_with_the_status_that_is_set(suite: Simulated, status: int, why: str) -> None:
     suite.tell("settings", {"dead_refresh_token": status, "refresh_token_lifetime": 1000})
     token = _connect(suite).refresh_token
     match why:
         case "unknown":
             token = "unknown"
-        case "spent":
+        case "used":
             tokens_of(_refresh(suite, token))
         case "expired":
             suite.clock.advance(1000)

@@ -87,7 +87,7 @@ def test_a_form_without_a_decision_is_an_error_page(keap: Simulated) -> None:
 @pytest.mark.parametrize(
     "url",
     [
-        {"client_id": "nobody"},
+        {"client_id": "absent"},
         {"without": "client_id"},
         {"redirect_uri": "http://localhost:4566/callback/"},
         {"redirect_uri": "http://localhost:4566/callback?more=1"},
@@ -205,7 +205,7 @@ def test_an_empty_field_counts_as_missing(keap: Simulated) -> None:
     [
         {"client_secret": "wrong"},
         {"client_secret": "größer"},
-        {"client_id": "nobody"},
+        {"client_id": "absent"},
         {"without": "client_secret"},
         {"without": "client_id"},
     ],

@@ -86,14 +86,14 @@ def test_an_expired_refresh_token_is_no_reuse(keap: Simulated) -> None:
     assert keap.ask("stats")["refresh_reuse"] == 0
 
 
-@pytest.mark.parametrize("why", ["unknown", "spent", "expired", "revoked"])
+@pytest.mark.parametrize("why", ["unknown", "used", "expired", "revoked"])
 def test_a_dead_refresh_token_can_be_refused_in_keaps_other_words(keap: Simulated, why: str) -> None:
     keap.tell("settings", {"dead_refresh_token": "invalid_request"})
     token = keap.connect().refresh_token
     match why:
         case "unknown":
             token = "unknown"
-        case "spent":
+        case "used":
             tokens_of(keap.refresh(token))
         case "expired":
             keap.clock.advance(180 * 86400)

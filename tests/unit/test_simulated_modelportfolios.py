@@ -136,7 +136,7 @@ def test_another_grant_type_is_unsupported(portfolios: Simulated, grant_type: st
 
 @pytest.mark.parametrize(
     "changes",
-    [{"client_secret": "wrong"}, {"client_id": "nobody"}, {"without": "client_secret"}, {"without": "client_id"}],
+    [{"client_secret": "wrong"}, {"client_id": "absent"}, {"without": "client_secret"}, {"without": "client_id"}],
 )
 def test_a_client_that_does_not_prove_itself_is_invalid_client(portfolios: Simulated, changes: dict[str, str]) -> None:
     assert refusal(_ask(portfolios, **changes)) == (401, "invalid_client")

@@ -104,7 +104,7 @@ def test_a_field_that_is_no_text_is_an_invalid_request(wealthyhood: Simulated) -
 
 @pytest.mark.parametrize(
     "changes",
-    [{"client_secret": "wrong"}, {"client_id": "nobody"}, {"without": "client_secret"}, {"without": "client_id"}],
+    [{"client_secret": "wrong"}, {"client_id": "absent"}, {"without": "client_secret"}, {"without": "client_id"}],
 )
 def test_a_client_that_does_not_prove_itself_is_invalid_client(wealthyhood: Simulated, changes: dict[str, str]) -> None:
     assert refusal(_ask(wealthyhood, **changes)) == (401, "invalid_client")

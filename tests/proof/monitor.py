@@ -1,4 +1,4 @@
-"""The witness: it stands at every port, sees each write, message and answer, and knows what may never be."""
+"""The monitor: it stands at every port, sees each write, message and answer, and knows what may never be."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Seen:
         return tuple(window for window in self.windows if window.rpartition(" ")[2] not in self.kept)
 
 
-class Witness:
+class Monitor:
     def __init__(self, world: Simulation) -> None:
         self.world = world
         self.seen = Seen()
@@ -118,9 +118,9 @@ class Witness:
         if before.unreadable_response and not after.unreadable_response:
             over = after.status is Status.DISCONNECTED
             assert after.generation > before.generation or over, "an answer in hand was thrown away"
-        self._told(before, after)
+        self._reported(before, after)
 
-    def _told(self, before: Connection, after: Connection) -> None:
+    def _reported(self, before: Connection, after: Connection) -> None:
         added = {key: body for key, body in after.outbox.items() if key not in before.outbox}
         for key, body in added.items():
             assert self.seen.mark_event_persisted.get(key, body["type"]) == body["type"], "one event has one content"
@@ -129,8 +129,8 @@ class Witness:
                 f"{body['type']} while it is {after.status}"
             )
         if added:
-            told = {**self.seen.mark_event_persisted, **{key: body["type"] for key, body in added.items()}}
-            self.seen = replace(self.seen, mark_event_persisted=told)
+            reported = {**self.seen.mark_event_persisted, **{key: body["type"] for key, body in added.items()}}
+            self.seen = replace(self.seen, mark_event_persisted=reported)
         if after.status is not before.status:
             self._changed(before, after, [body["type"] for body in added.values()])
 
@@ -144,11 +144,11 @@ class Witness:
         )
         if after.status is Status.CLIENT_REFUSED:
             # One event for all of a client's connections: whichever record comes by carries it.
-            told = {
+            reported = {
                 *self.seen.mark_event_persisted.values(),
                 *(body["type"] for body in world.circuit(after.client).outbox.values()),
             }
-            assert EventType.CLIENT_REFUSED in told, "a client is refused and nobody is told"
+            assert EventType.CLIENT_REFUSED in reported, "a client is refused and nobody is told"
         elif not by_operator:
             # Without another token set it is active again because the one that it has was published in the end.
             published = after.status is Status.ACTIVE and after.generation == before.generation
@@ -168,4 +168,4 @@ class Witness:
         stored = token_set(record.sealed) if record.sealed else None
         token = stored.refresh_token.reveal() if stored and stored.refresh_token else None
         last = self.world.provider.sent.get(token or "", ())
-        return token in self.world.provider.spent and last[-1].known != "refused"
+        return token in self.world.provider.used and last[-1].known != "refused"
