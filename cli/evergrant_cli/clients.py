@@ -202,7 +202,7 @@ def _hosts_of(run: Run, client: str, provider: str | None, variables: Mapping[st
 
     name = provider or client
     try:
-        profile = run.deployment.profiles.named(name)
+        profile = run.deployment.profiles.load_named(name)
     except UnknownProfile as error:
         if provider:
             raise

@@ -143,7 +143,7 @@ def planned(
 
     deployment = run.deployment
     provider, _ = split_connection(connection)
-    profile = deployment.profiles.named(provider)
+    profile = deployment.profiles.load_named(provider)
     current = deployment.records.get(connection)
     if current is not None:
         client = client or current.client
@@ -171,7 +171,7 @@ def _was_chosen(run: Run, current: Connection) -> bool:
     from evergrant.errors import UnknownProfile
 
     try:
-        return current.scope != run.deployment.profiles.pinned(current.profile_hash).scope(current.grant)
+        return current.scope != run.deployment.profiles.load_pinned(current.profile_hash).scope(current.grant)
     except UnknownProfile:
         return False
 

@@ -98,7 +98,7 @@ def planned(run: Run, record: Connection, wanted: bool) -> Plan:
     from evergrant.record.connection import Status
 
     try:
-        profile: Profile = run.deployment.profiles.pinned(record.profile_hash)
+        profile: Profile = run.deployment.profiles.load_pinned(record.profile_hash)
     except UnknownProfile:
         return Plan(record.provider, "failed", whole_permission=False)
     title = profile.title

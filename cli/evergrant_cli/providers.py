@@ -39,7 +39,7 @@ def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
     run = run_of(context)
     profiles = list(built_in.load_built_in().values())
     try:
-        profiles += sorted(run.deployment.profiles.added(), key=lambda profile: profile.name)
+        profiles += sorted(run.deployment.profiles.list_added(), key=lambda profile: profile.name)
     except Exception as error:
         problem = explain(error)
         if problem is None:
@@ -74,7 +74,7 @@ def show(context: typer.Context, name: _ProviderName, as_json: AsJson = False) -
     from evergrant.profiles.model import content_hash
 
     run = run_of(context)
-    profile = built_in.load_built_in().get(name) or run.deployment.profiles.named(name)
+    profile = built_in.load_built_in().get(name) or run.deployment.profiles.load_named(name)
     redirect_uri, missing = _redirect_uri(run, profile)
     if run.output.as_json:
         run.output.document(
@@ -236,7 +236,7 @@ def _known(run: Run, name: str) -> Profile | None:
     from evergrant.errors import UnknownProfile
 
     try:
-        return run.deployment.profiles.named(name)
+        return run.deployment.profiles.load_named(name)
     except UnknownProfile:
         return None
 

@@ -33,7 +33,7 @@ def reparse(context: typer.Context, connection: Name, as_json: AsJson = False) -
 
     run = run_of(context)
     before = record_of(run, connection)
-    profile = run.deployment.profiles.named(before.provider)
+    profile = run.deployment.profiles.load_named(before.provider)
     # A shipped one may not be in the table yet, where rotator looks for it.
     content_hash = run.deployment.profiles.keep(profile)
     with run.output.busy(f"reading what {connection} was answered …"):

@@ -77,7 +77,7 @@ def _judge(run: Run, record: Connection) -> Health:
     prolonged = True
     if record.refresh_expires_at is not None:
         try:
-            prolonged = run.deployment.profiles.pinned(record.profile_hash).rotation.rotates
+            prolonged = run.deployment.profiles.load_pinned(record.profile_hash).rotation.rotates
         except UnknownProfile:
             # Without its profile nothing is refreshed, and the record's last error says so.
             prolonged = False

@@ -7,11 +7,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from evergrant.adapters.observability import logger, metrics
 from evergrant.connect.authorization_flow import AuthorizationFlow
 from evergrant.connect.handler import respond
-from evergrant.wiring.deployment import authorization_ports, settings
+from evergrant.wiring.deployment import build_connect_ports, load_settings
 
 
 @logger.inject_lambda_context
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Answer one request of a browser with a page."""
-    return respond(AuthorizationFlow(authorization_ports(), settings()), event, settings().support_contact)
+    return respond(AuthorizationFlow(build_connect_ports(), load_settings()), event, load_settings().support_contact)

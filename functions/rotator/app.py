@@ -8,7 +8,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from evergrant.adapters.observability import logger, metrics
 from evergrant.rotation.handler import MAX_AT_PROVIDERS, handle_request, process_batch
 from evergrant.rotation.refresh import Rotation
-from evergrant.wiring.deployment import rotation_ports, settings
+from evergrant.wiring.deployment import build_rotation_ports, load_settings
 
 #: Seconds of the invocation that are kept for the answer itself.
 _RESERVE_SECONDS = 1
@@ -18,12 +18,12 @@ _RESERVE_SECONDS = 1
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Handle a batch of the rotation queue, and return its failures; or a request, and return a token document."""
-    ports = rotation_ports()
+    ports = build_rotation_ports()
     deadline = ports.clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
 
     if "Records" in event:
         turns = Semaphore(MAX_AT_PROVIDERS)
         return process_batch(
-            lambda: Rotation(ports, settings(), deadline, turns), event["Records"], ports.clock, deadline
+            lambda: Rotation(ports, load_settings(), deadline, turns), event["Records"], ports.clock, deadline
         )
-    return handle_request(Rotation(ports, settings(), deadline), ports, event)
+    return handle_request(Rotation(ports, load_settings(), deadline), ports, event)

@@ -131,7 +131,7 @@ class Stage:
     server: Server
 
     def rotation(self) -> Rotation:
-        return Rotation(self.ports, deployment.settings(), self.clock.now() + 60)
+        return Rotation(self.ports, deployment.load_settings(), self.clock.now() + 60)
 
     def work(self, **task: Any) -> dict[str, Any]:
         message = {"messageId": "m", "body": json.dumps({"connection": NAME, **task})}
@@ -150,7 +150,7 @@ class Stage:
 @contextmanager
 def stage(behave: Behaviour) -> Iterator[Stage]:
     keap, clock = built_in.load_built_in()["keap"], Clock()
-    ports = replace(deployment.rotation_ports(), clock=clock)
+    ports = replace(deployment.build_rotation_ports(), clock=clock)
     with serving(behave) as server:
         secrets = [PRIVATE["client secret"], PRIVATE["older client secret"]]
         entry = {"client_id": "app-1", "client_secrets": secrets, "hosts": [server.host]}

@@ -57,7 +57,7 @@ def environment(
     queue_url: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[None]:
-    made = (deployment.settings, deployment.rotation_ports, deployment.authorization_ports)
+    made = (deployment.load_settings, deployment.build_rotation_ports, deployment.build_connect_ports)
     client("events").create_event_bus(Name="evergrant")
     for name, value in {
         "EVERGRANT_PREFIX": "evergrant",
@@ -272,7 +272,7 @@ _GIVEN = ("access_token", "refresh_token", "expires_in")
 
 def paste(on_stage: Stage, key: str) -> None:
     ports, keap = on_stage.ports, built_in.load_built_in()["keap"]
-    importing = TokenImport(ports.records, ports.seal, ports.queue, on_stage.clock, deployment.settings())
+    importing = TokenImport(ports.records, ports.seal, ports.queue, on_stage.clock, deployment.load_settings())
     authorization, grant = operations.plan(keap, NAME, grant="static")
     importing.keep(authorization, grant, keap, parse_pasted_key(keap, key, NOW, NOW + 86_400))
 
@@ -311,7 +311,7 @@ def test_another_systems_token_set_leaks_only_its_access_token(environment: None
     keap = built_in.load_built_in()["keap"]
     with stage(closes) as on_stage, watching() as outside:
         ports = on_stage.ports
-        importing = TokenImport(ports.records, ports.seal, ports.queue, on_stage.clock, deployment.settings())
+        importing = TokenImport(ports.records, ports.seal, ports.queue, on_stage.clock, deployment.load_settings())
         authorization, grant = operations.plan(keap, NAME)
         tokens = parse_token_set(keap, {name: GRANTED[name] for name in _GIVEN}, NOW, authorization.variables)
         importing.keep(authorization, grant, keap, tokens)
@@ -338,14 +338,14 @@ def test_another_systems_token_set_leaks_only_its_access_token(environment: None
 def test_connecting_an_account_leaks_nothing(environment: None, behave: Behaviour) -> None:
     raised: list[str] = []
     with stage(behave) as on_stage:
-        ports = replace(deployment.authorization_ports(), clock=on_stage.clock)
-        flow, record = AuthorizationFlow(ports, deployment.settings()), on_stage.record
+        ports = replace(deployment.build_connect_ports(), clock=on_stage.clock)
+        flow, record = AuthorizationFlow(ports, deployment.load_settings()), on_stage.record
         authorization = Authorization(
             NAME, "keap", record.profile_hash, record.variables, "full", "https://grants.example.com/callback"
         )
         with watching() as outside:
             ticket = issue_ticket(ports.authorizations, authorization, NOW)
-            started = flow.start_authorization(ticket, flow.landing(ticket, None).cookie)
+            started = flow.start_authorization(ticket, flow.describe_landing(ticket, None).cookie)
             state = parse_qs(urlsplit(started.url).query)["state"][0]
             _caught(lambda: flow.handle_callback({"state": state, "code": PRIVATE["code"]}, started.cookie), raised)
         nothing_leaked(outside)

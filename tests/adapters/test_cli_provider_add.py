@@ -74,7 +74,7 @@ def test_a_provider_is_added_from_its_issuer_alone(desk: Desk, server: Publishin
         assert wanted in said
     assert f"{API}/callback" in said
     assert "evergrant connect acme/main" in said
-    stored = StoredProfiles(desk.records.table).named("acme")
+    stored = StoredProfiles(desk.records.table).load_named("acme")
     assert stored.authorize is not None
     assert (stored.authorize.scopes, stored.authorize.pkce) == (("offline_access",), True)
     assert server.asked == [OAUTH, OPENID]

@@ -48,7 +48,7 @@ def test_an_added_profile_is_listed_and_shows_the_next_step(desk: Desk, file: Pa
     said = desk("provider", "add", str(file))
     assert f"{API}/callback" in said
     assert "evergrant client set acme" in said
-    assert StoredProfiles(desk.records.table).named("acme").title == "Acme"
+    assert StoredProfiles(desk.records.table).load_named("acme").title == "Acme"
     listed = desk.json("provider", "list")["providers"]
     assert [(item["provider"], item["built_in"]) for item in listed] == [
         *((name, True) for name in built_in.load_built_in()),

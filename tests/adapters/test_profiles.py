@@ -51,38 +51,38 @@ def fresh(profiles: StoredProfiles) -> StoredProfiles:
 def test_an_added_profile_is_found_by_its_name_and_by_its_hash(profiles: StoredProfiles) -> None:
     pinned = profiles.add(own())
     assert pinned == content_hash(own())
-    assert fresh(profiles).named("acme") == own()
-    assert fresh(profiles).pinned(pinned) == own()
+    assert fresh(profiles).load_named("acme") == own()
+    assert fresh(profiles).load_pinned(pinned) == own()
 
 
 def test_a_built_in_profile_is_found_although_it_was_never_stored(profiles: StoredProfiles) -> None:
     keap = built_in.load_built_in()["keap"]
     with failing("dynamodb", "GetItem"):
-        assert profiles.named("keap") == keap
-    assert profiles.pinned(content_hash(keap)) == keap
+        assert profiles.load_named("keap") == keap
+    assert profiles.load_pinned(content_hash(keap)) == keap
 
 
 @pytest.mark.parametrize("name", sorted(built_in.load_built_in()))
 def test_a_built_in_profile_cannot_be_shadowed(profiles: StoredProfiles, name: str) -> None:
     with pytest.raises(InvalidProfile, match=name):
         profiles.add(own(name))
-    assert profiles.added() == []
-    assert profiles.named(name) == built_in.load_built_in()[name]
+    assert profiles.list_added() == []
+    assert profiles.load_named(name) == built_in.load_built_in()[name]
 
 
 def test_not_even_an_item_written_by_hand_shadows_a_built_in_profile(profiles: StoredProfiles) -> None:
     client("dynamodb").put_item(
         TableName=profiles.table, Item={"pk": {"S": "provider#keap"}, "profile": {"B": encode(own("keap"))}}
     )
-    assert profiles.named("keap") == built_in.load_built_in()["keap"]
+    assert profiles.load_named("keap") == built_in.load_built_in()["keap"]
 
 
 def test_replacing_a_profile_leaves_the_pinned_one_as_it_was(profiles: StoredProfiles) -> None:
     old = profiles.add(own(title="Old"))
     new = profiles.add(own(title="New"))
     assert old != new
-    assert fresh(profiles).named("acme").title == "New"
-    assert fresh(profiles).pinned(old).title == "Old"
+    assert fresh(profiles).load_named("acme").title == "New"
+    assert fresh(profiles).load_pinned(old).title == "Old"
 
 
 def test_what_is_stored_under_a_hash_is_never_written_again(profiles: StoredProfiles) -> None:
@@ -100,55 +100,55 @@ def test_keeping_a_shipped_profile_outlives_its_shipping(
     keap = built_in.load_built_in()["keap"]
     pinned = profiles.keep(keap)
     monkeypatch.setattr(built_in, "load_by_hash", dict)  # a later release ships another one
-    assert fresh(profiles).pinned(pinned) == keap
+    assert fresh(profiles).load_pinned(pinned) == keap
 
 
 def test_a_profile_whose_answer_was_lost_is_added_all_the_same(profiles: StoredProfiles) -> None:
     with lost_answers("dynamodb", "PutItem") as lost:
         profiles.add(own())
     assert lost
-    assert fresh(profiles).named("acme") == own()
+    assert fresh(profiles).load_named("acme") == own()
 
 
 def test_a_pinned_profile_is_read_once_a_process(profiles: StoredProfiles) -> None:
     pinned = profiles.add(own())
     with parameters("dynamodb", "GetItem") as reads:
-        profiles.pinned(pinned)
-        profiles.pinned(pinned)
+        profiles.load_pinned(pinned)
+        profiles.load_pinned(pinned)
     assert len(reads) == 1
 
 
 def test_a_replaced_profile_is_seen_at_once(profiles: StoredProfiles) -> None:
     profiles.add(own(title="Old"))
-    assert profiles.named("acme").title == "Old"
+    assert profiles.load_named("acme").title == "Old"
     fresh(profiles).add(own(title="New"))
-    assert profiles.named("acme").title == "New"
+    assert profiles.load_named("acme").title == "New"
 
 
 def test_an_unknown_name_or_hash_is_said_so(profiles: StoredProfiles) -> None:
     with pytest.raises(UnknownProfile, match="nowhere"):
-        profiles.named("nowhere")
+        profiles.load_named("nowhere")
     with pytest.raises(UnknownProfile, match="abababababab"):
-        profiles.pinned("ab" * 32)
+        profiles.load_pinned("ab" * 32)
 
 
 def test_added_profiles_are_listed_from_every_page(profiles: StoredProfiles) -> None:
     for number in range(4):
         profiles.add(own(f"acme-{number}"))
     with page_size("Scan", 2) as pages:
-        assert sorted(profile.name for profile in profiles.added()) == [f"acme-{number}" for number in range(4)]
+        assert sorted(profile.name for profile in profiles.list_added()) == [f"acme-{number}" for number in range(4)]
     assert len(pages) > 2
 
 
 def test_a_table_that_does_not_answer_is_unavailable(profiles: StoredProfiles) -> None:
     with failing("dynamodb", "GetItem"), pytest.raises(PortUnavailable):
-        profiles.named("acme")
+        profiles.load_named("acme")
     with failing("dynamodb", "GetItem"), pytest.raises(PortUnavailable):
-        profiles.pinned("ab" * 32)
+        profiles.load_pinned("ab" * 32)
     with failing("dynamodb", "PutItem"), pytest.raises(PortUnavailable):
         profiles.add(own())
     with failing("dynamodb", "Scan"), pytest.raises(PortUnavailable):
-        profiles.added()
+        profiles.list_added()
 
 
 # --- the stored form ----------------------------------------------------------------------------------------------

@@ -96,11 +96,11 @@ def test_an_older_version_that_comes_in_late_is_noticed_and_put_right(
 ) -> None:
     vault.publish(KEAP, document(1), request_token(1))
     vault.publish(KEAP, document(3), request_token(3))
-    assert vault.current(KEAP) == request_token(3)
+    assert vault.find_current(KEAP) == request_token(3)
     # The Put of a worker that was gone for long: AWS makes current whatever is new.
     strict.put_secret_value(SecretId=SECRET, SecretString=json.dumps(document(2)), ClientRequestToken=request_token(2))
     assert read(strict) == document(2)
-    assert vault.current(KEAP) == request_token(2)
+    assert vault.find_current(KEAP) == request_token(2)
     vault.publish(KEAP, document(3), request_token(3), anew=True)
     assert read(strict) == document(3)
 
@@ -130,10 +130,10 @@ def test_a_repeated_older_publication_takes_nothing_from_a_newer_one(secrets: An
 
 
 def test_what_was_never_published_or_is_withdrawn_is_nothing(secrets: Any, vault: SecretsVault) -> None:
-    assert vault.current(KEAP) is None
+    assert vault.find_current(KEAP) is None
     vault.publish(KEAP, document(1), request_token(1))
     vault.withdraw(KEAP)
-    assert vault.current(KEAP) is None
+    assert vault.find_current(KEAP) is None
 
 
 def test_the_order_of_a_documents_keys_makes_no_difference(secrets: Any, vault: SecretsVault) -> None:

@@ -28,7 +28,7 @@ CALLBACKS = ENVIRONMENT.keys() - {"EVERGRANT_EVENT_BUS", "EVERGRANT_VAULT_KEY_AR
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    made = (deployment.settings, deployment.rotation_ports, deployment.authorization_ports)
+    made = (deployment.load_settings, deployment.build_rotation_ports, deployment.build_connect_ports)
     monkeypatch.delenv("EVERGRANT_ALLOW_LOOPBACK", raising=False)
     for name, value in ENVIRONMENT.items():
         monkeypatch.setenv(name, value)
@@ -40,7 +40,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]
 
 
 def test_rotator_gets_what_its_environment_names() -> None:
-    ports = deployment.rotation_ports()
+    ports = deployment.build_rotation_ports()
     assert ports.records.table == "the-records"  # type: ignore[attr-defined]
     assert ports.profiles.table == "the-records"  # type: ignore[attr-defined]
     assert ports.seal.key_arn == "arn:seal"  # type: ignore[attr-defined]
@@ -52,7 +52,7 @@ def test_rotator_gets_what_its_environment_names() -> None:
 def test_callback_needs_only_what_its_own_environment_has(environment: pytest.MonkeyPatch) -> None:
     for name in ENVIRONMENT.keys() - CALLBACKS:
         environment.delenv(name)
-    ports = deployment.authorization_ports()
+    ports = deployment.build_connect_ports()
     assert ports.authorizations.table == "the-authorizations"  # type: ignore[attr-defined]
     assert ports.records.table == "the-records"  # type: ignore[attr-defined]
     assert ports.seal.key_arn == "arn:seal"  # type: ignore[attr-defined]
@@ -64,16 +64,16 @@ def test_a_missing_name_stops_the_function_at_its_start(environment: pytest.Monk
     environment.delenv(name)
     if name == "EVERGRANT_AUTHORIZATIONS_TABLE":
         with pytest.raises(KeyError, match=name):
-            deployment.authorization_ports()
+            deployment.build_connect_ports()
     elif name.endswith(("SECONDS", "LIFETIME", "CONCURRENCY")):
-        deployment.rotation_ports()  # has a default
+        deployment.build_rotation_ports()  # has a default
     else:
         with pytest.raises(KeyError, match=name):
-            deployment.rotation_ports()
+            deployment.build_rotation_ports()
 
 
 def test_settings_are_the_environments() -> None:
-    settings = deployment.settings()
+    settings = deployment.load_settings()
     assert (settings.prefix, settings.budgets.lease) == ("team-a", 55)
     assert (settings.direct_read_min_lifetime, settings.consumer_cache) == (2400, 120)
 
@@ -83,15 +83,15 @@ def test_loopback_is_spoken_to_only_if_the_local_run_says_so(
     environment: pytest.MonkeyPatch, value: str, allowed: bool
 ) -> None:
     environment.setenv("EVERGRANT_ALLOW_LOOPBACK", value)
-    assert deployment.settings().allow_loopback is allowed
-    assert deployment.rotation_ports().provider._allow_loopback is allowed  # type: ignore[attr-defined]
-    assert deployment.authorization_ports().provider._allow_loopback is allowed  # type: ignore[attr-defined]
+    assert deployment.load_settings().allow_loopback is allowed
+    assert deployment.build_rotation_ports().provider._allow_loopback is allowed  # type: ignore[attr-defined]
+    assert deployment.build_connect_ports().provider._allow_loopback is allowed  # type: ignore[attr-defined]
 
 
 def test_loopback_is_refused_where_nothing_is_said() -> None:
-    assert deployment.settings().allow_loopback is False
+    assert deployment.load_settings().allow_loopback is False
 
 
 def test_ports_are_made_once_a_process() -> None:
-    assert deployment.rotation_ports() is deployment.rotation_ports()
-    assert deployment.authorization_ports() is deployment.authorization_ports()
+    assert deployment.build_rotation_ports() is deployment.build_rotation_ports()
+    assert deployment.build_connect_ports() is deployment.build_connect_ports()

@@ -116,7 +116,7 @@ def wealthyhood(contract: Contract) -> Iterator[ProviderServer]:
             ),
         )
         profiles = StoredProfiles(contract.names["RecordsTable"])
-        profile = profiles.named("wealthyhood")
+        profile = profiles.load_named("wealthyhood")
         profiles.keep(profile)
         variables = {"host": server.host, "audience": str(WEALTHYHOOD.default_audience)}
         authorization, grant = operations.plan(profile, "wealthyhood/reports", variables=variables)

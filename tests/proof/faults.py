@@ -19,7 +19,7 @@ LATEST = 300.0
 _SERVICE = ("fails before", "killed before", "stalls before")
 _EFFECTS = ("fails after", "killed after", "twice", "stalls after", "late", "killed, late")
 _READS = (
-    *("records.get", "seal.prepare", "seal.unseal", "vault.client", "vault.current", "profiles.pinned"),
+    *("records.get", "seal.prepare", "seal.unseal", "vault.client", "vault.find_current", "profiles.load_pinned"),
     *("circuits.get", "records.due"),
 )
 

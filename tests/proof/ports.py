@@ -99,5 +99,5 @@ class Profiles:
         self._faults = faults
         self._by_hash = {content_hash(profile): profile for profile in profiles}
 
-    def pinned(self, content_hash: str) -> Profile:
-        return self._faults.around("profiles.pinned", lambda: self._by_hash[content_hash], memory._unavailable)  # type: ignore[no-any-return]
+    def load_pinned(self, content_hash: str) -> Profile:
+        return self._faults.around("profiles.load_pinned", lambda: self._by_hash[content_hash], memory._unavailable)  # type: ignore[no-any-return]

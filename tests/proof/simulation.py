@@ -253,7 +253,7 @@ class Simulation:
         granting = GrantSave(self.records, self.ports.seal, self.queue, self.clock, self.settings)
         with self.invocation():
             try:
-                profile = self.ports.profiles.pinned(wanted.profile_hash)
+                profile = self.ports.profiles.load_pinned(wanted.profile_hash)
                 client = self.vault.client("keap")
                 current = self.records.get(NAME)
                 assert current

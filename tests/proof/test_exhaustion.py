@@ -21,8 +21,16 @@ BY_NAME = {scenario.name: scenario for scenario in SCENARIOS}
 #: The longest first: they are what a run of several processes would wait for in the end.
 NAMES = sorted(BY_NAME, key=lambda name: ("table" not in name, "refus" not in name))
 PORTS = {
-    *("records.get", "records.change", "seal.prepare", "seal.unseal", "vault.client", "vault.current", "vault.publish"),
-    *("provider.send", "queue.send", "bus.put", "profiles.pinned", "circuits.get", "circuits.change"),
+    *(
+        "records.get",
+        "records.change",
+        "seal.prepare",
+        "seal.unseal",
+        "vault.client",
+        "vault.find_current",
+        "vault.publish",
+    ),
+    *("provider.send", "queue.send", "bus.put", "profiles.load_pinned", "circuits.get", "circuits.change"),
     *("records.due", "queue.send_many"),
 }
 #: Where a killed worker takes an answer with it: after it had the answer and before a write took it. No order of steps

@@ -241,8 +241,8 @@ class MemoryVault:
 
         return self._faults.around("vault.client", effect, _unavailable)  # type: ignore[no-any-return]
 
-    def current(self, connection: str) -> str | None:
-        return self._faults.around("vault.current", lambda: self.current_version.get(connection), _unavailable)  # type: ignore[no-any-return]
+    def find_current(self, connection: str) -> str | None:
+        return self._faults.around("vault.find_current", lambda: self.current_version.get(connection), _unavailable)  # type: ignore[no-any-return]
 
     def publish(
         self,
@@ -332,7 +332,7 @@ class MemoryProfiles:
     def __init__(self, *profiles: Profile) -> None:
         self._by_hash = {content_hash(profile): profile for profile in profiles}
 
-    def pinned(self, content_hash: str) -> Profile:
+    def load_pinned(self, content_hash: str) -> Profile:
         return self._by_hash[content_hash]
 
 

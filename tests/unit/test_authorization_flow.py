@@ -79,7 +79,7 @@ class World:
         return self.records.items[NAME]
 
     def start_authorization(self, cookie: str | None = None) -> tuple[AuthorizationStart, dict[str, str]]:
-        cookie = cookie or self.flow.landing(self.ticket, None).cookie
+        cookie = cookie or self.flow.describe_landing(self.ticket, None).cookie
         started = self.flow.start_authorization(self.ticket, cookie)
         return started, dict(parse_qsl(urlsplit(started.url).query))
 
@@ -124,7 +124,7 @@ def test_the_link_shows_what_it_is_for_and_changes_nothing() -> None:
     w = world()
     before = str(w.authorizations.items)
     for _ in range(3):  # a mail scanner, a preview, the person
-        view = w.flow.landing(w.ticket, None)
+        view = w.flow.describe_landing(w.ticket, None)
     assert (view.provider, view.account) == ("Keap (Infusionsoft)", "main")
     assert str(w.authorizations.items) == before
     assert view.origin == "https://login.example.com"
@@ -206,7 +206,7 @@ def test_a_link_that_was_opened_in_one_browser_does_not_serve_another() -> None:
 def test_an_expired_link_is_refused_although_it_is_still_stored() -> None:
     w = world()
     w.clock.advance(TICKET_LIFETIME_SECONDS)
-    for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.flow.start_authorization(w.ticket, "c")):
+    for step in (lambda: w.flow.describe_landing(w.ticket, None), lambda: w.flow.start_authorization(w.ticket, "c")):
         with pytest.raises(LinkExpired) as expired:
             step()
         assert expired.value.about == ("Keap (Infusionsoft)", "main"), "whoever has the link may know what it was for"
@@ -217,9 +217,9 @@ def test_an_expired_link_is_refused_although_it_is_still_stored() -> None:
 def test_a_link_is_used_up_when_its_grant_is_saved_and_not_before() -> None:
     w = world()
     started, params = w.start_authorization()
-    w.flow.landing(w.ticket, None)
+    w.flow.describe_landing(w.ticket, None)
     w.handle_callback(params["state"], started.cookie)
-    for step in (lambda: w.flow.landing(w.ticket, None), lambda: w.start_authorization(started.cookie)):
+    for step in (lambda: w.flow.describe_landing(w.ticket, None), lambda: w.start_authorization(started.cookie)):
         with pytest.raises(LinkUsed):
             step()
 
@@ -227,7 +227,7 @@ def test_a_link_is_used_up_when_its_grant_is_saved_and_not_before() -> None:
 @pytest.mark.parametrize("ticket", ["", "unknown", "x" * 5000])
 def test_an_unknown_link_is_refused(ticket: str) -> None:
     with pytest.raises(LinkInvalid):
-        world().flow.landing(ticket, None)
+        world().flow.describe_landing(ticket, None)
 
 
 def test_after_a_denial_the_same_link_can_be_used_again() -> None:

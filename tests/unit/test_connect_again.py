@@ -67,7 +67,7 @@ def again(w: World, *answers: Any, another_account: bool = False) -> Any:
 
 
 def _profile_of(w: World) -> Profile:
-    return w.flow._ports.profiles.pinned(w.record().profile_hash)
+    return w.flow._ports.profiles.load_pinned(w.record().profile_hash)
 
 
 WAYS = {
@@ -210,7 +210,7 @@ def test_what_a_grant_brought_by_other_ways_is_of_is_not_known() -> None:
 
 def test_the_page_of_a_first_connection_speaks_of_no_changes() -> None:
     w = with_profile(CAPTURING)
-    assert w.flow.landing(w.ticket, None).changes is None
+    assert w.flow.describe_landing(w.ticket, None).changes is None
 
 
 def test_the_page_says_what_connecting_again_will_change() -> None:
@@ -218,7 +218,7 @@ def test_the_page_says_what_connecting_again_will_change() -> None:
     w.records.items[NAME] = replace(w.record(), client="old", scope="full less", profile_hash="0" * 64)
     fresh = with_profile(CAPTURING)
     w.authorizations.items |= fresh.authorizations.items
-    view = w.flow.landing(fresh.ticket, None).changes
+    view = w.flow.describe_landing(fresh.ticket, None).changes
     assert view
     assert (view.client, view.gained, view.lost) == (("old", "keap"), (), ("less",))
     assert (view.new_profile, view.same_account) == (True, True)

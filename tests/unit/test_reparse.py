@@ -47,7 +47,7 @@ def holding(*others: Profile) -> World:
     w.run()
     assert w.record().unreadable_response is not None
     profiles = MemoryProfiles(KEAP, CORRECTED, *others)
-    w.ports.profiles.pinned = profiles.pinned  # type: ignore[method-assign]
+    w.ports.profiles.load_pinned = profiles.load_pinned  # type: ignore[method-assign]
     w.clock.advance(3600)
     return w
 
@@ -185,7 +185,7 @@ def test_a_set_of_a_replayed_request_counts_its_life_from_the_replay() -> None:
     w = world(profile)
     w.provider.script = [LostResponse("gone"), answer(200, ODD)]
     w.run()
-    w.ports.profiles.pinned = MemoryProfiles(CORRECTED).pinned  # type: ignore[method-assign]
+    w.ports.profiles.load_pinned = MemoryProfiles(CORRECTED).load_pinned  # type: ignore[method-assign]
     sent_at = int(w.clock.now())
     w.clock.advance(100)
     reparse(w)

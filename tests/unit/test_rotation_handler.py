@@ -74,7 +74,7 @@ class Protocol:
 
 
 class Profiles:
-    def pinned(self, content_hash: str) -> Any:
+    def load_pinned(self, content_hash: str) -> Any:
         return KEAP
 
 
@@ -333,7 +333,7 @@ def test_a_service_that_fails_while_answering_is_an_ordinary_error(monkeypatch: 
     def down(self: Profiles, content_hash: str) -> Any:
         raise PortUnavailable("canary")
 
-    monkeypatch.setattr(Profiles, "pinned", down)
+    monkeypatch.setattr(Profiles, "load_pinned", down)
     assert ask(Protocol(), of("main"))["error"]["code"] == "temporarily_unavailable"
 
 

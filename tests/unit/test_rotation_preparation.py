@@ -43,7 +43,7 @@ def test_a_client_secret_no_request_can_carry_stops_before_the_attempt() -> None
     w = world()
     w.vault.clients["keap"] = replace(CLIENT, client_id="canary\r\nid")
     profile = msgspec.structs.replace(KEAP, refresh=KEAP.exchange)
-    w.ports.profiles.pinned = lambda content_hash: profile  # type: ignore[method-assign]
+    w.ports.profiles.load_pinned = lambda content_hash: profile  # type: ignore[method-assign]
     w.run()
     assert (w.record().attempt_id, w.record().last_error) == (None, "invalid_variable")
     assert w.provider.requests == []

@@ -60,7 +60,7 @@ def test_a_refused_token_no_longer_served_costs_one_look_and_no_write() -> None:
     w.run()
     w.faults.calls.clear()
     w.run(caller_waits=True, rejected=Secret("access-0").fingerprint)
-    assert "vault.current" in w.faults.calls
+    assert "vault.find_current" in w.faults.calls
     assert not {"records.change", "vault.publish"} & set(w.faults.calls)
 
 

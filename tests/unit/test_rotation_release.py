@@ -72,7 +72,7 @@ def test_a_refresh_token_whose_end_does_not_move_is_not_raced_against() -> None:
         KEAP,
         response=msgspec.structs.replace(KEAP.response, refresh_expires=(ExpiryRule(path="ends", format="epoch"),)),
     )
-    w.ports.profiles.pinned = lambda content_hash: profile  # type: ignore[method-assign]
+    w.ports.profiles.load_pinned = lambda content_hash: profile  # type: ignore[method-assign]
     w.provider.script = [answer(200, {**body, "ends": ends_at}) for body in script]
     for _ in range(40):
         w.run()

@@ -96,7 +96,7 @@ class Profiles:
 
     fails = False
 
-    def pinned(self, content_hash: str) -> Profile:
+    def load_pinned(self, content_hash: str) -> Profile:
         if self.fails:
             raise PortUnavailable("made to fail")
         if content_hash == "gone":

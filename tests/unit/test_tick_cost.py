@@ -142,7 +142,7 @@ class Profiles:
     def __init__(self, profile: Profile = KEAP) -> None:
         self._profile = profile
 
-    def pinned(self, content_hash: str) -> Profile:
+    def load_pinned(self, content_hash: str) -> Profile:
         return self._profile
 
 

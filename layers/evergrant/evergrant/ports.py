@@ -123,7 +123,7 @@ class Vault(Protocol):
         marked for deletion is restored: the connection may have been disconnected while this was under way.
         """
 
-    def current(self, connection: str) -> str | None:
+    def find_current(self, connection: str) -> str | None:
         """The request token of what consumers get now, None when they get nothing."""
 
 
@@ -167,7 +167,7 @@ class Authorizations(Protocol):
 
 
 class Profiles(Protocol):
-    def pinned(self, content_hash: str) -> Profile:
+    def load_pinned(self, content_hash: str) -> Profile:
         """Raises UnknownProfile."""
 
 

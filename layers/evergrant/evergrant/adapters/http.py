@@ -95,7 +95,7 @@ class GuardedHttp:
         """Connect to the first of the host's addresses that answers. Each is checked before."""
         port = _PORTS[url.scheme] if url.port is None else url.port
         failure = OSError("the name has no address")
-        for address in self._addresses(url.hostname or "", end):
+        for address in self._resolve(url.hostname or "", end):
             require_public_address(address, plain=url.scheme == "http", allow_loopback=self._allow_loopback)
             try:
                 connection = socket.create_connection((address, port), _compute_seconds_left(end))
@@ -107,7 +107,7 @@ class GuardedHttp:
                 return connection
         raise failure
 
-    def _addresses(self, host: str, end: float) -> list[str]:
+    def _resolve(self, host: str, end: float) -> list[str]:
         """Return the host's addresses, in the order of the name server's answer."""
         addresses, until = self._kept.get(host, ([], 0.0))
         if time.monotonic() >= until:

@@ -56,7 +56,7 @@ class AuthorizationFlow:
         self._tickets = Tickets(ports.authorizations, ports.clock)
         self._views = AuthorizationViews(ports)
 
-    def landing(self, ticket: str, cookie: str | None) -> LandingView:
+    def describe_landing(self, ticket: str, cookie: str | None) -> LandingView:
         """Return what the link is for. Changes nothing: link previews and scanners open links too.
 
         The browser gets its cookie with the page, not with the answer to its button: a person who presses twice sends
@@ -103,10 +103,10 @@ class AuthorizationFlow:
                 raise NoCookie("The browser did not keep the page's cookie.")
             bind_ticket(self._ports.authorizations, key, stored, cookie)
             with self._tickets.record_problem(key):
-                client = self._usable_client(authorization)
+                client = self._find_usable_client(authorization)
             return self._issue_state(key, authorization, client, cookie)
 
-    def _usable_client(self, authorization: Authorization) -> Client:
+    def _find_usable_client(self, authorization: Authorization) -> Client:
         """Return the authorization's client, if its entry allows the host where the code is to be exchanged."""
         client = self._ports.vault.client(authorization.client)
         newest, *_ = build_token_requests(
@@ -233,7 +233,7 @@ class AuthorizationFlow:
         raise LinkUsed("This answer was used already, without success.")
 
     def _profile(self, authorization: Authorization) -> Profile:
-        return self._ports.profiles.pinned(authorization.profile_hash)
+        return self._ports.profiles.load_pinned(authorization.profile_hash)
 
     @property
     def _now(self) -> int:

@@ -45,7 +45,7 @@ class AuthorizationViews:
     ports: ConnectPorts
 
     def describe(self, authorization: Authorization) -> AuthorizationView:
-        profile = self.ports.profiles.pinned(authorization.profile_hash)
+        profile = self.ports.profiles.load_pinned(authorization.profile_hash)
         separator = profile.authorize.scope_separator if profile.authorize else " "
         scopes = tuple(filter(None, (authorization.scope or "").split(separator)))
         return AuthorizationView(profile.title, authorization.connection.partition("/")[2], scopes)
@@ -62,7 +62,7 @@ class AuthorizationViews:
         current = self.ports.records.get(authorization.connection)
         if current is None or current.authorization_id is None or current.status is Status.DISCONNECTED:
             return None
-        profile = self.ports.profiles.pinned(authorization.profile_hash)
+        profile = self.ports.profiles.load_pinned(authorization.profile_hash)
         return compare_grants(
             current,
             client=authorization.client,

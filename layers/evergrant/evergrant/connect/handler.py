@@ -47,7 +47,7 @@ def _answer(flow: AuthorizationFlow, event: Mapping[str, Any], method: str, path
 
 
 def _landing(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
-    view = flow.landing(http_api.read_ticket(event), read_cookie(event))
+    view = flow.describe_landing(http_api.read_ticket(event), read_cookie(event))
     host = view.origin.partition("://")[2]
     html = pages.render_landing(view.provider, view.account, view.scopes, host, contact, view.changes)
     return http_api.build_page(200, html, pages.build_headers(form=True), (build_cookie(view.cookie),))

@@ -161,7 +161,7 @@ def _document_of(result: Result, ask: TokenDemand, ports: RotationPorts) -> dict
     tokens = result.tokens
     if tokens is None:
         return {"error": TemporarilyUnavailable(f"{ask.connection} has no token yet.", 5).as_dict()}
-    profile = ports.profiles.pinned(result.connection.profile_hash)
+    profile = ports.profiles.load_pinned(result.connection.profile_hash)
     logger.info("request answered", connection=ask.connection, outcome=result.outcome)
     _count_outcome(result)
     document = token_document.build_document(result.connection, profile, tokens)

@@ -85,7 +85,7 @@ class Preparation:
         return HeldBack(failures.apply_preparation_failure(connection, code, self._now), "failed", tokens)
 
     def _prepared(self, connection: Connection, ask: TokenDemand, tokens: TokenSet | None) -> Prepared | HeldBack:
-        profile = self.profiles.pinned(connection.profile_hash)
+        profile = self.profiles.load_pinned(connection.profile_hash)
         held_back = self.held_back(connection, ask, profile, tokens)
         if held_back:
             return held_back

@@ -44,7 +44,7 @@ class Publication:
         PortUnavailable
         """
         document = token_document.build_document(connection, profile, tokens)
-        return self.vault.current(connection.name) != token_document.derive_request_token(connection, document)
+        return self.vault.find_current(connection.name) != token_document.derive_request_token(connection, document)
 
     def publish(
         self,
@@ -156,7 +156,7 @@ class Publication:
         in_doubt = connection.attempt_id is not None
         lapses = connection.failures == 0 and (connection.expires_at or 0) < too_late
         try:
-            rotation = self.profiles.pinned(connection.profile_hash).rotation
+            rotation = self.profiles.load_pinned(connection.profile_hash).rotation
         except EvergrantError:
             return True  # the next pass says what is wrong with it, and asks nobody
         except PortUnavailable:

@@ -376,7 +376,7 @@ class Rotation:
         return self._ports.clock.now()
 
     def _profile(self, connection: Connection) -> Profile:
-        return self._ports.profiles.pinned(connection.profile_hash)
+        return self._ports.profiles.load_pinned(connection.profile_hash)
 
     def _unsealed(self, connection: Connection) -> TokenSet | None:
         if connection.sealed is None:

@@ -42,7 +42,7 @@ def reparse_response(ports: RotationPorts, settings: Settings, deadline: float, 
         raise InvalidRequest(f"{name} holds no answer that could not be read.")
     if connection.status is Status.PAUSED:
         raise Paused(name)
-    profile = ports.profiles.pinned(profile_hash)
+    profile = ports.profiles.load_pinned(profile_hash)
     pinned = {**_bound(connection, profile), "profile_hash": profile_hash}
     generation = connection.generation + 1
     kept = KeptResponse.decode(ports.seal.unseal(connection.unreadable_response, name, generation))

@@ -112,7 +112,7 @@ class Revocation:
         return "again"
 
     def _revoke(self, message: Mapping[str, Any]) -> Outcome:
-        profile = self.profiles.pinned(message["profile_hash"])
+        profile = self.profiles.load_pinned(message["profile_hash"])
         disconnected = bool(message.get("disconnected"))
         if profile.revoke is None or not (disconnected or profile.revoke.scope == "token"):
             return "left"

@@ -152,7 +152,7 @@ class _Pace:
 
     def _rate(self, due: Due) -> Rate | None:
         try:
-            return self._profiles.pinned(due.profile_hash).rotation.rate
+            return self._profiles.load_pinned(due.profile_hash).rotation.rate
         except UnknownProfile:
             return None  # rotator says what is wrong with it
 

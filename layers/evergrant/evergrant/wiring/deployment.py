@@ -28,21 +28,21 @@ _MAX_VAULT_WAIT_SECONDS = 10
 
 
 @cache
-def settings() -> Settings:
+def load_settings() -> Settings:
     """Read the deployment's settings."""
     return Settings.from_environment()
 
 
 @cache
-def rotation_ports() -> RotationPorts:
+def build_rotation_ports() -> RotationPorts:
     """Make rotator's ports."""
     table = os.environ["EVERGRANT_RECORDS_TABLE"]
-    pace = RateLimiter(_MAX_VAULT_WRITES_PER_SECOND / settings().rotators, SystemClock(), _MAX_VAULT_WAIT_SECONDS)
+    pace = RateLimiter(_MAX_VAULT_WRITES_PER_SECOND / load_settings().rotators, SystemClock(), _MAX_VAULT_WAIT_SECONDS)
     return RotationPorts(
         records=DynamoRecords(table),
         seal=KmsSeal(os.environ["EVERGRANT_SEAL_KEY_ARN"]),
-        vault=SecretsVault(settings().prefix, os.environ["EVERGRANT_VAULT_KEY_ARN"], pace),
-        provider=GuardedHttp(allow_loopback=settings().allow_loopback),
+        vault=SecretsVault(load_settings().prefix, os.environ["EVERGRANT_VAULT_KEY_ARN"], pace),
+        provider=GuardedHttp(allow_loopback=load_settings().allow_loopback),
         queue=SqsQueue(os.environ["EVERGRANT_QUEUE_URL"]),
         bus=EventBus(os.environ["EVERGRANT_EVENT_BUS"]),
         profiles=StoredProfiles(table),
@@ -52,16 +52,16 @@ def rotation_ports() -> RotationPorts:
 
 
 @cache
-def authorization_ports() -> ConnectPorts:
+def build_connect_ports() -> ConnectPorts:
     """Make callback's ports. It seals but cannot unseal."""
     table = os.environ["EVERGRANT_RECORDS_TABLE"]
     return ConnectPorts(
         records=DynamoRecords(table),
         authorizations=StoredAuthorizations(os.environ["EVERGRANT_AUTHORIZATIONS_TABLE"]),
         profiles=StoredProfiles(table),
-        vault=SecretsVault(settings().prefix),
+        vault=SecretsVault(load_settings().prefix),
         seal=KmsSeal(os.environ["EVERGRANT_SEAL_KEY_ARN"]),
-        provider=GuardedHttp(allow_loopback=settings().allow_loopback),
+        provider=GuardedHttp(allow_loopback=load_settings().allow_loopback),
         queue=SqsQueue(os.environ["EVERGRANT_QUEUE_URL"]),
         clock=SystemClock(),
     )

@@ -19,7 +19,7 @@ class StoredProfiles:
     table: str
     _known: dict[str, Profile] = field(default_factory=dict)
 
-    def pinned(self, content_hash: str) -> Profile:
+    def load_pinned(self, content_hash: str) -> Profile:
         """Return the profile of this content hash, which never changes."""
         profile = self._known.get(content_hash)
         if profile is None:
@@ -31,7 +31,7 @@ class StoredProfiles:
             self._known[content_hash] = profile
         return profile
 
-    def named(self, name: str) -> Profile:
+    def load_named(self, name: str) -> Profile:
         """Return the profile that a new connection to this provider uses."""
         built_in = catalogue.load_built_in().get(name)
         if built_in:
@@ -41,7 +41,7 @@ class StoredProfiles:
             raise UnknownProfile(f"There is no provider {name}.")
         return decode(pointer)
 
-    def added(self) -> list[Profile]:
+    def list_added(self) -> list[Profile]:
         """Return the profiles that operators added to this deployment."""
         pages = (
             client("dynamodb")

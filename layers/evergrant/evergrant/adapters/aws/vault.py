@@ -76,7 +76,7 @@ class SecretsVault:
             if anew or _CURRENT not in answer.get("VersionStages", [_CURRENT]):
                 self._move_current(name, request_token)
 
-    def current(self, connection: str) -> str | None:
+    def find_current(self, connection: str) -> str | None:
         with unavailable("looking at the published token"):
             return _find_current_version(token_secret_name(self.prefix, connection))
 
