@@ -58,7 +58,7 @@ def refuses(error: str) -> Behaviour:
 
 
 class Clock:
-    """Time that passes only when somebody waits."""
+    """A clock that advances only when its caller waits."""
 
     def __init__(self) -> None:
         self.time = float(NOW)
@@ -124,7 +124,7 @@ def watching() -> Iterator[Outside]:
 
 @dataclass
 class Stage:
-    """A deployment with one connection, due now, at a provider that behaves as it was told to."""
+    """A deployment with one connection, due now, at a provider whose answers the test sets."""
 
     ports: Any
     clock: Clock

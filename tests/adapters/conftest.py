@@ -90,7 +90,7 @@ def authorizations(aws: None) -> StoredAuthorizations:
 
 @pytest.fixture
 def key_arn(aws: None) -> str:
-    """A symmetric KMS key. moto makes an RSA one beside each, 60 ms, that nobody needs."""
+    """Create a symmetric KMS key. moto also makes an RSA key beside each, which costs 60 ms and is not used."""
     with mock.patch("moto.kms.models.generate_private_key"):
         return str(sdk.client("kms").create_key()["KeyMetadata"]["Arn"])
 

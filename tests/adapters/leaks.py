@@ -36,6 +36,6 @@ def forms_of(secret: str) -> set[bytes]:
 
 
 def found_in(text: str | bytes, secrets: Mapping[str, str]) -> set[str]:
-    """The names of the secrets that a text holds, in whatever form."""
+    """Find the names of the secrets that a text holds, in any of their encodings."""
     data = text.encode() if isinstance(text, str) else text
     return {name for name, secret in secrets.items() if any(form in data for form in forms_of(secret))}

@@ -1,4 +1,4 @@
-"""Servers on loopback that behave as badly as they are told to: plain sockets, one thread a connection."""
+"""Servers on loopback that misbehave as a test asks: plain sockets, one thread for each connection."""
 
 from __future__ import annotations
 

@@ -1,5 +1,4 @@
-"""Protects single use: a ticket or state changes hands once, whoever else tries, and a retry of the SDK is not somebody
-else."""
+"""Protects single use: a ticket or a state is claimed once. A retry of the SDK is not taken for a second claim."""
 
 from __future__ import annotations
 
@@ -112,7 +111,7 @@ def test_a_put_whose_answer_was_lost_succeeds(authorizations: StoredAuthorizatio
 
 
 def test_a_change_whose_answer_was_lost_is_ours(pending: StoredAuthorizations) -> None:
-    # Taken for another visitor's, a person who did everything right would be told that the link was used.
+    # Taken for another visitor's claim, it would show a person who did everything right that the link was used.
     with lost_answers("dynamodb", "UpdateItem") as lost:
         pending.change(KEY, {"outcome": "begun"}, only_if={"outcome": None})
     assert lost

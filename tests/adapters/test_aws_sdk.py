@@ -1,4 +1,4 @@
-"""Protects the way failures of AWS are told and the time that they may take."""
+"""Protects how failures of AWS are reported, and how long a call may take."""
 
 from __future__ import annotations
 

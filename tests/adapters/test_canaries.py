@@ -253,7 +253,7 @@ def test_no_exception_carries_a_secret_when_the_clients_entry_is_broken(environm
 def _caught(call: Callable[[], object], raised: list[str]) -> None:
     try:
         call()
-    except Exception as error:  # noqa: BLE001 - whatever it is, it is searched
+    except Exception as error:  # noqa: BLE001 - any error is searched
         raised.append(everything_in(error))
 
 

@@ -1,4 +1,4 @@
-"""Protects connecting: what is stored when, what the operator is told, and that waiting ends as it should."""
+"""Protects `connect`: what is stored and when, what the operator reads, and that waiting ends as it should."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def test_a_variable_without_a_value_is_wrong_usage(desk: Desk) -> None:
 
 
 class Browser:
-    """Plays whoever opens the link, one step at each poll."""
+    """Plays the account's owner, who opens the link: one step at each poll."""
 
     def __init__(self, desk: Desk, authorizations: StoredAuthorizations, steps: str) -> None:
         self.desk, self.authorizations, self.steps = desk, authorizations, list(steps.split())

@@ -314,7 +314,7 @@ def test_keaps_refused_refresh_names_the_rule_that_matched(
 
 
 def given_for(phase: str) -> dict[str, Any]:
-    """An entry and what the phase spends, all of it canaries."""
+    """Build a client entry and what the phase sends, all of it canaries."""
     entry: dict[str, Any] = {"client_id": "app-1", "client_secrets": ["canary-client-secret", "canary-older-secret"]}
     entry["private_key"] = RSA_KEY if phase == "jwt_bearer" else EC_KEY
     if phase == "refresh":

@@ -1,4 +1,4 @@
-"""Protects the way out of an answer that could not be read: the operator mends the profile, and rotator reads it."""
+"""Protects `reparse`: the operator corrects the profile, and rotator reads the kept response with it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_json_is_the_connection_as_it_then_is(desk: Desk) -> None:
 
 def test_what_cannot_be_read_now_either_is_said(desk: Desk) -> None:
     desk.rotator = lambda request: {
-        "error": {"code": "unreadable_response", "message": "No access token.", "hint": "Mend."}
+        "error": {"code": "unreadable_response", "message": "No access token.", "hint": "Fix it."}
     }
     assert desk.error("reparse", "keap/main")["code"] == "unreadable_response"
 

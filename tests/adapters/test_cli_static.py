@@ -1,4 +1,4 @@
-"""Protects connecting by a pasted key: it is sealed under the operator's own identity, and nobody sees it again."""
+"""Protects connecting by a pasted key: it is sealed under the operator's own identity, and never shown again."""
 
 from __future__ import annotations
 

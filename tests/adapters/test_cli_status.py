@@ -1,4 +1,4 @@
-"""Protects the overview: its first line and exit status tell monitoring and people whether somebody is needed."""
+"""Protects `status`: its first line and exit status show monitoring and people whether a person has to act."""
 
 from __future__ import annotations
 

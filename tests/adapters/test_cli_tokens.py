@@ -57,9 +57,9 @@ def test_a_token_with_less_left_than_asked_is_said_aside(serving: Desk) -> None:
 
 
 def test_a_refused_client_is_reported_with_the_variables_to_check(desk: Desk) -> None:
-    desk.rotator = lambda request: {"error": {"code": "client_refused", "message": "No.", "hint": "Mend it."}}
+    desk.rotator = lambda request: {"error": {"code": "client_refused", "message": "No.", "hint": "Fix it."}}
     hint = desk.error("get", "keap/main")["hint"]
-    assert hint.startswith("Mend it. ")
+    assert hint.startswith("Fix it. ")
     assert "evergrant connect keap/main --var" in hint
 
 

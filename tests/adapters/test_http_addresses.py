@@ -1,5 +1,5 @@
-"""Protects the inside of the account: whatever a profile, a variable or a name server says, nothing is sent to a host
-that the client's entry does not name, to an address that is not public, or in the clear."""
+"""Protects the inside of the account. No profile, variable or name server can have a request sent to a host that the
+client's entry does not name, to an address that is not public, or in the clear."""
 
 from __future__ import annotations
 

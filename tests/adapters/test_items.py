@@ -1,4 +1,4 @@
-"""Protects the record's form in DynamoDB: no field is lost, changed in type or stored in the clear by the trip."""
+"""Protects the record's form in DynamoDB: no field is lost, changed in type or stored in the clear."""
 
 from __future__ import annotations
 

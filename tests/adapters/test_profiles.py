@@ -1,4 +1,4 @@
-"""Protects the pinning of profiles: what a connection was made with never changes under it, by nobody's hand."""
+"""Protects the pinning of profiles: a stored profile never changes, so a connection keeps its own."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Protects the fence: each change of a record is one write that happens wholly or not at all, and the SDK's own
-repetition of a write that had happened is not taken for somebody else's."""
+"""Protects optimistic locking: each change of a record is one write, which happens wholly or not at all. The SDK's own
+repetition of a write that had happened is not taken for another writer's."""
 
 from __future__ import annotations
 

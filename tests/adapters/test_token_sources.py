@@ -1,5 +1,5 @@
-"""Protects getter's order of asking: the secret first, rotator whenever that does not do, and an answer of stable form
-before the HTTP API gives up, whatever fails."""
+"""Protects getter's order of asking: the secret first, and rotator where the secret is not enough. Any failure gives an
+answer of stable form before the HTTP API gives up."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def test_a_rotator_that_breaks_is_temporarily_unavailable(account: Account, read
     error = reader.read(KEAP)["error"]
     assert error["code"] == "temporarily_unavailable"
     assert error["retry_after"] > 0
-    assert "canary" not in json.dumps(error)  # whatever the crash said
+    assert "canary" not in json.dumps(error)  # the crash's text stays out
 
 
 @pytest.mark.parametrize(

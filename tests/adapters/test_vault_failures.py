@@ -1,5 +1,5 @@
-"""Protects publication from Secrets Manager's bad days: a failure is told as one, without the value, and an answer that
-was lost leaves nothing twice."""
+"""Protects publication while Secrets Manager fails: a failure is reported without the value, and a lost response leaves
+nothing twice."""
 
 from __future__ import annotations
 

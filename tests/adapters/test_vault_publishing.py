@@ -32,7 +32,7 @@ def request_token(generation: int) -> str:
 
 
 class Now:
-    """Time that passes only when told to."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.time = 1_800_000_000.0
@@ -97,7 +97,7 @@ def test_an_older_version_that_comes_in_late_is_noticed_and_put_right(
     vault.publish(KEAP, document(1), request_token(1))
     vault.publish(KEAP, document(3), request_token(3))
     assert vault.find_current(KEAP) == request_token(3)
-    # The Put of a worker that was gone for long: AWS makes current whatever is new.
+    # The Put of a worker that stalled for long: AWS makes every new version current.
     strict.put_secret_value(SecretId=SECRET, SecretString=json.dumps(document(2)), ClientRequestToken=request_token(2))
     assert read(strict) == document(2)
     assert vault.find_current(KEAP) == request_token(2)

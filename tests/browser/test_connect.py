@@ -30,7 +30,7 @@ NewTab = Callable[..., Page]
 
 @pytest.fixture
 def new_tab(chromium: Browser) -> Iterator[NewTab]:
-    """Opens a tab of a browser that nobody has used before."""
+    """Opens a tab of a new browser."""
     contexts: list[BrowserContext] = []
 
     def open_one(**options: object) -> Page:

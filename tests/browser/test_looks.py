@@ -89,7 +89,7 @@ def test_a_page_is_accessible(tab: Page, what: str, pictures: Pictures) -> None:
         for scheme in SCHEMES:
             tab.emulate_media(color_scheme=scheme)
             pictures.take(tab, what, f"{size}-{scheme}")
-            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "nobody scrolls sideways"
+            assert tab.evaluate("document.documentElement.scrollWidth <= innerWidth"), "no page scrolls sideways"
             if size == "phone":
                 assert_accessible(tab)
     assert tab.evaluate("getComputedStyle(document.querySelector('main')).borderRadius") != "0px", "the style applies"
@@ -101,7 +101,7 @@ def assert_accessible(tab: Page) -> None:
     """Hold the page, as it looks now, to the rules of axe-core, which is on it already."""
     found = AxeResults(tab.evaluate("axe.run()"))
     assert found.violations_count == 0, found.generate_report()
-    assert not [rule["id"] for rule in found.response["incomplete"]], "nothing is left for somebody to judge"
+    assert not [rule["id"] for rule in found.response["incomplete"]], "nothing is left for a person to judge"
     judged = {rule["id"] for rule in found.response["passes"]}
     assert judged >= {
         "color-contrast",

@@ -1,4 +1,4 @@
-"""Feeds the parsers whatever leads to code not yet seen, until the oracle fails or the time is over.
+"""Feeds the parsers inputs that lead to code not yet seen, until the oracle fails or the time is over.
 
     python -m tests.fuzz SECONDS [TARGET ...]      each target, or these, for so many seconds
     python -m tests.fuzz --replay TARGET FILE ...  these inputs alone; needs no atheris

@@ -1,6 +1,6 @@
-"""One oracle for property tests and the fuzzer: what holds whatever a provider answers or a profile's file says.
+"""One oracle for property tests and the fuzzer: what holds for every answer of a provider and every profile's file.
 
-Each ``check_*`` takes anything at all, and raises AssertionError, or whatever escaped, where a promise is broken:
+Each ``check_*`` takes any input. Where a promise is broken it raises AssertionError, or lets the escaped error pass:
 
 - nothing is raised but what :mod:`evergrant.errors` draws, and of that only what the place is meant to raise;
 - a success holds an access token that the answer stated, printable, and an expiry within a hundred years;
@@ -48,7 +48,7 @@ from evergrant.secret import Secret
 #: 2026-11-22T10:00:00Z
 NOW = 1_795_341_600
 HUNDRED_YEARS = 100 * 365 * 86_400
-#: Error codes of RFC 6749 sections 4.1.2.1 and 5.2, which may be shown whatever the profile says.
+#: Error codes of RFC 6749 sections 4.1.2.1 and 5.2, which may be shown with any profile.
 STANDARD_CODES = {
     "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
     "invalid_scope", "access_denied", "server_error", "temporarily_unavailable",
@@ -384,7 +384,7 @@ def _variables(profile: Profile) -> dict[str, str] | None:
 
 
 class _Said:
-    """A provider's connection that says these bytes and hangs up, whatever it is sent."""
+    """A provider's connection that answers any request with these bytes, and then hangs up."""
 
     def __init__(self, said: bytes) -> None:
         self._said = said

@@ -1,7 +1,7 @@
 """What is fuzzed: for each target, how bytes become an input of the oracle, what to start from, and which words to try.
 
 An input is meant to be read by people: of ``answers`` it is an HTTP answer under the name of a profile and a phase.
-Whatever the bytes are they mean something, so nothing a fuzzer tries is wasted.
+All bytes mean something, so nothing that a fuzzer tries is wasted.
 """
 
 from __future__ import annotations

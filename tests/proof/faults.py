@@ -115,7 +115,7 @@ class Faults(memory.Faults):
         raise Crash(name) if kind == "killed after" else lost()
 
     def land(self) -> None:
-        """What is on its way arrives; a condition of it may fail by now, and nobody hears of either."""
+        """What is on its way arrives; its condition may fail by now, and no worker learns of either."""
         pending, self.pending = self.pending, []
         for late in pending:
             if self.clock.now() > late.since + LATEST:

@@ -1,7 +1,7 @@
 """Workers, getters, operators and people at once, one call of one of them at a time, in the order of a schedule.
 
-A schedule is a list of steps: somebody comes and makes so many calls; somebody who is there goes on, or meets a fault;
-time passes. Most of what can go wrong takes one who is held up in the middle while somebody else acts, so that is a
+A schedule is a list of steps: an actor comes and makes so many calls; an actor that is there goes on, or meets a fault;
+time passes. Most of what can go wrong takes an actor that stalls in the middle while another one acts, so that is a
 step of its own, and a frequent one.
 """
 
@@ -72,11 +72,11 @@ class Stage:
                 if len(self.workers) < MOST_AT_ONCE:
                     self.go_on(self.start(who), calls)
             case "time passes", seconds:
-                # No message waits for as long as a spend in doubt does: see doubt.SETTLED.
+                # No message waits as long as a refresh attempt in doubt: see lost_response.MIN_REPLAY_DELAY_SECONDS.
                 self.deliver()
                 self.world.clock.advance(seconds)
             case "is held up", number, calls, who:
-                # Whoever is there makes some calls; then its lease runs out, and somebody else does all they can.
+                # An actor makes some calls; then its lease runs out, and another one does all it can.
                 if self.workers:
                     self.go_on(self.workers[number % len(self.workers)], calls)
                 self.deliver()

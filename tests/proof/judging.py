@@ -1,4 +1,4 @@
-"""What must be true in the end of every history, whatever went wrong in it."""
+"""What must be true in the end of every history, for all faults in it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def judge(world: Simulation, ends_as: Sequence[Status]) -> None:
         _judge_one(world, record, ends_as)
     for circuit in world.circuits.items.values():
         reported = any(body["type"] == EventType.CLIENT_REFUSED for body in world.bus.events.values())
-        assert reported or not circuit.outbox, "a client is refused and nobody was told"
+        assert reported or not circuit.outbox, "a client is refused, and no event reports it"
         # One that is in order has nothing to wait for: the next pass of whichever connection strikes it.
         waits = [name for name in circuit.waiting if world.records.items[name].failures]
         assert circuit.is_open or not waits, "a connection waits for a client that is accepted"
@@ -26,7 +26,7 @@ def _judge_one(world: Simulation, record: Connection, ends_as: Sequence[Status])
     assert record.status in ends_as, f"it ended as {record.status}"
     details = [body["detail"] for body in world.bus.events.values() if body["detail"]["connection"] == record.name]
     rotated = [detail["generation"] for detail in details if "generation" in detail]
-    assert len(rotated) == len(set(rotated)), "a generation was told of twice"
+    assert len(rotated) == len(set(rotated)), "a generation was reported twice"
     stored = world.stored(record)
     if record.status in (Status.DISCONNECTED, Status.AWAITING_AUTHORIZATION):
         assert stored is None, "what was given up came back"
@@ -42,8 +42,8 @@ def _judge_one(world: Simulation, record: Connection, ends_as: Sequence[Status])
         return
     if stored.refresh_token:
         grant = grant_of(stored.refresh_token.reveal())
-        # Whoever logs in again where a refresh is refused cannot lose its grant, and need not keep the newest.
-        # Paused, and so nobody has to be asked, with a grant whose last answer never reached us.
+        # A connection that logs in where a refresh is refused cannot lose its grant, and need not keep the newest.
+        # Paused, so that no person has to be asked, with a grant whose last response never arrived.
         unreached = record.status is Status.PAUSED and newest not in seen.received - lost
         assert world.alive(record) or record.grant == "login" or unreached, (
             "the stored refresh token is not the provider's live one"

@@ -41,7 +41,7 @@ def token_set(sealed: Sealed) -> TokenSet:
 
 @dataclass
 class Seen:
-    """What the witness has seen of a history."""
+    """What the monitor has seen of a history."""
 
     #: Token sets that reached a worker; that were written down sealed; that a worker took with it when it was killed.
     received: frozenset[str] = frozenset()
@@ -70,7 +70,7 @@ class Monitor:
         assert access_token not in self.seen.received - self.seen.kept, "served before it is saved"
 
     def publishes(self, connection: str) -> None:
-        """A worker is about to, and has looked at the lease, which nobody disconnects without."""
+        """A worker is about to publish, and has looked at the lease, without which no operator disconnects."""
         gone = self.world.records.items[connection].status is Status.DISCONNECTED
         assert not gone, "published for a connection that was disconnected"
 
@@ -82,7 +82,7 @@ class Monitor:
         assert not NEVER_IN_CLEAR.search(text), "a token in a message or an event"
 
     def kept(self, changes: Mapping[str, Any]) -> None:
-        """An answer is written down, in the record or in a message: a token set, or what nobody could read."""
+        """A response is stored, in the record or in a message: a token set, or an unreadable response."""
         if changes.get("sealed"):
             self._kept(token_set(changes["sealed"]).access_token.reveal())
         if changes.get("unreadable_response"):
@@ -114,7 +114,7 @@ class Monitor:
         self.kept(changes)
         if before.attempt_id and not after.attempt_id and after.generation == before.generation:
             read = after.unreadable_response is not None
-            assert read or not self._acted(before), "a marker was dropped, and it was spent"
+            assert read or not self._acted(before), "a marker was dropped, and its refresh token was used"
         if before.unreadable_response and not after.unreadable_response:
             over = after.status is Status.DISCONNECTED
             assert after.generation > before.generation or over, "an answer in hand was thrown away"
@@ -148,13 +148,13 @@ class Monitor:
                 *self.seen.mark_event_persisted.values(),
                 *(body["type"] for body in world.circuit(after.client).outbox.values()),
             }
-            assert EventType.CLIENT_REFUSED in reported, "a client is refused and nobody is told"
+            assert EventType.CLIENT_REFUSED in reported, "a client is refused, and no event reports it"
         elif not by_operator:
             # Without another token set it is active again because the one that it has was published in the end.
             published = after.status is Status.ACTIVE and after.generation == before.generation
             expected = {EventType.RECOVERED} if published else _EVENT_OF[after.status]
             of_it = [kind for kind in kinds if kind in expected]
-            assert len(of_it) == 1, f"{before.status} became {after.status} and is told {len(of_it)} times"
+            assert len(of_it) == 1, f"{before.status} became {after.status} and is reported {len(of_it)} times"
         if after.status is Status.AUTHORIZATION_REQUIRED and before.status not in INACTIVE_STATUSES:
             doubtful = after.attempt_id is not None and after.attempt_replays > 0
             # By an answer that may mean client or grant, where no other connection says which.
@@ -162,7 +162,7 @@ class Monitor:
             assert doubtful or vague or not world.alive(after), "a person is asked for nothing"
 
     def _acted(self, record: Connection) -> bool:
-        """Whether the provider has spent the stored refresh token while nobody here can know what came of it."""
+        """Whether the provider has used the stored refresh token, while no worker can know what came of it."""
         if record.grant in HEADLESS_GRANTS or not self.world.profile.rotation.rotates:
             return False
         stored = token_set(record.sealed) if record.sealed else None

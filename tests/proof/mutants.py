@@ -1,4 +1,4 @@
-"""Mistakes to plant: each is one that somebody might make, and a context manager that makes it."""
+"""Mistakes to plant: each is one that a programmer might make, and a context manager that makes it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fenced_by_the_lease() -> Any:
 
 
 def not_fenced() -> Any:
-    """A save that goes through whatever was saved before it."""
+    """A save that goes through over any save before it."""
 
     def fenced(self: SaveStep, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
         return self.records.change(name, changes)
@@ -48,7 +48,7 @@ def not_fenced() -> Any:
 
 
 def no_marker() -> Any:
-    """A lease, and no word of what is about to be spent."""
+    """A lease without the attempt marker."""
     marked = Rotation._marked
 
     def unmarked(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
@@ -129,7 +129,7 @@ def replayed_without_a_second_look() -> Any:
 
 
 def not_adopted() -> Any:
-    """Whoever comes second goes on with its own answer."""
+    """The worker that saves second goes on with its own response."""
     fenced = SaveStep.fenced
 
     def ours(self: SaveStep, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
@@ -209,7 +209,7 @@ def a_marker_taken_back_regardless() -> Any:
 
 
 def revoked_without_a_look_at_what_there_is() -> Any:
-    """A grant is let go of as if nobody could have connected again since it was disconnected."""
+    """A grant is revoked as if the account could not have been connected again since."""
     revoke = revocation.Revocation._revoke
 
     def at_once(self: revocation.Revocation, message: Mapping[str, Any]) -> Any:

@@ -1,4 +1,4 @@
-"""The ports in memory, with the witness at each of them."""
+"""The ports in memory, with the monitor at each of them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Records(memory.MemoryRecords):
         return after
 
     def due(self, shard: str, before: int) -> Iterator[DueConnection]:
-        """The due index. A shard that shows nothing is asked for nothing: its failure would concern nobody here."""
+        """The due index. A shard that shows nothing is asked for nothing: its failure would change nothing here."""
         due = [
             DueConnection(record.name, record.due_at, record.expires_at, record.client, record.profile_hash)
             for record in self.items.values()

@@ -38,7 +38,7 @@ class StrictProvider:
     """Grants are numbered, and each holds one live refresh token: ``refresh-<grant>-<number>``.
 
     ``expired`` says whether nothing is left to lose of a token's grant. ``refuses`` are client secrets, each until when
-    it is refused, by the answer ``refusal``; ``unspent`` is one that says that nothing was spent. ``oddities`` are
+    it is refused, by the answer ``refusal``; ``unspent`` is one that says that nothing was used. ``oddities`` are
     answers to the next requests, one each. ``shape`` is how it words its successes.
     """
 

@@ -98,7 +98,7 @@ def unpublished() -> Simulation:
 
 
 def with_meanwhile(act: Callable[[Simulation], None], profile: Profile = KEAP) -> Callable[[], Simulation]:
-    """While a worker stalls it is not another worker that comes by, but somebody else."""
+    """While a worker stalls it is an operator that comes by, and not another worker."""
 
     def build() -> Simulation:
         world = Simulation(profile)

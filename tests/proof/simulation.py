@@ -1,7 +1,7 @@
-"""Connections and everything around them, with a witness at every port, and the worlds that come of it.
+"""Connections and everything around them, with a monitor at every port, and the worlds that come of it.
 
 A world can be photographed and put back, so that every fault is tried from the very same state, and two histories that
-led to the same state are followed once. Whoever acts in it is the deployed code, from the message or request on.
+led to the same state are followed once. The deployed code acts in it, from the message or request on.
 """
 
 from __future__ import annotations
@@ -227,7 +227,7 @@ class Simulation:
             return handler.process_task(rotation, message or {"connection": NAME})
 
     def ask(self, **wanted: Any) -> dict[str, Any]:
-        """Somebody asks for a token, and waits for the answer."""
+        """A caller asks for a token, and waits for the answer."""
         with self.invocation() as rotation:
             answered = handler.handle_request(rotation, self.ports, {"connection": NAME, **wanted})
         if "access_token" in answered:

@@ -1,6 +1,6 @@
-"""Proves that rotation cannot lose a token: whatever goes wrong at whatever call, and whatever goes wrong after it.
+"""Proves that rotation cannot lose a token: any fault may strike any call, and any further fault may follow it.
 
-What is tried, and how that is complete, is told in :mod:`tests.proof.exploring`; what must hold, in
+What is tried, and how that is complete, stands in :mod:`tests.proof.exploring`; what must hold, in
 :mod:`tests.proof.monitor` (at every write) and :mod:`tests.proof.judging` (in the end).
 """
 
@@ -36,7 +36,7 @@ PORTS = {
 #: Where a killed worker takes an answer with it: after it had the answer and before a write took it. No order of steps
 #: can close this: the answer is in no other place yet. A data key is fetched then only for a new grant that a rotation
 #: of the old one was saved before; a token set is unsealed only where another answer was first, and nothing is lost.
-#: Whoever connects an account again is told where neither table nor queue takes the new grant, and the old one stays.
+#: The owner who connects again gets an error where neither table nor queue takes the new grant; the old one stays.
 WINDOWS = re.compile(
     r"killed at (records\.change|queue\.send|the invocation's time is over|seal\.prepare|seal\.unseal"
     r"|telling the person)"

@@ -91,7 +91,7 @@ def odd(*oddities: Oddity, profile: Profile = KEAP) -> Callable[[], Simulation]:
 
 
 def moved() -> Simulation:
-    """The provider words its answers anew, and an operator mends the profile once one is held unread."""
+    """The provider words its answers anew, and an operator corrects the profile once an unreadable response is kept."""
     world = Simulation(KEAP, corrected=[CORRECTED])
     world.provider.shape = lambda said: {
         "result": {"token": said["access_token"], "renew": said["refresh_token"]},
@@ -143,7 +143,7 @@ def expired_on_demand() -> Simulation:
 
 
 def ending(scope: str, act: Callable[[Simulation], object] | None = None) -> Callable[[], Simulation]:
-    """A provider that revokes on demand; who comes by while somebody stalls."""
+    """A provider that revokes on demand; ``meanwhile`` runs while a worker stalls."""
 
     def build() -> Simulation:
         world = Simulation(revocable(scope))
@@ -161,7 +161,7 @@ def begin_again(records: Any, name: str, clock: Any) -> Connection:
 
 
 def connected_again(world: Simulation) -> None:
-    """Disconnected or not, somebody connects the account anew."""
+    """The account is connected again, disconnected or not."""
     if world.record.status is Status.DISCONNECTED:
         world.operate(begin_again)
     if world.record.status is Status.AWAITING_AUTHORIZATION:
@@ -171,8 +171,8 @@ def connected_again(world: Simulation) -> None:
 def revoke_and_forget(world: Simulation) -> None:
     """What was disconnected with the wish to be revoked is revoked, or no longer the connection's."""
     if world.record.status is Status.DISCONNECTED:
-        assert world.record.to_revoke is None, "it is still to be revoked, and nobody will"
-        assert world.provider.asked_to_revoke, "nobody asked the provider to revoke the grant"
+        assert world.record.to_revoke is None, "it is still to be revoked, and no pass will do it"
+        assert world.provider.asked_to_revoke, "no pass asked the provider to revoke the grant"
 
 
 ENDS = (Status.ACTIVE, Status.AUTHORIZATION_REQUIRED)

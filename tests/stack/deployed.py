@@ -23,7 +23,7 @@ PATIENCE_SECONDS = 45
 
 @dataclass
 class Happenings:
-    """Evergrant's events, as a rule on its bus delivers them to somebody else's queue."""
+    """Evergrant's events, as a rule on its bus delivers them to another queue."""
 
     consumer: Consumer
     seen: list[dict[str, Any]] = field(default_factory=list)
@@ -76,7 +76,7 @@ COOKIE = "__Host-evergrant"
 
 @dataclass(frozen=True)
 class Journey:
-    """Somebody on the way from a link to the callback, request by request, with only what each test wants to send."""
+    """A browser on the way from a link to the callback, request by request, that sends only what each test wants."""
 
     http: httpx.Client
     link: str

@@ -45,7 +45,7 @@ def journey(world: World, openid: ProviderServer, http: httpx.Client) -> Callabl
 
 @dataclass(frozen=True)
 class Victim:
-    """Somebody who has consented, and whose browser is about to go to ``url``."""
+    """An account's owner who has consented, and whose browser is about to go to ``url``."""
 
     journey: Journey
     cookie: str
@@ -104,7 +104,7 @@ HARMLESS: dict[str, tuple[Callable[[Victim], httpx.Response], set[int]]] = {
     ),
     "a line break in iss": (lambda v: v.journey.handle_callback(changed(v.url, iss="https://x\r\ny"), v.cookie), {400}),
     "a line break in an error": (lambda v: v.journey.handle_callback(changed(v.url, error="a\nb"), v.cookie), {400}),
-    "a line break in what nobody asked for": (
+    "a line break in an unknown parameter": (
         lambda v: v.journey.handle_callback(changed(v.url, x="a\rb"), v.cookie),
         {400},
     ),

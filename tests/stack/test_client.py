@@ -18,7 +18,7 @@ from tests.stack.deployed import published
 
 @pytest.fixture
 def one_path(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Evergrant]:
-    """The client of somebody who may call the paths of two connections, one of which nobody has made."""
+    """The client of a consumer that may call the paths of two connections, one of which does not exist."""
     iam, name = world.aws.client("iam"), "calls-two-paths"
     iam.create_user(UserName=name)
     api = f"arn:aws:execute-api:{REGION}:*:{world.stack.outputs['ApiId']}/*/GET/tokens"

@@ -76,11 +76,11 @@ def test_another_account_is_refused_unless_the_operator_allows_it(
 ) -> None:
     """Another account is refused, and the old grant lives on, unless the operator allows the other account."""
     assert journey("owner").walk().status_code == 200
-    with set_to(openid, account="Somebody Else"):
+    with set_to(openid, account="Another Person"):
         answer = journey("owner").walk()
         assert answer.status_code == 403
         assert "wrong_account" in answer.text
-        assert "Somebody" not in answer.text
+        assert "Another Person" not in answer.text
         assert state_of(world, "openid/owner") == ("active", 1)
         assert "error" not in forced(world, "openid/owner"), "what was there before is as good as it was"
         assert journey("owner", "--another-account").walk().status_code == 200

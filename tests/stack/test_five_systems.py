@@ -228,7 +228,7 @@ def test_a_token_is_known_to_live_as_long_as_the_provider_says(
 
 @pytest.fixture
 def investsuite(world: World) -> Iterator[Control]:
-    """InvestSuite, which may be told to refuse in another way for a while."""
+    """InvestSuite, which a test can have refuse in another way for a while."""
     investsuite = control(world, BY_KEY)
     usual = investsuite.ask("settings")["dead_refresh_token"]
     yield investsuite

@@ -1,6 +1,6 @@
 """Protects the promise that no secret is where it has no business, by looking everywhere after everything happened.
 
-What the simulated providers issued and were told is known here in full, so that it can be looked for: each refresh
+The tests know all that the simulated providers issued and received, so that they can look for it: each refresh
 token, authorization code and client secret, and each access token outside the secrets that publish it.
 """
 
@@ -51,7 +51,7 @@ def log_lines(world: World, happenings: Happenings) -> Iterator[str]:
 
 
 def the_emulators_own_log(world: World, happenings: Happenings) -> Iterator[str]:
-    """Whatever a function printed is in here too, unhandled errors included."""
+    """All that a function printed is in here too, unhandled errors included."""
     yield world.aws.log.read_text(encoding="utf-8")
 
 
@@ -117,7 +117,7 @@ def test_the_looking_finds_what_is_there(world: World, happenings: Happenings, s
 
 
 def test_nothing_crashed_on_the_way(world: World, secrets_known: dict[str, str]) -> None:
-    """Beside the leaks: no function ended in an error that nobody foresaw, and no work was given up."""
+    """Beside the leaks: no function ended in an unexpected error, and no work was given up."""
     assert "Traceback" not in world.aws.log.read_text(encoding="utf-8")
     sqs = world.aws.client("sqs")
     for name in ("RotationDeadLetterQueueUrl", "SchedulerDeadLetterQueueUrl"):

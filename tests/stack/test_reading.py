@@ -103,7 +103,7 @@ def test_a_fleet_of_getters_that_were_refused_one_token_causes_one_refresh(
 
 @pytest.fixture(scope="module")
 def one_connection(world: World) -> Credentials:
-    """Somebody who may read keap/main over HTTP, and nothing else."""
+    """A consumer that may read keap/main over HTTP, and nothing else."""
     iam, name = world.aws.client("iam"), "reads-keap-main"
     iam.create_user(UserName=name)
     allowed = f"arn:aws:execute-api:{REGION}:*:{world.stack.outputs['ApiId']}/*/GET/tokens/keap/main"

@@ -1,5 +1,5 @@
 """Protects consumers that are trusted with one connection: they read it by its secret and by its path of the API, with
-the very policy that docs/reading.md shows, and nothing else whatever they try."""
+the policy that docs/reading.md shows, and read nothing else."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def policy(values: dict[str, str]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def credentials(world: World) -> Credentials:
-    """Somebody who has the policy of docs/reading.md for keap/main."""
+    """A consumer that has the policy of docs/reading.md for keap/main."""
     account = world.aws.client("sts").get_caller_identity()["Account"]
     pseudo = {"Partition": "aws", "Region": REGION, "AccountId": account, "URLSuffix": "amazonaws.com"}
     values = {f"AWS::{name}": value for name, value in pseudo.items()} | dict(world.stack.outputs)

@@ -84,7 +84,7 @@ def tags(wheel: Path) -> list[Tag]:
 class Imports:
     """Follows imports through directories as Python would, without running anything.
 
-    An import inside ``try`` or ``if`` is somebody's option and need not resolve, nor need what it leads to; one at a
+    An import inside ``try`` or ``if`` is optional and need not resolve, nor need what it leads to; one at a
     module's own level must. In ``ours`` those inside functions must as well: they are run late, not never.
     """
 

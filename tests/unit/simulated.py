@@ -19,7 +19,7 @@ CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest())
 
 @dataclass
 class Clock:
-    """Time that passes only when told to."""
+    """A clock that the test sets."""
 
     now: float = 1_800_000_000.0
 

@@ -196,7 +196,7 @@ def test_secrets_of_longer_lived_tokens_are_written_within_the_quota(lifetime: i
     """The secret of a longer-lived token is written as seldom as Secrets Manager demands."""
     day = a_day(lifetime)
     assert day.least_from_getter >= 300
-    assert day.least_directly >= 300, "whoever keeps what it read for five minutes never sends a dead token"
+    assert day.least_directly >= 300, "a consumer that caches for five minutes never sends a dead token"
     assert len(day.writes) == len(day.asked)
     between = [later - earlier for earlier, later in zip(day.writes, day.writes[1:], strict=False)]
     assert min(between) > LEAST_BETWEEN_WRITES

@@ -1,4 +1,4 @@
-"""Protects what people hear: in time, in words, with the command that mends it, and not when nothing is needed."""
+"""Protects alerts: they come in time, in words, with the command that fixes it, and only when a person is needed."""
 
 from __future__ import annotations
 
@@ -76,13 +76,13 @@ def test_a_hard_end_is_warned_of_and_no_refresh_forgets_the_warning() -> None:
     current = saved(connection(status=Status.AWAITING_AUTHORIZATION), HARD, ends_at)
     assert current.warn_at == ends_at - 30 * DAY_SECONDS
     current = saved(current, HARD, ends_at, ends_at - 20 * DAY_SECONDS)
-    assert current.warn_at == ends_at - 30 * DAY_SECONDS, "not told yet: late is better than never"
+    assert current.warn_at == ends_at - 30 * DAY_SECONDS, "not reported yet: late is better than never"
     current = apply(current, token_save.apply_expiry_warning(current, ends_at - 20 * DAY_SECONDS))
     assert current.warn_at == ends_at - 7 * DAY_SECONDS
     assert saved(current, HARD, ends_at, ends_at - 19 * DAY_SECONDS).warn_at == ends_at - 7 * DAY_SECONDS
     current = apply(current, token_save.apply_expiry_warning(current, ends_at - DAY_SECONDS))
     assert current.warn_at is None
-    assert saved(current, HARD, ends_at, ends_at - DAY_SECONDS // 2).warn_at is None, "all were told"
+    assert saved(current, HARD, ends_at, ends_at - DAY_SECONDS // 2).warn_at is None, "all were reported"
 
 
 def test_an_end_that_a_rotation_left_in_place_is_warned_of() -> None:
@@ -135,7 +135,7 @@ def test_an_end_that_wobbles_by_seconds_counts_as_the_same_end(
 @pytest.mark.parametrize("wobble", [0, 2])
 def test_an_end_that_each_refresh_moves_is_never_warned_of_or_reached(lifetime: int, wobble: int) -> None:
     """An end that each refresh moves is never warned of, and every refresh is in time for it."""
-    random, window = Random(1), max(lifetime * 2 // 3, 20)  # lapses before the access token
+    random, window = Random(1), max(lifetime * 2 // 3, 20)  # ends before the access token
     stated_end = lambda now: now + window - random.randint(0, wobble)  # noqa: E731
     warnings, refreshed = lived(KEAP, lifetime, NOW + 200 * lifetime, stated_end)
     assert warnings == []

@@ -1,5 +1,5 @@
 """Protects the authorization flow: nothing reaches the provider before every check has passed, a link serves one
-browser and one grant, and whatever was saved before stays as good as it was until a new grant is saved.
+browser and one grant, and a stored grant stays as it was until a new grant is saved.
 """
 
 from __future__ import annotations
@@ -209,7 +209,7 @@ def test_an_expired_link_is_refused_although_it_is_still_stored() -> None:
     for step in (lambda: w.flow.describe_landing(w.ticket, None), lambda: w.flow.start_authorization(w.ticket, "c")):
         with pytest.raises(LinkExpired) as expired:
             step()
-        assert expired.value.about == ("Keap (Infusionsoft)", "main"), "whoever has the link may know what it was for"
+        assert expired.value.about == ("Keap (Infusionsoft)", "main"), "the holder of the link may know what it was for"
     [item] = w.authorizations.items.values()
     assert item["purge_at"] == item["expires_at"] + RETENTION_SECONDS
 
@@ -250,7 +250,7 @@ def test_a_response_in_another_browser_keeps_the_state_usable() -> None:
     for cookie in (None, "", "the-attackers-own"):
         with pytest.raises(WrongBrowser) as refused:
             w.handle_callback(params["state"], cookie)
-        assert refused.value.about is None, "nothing is told to who has proven nothing"
+        assert refused.value.about is None, "a browser that has proven nothing learns nothing"
     assert w.provider.requests == []
     assert w.handle_callback(params["state"], started.cookie)
 
@@ -417,7 +417,7 @@ def test_a_link_is_good_for_a_week_at_most(lifetime: int) -> None:
 @pytest.mark.parametrize(
     "scripted",
     [
-        answer(400, {"error": "invalid_grant", "error_description": "code canary-code is spent"}),
+        answer(400, {"error": "invalid_grant", "error_description": "code canary-code was used"}),
         answer(200, b"<html>welcome</html>"),
         answer(200, {"access_token": "a", "expires_in": 3600}),
         LostResponse("gone"),

@@ -335,7 +335,7 @@ def test_an_own_failure_after_the_client_recovers_is_reported_as_such(trouble: A
     assert (f.status(B), f.records.items[B].last_error) == (Status.DEGRADED, error)
     events = [body for key, body in f.bus.events.items() if key not in earlier and body["detail"]["connection"] == B]
     assert {body["type"] for body in events} == {"Connection Degraded"}
-    assert len([body for body in events if body["detail"]["alert"]]) == 1, "before its token lapses"
+    assert len([body for body in events if body["detail"]["alert"]]) == 1, "before its token expires"
     assert f.records.items[B].alerted_at
 
 

@@ -1,4 +1,4 @@
-"""Protects the words for what went wrong: no code stands alone, and an unknown one is still told."""
+"""Protects the words for what went wrong: no code stands alone, and an unknown one is shown too."""
 
 from __future__ import annotations
 

@@ -97,8 +97,8 @@ def test_no_colour_leaves_for_a_pipe(capsys: pytest.CaptureFixture[str], monkeyp
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     output = Output()
     output.line("fine", "green")
-    output.fail(Problem("code", "broken", "mend it"))
-    assert capsys.readouterr() == ("fine\n", "broken\nmend it\n")
+    output.fail(Problem("code", "broken", "fix it"))
+    assert capsys.readouterr() == ("fine\n", "broken\nfix it\n")
 
 
 def test_a_failure_is_a_document_when_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

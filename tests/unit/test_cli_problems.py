@@ -1,4 +1,4 @@
-"""Protects what an operator reads when AWS is in the way: a stable code and what to do, whoever wrapped the cause."""
+"""Protects what an operator reads when AWS is in the way: a stable code and what to do, however deep the cause is."""
 
 from __future__ import annotations
 

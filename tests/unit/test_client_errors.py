@@ -1,5 +1,5 @@
-"""Protects what consumers are told when there is no token: a typed error with a stable code, what to do about it,
-no call more than is useful, and never a token in it."""
+"""Protects the errors of consumers that get no token: typed, with a stable code and what to do about it, after no call
+more than is useful, and never with a token in them."""
 
 from __future__ import annotations
 

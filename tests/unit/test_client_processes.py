@@ -87,7 +87,7 @@ def test_threads_that_waited_for_a_failing_fetch_share_the_failure(evergrant: Ev
 
 
 class _Announcing:
-    """The same lock, which says that somebody is about to wait for it."""
+    """The same lock, which signals that a thread is about to wait for it."""
 
     def __init__(self, lock: Any, about_to_wait: threading.Event) -> None:
         self._lock = lock

@@ -41,7 +41,7 @@ def granted(**more: Any) -> HttpResponse:
 
 
 def connect(w: World, *answers: Any, ticket: str | None = None) -> Any:
-    """Walk the whole way, the provider answering as told; ``{nonce}`` in an ID token is the request's own."""
+    """Connect from link to callback; ``{nonce}`` in the provider's ID token stands for the request's own."""
     w.ticket = ticket or w.ticket
     started, params = w.start_authorization()
     for each in answers:

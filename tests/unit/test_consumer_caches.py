@@ -1,4 +1,4 @@
-"""Protects plain readers: whoever keeps a secret no longer than the stack's parameter says never sends a lapsed token.
+"""Protects direct reads: a cache no longer than the stack's parameter never hands out an expired token.
 
 Simulated time, and the caches that consumers really use: Powertools and AWS's own, with its clock replaced by ours;
 the Lambda extension, which is a program of its own, by its documented rule.
@@ -27,7 +27,7 @@ from evergrant.settings import Settings
 from evergrant.times import format_rfc3339
 from tests.unit.samples import KEAP, connection, tokens
 
-#: How late a refresh may be published and nobody notices, in seconds: two ticks, a provider that needs all its
+#: How late a refresh may be published without an effect, in seconds: two ticks, a provider that needs all its
 #: attempts, and a save that has to be tried again.
 LATE = 180
 NAME = "evergrant/tokens/keap/main"
@@ -52,7 +52,7 @@ def test_a_token_with_a_secret_is_replaced_before_any_cache_expires_it(
         return
     life = refresh_schedule.TokenLifetime(issued.issued_at, issued.expires_at)
     refreshed_at = refresh_schedule.compute_refresh_at(life, rotation, cache, "keap/main", generation)
-    # Somebody read the old token in the second before the new one was published.
+    # A consumer read the old token in the second before the new one was published.
     assert issued.expires_at - (refreshed_at + cache) >= 300
 
 
@@ -134,7 +134,7 @@ def with_aws_caching(secret: Secret, seconds: int) -> Read:
 
 
 def with_the_extension(secret: Secret, seconds: int) -> Read:
-    """Kept for SECRETS_MANAGER_TTL seconds from when it was fetched, whoever asks (Secrets Manager user guide)."""
+    """Cached for SECRETS_MANAGER_TTL seconds from when it was fetched, for all callers (Secrets Manager user guide)."""
     kept: tuple[float, str] = (-1.0, "")
 
     def read() -> str:

@@ -1,4 +1,4 @@
-"""Protects the end of a grant: disconnected whatever the provider does, revoked at most as promised, then forgotten."""
+"""Protects the end of a grant: disconnected at any answer of the provider, revoked as promised, then forgotten."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_a_publication_that_comes_too_late_does_not_restore_the_secret(*, discon
     w.vault.publish = slow  # type: ignore[method-assign]
     assert w.run().outcome == "rotated"
     assert w.vault.published == {}
-    if not disconnects:  # marked by hand: whoever comes next has the time
+    if not disconnects:  # marked by hand: the next worker has the time
         w.vault.publish = publish  # type: ignore[method-assign]
         w.clock.advance(60)
         assert w.run().outcome == "published"

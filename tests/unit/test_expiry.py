@@ -1,4 +1,4 @@
-"""Protects the arithmetic of expiry: whatever a provider answers, a token's life is right or unknown, never absurd."""
+"""Protects the arithmetic of expiry: for any answer of a provider a token's life is right or unknown, never absurd."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_an_http_request_that_cannot_be_read_is_a_400(event: dict[str, Any]) -> 
 
 @pytest.mark.parametrize("name", ["minttl", "min_ttl ", "force", "wait", "x"])
 def test_what_getter_does_not_know_is_refused_and_not_passed_over(name: str) -> None:
-    """A misspelt min_ttl would be answered with a token that lapses too soon."""
+    """A misspelt min_ttl would be answered with a token that expires too soon."""
     rotator = Rotator()
     direct = handle_event(rotator.reader, {"connection": "keap/main", name: 60})["error"]
     by_http = json.loads(handle_event(rotator.reader, http(**{name: "60"}))["body"])

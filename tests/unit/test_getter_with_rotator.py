@@ -1,5 +1,5 @@
-"""Protects what getter and rotator promise together: a living token is served whatever happens, with a word of what
-does; and no consumer, however it insists, has a provider asked or a secret written beyond measure."""
+"""Protects what getter and rotator promise together: a living token is served through every failure, with a warning
+that names it. No consumer, however often it asks, has a provider asked or a secret written beyond the limits."""
 
 from __future__ import annotations
 
@@ -221,7 +221,9 @@ def test_on_demand_a_reader_gets_a_new_token_and_idle_time_costs_none() -> None:
     w.clock.advance(30 * DAY_SECONDS)
     w.run()
     assert w.provider.requests == []
-    assert w.vault.published[NAME]["expires_at"] < read(w)["expires_at"], "a direct read would have found a lapsed one"
+    assert w.vault.published[NAME]["expires_at"] < read(w)["expires_at"], (
+        "a direct read would have found an expired one"
+    )
     assert read(w)["expires_in"] == DAY_SECONDS
     assert len(w.provider.requests) == 1
 

@@ -1,4 +1,4 @@
-"""Protects a new grant in hand: whatever fails after the provider gave it, it is in the record or in the queue."""
+"""Protects a new grant in hand: whichever call fails afterwards, the grant is in the record or in the queue."""
 
 from __future__ import annotations
 

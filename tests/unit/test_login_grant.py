@@ -1,4 +1,4 @@
-"""Protects the log-in as a grant: it needs nobody, refreshes while it can, and logs in again when that is refused."""
+"""Protects the log-in as a grant: it needs no person, refreshes while it can, and else logs in again."""
 
 from __future__ import annotations
 

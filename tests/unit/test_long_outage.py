@@ -80,7 +80,7 @@ class Sqs:
 
 
 class Table:
-    """Fails for reads and writes from the provider's answer on, until it is mended."""
+    """Fails for reads and writes from the provider's answer on, until the test repairs it."""
 
     def __init__(self, w: World) -> None:
         self.down = False
@@ -156,7 +156,7 @@ def test_a_message_that_cannot_be_sent_again_is_the_one_that_stays() -> None:
 
 
 def expired(**fields: Any) -> tuple[World, Sqs]:
-    """The table is back, and the old token has lapsed; the answer is in the queue."""
+    """The table is back, and the old token has expired; the token set is in the queue."""
     w, queue, table = outage(25, **fields)
     w.clock.time = float((w.record().expires_at or 0) + 1)
     table.down = False
@@ -168,7 +168,7 @@ def scheduled(w: World) -> None:
 
 
 def read_before(w: World) -> None:
-    """Somebody reads first, whose pass takes the lease that ran out, to publish."""
+    """A reader comes first: its pass takes the lease that ran out, to publish."""
     w.clock.time = float((w.record().expires_at or 0) - 1)
     w.run(caller_waits=True)
     w.clock.advance(2)
@@ -200,7 +200,7 @@ def test_a_late_recovery_of_the_table_waits_for_the_queued_save(
     """A table that comes back late in the token's life waits for the token set that is in the queue."""
     w, queue = expired(published_generation=published_generation)
     come(w)
-    assert len(w.provider.requests) == 1, "the answer may be on its way, and the refresh token is spent"
+    assert len(w.provider.requests) == 1, "the response may be on its way, and the refresh token was used"
     queue.pass_time(MINUTE)
     assert w.stored.refresh_token == Secret("refresh-1")
     assert (w.record().status, w.record().attempt_id) == (Status.ACTIVE, None)

@@ -1,4 +1,4 @@
-"""Protects `rotation.refresh = "on_demand"`: nobody who reads waits in vain, and nothing dies while nobody does."""
+"""Protects `rotation.refresh = "on_demand"`: readers get their token, and no grant ends for want of readers."""
 
 from __future__ import annotations
 

@@ -112,7 +112,7 @@ def test_no_name_changes_what_a_page_is_made_of(provider: str, account: str, sco
 
 @given(st.text())
 def test_the_refresh_and_the_link_lead_to_the_same_percent_encoded_address(text: str) -> None:
-    """Whatever an address holds, it neither ends the attribute nor is it cut where a refresh is read."""
+    """No character of an address ends the attribute, or cuts the address where a browser reads the refresh."""
     url = f"https://login.example.com/authorize?state={text}"
     page, harmless = Page(pages.render_opening("Keap", url)), Page(opening("Keap"))
     [content] = [attributes["content"] for _, attributes in page.tags if attributes.get("http-equiv") == "refresh"]
@@ -239,7 +239,7 @@ def test_no_page_is_cached_framed_sniffed_or_sent_as_referrer() -> None:
 def test_without_fetch_metadata_origin_says_where_a_post_comes_from() -> None:
     """A browser without Fetch Metadata may say by its Origin header where its POST comes from.
 
-    With no-referrer its Origin would be "null", which anybody's page can send; same-origin tells nobody else.
+    With no-referrer its Origin would be "null", which any page can send. With same-origin no other site learns it.
     """
     assert pages.build_headers(form=True)["referrer-policy"] == "same-origin"
 

@@ -1,4 +1,4 @@
-"""Protects the written reference of the profile format: it is the format, and nobody has to keep it so by hand."""
+"""Protects the written reference of the profile format: it is generated from the format, so the two never differ."""
 
 from __future__ import annotations
 

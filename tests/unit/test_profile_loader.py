@@ -1,4 +1,4 @@
-"""Protects what a profile's author is told: the file, the key, what is allowed there, and what was probably meant."""
+"""Protects the errors for a profile's author: the file, the key, what is allowed there, and what was probably meant."""
 
 from __future__ import annotations
 

@@ -235,7 +235,9 @@ def test_an_empty_400_means_what_the_profile_says() -> None:
     profile = acme('[[errors]]\nstatus = 400\nempty = true\nas = "grant_rejected"')
     assert refused(profile, 400, b"").kind == refused(profile, 400, b" \n").kind == "grant_rejected"
     assert refused(profile, 400, b"x").kind == refused(profile, 401, b"").kind == "rejected_unknown"
-    assert refused(acme(), 400, b"").kind == "rejected_unknown", "a dead token, a wrong secret: nobody can know"
+    assert refused(acme(), 400, b"").kind == "rejected_unknown", (
+        "a dead token or a wrong secret: the answer does not say which"
+    )
 
 
 def test_a_500_for_a_refresh_in_the_same_second_was_not_used() -> None:

@@ -1,4 +1,4 @@
-"""Protects a shared limit: each worker keeps to its share, and nobody waits without need."""
+"""Protects a shared limit: each worker keeps to its share, and none waits without need."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Protects the state machine: when a person is called for, when nobody is, and that a token set is never dropped."""
+"""Protects the state machine: when a person is needed, when none is, and that a token set is never dropped."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_only_tokens_that_live_long_enough_get_a_secret(
 def test_a_connection_put_to_rest_meanwhile_keeps_the_set_and_its_rest() -> None:
     changes = saved(attempting())
     kept = token_save.keep_status(changes)
-    assert changes.keys() - kept.keys() == {"status"}, "due, since somebody has to deliver its events"
+    assert changes.keys() - kept.keys() == {"status"}, "due, since a worker has to deliver its events"
     assert kept["sealed"] == NEW
     assert kept["generation"] == 4
     assert kept["attempt_id"] is None

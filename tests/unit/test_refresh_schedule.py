@@ -1,4 +1,4 @@
-"""Protects the timing: no token lapses for being refreshed late, and no provider is asked all the time."""
+"""Protects the timing: no token expires because it is refreshed late, and no provider is asked all the time."""
 
 from __future__ import annotations
 

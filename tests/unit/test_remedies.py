@@ -1,5 +1,5 @@
-"""Protects that whoever is told of trouble is told what mends it: the same in a notice as in `evergrant status`, and a
-command that there is."""
+"""Protects remedies: every reported failure names the command that fixes it, the same in an alert as in
+`evergrant status`, and one that exists."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_every_command_of_a_notice_is_one_that_there_is(kind: EventType, reason:
     assert {"keap/main", "keap-app"} & set(map(str, given.values()))
 
 
-@pytest.mark.parametrize("command", ["evergrant mend keap/main", "evergrant status --mend", "evergrant connect"])
+@pytest.mark.parametrize("command", ["evergrant fix keap/main", "evergrant status --fix", "evergrant connect"])
 def test_a_command_that_there_is_not_is_found_out(command: str) -> None:
-    with pytest.raises(Exception, match=r"mend|[Mm]issing"):
+    with pytest.raises(Exception, match=r"fix|[Mm]issing"):
         parsed(command)

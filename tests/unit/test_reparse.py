@@ -1,4 +1,4 @@
-"""Protects the answer that nobody could read: it is kept with all that reading takes, and a mended profile reads it."""
+"""Protects the unreadable response: it is kept with all that reading takes, and a corrected profile reads it."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ THIRD_PARTY: Mapping[str, frozenset[str]] = {
     "adapters": frozenset({"boto3", "botocore", "certifi", "cryptography", "h11"}),
     "adapters.observability": frozenset({"aws_lambda_powertools"}),
 }
-#: Rooms of decisions and protocols: they are told the time, and reach the world through ports only.
+#: Rooms of decisions and protocols: the time is an argument, and they reach the world through ports only.
 PURE = ("profiles", "oauth", "record", "ports", "rotation", "connect", "getter")
 
 AWS = {"boto3", "botocore", "s3transfer", "urllib3"}
@@ -127,7 +127,7 @@ def test_a_module_imports_only_what_its_room_may(module: str) -> None:
 
 
 def test_the_table_of_rooms_has_no_cycle() -> None:
-    """A room never needs, by whatever way, a room that needs it."""
+    """A room never needs, directly or through others, a room that needs it."""
     order = list(TopologicalSorter(ROOMS).static_order())
     assert order[0] == BASE or order[0] == "adapters.observability"
     assert set(order) == set(ROOMS)

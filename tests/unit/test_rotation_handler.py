@@ -141,7 +141,7 @@ def test_a_worker_that_cannot_be_made_fails_the_batch_after_the_others(broken: i
         if number == 2:
             others_are_begun.set()
         if number == broken:
-            raise RuntimeError("nobody foresaw this")
+            raise RuntimeError("unexpected")
         return cast(Rotation, Slow())
 
     messages = [{"messageId": str(number), "body": json.dumps(of(f"a{number}"))} for number in range(3)]

@@ -77,7 +77,7 @@ def test_without_grace_an_attempt_in_doubt_is_replayed_once_and_late() -> None:
     assert w.record().refresh_at == young.expires_at - LIFETIME // 4
     assert w.record().attempt_id is not None
     assert w.bus.types == ["Connection Degraded"]
-    # Whoever asks is served the old access token, which lives on.
+    # A caller is served the old access token, which lives on.
     assert w.run(caller_waits=True).tokens == young
 
     w.clock.time = float(w.record().refresh_at or 0)
@@ -202,7 +202,7 @@ def test_a_forced_refresh_waits_for_a_response_that_may_be_queued() -> None:
     w.clock.advance(45)
     with pytest.raises(ResponsePending) as pending:
         w.run(caller_waits=True, force=True)
-    assert pending.value.as_dict()["retry_after"] == 900, "nobody has found the lease that ran out yet"
+    assert pending.value.as_dict()["retry_after"] == 900, "no worker has found the lease that ran out yet"
     w.run()
     w.clock.advance(45)
     before = w.record()
@@ -232,7 +232,7 @@ def test_an_operator_may_replay_a_lost_response_before_the_last_quarter() -> Non
     w.provider.script = [LostResponse("gone again")]
     w.run(caller_waits=True, force=True)
     assert (w.record().attempt_replays, w.record().status) == (1, Status.AUTHORIZATION_REQUIRED)
-    # Nobody holds an answer of that one: its worker wrote down that it was lost.
+    # No worker holds a response to that request: its worker recorded that it was lost.
     assert w.run(caller_waits=True, force=True).outcome == "rotated"
 
 

@@ -101,7 +101,7 @@ def test_a_marker_another_worker_acted_on_is_not_taken_back() -> None:
 
 def test_after_a_crash_during_an_attempt_a_worker_runs_at_lease_end() -> None:
     """After a crash during a refresh attempt another worker comes by when the lease ends."""
-    w = world(with_grace(KEAP, 60), due=False)  # somebody asked, long before it was due
+    w = world(with_grace(KEAP, 60), due=False)  # a caller asked, long before it was due
     w.faults.at, w.faults.kind = REQUEST_CALL, "crash-after"
     with pytest.raises(Crash):
         w.run(caller_waits=True, force=True)

@@ -65,7 +65,7 @@ def test_the_grant_survives_any_failing_call_if_its_response_arrived(at: int, ki
         w.clock.advance(120)
         w.run()
 
-    assert not w.provider.revoked, "a spent refresh token was sent again"
+    assert not w.provider.revoked, "a used refresh token was sent again"
     generations = [item.generation for item in w.records.history]
     assert generations == sorted(generations)
     if lost or never_saved:
@@ -74,7 +74,7 @@ def test_the_grant_survives_any_failing_call_if_its_response_arrived(at: int, ki
         assert (w.record().generation, w.record().status) == (1, Status.DEGRADED)
         return
     if w.record().attempt_id is not None:
-        # Killed after the marker and before the request: nobody can tell, so it is tried once, late, and works.
+        # Killed after the marker and before the request: no worker can know, so it is tried once, late, and works.
         assert w.provider.number == 0
         w.clock.time = w.record().refresh_at or 0
         w.run()

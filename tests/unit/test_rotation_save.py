@@ -159,4 +159,4 @@ def test_an_unreadable_response_is_kept_despite_table_and_lease() -> None:
     assert w.record().refresh_at is None
     w.clock.advance(LIFETIME)
     w.run(caller_waits=False)
-    assert len(w.provider.requests) == 1, "nothing more is spent, by force neither"
+    assert len(w.provider.requests) == 1, "no further attempt is made, by force neither"

@@ -1,4 +1,4 @@
-"""Protects what a person is told: what connecting again changes, and what of it was not granted."""
+"""Protects what a person reads: what connecting again changes, and which scopes were not granted."""
 
 from __future__ import annotations
 

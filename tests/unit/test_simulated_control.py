@@ -244,7 +244,7 @@ def test_reset_forgets_grants_and_numbers_and_restores_the_settings(keap: Simula
         ("settings", {"access_token_lifetime": 0}),
         ("settings", {"access_token_lifetime": 1.5}),
         ("settings", {"access_token_lifetime": True}),
-        ("settings", {"dead_refresh_token": "whatever"}),
+        ("settings", {"dead_refresh_token": "unknown"}),
         ("settings", {"dead_refresh_token": 401}),
         ("settings", {"single_use_refresh_tokens": 1}),
         ("settings", {"old_access_token_dies": "yes"}),

@@ -1,5 +1,5 @@
 """Protects the simulated providers as a process: it says in one line where they are, on the loopback interface
-only, prints nothing else, and ends cleanly when it is told to.
+only, prints nothing else, and ends cleanly when asked to.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Protects pasted keys: kept and served like any token, never sent to the provider, and their end is told in time."""
+"""Protects pasted keys: served like any token, never sent to the provider, and their end is reported in time."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ def test_a_rotation_meanwhile_does_not_undo_the_pasted_key() -> None:
 
     def prepare(connection: str, generation: int) -> Any:
         key = genuine(connection, generation)
-        if generation == 2:  # while the key is on its way, somebody else saves generation 2
+        if generation == 2:  # while the key is on its way, another worker saves generation 2
             w.records.items[NAME] = replace(w.records.items[NAME], generation=2)
         return key
 

@@ -100,7 +100,7 @@ class Table:
         only_if: Mapping[str, Any] | None = None,
         lease_free_at: int | None = None,
     ) -> Connection:
-        # A unit for each KB of the item, whatever part of it changes, and a refused write costs as much.
+        # A unit for each KB of the item, however little of it changes; a refused write costs as much.
         self.written += ceil(self._item_size / 1024)
         if only_if != {"due_at": self._due_at[connection]}:
             raise Conflict(connection)
@@ -180,7 +180,7 @@ def test_connections_that_were_made_together_fall_due_spread_over_minutes() -> N
     again = [
         refresh_schedule.compute_refresh_at(life, Rotation(), 300, f"keap/a{number}", 2) for number in range(count)
     ]
-    assert due != again, "another generation, another place: nobody is always the last"
+    assert due != again, "another generation, another place: no connection is always the last"
 
 
 def test_ten_thousand_due_at_once_are_drained_within_the_declared_rate() -> None:

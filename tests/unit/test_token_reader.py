@@ -1,4 +1,4 @@
-"""Protects getter's economy and truth: memory, the secret, then rotator; nothing refused or lapsing is served."""
+"""Protects getter's order: memory, the secret, then rotator; no token that is refused or about to expire is served."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_a_refused_token_that_is_kept_is_not_asked_about_at_each_call(world: Wor
     for _ in range(100):
         assert world.reader.read(KEAP, rejected=fingerprint("a"))["warning"] == warning
     assert len(world.caller_waits) == 1
-    assert "warning" not in world.reader.read(KEAP), "who was not refused is not told of it"
+    assert "warning" not in world.reader.read(KEAP), "a caller that was not refused gets no warning of it"
     world.rotator = doc("b")
     world.time += MIN_TTL_SECONDS
     assert world.token(rejected=fingerprint("a")) == "b", "as long as rotator's shortest cooldown"

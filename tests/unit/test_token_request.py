@@ -103,7 +103,7 @@ def test_a_browser_is_sent_to_keap_with_state_and_challenge() -> None:
 
 
 def test_a_call_to_keap_carries_the_token_as_bearer() -> None:
-    # Whatever token_type the provider writes ("bearer", in small letters): the scheme is what its API documents.
+    # The provider may write token_type in small letters ("bearer"): the scheme is what its API documents.
     assert build_consumer_headers(KEAP, KEAP_HOSTS, tokens(token_type="bearer")) == {"Authorization": "Bearer access-1"}
 
 

@@ -325,7 +325,7 @@ def test_the_wait_a_provider_asks_for_is_bounded_seconds(headers: dict[str, str]
     assert refused(KEAP, 503, **headers).retry_after == seconds
 
 
-# Which rule told
+# Which rule matched
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Protects a profile written as TOML: what is read back is the same, whatever its texts are."""
+"""Protects a profile written as TOML: what is read back is the same, for any text."""
 
 from __future__ import annotations
 

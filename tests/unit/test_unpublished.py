@@ -28,7 +28,7 @@ def refuses(what: str) -> Any:
 
 
 def pass_time(w: World, seconds: float) -> list[Result]:
-    """Every minute whatever is due is worked on, as the ticks would have it."""
+    """Work on all that is due, each minute, as the ticks would."""
     results, until = [], w.clock.now() + seconds
     while w.clock.now() < until:
         due_at = w.record().due_at
