@@ -1,8 +1,8 @@
 """Send HTTP requests to providers: one request, one fresh connection, one whole response, within one deadline.
 
 h11, the protocol inside httpx, is used bare: a token request must not have redirects, proxies, cookies, decoding or
-kept connections. This module adds a limit on the *total* time, from the name's resolution to the last byte, and a check
-of every address before the connection (:mod:`evergrant.adapters.address_policy`).
+kept connections. This module adds a limit on the *total* time, from the name's resolution to the last byte. It checks
+every address before it connects (:mod:`evergrant.adapters.address_policy`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The cookie that binds a ticket, and the state of each authorization, to one browser: read, set and check it.
 
-The browser gets it with the first page. A ticket belongs to the first browser that starts an authorization with it, and
-a callback is accepted only from the browser that holds the cookie of its state.
+The browser gets it with the first page. A ticket belongs to the first browser that starts an authorization with it. A
+callback is accepted only from the browser that holds the cookie of its state.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Seal token sets by envelope encryption: AES-256-GCM under a data key of KMS.
 
-Connection and generation are the encryption context of the data key and the associated data of the cipher, so that a
-sealed set opens only for the connection and generation that it was sealed for. CloudTrail records each unsealing under
+Connection and generation are the encryption context of the data key and the associated data of the cipher. A sealed
+set therefore opens only for the connection and generation that it was sealed for. CloudTrail records each unsealing under
 the connection's name (AWS KMS developer guide, "Encryption context").
 """
 
