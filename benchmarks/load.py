@@ -13,8 +13,8 @@ from statistics import quantiles
 from rich.console import Console
 from rich.progress import Progress
 
+from benchmarks.reader_processes import Load, read_under_load, warm_getters
 from benchmarks.readers import Plan
-from benchmarks.reading import Load, read_under_load, warm_getters
 from benchmarks.tables import console, goal, machine, table
 from local.connections import INVESTREADY, INVESTSUITE, KEAP
 from local.terminal import Steps

@@ -19,9 +19,9 @@ from local.connections import CONNECTIONS
 from local.consumer_stack import Consumer, deploy_consumer
 from local.observation import Observation, Observed
 from local.providers import DIALECTS
+from local.schedule_watch import watch
 from local.terminal import Steps
 from local.tools import STATE, LocalRunError, ended_by_signals
-from local.watching import watch
 from local.world import World, local_world
 
 ACCESS_TOKEN_SECONDS = 60

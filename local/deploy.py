@@ -2,7 +2,7 @@
 
 Two things differ, and nothing else. The artifacts are built for the interpreter that will run them, which is
 the emulator's own and not Lambda's. And what the emulator does not make of the template as AWS would is put right
-afterwards (see `local.routes` and `local.mending`).
+afterwards (see `local.routes` and `local.emulator_fixes`).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
-from local.mending import mend_batches, mend_event_sources
+from local.emulator_fixes import mend_batches, mend_event_sources
 from local.routes import create_routes
 from local.terminal import Say
 from local.tools import ROOT, STATE, LocalRunError, clean_environment, run_tool, tool

@@ -15,10 +15,10 @@ from rich.markup import escape
 from local.browser import BrowsingError
 from local.terminal import Steps
 from local.tools import STATE, LocalRunError, ended_by_signals
-from local.torture.arena import arena
 from local.torture.phases import Torture
 from local.torture.plan import FULL, QUICK
 from local.torture.report import document, table
+from local.torture.testbed import arena
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from evergrant.record.connection import Connection, Status
-from local.torture.calls import call_of
+from local.torture.aws_calls import call_of
 from local.torture.observer import Observer
 from local.torture.processes import Workers, kill
 from local.torture.proxy import Request

@@ -16,7 +16,7 @@ from evergrant.adapters.aws.items import build_key, to_connection
 from evergrant.record.connection import Connection
 from evergrant.record.lost_response import MIN_REPLAY_DELAY_SECONDS
 from evergrant.secret import fingerprint
-from local.torture.arena import Arena
+from local.torture.testbed import Arena
 
 
 @dataclass(frozen=True)

@@ -19,18 +19,18 @@ from evergrant.settings import Budgets
 from local.browser import BrowsingError
 from local.terminal import Say, Steps
 from local.tools import LocalRunError
-from local.torture.account import Account, Row
-from local.torture.arena import REFUSED, Arena, Party
-from local.torture.calls import call_of, service_of
-from local.torture.chains import Chains
+from local.torture.aws_calls import call_of, service_of
 from local.torture.faults import MODES, SERVICES, aws_fault
+from local.torture.faulty_providers import Lying, chosen
 from local.torture.kills import Killing, refreshable
-from local.torture.lying import Lying, chosen
 from local.torture.observer import Observer
 from local.torture.plan import Plan
 from local.torture.processes import Workers
 from local.torture.proxy import Fault, Judge, Listener, Reply, Request
 from local.torture.recovery import PATIENCE, Haste, Recovered, recover
+from local.torture.results import Account, Row
+from local.torture.testbed import REFUSED, Arena, Party
+from local.torture.token_chains import Chains
 
 _KILLERS = 4
 _READERS = 1

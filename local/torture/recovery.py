@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from evergrant.record.connection import Connection, Status
-from local.torture.arena import Arena
 from local.torture.observer import Observer
+from local.torture.testbed import Arena
 
 #: How long a connection may take to recover. Seconds would do, and half a minute after a kill, for the lease; this is
 #: what a busy machine is allowed.

@@ -7,7 +7,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from local.torture.account import Account, Row, in_milliseconds
+from local.torture.results import Account, Row, in_milliseconds
 
 _HEADINGS = (
     "faults\ninjected",

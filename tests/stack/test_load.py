@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from benchmarks.reader_processes import read_under_load
 from benchmarks.readers import Plan
-from benchmarks.reading import read_under_load
 from local.connections import INVESTREADY, INVESTSUITE
 from local.world import World
 from tests.stack.deployed import PATIENCE_SECONDS

@@ -11,12 +11,12 @@ from rich.console import Console
 
 from local.terminal import Steps
 from local.tools import STATE
-from local.torture.account import Account
-from local.torture.arena import arena
 from local.torture.faults import SERVICES
 from local.torture.phases import Torture
 from local.torture.plan import QUICK
 from local.torture.report import document
+from local.torture.results import Account
+from local.torture.testbed import arena
 
 #: The same faults every time; the moments at which they strike are the machine's.
 SEED = 20260101

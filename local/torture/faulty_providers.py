@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import cycle
 
-from local.torture.account import Row
-from local.torture.chains import Chains
 from local.torture.faults import Lie, lies
 from local.torture.plan import Plan
 from local.torture.proxy import Fault, Request
+from local.torture.results import Row
+from local.torture.token_chains import Chains
 
 
 @dataclass

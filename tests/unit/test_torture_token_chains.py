@@ -6,8 +6,8 @@ import json
 from urllib.parse import urlencode
 
 from evergrant.secret import fingerprint
-from local.torture.chains import Chains
 from local.torture.proxy import Reply, Request
+from local.torture.token_chains import Chains
 
 
 def _asked(token: str | None) -> Request:

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evergrant.record.connection import Connection
-from local.torture.arena import Arena
-from local.torture.calls import STEPS, Call, call_of
-from local.torture.chains import presented
+from local.torture.aws_calls import STEPS, Call, call_of
 from local.torture.kills import Kill
 from local.torture.ledger import Commit, Ledger, read_log, windows
 from local.torture.observer import Observer
 from local.torture.proxy import Exchange
 from local.torture.recovery import Recovered
+from local.torture.testbed import Arena
+from local.torture.token_chains import presented
 
 #: An invocation ends within this time (rotator's timeout): a kill that took an answer with it came no later.
 _INVOCATION = 60.0
