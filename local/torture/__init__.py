@@ -1,1 +1,1 @@
-"""`make torture`: the deployed stack under kill -9, failing services and lying networks, and what it cost."""
+"""`make torture`: fault injection on the deployed stack, with a count of what each fault cost."""

@@ -1,4 +1,4 @@
-"""`make torture`: kill, starve and lie to the deployed stack, and count what is lost."""
+"""`make torture`: inject faults into the deployed stack, and count the grants that are lost."""
 
 from __future__ import annotations
 
@@ -18,53 +18,51 @@ from local.tools import STATE, LocalRunError, ended_by_signals
 from local.torture.phases import Torture
 from local.torture.plan import FULL, QUICK
 from local.torture.report import document, table
-from local.torture.testbed import arena
+from local.torture.testbed import run_testbed
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run it; the exit status is 0 only if no grant was lost that could have been kept, and all recovered."""
+    """Run the torture. The exit status is 0 only if no grant was lost avoidably and every connection recovered."""
     parser = argparse.ArgumentParser(prog="make torture", description=__doc__)
-    parser.add_argument("--seed", type=int, default=None, help="decides what goes wrong; a random one if left out")
+    parser.add_argument("--seed", type=int, default=None, help="decides which faults are injected (default: random)")
     parser.add_argument("--quick", action="store_true", help="the short version that `make test` runs")
     parser.add_argument(
-        "--json", action="store_true", help="write the table to standard output as JSON, the rest to standard error"
+        "--json", action="store_true", help="write the results to standard output as JSON, progress to standard error"
     )
     options = parser.parse_args(arguments)
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     plan = QUICK if options.quick else FULL
     console = Console(highlight=False, stderr=options.json)
     if not console.is_terminal:
-        console.width = 140  # of a file, so that the table's rows stay whole
+        console.width = 140  # in a file, rows must not wrap
     steps, home = Steps(console), STATE / "torture"
     if sys.platform != "linux":
-        steps.line("The torture finds the processes it kills in /proc, which only Linux has.")
+        steps.line("The torture needs Linux: it finds the processes to kill in /proc.")
         return 1
-    # Not a mistake: fifty threads use one client, which then keeps ten of their connections.
+    # Expected: fifty threads share one client, whose pool keeps ten connections.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    steps.line(f"This takes about {_spoken(plan.about)} on two idle processors. Seed {seed}; Ctrl-C stops it.")
+    steps.line(f"This takes about {_spoken(plan.about_seconds)} on two idle processors. Seed {seed}; Ctrl-C stops it.")
     try:
-        with ended_by_signals(), arena(home, steps, plan) as place:
-            torture = Torture(place, plan, steps, seed)
+        with ended_by_signals(), run_testbed(home, steps, plan) as testbed:
+            torture = Torture(testbed, plan, steps, seed)
             torture.run()
-            account = torture.account
-            described = document(account, seed, steps.elapsed)
+            results = torture.results
+            described = document(results, seed, steps.elapsed)
     except KeyboardInterrupt:
         steps.line("\nStopped. Nothing is left running.")
         return 130
     except (LocalRunError, BrowsingError) as error:
         steps.line(f"[red]✗[/] {escape(str(error))}")
         return 1
-    console.print(table(account))
-    steps.line(
-        f"Killed when last seen at: {', '.join(f'{step} {n}' for step, n in described['killed_after_step'].items())}"
-    )
-    for failure in account.failures:
+    console.print(table(results))
+    steps.line(f"Kills after step: {', '.join(f'{step} {n}' for step, n in described['killed_after_step'].items())}")
+    for failure in results.failures:
         steps.line(f"[red]✗[/] {escape(failure)}")
-    verdict = "[red]Not all of it held.[/]" if account.failures else "[green]All of it held.[/]"
+    verdict = "[red]Not all of it held.[/]" if results.failures else "[green]All of it held.[/]"
     steps.line(f"{verdict} Seed {seed}, {steps.elapsed:.0f} s in all; nothing is left running. Logs: {home}")
     if options.json:
         print(json.dumps(described, indent=2))
-    return 1 if account.failures else 0
+    return 1 if results.failures else 0
 
 
 def _spoken(seconds: int) -> str:

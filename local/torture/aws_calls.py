@@ -1,4 +1,4 @@
-"""What a request of a function to AWS is about: the service, the connection, and the step of the rotation it is."""
+"""Requests of a function to AWS: the service, the connection, and the step of the rotation."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from local.torture.proxy import Request
 
 _SCOPE = re.compile(r"Credential=[^/]+/\d{8}/[^/]+/([^/]+)/aws4_request")
 
-#: The steps of docs/rotation.md, in their order; "spend" is seen at the provider.
-STEPS = ("look", "prepare", "mark", "spend", "save", "publish")
+#: The steps of docs/rotation.md in order. "send", the refresh attempt, is seen at the provider only.
+STEPS = ("look", "prepare", "mark", "send", "save", "publish")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call of an AWS service. ``connection`` and ``step`` are None where a request does not tell."""
+    """One call of an AWS service. ``connection`` and ``step`` are None if the request does not name them."""
 
     service: str
     operation: str
     connection: str | None = None
     step: str | None = None
     queued: int | None = None
-    """Where it keeps an answer in the queue, because the table would not take it: the generation it is to follow."""
+    """Of a queued save: the generation that the token set follows."""
 
 
 def service_of(request: Request) -> str:
-    """The service that a request is signed for (Signature Version 4, the credential scope)."""
+    """Return the service that a request is signed for (credential scope of Signature Version 4)."""
     found = _SCOPE.search(request.headers.get("authorization", ""))
     return found[1] if found else ""
 
 
 def call_of(request: Request) -> Call:
-    """Read a request."""
+    """Classify a request."""
     return _call(service_of(request), request.headers.get("x-amz-target", "").rpartition(".")[2], request.body)
 
 
@@ -67,7 +67,7 @@ def _call(service: str, operation: str, body: bytes) -> Call:
 
 
 def _write(asked: Any) -> str | None:
-    """Which write of the record it is, by what it sets."""
+    """Return the step of a write, by the attributes that it sets."""
     names, (sets, _, _) = asked.get("ExpressionAttributeNames", {}), asked["UpdateExpression"].partition(" REMOVE ")
     changed = {name for placeholder, name in names.items() if re.search(rf"{placeholder} = ", sets)}
     if "sealed" in changed:

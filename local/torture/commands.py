@@ -1,7 +1,7 @@
-"""Several runs of the `evergrant` command in one process, since starting Python takes longer than any of them.
+"""Runs of the `evergrant` command in one process: starting Python for each would take longer than the command.
 
-Reads ``[{"arguments": [...], "given": "..."}]`` as JSON from standard input, and writes what each printed as a line of
-JSON, a text, to standard output. The first one that fails ends it, with its message on standard error.
+Reads ``[{"arguments": [...], "given": "..."}]`` as JSON from standard input. Writes the output of each command to
+standard output, as a JSON string on a line. Stops at the first command that fails, with its message on standard error.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from evergrant_cli.main import app
 
 
 def run_all() -> int:
-    """Run them one after the other; the exit status is that of the first to fail."""
+    """Run the commands in order; return the exit status of the first that fails, else 0."""
     for command in json.load(sys.stdin):
         sys.stdin = io.StringIO(command["given"])
         with redirect_stdout(io.StringIO()) as output:

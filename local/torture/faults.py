@@ -1,4 +1,4 @@
-"""The faults: what goes wrong with calls of AWS, and with answers of a provider."""
+"""The faults to inject: failed calls of AWS, and faulty responses of a provider."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from local.torture.proxy import Fault, Reply
 
-#: What each service calls itself, and how it says that it was asked too often (each service's "Common errors").
+#: Service to its title and its throttling error ("Common errors" in its API reference).
 SERVICES: Mapping[str, tuple[str, str]] = {
     "dynamodb": ("DynamoDB", "ProvisionedThroughputExceededException"),
     "kms": ("KMS", "ThrottlingException"),
@@ -21,9 +21,9 @@ MODES = ("fails", "throttles", "hangs")
 
 
 def aws_fault(service: str, mode: str, chance: random.Random, *, in_vain: bool = False) -> Fault:
-    """One call that goes wrong. Where a service fails or hangs, it has done its work in every second case.
+    """Return a fault of one call. A call that fails or hangs takes effect in half of the cases.
 
-    With ``in_vain`` it never has.
+    With ``in_vain`` it never takes effect.
     """
     if mode == "throttles":
         return Fault(mode, reply=_error(400, SERVICES[service][1]))
@@ -39,37 +39,39 @@ def _error(status: int, code: str) -> Reply:
 
 
 @dataclass(frozen=True)
-class Lie:
-    """One way in which a provider's answer goes wrong.
+class ResponseFault:
+    """One kind of faulty response of a provider.
 
-    ``times`` is how many answers in a row go wrong so. ``rotates``: the provider has acted and its answer is lost.
-    ``unread``: Evergrant keeps what it was answered, and a person has to look at it.
+    ``times`` is how many responses in a row have the fault. ``rotates``: the provider rotates, and the response is
+    lost. ``unreadable``: Evergrant keeps the response, and an operator has to look at it.
     """
 
     title: str
     fault: Fault
     times: int = 1
-    unread: bool = False
+    unreadable: bool = False
 
     @property
     def rotates(self) -> bool:
         return self.fault.reaches
 
 
-def lies(lease: int) -> tuple[Lie, ...]:
-    """All of them; ``lease`` in seconds."""
+def list_response_faults(lease: int) -> tuple[ResponseFault, ...]:
+    """Return every kind of faulty response; ``lease`` is in seconds."""
     html = {"content-type": "text/html; charset=utf-8"}
     page = b"<!doctype html><title>Back soon</title><p>We are improving our service for you."
     failed = Reply(500, b'{"error": "server_error"}', {"content-type": "application/json"})
     busy = Reply(429, b'{"error": "too_many_requests"}', {"content-type": "application/json"})
     return (
-        Lie("rotates, drops the connection", Fault("dropped", reaches=True, ends="dropped")),
-        Lie("rotates, answers after the lease", Fault("late", reaches=True, delay=lease + 1.0)),
-        Lie("rotates, answers 500", Fault("500", reaches=True, reply=failed)),
-        Lie("rotates, answers HTML (502)", Fault("html", reaches=True, reply=Reply(502, page, html))),
-        Lie("rotates, half a body", Fault("halved", reaches=True, ends="halved")),
-        Lie("429 with Retry-After", Fault("429", reply=Reply(429, busy.body, {**busy.headers, "retry-after": "3"})), 2),
-        Lie("429 without Retry-After", Fault("429", reply=busy), 2),
-        Lie("500, not rotated", Fault("500", reply=failed)),
-        Lie("HTML (200), not rotated", Fault("html", reply=Reply(200, page, html)), unread=True),
+        ResponseFault("rotates, drops the connection", Fault("dropped", reaches=True, ends="dropped")),
+        ResponseFault("rotates, answers after the lease", Fault("late", reaches=True, delay=lease + 1.0)),
+        ResponseFault("rotates, answers 500", Fault("500", reaches=True, reply=failed)),
+        ResponseFault("rotates, answers HTML (502)", Fault("html", reaches=True, reply=Reply(502, page, html))),
+        ResponseFault("rotates, half a body", Fault("halved", reaches=True, ends="halved")),
+        ResponseFault(
+            "429 with Retry-After", Fault("429", reply=Reply(429, busy.body, {**busy.headers, "retry-after": "3"})), 2
+        ),
+        ResponseFault("429 without Retry-After", Fault("429", reply=busy), 2),
+        ResponseFault("500, not rotated", Fault("500", reply=failed)),
+        ResponseFault("HTML (200), not rotated", Fault("html", reply=Reply(200, page, html)), unreadable=True),
     )

@@ -1,4 +1,4 @@
-"""SIGKILL: the process of a function, at a random moment of an invocation."""
+"""SIGKILL to the process of a function, at a random moment of an invocation."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from local.torture.observer import Observer
 from local.torture.processes import Workers, kill
 from local.torture.proxy import Request
 
-_LOOK = 0.05
-#: The steps at which to kill; the spend follows on the mark. And how long one of them takes, in seconds, about.
+_POLL_SECONDS = 0.05
+#: The steps at which to kill; the refresh attempt follows the mark. And the duration of a step, in seconds, roughly.
 _KILLED_AT = ("look", "prepare", "mark", "save", "publish")
 _A_STEP = 0.03
 
@@ -36,7 +36,7 @@ class Kill:
 class _Armed:
     """An invocation that is to be killed.
 
-    ``seen`` when it shows itself with its first look at the record, ``reached`` when it is at ``step``.
+    ``seen`` is set at its first read of the record, ``reached`` when it gets to ``step``.
     """
 
     step: str
@@ -46,15 +46,15 @@ class _Armed:
     at: float = 0.0
 
 
-class Killing:
-    """Asks for refreshes, and kills the process that works on them.
+class Killer:
+    """Requests refreshes, and kills the processes that work on them.
 
     Parameters
     ----------
     wanted
         How many kills must hit a running invocation.
     log
-        Of the local AWS.
+        The log of the local AWS.
     """
 
     def __init__(
@@ -74,8 +74,8 @@ class Killing:
         self._log, self._log_read, self._log_died = log, log.stat().st_size, 0
         self.kills: list[Kill] = []
 
-    async def watch(self, request: Request) -> None:
-        """For the proxy before AWS: find the process of an invocation while it waits for its first answer."""
+    async def observe_call(self, request: Request) -> None:
+        """Find the process of an armed invocation while its first call waits: the proxy before AWS calls this."""
         if not self._armed:
             return
         call = call_of(request)
@@ -83,7 +83,7 @@ class Killing:
         if armed is None:
             return
         if call.step == "look" and not armed.seen.is_set():
-            armed.pid = await asyncio.to_thread(self._workers.behind, request.peer)
+            armed.pid = await asyncio.to_thread(self._workers.find_process, request.peer)
             armed.at = time.time()
             armed.seen.set()
         if call.step == armed.step and armed.seen.is_set():
@@ -91,7 +91,7 @@ class Killing:
 
     @property
     def hits(self) -> int:
-        """Kills that took an invocation with them: one that we had asked for, or one of the queue, which is logged."""
+        """Kills that ended an invocation: one of our own, or one from the queue, which the log shows."""
         with self._lock, self._log.open("rb") as log:
             log.seek(self._log_read)
             while (line := log.readline()).endswith(b"\n"):
@@ -101,14 +101,14 @@ class Killing:
 
     @property
     def done(self) -> bool:
-        """Whether enough kills have hit."""
+        """Whether enough kills have ended an invocation."""
         return self.hits >= self._wanted
 
     def drive(self, stop: threading.Event) -> None:
-        """Kill again and again, until it is done. Several threads may drive."""
+        """Kill until enough invocations have ended. Several threads may call this."""
         with ThreadPoolExecutor(1) as pool:
             while not self.done and not stop.is_set():
-                name = self._take()
+                name = self._choose_connection()
                 if name is None:
                     stop.wait(0.2)
                     continue
@@ -121,18 +121,18 @@ class Killing:
 
     def _kill_once(self, name: str, pool: ThreadPoolExecutor) -> None:
         with self._lock:
-            step = self._moment()
+            step = self._next_step()
             armed = self._armed[name] = _Armed(step or "look")
             longest = _A_STEP if step else 1.1 * statistics.median(self._durations[-25:])
             delay = self._chance.uniform(0, longest)
         asked = {"connection": name, "force": True, "wait": 0}
         invocation = pool.submit(self._observer.invoke, "Rotator", asked)
-        while not armed.reached.wait(_LOOK) and not invocation.done():
-            pass  # its process starts, or is not there yet
+        while not armed.reached.wait(_POLL_SECONDS) and not invocation.done():
+            pass  # the process has not called AWS yet
         if armed.pid is not None:
             time.sleep(delay)
             if not invocation.done():
-                ports = self._workers.ports(armed.pid)
+                ports = self._workers.find_ports(armed.pid)
                 if not invocation.done() and kill(armed.pid):
                     self.kills.append(Kill(time.time(), armed.pid, ports))
         died = invocation.result().died
@@ -142,19 +142,19 @@ class Killing:
             elif armed.at:
                 self._durations.append(time.time() - armed.at)
 
-    def _moment(self) -> str | None:
-        """The step at which to kill next, each in turn, shuffled; in every second case any time of the whole: None."""
+    def _next_step(self) -> str | None:
+        """Return the step at which to kill next, in shuffled turns; None, in half of the cases, means at any time."""
         if not self._moments:
             self._moments = [*_KILLED_AT, *(None for _ in _KILLED_AT)]
             self._chance.shuffle(self._moments)
         return self._moments.pop()
 
-    def _take(self) -> str | None:
-        """A connection that can be refreshed now, at random."""
+    def _choose_connection(self) -> str | None:
+        """Choose a connection that can be refreshed now, at random."""
         now = int(time.time())
-        records = self._observer.records()
+        records = self._observer.read_records()
         with self._lock:
-            free = [name for name in self._names if name not in self._busy and refreshable(records[name], now)]
+            free = [name for name in self._names if name not in self._busy and is_refreshable(records[name], now)]
             if not free:
                 return None
             name = self._chance.choice(free)
@@ -162,9 +162,9 @@ class Killing:
             return name
 
 
-def refreshable(record: Connection, now: int) -> bool:
+def is_refreshable(record: Connection, now: int) -> bool:
     """Whether a connection can be refreshed now.
 
-    Only where nothing is in doubt: asked so, as by `evergrant rotate`, a doubt would be settled before its time.
+    Not if a refresh attempt is in doubt: a forced refresh, as by `evergrant rotate`, would replay it before its time.
     """
     return record.status is Status.ACTIVE and record.attempt_id is None and not record.is_leased(now)

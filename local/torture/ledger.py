@@ -1,7 +1,7 @@
-"""What a provider's own log says of each connection: rotations, answers that were lost, tokens shown twice. Pure.
+"""A provider's log by connection: rotations, lost responses, and refresh tokens that were sent twice. Pure.
 
-A *commit* is a refresh that the provider acted upon. Its answer is *lost* if the refresh token in it was never stored;
-a stored one shows in the record, or in the next refresh.
+A *commit* is a refresh that the provider acted on. Its response is *lost* if the refresh token in it was never stored.
+A stored token is seen in the record, or in the next refresh.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Presentation:
-    """One request at a token endpoint. Tokens are fingerprints; ``presented`` is None for a code's exchange."""
+    """One request at a token endpoint. Tokens are fingerprints; ``presented`` is None for the exchange of a code."""
 
     at: float
     presented: str | None
@@ -28,7 +28,7 @@ class Presentation:
 
 @dataclass(frozen=True)
 class Commit:
-    """A refresh that the provider acted upon."""
+    """A refresh that the provider acted on."""
 
     connection: str
     at: float
@@ -36,8 +36,8 @@ class Commit:
     issued: str
 
 
-def read_log(requests: Iterable[Mapping[str, Any]]) -> list[Presentation]:
-    """The provider's log, oldest first."""
+def parse_log(requests: Iterable[Mapping[str, Any]]) -> list[Presentation]:
+    """Parse the provider's log, oldest first."""
     return [
         Presentation(
             float(request["at"]),
@@ -50,14 +50,14 @@ def read_log(requests: Iterable[Mapping[str, Any]]) -> list[Presentation]:
 
 @dataclass
 class Ledger:
-    """One provider's log, read.
+    """One provider's log, with the questions that the checks ask of it.
 
     Parameters
     ----------
     grace
-        Seconds for which the provider takes a spent refresh token again.
+        Seconds for which the provider accepts a used refresh token again.
     stored
-        Every refresh token that was ever seen in a record, with its connection.
+        Fingerprint of every refresh token seen in a record, to its connection.
     """
 
     log: list[Presentation]
@@ -72,69 +72,74 @@ class Ledger:
             if entry.issued is not None:
                 root = entry.issued if entry.presented is None else self._roots.get(entry.presented, entry.presented)
                 self._roots.setdefault(entry.issued, root)
-        # A connection's chain of tokens has the name of whoever stored any of them.
+        # A chain of tokens belongs to the connection that stored any of them.
         self._names = {self._roots[token]: name for token, name in self.stored.items() if token in self._roots}
 
-    def connection_of(self, token: str) -> str | None:
-        """Whose chain a refresh token belongs to."""
+    def find_connection(self, token: str) -> str | None:
+        """Return the connection of a refresh token's chain."""
         return self._names.get(self._roots.get(token, ""))
 
-    def commits(self) -> list[Commit]:
-        """Every rotation, oldest first."""
+    def list_commits(self) -> list[Commit]:
+        """List every rotation, oldest first."""
         return [
-            Commit(self.connection_of(entry.presented) or "?", entry.at, entry.presented, entry.issued)
+            Commit(self.find_connection(entry.presented) or "?", entry.at, entry.presented, entry.issued)
             for entry in self.log
             if entry.presented is not None and entry.issued is not None
         ]
 
-    def lost_answers(self) -> list[Commit]:
-        """Commits whose refresh token was never stored."""
-        shown = {entry.presented for entry in self.log}
-        return [commit for commit in self.commits() if commit.issued not in shown and commit.issued not in self.stored]
+    def find_lost_responses(self) -> list[Commit]:
+        """List the commits whose refresh token was never stored."""
+        presented = {entry.presented for entry in self.log}
+        return [
+            commit
+            for commit in self.list_commits()
+            if commit.issued not in presented and commit.issued not in self.stored
+        ]
 
-    def unanswered(self) -> list[Commit]:
-        """Lost answers that no other answer for the same refresh token made up for, as one within the grace does."""
-        lost = {commit.issued: commit for commit in self.lost_answers()}
-        made_up_for = {commit.presented for commit in self.commits() if commit.issued not in lost}
-        return [commit for commit in lost.values() if commit.presented not in made_up_for]
+    def find_unrecovered(self) -> list[Commit]:
+        """List the lost responses that no replay within the grace has replaced."""
+        lost = {commit.issued: commit for commit in self.find_lost_responses()}
+        replaced = {commit.presented for commit in self.list_commits() if commit.issued not in lost}
+        return [commit for commit in lost.values() if commit.presented not in replaced]
 
-    def later_uses(self) -> dict[str, list[Presentation]]:
-        """By refresh token: where it was presented again after the provider's grace, counted from its first commit."""
-        spent_at: dict[str, float] = {}
+    def find_late_uses(self) -> dict[str, list[Presentation]]:
+        """List, by refresh token, its uses after the provider's grace, which begins with its first commit."""
+        used_at: dict[str, float] = {}
         later: dict[str, list[Presentation]] = defaultdict(list)
         for entry in self.log:
             if entry.presented is None:
                 continue
-            if entry.presented in spent_at and entry.at > spent_at[entry.presented] + self.grace:
+            if entry.presented in used_at and entry.at > used_at[entry.presented] + self.grace:
                 later[entry.presented].append(entry)
             if entry.committed:
-                spent_at.setdefault(entry.presented, entry.at)
+                used_at.setdefault(entry.presented, entry.at)
         return dict(later)
 
-    def reuses(self) -> list[str]:
-        """What Evergrant must never do, in words: show a refresh token again although its answer was saved, or again
-        and again outside the grace."""
-        answers: dict[str, list[str]] = defaultdict(list)
-        for commit in self.commits():
-            answers[commit.presented].append(commit.issued)
-        lost = {commit.issued for commit in self.lost_answers()}
+    def find_reuses(self) -> list[str]:
+        """Describe each forbidden reuse: of a token whose response was saved, or a second one outside the grace."""
+        issued: dict[str, list[str]] = defaultdict(list)
+        for commit in self.list_commits():
+            issued[commit.presented].append(commit.issued)
+        lost = {commit.issued for commit in self.find_lost_responses()}
         found = []
-        for token, uses in self.later_uses().items():
-            name = self.connection_of(token) or "?"
+        for token, uses in self.find_late_uses().items():
+            name = self.find_connection(token) or "?"
             if len(uses) > 1:
-                found.append(f"{name}: a spent refresh token was presented {len(uses)} times after the grace.")
-            if not set(answers[token]) <= lost:
-                found.append(f"{name}: a refresh token was presented again although its answer had been saved.")
+                found.append(f"{name}: a used refresh token was sent {len(uses)} times after the grace.")
+            if not set(issued[token]) <= lost:
+                found.append(f"{name}: a refresh token was sent again although its response had been saved.")
         return found
 
 
-def windows(commits: Iterable[Commit], saves: Mapping[str, list[tuple[float, float]]]) -> list[tuple[Commit, float]]:
-    """How long each answer stood between the provider's commit and its save, in seconds.
+def measure_windows(
+    commits: Iterable[Commit], saves: Mapping[str, list[tuple[float, float]]]
+) -> list[tuple[Commit, float]]:
+    """Measure, for each commit that was saved, the seconds from the commit to the save.
 
     Parameters
     ----------
     saves
-        By connection, when each save was sent and when it had taken effect, in that order.
+        By connection: for each save, the time of the request and of the response.
     """
     by_connection: dict[str, list[Commit]] = defaultdict(list)
     for commit in commits:

@@ -1,4 +1,4 @@
-"""The torture itself: its phases, one after the other or some at once, and what is checked after them."""
+"""The phases of the torture, in sequence or in part at once, and the checks after them."""
 
 from __future__ import annotations
 
@@ -8,354 +8,306 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import pairwise
 
-from botocore.exceptions import BotoCoreError
-
 from evergrant.record.connection import Connection
-from evergrant.secret import fingerprint
 from evergrant.settings import Budgets
 from local.browser import BrowsingError
 from local.terminal import Say, Steps
 from local.tools import LocalRunError
 from local.torture.aws_calls import call_of, service_of
+from local.torture.background import ignore_errors_after, run_background_work
+from local.torture.concurrent_refresh import refresh_concurrently
 from local.torture.faults import MODES, SERVICES, aws_fault
-from local.torture.faulty_providers import Lying, chosen
-from local.torture.kills import Killing, refreshable
+from local.torture.faulty_providers import FaultyProviders, assign_faults
+from local.torture.kills import Killer, is_refreshable
 from local.torture.observer import Observer
 from local.torture.plan import Plan
 from local.torture.processes import Workers
-from local.torture.proxy import Fault, Judge, Listener, Reply, Request
-from local.torture.recovery import PATIENCE, Haste, Recovered, recover
-from local.torture.results import Account, Row
-from local.torture.testbed import REFUSED, Arena, Party
-from local.torture.token_chains import Chains
+from local.torture.proxy import Fault, FaultChooser, Reply, ReplyListener, Request
+from local.torture.recovery import MAX_RECOVERY_SECONDS, Recovered, WaitShortener, recover
+from local.torture.results import Results, Row
+from local.torture.testbed import Testbed
+from local.torture.token_chains import TokenChains
 
 _KILLERS = 4
-_READERS = 1
-_LOOK = 0.5
-#: How long an outage waits for providers to answer before it begins for everybody.
-_CATCHING = 10.0
-#: An outage of the table lasts for so many seconds at least: an answer goes to the queue after half a save's time.
-_TO_THE_QUEUE = Budgets().save
-#: Tokens live for so long where nothing is to be due any more.
-_LONG = 86_400
+_POLL_SECONDS = 0.5
+#: How long an outage waits for responses of providers before it begins for all connections.
+_MAX_CATCH_SECONDS = 10.0
+#: The least duration of an outage of the table: a save goes to the queue after half of its time limit.
+_MIN_TABLE_OUTAGE_SECONDS = Budgets().save
+#: The lifetime of tokens where none is to become due any more.
+_LONG_LIFETIME_SECONDS = 86_400
 
 
 class Torture:
-    """One run over an arena.
+    """One run on a testbed.
 
     Parameters
     ----------
     seed
-        Decides what is killed when and what goes wrong how. The machine's own timing stays what it is.
+        Decides which faults are injected, and where. The timing of the machine is not under its control.
     """
 
-    def __init__(self, place: Arena, plan: Plan, steps: Steps, seed: int) -> None:
-        self._place, self._plan, self._steps, self._seed = place, plan, steps, seed
-        self._observer = Observer(place)
-        self._observer.warm()
-        self._chains = Chains(self._observer.stored)
+    def __init__(self, testbed: Testbed, plan: Plan, steps: Steps, seed: int) -> None:
+        self._testbed, self._plan, self._steps, self._seed = testbed, plan, steps, seed
+        self._observer = Observer(testbed)
+        self._observer.create_clients()
+        self._chains = TokenChains(self._observer.stored)
         self._stop, self._checking = threading.Event(), threading.Event()
-        self.account = Account(place, self._observer)
-        self._haste = Haste(place, self._observer, self.account.held)
-        for party in place.parties.values():
-            party.proxy.heard = self._chains.heard
+        self.results = Results(testbed, self._observer)
+        self._shortener = WaitShortener(testbed, self._observer, self.results.may_be_held)
+        for party in testbed.parties.values():
+            party.proxy.on_reply = self._chains.add_reply
 
     def run(self) -> None:
-        """All phases. What came of them is in ``account``."""
-        with self._at_work():
-            if self._plan.apart:
-                self._one_after_the_other()
+        """Run all phases; ``results`` holds the outcome."""
+        with run_background_work(self._testbed, self._observer, self._plan, self._seed, self._stop):
+            if self._plan.sequential:
+                self._run_in_sequence()
             else:
-                self._at_once()
-            self.account.finish()
+                self._run_at_once()
+            self.results.finish()
 
-    def _one_after_the_other(self) -> None:
-        self._check([self._kills(self._place.names)])
-        self._shorten(self._plan.lifetimes[1])
+    def _run_in_sequence(self) -> None:
+        """Inject each fault alone, and check every connection after it."""
+        self._recover_and_check([self._kill_rotators(self._testbed.names)])
+        self._shorten_lifetimes(self._plan.lifetimes[1])
         for service in SERVICES:
             for mode in MODES if self._plan.modes_apart else (None,):
-                self._check([self._outage(service, mode, self._place.names)])
-        lying = self._lie()
-        self._wait_for(lying)
-        self._check(lying.rows)
-        self._change_lifetime(_LONG)
-        with self._steps.step(self._together_title) as say:
-            self.account.close(*self._together(say))
+                self._recover_and_check([self._fail_service(service, mode, self._testbed.names)])
+        faulty = self._start_response_faults()
+        self._wait_for(faulty)
+        self._recover_and_check(faulty.rows)
+        self._change_lifetime(_LONG_LIFETIME_SECONDS)
+        with self._steps.step(self._concurrent_title) as say:
+            self.results.close(*self._refresh_concurrently(say))
 
-    def _at_once(self) -> None:
-        """Providers give wrong answers to some while others meet kills, and outages that stop no refresh."""
-        lying = self._lie()
-        hurrying = threading.Thread(target=self._hurry, args=(lying,), daemon=True)
-        hurrying.start()
-        others = tuple(name for name in self._place.names if name not in lying.waiting)
-        # First what needs somebody whose lease is free; the leases of the killed run out during what follows.
+    def _run_at_once(self) -> None:
+        """Inject faulty responses at some connections, and at the others kills and outages that stop no refresh."""
+        faulty = self._start_response_faults()
+        shortening = threading.Thread(target=self._shorten_waits, args=(faulty,), daemon=True)
+        shortening.start()
+        others = tuple(name for name in self._testbed.names if name not in faulty.pending)
+        # These outages need connections without a lease. The leases of killed workers run out during the next ones.
         self._change_lifetime(self._plan.lifetimes[1])
-        rows = [self._outage(service, None, others) for service in ("sqs", "events")]
+        rows = [self._fail_service(service, None, others) for service in ("sqs", "events")]
         self._change_lifetime(self._plan.lifetimes[0])
-        rows.append(self._kills(others))
+        rows.append(self._kill_rotators(others))
         self._change_lifetime(self._plan.lifetimes[1])
-        self._wait_for(lying)
-        rows += [self._outage(service, None, self._place.names) for service in ("dynamodb", "kms", "secretsmanager")]
+        self._wait_for(faulty)
+        rows += [
+            self._fail_service(service, None, self._testbed.names) for service in ("dynamodb", "kms", "secretsmanager")
+        ]
         for row, following in pairwise(rows):
             row.ended = following.begun
-        for row in lying.rows:
+        for row in faulty.rows:
             row.ended = rows[3].begun
-        self._change_lifetime(_LONG)
+        self._change_lifetime(_LONG_LIFETIME_SECONDS)
         self._checking.set()
-        with self._steps.step(f"Recovering, and {self._together_title}") as say, ThreadPoolExecutor(1) as pool:
-            together = pool.submit(self._together, say)
-            self._checked(lying.rows + rows, say)
-            self.account.close(*together.result())
+        with self._steps.step(f"Recovering, and {self._concurrent_title}") as say, ThreadPoolExecutor(1) as pool:
+            concurrent = pool.submit(self._refresh_concurrently, say)
+            self._check_rows(faulty.rows + rows, say)
+            self.results.close(*concurrent.result())
 
-    def _shorten(self, lifetime: int) -> None:
-        """From here on tokens live for ``lifetime`` seconds, those that are out there too."""
+    def _shorten_lifetimes(self, lifetime: int) -> None:
+        """Set the lifetime of tokens (seconds), and refresh every token that was issued with a longer one."""
 
-        def long() -> list[Connection]:
-            records = self._observer.records()
-            return [records[name] for name in self._place.names if _lifetime(records[name]) > lifetime]
+        def find_longer() -> list[Connection]:
+            records = self._observer.read_records()
+            return [records[name] for name in self._testbed.names if _get_lifetime(records[name]) > lifetime]
 
         self._change_lifetime(lifetime)
         with self._steps.step(f"Refreshing all of them: from now on tokens live for {lifetime} s") as say:
-            for record in long():
-                self._observer.hurry(record, int(time.time()))
-            ends = time.monotonic() + PATIENCE
-            while (left := long()) and time.monotonic() < ends:
+            for record in find_longer():
+                self._observer.make_due(record, int(time.time()))
+            ends = time.monotonic() + MAX_RECOVERY_SECONDS
+            while (left := find_longer()) and time.monotonic() < ends:
                 say(f"{len(left)} to go")
-                time.sleep(_LOOK)
-            self._look()
+                time.sleep(_POLL_SECONDS)
+            self._read_connections()
 
     # --- phases -------------------------------------------------------------------------------------------------
 
-    def _kills(self, names: tuple[str, ...]) -> Row:
+    def _kill_rotators(self, names: tuple[str, ...]) -> Row:
+        """Kill the processes of rotator until enough invocations have ended."""
         wanted = self._plan.kills
-        workers = Workers(self._place.proxy.url)
-        killing = Killing(self._observer, workers, names, wanted, f"{self._seed}:kills", self._place.aws.log)
-        killing.kills = self.account.kills
+        workers = Workers(self._testbed.proxy.url)
+        killer = Killer(self._observer, workers, names, wanted, f"{self._seed}:kills", self._testbed.aws.log)
+        killer.kills = self.results.kills
         row = Row("SIGKILL of rotator", 0, frozenset(names), time.time())
 
-        async def judge(request: Request) -> Fault | None:
-            await killing.watch(request)
+        async def choose_fault(request: Request) -> Fault | None:
+            await killer.observe_call(request)
             return None
 
-        with self._steps.step(f"Killing rotator's processes, {wanted} times") as say, self._judged(judge):
+        with self._steps.step(f"Killing rotator's processes, {wanted} times") as say, self._aws_faults(choose_fault):
             begun = time.monotonic()
             with ThreadPoolExecutor(_KILLERS) as pool:
-                drivers = [pool.submit(killing.drive, self._stop) for _ in range(_KILLERS)]
+                drivers = [pool.submit(killer.drive, self._stop) for _ in range(_KILLERS)]
                 try:
                     while not all(driver.done() for driver in drivers):
-                        left = (time.monotonic() - begun) / max(killing.hits, 1) * max(wanted - killing.hits, 0)
-                        say(f"{killing.hits} of {wanted} kills, about {left:.0f} s left, {self._counted()}")
-                        time.sleep(_LOOK)
+                        left = (time.monotonic() - begun) / max(killer.hits, 1) * max(wanted - killer.hits, 0)
+                        say(f"{killer.hits} of {wanted} kills, about {left:.0f} s left, {self._count_rotations()}")
+                        time.sleep(_POLL_SECONDS)
                 finally:
                     if not all(driver.done() for driver in drivers):
                         self._stop.set()
             for driver in drivers:
                 driver.result()
-            row.injected = killing.hits
+            row.injected = killer.hits
         return row
 
-    def _outage(self, service: str, mode: str | None, names: Sequence[str]) -> Row:
-        """A service goes wrong: first, and in vain, for some whose provider has just answered, then for everybody.
+    def _fail_service(self, service: str, mode: str | None, names: Sequence[str]) -> Row:
+        """Let a service fail: first for a few connections whose provider has just responded, then for all.
 
-        ``names`` are those that are in nobody else's hands meanwhile, and counted here.
+        A call for those few never takes effect. ``names`` are the connections that meet no other fault meanwhile; the
+        row counts only these.
         """
         title, _ = SERVICES[service]
         row = Row(f"{title} {mode or 'fails, throttles, hangs'}", 0, frozenset(names), time.time())
         chance = random.Random(f"{self._seed}:{service}:{mode}")
-        caught: dict[str, set[str]] = {party: set() for party in self._place.parties}
+        caught: dict[str, set[str]] = {party: set() for party in self._testbed.parties}
         out = threading.Event()
-        lasts = max(self._plan.outage, _TO_THE_QUEUE if service == "dynamodb" else 0)
+        lasts = max(self._plan.outage, _MIN_TABLE_OUTAGE_SECONDS if service == "dynamodb" else 0)
 
-        def heard_by(party: str) -> Listener:
-            def heard(request: Request, reply: Reply) -> None:
-                name = self._chains.owner(request)
+        def catch_replies_of(party: str) -> ReplyListener:
+            def on_reply(request: Request, reply: Reply) -> None:
+                name = self._chains.find_owner(request)
                 if name in row.names and reply.status == 200 and len(caught[party]) < self._plan.caught:
                     caught[party].add(str(name))
-                self._chains.heard(request, reply)
+                self._chains.add_reply(request, reply)
 
-            return heard
+            return on_reply
 
-        async def judge(request: Request) -> Fault | None:
+        async def choose_fault(request: Request) -> Fault | None:
             if service_of(request) != service:
                 return None
             is_caught = any(call_of(request).connection in names for names in caught.values())
             if not (out.is_set() or is_caught):
                 return None
             row.injected += 1
-            # One that hangs would outlast a short outage, and then be answered after all.
+            # A call that hangs would outlast a short outage, and then get its response after all.
             modes = MODES[:2] if is_caught else MODES
             return aws_fault(service, mode or chance.choice(modes), chance, in_vain=is_caught)
 
-        for party in self._place.parties.values():
-            party.proxy.heard = heard_by(party.name)
-        with self._steps.step(f"{row.fault}, for {lasts} s") as say, self._judged(judge):
-            say("waiting for providers' answers to begin with")
-            ends = time.monotonic() + _CATCHING
+        for party in self._testbed.parties.values():
+            party.proxy.on_reply = catch_replies_of(party.name)
+        with self._steps.step(f"{row.fault}, for {lasts} s") as say, self._aws_faults(choose_fault):
+            say("waiting for the first responses of providers")
+            ends = time.monotonic() + _MAX_CATCH_SECONDS
             while time.monotonic() < ends and (few := [it for it in caught if len(caught[it]) < self._plan.caught]):
                 self._refresh_some(few, names)
-                time.sleep(_LOOK)
+                time.sleep(_POLL_SECONDS)
             out.set()
             ends = time.monotonic() + lasts
             while (left := ends - time.monotonic()) > 0:
-                say(f"{left:.0f} s left, {row.injected} calls went wrong, {self._counted()}")
-                time.sleep(min(left, _LOOK))
-        for party in self._place.parties.values():
-            party.proxy.heard = self._chains.heard
+                say(f"{left:.0f} s left, {row.injected} calls failed, {self._count_rotations()}")
+                time.sleep(min(left, _POLL_SECONDS))
+        for party in self._testbed.parties.values():
+            party.proxy.on_reply = self._chains.add_reply
         return row
 
-    def _lie(self) -> Lying:
-        """Every fault of a provider at once, each at connections of its own, from now on."""
-        begun, met_by = time.time(), chosen(self._plan, self._place.names, f"{self._seed}:lies")
-        rows = [Row(f"provider: {lie.title}", 0, frozenset(names), begun, unread=lie.unread) for lie, names in met_by]
-        lying = Lying(rows, {name: [lie.fault] * lie.times for lie, names in met_by for name in names}, self._chains)
-        self._look()
-        for party in self._place.parties.values():
-            party.proxy.judge = lying.judge
-        return lying
+    def _start_response_faults(self) -> FaultyProviders:
+        """Inject every kind of faulty response from now on, each at connections of its own."""
+        begun = time.time()
+        assigned = assign_faults(self._plan, self._testbed.names, f"{self._seed}:lies")
+        rows = [
+            Row(f"provider: {kind.title}", 0, frozenset(names), begun, unreadable=kind.unreadable)
+            for kind, names in assigned
+        ]
+        faulty = FaultyProviders(
+            rows, {name: [kind.fault] * kind.times for kind, names in assigned for name in names}, self._chains
+        )
+        self._read_connections()
+        for party in self._testbed.parties.values():
+            party.proxy.choose_fault = faulty.choose_fault
+        return faulty
 
-    def _wait_for(self, lying: Lying) -> None:
-        with self._steps.step("Providers whose answers go wrong in nine ways") as say:
-            ends = time.monotonic() + PATIENCE
-            while (left := lying.left) and time.monotonic() < ends:
-                say(f"{lying.total - left} of {lying.total} answers went wrong, {self._counted()}")
-                self._look()
-                time.sleep(_LOOK)
-        self.account.failures += [
-            f"{lying.row_of(name).fault}: {name} was refreshed before that time was over." for name in lying.hasty
+    def _wait_for(self, faulty: FaultyProviders) -> None:
+        """Wait until every faulty response has been sent."""
+        with self._steps.step("Providers whose responses are faulty in nine ways") as say:
+            ends = time.monotonic() + MAX_RECOVERY_SECONDS
+            while (left := faulty.left) and time.monotonic() < ends:
+                say(f"{faulty.total - left} of {faulty.total} faulty responses, {self._count_rotations()}")
+                self._read_connections()
+                time.sleep(_POLL_SECONDS)
+        self.results.failures += [
+            f"{faulty.row_of(name).fault}: {name} was refreshed too early." for name in faulty.too_early
         ]
 
     @property
-    def _together_title(self) -> str:
-        return f"{self._plan.together} ask for the same refresh at once"
+    def _concurrent_title(self) -> str:
+        return f"{self._plan.concurrent} ask for the same refresh at once"
 
-    def _together(self, say: Say) -> tuple[list[Row], Recovered]:
-        """Many ask for a refresh of one connection at once, since its token was refused."""
-        count, party = self._plan.together, self._place.party(REFUSED)
-        row = Row(f"{count} ask for one refresh at once", count, frozenset({REFUSED}), time.time())
-        before = self._observer.invoke("Rotator", {"connection": REFUSED}).answer
-        refused = {"connection": REFUSED, "rejected": fingerprint(before["access_token"])}
-        begun, barrier = time.time(), threading.Barrier(count)
-
-        def ask() -> str:
-            barrier.wait()
-            return str(self._observer.invoke("Rotator", refused).answer.get("access_token"))
-
-        with ThreadPoolExecutor(count) as pool:
-            answers = {future.result() for future in [pool.submit(ask) for _ in range(count)]}
-        over = time.time()
-        recovered = recover(self._place, self._observer, (REFUSED,), self._haste, say)
-        seen = [at for at in self._requests(party, REFUSED) if begun <= at <= over]
-        if len(seen) != 1:
-            self.account.failures.append(f"{count} asked at once, and the provider saw {len(seen)} requests.")
-        if len(answers) != 1 or answers == {before["access_token"]}:
-            self.account.failures.append(f"{count} asked at once, and got {len(answers)} different answers.")
-        return [replace(row, begun=begun, ended=time.time())], recovered
+    def _refresh_concurrently(self, say: Say) -> tuple[list[Row], Recovered]:
+        count = self._plan.concurrent
+        return refresh_concurrently(self._testbed, self._observer, self.results, self._shortener, count, say)
 
     # --- what phases have in common -----------------------------------------------------------------------------
 
     @contextmanager
-    def _at_work(self) -> Iterator[None]:
-        """The clock ticks, and consumers read, as long as the block lasts."""
-        threads = [threading.Thread(target=self._tick, daemon=True)]
-        threads += [threading.Thread(target=self._read, args=(number,), daemon=True) for number in range(_READERS)]
-        for thread in threads:
-            thread.start()
+    def _aws_faults(self, choose_fault: FaultChooser) -> Iterator[None]:
+        """Choose faults of AWS calls in the block; release the calls that hang at its end."""
+        before, self._testbed.proxy.choose_fault = self._testbed.proxy.choose_fault, choose_fault
         try:
             yield
         finally:
-            self._stop.set()
-            for party in self._place.parties.values():
-                party.proxy.release()
-            self._place.proxy.release()
+            self._testbed.proxy.choose_fault = before
+            self._testbed.proxy.release()
 
-    def _tick(self) -> None:
-        with self._until_stopped():
-            while not self._stop.wait(self._plan.tick):
-                self._observer.invoke("Scheduler", {"source": "evergrant.torture"})
-
-    def _read(self, number: int) -> None:
-        chance = random.Random(f"{self._seed}:reader:{number}")
-        with self._until_stopped():
-            while not self._stop.wait(chance.uniform(0, 1)):
-                self._observer.invoke("Getter", {"connection": chance.choice(self._place.names)})
-
-    @contextmanager
-    def _until_stopped(self) -> Iterator[None]:
-        """The local AWS goes away in the middle of a call."""
-        try:
-            yield
-        except BotoCoreError:
-            if not self._stop.is_set():
-                raise
-
-    @contextmanager
-    def _judged(self, judge: Judge) -> Iterator[None]:
-        """Calls of AWS are judged, and those that hang are let go in the end."""
-        before, self._place.proxy.judge = self._place.proxy.judge, judge
-        try:
-            yield
-        finally:
-            self._place.proxy.judge = before
-            self._place.proxy.release()
-
-    def _hurry(self, lying: Lying) -> None:
-        """While one fault follows upon the other: what waits out a backoff of one is due again in the next."""
-        with self._until_stopped():
-            while not self._stop.wait(_LOOK) and not self._checking.is_set():
-                self._haste.make(record for record in self._look() if not lying.is_to_wait(record.name))
+    def _shorten_waits(self, faulty: FaultyProviders) -> None:
+        """Shorten waits while faults follow each other: a connection in backoff is due again in the next fault."""
+        with ignore_errors_after(self._stop):
+            while not self._stop.wait(_POLL_SECONDS) and not self._checking.is_set():
+                self._shortener.shorten(
+                    record for record in self._read_connections() if not faulty.is_to_wait(record.name)
+                )
 
     def _refresh_some(self, parties: list[str], names: Sequence[str]) -> None:
-        """Make a few connections of these providers due, so that somebody is in the middle of a refresh."""
-        now, records = int(time.time()), self._look()
+        """Make a few connections of these providers due, so that a worker is in the middle of a refresh."""
+        now, records = int(time.time()), self._read_connections()
         for party in parties:
             of_party = [record for record in records if record.name in names and record.name.startswith(f"{party}/")]
-            for record in [record for record in of_party if refreshable(record, now)][: self._plan.caught]:
-                self._observer.hurry(record, now)
+            for record in [record for record in of_party if is_refreshable(record, now)][: self._plan.caught]:
+                self._observer.make_due(record, now)
 
-    def _look(self) -> list[Connection]:
-        """What the records say now of those that are tortured; their refresh tokens are remembered."""
-        records = self._observer.records()
+    def _read_connections(self) -> list[Connection]:
+        """Read the records of the connections, and note their refresh tokens."""
+        records = self._observer.read_records()
         for record in records.values():
-            self._observer.refresh_token(record)
-        return [records[name] for name in self._place.names]
+            self._observer.fingerprint_refresh_token(record)
+        return [records[name] for name in self._testbed.names]
 
-    def _check(self, rows: list[Row]) -> None:
+    def _recover_and_check(self, rows: list[Row]) -> None:
         with self._steps.step("  recovering, and checking every connection") as say:
-            self._checked(rows, say)
+            self._check_rows(rows, say)
 
-    def _checked(self, rows: list[Row], say: Say) -> None:
-        """Let everything recover, and check it: the rows of the table are complete then."""
-        recovered = recover(self._place, self._observer, self._place.names, self._haste, say)
+    def _check_rows(self, rows: list[Row], say: Say) -> None:
+        """Let every connection recover, check it, and complete the rows."""
+        recovered = recover(self._testbed, self._observer, self._testbed.names, self._shortener, say)
         over = time.time()
         for row in rows:
             row.ended = min(row.ended, over)
-        self.account.close(rows, recovered)
+        self.results.close(rows, recovered)
         self._reconnect(recovered, say)
 
     def _change_lifetime(self, seconds: int) -> None:
-        for party in self._place.parties.values():
+        for party in self._testbed.parties.values():
             party.provider.change_settings({"access_token_lifetime": seconds})
 
     def _reconnect(self, recovered: Recovered, say: Callable[[str], None] = lambda text: None) -> None:
-        """Whoever owns an account whose grant is gone authorizes again, as Evergrant has asked them to."""
-        gone = tuple(recovered.lost + recovered.unread)
+        """Authorize again, as the account's owner, each connection that needs a person."""
+        gone = tuple(recovered.lost + recovered.unreadable)
         try:
-            for name in self._place.connect_all(gone):
+            for name in self._testbed.connect_all(gone):
                 say(f"{name} is authorized again")
         except (LocalRunError, BrowsingError) as error:
-            self.account.failures.append(f"A connection could not be authorized again: {error}")
+            self.results.failures.append(f"A connection could not be authorized again: {error}")
 
-    def _counted(self) -> str:
-        return f"{self.account.rotations()} rotations so far"
-
-    def _requests(self, party: Party, name: str) -> list[float]:
-        """When the provider was asked for a connection's refresh."""
-        ledger = self.account.ledgers()[party.name]
-        return [entry.at for entry in ledger.log if entry.presented and ledger.connection_of(entry.presented) == name]
+    def _count_rotations(self) -> str:
+        return f"{self.results.count_rotations()} rotations so far"
 
 
-def _lifetime(record: Connection) -> int:
+def _get_lifetime(record: Connection) -> int:
     return record.token_lifetime.lifetime if record.token_lifetime else 0

@@ -1,49 +1,49 @@
-"""How much is done, and how long it takes. All durations in seconds."""
+"""The size of a run: connections, faults and durations (seconds)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from local.torture.faults import lies
+from local.torture.faults import list_response_faults
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One torture.
+    """The size of one run.
 
     Parameters
     ----------
     connections
-        Side by side, half of them at each provider.
+        Their number; half of them are at each provider.
     lifetimes
-        Of access tokens, first for the kills, then for everything else. Refreshes happen in the middle of it.
+        Of access tokens: during the kills, then during all else. A refresh happens at half of it.
     lease
-        How long a worker has a connection to itself. Below what the template allows, 30, it is given to the functions
-        behind the template's back: an attempt at a provider is then cut shorter, so that the save's time remains.
+        How long a worker has a connection to itself. A lease below 30, the template's minimum, is set on the deployed
+        functions: the time limit of a refresh attempt is then shorter, so that the save's time remains.
     redelivery
-        After how long the queue delivers a message again whose batch was killed. None: as the template says.
+        The queue's visibility timeout: when a killed worker's message is delivered again. None: the template's.
     tick
-        How often the scheduler is started: lives are short here.
+        How often the scheduler is invoked, since tokens are short-lived.
     kills
-        How many times the process of a running invocation is killed.
+        How many running invocations are killed.
     outage
-        How long each fault of an AWS service lasts: longer than a token lives.
+        How long each fault of an AWS service lasts: longer than the lifetime of a token.
     caught
-        Each of these outages begins, for so many connections of either provider, when their provider has answered and
-        nothing is saved yet.
+        The number of connections, of each provider, for which an outage begins after the provider's response and
+        before the save.
     modes_apart
-        Whether each service fails, throttles and hangs in outages of their own, or in one, call by call.
-    apart
-        Whether everything recovers and is checked after each fault, before the next one. Else the providers' faults
-        strike some connections while processes are killed that work on the others and SQS and EventBridge fail, the
-        other outages follow one upon the other, and all of it recovers at the end.
+        Whether failing, throttling and hanging are separate outages of a service; else they alternate in one.
+    sequential
+        Whether every connection recovers and is checked after each fault, before the next one. Else faulty responses
+        meet some connections while kills and outages of SQS and EventBridge meet the others; the other outages follow,
+        and everything recovers at the end.
     copies
-        At how many connections of the strict and of the lenient provider each of a provider's faults happens. None:
-        at one, of either in turn.
-    together
-        How many ask for the same refresh at once.
-    about
-        How long all of it takes on two idle processors, without building.
+        The number of connections, of the strict and of the lenient provider, that meet each kind of faulty response.
+        None: one connection, of the two providers in turn.
+    concurrent
+        How many callers request the same refresh at once.
+    about_seconds
+        How long the run takes on two idle processors, without the build.
     """
 
     connections: int
@@ -55,15 +55,19 @@ class Plan:
     outage: float
     caught: int
     modes_apart: bool
-    apart: bool
+    sequential: bool
     copies: tuple[int, int] | None
-    together: int
-    about: int
+    concurrent: int
+    about_seconds: int
 
     def __post_init__(self) -> None:
-        of_each = len(lies(self.lease)) * max(self.copies) if self.copies else -(-len(lies(self.lease)) // 2)
+        of_each = (
+            len(list_response_faults(self.lease)) * max(self.copies)
+            if self.copies
+            else -(-len(list_response_faults(self.lease)) // 2)
+        )
         if of_each > self.connections // 2:
-            raise ValueError(f"{of_each} connections of a provider are to meet its faults, and it has fewer.")
+            raise ValueError(f"{of_each} connections of a provider are to meet its faults, but it has fewer.")
 
 
 FULL = Plan(
@@ -76,10 +80,10 @@ FULL = Plan(
     outage=26,
     caught=3,
     modes_apart=True,
-    apart=True,
+    sequential=True,
     copies=(2, 2),
-    together=50,
-    about=17 * 60,
+    concurrent=50,
+    about_seconds=17 * 60,
 )
 #: What `make test` runs.
 QUICK = Plan(
@@ -92,8 +96,8 @@ QUICK = Plan(
     outage=2.5,
     caught=1,
     modes_apart=False,
-    apart=False,
+    sequential=False,
     copies=None,
-    together=8,
-    about=55,
+    concurrent=8,
+    about_seconds=55,
 )

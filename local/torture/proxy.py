@@ -1,7 +1,7 @@
-"""An HTTP proxy in front of one server, where a request can be made to go wrong in every way a network knows.
+"""An HTTP proxy in front of one server that injects every fault that a network or a server can cause.
 
-It stands before the local AWS and before each simulated provider, and only Evergrant's functions go through it. What it
-saw is kept, with the time at which each request came and was answered.
+One proxy is before the local AWS and one before each simulated provider; only Evergrant's functions use them. A proxy
+keeps every exchange, with the times of the request and of the server's response.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LARGEST_HEAD = 64 * 1024
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came. Header names are in lower case; ``peer`` is the port it came from."""
+    """A request as received. Header names are in lower case; ``peer`` is the sender's port."""
 
     at: float
     peer: int
@@ -33,7 +33,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, the server's or one in its place."""
+    """A response: the server's, or one that replaces it."""
 
     status: int
     body: bytes = field(default=b"", repr=False)
@@ -42,16 +42,16 @@ class Reply:
 
 @dataclass(frozen=True)
 class Fault:
-    """How one request goes wrong.
+    """The fault of one request.
 
     Parameters
     ----------
     reaches
-        The server gets the request, and acts upon it, before anything goes wrong.
+        Whether the server gets the request, and acts on it, before the fault.
     reply
-        What is answered in the server's place; nothing: the server's own answer, if it was asked.
+        The response that replaces the server's. None: the server's own, if it got the request.
     delay
-        Seconds before anything is answered. Infinite: until the faults are over, and then the connection is closed.
+        Seconds before the response. Infinite: until the faults end; then the proxy closes the connection.
     ends
         ``answered`` in full, ``halved`` (the head and half of the body, then closed), or ``dropped``.
     """
@@ -65,7 +65,7 @@ class Fault:
 
 @dataclass
 class Exchange:
-    """One request and what became of it. ``answered_at`` is when the server had answered, if it was asked."""
+    """One request and its outcome. ``answered_at`` is the time of the server's response, if it got the request."""
 
     request: Request
     fault: Fault | None = None
@@ -73,15 +73,15 @@ class Exchange:
     answered_at: float | None = None
 
 
-Judge = Callable[[Request], Awaitable[Fault | None]]
-Listener = Callable[[Request, Reply], None]
+FaultChooser = Callable[[Request], Awaitable[Fault | None]]
+ReplyListener = Callable[[Request, Reply], None]
 
 
 async def _no_fault(request: Request) -> Fault | None:
     return None
 
 
-def _not_heard(request: Request, reply: Reply) -> None:
+def _ignore_reply(request: Request, reply: Reply) -> None:
     pass
 
 
@@ -91,15 +91,15 @@ class Proxy:
     Parameters
     ----------
     upstream
-        The port on 127.0.0.1 of the server that it stands before.
+        The server's port on 127.0.0.1.
 
-    ``judge`` decides how a request goes wrong, if at all. ``heard`` is told what the server has answered before anybody
-    else is. Both are called in the proxy's thread.
+    ``choose_fault`` returns the fault of a request, or None. ``on_reply`` gets the server's response before the client
+    does. The proxy calls both in its own thread.
     """
 
     def __init__(self, upstream: int) -> None:
-        self.judge: Judge = _no_fault
-        self.heard: Listener = _not_heard
+        self.choose_fault: FaultChooser = _no_fault
+        self.on_reply: ReplyListener = _ignore_reply
         self.exchanges: list[Exchange] = []
         self.port = 0
         self._upstream = upstream
@@ -154,7 +154,7 @@ class Proxy:
         self._loop.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # asyncio forgets a handler whose client is gone, and it is collected in the middle of its work.
+        # asyncio keeps no reference to a handler whose client has disconnected; it would be collected while it runs.
         task = asyncio.current_task()
         self._tasks.add(task)
         peer = int(writer.get_extra_info("peername")[1])
@@ -162,7 +162,7 @@ class Proxy:
             while (request := await _read_request(reader, peer)) is not None:
                 if not await self._handle(request, writer):
                     break
-        # A function that was killed, or gave up, is why this proxy is here; cancelled is who waits when it stops.
+        # Expected: a function was killed or timed out, or the proxy stops while a request waits.
         except (OSError, EOFError, asyncio.LimitOverrunError, asyncio.CancelledError):
             pass
         finally:
@@ -170,15 +170,15 @@ class Proxy:
             writer.close()
 
     async def _handle(self, request: Request, writer: asyncio.StreamWriter) -> bool:
-        """Answer one request, or do not; say whether the connection may be used again."""
-        fault = await self.judge(request)
+        """Handle one request; return whether the connection may be used again."""
+        fault = await self.choose_fault(request)
         exchange = Exchange(request, fault)
         self.exchanges.append(exchange)
         reply = fault.reply if fault else None
         if fault is None or fault.reaches:
             answer = await _forward(request, self._upstream)
             exchange.status, exchange.answered_at = answer.status, time.time()
-            self.heard(request, answer)
+            self.on_reply(request, answer)
             reply = reply or answer
         if fault is not None and fault.delay:
             await self._wait(fault.delay)

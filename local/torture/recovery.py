@@ -1,4 +1,4 @@
-"""After a fault: does everything work again, by itself, and does every record say the truth?"""
+"""Recovery after a fault: every connection works again by itself, or its record names the reason."""
 
 from __future__ import annotations
 
@@ -10,134 +10,133 @@ from typing import Literal
 
 from evergrant.record.connection import Connection, Status
 from local.torture.observer import Observer
-from local.torture.testbed import Arena
+from local.torture.testbed import Testbed
 
-#: How long a connection may take to recover. Seconds would do, and half a minute after a kill, for the lease; this is
-#: what a busy machine is allowed.
-PATIENCE = 300.0
-_LOOK = 0.5
-#: No answer is held longer than this after a lease, in seconds, unless two things go wrong at a time: a message that
-#: carries one comes back every 15 seconds.
-_SETTLING = 20
-#: A connection is not made due again before so many seconds are over.
-_HURRIED_FOR = 3
+#: How long a connection may take to recover. It takes seconds, or after a kill a lease; the rest is for a busy machine.
+MAX_RECOVERY_SECONDS = 300.0
+_POLL_SECONDS = 0.5
+#: After this time past a lease, no response is held any more, unless two faults coincide: a queued save is delivered
+#: again every 15 seconds.
+_MAX_HOLD_SECONDS = 20
+#: The least time between two interventions at one connection.
+_MIN_INTERVAL_SECONDS = 3
 _READERS = 3
-_ATTEMPTS = 5
+_MAX_READS = 5
 
-#: What a record may say of a grant that is lost: that it was refused after an answer was lost, or that an answer is.
-_HONEST = {"lost_response", "invalid_grant", "grant_rejected"}
+#: The errors that a record may name for a lost grant: a rejection after a lost response, or the lost response.
+_EXPECTED_ERRORS = {"lost_response", "invalid_grant", "grant_rejected"}
 
-State = Literal["sound", "lost", "unread", "pending"]
-Holds = Callable[[Connection], bool | None]
+State = Literal["sound", "lost", "unreadable", "pending"]
+MayBeHeld = Callable[[Connection], bool | None]
 
 
 @dataclass
 class Recovered:
-    """What came of the connections. ``lost``: the grant is gone. ``unread``: a person has to look at an answer.
+    """The outcome by connection. ``lost``: the grant is gone. ``unreadable``: an operator has to look at a response.
 
-    ``failures`` say what is wrong with a connection.
+    ``failures`` name what is wrong with a connection.
     """
 
     sound: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
-    unread: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
     failures: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
 
-class Haste:
-    """Waits shorter than Evergrant does where lives are short and its waits are not.
+class WaitShortener:
+    """Shortens Evergrant's waits, which are made for tokens that live for hours.
 
-    What waits out a backoff, or for the pass that comes minutes after a worker was killed, is due at once. A spend in
-    doubt outside the grace need not wait for a quarter of an hour, but only until nobody can hold its answer; and where
-    its one attempt was lost as well, not for the next day's probe.
+    A connection in backoff, or one whose worker was killed minutes ago, becomes due at once. An attempt in doubt
+    outside the grace is replayed as soon as no worker and no message can hold its response, not after 15 minutes. If
+    that replay was lost as well, the next day's probe is due at once.
 
     Parameters
     ----------
-    held
-        Whether somebody may still hold an answer of a connection's spend in doubt, now that its lease is over. None: it
-        is not known.
+    may_be_held
+        Whether a worker or a message may still hold the response of an attempt in doubt, after its lease. None: not
+        known.
     """
 
-    def __init__(self, place: Arena, observer: Observer, held: Holds) -> None:
-        self._place, self._observer, self._held = place, observer, held
-        self._hurried: dict[str, float] = {}
+    def __init__(self, testbed: Testbed, observer: Observer, may_be_held: MayBeHeld) -> None:
+        self._testbed, self._observer, self._may_be_held = testbed, observer, may_be_held
+        self._shortened_at: dict[str, float] = {}
 
-    def make(self, records: Iterable[Connection]) -> None:
-        """Look at these once."""
+    def shorten(self, records: Iterable[Connection]) -> None:
+        """Shorten the waits of these connections once."""
         for record in records:
             now = int(time.time())
-            hurried = self._hurried.get(record.name, float("-inf")) + _HURRIED_FOR > time.monotonic()
-            if hurried or record.is_leased(now) or record.unreadable_response is not None:
+            is_recent = self._shortened_at.get(record.name, float("-inf")) + _MIN_INTERVAL_SECONDS > time.monotonic()
+            if is_recent or record.is_leased(now) or record.unreadable_response is not None:
                 continue
-            if self._hurry(record, now):
-                self._hurried[record.name] = time.monotonic()
+            if self._shorten_wait(record, now):
+                self._shortened_at[record.name] = time.monotonic()
 
-    def _hurry(self, record: Connection, now: int) -> bool:
-        """Whether it had to wait for anything."""
-        if record.attempt_id is not None and not self._in_grace(record, now) and not _probed(record):
-            # More than once, where an attempt never left: its doubt stays as it was, and it backs off for minutes.
-            return self._is_settled(record, now) and self._observer.let_settle(record, now)
-        if _waits(record, now):
-            self._observer.hurry(record, now)
+    def _shorten_wait(self, record: Connection, now: int) -> bool:
+        """Shorten the wait of one connection; return whether there was one."""
+        if record.attempt_id is not None and not self._in_grace(record, now) and not _is_probed(record):
+            # More than once if the replay was never sent: the attempt stays in doubt, and the connection backs off.
+            return self._may_replay(record, now) and self._observer.allow_replay(record, now)
+        if _has_to_wait(record, now):
+            self._observer.make_due(record, now)
             return True
         if record.is_unpublished:
-            self._observer.wake(record.name)
+            self._observer.enqueue(record.name)
             return True
         return False
 
     def _in_grace(self, record: Connection, now: int) -> bool:
-        return now <= (record.attempt_at or 0) + self._place.party(record.name).grace
+        return now <= (record.attempt_at or 0) + self._testbed.party(record.name).grace
 
-    def _is_settled(self, record: Connection, now: int) -> bool:
-        held = self._held(record)
+    def _may_replay(self, record: Connection, now: int) -> bool:
+        held = self._may_be_held(record)
         if held is None:
-            return now > max(record.attempt_at or 0, record.lease_until or 0) + _SETTLING
+            return now > max(record.attempt_at or 0, record.lease_until or 0) + _MAX_HOLD_SECONDS
         return not held
 
 
-def _waits(record: Connection, now: int) -> bool:
-    """Whether a refresh waits out a backoff, or should have happened."""
+def _has_to_wait(record: Connection, now: int) -> bool:
+    """Whether a refresh waits for the end of a backoff, or is overdue."""
     if record.refresh_at is None or record.rejected_at is not None:
         return False
     return (record.failures > 0 and record.refresh_at > now + 2) or record.refresh_at < now - 2
 
 
-def _probed(record: Connection) -> bool:
-    """Whether the one attempt at a spend in doubt came to nothing either: from then on it is probed, once a day."""
+def _is_probed(record: Connection) -> bool:
+    """Whether the replay of an attempt in doubt was lost too: from then on it is probed once a day."""
     return record.status is Status.AUTHORIZATION_REQUIRED and record.attempt_id is not None
 
 
 def recover(
-    place: Arena, observer: Observer, names: Iterable[str], haste: Haste, say: Callable[[str], None]
+    testbed: Testbed, observer: Observer, names: Iterable[str], shortener: WaitShortener, say: Callable[[str], None]
 ) -> Recovered:
-    """Wait until every connection works or says why it does not, and read a token of each that works."""
+    """Wait until every connection works or its record names the reason, and read a token of each that works."""
     begun = time.monotonic()
     found, pending = Recovered(), dict.fromkeys(names)
-    while pending and time.monotonic() - begun < PATIENCE:
-        before = _live(place)
-        records = observer.records()
-        live = before | _live(place)
+    while pending and time.monotonic() - begun < MAX_RECOVERY_SECONDS:
+        before = _list_accepted_tokens(testbed)
+        records = observer.read_records()
+        live = before | _list_accepted_tokens(testbed)
         for name in tuple(pending):
             record = records[name]
-            state = _state(record, observer.refresh_token(record) in live)
+            state = _classify(record, observer.fingerprint_refresh_token(record) in live)
             if state == "pending":
                 continue
             del pending[name]
-            {"sound": found.sound, "lost": found.lost, "unread": found.unread}[state].append(name)
-            if state == "lost" and record.last_error not in _HONEST:
-                found.failures[name] = f"{name} lost its grant and says {record.last_error}."
-        haste.make(records[name] for name in pending)
-        say(f"recovering: {len(pending)} to go: {', '.join(pending)}")
+            {"sound": found.sound, "lost": found.lost, "unreadable": found.unreadable}[state].append(name)
+            if state == "lost" and record.last_error not in _EXPECTED_ERRORS:
+                found.failures[name] = f"{name} lost its grant, and its record says {record.last_error}."
+        shortener.shorten(records[name] for name in pending)
+        say(f"recovering: {len(pending)} left: {', '.join(pending)}")
         if pending:
-            time.sleep(_LOOK)
+            time.sleep(_POLL_SECONDS)
     for name in pending:
-        record = observer.record(name)
+        record = observer.read_record(name)
         doubt = "" if record.attempt_id is None else f", in doubt since {record.attempt_at}"
         found.failures[name] = f"{name} did not recover: {record.status}, {record.last_error}{doubt}."
     found.seconds = time.monotonic() - begun
     with ThreadPoolExecutor(_READERS) as pool:
-        readings = pool.map(lambda name: _readable(observer, name), found.sound)
+        readings = pool.map(lambda name: _is_readable(observer, name), found.sound)
         found.failures |= {
             name: f"{name}: getter's token is not accepted."
             for name, good in zip(found.sound, readings, strict=True)
@@ -146,29 +145,29 @@ def recover(
     return found
 
 
-def _state(record: Connection, live: bool) -> State:
-    """``live``: the provider takes the refresh token that is stored."""
+def _classify(record: Connection, live: bool) -> State:
+    """Return the state of a connection; ``live``: the provider accepts the stored refresh token."""
     now = int(time.time())
     if record.unreadable_response is not None:
-        return "unread" if record.status is Status.DEGRADED else "pending"
+        return "unreadable" if record.status is Status.DEGRADED else "pending"
     if record.is_leased(now) or record.attempt_id is not None:
         return "pending"
     if not live:
-        troubled = record.status in (Status.DEGRADED, Status.AUTHORIZATION_REQUIRED)
-        return "lost" if troubled else "pending"
+        is_reported = record.status in (Status.DEGRADED, Status.AUTHORIZATION_REQUIRED)
+        return "lost" if is_reported else "pending"
     valid = record.expires_at is not None and record.expires_at > now
     return "sound" if record.status is Status.ACTIVE and valid and not record.is_unpublished else "pending"
 
 
-def _live(place: Arena) -> set[object]:
-    """The refresh tokens that the providers would take now."""
-    return {grant["refresh_token"] for party in place.parties.values() for grant in party.provider.grants()}
+def _list_accepted_tokens(testbed: Testbed) -> set[object]:
+    """List the refresh tokens that the providers would accept now."""
+    return {grant["refresh_token"] for party in testbed.parties.values() for grant in party.provider.grants()}
 
 
-def _readable(observer: Observer, name: str) -> bool:
-    """Whether getter answers with a token that the API takes; one that lapses on the way is asked for again."""
-    for _ in range(_ATTEMPTS):
-        if observer.accepted(name, observer.invoke("Getter", {"connection": name}).answer):
+def _is_readable(observer: Observer, name: str) -> bool:
+    """Whether getter returns a token that the API accepts. A token that expires on the way is read again."""
+    for _ in range(_MAX_READS):
+        if observer.is_accepted(name, observer.invoke("Getter", {"connection": name}).response):
             return True
-        time.sleep(_LOOK)
+        time.sleep(_POLL_SECONDS)
     return False

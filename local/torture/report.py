@@ -1,4 +1,4 @@
-"""The one table at the end, for people and for machines."""
+"""The table at the end of a run, as text and as JSON."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from local.torture.results import Account, Row, in_milliseconds
+from local.torture.results import Results, Row, to_milliseconds
 
 _HEADINGS = (
     "faults\ninjected",
     "rotations",
     "saved by\nthe queue",
-    "answers\nlost",
+    "responses\nlost",
     "grants lost,\nunavoidably",
     "grants\nlost",
     "recovered\nafter",
@@ -21,27 +21,27 @@ _HEADINGS = (
 )
 
 
-def table(account: Account) -> Table:
-    """Everything that was counted."""
+def table(results: Results) -> Table:
+    """Build the table of all rows and their total."""
     made = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     made.add_column("fault", no_wrap=True)
     for heading in _HEADINGS:
         made.add_column(heading, justify="right")
-    for row in account.rows:
+    for row in results.rows:
         made.add_row(*_cells(row))
     made.add_section()
-    made.add_row(*_cells(_total(account)), style="bold")
+    made.add_row(*_cells(_total(results)), style="bold")
     return made
 
 
 def _cells(row: Row) -> list[str]:
-    window = in_milliseconds(row.windows)
+    window = to_milliseconds(row.windows)
     return [
         row.fault,
         str(row.injected),
         str(row.rotations),
         str(row.queued),
-        str(row.answers_lost),
+        str(row.responses_lost),
         str(row.unavoidable),
         f"[{'red' if row.lost else 'green'}]{row.lost}[/]",
         f"{row.recovery:.0f} s" if row.recovery else "",
@@ -49,28 +49,28 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _total(account: Account) -> Row:
+def _total(results: Results) -> Row:
     total = Row("total", 0, frozenset(), 0.0)
-    for row in account.rows:
+    for row in results.rows:
         total.injected += row.injected
         total.rotations += row.rotations
         total.queued += row.queued
-        total.answers_lost += row.answers_lost
+        total.responses_lost += row.responses_lost
         total.unavoidable += row.unavoidable
         total.lost += row.lost
         total.windows += row.windows
     return total
 
 
-def document(account: Account, seed: int, seconds: float) -> dict[str, Any]:
-    """The same for a machine."""
+def document(results: Results, seed: int, seconds: float) -> dict[str, Any]:
+    """Return the results as the JSON document of ``--json``."""
     return {
         "seed": seed,
         "seconds": round(seconds),
-        "connections": len(account.place.names),
-        "rows": [row.as_dict() for row in account.rows],
-        "total": _total(account).as_dict() | {"recovery_seconds": None},
-        "killed_after_step": account.steps_killed(),
-        "failures": account.failures,
-        "held": not account.failures,
+        "connections": len(results.testbed.names),
+        "rows": [row.as_dict() for row in results.rows],
+        "total": _total(results).as_dict() | {"recovery_seconds": None},
+        "killed_after_step": results.count_kills_by_step(),
+        "failures": results.failures,
+        "held": not results.failures,
     }

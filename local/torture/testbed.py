@@ -1,8 +1,8 @@
-"""Where the torture takes place: the deployed stack behind a proxy, two providers behind theirs, and connections.
+"""The testbed of the torture: the deployed stack behind a proxy, two providers behind proxies, and their connections.
 
-Both providers speak Keap's dialect and revoke a grant when a spent refresh token is shown. ``keap`` is as strict as the
-real one. ``lenient`` takes a spent refresh token again for a while, as several real ones do, and its profile says so.
-Functions reach AWS and the token endpoints through the proxies; whoever observes, directly.
+Both providers speak Keap's dialect and revoke a grant when a used refresh token is sent again. ``keap`` is as strict as
+the real one. ``lenient`` accepts a used refresh token again for a while, as several real ones do; its profile says so.
+Functions reach AWS and the token endpoints through the proxies. The observer reaches them directly.
 """
 
 from __future__ import annotations
@@ -32,19 +32,19 @@ from local.tools import ROOT, LocalRunError, clean_environment
 from local.torture.plan import Plan
 from local.torture.proxy import Proxy
 
-SHORTEST_LEASE = 30
-"""Seconds; the least that the template allows."""
+MIN_LEASE_SECONDS = 30
+"""The template's minimum."""
 
-GRACE = 120
-"""Seconds for which the lenient provider takes a spent refresh token again: time for a lease to run out, and more."""
+GRACE_SECONDS = 120
+"""How long the lenient provider accepts a used refresh token again: longer than a lease."""
 
 ROTATORS = 4
-"""How many rotators work off the queue at once."""
+"""How many rotators process the queue at once."""
 
 FUNCTIONS = ("Scheduler", "Rotator", "Callback", "Getter")
 
 REFUSED = "keap/refused"
-"""The connection whose token is refused in the end, and has to be of some age by then. Its token lives for a day."""
+"""The connection whose access token is rejected at the end, when it must have some age. Its lifetime is a day."""
 
 Command = tuple[Sequence[str], str]
 """The arguments and the standard input of the `evergrant` command."""
@@ -54,13 +54,13 @@ _LINKERS = 2
 
 @dataclass(frozen=True)
 class Party:
-    """A provider with the proxy before its token endpoint."""
+    """A provider with the proxy before it."""
 
     server: ProviderServer
     proxy: Proxy
     grace: int
     client: Client
-    """Evergrant, as it knows it."""
+    """Evergrant's registration at the provider."""
 
     @property
     def provider(self) -> Provider:
@@ -72,30 +72,30 @@ class Party:
 
 
 @dataclass(frozen=True)
-class Arena:
-    """Everything, up and running."""
+class Testbed:
+    """The running stack, providers and proxies."""
 
     aws: LocalAws
     stack: Stack
     proxy: Proxy
     parties: Mapping[str, Party]
     names: tuple[str, ...]
-    """The connections that are tortured."""
+    """The connections that meet the faults."""
 
     environment: Mapping[str, str] = field(repr=False)
 
     def party(self, connection: str) -> Party:
-        """The provider of a connection."""
+        """Return the provider of a connection."""
         return self.parties[connection.partition("/")[0]]
 
     def function(self, name: str) -> str:
-        """A function's ARN."""
+        """Return a function's ARN."""
         return self.stack.outputs[f"{name}FunctionArn"]
 
     def connect_all(self, connections: Sequence[str]) -> Iterator[str]:
-        """Walk through the consent page, as each account's owner, a few side by side; gives each name when it is done.
+        """Authorize each connection as its account's owner, a few at once; yield each name when it is connected.
 
-        A connection that is there gets another grant.
+        A connection that exists gets a new grant.
 
         Raises
         ------
@@ -112,10 +112,10 @@ class Arena:
             for name, _ in zip(connections, pool.map(browser.connect, links), strict=True):
                 yield name
 
-    def taking_over(self, connection: str, *, prove: bool) -> Command:
-        """The command that takes over a grant which the account's owner gave to another system.
+    def build_import_command(self, connection: str, *, prove: bool) -> Command:
+        """Return the command that imports a grant which the account's owner gave to another system.
 
-        It is much quicker than a walk through the consent page. With ``prove`` it is refreshed once, at once.
+        It is much faster than the consent page. With ``prove`` the command refreshes the grant at once.
         """
         party = self.party(connection)
         client, redirect_uri = party.client, self.stack.callback_url
@@ -138,12 +138,12 @@ class Arena:
         return [word for name, value in variables.items() for word in ("--var", f"{name}={value}")]
 
     def run_all(self, commands: Sequence[Command]) -> Iterator[str]:
-        """Run the `evergrant` command with each of these; gives what each printed when it is done.
+        """Run the `evergrant` command with each of the arguments; yield the output of each when it is done.
 
         Raises
         ------
         LocalRunError
-            One failed; the message carries what it said.
+            A command failed; the message contains its output.
         """
         given = [{"arguments": list(arguments), "given": text} for arguments, text in commands]
         with (
@@ -168,10 +168,10 @@ class Arena:
 
 
 @contextmanager
-def arena(home: Path, steps: Steps, plan: Plan) -> Iterator[Arena]:
-    """Start everything, connect the plan's accounts, and stop it all when the block ends.
+def run_testbed(home: Path, steps: Steps, plan: Plan) -> Iterator[Testbed]:
+    """Start everything, connect the plan's accounts, and stop everything at the end of the block.
 
-    The tokens of :data:`REFUSED` live for as long as the provider's do; all others as the plan says.
+    The tokens of :data:`REFUSED` have the provider's own lifetime; all others have the plan's.
     """
     home.mkdir(parents=True, exist_ok=True)
     with steps.step("Building the stack for this machine") as say:
@@ -179,42 +179,42 @@ def arena(home: Path, steps: Steps, plan: Plan) -> Iterator[Arena]:
     with local_aws(home, in_memory=True) as aws, ExitStack() as running:
         proxy = running.enter_context(Proxy(aws.port))
         parties = {}
-        for dialect, grace in ((KEAP, 0), (replace(KEAP, name="lenient", title="Lenient"), GRACE)):
-            parties[dialect.name] = _party(running, dialect, grace)
+        for dialect, grace in ((KEAP, 0), (replace(KEAP, name="lenient", title="Lenient"), GRACE_SECONDS)):
+            parties[dialect.name] = _start_party(running, dialect, grace)
         with steps.step("Deploying it to the local AWS") as say:
             parameters = {
                 "AllowLoopback": "true",
                 "DirectReadMinLifetime": 0,
                 "ConsumerCacheSeconds": 0,
                 "RotatorConcurrency": ROTATORS,
-                "LeaseSeconds": max(plan.lease, SHORTEST_LEASE),
+                "LeaseSeconds": max(plan.lease, MIN_LEASE_SECONDS),
             }
             stack = deploy(aws, template, home, say, parameters)
-            _redirect(aws, stack, proxy, plan)
+            _redirect_functions(aws, stack, proxy, plan)
         half = plan.connections // 2
         names = tuple(f"{party}/{number}" for number in range(half) for party in parties)
         environment = aws.environment() | {"EVERGRANT_STACK": STACK, "EVERGRANT_API_URL": stack.api_url}
-        place = Arena(aws, stack, proxy, parties, names, environment)
+        testbed = Testbed(aws, stack, proxy, parties, names, environment)
         with steps.step(f"Connecting {len(names) + 1} accounts") as say:
-            commands = _registering(place, home)
-            commands.append(place.taking_over(REFUSED, prove=False))
+            commands = _build_registration_commands(testbed, home)
+            commands.append(testbed.build_import_command(REFUSED, prove=False))
             for party in parties.values():
                 party.provider.change_settings({"access_token_lifetime": plan.lifetimes[0]})
-            commands += [place.taking_over(name, prove=True) for name in names]
-            for done, _ in enumerate(place.run_all(commands), start=1 - len(commands) + len(names)):
+            commands += [testbed.build_import_command(name, prove=True) for name in names]
+            for done, _ in enumerate(testbed.run_all(commands), start=1 - len(commands) + len(names)):
                 say(f"{max(done, 0)} of {len(names)}")
-        yield place
+        yield testbed
 
 
-def _party(running: ExitStack, dialect: Dialect, grace: int) -> Party:
+def _start_party(running: ExitStack, dialect: Dialect, grace: int) -> Party:
     settings = {"refresh_token_grace": grace}
     server = running.enter_context(ProviderServer(Provider(dialect, settings=settings, kept_requests=1_000_000)))
     client = Client(f"evergrant-at-{dialect.name}", secrets.token_hex(16))
     return Party(server, running.enter_context(Proxy(server.port)), grace, client)
 
 
-def _redirect(aws: LocalAws, stack: Stack, proxy: Proxy, plan: Plan) -> None:
-    """Give the functions, and nobody else, the proxy for their AWS; and what the template would not let them have."""
+def _redirect_functions(aws: LocalAws, stack: Stack, proxy: Proxy, plan: Plan) -> None:
+    """Set the proxy as the AWS endpoint of the functions, and the values below the template's minimum."""
     functions = aws.client("lambda")
     if plan.redelivery is not None:
         aws.client("sqs").set_queue_attributes(
@@ -229,17 +229,17 @@ def _redirect(aws: LocalAws, stack: Stack, proxy: Proxy, plan: Plan) -> None:
         functions.update_function_configuration(FunctionName=arn, Environment={"Variables": variables})
 
 
-def _registering(place: Arena, home: Path) -> list[Command]:
-    """The commands for Evergrant's client at both providers, who know it then, and for the lenient one's profile."""
+def _build_registration_commands(testbed: Testbed, home: Path) -> list[Command]:
+    """Register Evergrant at both providers; return the commands that store its clients and the lenient profile."""
     profile = home / "lenient.toml"
     text = (resources.files("evergrant") / "profiles" / "catalogue" / "keap.toml").read_text(encoding="utf-8")
     text = text.replace('name = "keap"', 'name = "lenient"').replace("Keap (Infusionsoft)", "Lenient")
-    text = text.replace("rotates = true", f"rotates = true\nreuse_grace = {GRACE}")
+    text = text.replace("rotates = true", f"rotates = true\nreuse_grace = {GRACE_SECONDS}")
     profile.write_text(text, encoding="utf-8")
     commands: list[Command] = [(("provider", "add", str(profile)), "")]
-    for party in place.parties.values():
+    for party in testbed.parties.values():
         client = party.client
-        party.provider.register(replace(client, redirect_uris=(place.stack.callback_url,)))
+        party.provider.register(replace(client, redirect_uris=(testbed.stack.callback_url,)))
         arguments = ("client", "set", party.name, "--client-id", client.client_id, "--host", party.proxy.host)
         commands.append((arguments, client.client_secret))
     return commands

@@ -1,4 +1,4 @@
-"""Whose refresh token it is: learned from each provider's answers as they pass its proxy."""
+"""Refresh tokens by connection, learned from the token responses that pass a provider's proxy."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from local.torture.proxy import Reply, Request
 
 
 def presented(request: Request) -> str | None:
-    """The fingerprint of the refresh token that a request of a token endpoint carries."""
+    """Return the fingerprint of the refresh token in a token request."""
     tokens = parse_qs(request.body.decode()).get("refresh_token")
     return fingerprint(tokens[0]) if tokens else None
 
 
-class Chains:
-    """A connection's refresh tokens, each of which came for the one before.
+class TokenChains:
+    """Chains of refresh tokens: each token was issued for the one before it.
 
     Parameters
     ----------
     stored
-        Every refresh token that was ever seen in a record, with its connection. It may grow.
+        Fingerprint of every refresh token seen in a record, to its connection. It may grow.
     """
 
     def __init__(self, stored: Mapping[str, str]) -> None:
@@ -30,8 +30,8 @@ class Chains:
         self._roots: dict[str, str] = {}
         self._names: dict[str, str] = {}
 
-    def heard(self, request: Request, reply: Reply) -> None:
-        """For a provider's proxy: take in what was answered."""
+    def add_reply(self, request: Request, reply: Reply) -> None:
+        """Add the refresh token of a response to the chain of the one in the request."""
         if reply.status != 200:
             return
         token = json.loads(reply.body or b"{}").get("refresh_token")
@@ -39,8 +39,8 @@ class Chains:
             issued, before = fingerprint(token), presented(request)
             self._roots[issued] = issued if before is None else self._root(before)
 
-    def owner(self, request: Request) -> str | None:
-        """The connection whose refresh token a request carries, if one of that chain was ever seen in a record."""
+    def find_owner(self, request: Request) -> str | None:
+        """Return the connection of a request's refresh token, if a token of its chain was seen in a record."""
         token = presented(request)
         if token is None:
             return None

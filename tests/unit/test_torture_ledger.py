@@ -1,8 +1,8 @@
-"""Protects the torture's own arithmetic: which answers were lost, and which use of a refresh token is a mistake."""
+"""Protects the torture's own arithmetic: which responses were lost, and which reuse of a refresh token is a failure."""
 
 from __future__ import annotations
 
-from local.torture.ledger import Commit, Ledger, Presentation, windows
+from local.torture.ledger import Commit, Ledger, Presentation, measure_windows
 
 
 def log(*entries: tuple[float, str | None, str | None]) -> list[Presentation]:
@@ -12,53 +12,53 @@ def log(*entries: tuple[float, str | None, str | None]) -> list[Presentation]:
 def test_a_chain_of_tokens_is_named_after_the_connection_that_stored_it() -> None:
     ledger = Ledger(log((0, None, "a1"), (0, None, "b1"), (9, "a1", "a2"), (9, "b1", "b2")), 0, {"a2": "keap/a"})
 
-    assert ledger.connection_of("a1") == ledger.connection_of("a2") == "keap/a"
-    assert ledger.connection_of("b1") is None
-    assert [commit.connection for commit in ledger.commits()] == ["keap/a", "?"]
+    assert ledger.find_connection("a1") == ledger.find_connection("a2") == "keap/a"
+    assert ledger.find_connection("b1") is None
+    assert [commit.connection for commit in ledger.list_commits()] == ["keap/a", "?"]
 
 
-def test_an_answer_is_lost_if_its_token_was_neither_presented_nor_stored() -> None:
+def test_a_response_is_lost_if_its_token_was_neither_presented_nor_stored() -> None:
     entries = log((0, None, "t1"), (1, "t1", "t2"), (2, "t2", "t3"), (3, "t3", "t4"))
 
-    assert [commit.issued for commit in Ledger(entries, 0, {"t1": "keap/a"}).lost_answers()] == ["t4"]
-    assert Ledger(entries, 0, {"t4": "keap/a"}).lost_answers() == []
+    assert [commit.issued for commit in Ledger(entries, 0, {"t1": "keap/a"}).find_lost_responses()] == ["t4"]
+    assert Ledger(entries, 0, {"t4": "keap/a"}).find_lost_responses() == []
 
 
-def test_a_later_answer_for_the_same_token_makes_up_for_a_lost_one() -> None:
+def test_a_later_response_for_the_same_token_replaces_a_lost_one() -> None:
     entries = log((0, None, "t1"), (1, "t1", "t2"), (2, "t1", "t3"), (9, "t3", "t4"))
     ledger = Ledger(entries, 10, {"t1": "keap/a"})
 
-    assert [commit.issued for commit in ledger.lost_answers()] == ["t2", "t4"]
-    assert [commit.issued for commit in ledger.unanswered()] == ["t4"]
+    assert [commit.issued for commit in ledger.find_lost_responses()] == ["t2", "t4"]
+    assert [commit.issued for commit in ledger.find_unrecovered()] == ["t4"]
 
 
 def test_one_last_attempt_after_a_lost_response_is_no_mistake() -> None:
     ledger = Ledger(log((0, None, "t1"), (1, "t1", "t2"), (20, "t1", None)), 0, {"t1": "keap/a"})
 
-    assert ledger.reuses() == []
+    assert ledger.find_reuses() == []
 
 
 def test_a_second_attempt_outside_the_grace_is_a_mistake() -> None:
     ledger = Ledger(log((0, None, "t1"), (1, "t1", "t2"), (20, "t1", None), (30, "t1", None)), 0, {"t1": "keap/a"})
 
-    assert len(ledger.reuses()) == 1
+    assert len(ledger.find_reuses()) == 1
 
 
-def test_presenting_a_token_whose_answer_was_saved_is_a_mistake() -> None:
+def test_presenting_a_token_whose_response_was_saved_is_a_mistake() -> None:
     ledger = Ledger(log((0, None, "t1"), (1, "t1", "t2"), (20, "t1", None)), 0, {"t2": "keap/a"})
 
-    assert ["answer had been saved" in found for found in ledger.reuses()] == [True]
+    assert ["response had been saved" in found for found in ledger.find_reuses()] == [True]
 
 
 def test_within_the_grace_a_token_may_be_presented_as_often_as_it_takes() -> None:
     entries = log((0, None, "t1"), (1, "t1", "t2"), (2, "t1", "t3"), (9, "t1", "t4"), (15, "t4", "t5"))
 
-    assert Ledger(entries, 10, {"t5": "keap/a"}).reuses() == []
+    assert Ledger(entries, 10, {"t5": "keap/a"}).find_reuses() == []
 
 
 def test_a_window_lasts_from_the_commit_to_the_save_that_followed_it() -> None:
     commits = [Commit("keap/a", 1.0, "t1", "t2"), Commit("keap/a", 5.0, "t2", "t3"), Commit("keap/b", 5.0, "u1", "u2")]
 
-    found = windows(commits, {"keap/a": [(1.25, 1.5), (6.0, 7.0)]})
+    found = measure_windows(commits, {"keap/a": [(1.25, 1.5), (6.0, 7.0)]})
 
     assert [(commit.issued, length) for commit, length in found] == [("t2", 0.5), ("t3", 2.0)]

@@ -1,4 +1,4 @@
-"""Protects the torture's proxy: what it lets through, and each way in which it makes a request go wrong."""
+"""Protects the torture's proxy: forwarding without a fault, and each fault that it injects."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ def proxy(server: Server) -> Iterator[Proxy]:
 
 
 def let(proxy: Proxy, fault: Fault | None) -> None:
-    async def judge(request: Request) -> Fault | None:
+    async def choose_fault(request: Request) -> Fault | None:
         return fault
 
-    proxy.judge = judge
+    proxy.choose_fault = choose_fault
 
 
 def post(proxy: Proxy, timeout: float = 10) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""Protects what the torture may wait for: what Evergrant puts off for minutes is due at once, however often it must."""
+"""Protects the shortening of Evergrant's waits in the torture: a connection that waits for minutes is due at once."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from evergrant.record.connection import Connection, Status
-from local.torture.recovery import Haste
+from local.torture.recovery import WaitShortener
 from tests.unit.samples import connection
 
 
@@ -20,11 +20,11 @@ class Observer:
     def __init__(self) -> None:
         self.done: list[str] = []
 
-    def let_settle(self, record: Connection, now: int) -> bool:
-        self.done.append("let settle")
+    def allow_replay(self, record: Connection, now: int) -> bool:
+        self.done.append("replay allowed")
         return True
 
-    def hurry(self, record: Connection, now: int) -> None:
+    def make_due(self, record: Connection, now: int) -> None:
         self.done.append("made due")
 
 
@@ -36,15 +36,15 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return clock
 
 
-def test_a_doubt_is_settled_again_whose_one_attempt_never_left(clock: SimpleNamespace) -> None:
-    place: Any = SimpleNamespace(party=lambda name: SimpleNamespace(grace=0))
+def test_a_replay_that_was_never_sent_is_allowed_again(clock: SimpleNamespace) -> None:
+    testbed: Any = SimpleNamespace(party=lambda name: SimpleNamespace(grace=0))
     observer: Any = Observer()
-    haste = Haste(place, observer, lambda record: False)
-    doubtful = replace(connection(), status=Status.DEGRADED, attempt_id="s", attempt_at=999_000, failures=1)
+    shortener = WaitShortener(testbed, observer, lambda record: False)
+    in_doubt = replace(connection(), status=Status.DEGRADED, attempt_id="s", attempt_at=999_000, failures=1)
 
-    haste.make([doubtful])
-    haste.make([doubtful])  # on its way
+    shortener.shorten([in_doubt])
+    shortener.shorten([in_doubt])  # on its way
     clock.now += 5
-    haste.make([replace(doubtful, failures=2, refresh_at=1_000_300)])
+    shortener.shorten([replace(in_doubt, failures=2, refresh_at=1_000_300)])
 
-    assert observer.done == ["let settle", "let settle"]
+    assert observer.done == ["replay allowed", "replay allowed"]
