@@ -1,1 +1,1 @@
-"""Benchmarks: what Evergrant costs, beside what a user would pick instead, in the same run. They are no tests."""
+"""Benchmarks of Evergrant and its alternatives, in the same run. They are no tests."""

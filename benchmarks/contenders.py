@@ -1,4 +1,4 @@
-"""Lambdas to start beside ours, each with a layer as its owner would have it: the libraries it imports, byte code too.
+"""The functions to compare, each with a layer that holds the libraries it imports, with byte code.
 
 Everything is built for this machine and for the Python of ``.tools/rie``, where Lambda's runtime and its boto3 are.
 """
@@ -27,16 +27,16 @@ EVENT = {"connection": "keap/main"}
 
 @dataclass(frozen=True, eq=False)
 class Contender:
-    """One function.
+    """One function to compare.
 
     Parameters
     ----------
     source
-        Its file among the handlers, without its ending; empty for Evergrant's own getter.
+        The name of its module among the handlers; empty for Evergrant's own getter.
     layer
-        The artifact of ours that it has as its layer, if any.
+        The layer of ours that it has, if any.
     libraries
-        Distributions that it has instead, with all that they need.
+        Distributions in its layer instead; their dependencies are added.
     """
 
     name: str
@@ -78,13 +78,13 @@ CONTENDERS = (
 
 @dataclass(frozen=True)
 class Built:
-    """Where a contender's function and layer are."""
+    """The directories of a contender's function and layer."""
 
     function: Path
     layer: Path
 
 
-def make(contender: Contender, home: Path, version: str) -> Built:
+def build_contender(contender: Contender, home: Path, version: str) -> Built:
     """Build a contender for a Python such as ``3.11``."""
     built = Built(home / "function", home / "layer")
     built.layer.mkdir(parents=True)
@@ -98,20 +98,20 @@ def make(contender: Contender, home: Path, version: str) -> Built:
         build("layer", contender.layer, built.layer, f"python{version}", "host")
     elif contender.libraries:
         site = built.layer / "python"
-        for name in _with_needs(contender.libraries):
+        for name in _resolve(contender.libraries):
             _copy(name, site)
         compile_for(version, site, "/opt/python")
     return built
 
 
-def runtime_version() -> str:
-    """The Python under which functions run here: ``3.11``."""
+def find_runtime_version() -> str:
+    """Return the Python version under which functions run here, such as ``3.11``."""
     say = "import sys; print('%d.%d' % sys.version_info[:2])"
     return subprocess.run([PYTHON, "-c", say], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def imports(built: Built, environment: Mapping[str, str]) -> list[tuple[str, int, int]]:
-    """What one start and one answer import: module, own and cumulative microseconds, as ``-X importtime`` tells."""
+def measure_imports(built: Built, environment: Mapping[str, str]) -> list[tuple[str, int, int]]:
+    """Measure the imports of one start and one answer (``-X importtime``): module, own and cumulative microseconds."""
     script = f"import app; app.handler({EVENT!r}, None)"
     done = subprocess.run(
         [PYTHON, "-X", "importtime", "-c", script],
@@ -125,8 +125,8 @@ def imports(built: Built, environment: Mapping[str, str]) -> list[tuple[str, int
     return [(name.strip(), int(own), int(total)) for own, total, name in rows[1:]]
 
 
-def _with_needs(names: tuple[str, ...]) -> Iterator[str]:
-    """The distributions and all that they need, without what the runtime brings along."""
+def _resolve(names: tuple[str, ...]) -> Iterator[str]:
+    """Yield the distributions and their dependencies, without those of the runtime."""
     waiting, seen = list(names), set(RUNTIMES_OWN | {"jmespath"})
     while waiting:
         name = waiting.pop()
@@ -140,7 +140,7 @@ def _with_needs(names: tuple[str, ...]) -> Iterator[str]:
 
 
 def _copy(name: str, site: Path) -> None:
-    """Copy an installed distribution, as the lock has it, without commands and byte code."""
+    """Copy an installed distribution without commands and byte code."""
     for top in {file.parts[0] for file in metadata.files(name) or () if ".." not in file.parts}:
         source = Path(str(metadata.distribution(name).locate_file(top)))
         if source.is_dir():

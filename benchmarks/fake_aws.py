@@ -1,5 +1,6 @@
-"""AWS in this process, behind boto3's own front: every call is serialised, signed and parsed as for AWS, answered at
-once from memory, and then takes a stated time. It counts calls by operation and leaves its own CPU out of account.
+"""AWS in this process, below boto3: every call is serialised, signed and parsed as for AWS.
+
+The response comes from memory after a given time. Calls are counted by operation, and the fakes' own CPU is left out.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ Item = dict[str, Any]
 
 
 class FakeAws:
-    """Takes the place of the network under boto3's default session.
+    """Replaces the network under boto3's default session.
 
     Parameters
     ----------
@@ -56,12 +57,12 @@ class FakeAws:
             session.events.unregister("creating-client-class", self._time_calls)
             boto3.DEFAULT_SESSION = None
 
-    def measure(self) -> float:
-        """CPU seconds of this process so far, without the fakes' own."""
+    def measure_cpu(self) -> float:
+        """Return the CPU seconds of this process so far, without the fakes' own."""
         return time.process_time() - self.own_cpu
 
-    def beyond_calls(self) -> float:
-        """CPU seconds of this process so far, without those inside the SDK's calls."""
+    def measure_cpu_beyond_calls(self) -> float:
+        """Return the CPU seconds of this process so far, without those inside the SDK's calls."""
         return time.process_time() - self.calls_cpu
 
     def _time_calls(self, class_attributes: dict[str, Callable[..., Any]], **_: Any) -> None:

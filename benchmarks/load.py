@@ -1,7 +1,7 @@
-"""Two hundred readers for a minute, on the deployed local stack, while tokens live for seconds.
+"""Two hundred readers for a minute, on the deployed local stack, with short-lived tokens.
 
-Whether a token was good is said by the simulated providers' protected APIs, and how often one was refreshed by their
-token endpoints. The readers are processes with a client each, and others that ask getter every time.
+The simulated providers' protected APIs decide whether a token is valid; their token endpoints count the refreshes. Some
+readers share a client in their process, the others ask getter every time.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from rich.progress import Progress
 
 from benchmarks.reader_processes import Load, read_under_load, warm_getters
 from benchmarks.readers import Plan
-from benchmarks.tables import console, goal, machine, table
+from benchmarks.tables import console, describe_machine, print_goal, print_table
 from local.connections import INVESTREADY, INVESTSUITE, KEAP
 from local.terminal import Steps
 from local.tools import STATE
@@ -24,9 +24,9 @@ from local.world import local_world
 SECONDS = 60
 ACCESS_TOKEN_SECONDS = 40
 CONNECTIONS = [
-    *(KEAP.called(f"load{number}") for number in range(3)),
-    *(INVESTREADY.called(f"load{number}") for number in range(3)),
-    *(INVESTSUITE.called(f"load{number}") for number in range(2)),
+    *(KEAP.for_account(f"load{number}") for number in range(3)),
+    *(INVESTREADY.for_account(f"load{number}") for number in range(3)),
+    *(INVESTSUITE.for_account(f"load{number}") for number in range(2)),
 ]
 GETTERS = 8
 #: Four consumers, each with a client that its threads share; and eight that ask getter.
@@ -64,7 +64,7 @@ def run() -> None:
 
 def _print(load: Load) -> None:
     console.print(
-        f"\n{machine()}; {SECONDS} s, {len(CONNECTIONS)} connections whose tokens live for {ACCESS_TOKEN_SECONDS} s, "
+        f"\n{describe_machine()}; {SECONDS} s, {len(CONNECTIONS)} connections whose tokens live for {ACCESS_TOKEN_SECONDS} s, "
         f"{sum(plan['threads'] for plan in PLANS)} readers; an emulated AWS and the providers on the same machine"
     )
     rows = []
@@ -78,16 +78,18 @@ def _print(load: Load) -> None:
                 f"{max(load.seconds[way]) * 1000:.0f}",
             ]
         )
-    table("Reading under load: ms for a token", ("reader", "readings", "p50", "p95", "p99", "p99.9", "most"), rows)
+    print_table(
+        "Reading under load: ms for a token", ("reader", "readings", "p50", "p95", "p99", "p99.9", "most"), rows
+    )
     console.print()
-    refused, untimely = sum(load.refused.values()), load.untimely(ACCESS_TOKEN_SECONDS)
-    goal(
+    refused, premature = sum(load.refused.values()), load.count_premature(ACCESS_TOKEN_SECONDS)
+    print_goal(
         f"no expired token was handed out: of {load.calls} calls {refused} were not answered with 200", met=not refused
     )
     for answer, count in load.refused.most_common(5):
         console.print(f"          {count} × {answer}")
-    goal(
-        f"one refresh for each expiry: {load.refreshes} refreshes, {untimely} of a token that had been refreshed "
+    print_goal(
+        f"one refresh for each expiry: {load.refreshes} refreshes, {premature} of a token that had been refreshed "
         f"already, {load.reused} refresh tokens used twice, {load.rejected} token requests refused",
-        met=load.refreshes > 0 and not (untimely or load.reused or load.rejected),
+        met=load.refreshes > 0 and not (premature or load.reused or load.rejected),
     )

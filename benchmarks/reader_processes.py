@@ -1,4 +1,4 @@
-"""Readers beside a deployed stack whose tokens are short: what its providers' protected APIs say of what they send."""
+"""Processes of readers at a deployed stack, whose tokens are short-lived, and the counts of its providers."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from local.connections import Connection
 from local.tools import ROOT, LocalRunError, clean_environment
 from local.world import World
 
-#: A token is refreshed after four tenths of its life at the earliest: half of it, and at most a tenth of jitter before.
-#: What the machine takes for a refresh may be missing from that.
-EARLIEST = 0.3
-LOOK_SECONDS = 0.5
+#: The least share of its lifetime after which a token is refreshed: half of it, less a tenth of jitter, less the time
+#: that a refresh takes on this machine.
+MIN_AGE_SHARE = 0.3
+POLL_SECONDS = 0.5
 
 
 @dataclass
 class Load:
-    """What came of it.
+    """The results of a load.
 
-    ``seconds`` are those of each reading, by way; ``refused`` counts the answers of APIs other than 200, and readings
-    that failed. ``issued`` are the times (epoch seconds) at which the providers issued tokens, by grant.
+    ``seconds`` has the time of each reading, by way. ``refused`` counts the APIs' statuses other than 200, and failed
+    readings. ``issued`` has the times (epoch seconds) at which the providers issued tokens, by grant.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=dict)
@@ -44,9 +44,11 @@ class Load:
     def refreshes(self) -> int:
         return sum(len(times) - 1 for times in self.issued)
 
-    def untimely(self, lifetime: int) -> int:
-        """Refreshes of a token (``lifetime`` in seconds) that had not come of age: it had been refreshed already."""
-        return sum(later - earlier < EARLIEST * lifetime for times in self.issued for earlier, later in pairwise(times))
+    def count_premature(self, lifetime: int) -> int:
+        """Count the refreshes that came before the schedule allows them; ``lifetime`` is in seconds."""
+        return sum(
+            later - earlier < MIN_AGE_SHARE * lifetime for times in self.issued for earlier, later in pairwise(times)
+        )
 
     def add(self, way: str, seen: Seen) -> None:
         self.seconds.setdefault(way, []).extend(seen["seconds"])
@@ -61,10 +63,10 @@ def read_under_load(
     go_on: Callable[[int], bool],
     credentials: Mapping[str, str],
 ) -> Load:
-    """Let processes of readers work for as long as ``go_on`` says, which is told the number of refreshes so far.
+    """Run processes of readers while ``go_on`` returns true for the number of refreshes so far.
 
-    Each plan is a process of its own, with caches of its own, as a Lambda is. Its targets are the connections.
-    ``credentials`` are the readers' own, as environment variables.
+    Each plan is a process with caches of its own, like a Lambda. Its targets are the connections. ``credentials`` are
+    the readers' environment variables.
 
     Raises
     ------
@@ -88,27 +90,27 @@ def read_under_load(
     before = [len(times) for times in issued()]
     load = Load()
     environment = clean_environment() | world.environment() | dict(credentials) | {"PYTHONPATH": ":".join(sys.path)}
-    with _running(environment, [{**plan, "targets": targets} for plan in plans]) as processes:
+    with _run_readers(environment, [{**plan, "targets": targets} for plan in plans]) as processes:
         while go_on(sum(map(len, issued())) - sum(before)):
-            time.sleep(LOOK_SECONDS)
+            time.sleep(POLL_SECONDS)
             if any(process.poll() is not None for process in processes):
                 break
-        outputs = [process.communicate()[0] for process in processes]  # which ends their standard input
+        outputs = [process.communicate()[0] for process in processes]  # closes their standard input
     if any(process.returncode for process in processes):
-        raise LocalRunError("A process of readers failed; what it said is above.")
+        raise LocalRunError("A process of readers failed; its output is above.")
     for plan, output in zip(plans, outputs, strict=True):
         load.add(plan["way"], json.loads(output))
-    # Of each grant its last token before, whose refresh is the first that is counted, and all that came since.
+    # Of each grant: the last token before the load, whose refresh is the first to count, and all later tokens.
     load.issued = [times[count - 1 :] for count, times in zip(before, issued(), strict=True)]
     for name, server in servers.items():
         now, then = server.provider.stats(), stats[name]
         load.reused += _count(now, "refresh_reuse") - _count(then, "refresh_reuse")
-        load.rejected += _rejected(now) - _rejected(then)
+        load.rejected += _count_rejected(now) - _count_rejected(then)
     return load
 
 
 def warm_getters(world: World, count: int) -> None:
-    """Have as many getters started as there will be asked at once, by asking so many at once."""
+    """Start ``count`` processes of getter by as many concurrent invocations."""
     name, functions = world.stack.outputs["GetterFunctionArn"], world.aws.client("lambda")
     with ThreadPoolExecutor(count) as askers:
         for _ in askers.map(lambda _: functions.invoke(FunctionName=name, Payload=b"{}"), range(count)):
@@ -116,7 +118,7 @@ def warm_getters(world: World, count: int) -> None:
 
 
 @contextmanager
-def _running(environment: Mapping[str, str], plans: Sequence[Plan]) -> Iterator[list[subprocess.Popen[str]]]:
+def _run_readers(environment: Mapping[str, str], plans: Sequence[Plan]) -> Iterator[list[subprocess.Popen[str]]]:
     processes = [
         subprocess.Popen(
             [sys.executable, "-m", "benchmarks.readers"],
@@ -144,6 +146,6 @@ def _count(stats: Mapping[str, Any], name: str) -> int:
     return int(stats[name])
 
 
-def _rejected(stats: Mapping[str, Any]) -> int:
-    """Token requests that were answered with an error."""
+def _count_rejected(stats: Mapping[str, Any]) -> int:
+    """Count the token requests that got an error response."""
     return int(stats["token_requests"]["total"]) - int(stats["token_requests"]["ok"])

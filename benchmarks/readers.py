@@ -1,8 +1,8 @@
-"""One process of readers: threads that get a token, call a protected API with it, and count what the API says.
+"""One process of readers: threads that get a token, call a protected API with it, and count the statuses.
 
 python -m benchmarks.readers < PLAN
 
-The plan is one line of JSON on standard input; the readers stop when standard input ends, and print what they saw.
+The plan is one line of JSON on standard input. The readers stop when standard input ends, and print the counts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 import evergrant_client
 
-# A call takes this machine a second at the worst; the client itself keeps another five in hand.
+# A call takes at most a second on this machine; the client itself adds a margin of five.
 MIN_TTL_SECONDS = 2
 
 
@@ -38,19 +38,19 @@ class Plan(TypedDict):
 
 
 class Seen(TypedDict):
-    """``seconds`` are those that each reading took; ``answers`` counts the API's by status, and our own errors."""
+    """``seconds`` has the time of each reading; ``answers`` counts the API's statuses and our own errors."""
 
     seconds: list[float]
     answers: dict[str, int]
 
 
-def by_client(target: Mapping[str, Any]) -> Mapping[str, str]:
-    """The headers of a call, from the process's one client."""
+def read_by_client(target: Mapping[str, Any]) -> Mapping[str, str]:
+    """Return the headers of a call, from the process's shared client."""
     return evergrant_client.headers(target["connection"], target["headers"], min_ttl=MIN_TTL_SECONDS)
 
 
-def by_getter() -> Callable[[Mapping[str, Any]], Mapping[str, str]]:
-    """The same from getter, asked every time."""
+def create_getter_reader() -> Callable[[Mapping[str, Any]], Mapping[str, str]]:
+    """Return a function that gets the headers of a call from getter, with an invocation each time."""
     config = Config(max_pool_connections=50, read_timeout=35, retries={"total_max_attempts": 1})
     functions = boto3.client("lambda", config=config)
     name = os.environ["EVERGRANT_GETTER"]
@@ -66,15 +66,15 @@ def by_getter() -> Callable[[Mapping[str, Any]], Mapping[str, str]]:
 
 
 class GetterError(Exception):
-    """getter answered without a token; the text is its error's code."""
+    """getter returned no token; the text is the error's code."""
 
 
 _FAILURES = (evergrant_client.EvergrantError, GetterError, BotoCoreError, ClientError, urllib3.exceptions.HTTPError)
 
 
 def read_and_call(plan: Plan, stop: threading.Event) -> Seen:
-    """Go on with all threads until told to stop."""
-    read = by_client if plan["way"] == "client" else by_getter()
+    """Read and call with all threads until ``stop`` is set."""
+    read = read_by_client if plan["way"] == "client" else create_getter_reader()
     answers: Counter[str] = Counter()
     seconds: list[float] = []
     counting = threading.Lock()

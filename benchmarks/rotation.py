@@ -1,7 +1,7 @@
-"""Connections refreshed in a second: one rotator, beside a plain loop and one with Authlib, at the same provider.
+"""Refreshes a second of one rotator, a plain loop, and a loop with Authlib, at the same provider.
 
-The provider takes 200 ms and is real HTTP on loopback. AWS is :mod:`benchmarks.fake_aws`: boto3 does all its work, and
-each call then takes a stated time. CPU is this process's, without the fakes' own.
+The provider responds after 200 ms over HTTP on loopback. AWS is :mod:`benchmarks.fake_aws`: boto3 does all its work,
+and each call then takes a given time. CPU is this process's, without the fakes' own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from rich.progress import Progress, TaskID
 
 from benchmarks import slow_provider
 from benchmarks.fake_aws import FakeAws
-from benchmarks.tables import console, goal, machine, table
+from benchmarks.tables import console, describe_machine, print_goal, print_table
 from evergrant.adapters.aws.circuits import DynamoCircuits
 from evergrant.adapters.aws.event_bus import EventBus
 from evergrant.adapters.aws.items import to_item
@@ -53,11 +53,11 @@ from evergrant.settings import Settings
 PROVIDER_SECONDS = 0.2
 AWS_SECONDS = 0.001
 CONNECTIONS = 1000
-#: The others work in sequence, as most people write it, so a part of the connections tells as much.
-SEQUENTIAL = 50
-#: Refreshed before anything is measured.
-WARMING = 10
-#: CPU is measured of so many refreshes at once, so many times; the median counts.
+#: The alternatives refresh in sequence, so that fewer connections give the same figure.
+SEQUENTIAL_CONNECTIONS = 50
+#: Connections to refresh before the measurement.
+WARM_UP = 10
+#: CPU is measured in chunks of refreshes; the median counts.
 CHUNK, CHUNKS = 10, 60
 
 _PROFILE = """
@@ -104,33 +104,34 @@ class Measured:
 def run() -> None:
     """Measure and print."""
     with (
-        slow_provider.running(PROVIDER_SECONDS) as host,
+        slow_provider.run_server(PROVIDER_SECONDS) as host,
         Progress(console=Console(stderr=True), transient=True, refresh_per_second=1) as progress,
     ):
-        ours, beyond_sdk = _evergrant(host, progress), _beyond_sdk(progress)
-        others = [_measured(name, once, host, progress) for name, once in _OTHERS.items()]
+        ours, beyond_sdk = _measure_evergrant(host, progress), _measure_beyond_sdk(progress)
+        others = [_measure_loop(name, once, host, progress) for name, once in _OTHERS.items()]
     console.print(
-        f"\n{machine()}; provider {PROVIDER_SECONDS * 1000:.0f} ms, each call of AWS {AWS_SECONDS * 1000:.0f} ms; "
+        f"\n{describe_machine()}; provider {PROVIDER_SECONDS * 1000:.0f} ms, "
+        f"each call of AWS {AWS_SECONDS * 1000:.0f} ms; "
         "ideal: connections × provider's time ÷ requests at providers at once"
     )
     header = ("refresh and store", "connections", "at providers", "a second", "wall ÷ ideal", "CPU ms", "AWS calls")
-    table("Rotation: one worker", header, [each.row() for each in (ours, *others)])
+    print_table("Rotation: one worker", header, [each.row() for each in (ours, *others)])
     kinds = [(kind, f"{count / ours.count:.2f}") for kind, count in sorted(ours.calls.items())]
-    table("Evergrant's calls of AWS for each refresh", ("call", "a refresh"), kinds)
+    print_table("Evergrant's calls of AWS for each refresh", ("call", "a refresh"), kinds)
     console.print()
     per = {kind: count / ours.count for kind, count in ours.calls.items()}
     kms = per.get("kms:Decrypt", 0) + per.get("kms:GenerateDataKey", 0)
-    goal(
+    print_goal(
         f"at most three writes to DynamoDB: {per['dynamodb:UpdateItem']:.2f}",
         met=per["dynamodb:UpdateItem"] <= 3,
     )
-    goal(
+    print_goal(
         f"one write to Secrets Manager: {per['secrets-manager:PutSecretValue']:.2f}",
         met=per["secrets-manager:PutSecretValue"] == 1,
     )
-    goal(f"at most two calls of KMS: {kms:.2f}", met=kms <= 2)
-    goal(f"below 3 ms of CPU beyond the SDK's own: {beyond_sdk * 1000:.1f} ms", met=beyond_sdk < 0.003)
-    goal(f"wall within 1.1 of the ideal: {ours.seconds / ours.ideal:.2f}", met=ours.seconds <= 1.1 * ours.ideal)
+    print_goal(f"at most two calls of KMS: {kms:.2f}", met=kms <= 2)
+    print_goal(f"below 3 ms of CPU beyond the SDK's own: {beyond_sdk * 1000:.1f} ms", met=beyond_sdk < 0.003)
+    print_goal(f"wall within 1.1 of the ideal: {ours.seconds / ours.ideal:.2f}", met=ours.seconds <= 1.1 * ours.ideal)
 
 
 # --- Evergrant -----------------------------------------------------------------------------------------------------
@@ -170,53 +171,55 @@ def _stage(aws: FakeAws, provider: Provider, host: str, count: int) -> Iterator[
         {"messageId": str(number), "body": json.dumps({"connection": f"bench/a{number}"})} for number in range(count)
     ]
     stage = _Stage(lambda: Rotation(ports, settings, deadline, turns), clock, messages)
-    with _unseen():
-        stage.work_through(0, WARMING)
+    with _discard_logs():
+        stage.work_through(0, WARM_UP)
         aws.calls.clear()
-        # What the fakes hold is no work for this process's garbage collector.
+        # Keep the garbage collector from the fakes' data.
         gc.collect()
         gc.freeze()
         yield stage
     client.cache_clear()
 
 
-def _evergrant(host: str, progress: Progress) -> Measured:
-    provider = _Counted(GuardedHttp(allow_loopback=True), progress, progress.add_task("Evergrant", total=CONNECTIONS))
+def _measure_evergrant(host: str, progress: Progress) -> Measured:
+    provider = _ProgressHttp(
+        GuardedHttp(allow_loopback=True), progress, progress.add_task("Evergrant", total=CONNECTIONS)
+    )
     with FakeAws(0).installed() as aws, _stage(aws, provider, host, CONNECTIONS) as stage:
         aws.latency = AWS_SECONDS
-        cpu, began = aws.measure(), time.perf_counter()
-        stage.work_through(WARMING)
-        seconds, cpu = time.perf_counter() - began, aws.measure() - cpu
+        cpu, began = aws.measure_cpu(), time.perf_counter()
+        stage.work_through(WARM_UP)
+        seconds, cpu = time.perf_counter() - began, aws.measure_cpu() - cpu
         refreshed = sum(item["generation"]["N"] == "2" for key, item in aws.items.items() if key.startswith("conn"))
         assert refreshed == CONNECTIONS, f"{refreshed} of {CONNECTIONS} were refreshed"
-        return Measured("Evergrant", CONNECTIONS - WARMING, MAX_AT_PROVIDERS, seconds, cpu, Counter(aws.calls))
+        return Measured("Evergrant", CONNECTIONS - WARM_UP, MAX_AT_PROVIDERS, seconds, cpu, Counter(aws.calls))
 
 
-def _beyond_sdk(progress: Progress) -> float:
+def _measure_beyond_sdk(progress: Progress) -> float:
     """CPU seconds of a refresh outside the SDK's calls.
 
-    One refresh after the other, with a provider and an AWS that answer at once: waiting side by side costs CPU too, but
-    that is the machine's.
+    The refreshes run in sequence, with a provider and an AWS that respond at once: concurrent waiting would cost CPU of
+    its own.
     """
-    measured, count = [], WARMING + CHUNK * CHUNKS
+    measured, count = [], WARM_UP + CHUNK * CHUNKS
     task = progress.add_task("CPU of one after the other", total=count)
     with (
-        slow_provider.running(0) as host,
+        slow_provider.run_server(0) as host,
         FakeAws(0).installed() as aws,
         _stage(aws, GuardedHttp(allow_loopback=True), host, count) as stage,
     ):
-        for first in range(WARMING, count, CHUNK):
-            cpu = aws.beyond_calls()
+        for first in range(WARM_UP, count, CHUNK):
+            cpu = aws.measure_cpu_beyond_calls()
             for each in range(first, first + CHUNK):
                 stage.work_through(each, each + 1)
-            measured.append((aws.beyond_calls() - cpu) / CHUNK)
+            measured.append((aws.measure_cpu_beyond_calls() - cpu) / CHUNK)
             progress.advance(task, CHUNK)
     return median(measured)
 
 
 @contextmanager
-def _unseen() -> Iterator[None]:
-    """Logs and metrics are written as in Lambda, but not for anybody to see."""
+def _discard_logs() -> Iterator[None]:
+    """Write logs and metrics as in Lambda, but discard them."""
     handler: Any = logger.registered_handler
     with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere):
         seen, handler.stream = handler.stream, nowhere
@@ -259,7 +262,7 @@ def _put_connections(aws: FakeAws, ports: RotationPorts, host: str, count: int) 
         client("dynamodb").put_item(TableName="records", Item=to_item(filled))
 
 
-class _Counted:
+class _ProgressHttp:
     """The provider's port, with progress."""
 
     def __init__(self, http: GuardedHttp, progress: Progress, task: TaskID) -> None:
@@ -276,24 +279,24 @@ class _Counted:
 # --- the others ----------------------------------------------------------------------------------------------------
 
 
-def _measured(name: str, once: Callable[[str, Any, int], None], host: str, progress: Progress) -> Measured:
+def _measure_loop(name: str, once: Callable[[str, Any, int], None], host: str, progress: Progress) -> Measured:
     with FakeAws(AWS_SECONDS).installed() as aws:
         secrets = boto3.client("secretsmanager")
-        for number in range(SEQUENTIAL):
+        for number in range(SEQUENTIAL_CONNECTIONS):
             aws.secrets[f"tokens/a{number}"] = json.dumps({"refresh_token": f"refresh-{number}-{'x' * 300}"})
         once(host, secrets, 0)
         aws.calls.clear()
-        task = progress.add_task(name, total=SEQUENTIAL)
-        cpu, began = aws.measure(), time.perf_counter()
-        for number in range(SEQUENTIAL):
+        task = progress.add_task(name, total=SEQUENTIAL_CONNECTIONS)
+        cpu, began = aws.measure_cpu(), time.perf_counter()
+        for number in range(SEQUENTIAL_CONNECTIONS):
             once(host, secrets, number)
             progress.advance(task)
-        seconds, cpu = time.perf_counter() - began, aws.measure() - cpu
-        return Measured(name, SEQUENTIAL, 1, seconds, cpu, aws.calls)
+        seconds, cpu = time.perf_counter() - began, aws.measure_cpu() - cpu
+        return Measured(name, SEQUENTIAL_CONNECTIONS, 1, seconds, cpu, aws.calls)
 
 
 def _plain_loop(host: str, secrets: Any, number: int) -> None:
-    """As most people write it: read the secret, refresh, write it back."""
+    """Read the secret, refresh, and write it back: the usual loop."""
     name = f"tokens/a{number}"
     held = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
     form = {"grant_type": "refresh_token", "refresh_token": held["refresh_token"]}
@@ -305,7 +308,7 @@ def _plain_loop(host: str, secrets: Any, number: int) -> None:
 def _authlib(host: str, secrets: Any, number: int) -> None:
     """The same with Authlib's client."""
     with warnings.catch_warnings():
-        import authlib.deprecate  # noqa: F401 - which shows its warnings whatever was said before
+        import authlib.deprecate  # noqa: F401 - its import enables its warnings again
 
         warnings.simplefilter("ignore")
         from authlib.integrations.httpx_client import OAuth2Client

@@ -1,4 +1,4 @@
-"""Secrets Manager in a process of its own, holding the two secrets that readers and refreshers want.
+"""Secrets Manager in a process of its own, with the two secrets of the benchmarks.
 
 python -m benchmarks.slow_aws PORT SECONDS
 """
@@ -16,15 +16,15 @@ from typing import Any
 
 from benchmarks import slow_http
 
-#: The published document of a connection, and what somebody keeps who refreshes without us.
+#: The token document of a connection, and the refresh token of a function that refreshes without Evergrant.
 TOKEN_SECRET = "evergrant/tokens/keap/main"
 REFRESH_SECRET = "refresh/keap/main"
 
 _VERSION = str(uuid.UUID(int=1))
 
 
-def token_document() -> dict[str, Any]:
-    """As Evergrant publishes it, of a token of the usual length that lives for a day."""
+def build_token_document() -> dict[str, Any]:
+    """Build a token document with a token of the usual length that lives for a day."""
     token = f"access-{'x' * 900}"
     return {
         "connection": "keap/main",
@@ -41,7 +41,7 @@ def token_document() -> dict[str, Any]:
 
 
 _secrets = {
-    TOKEN_SECRET: json.dumps(token_document()),
+    TOKEN_SECRET: json.dumps(build_token_document()),
     REFRESH_SECRET: json.dumps({"refresh_token": f"refresh-{'x' * 300}"}),
 }
 
@@ -60,9 +60,9 @@ def _answer(headers: Mapping[str, str], body: bytes) -> bytes:
     return json.dumps(answer).encode()
 
 
-def running(seconds: float) -> AbstractContextManager[str]:
-    """Its address, ``host:port``."""
-    return slow_http.running(__name__, seconds)
+def run_server(seconds: float) -> AbstractContextManager[str]:
+    """Run the server; give its address, ``host:port``."""
+    return slow_http.run_server(__name__, seconds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A server in a process of its own, whose CPU is nobody's: every answer takes a stated time."""
+"""A server in a process of its own, so that its CPU is not measured: every response takes a given time."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-#: Headers by their lower-case names, and the body, to the body of a 200 in JSON.
+#: Takes headers (lower-case names) and body; returns the JSON body of a 200.
 Answer = Callable[[Mapping[str, str], bytes], bytes]
 
 
 def serve(answer: Answer, arguments: list[str]) -> None:
-    """Serve until killed; ``arguments`` are the port and the seconds that an answer takes."""
+    """Serve until killed; ``arguments`` are the port and the seconds that a response takes."""
     asyncio.run(_main(answer, int(arguments[0]), float(arguments[1])))
 
 
@@ -45,8 +45,8 @@ async def _answer_one(
 
 
 @contextmanager
-def running(module: str, seconds: float) -> Iterator[str]:
-    """A module that serves when it is run; its address, ``host:port``."""
+def run_server(module: str, seconds: float) -> Iterator[str]:
+    """Run a module that serves; give its address, ``host:port``."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

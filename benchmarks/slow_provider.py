@@ -1,4 +1,4 @@
-"""A provider in a process of its own: every token request takes a stated time.
+"""A provider in a process of its own: every token request takes a given time.
 
 python -m benchmarks.slow_provider PORT SECONDS
 """
@@ -26,9 +26,9 @@ def _answer(headers: Mapping[str, str], body: bytes) -> bytes:
     return json.dumps(tokens).encode()
 
 
-def running(seconds: float) -> AbstractContextManager[str]:
-    """Its address, ``host:port``."""
-    return slow_http.running(__name__, seconds)
+def run_server(seconds: float) -> AbstractContextManager[str]:
+    """Run the server; give its address, ``host:port``."""
+    return slow_http.run_server(__name__, seconds)
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Cold starts and warm answers under AWS's Runtime Interface Emulator: getter and a consumer, beside what else reads.
+"""Cold starts and warm answers of getter, a consumer and their alternatives, under AWS's Runtime Interface Emulator.
 
-Each start is a process of its own; the contenders take turns, so that whatever else this machine does meets them all.
-The emulator starts the runtime at the first request, so the first answer's time is Python's start, the imports, the
-clients and the answer. AWS is :mod:`benchmarks.slow_aws`, real HTTP without TLS.
+Each start is a process of its own. The contenders take turns, so that other work on the machine affects all of them.
+The emulator starts the runtime at the first request. So the time of the first answer is Python's start, the imports,
+the clients and the answer. AWS is :mod:`benchmarks.slow_aws`, real HTTP without TLS.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from benchmarks.contenders import (
     GETTER,
     Built,
     Contender,
-    imports,
-    make,
-    runtime_version,
+    build_contender,
+    find_runtime_version,
+    measure_imports,
 )
-from benchmarks.tables import console, goal, machine, table
+from benchmarks.tables import console, describe_machine, print_goal, print_table
 from tests.contract.emulated_lambda import EmulatedLambda, emulated_lambda
 
 AWS_SECONDS = 0.005
@@ -49,7 +49,7 @@ SHOWN = 8
 
 @dataclass
 class Starts:
-    """What was seen of one contender: seconds, the runtime's CPU seconds by its first answer, and kilobytes."""
+    """Measurements of one contender: seconds, the runtime's CPU seconds by its first answer, and kilobytes."""
 
     first: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
@@ -77,26 +77,27 @@ def run() -> None:
     if sys.platform != "linux":
         console.print("\nStarting is left out: the Runtime Interface Emulator is a Linux program.")
         return
-    version = runtime_version()
+    version = find_runtime_version()
     with (
         tempfile.TemporaryDirectory() as home,
-        slow_aws.running(AWS_SECONDS) as aws,
-        slow_provider.running(PROVIDER_SECONDS) as provider,
+        slow_aws.run_server(AWS_SECONDS) as aws,
+        slow_provider.run_server(PROVIDER_SECONDS) as provider,
         Progress(console=Console(stderr=True), transient=True) as progress,
     ):
         building = progress.add_task("building", total=len(CONTENDERS))
         built = {}
         for number, contender in enumerate(CONTENDERS):
-            built[contender] = make(contender, Path(home) / str(number), version)
+            built[contender] = build_contender(contender, Path(home) / str(number), version)
             progress.advance(building)
         environment = _environment(aws, provider)
         starts = _measure(built, environment, Path(home), progress)
-        tables = {it: imports(built[it], {**environment, **it.environment}) for it in CONTENDERS}
+        tables = {it: measure_imports(built[it], {**environment, **it.environment}) for it in CONTENDERS}
     console.print(
-        f"\n{machine()}; each call of AWS {AWS_SECONDS * 1000:.0f} ms, the provider {PROVIDER_SECONDS * 1000:.0f} ms; "
+        f"\n{describe_machine()}; each call of AWS {AWS_SECONDS * 1000:.0f} ms, "
+        f"the provider {PROVIDER_SECONDS * 1000:.0f} ms; "
         f"{STARTS} starts each, in turns, {WARM_ANSWERS} warm answers after each start"
     )
-    table(
+    print_table(
         "Starting: Lambda's runtime, Python " + version,
         ("function", "first answer ms", "spread ms", "× boto3's", "CPU ms", "warm answer ms", "memory MB"),
         [starts[it].row(it.name, starts[BARE]) for it in CONTENDERS],
@@ -134,7 +135,7 @@ def _measure(
 
 
 def _start(built: Built, environment: Mapping[str, str], home: Path, into: Starts) -> None:
-    """Start one function, take its first answer and some more, and look at its memory."""
+    """Start one function, time its first answer and some warm ones, and read its memory."""
     with emulated_lambda(built.function, built.layer, environment, 30, home) as function, _asking(function) as ask:
         into.first.append(ask())
         runtime = _child(function.pid)
@@ -157,7 +158,7 @@ class _Ask:
     connection: http.client.HTTPConnection
 
     def __call__(self) -> float:
-        """Seconds until the answer."""
+        """Measure the seconds until the answer."""
         began = time.perf_counter()
         self.connection.request("POST", "/2015-03-31/functions/function/invocations", json.dumps(EVENT))
         answer = json.loads(self.connection.getresponse().read())
@@ -167,7 +168,7 @@ class _Ask:
 
 
 def _child(emulator: int) -> Path:
-    """The runtime, the emulator's only child, under ``/proc``."""
+    """Return the directory under ``/proc`` of the runtime, the emulator's only child."""
     (child,) = (
         child
         for thread in Path(f"/proc/{emulator}/task").iterdir()
@@ -177,13 +178,13 @@ def _child(emulator: int) -> Path:
 
 
 def _cpu(process: Path) -> float:
-    """CPU seconds so far: the 14th and 15th fields of its line (proc_pid_stat(5)), counted after its name."""
+    """Read the CPU seconds so far: fields 14 and 15 of the line (proc_pid_stat(5)), counted after the name."""
     fields = (process / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak(process: Path) -> int:
-    """Kilobytes that it has held at most (proc_pid_status(5), VmHWM)."""
+    """Read the peak memory in kilobytes (proc_pid_status(5), VmHWM)."""
     lines = (process / "status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
@@ -191,7 +192,7 @@ def _peak(process: Path) -> int:
 def _print_imports(contender: Contender, seen: list[tuple[str, int, int]]) -> None:
     total = sum(own for _, own, _ in seen)
     longest = sorted(seen, key=lambda row: row[2], reverse=True)[:SHOWN]
-    table(
+    print_table(
         f"Imports of {contender.name}: {total / 1000:.0f} ms for {len(seen)} modules, the longest first",
         ("module", "by itself ms", "with what it imports ms"),
         [[name, f"{own / 1000:.1f}", f"{all_ / 1000:.1f}"] for name, own, all_ in longest],
@@ -201,7 +202,7 @@ def _print_imports(contender: Contender, seen: list[tuple[str, int, int]]) -> No
 def _print_goals(starts: Mapping[Contender, Starts]) -> None:
     bare = starts[BARE]
     times = starts[GETTER].times(bare)
-    goal(f"getter's first answer within 1.25 × that of boto3 alone: {times:.2f}", met=times <= 1.25)
+    print_goal(f"getter's first answer within 1.25 × that of boto3 alone: {times:.2f}", met=times <= 1.25)
     for it in (GETTER, CLIENT):
         more = (median(starts[it].peak) - median(bare.peak)) / 1024
-        goal(f"{it.name}: at most 15 MB more memory than boto3 alone: {more:+.1f} MB", met=more <= 15)
+        print_goal(f"{it.name}: at most 15 MB more memory than boto3 alone: {more:+.1f} MB", met=more <= 15)

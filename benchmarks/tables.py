@@ -1,4 +1,4 @@
-"""How benchmarks print: one table each, beside what it was measured with."""
+"""Output of the benchmarks: tables, goals, and the machine."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from rich.console import Console
 from rich.table import Table
 
-#: A table is not folded to the eighty columns of a pipe.
+#: In a pipe a table is not wrapped at eighty columns.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 110)
 
 
-def machine() -> str:
-    """What a figure was measured on."""
+def describe_machine() -> str:
+    """Describe the machine."""
     return f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
 
 
-def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; the first column is words, the others are figures."""
     shown = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for number, name in enumerate(header):
@@ -30,6 +30,6 @@ def table(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> N
     console.print(shown)
 
 
-def goal(what: str, *, met: bool) -> None:
-    """A goal, and whether this run met it."""
+def print_goal(what: str, *, met: bool) -> None:
+    """Print a goal, and whether this run met it."""
     console.print(f"  {'met ' if met else 'MISSED'}  {what}", style="green" if met else "red")

@@ -1,7 +1,7 @@
-"""A token from a warm cache, in one process: Evergrant's client, and the caches that readers use otherwise.
+"""A token from a warm cache, in one process: Evergrant's client, and other caches of secrets.
 
-Each is asked for the same secret of :mod:`benchmarks.fake_aws`, which answers at once: what is measured is what the
-reader's own process does. boto3 without a cache is beside them, with all of its work and no network.
+Each reads the same secret of :mod:`benchmarks.fake_aws`, which responds at once. So the figures are the work of the
+reader's own process. boto3 without a cache is measured too, without the network.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from rich.progress import Progress
 
 import evergrant_client
 from benchmarks.fake_aws import FakeAws
-from benchmarks.slow_aws import TOKEN_SECRET, token_document
-from benchmarks.tables import console, goal, machine, table
+from benchmarks.slow_aws import TOKEN_SECRET, build_token_document
+from benchmarks.tables import console, describe_machine, print_goal, print_table
 from evergrant_client import _default
 
 ROUNDS = 15
-#: One round of one reader takes about so many seconds.
+#: The length of one round of one reader, roughly.
 ROUND_SECONDS = 0.05
 
 _OURS = "evergrant_client.token()"
@@ -38,7 +38,7 @@ _POWERTOOLS = "Powertools get_secret(transform='json'), cached"
 def run() -> None:
     """Measure and print."""
     with FakeAws(0).installed() as aws, Progress(console=Console(stderr=True), transient=True) as progress:
-        aws.secrets[TOKEN_SECRET] = json.dumps(token_document())
+        aws.secrets[TOKEN_SECRET] = json.dumps(build_token_document())
         session = boto3.DEFAULT_SESSION
         client = boto3.client("secretsmanager")
         with (
@@ -47,20 +47,20 @@ def run() -> None:
         ):
             seconds = _measure(_readers(client), progress)
         assert aws.calls["secrets-manager:GetSecretValue"] > len(seconds)
-    console.print(f"\n{machine()}; {ROUNDS} rounds in turns")
+    console.print(f"\n{describe_machine()}; {ROUNDS} rounds in turns")
     rows = [
         [name, f"{median(each) * 1e6:.2f}", f"{min(each) * 1e6:.2f}–{max(each) * 1e6:.2f}"]
         for name, each in seconds.items()
     ]
-    table("A token that was read before", ("reader", "µs", "spread µs"), rows)
+    print_table("A token that was read before", ("reader", "µs", "spread µs"), rows)
     console.print()
     times = median(ours / theirs for ours, theirs in zip(seconds[_OURS], seconds[_POWERTOOLS], strict=True))
-    goal(f"at most half of what Powertools' cache takes: {times:.2f}", met=times <= 0.5)
+    print_goal(f"at most half of what Powertools' cache takes: {times:.2f}", met=times <= 0.5)
 
 
 def _readers(client: Any) -> dict[str, Callable[[], object]]:
-    """Readers by name; each returns the token or a document with it."""
-    document = token_document()
+    """Create the readers by name; each returns the token or a document with it."""
+    document = build_token_document()
     held = {"keap/main": (document["access_token"], float("inf"))}
     cache = SecretCache(client=client)
     return {
@@ -76,7 +76,7 @@ def _readers(client: Any) -> dict[str, Callable[[], object]]:
 
 
 def _measure(readers: dict[str, Callable[[], object]], progress: Progress) -> dict[str, list[float]]:
-    """Seconds of one call, by reader, in rounds that take turns."""
+    """Measure the seconds of one call, by reader, in rounds that alternate."""
     timers = {name: timeit.Timer(reader) for name, reader in readers.items()}
     counts = {}
     for name, timer in timers.items():

@@ -58,4 +58,4 @@ def test_no_reader_sends_an_expired_token_and_each_is_refreshed_once(
     assert load.refreshes >= REFRESHES
     assert load.calls > 0
     assert not load.refused
-    assert (load.untimely(ACCESS_TOKEN_SECONDS), load.reused, load.rejected) == (0, 0, 0)
+    assert (load.count_premature(ACCESS_TOKEN_SECONDS), load.reused, load.rejected) == (0, 0, 0)

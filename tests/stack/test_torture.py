@@ -1,5 +1,5 @@
-"""Protects the promise of docs/rotation.md on the deployed stack: under kills, failing services and faulty responses, it
-loses no grant but those whose response never arrived. `make torture` is the long version.
+"""Protects the promise of docs/rotation.md on the deployed stack: under every fault it keeps each grant whose response
+arrived. `make torture` is the long version.
 """
 
 from __future__ import annotations
