@@ -64,7 +64,8 @@ def run() -> None:
 
 def _print(load: Load) -> None:
     console.print(
-        f"\n{describe_machine()}; {SECONDS} s, {len(CONNECTIONS)} connections whose tokens live for {ACCESS_TOKEN_SECONDS} s, "
+        f"\n{describe_machine()}; {SECONDS} s, {len(CONNECTIONS)} connections "
+        f"whose tokens live for {ACCESS_TOKEN_SECONDS} s, "
         f"{sum(plan['threads'] for plan in PLANS)} readers; an emulated AWS and the providers on the same machine"
     )
     rows = []

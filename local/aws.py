@@ -22,7 +22,7 @@ import boto3
 import httpx
 from botocore.config import Config
 
-from local.tools import LocalRunError, clean_environment, kill_group, own_group, tool
+from local.tools import LocalRunError, clean_environment, kill_group, start_process_group, tool
 
 REGION = "eu-west-1"
 START_SECONDS = 30.0
@@ -94,7 +94,7 @@ def local_aws(home: Path, *, enforce_iam: bool = False, in_memory: bool = False)
     try:
         with (
             log.open("w", encoding="utf-8") as output,
-            own_group(
+            start_process_group(
                 [str(tool("ministack"))],
                 env=_environment(port, scratch, enforce_iam),
                 cwd=scratch,

@@ -166,7 +166,7 @@ def _read(answer: httpx.Response) -> Page:
     )
 
 
-def refresh_of(html: str) -> str | None:
+def find_refresh(html: str) -> str | None:
     """The address that a page leads on to by itself, at once; None where it stays."""
     parser = _PageParser()
     parser.feed(html)

@@ -47,7 +47,7 @@ class Connection:
     def needs_a_person(self) -> bool:
         return self.grant == "authorization_code"
 
-    def called(self, account: str) -> Connection:
+    def for_account(self, account: str) -> Connection:
         """The same for another account."""
         return replace(self, account=account)
 

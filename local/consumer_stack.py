@@ -25,7 +25,7 @@ class Consumer:
     aws: LocalAws
     function: str
     role_arn: str
-    happenings: str
+    events_queue: str
     """URL of the queue that Evergrant's events are copied to."""
 
     def call(self, targets: Iterable[Mapping[str, object]], seconds: float) -> dict[str, dict[str, Any]]:
@@ -50,11 +50,11 @@ class Consumer:
         sqs = self.aws.client("sqs")
         events: list[dict[str, Any]] = []
         while messages := sqs.receive_message(
-            QueueUrl=self.happenings, MaxNumberOfMessages=10, WaitTimeSeconds=0 if events else wait_seconds
+            QueueUrl=self.events_queue, MaxNumberOfMessages=10, WaitTimeSeconds=0 if events else wait_seconds
         ).get("Messages"):
             for message in messages:
                 events.append(json.loads(message["Body"]))
-                sqs.delete_message(QueueUrl=self.happenings, ReceiptHandle=message["ReceiptHandle"])
+                sqs.delete_message(QueueUrl=self.events_queue, ReceiptHandle=message["ReceiptHandle"])
         return events
 
 
@@ -63,6 +63,4 @@ def deploy_consumer(world: World, home: Path, say: Say) -> Consumer:
     values = [f"{name}={world.stack.outputs[name]}" for name in PARAMETERS]
     options = ["--capabilities", "CAPABILITY_IAM", "--resolve-s3", "--parameter-overrides", *values]
     outputs = sam_deploy(world.aws, TEMPLATE, "consumer", options, home / "deploy-consumer.log", say)
-    return Consumer(
-        world.aws, outputs["ConsumerFunctionName"], outputs["ConsumerRoleArn"], outputs["HappeningsQueueUrl"]
-    )
+    return Consumer(world.aws, outputs["ConsumerFunctionName"], outputs["ConsumerRoleArn"], outputs["EventsQueueUrl"])

@@ -21,7 +21,7 @@ from local.observation import Observation, Observed
 from local.providers import DIALECTS
 from local.schedule_watch import watch
 from local.terminal import Steps
-from local.tools import STATE, LocalRunError, ended_by_signals
+from local.tools import STATE, LocalRunError, end_on_signals
 from local.world import World, local_world
 
 ACCESS_TOKEN_SECONDS = 60
@@ -53,7 +53,7 @@ def main() -> int:
     steps = Steps(Console(highlight=False))
     home = STATE / "demo"
     try:
-        with ended_by_signals(), local_world(home, steps, settings=SETTINGS) as world:
+        with end_on_signals(), local_world(home, steps, settings=SETTINGS) as world:
             with steps.step("Deploying a consumer beside it") as say:
                 consumer = deploy_consumer(world, home, say)
             for connection in CONNECTIONS:

@@ -21,7 +21,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
-from local.emulator_fixes import mend_batches, mend_event_sources
+from local.emulator_fixes import fix_batch_permissions, fix_event_sources
 from local.routes import create_routes
 from local.terminal import Say
 from local.tools import ROOT, STATE, LocalRunError, clean_environment, run_tool, tool
@@ -90,8 +90,8 @@ def deploy(
     outputs = sam_deploy(aws, template, STACK, options, home / "deploy.log", say)
     say("routes of the HTTP API")
     api_id = create_routes(aws, STACK)
-    mend_event_sources(aws)
-    mend_batches(aws, STACK)
+    fix_event_sources(aws)
+    fix_batch_permissions(aws, STACK)
     # Not http://{id}.execute-api.localhost:{port}, which needs a resolver that knows names under localhost.
     return Stack(outputs, f"{aws.endpoint}/_aws/execute-api/{api_id}")
 

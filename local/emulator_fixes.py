@@ -10,7 +10,7 @@ import json
 from local.aws import LocalAws
 
 
-def mend_event_sources(aws: LocalAws) -> None:
+def fix_event_sources(aws: LocalAws) -> None:
     """Make numbers of what is kept as the text of a template's parameter, and stumbled over at every poll."""
     functions = aws.client("lambda")
     for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
@@ -19,7 +19,7 @@ def mend_event_sources(aws: LocalAws) -> None:
             functions.update_event_source_mapping(UUID=mapping["UUID"], ScalingConfig=numbers)
 
 
-def mend_batches(aws: LocalAws, stack: str) -> None:
+def fix_batch_permissions(aws: LocalAws, stack: str) -> None:
     """Let whoever may send a message send several at once.
 
     On AWS ``sqs:SendMessage`` covers SendMessageBatch, which has no permission of its own (Amazon SQS developer

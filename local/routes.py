@@ -46,7 +46,7 @@ def create_routes(aws: LocalAws, stack: str) -> str:
     gateway, functions = aws.client("apigatewayv2"), aws.client("lambda")
     present = {route["RouteKey"] for route in gateway.get_routes(ApiId=api_id)["Items"]}
     integrations: dict[str, str] = {}
-    for route in routes_of(resources[logical_api]["Properties"]["Body"]):
+    for route in parse_routes(resources[logical_api]["Properties"]["Body"]):
         key = f"{route.method} {route.path}"
         if key in present:
             continue
@@ -64,7 +64,7 @@ def create_routes(aws: LocalAws, stack: str) -> str:
     return api_id
 
 
-def routes_of(body: Mapping[str, Any]) -> Iterator[Route]:
+def parse_routes(body: Mapping[str, Any]) -> Iterator[Route]:
     """The routes an OpenAPI document written by SAM declares.
 
     Raises

@@ -16,7 +16,7 @@ from rich.markup import escape
 
 from local.connections import CONNECTIONS
 from local.terminal import Steps
-from local.tools import STATE, LocalRunError, ended_by_signals
+from local.tools import STATE, LocalRunError, end_on_signals
 from local.world import World, local_world
 
 ENVIRONMENT_FILE = STATE / "env"
@@ -26,7 +26,7 @@ def main() -> int:
     """Run it; return the exit status."""
     steps = Steps(Console(highlight=False))
     try:
-        with ended_by_signals(), local_world(STATE / "run", steps) as world:
+        with end_on_signals(), local_world(STATE / "run", steps) as world:
             write_environment(ENVIRONMENT_FILE, world.environment())
             try:
                 show(steps, world)

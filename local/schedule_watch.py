@@ -52,7 +52,7 @@ def watch(
             while not observation.enough(rotations) and time.monotonic() - begun < most_seconds and calling.is_alive():
                 time.sleep(LOOK_SECONDS)
                 for event in consumer.events():
-                    steps.line(f"[dim]{time.monotonic() - begun:4.0f} s[/]  {escape(_told(event))}")
+                    steps.line(f"[dim]{time.monotonic() - begun:4.0f} s[/]  {escape(_describe_event(event))}")
                 if display is not None:
                     progress.update(bar, completed=observation.rotated(rotations))
                     display.update(Group(progress, observation.table(final=False)))
@@ -97,7 +97,7 @@ class _Calling(threading.Thread):
                 seen.reasons.update(tally["failures"])
 
 
-def _told(event: dict[str, Any]) -> str:
+def _describe_event(event: dict[str, Any]) -> str:
     detail = event["detail"]
     words = [str(event["detail-type"]), str(detail.get("connection", ""))]
     if "generation" in detail:

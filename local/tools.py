@@ -56,7 +56,7 @@ def run_tool(
     """
     words = [str(word) for word in command]
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("w", encoding="utf-8") as output, own_group(words, env=env, cwd=cwd) as process:
+    with log.open("w", encoding="utf-8") as output, start_process_group(words, env=env, cwd=cwd) as process:
         for line in _lines(process):
             output.write(line)
             output.flush()
@@ -76,7 +76,7 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
 
 
 @contextmanager
-def own_group(
+def start_process_group(
     words: list[str], *, env: Mapping[str, str], cwd: Path, output: int = subprocess.PIPE
 ) -> Iterator[subprocess.Popen[str]]:
     """A child in a process group of its own, which is killed whole on the way out, however that comes about."""
@@ -107,7 +107,7 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 
 
 @contextmanager
-def ended_by_signals() -> Iterator[None]:
+def end_on_signals() -> Iterator[None]:
     """Let SIGTERM and SIGHUP end the run as Ctrl-C does: through every ``finally`` on the way out."""
 
     def interrupt(number: int, _frame: object) -> NoReturn:

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import FrameType
 
-from local.providers.app import client_from
+from local.providers.app import parse_client
 from local.providers.catalogue import DIALECTS
 from local.providers.provider import Provider
 from local.providers.server import ProviderServer
@@ -75,7 +75,7 @@ def _read_clients(source: str | None) -> dict[str, tuple[Client, ...]]:
     if not isinstance(described, dict):
         raise ValueError("the clients must be a JSON object, by provider")  # noqa: TRY004 - the file is wrong, not us
     _check_names(described)
-    return {name: tuple(client_from(client) for client in clients) for name, clients in described.items()}
+    return {name: tuple(parse_client(client) for client in clients) for name, clients in described.items()}
 
 
 def _read_settings(assignments: Sequence[str]) -> dict[str, dict[str, object]]:

@@ -23,7 +23,7 @@ class _BadCommandError(ValueError):
     """A control request that is not understood; the message says why."""
 
 
-def make_app(provider: Provider) -> Starlette:
+def create_app(provider: Provider) -> Starlette:
     """Return the ASGI application of one provider."""
     dialect = provider.dialect
 
@@ -76,7 +76,7 @@ def _control_routes(provider: Provider) -> list[Route]:
         return _respond(answer_json(200, {"requests": provider.requests(int(last))}))
 
     def register(command: Mapping[str, object]) -> object:
-        client = client_from(command)
+        client = parse_client(command)
         provider.register(client)
         return {"client_id": client.client_id}
 
@@ -98,7 +98,7 @@ def _control_routes(provider: Provider) -> list[Route]:
     ]
 
 
-def client_from(described: Mapping[str, object]) -> Client:
+def parse_client(described: Mapping[str, object]) -> Client:
     """Return the client that a JSON object describes.
 
     Raises

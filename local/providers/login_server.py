@@ -6,7 +6,7 @@ from oauthlib.oauth2 import InvalidRequestError
 
 from local.providers.authorization_server import AuthorizationServer
 from local.providers.dialect import Phase
-from local.providers.messages import Answer, TokenRequest, answer_json, phase_of, read_fields, spell
+from local.providers.messages import Answer, TokenRequest, answer_json, find_phase, read_fields, spell
 from local.providers.state import Client
 
 
@@ -40,7 +40,7 @@ class LoginServer(AuthorizationServer):
     def _issue_for(self, request: TokenRequest, fields: dict[str, str]) -> dict[str, object]:
         if request.query or "authorization" in request.headers:
             raise _RefusedError(400, "Credentials belong in the body.")
-        name = phase_of(request, fields, self._dialect)
+        name = find_phase(request, fields, self._dialect)
         phase = self._dialect.phases.get(name)
         if phase is None:
             raise _RefusedError(404, "There is nothing here.")
@@ -57,7 +57,7 @@ class LoginServer(AuthorizationServer):
     def _refresh(self, phase: Phase, fields: dict[str, str]) -> dict[str, object]:
         if fields.keys() != set(phase.required):
             raise _RefusedError(400, f"Wanted: {', '.join(phase.required)}.")
-        if self._made.good_refresh_token(fields["refresh_token"]) is None:
+        if self._made.find_good_refresh_token(fields["refresh_token"]) is None:
             raise _RefusedError(int(self._settings.dead_refresh_token), "The refresh token is not accepted.")
         spent = self._made.spend(fields["refresh_token"])
         single_use = self._settings.single_use_refresh_tokens

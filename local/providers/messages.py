@@ -79,7 +79,7 @@ def read_fields(request: TokenRequest, dialect: Dialect) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
 
 
-def phase_of(request: TokenRequest, fields: Mapping[str, str] | None, dialect: Dialect) -> str:
+def find_phase(request: TokenRequest, fields: Mapping[str, str] | None, dialect: Dialect) -> str:
     """Return the name of the phase that a request is meant for, or what stands for one that is unknown: ``other``."""
     if dialect.protocol == "login":
         names = {dialect.path_of(phase): name for name, phase in dialect.phases.items()}

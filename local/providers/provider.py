@@ -19,7 +19,7 @@ from local.providers.messages import (
     compose_refresh,
     describe,
     describe_revocation,
-    phase_of,
+    find_phase,
 )
 from local.providers.settings import Settings
 from local.providers.state import Client, State, fingerprint
@@ -76,7 +76,7 @@ class Provider:
             fields, answer = self._server().token(request)
             seen = describe(fields, request, answer, self.dialect)
             self._requests.append({"at": self._clock(), **seen})
-            phase = phase_of(request, fields, self.dialect)
+            phase = find_phase(request, fields, self.dialect)
             self._state.counters[f"token:{phase}:{seen['error'] or 'ok'}"] += 1
         return answer
 

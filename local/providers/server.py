@@ -7,7 +7,7 @@ from typing import Self
 
 import uvicorn
 
-from local.providers.app import make_app
+from local.providers.app import create_app
 from local.providers.provider import Provider
 
 _HOST = "127.0.0.1"
@@ -39,7 +39,7 @@ class ProviderServer:
         self.host = f"{_HOST}:{self.port}"
         self.url = f"http://{self.host}"
         config = uvicorn.Config(
-            make_app(provider),
+            create_app(provider),
             # Standard output and the logging set-up belong to whoever runs this.
             log_config=None,
             access_log=False,

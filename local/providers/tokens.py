@@ -73,7 +73,7 @@ class Tokens:
         """Return a refresh token that nobody has had."""
         return f"{self._dialect.name}_refresh_{secrets.token_urlsafe(24)}"
 
-    def good_refresh_token(self, value: str, client_id: str | None = None) -> RefreshToken | None:
+    def find_good_refresh_token(self, value: str, client_id: str | None = None) -> RefreshToken | None:
         """Return the refresh token if it may be used now; a use of one that is spent costs its grant.
 
         Parameters

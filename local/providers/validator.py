@@ -182,7 +182,7 @@ class Validator(RequestValidator):
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Request, *args: object, **kwargs: object
     ) -> bool:
-        known = self.tokens.good_refresh_token(refresh_token, client.client_id)
+        known = self.tokens.find_good_refresh_token(refresh_token, client.client_id)
         if known is not None:
             if "redirect_uri" not in self.dialect.phases["refresh_token"].required:
                 return True

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from local.browser import BrowsingError
 from local.terminal import Steps
-from local.tools import STATE, LocalRunError, ended_by_signals
+from local.tools import STATE, LocalRunError, end_on_signals
 from local.torture.phases import Torture
 from local.torture.plan import FULL, QUICK
 from local.torture.report import document, table
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     steps.line(f"This takes about {_spoken(plan.about_seconds)} on two idle processors. Seed {seed}; Ctrl-C stops it.")
     try:
-        with ended_by_signals(), run_testbed(home, steps, plan) as testbed:
+        with end_on_signals(), run_testbed(home, steps, plan) as testbed:
             torture = Torture(testbed, plan, steps, seed)
             torture.run()
             results = torture.results

@@ -49,7 +49,7 @@ def tab(new_tab: NewTab) -> Page:
 
 def keap(world: World, account: str) -> Connection:
     host = f"localhost:{world.providers['keap'].port}"
-    return replace(connections.KEAP, variables={"login_host": host}).called(account)
+    return replace(connections.KEAP, variables={"login_host": host}).for_account(account)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ def exchanged(world: World) -> object:
 def test_the_link_leads_through_consent_to_success(
     world: World, operator: Operator, tab: Page, name: str, pictures: Pictures
 ) -> None:
-    to_connect = keap(world, "walk") if name == "keap" else connections.INVESTREADY.called("walk")
+    to_connect = keap(world, "walk") if name == "keap" else connections.INVESTREADY.for_account("walk")
     provider = world.providers[to_connect.provider.name]
     requests: list[Request] = []
     complaints: list[str] = []
@@ -268,7 +268,7 @@ def test_an_answer_that_was_carried_to_another_browser_is_not_taken(
 
 
 def test_a_used_link_says_so(world: World, operator: Operator, tab: Page) -> None:
-    link = operator.link(connections.INVESTREADY.called("used"))
+    link = operator.link(connections.INVESTREADY.for_account("used"))
     begin(tab, link)
     decide(tab, "Allow")
     answer = tab.goto(link)

@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 
-from local.tools import own_group
+from local.tools import start_process_group
 from tests.template.stack import ROOT
 
 PYTHON = ROOT / ".tools" / "rie" / "bin" / "python"
@@ -72,7 +72,10 @@ def emulated_lambda(
         "AWS_EC2_METADATA_DISABLED": "true",
         **environment,
     }
-    with log.open("w") as output, own_group(command, env=given, cwd=function, output=output.fileno()) as process:
+    with (
+        log.open("w") as output,
+        start_process_group(command, env=given, cwd=function, output=output.fileno()) as process,
+    ):
         _wait_until_listening(process, port, log)
         yield EmulatedLambda(f"http://127.0.0.1:{port}", log, process.pid)
 

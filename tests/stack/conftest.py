@@ -17,7 +17,7 @@ from local.providers import OPENID, Client, Provider, ProviderServer
 from local.terminal import Steps
 from local.tools import STATE
 from local.world import World, local_world
-from tests.stack.deployed import Happenings
+from tests.stack.deployed import EventsQueue
 
 #: Tests may be spread over processes, each of which has a stack of its own.
 HOME = STATE / "stack-tests" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
@@ -65,24 +65,24 @@ def consumer(world: World) -> Consumer:
 
 
 @pytest.fixture(scope="session")
-def happenings(consumer: Consumer) -> Happenings:
-    return Happenings(consumer)
+def events_queue(consumer: Consumer) -> EventsQueue:
+    return EventsQueue(consumer)
 
 
 @pytest.fixture(scope="session")
 def refused(world: World) -> Mapping[str, Connection]:
     """By provider, connections whose token is to be refused; made early, because it has to be of some age by then."""
-    found = {each.provider.name: each.called("refused") for each in (connections.KEAP, connections.INVESTSUITE)}
+    found = {each.provider.name: each.for_account("refused") for each in (connections.KEAP, connections.INVESTSUITE)}
     for connection in found.values():
         world.connect(connection)
     return found
 
 
 @pytest.fixture(scope="session")
-def keap(world: World, happenings: Happenings, refused: Mapping[str, Connection]) -> browser.Page:
+def keap(world: World, events_queue: EventsQueue, refused: Mapping[str, Connection]) -> browser.Page:
     """Keap's account `main` is connected, by way of the consent page; the page that said so."""
     page = world.connect(connections.KEAP)
-    happenings.wait_for("Connection Authorized", "keap/main")
+    events_queue.wait_for("Connection Authorized", "keap/main")
     assert page is not None
     return page
 
@@ -101,10 +101,10 @@ def openid(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 @pytest.fixture(scope="session")
-def wealthyhood(world: World, happenings: Happenings) -> None:
+def wealthyhood(world: World, events_queue: EventsQueue) -> None:
     """Wealthyhood's account `main` is connected."""
     world.connect(connections.WEALTHYHOOD)
-    happenings.wait_for("Connection Authorized", "wealthyhood/main")
+    events_queue.wait_for("Connection Authorized", "wealthyhood/main")
 
 
 @pytest.fixture(scope="session")

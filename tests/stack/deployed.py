@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import httpx
 
-from local.browser import Form, Page, refresh_of
+from local.browser import Form, Page, find_refresh
 from local.consumer_stack import Consumer
 from local.providers import ProviderServer, fingerprint
 from local.world import World
@@ -22,7 +22,7 @@ PATIENCE_SECONDS = 45
 
 
 @dataclass
-class Happenings:
+class EventsQueue:
     """Evergrant's events, as a rule on its bus delivers them to another queue."""
 
     consumer: Consumer
@@ -113,7 +113,7 @@ class Journey:
 def led_to(response: httpx.Response) -> str:
     """The address that the answer to the button leads on to."""
     assert response.status_code == 200, response.text
-    address = refresh_of(response.text)
+    address = find_refresh(response.text)
     assert address is not None, response.text
     return address
 

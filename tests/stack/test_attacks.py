@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from local import connections
-from local.browser import refresh_of
+from local.browser import find_refresh
 from local.providers import ProviderServer
 from local.world import World
 from tests.stack.deployed import COOKIE, Control, Journey, changed, led_to, parameter, state_of
@@ -126,7 +126,7 @@ def test_a_foreign_response_is_refused_with_a_page_and_nothing_is_sent(
     assert "HEAD" in name or answer.status_code in {414, 431} or is_page(answer)
     assert "set-cookie" not in answer.headers
     assert "location" not in answer.headers
-    assert refresh_of(answer.text) is None
+    assert find_refresh(answer.text) is None
     assert victim.state not in answer.text
     assert arrived == []
 
@@ -165,7 +165,7 @@ def test_a_code_of_one_provider_never_goes_to_it_by_anothers_state(
     journey: Callable[[str], Journey], world: World, openid: ProviderServer, http: httpx.Client
 ) -> None:
     victim = someone(journey, "crossed")
-    keap = Journey(http, world.link(connections.KEAP.called("crossed")))
+    keap = Journey(http, world.link(connections.KEAP.for_account("crossed")))
     state = parameter(led_to(keap.press(victim.cookie)), "state")
     with Control(openid).requests() as strict, Control(world.providers["keap"]).requests() as other:
         answer = keap.handle_callback(changed(victim.url, state=state), victim.cookie)
@@ -267,7 +267,7 @@ def test_a_post_that_another_site_caused_is_refused(fresh: Journey, world: World
     answer = fresh.press(fresh.cookie(), headers)
     assert (answer.status_code, is_page(answer)) == (403, True)
     assert "location" not in answer.headers
-    assert refresh_of(answer.text) is None
+    assert find_refresh(answer.text) is None
     assert state_of(world, "openid/fresh") == AWAITING
 
 

@@ -10,7 +10,7 @@ import pytest
 from local import connections
 from local.browser import Browser, Page
 from local.world import World
-from tests.stack.deployed import Happenings, button
+from tests.stack.deployed import EventsQueue, button
 
 HOMEMADE = """
 name = "homemade"
@@ -39,8 +39,8 @@ def test_a_headless_grant_connects_without_a_person(wealthyhood: None, world: Wo
     assert status_of(world, "wealthyhood/main") == "active"
 
 
-def test_who_denied_may_open_the_link_again_and_allow(world: World, happenings: Happenings) -> None:
-    link = world.link(connections.KEAP.called("hesitant"))
+def test_who_denied_may_open_the_link_again_and_allow(world: World, events_queue: EventsQueue) -> None:
+    link = world.link(connections.KEAP.for_account("hesitant"))
     with Browser() as browser:
         connect = browser.open(link)
         consent = browser.submit(connect, connect.forms[0])
@@ -51,11 +51,11 @@ def test_who_denied_may_open_the_link_again_and_allow(world: World, happenings: 
 
     assert denied.status != 200
     assert allowed.status == 200
-    assert happenings.wait_for("Connection Authorized", "keap/hesitant")
+    assert events_queue.wait_for("Connection Authorized", "keap/hesitant")
 
 
 def test_another_browser_cannot_finish_what_this_one_began(world: World) -> None:
-    link = world.link(connections.KEAP.called("stolen"))
+    link = world.link(connections.KEAP.for_account("stolen"))
     with Browser() as mine, Browser() as other:
         connect = mine.open(link)
         consent = mine.submit(connect, connect.forms[0])
@@ -66,7 +66,7 @@ def test_another_browser_cannot_finish_what_this_one_began(world: World) -> None
 
 
 def test_a_link_that_was_used_is_not_good_again(keap: Page, world: World) -> None:
-    link = world.link(connections.KEAP.called("once"))
+    link = world.link(connections.KEAP.for_account("once"))
     with Browser() as browser:
         connect = browser.open(link)
         consent = browser.submit(connect, connect.forms[0])
@@ -78,7 +78,7 @@ def test_a_link_that_was_used_is_not_good_again(keap: Page, world: World) -> Non
 
 
 def test_a_provider_of_ones_own_on_this_machine_is_added_and_connected(
-    world: World, happenings: Happenings, tmp_path: Path
+    world: World, events_queue: EventsQueue, tmp_path: Path
 ) -> None:
     profile = tmp_path / "homemade.toml"
     profile.write_text(HOMEMADE.format(host=world.providers["wealthyhood"].host), encoding="utf-8")
@@ -88,7 +88,7 @@ def test_a_provider_of_ones_own_on_this_machine_is_added_and_connected(
     world.evergrant("client", "set", "homemade", "--client-id", "evergrant-at-wealthyhood", given=given)
     world.evergrant("connect", "homemade/first")
 
-    assert happenings.wait_for("Connection Authorized", "homemade/first")
+    assert events_queue.wait_for("Connection Authorized", "homemade/first")
 
 
 @pytest.mark.parametrize("path", ["/connect/no-such-ticket", "/callback?state=none&code=none"])

@@ -24,25 +24,25 @@ from local.connections import Connection
 from local.consumer_stack import Consumer
 from local.providers import fingerprint
 from local.world import World
-from tests.stack.deployed import PATIENCE_SECONDS, Control, Happenings, forced
+from tests.stack.deployed import PATIENCE_SECONDS, Control, EventsQueue, forced
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 VERSIONED = "application/json; version=1.0.0"
 
-KEAP = connections.KEAP.called("dialect")
-INVESTREADY = connections.INVESTREADY.called("dialect")
-APPLICATION = connections.INVESTREADY_APPLICATION.called("dialect-of-its-own")
-MODELPORTFOLIOS = connections.MODELPORTFOLIOS.called("dialect")
-BY_KEY = connections.INVESTSUITE.called("dialect")
+KEAP = connections.KEAP.for_account("dialect")
+INVESTREADY = connections.INVESTREADY.for_account("dialect")
+APPLICATION = connections.INVESTREADY_APPLICATION.for_account("dialect-of-its-own")
+MODELPORTFOLIOS = connections.MODELPORTFOLIOS.for_account("dialect")
+BY_KEY = connections.INVESTSUITE.for_account("dialect")
 BY_PASSWORD = replace(connections.INVESTSUITE, account="person", client="investsuite-person")
-WEALTHYHOOD = connections.WEALTHYHOOD.called("dialect")
+WEALTHYHOOD = connections.WEALTHYHOOD.for_account("dialect")
 ALL = (KEAP, INVESTREADY, APPLICATION, MODELPORTFOLIOS, BY_KEY, BY_PASSWORD, WEALTHYHOOD)
 
 Requests = Mapping[str, tuple[dict[str, Any], dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def asked(world: World, happenings: Happenings) -> Requests:
+def asked(world: World, events_queue: EventsQueue) -> Requests:
     """By connection, its two token requests as its provider saw them: what obtained it, and a refresh."""
     person = world.clients["investsuite"]
     entry = {
@@ -54,7 +54,7 @@ def asked(world: World, happenings: Happenings) -> Requests:
     for connection in ALL:
         with control(world, connection).requests() as arrived:
             world.connect(connection)
-            happenings.wait_for("Connection Authorized", connection.name)
+            events_queue.wait_for("Connection Authorized", connection.name)
             assert "error" not in forced(world, connection.name)
         obtained, refreshed = arrived
         seen[connection.name] = (obtained, refreshed)
@@ -303,26 +303,26 @@ def keap_that_says_invalid_request(world: World) -> Iterator[Control]:
 
 
 def test_keaps_invalid_request_for_a_dead_token_asks_for_a_person(
-    world: World, happenings: Happenings, asked: Requests, keap_that_says_invalid_request: Control
+    world: World, events_queue: EventsQueue, asked: Requests, keap_that_says_invalid_request: Control
 ) -> None:
     """Keap answers invalid_request for a dead refresh token; in the end authorization is required."""
     keap = keap_that_says_invalid_request
-    lost = KEAP.called("lost")
+    lost = KEAP.for_account("lost")
     world.connect(lost)
-    happenings.wait_for("Connection Authorized", lost.name)
+    events_queue.wait_for("Connection Authorized", lost.name)
     keap.tell("revoke", {"grant": keap.grant_of(token_of(world, lost)["access_token"])["grant"]})
 
     with keap.requests() as arrived:
         forced(world, lost.name)
-        degraded = happenings.wait_for("Connection Degraded", lost.name)
+        degraded = events_queue.wait_for("Connection Degraded", lost.name)
         long_ago(world, lost, "rejected_at")
         forced(world, lost.name)
-        required = happenings.wait_for("Authorization Required", lost.name)
+        required = events_queue.wait_for("Authorization Required", lost.name)
 
     assert [(request["status"], request["error"]) for request in arrived] == [(400, "invalid_request")] * 2
     assert degraded["detail"]["reason"] == required["detail"]["reason"] == "invalid_request"
     world.connect(lost)
-    happenings.wait_for("Connection Authorized", lost.name, 2)
+    events_queue.wait_for("Connection Authorized", lost.name, 2)
     assert status_of(world, lost) == "active"
 
 

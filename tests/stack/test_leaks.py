@@ -16,17 +16,17 @@ import pytest
 from local import connections
 from local.consumer_stack import Consumer
 from local.world import World
-from tests.stack.deployed import Happenings, forced
+from tests.stack.deployed import EventsQueue, forced
 
 
 @pytest.fixture(scope="module")
-def secrets_known(world: World, consumer: Consumer, happenings: Happenings, wealthyhood: None) -> dict[str, str]:
+def secrets_known(world: World, consumer: Consumer, events_queue: EventsQueue, wealthyhood: None) -> dict[str, str]:
     """Secret to what it is, once an account has been connected, rotated, read and refused."""
-    canary = connections.KEAP.called("canary")
+    canary = connections.KEAP.for_account("canary")
     world.connect(canary)
-    happenings.wait_for("Connection Authorized", "keap/canary")
+    events_queue.wait_for("Connection Authorized", "keap/canary")
     world.evergrant("rotate", "keap/canary")
-    happenings.wait_for("Token Rotated", "keap/canary")
+    events_queue.wait_for("Token Rotated", "keap/canary")
     assert consumer.call([world.target(canary)], seconds=0)["keap/canary"]["failed"] == 0
     # The newest grant is the canary's; the others are other tests' business.
     keap = world.providers["keap"].provider
@@ -43,38 +43,38 @@ def secrets_known(world: World, consumer: Consumer, happenings: Happenings, weal
     return known
 
 
-def log_lines(world: World, happenings: Happenings) -> Iterator[str]:
+def log_lines(world: World, events_queue: EventsQueue) -> Iterator[str]:
     logs = world.aws.client("logs")
     for group in logs.describe_log_groups()["logGroups"]:
         for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group["logGroupName"]):
             yield from (event["message"] for event in page["events"])
 
 
-def the_emulators_own_log(world: World, happenings: Happenings) -> Iterator[str]:
+def the_emulators_own_log(world: World, events_queue: EventsQueue) -> Iterator[str]:
     """All that a function printed is in here too, unhandled errors included."""
     yield world.aws.log.read_text(encoding="utf-8")
 
 
-def items(world: World, happenings: Happenings) -> Iterator[str]:
+def items(world: World, events_queue: EventsQueue) -> Iterator[str]:
     dynamodb = world.aws.client("dynamodb")
     for table in dynamodb.list_tables()["TableNames"]:
         for page in dynamodb.get_paginator("scan").paginate(TableName=table):
             yield from (readable(item) for item in page["Items"])
 
 
-def events(world: World, happenings: Happenings) -> Iterator[str]:
-    assert happenings.seen
-    yield from (json.dumps(event) for event in happenings.seen)
+def events(world: World, events_queue: EventsQueue) -> Iterator[str]:
+    assert events_queue.seen
+    yield from (json.dumps(event) for event in events_queue.seen)
 
 
-def waiting_messages(world: World, happenings: Happenings) -> Iterator[str]:
+def waiting_messages(world: World, events_queue: EventsQueue) -> Iterator[str]:
     sqs = world.aws.client("sqs")
     for name in ("RotationQueueUrl", "RotationDeadLetterQueueUrl", "SchedulerDeadLetterQueueUrl"):
         answer = sqs.receive_message(QueueUrl=world.stack.outputs[name], MaxNumberOfMessages=10, VisibilityTimeout=0)
         yield from (message["Body"] for message in answer.get("Messages", []))
 
 
-def secrets_that_consumers_read(world: World, happenings: Happenings) -> Iterator[str]:
+def secrets_that_consumers_read(world: World, events_queue: EventsQueue) -> Iterator[str]:
     secrets = world.aws.client("secretsmanager")
     for page in secrets.get_paginator("list_secrets").paginate():
         for secret in page["SecretList"]:
@@ -83,7 +83,7 @@ def secrets_that_consumers_read(world: World, happenings: Happenings) -> Iterato
                 yield secrets.get_secret_value(SecretId=secret["ARN"])["SecretString"]
 
 
-Place = Callable[[World, Happenings], Iterator[str]]
+Place = Callable[[World, EventsQueue], Iterator[str]]
 PLACES: list[Place] = [
     log_lines,
     the_emulators_own_log,
@@ -95,12 +95,12 @@ PLACES: list[Place] = [
 
 
 @pytest.mark.parametrize("place", PLACES, ids=[place.__name__ for place in PLACES])
-def test_no_secret_is_in(place: Place, world: World, happenings: Happenings, secrets_known: dict[str, str]) -> None:
+def test_no_secret_is_in(place: Place, world: World, events_queue: EventsQueue, secrets_known: dict[str, str]) -> None:
     may_be_there = {"an access token"} if place is secrets_that_consumers_read else set()
 
     leaked = {
         f"{what} in {secretless(text, secrets_known)[:400]}"
-        for text in place(world, happenings)
+        for text in place(world, events_queue)
         for secret, what in secrets_known.items()
         if what not in may_be_there and secret in text
     }
@@ -108,12 +108,14 @@ def test_no_secret_is_in(place: Place, world: World, happenings: Happenings, sec
     assert not leaked
 
 
-def test_the_looking_finds_what_is_there(world: World, happenings: Happenings, secrets_known: dict[str, str]) -> None:
-    found = [text for text in secrets_that_consumers_read(world, happenings) if "keap_access_" in text]
+def test_the_looking_finds_what_is_there(
+    world: World, events_queue: EventsQueue, secrets_known: dict[str, str]
+) -> None:
+    found = [text for text in secrets_that_consumers_read(world, events_queue) if "keap_access_" in text]
 
     assert any(secret in text for text in found for secret in secrets_known)
-    assert any("connection#keap/canary" in text for text in items(world, happenings))
-    assert any("rotator" in text for text in log_lines(world, happenings))
+    assert any("connection#keap/canary" in text for text in items(world, events_queue))
+    assert any("rotator" in text for text in log_lines(world, events_queue))
 
 
 def test_nothing_crashed_on_the_way(world: World, secrets_known: dict[str, str]) -> None:

@@ -21,7 +21,7 @@ ACCESS_TOKEN_SECONDS = 16
 #: which the readers began with, has ended.
 REFRESHES = 5
 #: With a secret, and through getter only.
-CONNECTIONS = [INVESTREADY.called("under-load"), INVESTSUITE.called("under-load")]
+CONNECTIONS = [INVESTREADY.for_account("under-load"), INVESTSUITE.for_account("under-load")]
 PLANS = [
     Plan(way="client", threads=16, pause=0.5, targets=[]),
     Plan(way="client", threads=4, pause=0.5, targets=[]),

@@ -22,7 +22,7 @@ from local.connections import Connection
 from local.consumer_stack import Consumer
 from local.providers import fingerprint
 from local.world import World
-from tests.stack.deployed import PATIENCE_SECONDS, Control, Happenings, published
+from tests.stack.deployed import PATIENCE_SECONDS, Control, EventsQueue, published
 
 
 def test_a_consumer_with_the_layer_and_the_policy_calls_both_apis(
@@ -72,11 +72,11 @@ def test_getter_has_a_refused_token_renewed(
 
 
 def test_a_fleet_of_getters_that_were_refused_one_token_causes_one_refresh(
-    world: World, happenings: Happenings, as_role: Callable[[str, str], Any]
+    world: World, events_queue: EventsQueue, as_role: Callable[[str, str], Any]
 ) -> None:
-    name, size = connections.KEAP.called("fleet").name, 8
-    world.connect(connections.KEAP.called("fleet"))
-    happenings.wait_for("Connection Authorized", name, 1)
+    name, size = connections.KEAP.for_account("fleet").name, 8
+    world.connect(connections.KEAP.for_account("fleet"))
+    events_queue.wait_for("Connection Authorized", name, 1)
     functions, together = as_role("consumer", "lambda"), Barrier(size)
     refused = fingerprint(published(world, name)["access_token"])
     request = json.dumps({"connection": name, "rejected": refused}).encode()

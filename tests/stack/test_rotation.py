@@ -13,7 +13,7 @@ import pytest
 from local import browser, connections
 from local.consumer_stack import Consumer
 from local.world import World
-from tests.stack.deployed import PATIENCE_SECONDS, Control, Happenings, published
+from tests.stack.deployed import PATIENCE_SECONDS, Control, EventsQueue, published
 
 
 @pytest.fixture
@@ -49,14 +49,14 @@ def make_due(world: World) -> Callable[[str], None]:
 
 
 def test_a_tick_rotates_what_is_due_and_publishes_the_new_token(
-    world: World, happenings: Happenings, make_due: Callable[[str], None]
+    world: World, events_queue: EventsQueue, make_due: Callable[[str], None]
 ) -> None:
-    world.connect(connections.KEAP.called("rotated"))
-    happenings.wait_for("Connection Authorized", "keap/rotated", 1)
+    world.connect(connections.KEAP.for_account("rotated"))
+    events_queue.wait_for("Connection Authorized", "keap/rotated", 1)
     before = published(world, "keap/rotated")
 
     make_due("keap/rotated")
-    happenings.wait_for("Token Rotated", "keap/rotated", 2)
+    events_queue.wait_for("Token Rotated", "keap/rotated", 2)
 
     after = published(world, "keap/rotated")
     assert (before["generation"], after["generation"]) == (1, 2)
@@ -64,14 +64,14 @@ def test_a_tick_rotates_what_is_due_and_publishes_the_new_token(
 
 
 def test_every_rotated_refresh_token_is_refused_when_replayed(
-    world: World, happenings: Happenings, make_due: Callable[[str], None]
+    world: World, events_queue: EventsQueue, make_due: Callable[[str], None]
 ) -> None:
     """Every refresh token that was rotated away is refused when it is replayed."""
-    world.connect(connections.KEAP.called("replayed"))
-    happenings.wait_for("Connection Authorized", "keap/replayed", 1)
+    world.connect(connections.KEAP.for_account("replayed"))
+    events_queue.wait_for("Connection Authorized", "keap/replayed", 1)
     for generation in (2, 3):
         make_due("keap/replayed")
-        happenings.wait_for("Token Rotated", "keap/replayed", generation)
+        events_queue.wait_for("Token Rotated", "keap/replayed", generation)
 
     replay = world.providers["keap"].provider.replay_all()
 
@@ -81,20 +81,20 @@ def test_every_rotated_refresh_token_is_refused_when_replayed(
 
 
 def test_a_client_of_its_own_asks_for_the_next_token(
-    world: World, wealthyhood: None, happenings: Happenings, make_due: Callable[[str], None]
+    world: World, wealthyhood: None, events_queue: EventsQueue, make_due: Callable[[str], None]
 ) -> None:
     make_due("wealthyhood/main")
 
-    happenings.wait_for("Token Rotated", "wealthyhood/main", 2)
+    events_queue.wait_for("Token Rotated", "wealthyhood/main", 2)
 
 
-def test_an_operator_rotates_by_hand(world: World, happenings: Happenings) -> None:
-    world.connect(connections.KEAP.called("by-hand"))
-    happenings.wait_for("Connection Authorized", "keap/by-hand", 1)
+def test_an_operator_rotates_by_hand(world: World, events_queue: EventsQueue) -> None:
+    world.connect(connections.KEAP.for_account("by-hand"))
+    events_queue.wait_for("Connection Authorized", "keap/by-hand", 1)
 
     world.evergrant("rotate", "keap/by-hand")
 
-    happenings.wait_for("Token Rotated", "keap/by-hand", 2)
+    events_queue.wait_for("Token Rotated", "keap/by-hand", 2)
 
 
 REVOCABLE = """
@@ -117,7 +117,7 @@ url = "https://{host}/oauth/revoke"
 
 
 def test_disconnect_revokes_the_grant_and_reconnect_restores_the_secret(
-    world: World, happenings: Happenings, tmp_path: Path
+    world: World, events_queue: EventsQueue, tmp_path: Path
 ) -> None:
     """A disconnected grant is revoked at the provider, and its secret comes back when it is connected again."""
     server, client = world.providers["investready"], world.clients["investready"]
@@ -129,7 +129,7 @@ def test_disconnect_revokes_the_grant_and_reconnect_restores_the_secret(
 
     def connect(generation: int) -> str:
         browser.connect(json.loads(world.evergrant("connect", "revocable/main", "--no-wait", "--json"))["link"])
-        happenings.wait_for("Connection Authorized", "revocable/main", generation)
+        events_queue.wait_for("Connection Authorized", "revocable/main", generation)
         return str(published(world, "revocable/main")["access_token"])
 
     grant = control.grant_of(connect(1))
@@ -141,16 +141,18 @@ def test_disconnect_revokes_the_grant_and_reconnect_restores_the_secret(
     assert arrived["fields"]["token"] == {"fingerprint": grant["refresh_token"]}
     ended = next(each for each in control.ask("grants")["grants"] if each["grant"] == grant["grant"])
     assert ended["revoked_because"] == "revocation"
-    happenings.wait_for("Connection Disconnected", "revocable/main")
+    events_queue.wait_for("Connection Disconnected", "revocable/main")
     assert "DeletedDate" in secrets.describe_secret(SecretId="evergrant/tokens/revocable/main")
 
     assert control.grant_of(connect(3))["grant"] != grant["grant"]
     assert "DeletedDate" not in secrets.describe_secret(SecretId="evergrant/tokens/revocable/main")
 
 
-def test_a_disconnected_account_has_no_token_any_more(world: World, consumer: Consumer, happenings: Happenings) -> None:
-    world.connect(connections.KEAP.called("leaving"))
-    happenings.wait_for("Connection Authorized", "keap/leaving", 1)
+def test_a_disconnected_account_has_no_token_any_more(
+    world: World, consumer: Consumer, events_queue: EventsQueue
+) -> None:
+    world.connect(connections.KEAP.for_account("leaving"))
+    events_queue.wait_for("Connection Authorized", "keap/leaving", 1)
 
     world.evergrant("disconnect", "keap/leaving", "--yes")
 

@@ -17,13 +17,13 @@ RUN = """
 import io, signal, sys, time, zipfile
 from pathlib import Path
 from local.aws import local_aws
-from local.tools import ended_by_signals
+from local.tools import end_on_signals
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 code = io.BytesIO()
 with zipfile.ZipFile(code, "w") as archive:
     archive.writestr("app.py", "def handler(event, context): return 1")
-with ended_by_signals(), local_aws(Path(sys.argv[1])) as aws:
+with end_on_signals(), local_aws(Path(sys.argv[1])) as aws:
     functions = aws.client("lambda")
     functions.create_function(
         FunctionName="f", Runtime="python3.13", Handler="app.handler",

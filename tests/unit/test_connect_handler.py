@@ -10,7 +10,7 @@ import pytest
 from evergrant.connect import pages
 from evergrant.connect.handler import respond
 from evergrant.connect.state_cookie import COOKIE
-from local.browser import refresh_of
+from local.browser import find_refresh
 from tests.unit.test_authorization_flow import World, world
 
 SAME_ORIGIN = {"sec_fetch_site": "same-origin"}
@@ -37,7 +37,7 @@ def cookie_in(answer: Any) -> str:
 
 def state_in(answer: Any) -> str:
     """The state in the address that the answer to the button leads on to."""
-    return parse_qs(urlsplit(refresh_of(answer["body"]) or "").query)["state"][0]
+    return parse_qs(urlsplit(find_refresh(answer["body"]) or "").query)["state"][0]
 
 
 def untouched(w: World) -> bool:
@@ -122,7 +122,7 @@ def test_a_browser_without_cookies_is_warned_before_it_leaves() -> None:
     w = world()
     answer = ask(w, "POST", **SAME_ORIGIN)
     assert (answer["statusCode"], "no_cookie" in answer["body"]) == (403, True)
-    assert refresh_of(answer["body"]) is None
+    assert find_refresh(answer["body"]) is None
     assert "location" not in answer["headers"]
     assert ask(w, "GET")["statusCode"] == 200, "the link is as good as before"
 
@@ -162,5 +162,5 @@ def test_no_parameter_steers_where_the_browser_is_sent(query: str) -> None:
     sent = ask(
         w, "POST", query=query, cookie=cookie_in(ask(w, "GET", query=query)), sec_fetch_site="same-origin", **headers
     )
-    assert (refresh_of(sent["body"]) or "").startswith("https://login.example.com/app/oauth/authorize?")
+    assert (find_refresh(sent["body"]) or "").startswith("https://login.example.com/app/oauth/authorize?")
     assert "evil" not in str(sent)

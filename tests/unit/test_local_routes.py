@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from local.routes import Route, routes_of
+from local.routes import Route, parse_routes
 from local.tools import LocalRunError
 
 URI = "arn:${AWS::Partition}:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${%s.Arn}/invocations"
@@ -26,7 +26,7 @@ def test_every_operation_becomes_a_route_to_its_function() -> None:
         }
     }
 
-    assert list(routes_of(body)) == [
+    assert list(parse_routes(body)) == [
         Route("GET", "/connect/{ticket}", "Callback", iam=False),
         Route("POST", "/connect/{ticket}", "Callback", iam=False),
         Route("GET", "/tokens/{provider}/{account}", "Getter", iam=True),
@@ -38,11 +38,11 @@ def test_an_authorizer_it_does_not_know_is_an_error_and_not_an_open_route() -> N
     body = {"paths": {"/tokens": {"get": operation("Getter", [{"SomeJwt": []}])}}}
 
     with pytest.raises(LocalRunError, match="cannot make get /tokens"):
-        list(routes_of(body))
+        list(parse_routes(body))
 
 
 def test_an_integration_that_is_no_function_is_an_error() -> None:
     body = {"paths": {"/tokens": {"get": {"x-amazon-apigateway-integration": {"uri": "https://example.com"}}}}}
 
     with pytest.raises(LocalRunError, match="cannot make get /tokens"):
-        list(routes_of(body))
+        list(parse_routes(body))

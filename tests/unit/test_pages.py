@@ -17,7 +17,7 @@ from evergrant import errors
 from evergrant.connect import page_texts, pages
 from evergrant.connect.scopes import ReconnectChanges
 from evergrant.errors import EvergrantError, LinkError
-from local.browser import refresh_of
+from local.browser import find_refresh
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -129,7 +129,7 @@ def test_an_address_that_is_encoded_already_is_led_to_as_it_is() -> None:
     url = (
         "https://login.example.com/a;v=1?redirect_uri=https%3A%2F%2Fx.example%2Fcb%3Fa%3D1%26b&scope=a%20b&state=A-_~."
     )
-    assert refresh_of(pages.render_opening("Keap", url)) == url
+    assert find_refresh(pages.render_opening("Keap", url)) == url
 
 
 def test_nothing_in_a_list_of_changes_or_in_a_remedy_is_ever_markup() -> None:
