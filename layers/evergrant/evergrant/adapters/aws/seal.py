@@ -1,8 +1,8 @@
 """Seal token sets by envelope encryption: AES-256-GCM under a data key of KMS.
 
 Connection and generation are the encryption context of the data key and the associated data of the cipher. A sealed
-set therefore opens only for the connection and generation that it was sealed for. CloudTrail records each unsealing under
-the connection's name (AWS KMS developer guide, "Encryption context").
+set therefore opens only for the connection and generation that it was sealed for. CloudTrail records each unsealing
+under the connection's name (AWS KMS developer guide, "Encryption context").
 """
 
 from __future__ import annotations
