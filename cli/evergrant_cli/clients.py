@@ -123,7 +123,7 @@ def show(
     from evergrant.names import check_client
     from evergrant.record.connection import Status
 
-    from . import refusals
+    from . import refused_clients
 
     run = run_of(context)
     entry = run.deployment.vault.client(check_client(name))
@@ -144,7 +144,7 @@ def show(
                 "connections": users,
                 "refused": {
                     key: value
-                    for key, value in refusals.view(circuit, []).items()
+                    for key, value in refused_clients.view(circuit, []).items()
                     if key not in ("client", "connections")
                 }
                 if circuit.is_open
@@ -161,7 +161,7 @@ def show(
             ("private key", "stored" if entry.private_key else ""),
             ("may be sent to", ", ".join(entry.hosts)),
             ("used by", ", ".join(users) or "no connection"),
-            *refusals.facts(circuit, run.now),
+            *refused_clients.facts(circuit, run.now),
         ]
     )
     if circuit.is_open:
@@ -250,8 +250,8 @@ def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None
     from evergrant.record import queued_wakeup
     from evergrant.record.connection import INACTIVE_STATUSES, Status
 
+    from .connection_view import CLIENT_ERRORS
     from .tokens import record_of, refreshed
-    from .views import CLIENT_ERRORS
 
     seen = run.deployment.circuits.get(client)
     waiting = sorted(

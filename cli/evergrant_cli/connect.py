@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .by_hand import connect_by_key
 from .links import connect_by_link, say_connected
+from .pasted_tokens import connect_by_key
 from .problems import WrongUsage
 from .run import AsJson, Name, Run, Var, run_of, variables_of
 
@@ -190,8 +190,8 @@ def hosts_of(profile: Profile, authorization: Authorization, grant: str) -> list
 
 def _at_once(run: Run, record: Connection) -> None:
     """A client's own grant: rotator tries it now, and the answer says whether the credentials work."""
+    from .connection_view import view
     from .tokens import refreshed
-    from .views import view
 
     record = refreshed(run, record)
     if run.output.as_json:

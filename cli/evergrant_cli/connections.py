@@ -68,7 +68,7 @@ def _connected(run: Run, connection: str) -> Connection:
 
 
 def _done(run: Run, record: Connection, text: str) -> None:
-    from .views import view
+    from .connection_view import view
 
     if run.output.as_json:
         run.output.document(view(record, run.now))

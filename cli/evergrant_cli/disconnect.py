@@ -165,7 +165,7 @@ def _asked(run: Run, record: Connection) -> str:
 
 
 def _tell(run: Run, record: Connection, plan: Plan, outcome: str, secret: str) -> None:
-    from .views import view
+    from .connection_view import view
 
     if run.output.as_json:
         also = list(plan.others) if outcome in ("asked", "again", "busy", "not_asked") else []

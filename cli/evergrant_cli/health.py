@@ -9,8 +9,8 @@ from enum import IntEnum
 from evergrant.record.connection import Connection, Status
 
 from .codes import spoken
+from .connection_view import NEEDS_SOMEBODY, advice, wrong_variable
 from .output import span
-from .views import NEEDS_SOMEBODY, advice, wrong_variable
 
 #: A refresh this late (seconds) was not only waiting for its tick: nothing runs.
 OVERDUE = 600

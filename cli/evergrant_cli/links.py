@@ -79,8 +79,8 @@ def _hand_over(run: Run, record: Connection, title: str, invitation: dict[str, A
 
 def _wait(run: Run, before: Connection, client: str, ticket: str, expires_at: int, invitation: dict[str, Any]) -> None:
     from .codes import spoken_step
-    from .views import refused_link, view
-    from .waiting import AttemptFailed, TicketExpired, shown_while, until_connected
+    from .connection_view import refused_link, view
+    from .link_progress import AttemptFailed, TicketExpired, shown_while, until_connected
 
     deployment = run.deployment
 

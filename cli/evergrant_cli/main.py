@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import clients, connect, connections, disconnect, imports, providers, reparse, status, tokens
+from . import clients, connect, connections, disconnect, providers, reparse, status, token_import, tokens
 from .problems import WrongUsage, explain
 from .run import Run, run_of
 from .usage import Verb, Verbs
@@ -116,7 +116,7 @@ app.command("pause", cls=Verb, rich_help_panel="Now and then")(connections.pause
 app.command("resume", cls=Verb, rich_help_panel="Now and then")(connections.resume)
 app.command("disconnect", cls=Verb, rich_help_panel="Now and then")(disconnect.disconnect)
 app.command("reparse", cls=Verb, rich_help_panel="Now and then")(reparse.reparse)
-app.command("import", cls=Verb, rich_help_panel="Setting up")(imports.import_set)
+app.command("import", cls=Verb, rich_help_panel="Setting up")(token_import.import_set)
 app.add_typer(providers.app, name="provider", rich_help_panel="Setting up")
 app.add_typer(clients.app, name="client", rich_help_panel="Setting up")
 

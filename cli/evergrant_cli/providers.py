@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import typer
 
-from . import discovering
-from .checking import check, profile_in
+from . import provider_discovery
 from .problems import WrongUsage, explain
+from .provider_check import check, profile_in
 from .run import AsJson, Run, run_of
 from .usage import Verb, Verbs
 
@@ -167,16 +167,16 @@ def add(
     if file is not None:
         raise WrongUsage("Give a FILE or --issuer URL, not both.")
     with run.output.busy(f"Asking {issuer}"):
-        found = discovering.discover(issuer, name)
+        found = provider_discovery.discover(issuer, name)
     if not run.output.as_json:
-        discovering.say_sources(run.output, found.metadata)
-        run.output.facts([*_facts(found.profile, ""), *discovering.facts(found.metadata, found.profile)])
-        discovering.say_notes(run.output, found.profile)
-    shown = {"found": discovering.document(found)}
+        provider_discovery.say_sources(run.output, found.metadata)
+        run.output.facts([*_facts(found.profile, ""), *provider_discovery.facts(found.metadata, found.profile)])
+        provider_discovery.say_notes(run.output, found.profile)
+    shown = {"found": provider_discovery.document(found)}
     if write is None:
         _store(run, found.profile, shown)
         return
-    discovering.write(write, found.text)
+    provider_discovery.write(write, found.text)
     if run.output.as_json:
         run.output.document({**_summary(found.profile), "change": "written", "file": str(write), **shown})
         return

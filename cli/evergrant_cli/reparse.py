@@ -29,7 +29,7 @@ def reparse(context: typer.Context, connection: Name, as_json: AsJson = False) -
       evergrant provider add acme.toml
       evergrant reparse acme/main
     """
-    from .views import view
+    from .connection_view import view
 
     run = run_of(context)
     before = record_of(run, connection)

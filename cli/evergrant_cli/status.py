@@ -42,7 +42,7 @@ def status(
     from evergrant.record.connection import Status
 
     from .health import Level, headline
-    from .refusals import as_known, refused_clients
+    from .refused_clients import as_known, refused_clients
     from .tokens import record_of
 
     run = run_of(context)
@@ -91,8 +91,8 @@ def _document(
     refused: Mapping[str, Circuit],
     now: int,
 ) -> dict[str, Any]:
-    from . import refusals
-    from .views import view
+    from . import refused_clients
+    from .connection_view import view
 
     records = [record for record, _ in judged]
 
@@ -100,7 +100,7 @@ def _document(
         "summary": first,
         "somebody_is_needed": somebody_is_needed,
         "refused_clients": [
-            refusals.view(circuit, refusals.affected(circuit, records)) for circuit in refused.values()
+            refused_clients.view(circuit, refused_clients.affected(circuit, records)) for circuit in refused.values()
         ],
         "connections": [
             {**view(record, now), "health": health.level.name.lower(), "reason": health.reason, "advice": health.advice}
@@ -114,8 +114,8 @@ def _print_all(
 ) -> None:
     from evergrant.record.connection import Status
 
-    from . import refusals
-    from .views import as_shown
+    from . import refused_clients
+    from .connection_view import as_shown
 
     now = run.now
     if shown:
@@ -135,9 +135,9 @@ def _print_all(
         )
     for circuit in refused.values():
         # Once, not for each of its connections.
-        waiting = refusals.affected(circuit, [record for record, _ in shown])
+        waiting = refused_clients.affected(circuit, [record for record, _ in shown])
         run.output.line()
-        run.output.line(f"{circuit.client}: {refusals.sentence(circuit, waiting, now)}.", _STYLES[-1])
+        run.output.line(f"{circuit.client}: {refused_clients.sentence(circuit, waiting, now)}.", _STYLES[-1])
         run.output.line(f"  → evergrant client set {circuit.client}")
     for record, health in shown:
         if health.level and not (record.status is Status.CLIENT_REFUSED and record.client in refused):
@@ -153,7 +153,7 @@ def _print_all(
 def _print_one(run: Run, record: Connection, health: Health) -> None:
     from evergrant.times import format_rfc3339
 
-    from .views import as_shown
+    from .connection_view import as_shown
 
     now = run.now
     record = as_shown(record, now)

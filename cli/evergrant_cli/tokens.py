@@ -23,7 +23,7 @@ def refreshed(run: Run, before: Connection) -> Connection:
     CommandFailed
         No new token set came. That an old one is still served does not count.
     """
-    from .views import failure
+    from .connection_view import failure
 
     deployment = run.deployment
     with run.output.busy(f"refreshing {before.name} …"):
@@ -67,7 +67,7 @@ def rotate(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     [bold]Example[/]
       evergrant rotate keap/main
     """
-    from .views import view
+    from .connection_view import view
 
     run = run_of(context)
     record = record_of(run, connection)
@@ -129,7 +129,7 @@ def get(
 
 
 def _refusal(connection: str, error: dict[str, Any]) -> Problem:
-    from .views import wrong_variable
+    from .connection_view import wrong_variable
 
     problem = Problem.of_answer(error)
     if problem.code == "client_refused":

@@ -173,7 +173,7 @@ def test_at_a_terminal_it_asks_first_and_says_how_to_paste(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str, generation: int
 ) -> None:
     desk("import", "keap/main", given=given())
-    monkeypatch.setattr("evergrant_cli.imports.interactive", lambda: True)
+    monkeypatch.setattr("evergrant_cli.token_import.interactive", lambda: True)
     status = 0 if generation == 2 else 1
     aside = desk.both("import", "keap/main", given=answer + given(), status=status)[1]
     assert ("Ctrl-D" in aside) is (generation == 2)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.profiles import built_in
-from evergrant_cli import trial
+from evergrant_cli import trial_request
 from evergrant_cli.main import app
 from local.providers import INVESTSUITE, KEAP, MODELPORTFOLIOS, WEALTHYHOOD, Client, Provider, ProviderServer
 from local.providers.dialect import Dialect
@@ -421,7 +421,7 @@ def test_what_is_no_entry_is_refused_before_anything_is_sent(file: str, given: s
 def test_at_a_terminal_it_asks_for_what_is_needed_and_shows_none_of_it(
     monkeypatch: pytest.MonkeyPatch, file: str, phase: str, typed: str, sent: bytes
 ) -> None:
-    monkeypatch.setattr(trial, "interactive", lambda: True)
+    monkeypatch.setattr(trial_request, "interactive", lambda: True)
     with serving(answers(json.dumps(GRANTED).encode())) as server:
         arguments = (file, "--against", f"http://{server.host}", "--phase", phase, "--var", "region=eu")
         assert "Client secret (not shown)" in said(*arguments, given=typed)
@@ -429,7 +429,7 @@ def test_at_a_terminal_it_asks_for_what_is_needed_and_shows_none_of_it(
 
 
 def test_a_private_key_is_not_typed(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
-    monkeypatch.setattr(trial, "interactive", lambda: True)
+    monkeypatch.setattr(trial_request, "interactive", lambda: True)
     found = run_check(file, "--against", "https://acme.example", "--phase", "exchange", "--var", "region=eu", status=2)
     assert "--client" in found["error"]["message"]
 

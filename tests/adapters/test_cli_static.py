@@ -60,7 +60,7 @@ def test_at_a_terminal_the_prompt_says_where_to_get_a_key_and_hides_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a terminal the command asks for the key, says where to get one, and does not show it."""
-    monkeypatch.setattr("evergrant_cli.by_hand.interactive", lambda: True)
+    monkeypatch.setattr("evergrant_cli.pasted_tokens.interactive", lambda: True)
     said, aside = desk.both("connect", "keap/main", *BY_KEY, "--expires-at", "2027-01-31", given=f"{KEY}\n")
     assert "The key lapses in 15 days" in said
     assert "Keap (Infusionsoft): " in aside

@@ -8,9 +8,9 @@ import json
 import pytest
 from rich.console import Console
 
+from evergrant_cli.link_progress import Stage, shown_while
 from evergrant_cli.output import Output, span, until
 from evergrant_cli.problems import Problem
-from evergrant_cli.waiting import Stage, shown_while
 from tests.unit.memory import FakeClock
 
 

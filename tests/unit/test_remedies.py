@@ -11,9 +11,9 @@ import typer
 
 from evergrant.record.alerts import describe_event
 from evergrant.record.connection import Connection, EventType, Status
+from evergrant_cli.connection_view import advice
 from evergrant_cli.main import app
 from evergrant_cli.run import Run
-from evergrant_cli.views import advice
 
 REMEDIES = {
     "unreadable_response": "evergrant reparse keap/main",

@@ -77,7 +77,7 @@ def check(
     """
     from evergrant.adapters.clock import SystemClock
 
-    from . import rehearsal, trial
+    from . import profile_preview, trial_request
 
     run = run_of(context)
     if against is None and (phase or client):
@@ -86,23 +86,23 @@ def check(
     variables = variables_of(var)
     output = run.output
     if against is not None:
-        target, chosen = trial.target_of(against), trial.phase_of(profile, phase)
-        result = trial.attempt(run, profile, chosen, target, client, variables)
+        target, chosen = trial_request.target_of(against), trial_request.phase_of(profile, phase)
+        result = trial_request.attempt(run, profile, chosen, target, client, variables)
         _say_attempt(output, profile, result)
         if "error" in result:
             raise typer.Exit(1)
         return
     now = int(SystemClock().now())
-    bound = rehearsal.variables_for(profile, variables)
+    bound = profile_preview.variables_for(profile, variables)
     found: dict[str, Any] = {
         "provider": profile.name,
         "title": profile.title,
         "grants": list(profile.grants),
         "variables": bound,
-        "phases": list(rehearsal.phases(profile, bound, now)),
-        "consumer": rehearsal.consumers(profile, bound, now),
-        "refreshing": rehearsal.refreshing(profile, bound, now),
-        "advice": list(rehearsal.advice(profile)),
+        "phases": list(profile_preview.phases(profile, bound, now)),
+        "consumer": profile_preview.consumers(profile, bound, now),
+        "refreshing": profile_preview.refreshing(profile, bound, now),
+        "advice": list(profile_preview.advice(profile)),
     }
     if output.as_json:
         output.document(found)

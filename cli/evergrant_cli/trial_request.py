@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from .masking import masked, masked_request
 from .problems import CommandFailed, Problem, WrongUsage
-from .rehearsal import refresh_at, scope_of
+from .profile_preview import refresh_at, scope_of
 from .run import Run, interactive
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .by_hand import json_object, keep, standard_input
 from .connect import hosts_of, planned
 from .output import span
+from .pasted_tokens import json_object, keep, standard_input
 from .problems import CommandFailed, Problem
 from .run import AsJson, Name, Run, Var, interactive, run_of, variables_of
 
@@ -54,7 +54,7 @@ def import_set(
     """
     from evergrant.connect.token_import import parse_token_set
 
-    from .views import view
+    from .connection_view import view
 
     run = run_of(context)
     profile, authorization, _ = planned(run, connection, client, variables_of(var), "authorization_code", None)

@@ -28,7 +28,7 @@ def connect_by_key(
     """``evergrant connect --grant static``: the pasted key becomes the connection's token."""
     from evergrant.connect.token_import import parse_expiry, parse_pasted_key
 
-    from .views import view
+    from .connection_view import view
 
     # Whatever is wrong with the arguments is said before anybody types a key.
     at = None if expires_at is None else parse_expiry(expires_at)
@@ -54,7 +54,7 @@ def keep(
     """Save a token set as the connection's next generation, and wait until it can be read."""
     from evergrant.connect.token_import import TokenImport
 
-    from .waiting import until_published
+    from .link_progress import until_published
 
     deployment = run.deployment
     importing = TokenImport(
