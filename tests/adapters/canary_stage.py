@@ -23,7 +23,7 @@ from evergrant.rotation.refresh import Rotation
 from evergrant.secret import Secret
 from evergrant.wiring import deployment
 from tests.adapters.hooks import on
-from tests.adapters.leaks import everything_in, found_in
+from tests.adapters.leaks import everything_in, find_secrets
 from tests.adapters.loopback import Behaviour, Server, answers, serving
 from tests.adapters.samples import NAME, NOW
 
@@ -209,10 +209,10 @@ def _bytes_in(value: Any) -> Iterator[bytes]:
 def nothing_leaked(outside: Outside) -> None:
     for name, sent in outside.aws:
         to_the_secret = name.endswith((".PutSecretValue", ".CreateSecret")) and SECRET.encode() in sent
-        assert found_in(sent, PRIVATE if to_the_secret else CANARIES) == set(), name
+        assert find_secrets(sent, PRIVATE if to_the_secret else CANARIES) == set(), name
     for text in (outside.logged, outside.unredacted):
-        assert found_in(text.getvalue(), CANARIES) == set()
+        assert find_secrets(text.getvalue(), CANARIES) == set()
     held = inactive()
-    assert found_in(held["tables"], CANARIES) == set()
-    assert found_in(held["queue"], CANARIES) == set()
-    assert found_in(held["secrets"], PRIVATE) == set()
+    assert find_secrets(held["tables"], CANARIES) == set()
+    assert find_secrets(held["queue"], CANARIES) == set()
+    assert find_secrets(held["secrets"], PRIVATE) == set()

@@ -35,7 +35,7 @@ def forms_of(secret: str) -> set[bytes]:
     return forms
 
 
-def found_in(text: str | bytes, secrets: Mapping[str, str]) -> set[str]:
+def find_secrets(text: str | bytes, secrets: Mapping[str, str]) -> set[str]:
     """Find the names of the secrets that a text holds, in any of their encodings."""
     data = text.encode() if isinstance(text, str) else text
     return {name for name, secret in secrets.items() if any(form in data for form in forms_of(secret))}

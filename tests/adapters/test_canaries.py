@@ -44,7 +44,7 @@ from tests.adapters.canary_stage import (
     watching,
 )
 from tests.adapters.hooks import failing, on
-from tests.adapters.leaks import everything_in, forms_of, found_in
+from tests.adapters.leaks import everything_in, find_secrets, forms_of
 from tests.adapters.loopback import Behaviour, Server, answers, closes, sends
 from tests.adapters.samples import NAME, NOW
 
@@ -85,8 +85,8 @@ def test_the_search_finds_what_it_looks_for(name: str) -> None:
     # Every test below passes if this does not.
     secret = CANARIES[name]
     for form in forms_of(secret):
-        assert found_in(b"before " + form + b" after", CANARIES) == {name}
-    assert found_in(json.dumps({"x": [secret]}), CANARIES) == {name}
+        assert find_secrets(b"before " + form + b" after", CANARIES) == {name}
+    assert find_secrets(json.dumps({"x": [secret]}), CANARIES) == {name}
     assert all(len(form) >= 12 for form in forms_of(secret))
 
 
@@ -98,20 +98,20 @@ def test_a_rotation_publishes_the_access_token_and_nothing_else_leaks(environmen
         on_stage.work()
     assert on_stage.record.generation == on_stage.record.published_generation == 8
     request = on_stage.server.requests[0]
-    assert found_in(request, PRIVATE) >= {"old refresh token"}  # the canaries really were on their way
+    assert find_secrets(request, PRIVATE) >= {"old refresh token"}  # the canaries really were on their way
     assert outside.calls("GenerateDataKey")
     assert outside.calls("PutEvents")
     assert outside.logged.getvalue()
     nothing_leaked(outside)
-    assert found_in(inactive()["secrets"], CANARIES) == {"new access token"}
+    assert find_secrets(inactive()["secrets"], CANARIES) == {"new access token"}
 
 
 def test_who_asks_gets_the_access_token_and_no_other_secret(environment: None) -> None:
     with stage(answers(json.dumps(GRANTED).encode())) as on_stage, watching() as outside:
         fresh = on_stage.ask()
-        assert found_in(json.dumps(fresh), CANARIES) == {"old access token"}
+        assert find_secrets(json.dumps(fresh), CANARIES) == {"old access token"}
         forced = on_stage.ask(force=True)
-    assert found_in(json.dumps(forced), CANARIES) == {"new access token"}
+    assert find_secrets(json.dumps(forced), CANARIES) == {"new access token"}
     nothing_leaked(outside)
 
 
@@ -142,7 +142,7 @@ def test_a_failed_rotation_leaks_nothing_that_the_provider_says(
         found = on_stage.ask(min_ttl=10_000)
     assert on_stage.server.requests
     assert on_stage.record.last_error == expected
-    assert found_in(json.dumps(found), PRIVATE) == set()
+    assert find_secrets(json.dumps(found), PRIVATE) == set()
     nothing_leaked(outside)
 
 
@@ -155,16 +155,16 @@ def test_an_answer_that_is_read_again_leaks_nothing_of_what_it_holds(environment
         assert on_stage.record.unreadable_response is not None
         again = on_stage.ask(reparse=content_hash(keap))
         assert again["error"]["code"] == "unreadable_response"
-        assert found_in(json.dumps(again), CANARIES) == set()
+        assert find_secrets(json.dumps(again), CANARIES) == set()
         nothing_leaked(outside)
         corrected = StoredProfiles("records").keep(msgspec.structs.replace(keap, response=response))
         on_stage.clock.sleep(60)  # until the first worker's lease has run out
         found = on_stage.ask(reparse=corrected)
-        assert found_in(json.dumps(found), CANARIES) == {"new access token"}
+        assert find_secrets(json.dumps(found), CANARIES) == {"new access token"}
     assert on_stage.record.expires_at == NOW + 86_400, "from the moment at which the request was sent"
     assert len(on_stage.server.requests) == 1
     nothing_leaked(outside)
-    assert found_in(inactive()["secrets"], CANARIES) == {"new access token"}
+    assert find_secrets(inactive()["secrets"], CANARIES) == {"new access token"}
 
 
 def test_a_refused_client_leaves_nothing_of_its_secrets_in_its_item(environment: None) -> None:
@@ -201,7 +201,7 @@ def test_a_token_set_the_table_rejects_goes_sealed_into_the_queue(environment: N
         assert on_stage.record.generation == 8
         on_stage.clock.sleep(60)  # until the first worker's lease has run out
         on_stage.work()
-    assert found_in(inactive()["secrets"], CANARIES) == {"new access token"}
+    assert find_secrets(inactive()["secrets"], CANARIES) == {"new access token"}
     nothing_leaked(outside)
 
 
@@ -230,9 +230,9 @@ def test_no_exception_carries_a_secret_when_a_service_fails(environment: None, s
                 _caught(lambda ask=ask: on_stage.rotation().run(ask), raised)  # type: ignore[misc]
             on_stage.work()
             found = on_stage.ask(force=True)
-        assert found_in(json.dumps(found), PRIVATE) == set()
+        assert find_secrets(json.dumps(found), PRIVATE) == set()
         nothing_leaked(outside)
-    assert found_in("\n".join(raised), CANARIES) == set()
+    assert find_secrets("\n".join(raised), CANARIES) == set()
 
 
 def test_no_exception_carries_a_secret_when_the_clients_entry_is_broken(environment: None) -> None:
@@ -247,7 +247,7 @@ def test_no_exception_carries_a_secret_when_the_clients_entry_is_broken(environm
             nothing_leaked(outside)
     assert len(raised) == 2
     assert on_stage.record.last_error == "invalid_client_entry"
-    assert found_in("\n".join(raised), CANARIES) == set()
+    assert find_secrets("\n".join(raised), CANARIES) == set()
 
 
 def _caught(call: Callable[[], object], raised: list[str]) -> None:
@@ -281,13 +281,13 @@ def test_a_pasted_key_goes_into_its_secret_and_nowhere_else(environment: None) -
     with stage(closes) as on_stage, watching() as outside:
         paste(on_stage, PUBLISHED["new access token"])
         assert outside.calls("Decrypt") == []  # who seals need not be able to open
-        assert found_in(inactive()["secrets"], CANARIES) == set()
+        assert find_secrets(inactive()["secrets"], CANARIES) == set()
         nothing_leaked(outside)
         on_stage.work()
     assert on_stage.record.generation == on_stage.record.published_generation == 8
     assert on_stage.server.requests == []
     nothing_leaked(outside)
-    assert found_in(inactive()["secrets"], CANARIES) == {"new access token"}
+    assert find_secrets(inactive()["secrets"], CANARIES) == {"new access token"}
 
 
 @pytest.mark.parametrize(
@@ -303,7 +303,7 @@ def test_no_exception_carries_a_pasted_key(environment: None, service: str, oper
             _caught(lambda wrong=wrong: paste(on_stage, wrong), raised)  # type: ignore[misc]
         nothing_leaked(outside)
     assert len(raised) >= 2
-    assert found_in("\n".join(raised), CANARIES) == set()
+    assert find_secrets("\n".join(raised), CANARIES) == set()
 
 
 def test_another_systems_token_set_leaks_only_its_access_token(environment: None) -> None:
@@ -319,7 +319,7 @@ def test_another_systems_token_set_leaks_only_its_access_token(environment: None
     assert on_stage.record.published_generation == 8
     assert on_stage.server.requests == []
     nothing_leaked(outside)
-    assert found_in(inactive()["secrets"], CANARIES) == {"new access token"}
+    assert find_secrets(inactive()["secrets"], CANARIES) == {"new access token"}
 
 
 # --- an authorization ---------------------------------------------------------------------------------------------
@@ -350,12 +350,12 @@ def test_connecting_an_account_leaks_nothing(environment: None, behave: Behaviou
             _caught(lambda: flow.handle_callback({"state": state, "code": PRIVATE["code"]}, started.cookie), raised)
         nothing_leaked(outside)
         sent = on_stage.server.requests[0]
-        assert found_in(sent, PRIVATE) >= {"code"}
+        assert find_secrets(sent, PRIVATE) >= {"code"}
         verifier = parse_qs(sent.partition(b"\r\n\r\n")[2].decode())["code_verifier"][0]
         mine = {"ticket": ticket, "state": state, "cookie": started.cookie, "code verifier": verifier}
         for name, left in outside.aws:
-            assert found_in(left, mine) == set(), name
-        assert found_in("\n".join(raised), {**CANARIES, **mine}) == set()
-        assert found_in(started.url, CANARIES) == set()
+            assert find_secrets(left, mine) == set(), name
+        assert find_secrets("\n".join(raised), {**CANARIES, **mine}) == set()
+        assert find_secrets(started.url, CANARIES) == set()
         assert outside.calls("Decrypt") == []  # who seals cannot open
         assert outside.calls("PutSecretValue") == outside.calls("CreateSecret") == []

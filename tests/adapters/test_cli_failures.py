@@ -96,7 +96,7 @@ def configured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
 
 
-def chosen() -> tuple[str, str]:
+def read_session() -> tuple[str, str]:
     session = boto3.DEFAULT_SESSION
     assert session is not None
     credentials = session.get_credentials()
@@ -107,16 +107,16 @@ def chosen() -> tuple[str, str]:
 @pytest.mark.usefixtures("configured")
 def test_an_explicit_profile_outranks_credentials_in_the_environment() -> None:
     deployment.open_session(None, "ops")
-    assert chosen() == ("of-the-profile", "ap-south-1")
+    assert read_session() == ("of-the-profile", "ap-south-1")
 
 
 @pytest.mark.usefixtures("configured")
 def test_the_region_is_chosen_as_the_aws_cli_does(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
     deployment.open_session(None, None)
-    assert chosen() == ("of-the-environment", "us-east-1")
+    assert read_session() == ("of-the-environment", "us-east-1")
     monkeypatch.setenv("AWS_REGION", "us-west-2")
     deployment.open_session(None, None)
-    assert chosen() == ("of-the-environment", "us-west-2")
+    assert read_session() == ("of-the-environment", "us-west-2")
     deployment.open_session("eu-north-1", None)
-    assert chosen() == ("of-the-environment", "eu-north-1")
+    assert read_session() == ("of-the-environment", "eu-north-1")

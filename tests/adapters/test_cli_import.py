@@ -36,19 +36,19 @@ def desk(
     return desk
 
 
-def given(**fields: Any) -> str:
+def build_input(**fields: Any) -> str:
     return json.dumps({name: value for name, value in {**SET, **fields}.items() if value is not None})
 
 
-def stored(desk: Desk) -> TokenSet:
+def read_token_set(desk: Desk) -> TokenSet:
     record = desk.record()
     assert record.sealed
     return TokenSet.decode(KmsSeal(desk.outputs["SealKeyArn"]).unseal(record.sealed, record.name, record.generation))
 
 
 def test_a_token_set_is_taken_over_and_scheduled_like_any_other(desk: Desk) -> None:
-    said, aside = desk.both("import", "keap/main", given=given(scope="full"))
-    record, tokens = desk.record(), stored(desk)
+    said, aside = desk.both("import", "keap/main", given=build_input(scope="full"))
+    record, tokens = desk.record(), read_token_set(desk)
     assert (record.status, record.grant, record.generation) == (Status.ACTIVE, "authorization_code", 1)
     assert (record.expires_at, tokens.scope) == (NOW + 3600, "full")
     assert record.refresh_at is not None
@@ -64,25 +64,25 @@ def test_a_token_set_is_taken_over_and_scheduled_like_any_other(desk: Desk) -> N
 
 def test_a_set_proven_by_a_refresh_need_not_state_its_expiry(desk: Desk) -> None:
     """A token set can be proven by one refresh, and then need not state its expiry."""
-    answer = desk.json("import", "keap/main", "--prove", given=given(expires_in=None))
+    answer = desk.json("import", "keap/main", "--prove", given=build_input(expires_in=None))
     assert desk.asked == [{"connection": "keap/main", "force": True}]
     assert (answer["status"], answer["generation"]) == ("active", 2)
 
 
 def test_a_set_that_does_not_work_is_reported_at_once(desk: Desk) -> None:
     desk.rotator = desk.refuses("invalid_grant")
-    assert desk.error("import", "keap/main", "--prove", given=given())["code"] == "not_refreshed"
+    assert desk.error("import", "keap/main", "--prove", given=build_input())["code"] == "not_refreshed"
 
 
 def test_an_expired_access_token_is_refreshed_at_once(desk: Desk) -> None:
-    desk("import", "keap/main", given=given(expires_in=None, expires_at="2020-01-01T00:00:00Z"))
+    desk("import", "keap/main", given=build_input(expires_in=None, expires_at="2020-01-01T00:00:00Z"))
     refresh_at = desk.record().refresh_at
     assert refresh_at is not None
     assert refresh_at <= NOW + 1
 
 
 def test_what_is_known_of_the_refresh_tokens_end_is_kept(desk: Desk) -> None:
-    answer = desk.json("import", "keap/main", given=given(refresh_expires_at="2027-06-30T00:00:00Z"))
+    answer = desk.json("import", "keap/main", given=build_input(refresh_expires_at="2027-06-30T00:00:00Z"))
     assert answer["refresh_token_expires_at"] == "2027-06-30T00:00:00Z"
 
 
@@ -91,20 +91,20 @@ def test_what_is_known_of_the_refresh_tokens_end_is_kept(desk: Desk) -> None:
     [
         ("", "no JSON object"),
         (f'["{CANARY}"]', "no JSON object"),
-        (given(access_token=None), "access_token is missing"),
-        (given(refresh_token=f"{CANARY} {CANARY}"), "refresh_token is none"),
-        (given(refresh_token=[CANARY]), "refresh_token is no text"),
-        (given(expires_in=None), "does not say when"),
-        (given(expires_in="3600"), "does not say when"),
-        (given(expires_in=-1), "does not say when"),
-        (given(expires_at=CANARY), "expires_at is no time that can be read"),
-        (given(expires_at=True), "expires_at is no time"),
-        (given(expires_at=NOW * 1000), "expires_at is no time"),
-        (given(expires_at=[CANARY]), "expires_at is no time"),
-        (given(refresh_expires_at=CANARY), "refresh_expires_at is no time"),
-        (given(refresh_expires_at="2020-01-01"), "refresh_expires_at is not ahead"),
-        (given(**{CANARY: "x"}), "a field that is not known"),
-        (given(scope=f"{CANARY}\x00"), "scope is no text"),
+        (build_input(access_token=None), "access_token is missing"),
+        (build_input(refresh_token=f"{CANARY} {CANARY}"), "refresh_token is none"),
+        (build_input(refresh_token=[CANARY]), "refresh_token is no text"),
+        (build_input(expires_in=None), "does not say when"),
+        (build_input(expires_in="3600"), "does not say when"),
+        (build_input(expires_in=-1), "does not say when"),
+        (build_input(expires_at=CANARY), "expires_at is no time that can be read"),
+        (build_input(expires_at=True), "expires_at is no time"),
+        (build_input(expires_at=NOW * 1000), "expires_at is no time"),
+        (build_input(expires_at=[CANARY]), "expires_at is no time"),
+        (build_input(refresh_expires_at=CANARY), "refresh_expires_at is no time"),
+        (build_input(refresh_expires_at="2020-01-01"), "refresh_expires_at is not ahead"),
+        (build_input(**{CANARY: "x"}), "a field that is not known"),
+        (build_input(scope=f"{CANARY}\x00"), "scope is no text"),
     ],
 )
 def test_an_invalid_import_is_refused_and_neither_echoed_nor_stored(desk: Desk, text: str, said: str) -> None:
@@ -117,54 +117,56 @@ def test_an_invalid_import_is_refused_and_neither_echoed_nor_stored(desk: Desk, 
 
 
 def test_what_needs_no_import_is_refused(desk: Desk) -> None:
-    error = desk.error("import", "wealthyhood/main", "--var", "audience=x", "--var", "host=a.example", given=given())
+    error = desk.error(
+        "import", "wealthyhood/main", "--var", "audience=x", "--var", "host=a.example", given=build_input()
+    )
     assert error["code"] == "invalid_request"
     assert list(desk.records.all()) == []
 
 
 def test_the_client_that_refreshes_it_must_be_stored(desk: Desk) -> None:
-    assert desk.error("import", "keap/main", "--client", "absent", given=given())["code"] == "unknown_client"
+    assert desk.error("import", "keap/main", "--client", "absent", given=build_input())["code"] == "unknown_client"
 
 
 def test_epoch_seconds_as_libraries_store_them_are_times_too(desk: Desk) -> None:
-    desk("import", "keap/main", given=given(expires_in=None, expires_at=NOW + 1800.5))
+    desk("import", "keap/main", given=build_input(expires_in=None, expires_at=NOW + 1800.5))
     assert desk.record().expires_at == NOW + 1800
 
 
 def test_without_a_refresh_token_it_is_served_to_its_end_and_that_is_said(desk: Desk) -> None:
-    said = desk("import", "keap/main", given=given(refresh_token=None))
+    said = desk("import", "keap/main", given=build_input(refresh_token=None))
     assert "nothing renews it" in said
     assert "evergrant connect keap/main" in said
-    assert stored(desk).refresh_token is None
+    assert read_token_set(desk).refresh_token is None
     assert desk.record().refresh_expires_at is None
-    error = desk.error("import", "keap/other", "--prove", given=given(refresh_token=None))
+    error = desk.error("import", "keap/other", "--prove", given=build_input(refresh_token=None))
     assert "refresh_token is missing" in error["message"]
 
 
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.DEGRADED, Status.PAUSED, Status.CLIENT_REFUSED])
 def test_a_grant_that_is_alive_is_not_overwritten_by_a_slip(desk: Desk, status: Status) -> None:
-    desk("import", "keap/main", given=given())
+    desk("import", "keap/main", given=build_input())
     desk.records.change("keap/main", {"status": status})
-    error = desk.error("import", "keap/main", given=given(refresh_token="another"))
+    error = desk.error("import", "keap/main", given=build_input(refresh_token="another"))
     assert error["code"] == "already_connected"
     assert "--replace" in error["hint"]
     assert desk.record().generation == 1
-    desk("import", "keap/main", "--replace", given=given(refresh_token="another"))
+    desk("import", "keap/main", "--replace", given=build_input(refresh_token="another"))
     assert desk.record().generation == 2
 
 
 @pytest.mark.parametrize("status", [Status.AUTHORIZATION_REQUIRED, Status.DISCONNECTED])
 def test_a_grant_that_is_over_is_replaced_without_asking(desk: Desk, status: Status) -> None:
-    desk("import", "keap/main", given=given())
+    desk("import", "keap/main", given=build_input())
     desk.records.change("keap/main", {"status": status})
-    assert desk.json("import", "keap/main", given=given())["status"] == "active"
+    assert desk.json("import", "keap/main", given=build_input())["status"] == "active"
 
 
 def test_import_does_not_revoke_the_replaced_grant(desk: Desk) -> None:
     """The grant that an import replaces is not revoked, since it may be the same grant."""
-    desk("import", "keap/main", given=given())
+    desk("import", "keap/main", given=build_input())
     desk.queued()
-    desk("import", "keap/main", "--replace", given=given(refresh_token="rotated-since"))
+    desk("import", "keap/main", "--replace", given=build_input(refresh_token="rotated-since"))
     assert [message.get("task") for message in desk.queued()] == [None]
 
 
@@ -172,14 +174,16 @@ def test_import_does_not_revoke_the_replaced_grant(desk: Desk) -> None:
 def test_at_a_terminal_it_asks_first_and_says_how_to_paste(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str, generation: int
 ) -> None:
-    desk("import", "keap/main", given=given())
+    desk("import", "keap/main", given=build_input())
     monkeypatch.setattr("evergrant_cli.token_import.interactive", lambda: True)
     status = 0 if generation == 2 else 1
-    aside = desk.both("import", "keap/main", given=answer + given(), status=status)[1]
+    aside = desk.both("import", "keap/main", given=answer + build_input(), status=status)[1]
     assert ("Ctrl-D" in aside) is (generation == 2)
     assert desk.record().generation == generation
 
 
 def test_a_set_that_another_system_has_used_up_says_what_to_look_for(desk: Desk) -> None:
     desk.rotator = desk.refuses("invalid_grant")
-    assert "the last set that it stored" in desk.both("import", "keap/main", "--prove", given=given(), status=1)[1]
+    assert (
+        "the last set that it stored" in desk.both("import", "keap/main", "--prove", given=build_input(), status=1)[1]
+    )

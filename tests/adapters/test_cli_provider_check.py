@@ -20,7 +20,7 @@ from evergrant_cli.main import app
 from local.providers import INVESTSUITE, KEAP, MODELPORTFOLIOS, WEALTHYHOOD, Client, Provider, ProviderServer
 from local.providers.dialect import Dialect
 from tests.adapters.cli_desk import CLIENT_SECRET, Desk, store_client
-from tests.adapters.leaks import found_in
+from tests.adapters.leaks import find_secrets
 from tests.adapters.loopback import Server, answers, serving
 
 ACME = """
@@ -94,19 +94,19 @@ GRANTED = {
 }
 
 
-def said(*arguments: str, given: Any = None, status: int = 0) -> str:
+def run_text(*arguments: str, given: Any = None, status: int = 0) -> str:
     """What the command says, in all. There is no stack, and no Region in which there could be one."""
     text = given if isinstance(given, str) else json.dumps(given) if given is not None else None
     result = CliRunner().invoke(app, ["provider", "check", *arguments], input=text, env={"AWS_REGION": None})
     if result.exception and not isinstance(result.exception, SystemExit):
         raise result.exception
     assert result.exit_code == status, result.output
-    assert found_in(result.output, CANARIES) == set()
+    assert find_secrets(result.output, CANARIES) == set()
     return result.output
 
 
 def run_check(*arguments: str, given: Any = None, status: int = 0) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(said(*arguments, "--json", given=given, status=status))
+    document: dict[str, Any] = json.loads(run_text(*arguments, "--json", given=given, status=status))
     return document
 
 
@@ -155,7 +155,7 @@ def test_each_phase_shows_its_request_with_placeholders_for_secrets(file: str) -
 
 
 def test_a_variable_without_a_value_stands_there_by_its_name(file: str) -> None:
-    text = said(file)
+    text = run_text(file)
     assert "https://REGION.acme.example/REGION/token" in text
     assert "Give --var" in text
 
@@ -174,7 +174,7 @@ def test_the_refresh_time_is_shown_for_the_documented_lifetime() -> None:
     times = run_check("keap")["refreshing"]
     assert times["lifetime"] == 86_400
     assert 10_800 <= times["before_expiry"] <= 1.5 * 10_800
-    assert "would be replaced after" in said("keap")
+    assert "would be replaced after" in run_text("keap")
 
 
 @pytest.mark.parametrize("name", sorted(built_in.load_built_in()))
@@ -227,8 +227,8 @@ def test_wrong_usage_is_status_2_and_sends_nothing(file: str, arguments: list[st
 
 
 def test_neither_a_file_nor_a_provider_is_wrong_usage() -> None:
-    said("nosuch.toml", status=2)
-    said("keap", "--against", "https://acme.example", status=2)
+    run_text("nosuch.toml", status=2)
+    run_text("keap", "--against", "https://acme.example", status=2)
 
 
 # One real request, to the simulated providers
@@ -252,7 +252,7 @@ def test_wealthyhood_grants_and_its_answer_is_read(simulated: ProviderServer) ->
     answer = found["answer"]
     assert (answer["lifetime"], answer["expiry_rule"], answer["refresh_token"]) == (3600, "expires_in:seconds", None)
     assert answer["access_token"].endswith("…")
-    assert "by the rule expires_in:seconds" in said(*arguments, given=ENTRY)
+    assert "by the rule expires_in:seconds" in run_text(*arguments, given=ENTRY)
 
 
 @pytest.mark.parametrize("simulated", [WEALTHYHOOD], indirect=True)
@@ -305,7 +305,7 @@ def test_keaps_refused_refresh_names_the_rule_that_matched(
     found = run_check(*arguments, given=given, status=1)
     assert found["error"]["code"] == "grant_rejected"
     assert (found["answer"]["status"], found["answer"]["code"], found["answer"]["rule"]) == (400, code, rule)
-    text = said(*arguments, given=given, status=1)
+    text = run_text(*arguments, given=given, status=1)
     assert "grant_rejected" in text
     assert rule in text
 
@@ -344,10 +344,10 @@ def given_for(phase: str) -> dict[str, Any]:
 def test_nothing_secret_and_no_text_of_the_provider_is_shown(file: str, phase: str, answer: Any, status: int) -> None:
     with serving(answer) as server:
         arguments = (file, "--against", f"http://{server.host}", "--phase", phase, "--var", "region=eu")
-        said(*arguments, given=given_for(phase), status=status)
+        run_text(*arguments, given=given_for(phase), status=status)
         run_check(*arguments, given=given_for(phase), status=status)
         assert len(server.requests) == 2, "what is to be masked was sent"
-    assert any(found_in(request, CANARIES) or b"eyJ" in request for request in server.requests)
+    assert any(find_secrets(request, CANARIES) or b"eyJ" in request for request in server.requests)
 
 
 def test_credentials_are_not_shown_though_the_provider_send_them_back() -> None:
@@ -359,7 +359,7 @@ def test_credentials_are_not_shown_though_the_provider_send_them_back() -> None:
     with serving(echoes) as server:
         arguments = ("investsuite", "--against", f"http://{server.host}")
         assert run_check(*arguments, given=given, status=1)["answer"]["code"] is None
-        said(*arguments, given=given, status=1)
+        run_text(*arguments, given=given, status=1)
         assert b"canary-password" in server.requests[-1]
 
 
@@ -424,7 +424,7 @@ def test_at_a_terminal_it_asks_for_what_is_needed_and_shows_none_of_it(
     monkeypatch.setattr(trial_request, "interactive", lambda: True)
     with serving(answers(json.dumps(GRANTED).encode())) as server:
         arguments = (file, "--against", f"http://{server.host}", "--phase", phase, "--var", "region=eu")
-        assert "Client secret (not shown)" in said(*arguments, given=typed)
+        assert "Client secret (not shown)" in run_text(*arguments, given=typed)
         assert sent in server.requests[0]
 
 
@@ -449,7 +449,7 @@ def test_a_pasted_key_sends_nothing_that_could_be_tried(tmp_path: Path) -> None:
     path = tmp_path / "keys.toml"
     path.write_text('name = "keys"\ntitle = "Keys"\n[static]\ndescribe = "Settings."\n', "utf-8")
     assert run_check(str(path))["refreshing"] is None
-    said(str(path), "--against", "https://acme.example", status=2)
+    run_text(str(path), "--against", "https://acme.example", status=2)
 
 
 @pytest.mark.parametrize("phase", ["refresh", "exchange"])

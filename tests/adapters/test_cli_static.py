@@ -32,7 +32,7 @@ def desk(
     return desk
 
 
-def stored(desk: Desk) -> TokenSet:
+def read_token_set(desk: Desk) -> TokenSet:
     record = desk.record()
     assert record.sealed
     return TokenSet.decode(KmsSeal(desk.outputs["SealKeyArn"]).unseal(record.sealed, record.name, record.generation))
@@ -44,7 +44,7 @@ def test_a_key_on_standard_input_is_stored_and_its_publication_asked(desk: Desk)
     record = desk.record()
     assert (record.status, record.grant, record.generation) == (Status.ACTIVE, "static", 1)
     assert (answer["status"], answer["expires_at"], answer["grant"]) == ("active", "2027-01-31T00:00:00Z", "static")
-    assert stored(desk).access_token.reveal() == KEY
+    assert read_token_set(desk).access_token.reveal() == KEY
     assert record.refresh_expires_at == record.expires_at == record.refresh_at
     assert desk.queued() == [{"connection": "keap/main"}]
     assert KEY not in json.dumps(answer)
@@ -53,7 +53,7 @@ def test_a_key_on_standard_input_is_stored_and_its_publication_asked(desk: Desk)
 def test_a_key_may_come_as_json_with_its_expiry(desk: Desk) -> None:
     given = json.dumps({"access_token": KEY, "expires_at": "2027-01-31"})
     assert desk.json("connect", "keap/main", *BY_KEY, given=given)["expires_at"] == "2027-01-31T00:00:00Z"
-    assert stored(desk).access_token.reveal() == KEY
+    assert read_token_set(desk).access_token.reveal() == KEY
 
 
 def test_at_a_terminal_the_prompt_says_where_to_get_a_key_and_hides_it(
@@ -65,7 +65,7 @@ def test_at_a_terminal_the_prompt_says_where_to_get_a_key_and_hides_it(
     assert "The key lapses in 15 days" in said
     assert "Keap (Infusionsoft): " in aside
     assert KEY not in said + aside
-    assert stored(desk).access_token.reveal() == KEY
+    assert read_token_set(desk).access_token.reveal() == KEY
 
 
 def test_a_key_without_a_known_end_has_none_and_is_never_due(desk: Desk) -> None:
@@ -88,7 +88,7 @@ def test_a_new_key_is_pasted_by_connecting_again(desk: Desk) -> None:
     desk("connect", "keap/main", *BY_KEY, given=KEY)
     desk("connect", "keap/main", "--no-wait", given=f"{KEY}-2")
     assert desk.record().generation == 2
-    assert stored(desk).access_token.reveal() == f"{KEY}-2"
+    assert read_token_set(desk).access_token.reveal() == f"{KEY}-2"
 
 
 def test_rotating_says_that_nothing_renews_a_key(desk: Desk) -> None:

@@ -32,7 +32,7 @@ def bus(aws: None) -> EventBus:
     return EventBus(BUS)
 
 
-def received(queue_url: str) -> list[Any]:
+def receive_all(queue_url: str) -> list[Any]:
     found: list[Any] = []
     while batch := client("sqs").receive_message(QueueUrl=queue_url, MaxNumberOfMessages=10).get("Messages"):
         found += [json.loads(message["Body"]) for message in batch]
@@ -49,14 +49,14 @@ def outbox(count: int) -> dict[str, Any]:
 
 def test_a_message_arrives_as_json(queue: SqsQueue) -> None:
     queue.send({"connection": NAME})
-    assert received(queue.url) == [{"connection": NAME}]
+    assert receive_all(queue.url) == [{"connection": NAME}]
 
 
 def test_a_delay_is_passed_on_to_the_second(queue: SqsQueue) -> None:
     with parameters("sqs", "SendMessage") as sent:
         queue.send({"connection": NAME}, delay=37)
     assert sent[0]["DelaySeconds"] == 37
-    assert received(queue.url) == []
+    assert receive_all(queue.url) == []
 
 
 def test_a_queue_that_refuses_is_unavailable(queue: SqsQueue) -> None:
@@ -77,7 +77,7 @@ def test_many_messages_go_in_batches_of_ten(queue: SqsQueue, count: int, calls: 
         assert queue.send_many([({"connection": f"keap/{number}"}, 0) for number in range(count)]) == count
     assert len(batches) == calls
     assert all(len(batch["Entries"]) <= 10 for batch in batches)
-    assert sorted(body["connection"] for body in received(queue.url)) == sorted(f"keap/{n}" for n in range(count))
+    assert sorted(body["connection"] for body in receive_all(queue.url)) == sorted(f"keap/{n}" for n in range(count))
 
 
 def test_each_message_of_a_batch_has_its_own_delay(queue: SqsQueue) -> None:
@@ -85,7 +85,7 @@ def test_each_message_of_a_batch_has_its_own_delay(queue: SqsQueue) -> None:
         queue.send_many([({"connection": f"keap/{delay}"}, delay) for delay in (0, 5, 75)])
     sent = {json.loads(entry["MessageBody"])["connection"]: entry["DelaySeconds"] for entry in batches[0]["Entries"]}
     assert sent == {"keap/0": 0, "keap/5": 5, "keap/75": 75}
-    assert [body["connection"] for body in received(queue.url)] == ["keap/0"]
+    assert [body["connection"] for body in receive_all(queue.url)] == ["keap/0"]
 
 
 def test_what_a_batch_did_not_take_is_not_counted(queue: SqsQueue) -> None:

@@ -26,7 +26,7 @@ def stored(records: DynamoRecords) -> DynamoRecords:
     return records
 
 
-def held(records: DynamoRecords, name: str = NAME) -> Connection:
+def read_record(records: DynamoRecords, name: str = NAME) -> Connection:
     found = records.get(name)
     assert found is not None
     return found
@@ -54,7 +54,7 @@ def test_creating_a_record_twice_is_a_conflict_that_shows_the_first(stored: Dyna
     with pytest.raises(Conflict) as caught:
         stored.create(connection(generation=0, client="other"))
     assert caught.value.current == connection()
-    assert held(stored) == connection()
+    assert read_record(stored) == connection()
 
 
 def test_a_creation_whose_answer_was_lost_succeeds(records: DynamoRecords) -> None:
@@ -70,7 +70,7 @@ def test_a_creation_whose_answer_was_lost_succeeds(records: DynamoRecords) -> No
 def test_a_change_returns_the_record_as_it_then_is(stored: DynamoRecords) -> None:
     changed = stored.change(NAME, {"status": Status.DEGRADED, "failures": 2, "sealed": SEALED, "due_at": NOW})
     assert changed == connection(status=Status.DEGRADED, failures=2, sealed=SEALED, due_at=NOW)
-    assert held(stored) == changed
+    assert read_record(stored) == changed
 
 
 def test_every_field_can_be_changed(stored: DynamoRecords) -> None:
@@ -122,7 +122,7 @@ def test_nothing_changes_when_one_condition_fails(stored: DynamoRecords, only_if
     with pytest.raises(Conflict) as caught:
         stored.change(NAME, {"failures": 1, "client": "other"}, only_if=only_if)
     assert caught.value.current == connection()
-    assert held(stored) == connection()
+    assert read_record(stored) == connection()
 
 
 def test_a_condition_may_name_a_field_that_the_change_sets(stored: DynamoRecords) -> None:
@@ -165,13 +165,13 @@ def test_events_come_and_go_one_by_one_without_losing_another(stored: DynamoReco
     # Each of these knows nothing of the others' events, as concurrent writers do not.
     stored.change(NAME, {"outbox.b": {**EVENT, "at": NOW + 1}})
     stored.change(NAME, {"outbox.a": None, "outbox.c": EVENT})
-    assert held(stored).outbox == {"b": {**EVENT, "at": NOW + 1}, "c": EVENT}
+    assert read_record(stored).outbox == {"b": {**EVENT, "at": NOW + 1}, "c": EVENT}
 
 
 def test_removing_an_event_that_is_gone_harms_nothing(stored: DynamoRecords) -> None:
     stored.change(NAME, {"outbox.a": EVENT})
     stored.change(NAME, {"outbox.a": None, "outbox.b": None})
-    assert held(stored).outbox == {}
+    assert read_record(stored).outbox == {}
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_a_write_whose_answer_was_lost_succeeds_when_the_sdk_repeats_it(
     with lost_answers("dynamodb", "UpdateItem") as lost:
         changed = stored.change(NAME, changes, **conditions)
     assert len(lost) == 1
-    assert changed == held(stored)
+    assert changed == read_record(stored)
     assert changed.lease_owner == changes.get("lease_owner")
     assert changed.generation == changes.get("generation", 7)
 

@@ -95,7 +95,7 @@ def shows(tab: Page, heading: str, code: str | None = None) -> None:
         expect(tab.get_by_role("main")).to_contain_text(f"mention this code: {code}")
 
 
-def exchanged(world: World) -> object:
+def count_exchanges(world: World) -> object:
     """What became of the codes that Keap has issued, but for how many those are."""
     codes = Control(world.providers["keap"]).ask("stats")["codes"]
     return codes["used"], codes["reused"]
@@ -220,12 +220,12 @@ def test_a_reload_of_the_last_page_shows_it_again_and_exchanges_nothing(
 ) -> None:
     begin(tab, operator.link(keap(world, "reload")))
     decide(tab, "Allow")
-    before = exchanged(world)
+    before = count_exchanges(world)
     answer = tab.reload()
     assert answer is not None
     assert answer.status == 200
     shows(tab, "Keap is connected")
-    assert exchanged(world) == before
+    assert count_exchanges(world) == before
 
 
 def test_two_tabs_make_one_connection(world: World, operator: Operator, tab: Page) -> None:
@@ -235,11 +235,11 @@ def test_two_tabs_make_one_connection(world: World, operator: Operator, tab: Pag
     begin(other, link)
     decide(tab, "Allow")
     shows(tab, "Keap is connected")
-    before = exchanged(world)
+    before = count_exchanges(world)
     answer = decide(other, "Allow")
     shows(other, "This link was used already", "link_used")
     assert answer.status == 410
-    assert exchanged(world) == before
+    assert count_exchanges(world) == before
 
 
 def test_a_link_that_was_begun_elsewhere_does_not_go_on_here(

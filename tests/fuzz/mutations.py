@@ -31,17 +31,17 @@ def of_answer(data: bytes, random: Random) -> bytes:
         answer = json.loads(body)
     except (ValueError, RecursionError):
         return data
-    return head + gap + json.dumps(_changed(answer, random)).encode()
+    return head + gap + json.dumps(_change(answer, random)).encode()
 
 
-def _changed(value: Any, random: Random) -> Any:
+def _change(value: Any, random: Random) -> Any:
     if isinstance(value, dict) and value and random.random() < 0.9:
         key = random.choice([*value]) if random.random() < 0.7 else _word(random)
         if random.random() < 0.1:
             return {name: item for name, item in value.items() if name != key}
-        return {**value, key: _changed(value.get(key), random)}
+        return {**value, key: _change(value.get(key), random)}
     if isinstance(value, list) and value and random.random() < 0.5:
-        return [*value[1:], _changed(value[0], random)]
+        return [*value[1:], _change(value[0], random)]
     others = (random.choice(_NUMBERS), random.choice(_TEXTS), _word(random), [value], {_word(random): value})
     return random.choice(others)
 

@@ -112,7 +112,7 @@ def check_answer(case: Case, response: HttpResponse) -> TokenSet | Refusal | Unr
     good = 200 <= response.status < 300
     if isinstance(read, UnreadableResponse):
         assert good, "only a success can be unread"
-        assert _shown(read) in _unread_texts(), "a text that depends on the answer is in the error"
+        assert _show(read) in _unread_texts(), "a text that depends on the answer is in the error"
     elif isinstance(read, Refusal):
         _check_refusal(case.profile, response, read)
     else:
@@ -128,7 +128,7 @@ def _read(case: Case, response: HttpResponse) -> TokenSet | Refusal | Unreadable
         return unread
 
 
-def _shown(error: EvergrantError) -> str:
+def _show(error: EvergrantError) -> str:
     """All of an error that anybody can print, but for the lines of code in its traceback."""
     assert error.__context__ is error.__cause__ is None, "a cause may quote the answer"
     return f"{error!r} {error.args!r} {vars(error)!r}"
@@ -145,7 +145,7 @@ def _unread_texts() -> set[str]:
         for path in case.profile.response.access_token:
             put(tokenless, path, None)
         read = [_read(case, HttpResponse(200, {}, json.dumps(body).encode())) for body in (timeless, tokenless)]
-        texts |= {_shown(unread) for unread in read if isinstance(unread, UnreadableResponse)}
+        texts |= {_show(unread) for unread in read if isinstance(unread, UnreadableResponse)}
     return texts
 
 
@@ -191,7 +191,7 @@ def _check_refusal(profile: Profile, response: HttpResponse, refusal: Refusal) -
 
 def _check_tokens(case: Case, response: HttpResponse, tokens: TokenSet) -> None:
     profile, before = case.profile, case.previous
-    stated, answer = _stated(response)
+    stated, answer = _read_stated(response)
     access_token = tokens.access_token.reveal()
     assert access_token in stated, "the access token is not what the answer stated"
     assert _VISIBLE.fullmatch(access_token), "the access token is not printable"
@@ -223,7 +223,7 @@ def _check_tokens(case: Case, response: HttpResponse, tokens: TokenSet) -> None:
     _check_use(profile, tokens)
 
 
-def _stated(response: HttpResponse) -> tuple[set[str], Any]:
+def _read_stated(response: HttpResponse) -> tuple[set[str], Any]:
     """Every text that the body states, read without the product's help, and the body as a whole."""
     texts: set[str] = set()
 
@@ -352,7 +352,7 @@ def _request(profile: Profile, phase: Phase, variables: Mapping[str, str], **val
     try:
         request = build_token_request(profile, phase, variables, client, Secret("hush"), known, now=NOW)
     except (InvalidVariable, InvalidClient) as refused:
-        assert "hush" not in _shown(refused)
+        assert "hush" not in _show(refused)
         return
     assert _is_safe(request.url)
     assert all(name.isascii() and value.isascii() for name, value in request.headers.items())

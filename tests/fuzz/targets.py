@@ -88,7 +88,7 @@ ODD_BODIES = (
 def _answer_seeds() -> Iterator[bytes]:
     for case in CASES:
         yield answer(str(case), 200, json.dumps(granting(case.profile)).encode())
-    for name, given in documented():
+    for name, given in read_documented():
         mine = [str(case) for case in CASES if case.profile.name == name]
         for documented_one in given:
             yield answer(mine[-1], documented_one["status"], json.dumps(documented_one["body"]).encode())
@@ -99,7 +99,7 @@ def _answer_seeds() -> Iterator[bytes]:
     yield answer("keap refresh again", 429, b"", "Retry-After: Sun, 22 Nov 2026 10:02:00 GMT", "Date: now")
 
 
-def documented() -> Iterator[tuple[str, Any]]:
+def read_documented() -> Iterator[tuple[str, Any]]:
     """Each provider's answers as its documentation has them."""
     for file in sorted(_DOCUMENTED.glob("*.json")):
         yield file.stem, json.loads(file.read_text("utf-8"))

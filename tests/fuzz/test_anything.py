@@ -37,7 +37,7 @@ STATED: tuple[Any, ...] = (
 )  # fmt: skip
 
 
-def answered(body: Any, status: int = 200, kind: str = JSON, **headers: str) -> HttpResponse:
+def respond(body: Any, status: int = 200, kind: str = JSON, **headers: str) -> HttpResponse:
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     return HttpResponse(status, {"content-type": kind, **headers}, raw)
 
@@ -53,13 +53,13 @@ def test_there_are_cases_of_every_profile() -> None:
 @every_case
 def test_a_plain_success_is_a_token_set(case: Case) -> None:
     # Else the oracle would hold because nothing ever gets as far as a token.
-    assert isinstance(check_answer(case, answered(granting(case.profile))), TokenSet)
+    assert isinstance(check_answer(case, respond(granting(case.profile))), TokenSet)
 
 
 @every_case
 def test_any_stated_lifetime_gives_a_sane_expiry_or_is_unreadable(case: Case) -> None:
     for stated in STATED:
-        read = check_answer(case, answered(granting(case.profile, stated)))
+        read = check_answer(case, respond(granting(case.profile, stated)))
         assert not isinstance(read, Refusal)
 
 
@@ -69,20 +69,20 @@ def test_no_body_is_read_as_more_than_it_is_at_any_type_and_status(case: Case) -
     bodies = (*ODD_BODIES, json.dumps(plain).encode(), urlencode(plain).encode(), json.dumps(plain).encode("utf-16"))
     for body, kind in product(bodies, (JSON, FORM, "text/html; charset=latin-1", "", "é/\x00")):
         for status in (200, 302, 400, 500):
-            check_answer(case, answered(body, status, kind))
+            check_answer(case, respond(body, status, kind))
 
 
 @every_case
 def test_an_empty_answer_that_is_no_success_is_a_refusal(case: Case) -> None:
     for status in (400, 401, 403, 404, 429, 500, 503):
-        assert isinstance(check_answer(case, answered(b"", status)), Refusal)
+        assert isinstance(check_answer(case, respond(b"", status)), Refusal)
 
 
 @every_case
 def test_a_200_that_is_an_error_is_no_token(case: Case) -> None:
     spec = case.profile.response
     said = spec.success_when.path if spec.success_when else spec.error[0]
-    assert isinstance(check_answer(case, answered(put(granting(case.profile), said, "invalid_grant"))), Refusal)
+    assert isinstance(check_answer(case, respond(put(granting(case.profile), said, "invalid_grant"))), Refusal)
 
 
 @pytest.mark.parametrize("depth", [10, 400, 990, 5_000, 60_000])
@@ -92,8 +92,8 @@ def test_no_depth_of_nesting_escapes(depth: int, opening: str, closing: str) -> 
     deep = b'{"access_token": "a", "expires_in": 60, "scope": ' + closed + b', "error": ' + closed + b"}"
     for case in CASES[::7]:
         for body in (closed, (opening * depth).encode(), deep):
-            check_answer(case, answered(body))
-            check_answer(case, answered(body, 400))
+            check_answer(case, respond(body))
+            check_answer(case, respond(body, 400))
 
 
 def test_a_jwt_of_any_depth_or_none_tells_no_absurd_expiry() -> None:
@@ -108,7 +108,7 @@ def test_a_jwt_of_any_depth_or_none_tells_no_absurd_expiry() -> None:
                     "a.eyJleHAiOjFlNDAwfQ.c",
                     "a.é.c",
                 ):
-                    check_answer(case, answered(put(granting(case.profile), rule.jwt, token)))
+                    check_answer(case, respond(put(granting(case.profile), rule.jwt, token)))
 
 
 # --- anything ---------------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def bodies(draw: st.DrawFn) -> bytes:
     retry_after=st.text(alphabet="Sun,0123456789 :NovGMT+-", max_size=40),
 )
 def test_no_answer_breaks_a_promise(body: bytes, status: int, kind: str, retry_after: str) -> None:
-    response = answered(body, status, kind, **{"retry-after": retry_after, "date": "Sun, 22 Nov 2026 10:00:00 GMT"})
+    response = respond(body, status, kind, **{"retry-after": retry_after, "date": "Sun, 22 Nov 2026 10:00:00 GMT"})
     for case in CASES:
         check_answer(case, response)
 
@@ -206,6 +206,6 @@ def test_the_oracle_holds_for_every_seed(target: Target) -> None:
 
 def test_an_unreadable_response_is_reported_alike_for_any_content() -> None:
     case = next(case for case in CASES if not any(rule.default for rule in case.profile.response.expires))
-    shown = {str(check_answer(case, answered(body))) for body in ({"x": "canary"}, {"access_token": ["canary"]}, {})}
+    shown = {str(check_answer(case, respond(body))) for body in ({"x": "canary"}, {"access_token": ["canary"]}, {})}
     assert len(shown) == 1
-    assert isinstance(check_answer(case, answered({})), UnreadableResponse)
+    assert isinstance(check_answer(case, respond({})), UnreadableResponse)

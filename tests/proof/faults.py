@@ -51,7 +51,7 @@ class Pending:
 
     def __repr__(self) -> str:
         assert isinstance(self.effect, partial)
-        return f"{self.name} {self.since} {[memory.shown(item) for item in self.effect.args]}"
+        return f"{self.name} {self.since} {[memory.describe(item) for item in self.effect.args]}"
 
 
 class Faults(memory.Faults):

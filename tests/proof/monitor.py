@@ -36,7 +36,7 @@ _STATES = {
 
 @lru_cache(512)
 def token_set(sealed: Sealed) -> TokenSet:
-    return TokenSet.decode(memory.opened(sealed))
+    return TokenSet.decode(memory.unseal(sealed))
 
 
 @dataclass
@@ -86,7 +86,7 @@ class Monitor:
         if changes.get("sealed"):
             self._kept(token_set(changes["sealed"]).access_token.reveal())
         if changes.get("unreadable_response"):
-            self._kept(access_token_of(KeptResponse.decode(memory.opened(changes["unreadable_response"])).response))
+            self._kept(access_token_of(KeptResponse.decode(memory.unseal(changes["unreadable_response"])).response))
 
     def _kept(self, access_token: str) -> None:
         if access_token not in self.seen.kept:

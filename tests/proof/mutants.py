@@ -21,7 +21,7 @@ from evergrant.rotation.refresh import Rotation
 from evergrant.rotation.refresh_attempt import RefreshAttempt
 from evergrant.rotation.save import SaveStep
 from tests.proof.ports import Queue
-from tests.unit.memory import opened
+from tests.unit.memory import unseal
 
 Mutant = Callable[[], Any]
 
@@ -90,7 +90,7 @@ def unsealed_in_the_queue() -> Any:
 
     def legible(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any]:
         sealed: Sealed = changes["sealed"]
-        return {**message(connection, changes), "plain": opened(sealed).decode()}
+        return {**message(connection, changes), "plain": unseal(sealed).decode()}
 
     return mock.patch.object(queued_save, "encode_message", legible)
 

@@ -141,7 +141,7 @@ class Simulation:
         seen, provider = self.seen, self.provider
         late = self.faults.pending and (self.faults.pending, self.records.change_ids, self.circuits.change_ids)
         parts = (
-            memory.shown(self.records.items),
+            memory.describe(self.records.items),
             repr((late, self.clock.time, self.next_tick, self.records.down_until, self.provider.oddities)),
             repr((self.vault.current_version, sorted(self.vault.versions), self.vault.clients)),
             repr((self.queue.messages, self.circuits.items)),

@@ -96,7 +96,7 @@ class Journey:
 
     def consent(self, response: httpx.Response, decision: str = "allow") -> str:
         """Decide at the provider; the address that the browser is then sent to."""
-        decided = self.http.post(led_to(response), data={"decision": decision})
+        decided = self.http.post(read_next_address(response), data={"decision": decision})
         assert decided.status_code == 303, decided.text
         return str(decided.headers["location"])
 
@@ -110,7 +110,7 @@ class Journey:
         return self.handle_callback(self.consent(self.press(cookie)), cookie)
 
 
-def led_to(response: httpx.Response) -> str:
+def read_next_address(response: httpx.Response) -> str:
     """The address that the answer to the button leads on to."""
     assert response.status_code == 200, response.text
     address = find_refresh(response.text)
@@ -118,7 +118,7 @@ def led_to(response: httpx.Response) -> str:
     return address
 
 
-def changed(url: str, **parameters: str | None) -> str:
+def change_parameters(url: str, **parameters: str | None) -> str:
     """An address with other parameters; None leaves one out."""
     parts = urlsplit(url)
     given = dict(parse_qsl(parts.query)) | parameters
@@ -135,14 +135,14 @@ def state_of(world: World, connection: str) -> tuple[str, int]:
     return shown["status"], shown["generation"]
 
 
-def published(world: World, connection: str) -> dict[str, Any]:
+def read_document(world: World, connection: str) -> dict[str, Any]:
     """The document in a connection's secret."""
     secret = world.aws.client("secretsmanager").get_secret_value(SecretId=f"evergrant/tokens/{connection}")
     document: dict[str, Any] = json.loads(secret["SecretString"])
     return document
 
 
-def forced(world: World, connection: str) -> dict[str, Any]:
+def force_refresh(world: World, connection: str) -> dict[str, Any]:
     """Rotator's answer to a request that forces a refresh."""
     answer = world.aws.client("lambda").invoke(
         FunctionName=world.stack.outputs["RotatorFunctionArn"],

@@ -20,7 +20,7 @@ from local import connections
 from local.browser import find_refresh
 from local.providers import ProviderServer
 from local.world import World
-from tests.stack.deployed import COOKIE, Control, Journey, changed, led_to, parameter, state_of
+from tests.stack.deployed import COOKIE, Control, Journey, change_parameters, parameter, read_next_address, state_of
 
 LONG = "x" * 16_384
 AWAITING = ("awaiting_authorization", 0)
@@ -86,26 +86,38 @@ HARMLESS: dict[str, tuple[Callable[[Victim], httpx.Response], set[int]]] = {
     "another browser's cookie": (lambda v: v.journey.handle_callback(v.url, "A" * 43), {403}),
     "no cookie of ours": (lambda v: v.journey.handle_callback(v.url, "x"), {403}),
     "a cookie of 16 KB": (lambda v: v.journey.handle_callback(v.url, LONG), {403, 431, 400}),
-    "a state made up": (lambda v: v.journey.handle_callback(changed(v.url, state="A" * 43), v.cookie), {404}),
-    "no state": (lambda v: v.journey.handle_callback(changed(v.url, state=None), v.cookie), {404}),
-    "an empty state": (lambda v: v.journey.handle_callback(changed(v.url, state=""), v.cookie), {404}),
+    "a state made up": (lambda v: v.journey.handle_callback(change_parameters(v.url, state="A" * 43), v.cookie), {404}),
+    "no state": (lambda v: v.journey.handle_callback(change_parameters(v.url, state=None), v.cookie), {404}),
+    "an empty state": (lambda v: v.journey.handle_callback(change_parameters(v.url, state=""), v.cookie), {404}),
     "the state twice": (lambda v: v.journey.handle_callback(f"{v.url}&state={v.state}", v.cookie), {400}),
     "the code twice": (lambda v: v.journey.handle_callback(f"{v.url}&code=another", v.cookie), {400}),
     "iss twice": (lambda v: v.journey.handle_callback(f"{v.url}&iss=https%3A%2F%2Fevil.example", v.cookie), {400}),
-    "a state of 16 KB": (lambda v: v.journey.handle_callback(changed(v.url, state=LONG), v.cookie), {400, 414, 431}),
-    "a code of 16 KB": (lambda v: v.journey.handle_callback(changed(v.url, code=LONG), v.cookie), {400, 414, 431}),
+    "a state of 16 KB": (
+        lambda v: v.journey.handle_callback(change_parameters(v.url, state=LONG), v.cookie),
+        {400, 414, 431},
+    ),
+    "a code of 16 KB": (
+        lambda v: v.journey.handle_callback(change_parameters(v.url, code=LONG), v.cookie),
+        {400, 414, 431},
+    ),
     "a line break in the state": (
-        lambda v: v.journey.handle_callback(changed(v.url, state=f"{v.state}\r\nx: y"), v.cookie),
+        lambda v: v.journey.handle_callback(change_parameters(v.url, state=f"{v.state}\r\nx: y"), v.cookie),
         {400},
     ),
     "a line break in the code": (
-        lambda v: v.journey.handle_callback(changed(v.url, code="c\r\nSet-Cookie: a=b"), v.cookie),
+        lambda v: v.journey.handle_callback(change_parameters(v.url, code="c\r\nSet-Cookie: a=b"), v.cookie),
         {400},
     ),
-    "a line break in iss": (lambda v: v.journey.handle_callback(changed(v.url, iss="https://x\r\ny"), v.cookie), {400}),
-    "a line break in an error": (lambda v: v.journey.handle_callback(changed(v.url, error="a\nb"), v.cookie), {400}),
+    "a line break in iss": (
+        lambda v: v.journey.handle_callback(change_parameters(v.url, iss="https://x\r\ny"), v.cookie),
+        {400},
+    ),
+    "a line break in an error": (
+        lambda v: v.journey.handle_callback(change_parameters(v.url, error="a\nb"), v.cookie),
+        {400},
+    ),
     "a line break in an unknown parameter": (
-        lambda v: v.journey.handle_callback(changed(v.url, x="a\rb"), v.cookie),
+        lambda v: v.journey.handle_callback(change_parameters(v.url, x="a\rb"), v.cookie),
         {400},
     ),
     "a line break in a name": (lambda v: v.journey.handle_callback(f"{v.url}&a%0d%0ab=c", v.cookie), {400}),
@@ -153,7 +165,7 @@ def test_a_response_another_server_may_have_given_voids_the_state(
     """A response that another server may have given uses the state up and sends nothing."""
     victim = someone(journey, f"mixed-up-{len(iss or '') if iss is not None else 'none'}")
     with Control(openid).requests() as arrived:
-        refused = victim.journey.handle_callback(changed(victim.url, iss=iss), victim.cookie)
+        refused = victim.journey.handle_callback(change_parameters(victim.url, iss=iss), victim.cookie)
         again = victim.journey.handle_callback(victim.url, victim.cookie)
     assert (refused.status_code, is_page(refused)) == (502, True)
     assert again.status_code == 410, "who was attacked begins anew"
@@ -166,9 +178,9 @@ def test_a_code_of_one_provider_never_goes_to_it_by_anothers_state(
 ) -> None:
     victim = someone(journey, "crossed")
     keap = Journey(http, world.link(connections.KEAP.for_account("crossed")))
-    state = parameter(led_to(keap.press(victim.cookie)), "state")
+    state = parameter(read_next_address(keap.press(victim.cookie)), "state")
     with Control(openid).requests() as strict, Control(world.providers["keap"]).requests() as other:
-        answer = keap.handle_callback(changed(victim.url, state=state), victim.cookie)
+        answer = keap.handle_callback(change_parameters(victim.url, state=state), victim.cookie)
     assert answer.status_code == 502
     assert strict == []
     assert [(request["status"], request["issued"]) for request in other] == [(400, {})]
@@ -181,11 +193,11 @@ def test_an_attackers_code_is_refused_by_the_victims_code_verifier(
     """An attacker's code in the victim's response is refused by the code verifier."""
     victim = someone(journey, "injected")
     challenge = base64.urlsafe_b64encode(hashlib.sha256(b"the-attackers-own").digest()).decode().rstrip("=")
-    response = led_to(victim.journey.press(victim.cookie))
-    own = http.post(changed(response, state="s", code_challenge=challenge), data={"decision": "allow"})
+    response = read_next_address(victim.journey.press(victim.cookie))
+    own = http.post(change_parameters(response, state="s", code_challenge=challenge), data={"decision": "allow"})
     stolen = parameter(own.headers["location"], "code")
     with Control(openid).requests() as arrived:
-        answer = victim.journey.handle_callback(changed(victim.url, code=stolen), victim.cookie)
+        answer = victim.journey.handle_callback(change_parameters(victim.url, code=stolen), victim.cookie)
     assert answer.status_code == 502
     assert [(request["status"], request["error"], request["issued"]) for request in arrived] == [
         (400, "invalid_grant", {})
@@ -206,7 +218,9 @@ def test_a_replayed_state_or_code_sends_nothing(
         reload = victim.journey.handle_callback(victim.url, victim.cookie)
         thief = victim.journey.handle_callback(victim.url, "A" * 43)
         fresh = someone(journey, "replayed")
-        code_again = fresh.journey.handle_callback(changed(fresh.url, code=parameter(victim.url, "code")), fresh.cookie)
+        code_again = fresh.journey.handle_callback(
+            change_parameters(fresh.url, code=parameter(victim.url, "code")), fresh.cookie
+        )
     assert [each.status_code for each in (first, reload, thief, code_again)] == [200, 200, 403, 410]
     assert first.text == reload.text
     assert len(arrived) == 1
@@ -321,9 +335,9 @@ def test_nothing_in_a_request_steers_where_the_browser_is_sent(
             },
             data={"redirect_uri": "https://evil.example/"},
         )
-        where = urlsplit(led_to(answer))
+        where = urlsplit(read_next_address(answer))
         assert f"{where.scheme}://{where.netloc}" == openid.url
-        assert parameter(led_to(answer), "redirect_uri") == world.stack.callback_url
+        assert parameter(read_next_address(answer), "redirect_uri") == world.stack.callback_url
         assert "evil" not in f"{answer.headers} {answer.text}".lower()
 
 

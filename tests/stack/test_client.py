@@ -13,7 +13,7 @@ from evergrant_client import AccessDenied, Evergrant, UnknownConnection
 from local.aws import REGION
 from local.browser import Page
 from local.world import World
-from tests.stack.deployed import published
+from tests.stack.deployed import read_document
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def one_path(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Evergran
 def test_consumer_of_one_path_is_served_by_it_and_by_no_other(
     world: World, keap: Page, wealthyhood: None, one_path: Evergrant
 ) -> None:
-    assert one_path.token("keap/main") == published(world, "keap/main")["access_token"]
+    assert one_path.token("keap/main") == read_document(world, "keap/main")["access_token"]
     with pytest.raises(AccessDenied, match="GET/tokens/wealthyhood/main"):
         one_path.token("wealthyhood/main")
     with pytest.raises(UnknownConnection):

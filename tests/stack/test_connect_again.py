@@ -15,7 +15,7 @@ import pytest
 
 from local.providers import ProviderServer
 from local.world import World
-from tests.stack.deployed import PATIENCE_SECONDS, Control, Journey, forced, state_of
+from tests.stack.deployed import PATIENCE_SECONDS, Control, Journey, force_refresh, state_of
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def set_to(server: ProviderServer, **settings: Any) -> Iterator[None]:
         Control(server).tell("settings", {name: before[name] for name in settings})
 
 
-def revoked(server: ProviderServer, expected: int) -> list[Any]:
+def await_revocations(server: ProviderServer, expected: int) -> list[Any]:
     """The grants that were revoked by a request, once there are as many as expected."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
@@ -64,11 +64,11 @@ def test_the_same_account_replaces_the_grant_and_revokes_the_old_one(
     assert "You connected this before" in link.open().text
     assert "same account as before" in link.open().text
     assert link.walk().status_code == 200
-    grants = revoked(openid, before + 1)
+    grants = await_revocations(openid, before + 1)
     assert first["grant"] in [grant["grant"] for grant in grants]
     assert len(grants) == before + 1
     assert state_of(world, "openid/again") == ("active", 2)
-    assert "error" not in forced(world, "openid/again"), "the new grant lives"
+    assert "error" not in force_refresh(world, "openid/again"), "the new grant lives"
 
 
 def test_another_account_is_refused_unless_the_operator_allows_it(
@@ -82,7 +82,7 @@ def test_another_account_is_refused_unless_the_operator_allows_it(
         assert "wrong_account" in answer.text
         assert "Another Person" not in answer.text
         assert state_of(world, "openid/owner") == ("active", 1)
-        assert "error" not in forced(world, "openid/owner"), "what was there before is as good as it was"
+        assert "error" not in force_refresh(world, "openid/owner"), "what was there before is as good as it was"
         assert journey("owner", "--another-account").walk().status_code == 200
     assert journey("owner").walk().status_code == 403
 
@@ -98,7 +98,7 @@ def test_a_link_that_is_abandoned_half_way_changes_and_revokes_nothing(
     cookie = denied.cookie()
     assert denied.handle_callback(denied.consent(denied.press(cookie), "deny"), cookie).status_code == 403
     assert state_of(world, "openid/abandoned") == ("active", 1)
-    assert "error" not in forced(world, "openid/abandoned")
+    assert "error" not in force_refresh(world, "openid/abandoned")
     assert Control(openid).ask("stats")["revocations"] == before
 
 

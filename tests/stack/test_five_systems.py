@@ -24,7 +24,7 @@ from local.connections import Connection
 from local.consumer_stack import Consumer
 from local.providers import fingerprint
 from local.world import World
-from tests.stack.deployed import PATIENCE_SECONDS, Control, EventsQueue, forced
+from tests.stack.deployed import PATIENCE_SECONDS, Control, EventsQueue, force_refresh
 
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 VERSIONED = "application/json; version=1.0.0"
@@ -55,7 +55,7 @@ def asked(world: World, events_queue: EventsQueue) -> Requests:
         with control(world, connection).requests() as arrived:
             world.connect(connection)
             events_queue.wait_for("Connection Authorized", connection.name)
-            assert "error" not in forced(world, connection.name)
+            assert "error" not in force_refresh(world, connection.name)
         obtained, refreshed = arrived
         seen[connection.name] = (obtained, refreshed)
     return seen
@@ -65,7 +65,7 @@ def control(world: World, connection: Connection) -> Control:
     return Control(world.providers[connection.provider.name])
 
 
-def shown(secret: str | None) -> dict[str, str]:
+def show_secret(secret: str | None) -> dict[str, str]:
     """A secret as a provider's record shows it."""
     return {"fingerprint": fingerprint(str(secret))}
 
@@ -97,7 +97,7 @@ def test_keap_gets_the_client_in_the_body_then_as_basic(world: World, asked: Req
     client = world.clients["keap"]
 
     assert exchange["fields"]["client_id"] == client.client_id
-    assert exchange["fields"]["client_secret"] == shown(client.client_secret)
+    assert exchange["fields"]["client_secret"] == show_secret(client.client_secret)
     assert exchange["fields"]["redirect_uri"] == world.stack.callback_url
     assert exchange["authorization"] is None
     assert refresh["fields"].keys() == {"grant_type", "refresh_token"}
@@ -118,7 +118,7 @@ def test_investready_gets_the_redirect_uri_on_the_refresh_too(world: World, aske
         "refresh_token": {"fingerprint": exchange["issued"]["refresh_token"]},
         "redirect_uri": world.stack.callback_url,
         "client_id": client.client_id,
-        "client_secret": shown(client.client_secret),
+        "client_secret": show_secret(client.client_secret),
     }
     assert exchange["authorization"] is refresh["authorization"] is None
 
@@ -139,7 +139,7 @@ def test_investreadys_application_asks_with_its_own_credentials_each_time(world:
         assert request["fields"] == {
             "grant_type": "client_credentials",
             "client_id": client.client_id,
-            "client_secret": shown(client.client_secret),
+            "client_secret": show_secret(client.client_secret),
         }
         assert request["issued"].keys() == {"access_token"}
 
@@ -152,7 +152,7 @@ def test_modelportfolios_is_asked_for_its_version_each_time(world: World, asked:
         assert request["fields"] == {
             "grant_type": "client_credentials",
             "client_id": client.client_id,
-            "client_secret": shown(client.client_secret),
+            "client_secret": show_secret(client.client_secret),
         }
         assert request["issued"].keys() == {"access_token"}  # found, though it is spelt accessTtoken
 
@@ -164,7 +164,7 @@ def test_wealthyhood_gets_the_audience_each_time(world: World, asked: Requests) 
         assert request["fields"] == {
             "grant_type": "client_credentials",
             "client_id": client.client_id,
-            "client_secret": shown(client.client_secret),
+            "client_secret": show_secret(client.client_secret),
             "audience": WEALTHYHOOD.variables["audience"],
         }
 
@@ -177,9 +177,9 @@ def test_investsuite_logs_in_with_a_key_or_password_and_refreshes_bare(world: Wo
 
     assert by_key["fields"] == {
         "access_key_id": client.client_id,
-        "secret_access_key": shown(client.client_secret),
+        "secret_access_key": show_secret(client.client_secret),
     }
-    assert by_password["fields"] == {"username": shown(client.username), "password": shown(client.password)}
+    assert by_password["fields"] == {"username": show_secret(client.username), "password": show_secret(client.password)}
     assert by_key["path"] == by_password["path"] == "/auth/login/"
     for refresh in (refresh_of_key, refresh_of_password):
         assert refresh["path"] == "/auth/refresh-token/"
@@ -253,7 +253,7 @@ def test_a_refused_refresh_token_is_replaced_by_a_log_in_at_once(
     investsuite.tell("revoke", {"grant": grant["grant"]})
 
     with investsuite.requests() as arrived:
-        document = forced(world, connection.name)
+        document = force_refresh(world, connection.name)
 
     refresh, log_in = arrived
     assert (refresh["path"], refresh["status"]) == ("/auth/refresh-token/", refusal)
@@ -313,10 +313,10 @@ def test_keaps_invalid_request_for_a_dead_token_asks_for_a_person(
     keap.tell("revoke", {"grant": keap.grant_of(token_of(world, lost)["access_token"])["grant"]})
 
     with keap.requests() as arrived:
-        forced(world, lost.name)
+        force_refresh(world, lost.name)
         degraded = events_queue.wait_for("Connection Degraded", lost.name)
         long_ago(world, lost, "rejected_at")
-        forced(world, lost.name)
+        force_refresh(world, lost.name)
         required = events_queue.wait_for("Authorization Required", lost.name)
 
     assert [(request["status"], request["error"]) for request in arrived] == [(400, "invalid_request")] * 2

@@ -16,7 +16,7 @@ import pytest
 from local import connections
 from local.consumer_stack import Consumer
 from local.world import World
-from tests.stack.deployed import EventsQueue, forced
+from tests.stack.deployed import EventsQueue, force_refresh
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def secrets_known(world: World, consumer: Consumer, events_queue: EventsQueue, w
     # The newest grant is the canary's; the others are other tests' business.
     keap = world.providers["keap"].provider
     keap.revoke(grant=str(keap.grants()[-1]["grant"]))
-    forced(world, "keap/canary")
+    force_refresh(world, "keap/canary")
     known = {client.client_secret: f"the client secret at {name}" for name, client in world.clients.items()}
     known |= {client.password: f"a password at {name}" for name, client in world.clients.items() if client.password}
     for server in world.providers.values():

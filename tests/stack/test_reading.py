@@ -22,7 +22,7 @@ from local.connections import Connection
 from local.consumer_stack import Consumer
 from local.providers import fingerprint
 from local.world import World
-from tests.stack.deployed import PATIENCE_SECONDS, Control, EventsQueue, published
+from tests.stack.deployed import PATIENCE_SECONDS, Control, EventsQueue, read_document
 
 
 def test_a_consumer_with_the_layer_and_the_policy_calls_both_apis(
@@ -51,7 +51,7 @@ def test_a_consumer_invokes_getter(world: World, keap: Page, as_role: Callable[[
     )
 
     document = json.loads(answer["Payload"].read())
-    assert document["access_token"] == published(world, "keap/main")["access_token"]
+    assert document["access_token"] == read_document(world, "keap/main")["access_token"]
     assert document["expires_in"] > 60
 
 
@@ -78,7 +78,7 @@ def test_a_fleet_of_getters_that_were_refused_one_token_causes_one_refresh(
     world.connect(connections.KEAP.for_account("fleet"))
     events_queue.wait_for("Connection Authorized", name, 1)
     functions, together = as_role("consumer", "lambda"), Barrier(size)
-    refused = fingerprint(published(world, name)["access_token"])
+    refused = fingerprint(read_document(world, name)["access_token"])
     request = json.dumps({"connection": name, "rejected": refused}).encode()
 
     def ask(_: int) -> dict[str, Any]:
@@ -120,17 +120,17 @@ def one_connection(world: World) -> Credentials:
 def test_the_http_api_answers_a_signed_request_of_one_who_may(
     world: World, keap: Page, one_connection: Credentials
 ) -> None:
-    answer = signed(f"{world.stack.api_url}/tokens/keap/main?min_ttl=60", one_connection)
+    answer = send_signed(f"{world.stack.api_url}/tokens/keap/main?min_ttl=60", one_connection)
 
     assert answer.status_code == 200
-    assert answer.json()["access_token"] == published(world, "keap/main")["access_token"]
+    assert answer.json()["access_token"] == read_document(world, "keap/main")["access_token"]
     assert "no-store" in answer.headers["cache-control"]
 
 
 def test_the_http_api_refuses_who_may_read_another_connection_only(
     world: World, wealthyhood: None, one_connection: Credentials
 ) -> None:
-    assert signed(f"{world.stack.api_url}/tokens/wealthyhood/main", one_connection).status_code == 403
+    assert send_signed(f"{world.stack.api_url}/tokens/wealthyhood/main", one_connection).status_code == 403
 
 
 def test_the_http_api_refuses_a_request_without_a_signature(world: World, keap: Page) -> None:
@@ -138,14 +138,14 @@ def test_the_http_api_refuses_a_request_without_a_signature(world: World, keap: 
 
 
 def test_the_http_api_says_that_a_connection_is_not_known(world: World) -> None:
-    answer = signed(f"{world.stack.api_url}/tokens/keap/absent", Credentials("test", "test"))
+    answer = send_signed(f"{world.stack.api_url}/tokens/keap/absent", Credentials("test", "test"))
 
     assert answer.status_code == 404
     assert answer.headers["content-type"].startswith("application/problem+json")
     assert answer.json()["code"] == "unknown_connection"
 
 
-def signed(url: str, credentials: Credentials) -> httpx.Response:
+def send_signed(url: str, credentials: Credentials) -> httpx.Response:
     request = AWSRequest("GET", url)
     SigV4Auth(credentials, "execute-api", REGION).add_auth(request)
     return httpx.get(url, headers=dict(request.headers), timeout=40)

@@ -20,7 +20,7 @@ from local.aws import REGION
 from local.browser import Page
 from local.tools import ROOT
 from local.world import World
-from tests.stack.deployed import published
+from tests.stack.deployed import read_document
 
 #: Makes a client of a service that acts as the narrowed consumer.
 Narrowed = Callable[[str], Any]
@@ -81,7 +81,7 @@ def test_it_reads_its_token_by_the_secret_as_plain_readers_and_caches_do(
 ) -> None:
     secrets = narrowed("secretsmanager")
     read = json.loads(secrets.get_secret_value(SecretId="evergrant/tokens/keap/main")["SecretString"])
-    assert read == published(world, "keap/main")
+    assert read == read_document(world, "keap/main")
     assert secrets.describe_secret(SecretId="evergrant/tokens/keap/main")["VersionIdsToStages"]
     answer = httpx.get(str(world.providers["keap"].urls()["api_url"]), headers=read["headers"])
     assert answer.status_code == 200
@@ -92,7 +92,7 @@ def test_it_reads_its_token_by_its_path_of_the_api(
 ) -> None:
     answer = get("/tokens/keap/main?min_ttl=30")
     assert answer.status_code == 200
-    assert answer.json()["access_token"] == published(world, "keap/main")["access_token"]
+    assert answer.json()["access_token"] == read_document(world, "keap/main")["access_token"]
     assert answer.headers["cache-control"] == "no-store"
 
 

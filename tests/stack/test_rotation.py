@@ -13,7 +13,7 @@ import pytest
 from local import browser, connections
 from local.consumer_stack import Consumer
 from local.world import World
-from tests.stack.deployed import PATIENCE_SECONDS, Control, EventsQueue, published
+from tests.stack.deployed import PATIENCE_SECONDS, Control, EventsQueue, read_document
 
 
 @pytest.fixture
@@ -53,12 +53,12 @@ def test_a_tick_rotates_what_is_due_and_publishes_the_new_token(
 ) -> None:
     world.connect(connections.KEAP.for_account("rotated"))
     events_queue.wait_for("Connection Authorized", "keap/rotated", 1)
-    before = published(world, "keap/rotated")
+    before = read_document(world, "keap/rotated")
 
     make_due("keap/rotated")
     events_queue.wait_for("Token Rotated", "keap/rotated", 2)
 
-    after = published(world, "keap/rotated")
+    after = read_document(world, "keap/rotated")
     assert (before["generation"], after["generation"]) == (1, 2)
     assert after["access_token"] != before["access_token"]
 
@@ -130,7 +130,7 @@ def test_disconnect_revokes_the_grant_and_reconnect_restores_the_secret(
     def connect(generation: int) -> str:
         browser.connect(json.loads(world.evergrant("connect", "revocable/main", "--no-wait", "--json"))["link"])
         events_queue.wait_for("Connection Authorized", "revocable/main", generation)
-        return str(published(world, "revocable/main")["access_token"])
+        return str(read_document(world, "revocable/main")["access_token"])
 
     grant = control.grant_of(connect(1))
     said = json.loads(world.evergrant("disconnect", "revocable/main", "--yes", "--json"))

@@ -50,7 +50,7 @@ def test_nothing_outlives_a_run_that_is_ended_by(end: signal.Signals, tmp_path: 
         run.send_signal(end)
         run.wait(PATIENCE_SECONDS)
 
-    assert gone(tmp_path)
+    assert await_end(tmp_path)
 
 
 def processes_of(home: Path) -> set[int]:
@@ -72,7 +72,7 @@ def working_directory(pid: int) -> str:
         return ""
 
 
-def gone(home: Path) -> bool:
+def await_end(home: Path) -> bool:
     """Whether they all end within a moment: the last of them is killed by a guard that first has to notice."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while processes_of(home):

@@ -21,16 +21,16 @@ Resource = dict[str, Any]
 
 
 @cache
-def written() -> dict[str, Any]:
+def read_template() -> dict[str, Any]:
     """``template.yaml``, its short intrinsics (``!Ref``) in their long form."""
     parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
     return parsed
 
 
 @cache
-def translated() -> dict[str, Resource]:
+def translate_template() -> dict[str, Resource]:
     """The resources that CloudFormation makes of it, by logical id."""
-    template = copy.deepcopy(written())
+    template = copy.deepcopy(read_template())
     for resource in template["Resources"].values():
         for uri in ("CodeUri", "ContentUri"):
             if uri in resource["Properties"]:
@@ -45,12 +45,12 @@ def translated() -> dict[str, Resource]:
 
 def of_type(kind: str) -> dict[str, Resource]:
     """The translated resources of one CloudFormation type."""
-    return {name: resource for name, resource in translated().items() if resource["Type"] == kind}
+    return {name: resource for name, resource in translate_template().items() if resource["Type"] == kind}
 
 
 def properties(name: str) -> Resource:
     """Of one translated resource."""
-    found: Resource = translated()[name]["Properties"]
+    found: Resource = translate_template()[name]["Properties"]
     return found
 
 
@@ -82,7 +82,7 @@ def grants(statements: list[Resource]) -> Iterator[tuple[str, str]]:
                 yield action, words(resource)
 
 
-def granted(role: str) -> set[tuple[str, str]]:
+def collect_grants(role: str) -> set[tuple[str, str]]:
     """All that a role may do, from its own policies and those attached to it."""
     own = properties(role)
     assert "ManagedPolicyArns" not in own, "AWS's managed policies allow more than a function needs"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 
-from tests.template.stack import as_list, of_type, properties, translated, words, written
+from tests.template.stack import as_list, of_type, properties, read_template, translate_template, words
 
 OPEN, IAM = "open", "IAM"
 
@@ -64,12 +64,12 @@ def test_functions_behind_the_api_give_up_before_it_does() -> None:
 def test_the_own_domain_is_made_on_request_and_needs_a_certificate() -> None:
     """The stack makes its own domain only when asked for it, and then demands a certificate."""
     for name in ("ApiDomain", "ApiDomainMapping"):
-        assert translated()[name]["Condition"] == "HasDomain"
-    assert translated()["ApiDomainRecord"]["Condition"] == "HasDnsRecord"
-    assert "HasDomain" in json.dumps(written()["Conditions"]["HasDnsRecord"])
-    (assertion,) = written()["Rules"]["DomainNeedsCertificate"]["Assertions"]
+        assert translate_template()[name]["Condition"] == "HasDomain"
+    assert translate_template()["ApiDomainRecord"]["Condition"] == "HasDnsRecord"
+    assert "HasDomain" in json.dumps(read_template()["Conditions"]["HasDnsRecord"])
+    (assertion,) = read_template()["Rules"]["DomainNeedsCertificate"]["Assertions"]
     assert "CertificateArn" in json.dumps(assertion["Assert"])
-    assert "redirect URI" in written()["Parameters"]["DomainName"]["Description"]
+    assert "redirect URI" in read_template()["Parameters"]["DomainName"]["Description"]
 
 
 def test_the_own_domain_speaks_current_tls_only() -> None:

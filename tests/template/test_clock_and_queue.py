@@ -14,7 +14,7 @@ from evergrant.record.refresh_schedule import compute_claim_until
 from evergrant.rotation.handler import _MAX_SIDE_BY_SIDE, DEPENDENCY_ERRORS, MAX_AT_PROVIDERS
 from evergrant.settings import Budgets
 from evergrant.wiring.deployment import _MAX_VAULT_WAIT_SECONDS, _MAX_VAULT_WRITES_PER_SECOND
-from tests.template.stack import ROOT, as_list, granted, of_type, properties, words, written
+from tests.template.stack import ROOT, as_list, collect_grants, of_type, properties, read_template, words
 from tests.unit.memory import FakeClock
 
 ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed", "DependencyErrors", "RotationsWaiting")
@@ -67,7 +67,7 @@ def test_messages_of_a_batch_fail_one_by_one_at_bounded_concurrency() -> None:
 def test_a_batch_is_published_within_its_share_of_the_quota() -> None:
     """A batch is published within its share of what Secrets Manager takes, at the highest number of rotators."""
     (mapping,) = of_type("AWS::Lambda::EventSourceMapping").values()
-    rotators = written()["Parameters"]["RotatorConcurrency"]["MaxValue"]
+    rotators = read_template()["Parameters"]["RotatorConcurrency"]["MaxValue"]
     all_at_once = FakeClock()
     all_at_once.sleep = lambda seconds: None  # type: ignore[method-assign]
     pace = RateLimiter(_MAX_VAULT_WRITES_PER_SECOND / rotators, all_at_once, _MAX_VAULT_WAIT_SECONDS)
@@ -91,7 +91,7 @@ def test_only_a_function_that_feeds_its_own_queue_may_recurse() -> None:
         for mapping in of_type("AWS::Lambda::EventSourceMapping").values()
     }
     roles = {name: words(function["Properties"]["Role"]).removesuffix(".Arn") for name, function in functions.items()}
-    recursive = {name for name, queue in sources if ("sqs:SendMessage", queue) in granted(roles[name])}
+    recursive = {name for name, queue in sources if ("sqs:SendMessage", queue) in collect_grants(roles[name])}
     assert recursive, "a queued save is sent to the queue that it came from"
     allowed = {name: function["Properties"].get("RecursiveLoop", "Terminate") for name, function in functions.items()}
     assert allowed == {name: "Allow" if name in recursive else "Terminate" for name in functions}

@@ -28,7 +28,7 @@ from samtranslator.yaml_helper import yaml_parse
 import evergrant_client._default as client_default
 from evergrant.record import token_document
 from evergrant.secret import Secret
-from tests.template.stack import ROOT, written
+from tests.template.stack import ROOT, read_template
 from tests.unit.samples import KEAP, connection, tokens
 
 EXAMPLES = ("node", "python")
@@ -52,7 +52,7 @@ def template(example: str) -> dict[str, Any]:
     return parsed
 
 
-def translated(example: str) -> dict[str, Any]:
+def translate_example(example: str) -> dict[str, Any]:
     """The resources that CloudFormation makes of an example."""
     source = template(example)
     source["Resources"]["Contacts"]["Properties"]["CodeUri"] = "s3://bucket/key"
@@ -137,7 +137,7 @@ def test_the_templates_pass_the_linter() -> None:
 def test_an_example_is_complete(example: str) -> None:
     folder = ROOT / "examples" / example
     assert {"README.md", "function", "samconfig.toml", "template.yaml"} <= {path.name for path in folder.iterdir()}
-    (function,) = (one for one in translated(example).values() if one["Type"] == "AWS::Lambda::Function")
+    (function,) = (one for one in translate_example(example).values() if one["Type"] == "AWS::Lambda::Function")
     module, _, name = function["Properties"]["Handler"].partition(".")
     assert name == "handler"
     assert [path for path in (folder / "function").iterdir() if path.stem == module]
@@ -145,7 +145,7 @@ def test_an_example_is_complete(example: str) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_what_an_example_imports_the_stack_exports(example: str) -> None:
-    exports = {output["Export"]["Name"]["Fn::Sub"] for output in written()["Outputs"].values()}
+    exports = {output["Export"]["Name"]["Fn::Sub"] for output in read_template()["Outputs"].values()}
     imported = [value["Fn::Sub"] for value in imports(template(example))]
     assert imported
     assert {name.replace("EvergrantStack", "AWS::StackName") for name in imported} <= exports
@@ -162,7 +162,7 @@ def test_an_example_does_not_import_the_layer(example: str) -> None:
 
 @pytest.mark.parametrize("example", EXAMPLES)
 def test_an_examples_role_has_the_consumer_policy_and_no_other(example: str) -> None:
-    (role,) = (one["Properties"] for one in translated(example).values() if one["Type"] == "AWS::IAM::Role")
+    (role,) = (one["Properties"] for one in translate_example(example).values() if one["Type"] == "AWS::IAM::Role")
     basic, consumer = role["ManagedPolicyArns"]
     assert basic.endswith(":policy/service-role/AWSLambdaBasicExecutionRole")
     assert consumer == {"Fn::ImportValue": {"Fn::Sub": "${EvergrantStack}-ConsumerPolicyArn"}}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.template.stack import FUNCTIONS, of_type, properties, translated, words, written
+from tests.template.stack import FUNCTIONS, of_type, properties, read_template, translate_template, words
 
 ENVIRONMENT = {
     "Scheduler": {"EVERGRANT_RECORDS_TABLE": "RecordsTable", "EVERGRANT_QUEUE_URL": "RotationQueue"},
@@ -109,14 +109,14 @@ def test_a_log_group_forgets_after_the_days_asked_for(group: str) -> None:
 
 
 def test_the_outputs_are_these_and_each_says_what_it_is_for() -> None:
-    assert set(written()["Outputs"]) == OUTPUTS
-    assert all(output["Description"] for output in written()["Outputs"].values())
+    assert set(read_template()["Outputs"]) == OUTPUTS
+    assert all(output["Description"] for output in read_template()["Outputs"].values())
 
 
 @pytest.mark.parametrize("name", sorted(OUTPUTS))
 def test_an_output_is_exported_under_the_names_of_stack_and_output(name: str) -> None:
     """Another stack imports it; two Evergrant stacks in one account and Region export different names."""
-    assert written()["Outputs"][name]["Export"] == {"Name": {"Fn::Sub": f"${{AWS::StackName}}-{name}"}}
+    assert read_template()["Outputs"][name]["Export"] == {"Name": {"Fn::Sub": f"${{AWS::StackName}}-{name}"}}
 
 
 @pytest.mark.parametrize("layer", of_type("AWS::Lambda::LayerVersion"))
@@ -124,26 +124,26 @@ def test_a_layer_names_its_licence(layer: str) -> None:
     assert properties(layer)["LicenseInfo"] == "Apache-2.0"
 
 
-@pytest.mark.parametrize("name", written()["Parameters"])
+@pytest.mark.parametrize("name", read_template()["Parameters"])
 def test_a_parameter_is_described_constrained_and_has_a_default(name: str) -> None:
-    parameter = written()["Parameters"][name]
+    parameter = read_template()["Parameters"][name]
     assert "Default" in parameter, "a first deployment asks for nothing"
     assert len(parameter["Description"]) > 20
     assert {"AllowedValues", "AllowedPattern", "MinValue"} & parameter.keys()
 
 
 def test_every_parameter_is_shown_in_a_group() -> None:
-    groups = written()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+    groups = read_template()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     shown = [name for group in groups for name in group["Parameters"]]
-    assert sorted(shown) == sorted(written()["Parameters"])
+    assert sorted(shown) == sorted(read_template()["Parameters"])
 
 
 def test_the_loopback_switch_is_off_unless_the_local_run_turns_it_on() -> None:
-    assert written()["Parameters"]["AllowLoopback"]["Default"] == "false"
+    assert read_template()["Parameters"]["AllowLoopback"]["Default"] == "false"
 
 
 def test_a_lease_outlasts_an_attempt_and_not_the_function() -> None:
-    lease, attempt, save = written()["Parameters"]["LeaseSeconds"], 20, 5
+    lease, attempt, save = read_template()["Parameters"]["LeaseSeconds"], 20, 5
     assert lease["MinValue"] > attempt + save
     assert lease["MaxValue"] < properties("RotatorFunction")["Timeout"]
 
@@ -155,7 +155,7 @@ def test_no_resource_has_the_same_name_in_every_stack() -> None:
     """
     constant = {
         f"{resource}.{key}"
-        for resource, definition in translated().items()
+        for resource, definition in translate_template().items()
         for key, value in definition["Properties"].items()
         if key.endswith("Name") and key not in NOT_UNIQUE and isinstance(value, str)
     }
@@ -168,5 +168,5 @@ def test_the_schedules_name_is_left_to_cloudformation() -> None:
 
 
 def test_one_stack_holds_everything_that_it_names() -> None:
-    kinds = {resource["Type"] for resource in translated().values()}
+    kinds = {resource["Type"] for resource in translate_template().values()}
     assert not any("SecretsManager" in kind for kind in kinds), "secrets belong to operators and rotator"

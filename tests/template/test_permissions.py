@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.template.stack import FUNCTIONS, as_list, granted, grants, of_type, properties, translated, words
+from tests.template.stack import (
+    FUNCTIONS,
+    as_list,
+    collect_grants,
+    grants,
+    of_type,
+    properties,
+    translate_template,
+    words,
+)
 
 SECRETS = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${SecretPrefix}/"
 CLIENTS, TOKENS = SECRETS + "clients/*", SECRETS + "tokens/*"
@@ -65,7 +74,7 @@ EXPECTED = {
 
 @pytest.mark.parametrize("name", EXPECTED)
 def test_a_role_may_do_exactly_what_its_function_needs(name: str) -> None:
-    assert granted(f"{name}Role") == EXPECTED[name]
+    assert collect_grants(f"{name}Role") == EXPECTED[name]
 
 
 def test_there_is_no_other_role() -> None:
@@ -89,7 +98,7 @@ def test_neither_scheduler_nor_callback_can_read_a_token() -> None:
 
 def test_wildcards_stand_only_at_the_end_of_a_secrets_name() -> None:
     for name in EXPECTED:
-        for action, resource in granted(f"{name}Role"):
+        for action, resource in collect_grants(f"{name}Role"):
             assert "*" not in action
             assert "*" not in resource or resource in {CLIENTS, TOKENS}
 
@@ -102,7 +111,7 @@ def test_functions_own_policies_carry_no_conditions() -> None:
 
 
 def test_tracing_grants_nothing_unless_it_is_switched_on() -> None:
-    policy = translated()["TracingPolicy"]
+    policy = translate_template()["TracingPolicy"]
     assert policy["Condition"] == "HasTracing"
     assert set(grants(policy["Properties"]["PolicyDocument"]["Statement"])) == {
         ("xray:PutTraceSegments", "*"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.template.stack import as_list, of_type, properties, translated, words
+from tests.template.stack import as_list, of_type, properties, translate_template, words
 
 KEPT = {
     "RecordsTable": "AWS::DynamoDB::Table",
@@ -18,7 +18,7 @@ ACCOUNT = "arn:${AWS::Partition}:iam::${AWS::AccountId}:root"
 
 @pytest.mark.parametrize("name", KEPT)
 def test_state_is_kept_when_the_stack_is_deleted_or_the_resource_replaced(name: str) -> None:
-    resource = translated()[name]
+    resource = translate_template()[name]
     assert resource["Type"] == KEPT[name]
     # "ExceptOnCreate": a first deployment that fails leaves nothing behind.
     assert resource["DeletionPolicy"] == "RetainExceptOnCreate"

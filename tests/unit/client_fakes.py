@@ -50,7 +50,7 @@ def fingerprint(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()[:16]
 
 
-def published(connection: str, token: str, *, expires_at: float, **other: Any) -> dict[str, Any]:
+def build_answer(connection: str, token: str, *, expires_at: float, **other: Any) -> dict[str, Any]:
     """Return what rotator publishes, as of the contract between rotator and consumers."""
     return {
         "connection": connection,
@@ -96,7 +96,7 @@ class FakeAws:
         self._alone = threading.Lock()
 
     def publish(self, connection: str, token: str, *, expires_at: float, **other: Any) -> None:
-        document = published(connection, token, expires_at=expires_at, **other)
+        document = build_answer(connection, token, expires_at=expires_at, **other)
         self.secrets[f"evergrant/tokens/{connection}"] = json.dumps(document)
 
     def create_client(self, service_name: str, *, config: Any) -> Any:

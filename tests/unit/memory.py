@@ -78,14 +78,14 @@ class Faults:
         return result
 
 
-def shown(value: Any) -> str:
+def describe(value: Any) -> str:
     """A value in full, sealed ones too: what two worlds are compared by."""
     if isinstance(value, Sealed):
         return f"{value.key!r} {value.text!r}"
     if isinstance(value, Connection):
-        return f"{value} {shown(value.sealed)} {shown(value.unreadable_response)}"
+        return f"{value} {describe(value.sealed)} {describe(value.unreadable_response)}"
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+        return "{" + ", ".join(f"{key}: {describe(item)}" for key, item in value.items()) + "}"
     if isinstance(value, HttpRequest):
         return f"{value.url} {value.body!r}"
     return repr(value)
@@ -199,7 +199,7 @@ class MemoryKey:
         return Sealed(f"{self.connection}|{self.generation}".encode(), b"", plain.translate(_COMPLEMENT))
 
 
-def opened(sealed: Sealed) -> bytes:
+def unseal(sealed: Sealed) -> bytes:
     """What :meth:`MemoryKey.seal` sealed, without asking anybody."""
     return sealed.text.translate(_COMPLEMENT)
 
@@ -213,7 +213,7 @@ class MemorySeal:
 
     def unseal(self, sealed: Sealed, connection: str, generation: int) -> bytes:
         assert sealed.key == f"{connection}|{generation}".encode(), "sealed as something else"
-        return self._faults.around("seal.unseal", partial(opened, sealed), _unavailable)  # type: ignore[no-any-return]
+        return self._faults.around("seal.unseal", partial(unseal, sealed), _unavailable)  # type: ignore[no-any-return]
 
 
 class MemoryVault:

@@ -32,7 +32,7 @@ from tests.unit.memory import (
     MemorySeal,
     MemoryVault,
     RotatingProvider,
-    opened,
+    unseal,
 )
 
 NAME = "keap/main"
@@ -88,7 +88,7 @@ class World:
     def stored(self) -> TokenSet:
         sealed = self.record().sealed
         assert sealed
-        return TokenSet.decode(opened(sealed))
+        return TokenSet.decode(unseal(sealed))
 
 
 def world(profile: Profile = KEAP, *, lifetime: int = LIFETIME, due: bool = True, **fields: Any) -> World:

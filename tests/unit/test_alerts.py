@@ -58,42 +58,42 @@ def test_warnings_follow_one_another_and_missed_ones_are_skipped() -> None:
     assert compute_next_warning_at(ends_at, ends_at - DAY_SECONDS) is None
 
 
-def saved(current: Connection, profile: Profile, ends_at: int | None, issued_at: int = NOW) -> Connection:
+def save(current: Connection, profile: Profile, ends_at: int | None, issued_at: int = NOW) -> Connection:
     given = replace(tokens(), issued_at=issued_at, expires_at=issued_at + DAY_SECONDS, refresh_expires_at=ends_at)
     return apply(current, token_save.save_token_set(current, given, SEALED, profile, Settings(), issued_at))
 
 
 def test_a_grant_that_rotation_prolongs_is_never_warned_of() -> None:
-    first = saved(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, NOW + 45 * DAY_SECONDS)
+    first = save(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, NOW + 45 * DAY_SECONDS)
     assert first.warn_at is None
-    again = saved(first, KEAP, NOW + 46 * DAY_SECONDS, NOW + DAY_SECONDS)
+    again = save(first, KEAP, NOW + 46 * DAY_SECONDS, NOW + DAY_SECONDS)
     assert again.warn_at is None
 
 
 def test_a_hard_end_is_warned_of_and_no_refresh_forgets_the_warning() -> None:
     """A grant with a hard end is warned of, and refreshing forgets no warning."""
     ends_at = NOW + 365 * DAY_SECONDS
-    current = saved(connection(status=Status.AWAITING_AUTHORIZATION), HARD, ends_at)
+    current = save(connection(status=Status.AWAITING_AUTHORIZATION), HARD, ends_at)
     assert current.warn_at == ends_at - 30 * DAY_SECONDS
-    current = saved(current, HARD, ends_at, ends_at - 20 * DAY_SECONDS)
+    current = save(current, HARD, ends_at, ends_at - 20 * DAY_SECONDS)
     assert current.warn_at == ends_at - 30 * DAY_SECONDS, "not reported yet: late is better than never"
     current = apply(current, token_save.apply_expiry_warning(current, ends_at - 20 * DAY_SECONDS))
     assert current.warn_at == ends_at - 7 * DAY_SECONDS
-    assert saved(current, HARD, ends_at, ends_at - 19 * DAY_SECONDS).warn_at == ends_at - 7 * DAY_SECONDS
+    assert save(current, HARD, ends_at, ends_at - 19 * DAY_SECONDS).warn_at == ends_at - 7 * DAY_SECONDS
     current = apply(current, token_save.apply_expiry_warning(current, ends_at - DAY_SECONDS))
     assert current.warn_at is None
-    assert saved(current, HARD, ends_at, ends_at - DAY_SECONDS // 2).warn_at is None, "all were reported"
+    assert save(current, HARD, ends_at, ends_at - DAY_SECONDS // 2).warn_at is None, "all were reported"
 
 
 def test_an_end_that_a_rotation_left_in_place_is_warned_of() -> None:
     """An end that a rotation left where it was is warned of, though the profile declares rotation."""
     ends_at = NOW + 100 * DAY_SECONDS
-    first = saved(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, ends_at)
+    first = save(connection(status=Status.AWAITING_AUTHORIZATION), KEAP, ends_at)
     assert first.warn_at is None
-    assert saved(first, KEAP, ends_at, NOW + DAY_SECONDS).warn_at == ends_at - 30 * DAY_SECONDS
+    assert save(first, KEAP, ends_at, NOW + DAY_SECONDS).warn_at == ends_at - 30 * DAY_SECONDS
 
 
-def lived(
+def simulate_life(
     profile: Profile, lifetime: int, until: int, stated_end: Callable[[int], int]
 ) -> tuple[list[float], list[int]]:
     """The days before ``until`` on which a connection warned that was refreshed until then, and when it was refreshed.
@@ -126,7 +126,7 @@ def test_an_end_that_wobbles_by_seconds_counts_as_the_same_end(
 ) -> None:
     """An end that is given in seconds stays the same, though each response puts it a second or two apart."""
     random, end = Random(1), NOW + days * DAY_SECONDS
-    warnings, refreshed = lived(profile, lifetime, end, lambda now: end + random.randint(-wobble, wobble))
+    warnings, refreshed = simulate_life(profile, lifetime, end, lambda now: end + random.randint(-wobble, wobble))
     assert warnings == pytest.approx(expected, abs=5 / DAY_SECONDS)
     assert len(refreshed) < 3 * days * DAY_SECONDS / lifetime, "nor is that end raced against"
 
@@ -137,7 +137,7 @@ def test_an_end_that_each_refresh_moves_is_never_warned_of_or_reached(lifetime: 
     """An end that each refresh moves is never warned of, and every refresh is in time for it."""
     random, window = Random(1), max(lifetime * 2 // 3, 20)  # ends before the access token
     stated_end = lambda now: now + window - random.randint(0, wobble)  # noqa: E731
-    warnings, refreshed = lived(KEAP, lifetime, NOW + 200 * lifetime, stated_end)
+    warnings, refreshed = simulate_life(KEAP, lifetime, NOW + 200 * lifetime, stated_end)
     assert warnings == []
     assert max(later - sooner for sooner, later in pairwise(refreshed)) < window - wobble
 
@@ -146,15 +146,15 @@ def test_a_refresh_within_seconds_of_another_forgets_no_warning() -> None:
     end = NOW + 60 * DAY_SECONDS
     current = connection(refresh_expires_at=end, warn_at=end - 30 * DAY_SECONDS)
     for seconds, end_stated in ((3, end + 2), (5, end), (6, end + 1)):
-        current = saved(current, KEAP, end_stated, NOW + seconds)
+        current = save(current, KEAP, end_stated, NOW + seconds)
         assert (current.warn_at, current.refresh_expires_at) == (end - 30 * DAY_SECONDS, end)
 
 
 def test_a_new_authorization_begins_its_warnings_anew() -> None:
     ends_at = NOW + 365 * DAY_SECONDS
-    old = replace(saved(connection(status=Status.AWAITING_AUTHORIZATION), HARD, ends_at), warn_at=None)
+    old = replace(save(connection(status=Status.AWAITING_AUTHORIZATION), HARD, ends_at), warn_at=None)
     again = replace(old, status=Status.AWAITING_AUTHORIZATION)
-    assert saved(again, HARD, ends_at).warn_at == ends_at - 30 * DAY_SECONDS
+    assert save(again, HARD, ends_at).warn_at == ends_at - 30 * DAY_SECONDS
 
 
 def test_a_connection_is_due_when_its_warning_is() -> None:
@@ -178,19 +178,19 @@ def test_a_grant_that_is_over_already_is_not_warned_of() -> None:
 # Whether
 
 
-def degraded(expires_in: int = DAY_SECONDS, **fields: Any) -> Connection:
+def build_degraded(expires_in: int = DAY_SECONDS, **fields: Any) -> Connection:
     fields = {"issued_at": NOW + expires_in - DAY_SECONDS, "expires_at": NOW + expires_in, "failures": 3, **fields}
     return connection(status=Status.DEGRADED, **fields)
 
 
 def test_a_failure_early_in_the_tokens_life_raises_no_alert() -> None:
-    current = replace(degraded(), status=Status.ACTIVE)
+    current = replace(build_degraded(), status=Status.ACTIVE)
     [event] = events(failing.apply_refusal(current, REFUSED, NOW))
     assert (event["type"], event["alert"]) == (EventType.DEGRADED, False)
 
 
 def test_one_alert_is_raised_when_the_token_is_about_to_expire() -> None:
-    current = degraded(DAY_SECONDS // 4 + 1)
+    current = build_degraded(DAY_SECONDS // 4 + 1)
     changes = failing.apply_refusal(current, REFUSED, NOW)
     assert not events(failing.alert_when_urgent(current, changes, NOW))
     [event] = events(failing.alert_when_urgent(current, changes, NOW + 1))
@@ -202,7 +202,7 @@ def test_one_alert_is_raised_when_the_token_is_about_to_expire() -> None:
 
 
 def test_a_failure_late_in_the_tokens_life_alerts_at_once_and_once() -> None:
-    current = replace(degraded(DAY_SECONDS // 8), status=Status.ACTIVE)
+    current = replace(build_degraded(DAY_SECONDS // 8), status=Status.ACTIVE)
     changes = failing.apply_refusal(current, REFUSED, NOW)
     [event] = events(failing.alert_when_urgent(current, changes, NOW))
     assert event["alert"]
@@ -211,7 +211,7 @@ def test_a_failure_late_in_the_tokens_life_alerts_at_once_and_once() -> None:
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.DEGRADED])
 def test_a_retry_after_beyond_the_tokens_life_alerts_at_once(status: Status) -> None:
     """A provider that asks for a longer wait than the token lives raises an alert at once."""
-    current = replace(degraded(DAY_SECONDS // 2), status=status, failures=0)
+    current = replace(build_degraded(DAY_SECONDS // 2), status=status, failures=0)
     for patience, alerts in ((DAY_SECONDS // 2 - 1, []), (DAY_SECONDS // 2, [True])):
         refusal = Refusal("rate_limited", 429, retry_after=patience)
         changes = failing.alert_when_urgent(current, failing.apply_refusal(current, refusal, NOW), NOW)
@@ -219,21 +219,21 @@ def test_a_retry_after_beyond_the_tokens_life_alerts_at_once(status: Status) -> 
 
 
 def test_an_unreadable_response_alerts_at_once() -> None:
-    current = replace(degraded(), status=Status.ACTIVE)
+    current = replace(build_degraded(), status=Status.ACTIVE)
     [event] = events(lost_response.apply_unreadable_response(current, KEAP, SEALED, NOW))
     assert (event["type"], event["alert"]) == (EventType.DEGRADED, True)
 
 
 @pytest.mark.parametrize(("alerted_at", "alert"), [(None, False), (NOW - 5, True)])
 def test_a_recovery_alerts_where_the_failure_did(alerted_at: int | None, alert: bool) -> None:
-    changes = token_save.save_token_set(degraded(alerted_at=alerted_at), tokens(), SEALED, KEAP, Settings(), NOW)
+    changes = token_save.save_token_set(build_degraded(alerted_at=alerted_at), tokens(), SEALED, KEAP, Settings(), NOW)
     [recovered] = [event for event in events(changes) if event["type"] == EventType.RECOVERED]
     assert recovered["alert"] is alert
     assert changes["alerted_at"] is None
 
 
 def test_nothing_changes_nothing() -> None:
-    assert failing.alert_when_urgent(degraded(1), {}, NOW) == {}
+    assert failing.alert_when_urgent(build_degraded(1), {}, NOW) == {}
 
 
 # In what words

@@ -317,7 +317,7 @@ ISSUER = "https://login.example.com"
 )
 def test_a_mixed_up_response_is_refused_before_the_code_is_sent(always: bool, said: dict[str, str]) -> None:
     """A response that another server may have given is refused before the code is sent."""
-    w = authorized_by(ISSUER, always)
+    w = with_issuer(ISSUER, always)
     started, params = w.start_authorization()
     with pytest.raises(ProviderRefused, match="9207"):
         w.handle_callback(params["state"], started.cookie, **said)
@@ -325,7 +325,7 @@ def test_a_mixed_up_response_is_refused_before_the_code_is_sent(always: bool, sa
 
 
 def test_a_denial_under_another_servers_name_is_no_denial() -> None:
-    w = authorized_by(ISSUER, always=True)
+    w = with_issuer(ISSUER, always=True)
     started, params = w.start_authorization()
     with pytest.raises(ProviderRefused, match="9207"):
         w.flow.handle_callback(
@@ -338,12 +338,12 @@ def test_a_denial_under_another_servers_name_is_no_denial() -> None:
 
 @pytest.mark.parametrize(("always", "said"), [(False, {}), (False, {"iss": ISSUER}), (True, {"iss": ISSUER})])
 def test_an_answer_of_the_server_that_was_asked_is_taken(always: bool, said: dict[str, str]) -> None:
-    w = authorized_by(ISSUER, always)
+    w = with_issuer(ISSUER, always)
     started, params = w.start_authorization()
     assert w.handle_callback(params["state"], started.cookie, **said).account == "main"
 
 
-def authorized_by(issuer: str, always: bool) -> World:
+def with_issuer(issuer: str, always: bool) -> World:
     """A world whose provider names itself in its answers (RFC 9207)."""
     assert KEAP.authorize
     authorize = msgspec.structs.replace(KEAP.authorize, issuer=issuer, issuer_always=always)

@@ -219,7 +219,7 @@ UNAUTHORIZED = {
 }
 
 
-def unauthorized(provider: str) -> HttpResponse:
+def build_unauthorized(provider: str) -> HttpResponse:
     status, description = UNAUTHORIZED[provider]
     return answer(status, {"error": "unauthorized_client", "error_description": description})
 
@@ -227,7 +227,7 @@ def unauthorized(provider: str) -> HttpResponse:
 @pytest.mark.parametrize("provider", UNAUTHORIZED)
 def test_unauthorized_client_stops_one_connection_and_no_other(provider: str) -> None:
     """The connection that is refused needs a person; the circuit stays closed, and the other one is refreshed daily."""
-    f = fleet(A, B, unauthorized={A: unauthorized(provider)})
+    f = fleet(A, B, unauthorized={A: build_unauthorized(provider)})
     for _ in range(3 * 24 * 6):
         f.pass_time(600, step=600)
         assert not f.is_open
@@ -242,7 +242,7 @@ def test_unauthorized_client_stops_one_connection_and_no_other(provider: str) ->
 
 def test_unauthorized_client_of_two_connections_opens_no_circuit() -> None:
     """Also where the grant is the client's own, and there is no grant to blame instead."""
-    f = fleet(A, B, C, unauthorized={name: unauthorized("Microsoft") for name in (A, B)})
+    f = fleet(A, B, C, unauthorized={name: build_unauthorized("Microsoft") for name in (A, B)})
     f.ports = replace(f.ports, profiles=MemoryProfiles(HEADLESS))
     for name, stored in f.records.items.items():
         own = {"account": name, "host": "api.example.com"}
@@ -263,7 +263,7 @@ def test_a_probe_that_unauthorized_client_answers_leaves_the_circuit_open() -> N
     """The answer says nothing of the client's credentials, so the next connection that is due probes at once."""
     f = fleet(A, B, C, works=False)
     f.run(C)
-    f.provider.unauthorized = {A: unauthorized("Microsoft")}
+    f.provider.unauthorized = {A: build_unauthorized("Microsoft")}
     f.clock.advance(75 * 60)
     f.run(A)
     assert f.provider.asked == [C, A]
@@ -384,7 +384,7 @@ def test_a_connection_without_a_token_is_blamed_until_another_fails() -> None:
     assert f.bus.types.count("Client Refused") == 1
 
 
-def killed_before_it_tells(f: Fleet) -> None:
+def kill_before_the_report(f: Fleet) -> None:
     """The worker of A finds the client refused, and is killed before it can write that into its connection."""
     change = f.records.change
 
@@ -402,7 +402,7 @@ def killed_before_it_tells(f: Fleet) -> None:
 def test_a_refusal_its_worker_could_not_report_is_reported_by_the_next() -> None:
     """A refusal that its worker could not report is reported by the next connection."""
     f = fleet(A, B, works=False)
-    killed_before_it_tells(f)
+    kill_before_the_report(f)
     assert f.bus.types == []
     f.clock.advance(Budgets().lease)
     f.run(B)
@@ -437,7 +437,7 @@ def test_a_refusal_is_reported_once_though_others_are_held_back_first() -> None:
 def test_a_refusal_that_ended_unreported_is_not_reported_later() -> None:
     """A refusal that ended before it was reported is not reported at the next failure."""
     f = fleet(A, B, works=False)
-    killed_before_it_tells(f)
+    kill_before_the_report(f)
     f.store_secret("v2", works=True)
     f.run(B)
     assert (f.is_open, f.circuits.get("keap").outbox) == (False, {})

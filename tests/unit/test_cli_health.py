@@ -29,7 +29,7 @@ def connection(**fields: Any) -> Connection:
     return Connection(**given)
 
 
-def judged(*, prolonged: bool = True, **fields: Any) -> Health:
+def judge(*, prolonged: bool = True, **fields: Any) -> Health:
     return health(connection(**fields), NOW, prolonged=prolonged)
 
 
@@ -57,7 +57,7 @@ def judged(*, prolonged: bool = True, **fields: Any) -> Health:
     ],
 )
 def test_what_is_fine_is_left_alone(fields: dict[str, Any]) -> None:
-    assert judged(**fields) == Health(Level.FINE)
+    assert judge(**fields) == Health(Level.FINE)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_what_is_fine_is_left_alone(fields: dict[str, Any]) -> None:
     ],
 )
 def test_what_recovers_by_itself_or_is_intended_is_watched(fields: dict[str, Any], reason: str) -> None:
-    verdict = judged(**fields)
+    verdict = judge(**fields)
     assert verdict.level is Level.WATCH
     assert reason in verdict.reason
 
@@ -99,27 +99,27 @@ def test_what_recovers_by_itself_or_is_intended_is_watched(fields: dict[str, Any
     ],
 )
 def test_what_needs_a_person_says_why_and_what_to_do(fields: dict[str, Any], reason: str, advice: str) -> None:
-    verdict = judged(**fields)
+    verdict = judge(**fields)
     assert verdict.level is Level.ACT
     assert reason in verdict.reason
     assert advice in verdict.advice
 
 
 def test_how_long_the_token_serves_yet_is_said() -> None:
-    assert "good for 23 h yet" in judged(status=Status.AUTHORIZATION_REQUIRED).reason
-    assert "lapsed 1 h ago" in judged(status=Status.AUTHORIZATION_REQUIRED, expires_at=NOW - 3600).reason
-    assert "there is no token" in judged(status=Status.CLIENT_REFUSED, expires_at=None).reason
+    assert "good for 23 h yet" in judge(status=Status.AUTHORIZATION_REQUIRED).reason
+    assert "lapsed 1 h ago" in judge(status=Status.AUTHORIZATION_REQUIRED, expires_at=NOW - 3600).reason
+    assert "there is no token" in judge(status=Status.CLIENT_REFUSED, expires_at=None).reason
 
 
 def test_a_grant_that_nothing_prolongs_is_announced_a_week_before() -> None:
-    assert judged(prolonged=False, refresh_expires_at=NOW + 8 * DAY).level is Level.FINE
-    verdict = judged(prolonged=False, refresh_expires_at=NOW + 6 * DAY)
+    assert judge(prolonged=False, refresh_expires_at=NOW + 8 * DAY).level is Level.FINE
+    verdict = judge(prolonged=False, refresh_expires_at=NOW + 6 * DAY)
     assert verdict.level is Level.ACT
     assert "ends in 6 days" in verdict.reason
 
 
 def test_a_grant_that_ends_before_its_next_refresh_needs_a_person() -> None:
-    assert judged(refresh_expires_at=NOW + 3600, refresh_at=NOW + 7200).level is Level.ACT
+    assert judge(refresh_expires_at=NOW + 3600, refresh_at=NOW + 7200).level is Level.ACT
 
 
 def test_the_headline_puts_the_worst_first_and_names_no_more_than_three() -> None:

@@ -28,7 +28,7 @@ VERBS = [
 ]
 
 
-def said(*arguments: str, status: int = 0) -> str:
+def run_command(*arguments: str, status: int = 0) -> str:
     result = CliRunner().invoke(app, arguments, env={"COLUMNS": "120", "NO_COLOR": "1"})
     assert result.exit_code == status, result.output
     return result.output
@@ -36,7 +36,7 @@ def said(*arguments: str, status: int = 0) -> str:
 
 @pytest.mark.parametrize("verb", VERBS, ids=" ".join)
 def test_each_verbs_help_teaches_by_an_example(verb: list[str]) -> None:
-    text = said(*verb, "--help")
+    text = run_command(*verb, "--help")
     assert "Example" in text
     assert f"evergrant {' '.join(verb)}" in text
     assert "--json" in text
@@ -46,13 +46,13 @@ def test_each_verbs_help_teaches_by_an_example(verb: list[str]) -> None:
 
 def test_help_lists_every_verb_and_what_its_exit_status_means() -> None:
     """The command's own help lists every verb, and what its exit status means."""
-    text = said("--help")
+    text = run_command("--help")
     assert all(verb[0] in text for verb in VERBS)
     assert "Exit status" in text
 
 
 def test_the_version_is_the_packages() -> None:
-    assert said("--version") == f"evergrant {__version__}\n"
+    assert run_command("--version") == f"evergrant {__version__}\n"
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_global_options_may_stand_anywhere(given: list[str], taken: list[str]) -
 
 @pytest.mark.parametrize("arguments", [["nosuch"], ["status", "--nosuch"], ["connect"], ["client", "set"]])
 def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
-    said(*arguments, status=2)
+    run_command(*arguments, status=2)
 
 
 def test_help_is_had_without_loading_what_only_work_needs() -> None:

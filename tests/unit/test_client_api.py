@@ -25,7 +25,7 @@ from evergrant_client import (
     UnknownConnection,
     _api,
 )
-from tests.unit.client_fakes import START, Clock, SignedApi, fingerprint, published, refusal, signed_api
+from tests.unit.client_fakes import START, Clock, SignedApi, build_answer, fingerprint, refusal, signed_api
 
 KEAP = "keap/main"
 
@@ -43,7 +43,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def api() -> Iterator[SignedApi]:
     with signed_api() as api:
-        api.getter = lambda _: published(KEAP, "t", expires_at=START + 3600)
+        api.getter = lambda _: build_answer(KEAP, "t", expires_at=START + 3600)
         yield api
 
 
@@ -65,7 +65,7 @@ def test_signed_request_is_accepted_and_its_token_cached(evergrant: Evergrant, a
 
 def test_refused_token_is_reported_by_its_fingerprint(evergrant: Evergrant, api: SignedApi) -> None:
     assert evergrant.token(KEAP) == "t"
-    api.getter = lambda _: published(KEAP, "other", expires_at=START + 3600, generation=2)
+    api.getter = lambda _: build_answer(KEAP, "other", expires_at=START + 3600, generation=2)
     assert evergrant.token(KEAP, rejected="t") == "other"
     assert api.caller_waits[1:] == [{"connection": KEAP, "min_ttl": 70, "rejected": fingerprint("t")}]
 
@@ -75,7 +75,7 @@ def test_every_character_of_an_account_is_signed_as_it_is_sent(
     evergrant: Evergrant, api: SignedApi, account: str
 ) -> None:
     name = f"keap/{account}"
-    api.getter = lambda _: published(name, "t", expires_at=START + 3600)
+    api.getter = lambda _: build_answer(name, "t", expires_at=START + 3600)
     assert evergrant.token(name) == "t"
     assert api.caller_waits[0]["connection"] == name
 
@@ -272,6 +272,6 @@ def test_threads_that_wait_make_one_request(evergrant: Evergrant, api: SignedApi
 
 
 def test_answer_has_everything_that_direct_invocation_has(evergrant: Evergrant, api: SignedApi) -> None:
-    document: dict[str, Any] = published(KEAP, "t", expires_at=START + 3600, required_headers=["x-user-id"])
+    document: dict[str, Any] = build_answer(KEAP, "t", expires_at=START + 3600, required_headers=["x-user-id"])
     api.getter = lambda _: json.loads(json.dumps(document))
     assert evergrant.headers(KEAP, {"x-user-id": "u"}) == {"Authorization": "Bearer t", "x-user-id": "u"}

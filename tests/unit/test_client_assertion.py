@@ -51,24 +51,24 @@ def client(key: str | None, pem: str | None = None) -> Client:
     return Client("acme", "client-1", (Secret("hush"),), ("api.example.com",), {}, held, "key-7")
 
 
-def sent(profile: Profile, phase: Any, key: str = "RS256") -> dict[str, str]:
+def build_form(profile: Profile, phase: Any, key: str = "RS256") -> dict[str, str]:
     request = build_token_request(
         profile, phase, {"user": "ann"}, client(key), Secret("hush"), {"scope": "a b"}, now=NOW
     )
     return form_of(request)
 
 
-def opened(token: str, key: str) -> jwt.Token:
+def decode_assertion(token: str, key: str) -> jwt.Token:
     public = keys()[key].public_key()
     kind: Any = RSAKey if key == "RS256" else ECKey
     return jwt.decode(token, kind.import_key(public), algorithms=[key])
 
 
 def test_a_grant_by_assertion_is_signed_with_its_claims_and_times() -> None:
-    form = sent(load_profile(_HEAD + BEARER), "jwt_bearer")
+    form = build_form(load_profile(_HEAD + BEARER), "jwt_bearer")
     assert form.keys() == {"grant_type", "assertion", "scope"}
     assert form["grant_type"] == "urn:ietf:params:oauth:grant-type:jwt-bearer"
-    token = opened(form["assertion"], "RS256")
+    token = decode_assertion(form["assertion"], "RS256")
     assert token.header == {"alg": "RS256", "typ": "JWT", "kid": "key-7"}
     jti = token.claims.pop("jti")
     assert len(jti) >= 20
@@ -84,16 +84,18 @@ def test_a_grant_by_assertion_is_signed_with_its_claims_and_times() -> None:
 
 def test_no_two_assertions_are_the_same() -> None:
     profile = load_profile(_HEAD + BEARER)
-    first, second = (opened(sent(profile, "jwt_bearer")["assertion"], "RS256").claims["jti"] for _ in range(2))
+    first, second = (
+        decode_assertion(build_form(profile, "jwt_bearer")["assertion"], "RS256").claims["jti"] for _ in range(2)
+    )
     assert first != second
 
 
 @pytest.mark.parametrize("key", ["RS256", "ES256"])
 def test_a_client_proves_itself_by_its_key_and_sends_no_secret(key: str) -> None:
-    form = sent(load_profile(_HEAD + PROOF), "client_credentials", key)
+    form = build_form(load_profile(_HEAD + PROOF), "client_credentials", key)
     assert form.keys() == {"grant_type", "scope", "client_id", "client_assertion_type", "client_assertion"}
     assert form["client_assertion_type"] == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
-    claims = opened(form["client_assertion"], key).claims
+    claims = decode_assertion(form["client_assertion"], key).claims
     assert (claims["iss"], claims["sub"], claims["aud"]) == ("client-1", "client-1", "https://api.example.com/token")
     assert claims["exp"] - claims["iat"] == 300
 
@@ -108,4 +110,4 @@ def test_a_key_that_cannot_sign_is_reported_without_showing_it(held: Client) -> 
 
 def test_a_key_for_another_algorithm_than_the_profiles_is_reported() -> None:
     with pytest.raises(InvalidClient, match="RS256"):
-        sent(load_profile(_HEAD + BEARER), "jwt_bearer", "ES256")
+        build_form(load_profile(_HEAD + BEARER), "jwt_bearer", "ES256")

@@ -18,7 +18,7 @@ import requests
 from evergrant_client import AuthorizationRequired, Evergrant, MissingHeaders
 from evergrant_client.httpx import EvergrantAuth as HttpxAuth
 from evergrant_client.requests import EvergrantAuth as RequestsAuth
-from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, fingerprint, published
+from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, build_answer, fingerprint
 
 KEAP = "keap/main"
 HOUR = START + 3600
@@ -122,7 +122,7 @@ def send(request: pytest.FixtureRequest, evergrant: Evergrant) -> Iterator[Send]
 
 
 def renew(aws: FakeAws, token: str = "second") -> None:
-    aws.getter = lambda _: published(KEAP, token, expires_at=HOUR, generation=2)
+    aws.getter = lambda _: build_answer(KEAP, token, expires_at=HOUR, generation=2)
 
 
 # With both libraries, against a real server
@@ -179,7 +179,7 @@ def test_one_fresh_read_one_forced_refresh_then_the_caller_gets_the_401(
     provider.accepted = set()
     del provider.calls[:], aws.reads[:]
     aws.publish(KEAP, "second", expires_at=HOUR, generation=2)
-    aws.getter = lambda _: published(KEAP, "third", expires_at=HOUR, generation=3)
+    aws.getter = lambda _: build_answer(KEAP, "third", expires_at=HOUR, generation=3)
     answer = send(provider.url)
     assert answer.status_code == 401
     assert provider.tokens == ["first", "second", "third"]
@@ -208,7 +208,7 @@ def test_no_log_at_any_level_shows_a_token(
     send: Send, provider: Provider, elsewhere: Provider, aws: FakeAws, caplog: pytest.LogCaptureFixture
 ) -> None:
     aws.publish(KEAP, "hush-first", expires_at=HOUR, headers={"X-Api-Token": "hush-first"})
-    aws.getter = lambda _: published(KEAP, "hush-next", expires_at=HOUR, headers={"X-Api-Token": "hush-next"})
+    aws.getter = lambda _: build_answer(KEAP, "hush-next", expires_at=HOUR, headers={"X-Api-Token": "hush-next"})
     provider.header, provider.accepted = "X-Api-Token", {"hush-next"}
     provider.redirects["/moved"] = elsewhere.url + "/"
     # Evergrant's own functions keep urllib3 at INFO; a consumer's function may not.
@@ -269,7 +269,9 @@ def test_token_in_another_header_goes_to_no_other_host(
     send: Send, provider: Provider, elsewhere: Provider, aws: FakeAws
 ) -> None:
     aws.publish(KEAP, "first", expires_at=HOUR, headers={"X-Api-Token": "first"})
-    aws.getter = lambda _: published(KEAP, "second", expires_at=HOUR, generation=2, headers={"X-Api-Token": "second"})
+    aws.getter = lambda _: build_answer(
+        KEAP, "second", expires_at=HOUR, generation=2, headers={"X-Api-Token": "second"}
+    )
     provider.header, provider.accepted = "X-Api-Token", {"second"}
     provider.redirects = {"/moved": "/again", "/again": elsewhere.url + "/"}
     elsewhere.header, elsewhere.refusal = "X-Api-Token", 200
@@ -410,7 +412,7 @@ async def test_slow_connection_does_not_hold_up_another(aws: FakeAws, evergrant:
     def getter(_: object) -> dict[str, Any]:
         loop.call_soon_threadsafe(entered.set)
         assert going.wait(10)
-        return published("acme/slow", "slow", expires_at=HOUR)
+        return build_answer("acme/slow", "slow", expires_at=HOUR)
 
     aws.getter = getter
     transport = httpx.MockTransport(lambda _: httpx.Response(200))

@@ -16,7 +16,7 @@ from evergrant_client import (
     NotConfigured,
     TemporarilyUnavailable,
 )
-from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, published
+from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, build_answer
 
 KEAP = "keap/main"
 SECRET = "evergrant/tokens/keap/main"
@@ -38,7 +38,7 @@ def evergrant(aws: FakeAws, clock: Clock) -> Evergrant:
 
 
 def test_lambda_is_never_called_twice_by_the_sdk(evergrant: Evergrant, aws: FakeAws) -> None:
-    aws.getter = lambda _: published(KEAP, "t", expires_at=START + 3600)
+    aws.getter = lambda _: build_answer(KEAP, "t", expires_at=START + 3600)
     evergrant.token(KEAP)
     config = aws.configs["lambda"]
     assert config.retries["total_max_attempts"] == 1

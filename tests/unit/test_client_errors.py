@@ -28,7 +28,7 @@ from evergrant_client import (
     UnexpectedAnswer,
     UnknownConnection,
 )
-from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, client_error, published, refusal
+from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, build_answer, client_error, refusal
 
 KEAP = "keap/main"
 SECRET = "evergrant/tokens/keap/main"
@@ -84,7 +84,7 @@ def test_retry_after_is_kept_and_getter_left_alone_for_so_long(
         assert caught.value.retry_after == expected
     assert len(aws.caller_waits) == 1
     clock.pass_seconds(8)
-    aws.getter = lambda _: published(KEAP, "again", expires_at=START + 3600)
+    aws.getter = lambda _: build_answer(KEAP, "again", expires_at=START + 3600)
     assert evergrant.token(KEAP) == "again"
 
 
@@ -93,13 +93,13 @@ def test_refused_token_that_getter_repeats_is_not_renewed_each_time(
 ) -> None:
     """A refused token that getter gave again is not renewed on every refusal."""
     aws.publish(KEAP, "same", expires_at=START + 3600)
-    aws.getter = lambda _: published(KEAP, "same", expires_at=START + 3600)
+    aws.getter = lambda _: build_answer(KEAP, "same", expires_at=START + 3600)
     for _ in range(4):
         with pytest.raises(TemporarilyUnavailable, match="no other token"):
             evergrant.token(KEAP, rejected="same")
     assert len(aws.caller_waits) == 1
     clock.pass_seconds(6)
-    aws.getter = lambda _: published(KEAP, "other", expires_at=START + 3600)
+    aws.getter = lambda _: build_answer(KEAP, "other", expires_at=START + 3600)
     assert evergrant.token(KEAP, rejected="same") == "other"
 
 
@@ -162,14 +162,14 @@ def test_getters_warning_comes_with_the_token_and_is_logged(
     evergrant: Evergrant, aws: FakeAws, caplog: pytest.LogCaptureFixture
 ) -> None:
     warning = {"code": "temporarily_unavailable", "message": "Its provider is down."}
-    aws.getter = lambda _: published(KEAP, "t", expires_at=START + 3600, warning=warning)
+    aws.getter = lambda _: build_answer(KEAP, "t", expires_at=START + 3600, warning=warning)
     with caplog.at_level(logging.WARNING, "evergrant_client"):
         assert evergrant.access_token(KEAP).warning == "Its provider is down."
     assert caplog.messages == ["keap/main: Its provider is down."]
 
 
 def test_ended_token_from_getter_is_not_handed_on(evergrant: Evergrant, aws: FakeAws) -> None:
-    aws.getter = lambda _: published(KEAP, "dead", expires_at=START - 1)
+    aws.getter = lambda _: build_answer(KEAP, "dead", expires_at=START - 1)
     with pytest.raises(TemporarilyUnavailable, match="has expired"):
         evergrant.token(KEAP)
 
@@ -201,9 +201,12 @@ def test_without_getter_what_the_secret_gives_is_all_there_is(
         ({"error": {"code": "of_the_future"}}, UnexpectedAnswer),
         ({"error": "text"}, UnexpectedAnswer),
         ({"access_token": "t"}, UnexpectedAnswer),
-        (published(KEAP, "t", expires_at=START + 3600, expires_at_="") | {"expires_at": "tomorrow"}, UnexpectedAnswer),
-        (published(KEAP, "t", expires_at=START) | {"expires_at": "2027-01-15T10:00:00"}, UnexpectedAnswer),
-        (published("keap/other", "t", expires_at=START + 3600), UnexpectedAnswer),
+        (
+            build_answer(KEAP, "t", expires_at=START + 3600, expires_at_="") | {"expires_at": "tomorrow"},
+            UnexpectedAnswer,
+        ),
+        (build_answer(KEAP, "t", expires_at=START) | {"expires_at": "2027-01-15T10:00:00"}, UnexpectedAnswer),
+        (build_answer("keap/other", "t", expires_at=START + 3600), UnexpectedAnswer),
     ],
 )
 def test_what_goes_wrong_with_getter_is_typed(

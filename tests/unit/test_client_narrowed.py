@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from evergrant_client import AccessDenied, Evergrant, NotConfigured, TemporarilyUnavailable
-from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, client_error, published, refusal
+from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, build_answer, client_error, refusal
 
 KEAP = "keap/main"
 SECRET = "evergrant/tokens/keap/main"
@@ -23,7 +23,7 @@ def clock() -> Clock:
 
 
 def serve_300_second_tokens(aws: FakeAws, clock: Clock) -> None:
-    aws.getter = lambda _: published(KEAP, f"token {len(aws.caller_waits)}", expires_at=clock.now + 300)
+    aws.getter = lambda _: build_answer(KEAP, f"token {len(aws.caller_waits)}", expires_at=clock.now + 300)
 
 
 def test_consumer_of_one_secret_never_calls_getter(aws: FakeAws, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

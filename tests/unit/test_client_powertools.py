@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.parameters.exceptions import GetParameterEr
 
 from evergrant_client import AuthorizationRequired, Evergrant, InvalidRequest
 from evergrant_client.powertools import TokenProvider
-from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, published, refusal
+from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, build_answer, refusal
 
 KEAP = "keap/main"
 
@@ -96,7 +96,7 @@ def test_force_fetch_reads_again_and_serves_what_lives_if_it_cannot(
 
 def test_force_fetch_asks_getter_where_there_is_no_secret(tokens: TokenProvider, aws: FakeAws, clock: Clock) -> None:
     aws.secrets.clear()
-    aws.getter = lambda _: published(KEAP, f"token {len(aws.caller_waits)}", expires_at=START + 300)
+    aws.getter = lambda _: build_answer(KEAP, f"token {len(aws.caller_waits)}", expires_at=START + 300)
     tokens.get(KEAP)
     clock.pass_seconds(1)
     assert tokens.get(KEAP, force_fetch=True) == "token 2"

@@ -16,7 +16,7 @@ from evergrant_client import (
     AuthorizationRequired,
     Evergrant,
 )
-from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, published, refusal
+from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, build_answer, refusal
 
 KEAP = "keap/main"
 SECRET = "evergrant/tokens/keap/main"
@@ -104,7 +104,7 @@ class _Announcing:
 def test_threads_refused_with_the_same_token_force_one_refresh(evergrant: Evergrant, aws: FakeAws) -> None:
     aws.publish(KEAP, "first", expires_at=START + 3600)
     evergrant.token(KEAP)
-    aws.getter = lambda _: published(KEAP, "second", expires_at=START + 3600, generation=2)
+    aws.getter = lambda _: build_answer(KEAP, "second", expires_at=START + 3600, generation=2)
     ready = threading.Barrier(8)
 
     def ask(_: int) -> str:
@@ -121,7 +121,7 @@ def test_threads_of_different_connections_do_not_wait_for_each_other(aws: FakeAw
 
     def getter(request: dict[str, Any]) -> dict[str, Any]:
         both.wait(10)  # passes only when both are being asked for at once
-        return published(request["connection"], "t", expires_at=START + 3600)
+        return build_answer(request["connection"], "t", expires_at=START + 3600)
 
     aws.getter = getter
     evergrant = Evergrant(getter=GETTER, read_secrets=False, session=aws, clock=Clock())

@@ -14,7 +14,7 @@ from evergrant_client import (
     MissingHeaders,
     TemporarilyUnavailable,
 )
-from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, client_error, fingerprint, published, refusal
+from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, build_answer, client_error, fingerprint, refusal
 
 KEAP = "keap/main"
 SECRET = "evergrant/tokens/keap/main"
@@ -81,10 +81,10 @@ def test_slow_clock_does_not_make_a_token_outlive_its_end(
     if source == "secret":
         aws.publish(KEAP, "first", expires_at=START + 3600)
     else:
-        aws.getter = lambda _: published(KEAP, "first", expires_at=START + 3600)
+        aws.getter = lambda _: build_answer(KEAP, "first", expires_at=START + 3600)
     evergrant.token(KEAP, min_ttl=0)
     aws.publish(KEAP, "second", expires_at=START + 7200, generation=2)
-    aws.getter = lambda _: published(KEAP, "second", expires_at=START + 7200, generation=2)
+    aws.getter = lambda _: build_answer(KEAP, "second", expires_at=START + 7200, generation=2)
     clock.pass_seconds(3600 - 120 - 6)
     assert evergrant.token(KEAP, min_ttl=0) == "first"
     clock.pass_seconds(2)
@@ -105,7 +105,7 @@ def test_fast_clock_and_an_unreadable_date_give_a_token_no_longer_life(
 
 def test_getter_is_asked_when_the_secret_is_stale(evergrant: Evergrant, aws: FakeAws) -> None:
     aws.publish(KEAP, "old", expires_at=START + 30)
-    aws.getter = lambda _: published(KEAP, "new", expires_at=START + 3600, generation=2)
+    aws.getter = lambda _: build_answer(KEAP, "new", expires_at=START + 3600, generation=2)
     assert evergrant.token(KEAP) == "new"
     assert aws.caller_waits == [{"connection": KEAP, "min_ttl": 70}]
 
@@ -127,14 +127,14 @@ def test_getter_is_asked_when_the_secret_cannot_be_read(
     evergrant: Evergrant, aws: FakeAws, why_not: str | Exception
 ) -> None:
     aws.secrets[SECRET] = why_not
-    aws.getter = lambda _: published(KEAP, "from getter", expires_at=START + 300)
+    aws.getter = lambda _: build_answer(KEAP, "from getter", expires_at=START + 300)
     assert evergrant.token(KEAP) == "from getter"
 
 
 def test_token_shorter_lived_than_min_ttl_is_not_fetched_on_every_call(
     evergrant: Evergrant, aws: FakeAws, clock: Clock
 ) -> None:
-    aws.getter = lambda _: published(KEAP, f"token {len(aws.caller_waits)}", expires_at=clock.now + 300)
+    aws.getter = lambda _: build_answer(KEAP, f"token {len(aws.caller_waits)}", expires_at=clock.now + 300)
     assert [evergrant.token(KEAP, min_ttl=3600) for _ in range(3)] == ["token 1"] * 3
     clock.pass_seconds(140)
     assert evergrant.token(KEAP, min_ttl=3600) == "token 1"
@@ -144,7 +144,7 @@ def test_token_shorter_lived_than_min_ttl_is_not_fetched_on_every_call(
 
 
 def test_min_ttl_that_getter_could_meet_is_kept_to_the_second(evergrant: Evergrant, aws: FakeAws, clock: Clock) -> None:
-    aws.getter = lambda _: published(KEAP, f"token {len(aws.caller_waits)}", expires_at=clock.now + 300)
+    aws.getter = lambda _: build_answer(KEAP, f"token {len(aws.caller_waits)}", expires_at=clock.now + 300)
     evergrant.token(KEAP, min_ttl=200)
     clock.pass_seconds(94)
     assert evergrant.token(KEAP, min_ttl=200) == "token 1"
@@ -156,7 +156,7 @@ def test_older_generation_in_the_secret_does_not_replace_a_newer_one(
     evergrant: Evergrant, aws: FakeAws, clock: Clock
 ) -> None:
     aws.publish(KEAP, "seventh", expires_at=START + 100, generation=7)
-    aws.getter = lambda _: published(KEAP, "eighth", expires_at=START + 200, generation=8)
+    aws.getter = lambda _: build_answer(KEAP, "eighth", expires_at=START + 200, generation=8)
     assert evergrant.token(KEAP, min_ttl=120) == "eighth"
     assert evergrant.token(KEAP, min_ttl=60, rejected="some other") == "eighth"
     clock.pass_seconds(150)
@@ -177,7 +177,7 @@ def test_prefix_and_getter_come_from_the_environment(
 ) -> None:
     monkeypatch.setenv("EVERGRANT_PREFIX", "team/staging")
     monkeypatch.setenv("EVERGRANT_GETTER", GETTER)
-    aws.getter = lambda _: published(KEAP, "x", expires_at=START + 3600)
+    aws.getter = lambda _: build_answer(KEAP, "x", expires_at=START + 3600)
     assert Evergrant(session=aws, clock=clock).token(KEAP) == "x"
     assert aws.reads == ["team/staging/tokens/keap/main"]
 
@@ -225,7 +225,7 @@ def test_rejected_token_is_replaced_by_what_the_secret_holds_now(evergrant: Ever
 
 def test_rejected_token_that_is_still_published_is_renewed_by_getter(evergrant: Evergrant, aws: FakeAws) -> None:
     aws.publish(KEAP, "first", expires_at=START + 3600)
-    aws.getter = lambda _: published(KEAP, "second", expires_at=START + 3600, generation=2)
+    aws.getter = lambda _: build_answer(KEAP, "second", expires_at=START + 3600, generation=2)
     assert evergrant.token(KEAP, rejected=evergrant.token(KEAP)) == "second"
     assert aws.caller_waits == [{"connection": KEAP, "min_ttl": 70, "rejected": fingerprint("first")}]
     assert evergrant.token(KEAP) == "second"
@@ -233,7 +233,7 @@ def test_rejected_token_that_is_still_published_is_renewed_by_getter(evergrant: 
 
 def test_rejected_token_that_cannot_be_replaced_is_an_error(evergrant: Evergrant, aws: FakeAws) -> None:
     aws.publish(KEAP, "same", expires_at=START + 3600)
-    aws.getter = lambda _: published(KEAP, "same", expires_at=START + 3600)
+    aws.getter = lambda _: build_answer(KEAP, "same", expires_at=START + 3600)
     with pytest.raises(TemporarilyUnavailable, match="no other token"):
         evergrant.token(KEAP, rejected="same")
 
@@ -241,5 +241,5 @@ def test_rejected_token_that_cannot_be_replaced_is_an_error(evergrant: Evergrant
 def test_getters_answer_to_a_refusal_wins_even_at_a_lower_generation(evergrant: Evergrant, aws: FakeAws) -> None:
     """Getter's answer to a refused token is believed, even if its generation is lower."""
     aws.publish(KEAP, "before the restore", expires_at=START + 3600, generation=9)
-    aws.getter = lambda _: published(KEAP, "after it", expires_at=START + 3600, generation=5)
+    aws.getter = lambda _: build_answer(KEAP, "after it", expires_at=START + 3600, generation=5)
     assert evergrant.token(KEAP, rejected=evergrant.token(KEAP)) == "after it"

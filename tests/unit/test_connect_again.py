@@ -36,7 +36,7 @@ USERINFO = msgspec.structs.replace(
 )
 
 
-def granted(**more: Any) -> HttpResponse:
+def build_grant(**more: Any) -> HttpResponse:
     return answer(200, {"access_token": "access-9", "refresh_token": "refresh-9", "expires_in": 3600, **more})
 
 
@@ -47,12 +47,12 @@ def connect(w: World, *answers: Any, ticket: str | None = None) -> Any:
     for each in answers:
         if isinstance(each, dict):
             claims = {"nonce": params.get("nonce"), "exp": int(w.clock.now()) + 300, "iss": "https://login.example.com"}
-            each = granted(id_token=id_token({**claims, "aud": "client-1", "sub": "person-1", **each}))
+            each = build_grant(id_token=id_token({**claims, "aud": "client-1", "sub": "person-1", **each}))
         w.provider.script.append(each)
     return w.handle_callback(params["state"], started.cookie)
 
 
-def connected(profile: Profile, *answers: Any) -> World:
+def build_connected(profile: Profile, *answers: Any) -> World:
     w = with_profile(profile)
     connect(w, *answers)
     assert w.record().status == Status.ACTIVE
@@ -71,9 +71,9 @@ def _profile_of(w: World) -> Profile:
 
 
 WAYS = {
-    "capture": (CAPTURING, lambda who: (granted(company={"id": who}),)),
+    "capture": (CAPTURING, lambda who: (build_grant(company={"id": who}),)),
     "id_token": (OPENID, lambda who: ({"sub": who},)),
-    "userinfo": (USERINFO, lambda who: (granted(), answer(200, {"person": {"id": who}}))),
+    "userinfo": (USERINFO, lambda who: (build_grant(), answer(200, {"person": {"id": who}}))),
 }
 
 
@@ -84,7 +84,7 @@ def way(request: pytest.FixtureRequest) -> Any:
 
 def test_the_same_account_may_be_connected_again(way: Any) -> None:
     profile, answers_for = way
-    w = connected(profile, *answers_for("person-1"))
+    w = build_connected(profile, *answers_for("person-1"))
     first = w.record()
     again(w, *answers_for("person-1"))
     assert (w.record().generation, w.record().subject) == (first.generation + 1, first.subject)
@@ -93,7 +93,7 @@ def test_the_same_account_may_be_connected_again(way: Any) -> None:
 
 def test_another_account_is_refused_and_changes_nothing(way: Any) -> None:
     profile, answers_for = way
-    w = connected(profile, *answers_for("person-1"))
+    w = build_connected(profile, *answers_for("person-1"))
     before = w.record()
     with pytest.raises(WrongAccount) as refused:
         again(w, *answers_for("person-2"))
@@ -107,7 +107,7 @@ def test_another_account_is_refused_and_changes_nothing(way: Any) -> None:
 def test_another_account_the_operator_allows_becomes_the_bound_one(way: Any) -> None:
     """Another account is taken where the operator allows it, and is the bound account from then on."""
     profile, answers_for = way
-    w = connected(profile, *answers_for("person-1"))
+    w = build_connected(profile, *answers_for("person-1"))
     again(w, *answers_for("person-2"), another_account=True)
     with pytest.raises(WrongAccount):
         again(w, *answers_for("person-1"))
@@ -117,7 +117,7 @@ def test_another_account_the_operator_allows_becomes_the_bound_one(way: Any) -> 
 
 def test_whose_account_it_is_stands_nowhere(way: Any) -> None:
     profile, answers_for = way
-    w = connected(profile, *answers_for("canary-person"))
+    w = build_connected(profile, *answers_for("canary-person"))
     assert w.record().subject
     assert str(w.record().subject).startswith("sha256:")
     stored = str(w.authorizations.items) + str(replace(w.record(), sealed=None)) + str(w.queue.messages)
@@ -127,16 +127,16 @@ def test_whose_account_it_is_stands_nowhere(way: Any) -> None:
 @pytest.mark.parametrize(
     ("profile", "answers"),
     [
-        (CAPTURING, (granted(),)),
-        (OPENID, (granted(),)),
-        (USERINFO, (granted(), answer(500, {}))),
-        (USERINFO, (granted(), LostResponse("gone"))),
-        (USERINFO, (granted(), answer(200, b"<html>"))),
+        (CAPTURING, (build_grant(),)),
+        (OPENID, (build_grant(),)),
+        (USERINFO, (build_grant(), answer(500, {}))),
+        (USERINFO, (build_grant(), LostResponse("gone"))),
+        (USERINFO, (build_grant(), answer(200, b"<html>"))),
     ],
 )
 def test_an_unknown_account_refuses_a_later_grant_and_not_a_first_one(profile: Profile, answers: Any) -> None:
     """A provider that does not name the account is no reason to refuse a first grant, but refuses a later one."""
-    w = connected(profile, *answers)
+    w = build_connected(profile, *answers)
     assert w.record().subject is None
     w.records.items[NAME] = replace(w.record(), subject="sha256:known")
     with pytest.raises(WrongAccount):
@@ -168,7 +168,7 @@ def test_neither_an_id_token_nor_its_nonce_is_stored_or_said(claims: dict[str, A
     started, params = w.start_authorization()
     said = {"iss": "https://login.example.com", "sub": "s", "aud": "client-1", "exp": int(w.clock.now()) + 300}
     token = id_token({**said, "nonce": params["nonce"], **claims})
-    w.provider.script.append(granted(id_token=token))
+    w.provider.script.append(build_grant(id_token=token))
     try:
         shown = repr(w.handle_callback(params["state"], started.cookie))
     except ProviderRefused as refused:
@@ -180,7 +180,7 @@ def test_neither_an_id_token_nor_its_nonce_is_stored_or_said(claims: dict[str, A
 
 
 def test_an_issuer_that_names_the_directory_is_the_directorys_own() -> None:
-    assert connected(OPENID, {"tid": "t-1", "iss": "https://login.example.com/t-1"}).record().subject
+    assert build_connected(OPENID, {"tid": "t-1", "iss": "https://login.example.com/t-1"}).record().subject
 
 
 def test_a_nonce_is_sent_only_where_an_id_token_has_a_use() -> None:
@@ -189,7 +189,7 @@ def test_a_nonce_is_sent_only_where_an_id_token_has_a_use() -> None:
 
 
 def test_userinfo_is_asked_as_a_consumer_would_ask() -> None:
-    w = connected(USERINFO, granted(), answer(200, {"person": {"id": 7}}))
+    w = build_connected(USERINFO, build_grant(), answer(200, {"person": {"id": 7}}))
     request = w.provider.requests[1]
     assert (request.method, request.url, request.body) == ("GET", "https://api.example.com/userinfo", b"")
     assert request.headers["authorization"] == "Bearer access-9"
@@ -197,11 +197,11 @@ def test_userinfo_is_asked_as_a_consumer_would_ask() -> None:
 
 
 def test_what_a_grant_brought_by_other_ways_is_of_is_not_known() -> None:
-    w = connected(CAPTURING, granted(company={"id": "1"}))
+    w = build_connected(CAPTURING, build_grant(company={"id": "1"}))
     w.flow = AuthorizationFlow(replace(w.flow._ports, profiles=MemoryProfiles(KEAP, CAPTURING)), Settings())
     fresh = with_profile(KEAP)
     w.authorizations.items |= fresh.authorizations.items
-    connect(w, granted(), ticket=fresh.ticket)
+    connect(w, build_grant(), ticket=fresh.ticket)
     assert w.record().subject is None
 
 
@@ -214,7 +214,7 @@ def test_the_page_of_a_first_connection_speaks_of_no_changes() -> None:
 
 
 def test_the_page_says_what_connecting_again_will_change() -> None:
-    w = connected(CAPTURING, granted(company={"id": "1"}))
+    w = build_connected(CAPTURING, build_grant(company={"id": "1"}))
     w.records.items[NAME] = replace(w.record(), client="old", scope="full less", profile_hash="0" * 64)
     fresh = with_profile(CAPTURING)
     w.authorizations.items |= fresh.authorizations.items
@@ -229,7 +229,7 @@ def test_the_page_says_what_connecting_again_will_change() -> None:
 
 def test_a_scope_that_was_not_granted_is_shown_and_kept_and_no_failure() -> None:
     w = with_profile(_asking("read write"))
-    view = connect(w, granted(scope="read canary-scope"))
+    view = connect(w, build_grant(scope="read canary-scope"))
     assert view.missing == ("write",)
     assert (w.record().missing_scope, w.record().status) == ("write", Status.ACTIVE)
     assert "canary-scope" not in str(replace(w.record(), sealed=None))
@@ -238,14 +238,14 @@ def test_a_scope_that_was_not_granted_is_shown_and_kept_and_no_failure() -> None
 def test_a_reload_shows_the_same() -> None:
     w = with_profile(_asking("read write"))
     started, params = w.start_authorization()
-    w.provider.script.append(granted(scope="read"))
+    w.provider.script.append(build_grant(scope="read"))
     assert w.handle_callback(params["state"], started.cookie) == w.handle_callback(params["state"], started.cookie)
 
 
 def test_what_is_granted_in_full_the_next_time_is_missing_no_more() -> None:
     w = with_profile(_asking("read write"))
-    connect(w, granted(scope="read"))
-    again(w, granted(scope="read write"))
+    connect(w, build_grant(scope="read"))
+    again(w, build_grant(scope="read write"))
     assert w.record().missing_scope is None
 
 
@@ -276,13 +276,13 @@ def test_a_token_that_lives_for_long_needs_no_refresh_token() -> None:
 
 def test_the_replaced_grant_is_revoked_only_once_the_new_one_is_saved() -> None:
     """The replaced grant is handed over for revocation only once the new grant is saved."""
-    w = connected(CAPTURING, granted(company={"id": "1"}))
+    w = build_connected(CAPTURING, build_grant(company={"id": "1"}))
     old = w.record()
     w.queue.messages.clear()
     with pytest.raises(WrongAccount):
-        again(w, granted(company={"id": "2"}))
+        again(w, build_grant(company={"id": "2"}))
     assert w.queue.messages == []
-    again(w, granted(company={"id": "1"}))
+    again(w, build_grant(company={"id": "1"}))
     (message, _), (publish, _) = w.queue.messages
     assert (message["task"], message["generation"], message["client"]) == ("revoke", old.generation, old.client)
     assert publish == {"connection": NAME}
@@ -290,7 +290,7 @@ def test_the_replaced_grant_is_revoked_only_once_the_new_one_is_saved() -> None:
 
 
 def test_a_first_grant_hands_nothing_over() -> None:
-    w = connected(CAPTURING, granted(company={"id": "1"}))
+    w = build_connected(CAPTURING, build_grant(company={"id": "1"}))
     assert [message for message, _ in w.queue.messages if "task" in message] == []
 
 
@@ -307,18 +307,18 @@ def test_a_first_grant_hands_nothing_over() -> None:
     ],
 )
 def test_a_grant_that_is_dead_foreign_or_in_use_is_not_revoked(fields: dict[str, Any]) -> None:
-    w = connected(KEAP, granted())
+    w = build_connected(KEAP, build_grant())
     assert revocation.build_replaced_message(w.record())
     assert revocation.build_replaced_message(replace(w.record(), **fields)) is None
 
 
 def test_a_failing_queue_does_not_fail_a_grant_that_is_saved() -> None:
     """A queue that takes nothing is no reason to fail a grant that is saved."""
-    w = connected(KEAP, granted())
+    w = build_connected(KEAP, build_grant())
 
     def full(*_: Any, **__: Any) -> None:
         raise PortUnavailable("full")
 
     w.queue.send = full  # type: ignore[method-assign]
-    again(w, granted())
+    again(w, build_grant())
     assert w.record().generation == 2

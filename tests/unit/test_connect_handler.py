@@ -40,7 +40,7 @@ def state_in(answer: Any) -> str:
     return parse_qs(urlsplit(find_refresh(answer["body"]) or "").query)["state"][0]
 
 
-def untouched(w: World) -> bool:
+def is_untouched(w: World) -> bool:
     return w.provider.requests == [] and w.record().generation == 0
 
 
@@ -75,7 +75,7 @@ def test_another_method_does_nothing_and_is_answered_with_the_allowed(method: st
     started, params = w.start_authorization()
     answer = ask(w, method, path, f"state={params['state']}&code=code-1", started.cookie)
     assert (answer["statusCode"], answer["headers"]["allow"]) == (405, allow)
-    assert untouched(w)
+    assert is_untouched(w)
     assert w.handle_callback(params["state"], started.cookie), "the state is as good as before"
 
 
@@ -149,7 +149,7 @@ def test_an_answer_that_cannot_be_read_uses_up_nothing(query: str) -> None:
     started, params = w.start_authorization()
     answer = ask(w, "GET", "/callback", query.format(s=params["state"]), started.cookie)
     assert answer["statusCode"] == 400
-    assert untouched(w)
+    assert is_untouched(w)
     assert w.handle_callback(params["state"], started.cookie)
 
 

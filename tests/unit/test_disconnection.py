@@ -28,7 +28,7 @@ KEAP = msgspec.structs.replace(
 DONE = HttpResponse(200, {}, b"")
 
 
-def disconnected(*script: HttpResponse | Exception, revoke: bool = True, **fields: Any) -> World:
+def build_disconnected(*script: HttpResponse | Exception, revoke: bool = True, **fields: Any) -> World:
     w = world(KEAP, **fields)
     operations.disconnect(w.records, NAME, w.clock, revoke=revoke)
     w.provider.script = list(script)
@@ -67,7 +67,7 @@ def test_a_publication_that_comes_too_late_does_not_restore_the_secret(*, discon
 
 
 def test_the_refresh_token_is_sent_and_then_forgotten() -> None:
-    w = disconnected(DONE)
+    w = build_disconnected(DONE)
     assert revoke_and_forget(w) == "asked"
     [request] = w.provider.requests
     sent = form_of(request)
@@ -92,14 +92,14 @@ def test_the_refresh_token_is_sent_and_then_forgotten() -> None:
     ],
 )
 def test_it_ends_disconnected_and_forgotten_for_any_provider_answer(said: Any, outcome: str) -> None:
-    w = disconnected(said)
+    w = build_disconnected(said)
     assert revoke_and_forget(w) == outcome
     assert (w.record().status, w.record().sealed, w.record().to_revoke) == (Status.DISCONNECTED, None, None)
 
 
 def test_an_unanswered_revocation_is_retried_until_connected_again() -> None:
     """A provider that does not answer is asked again, unless the account is connected again."""
-    w = disconnected(NotSent("down"), DONE)
+    w = build_disconnected(NotSent("down"), DONE)
     revoke_and_forget(w)
     [(message, delay)] = w.queue.messages
     assert delay == 60
@@ -109,7 +109,7 @@ def test_an_unanswered_revocation_is_retried_until_connected_again() -> None:
 
 def test_a_pending_revocation_is_dropped_once_connected_again() -> None:
     """A revocation that was to be retried is left alone once the account is connected again."""
-    w = disconnected(NotSent("down"), DONE)
+    w = build_disconnected(NotSent("down"), DONE)
     revoke_and_forget(w)
     operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
     assert rotation(w).revoke_from_queue(w.queue.messages[0][0]) == "left"
@@ -118,7 +118,7 @@ def test_a_pending_revocation_is_dropped_once_connected_again() -> None:
 
 def test_a_pass_yields_when_the_account_is_connected_again_meanwhile() -> None:
     """A pass that finds the connection disconnected leaves it to a new connect at that moment."""
-    w = disconnected()
+    w = build_disconnected()
     get = w.records.get
 
     def get_and_be_overtaken(connection: str) -> Any:
@@ -134,7 +134,7 @@ def test_a_pass_yields_when_the_account_is_connected_again_meanwhile() -> None:
 
 
 def test_connecting_anew_gives_up_what_was_not_asked_yet() -> None:
-    w = disconnected(DONE)
+    w = build_disconnected(DONE)
     operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
     assert w.record().to_revoke is None
     with pytest.raises(InvalidRequest):
@@ -143,27 +143,27 @@ def test_connecting_anew_gives_up_what_was_not_asked_yet() -> None:
 
 
 def test_nothing_is_kept_where_nothing_shall_be_revoked() -> None:
-    w = disconnected(revoke=False)
+    w = build_disconnected(revoke=False)
     assert (w.record().sealed, w.record().to_revoke) == (None, None)
     assert revoke_and_forget(w) == "left"
     assert w.provider.requests == []
 
 
 def test_a_second_disconnect_may_give_the_revocation_up() -> None:
-    w = disconnected()
+    w = build_disconnected()
     assert operations.disconnect(w.records, NAME, w.clock, revoke=True).to_revoke is not None
     assert operations.disconnect(w.records, NAME, w.clock).to_revoke is None
 
 
 def test_nothing_is_served_while_the_provider_is_still_to_be_asked() -> None:
-    w = disconnected()
+    w = build_disconnected()
     with pytest.raises(Disconnected):
         w.run(caller_waits=True)
     assert w.provider.requests == []
 
 
 def test_the_next_pass_revokes_and_reports_a_disconnect_left_unfinished() -> None:
-    w = disconnected(DONE)
+    w = build_disconnected(DONE)
     due_at = w.record().due_at
     assert due_at is not None
     w.run()
@@ -173,7 +173,7 @@ def test_the_next_pass_revokes_and_reports_a_disconnect_left_unfinished() -> Non
 
 
 def test_what_another_worker_is_asking_is_left_to_it_and_stays_due() -> None:
-    w = disconnected()
+    w = build_disconnected()
     now = int(w.clock.now())
     w.records.items[NAME] = replace(w.record(), lease_owner="another", lease_until=now + 40)
     assert revoke_and_forget(w) == "busy"
@@ -184,14 +184,14 @@ def test_what_another_worker_is_asking_is_left_to_it_and_stays_due() -> None:
 
 def test_a_crash_at_any_call_of_a_disconnect_is_finished_by_the_next() -> None:
     """A worker that dies at any call leaves a disconnected record, which the next pass finishes."""
-    w = disconnected(DONE)
+    w = build_disconnected(DONE)
     before = len(w.faults.calls)
     revoke_and_forget(w)
     calls = len(w.faults.calls) - before
     assert calls > 3
     for at in range(1, calls + 1):
         for kind in ("crash-before", "crash-after", "before", "after"):
-            w = disconnected(DONE, DONE)
+            w = build_disconnected(DONE, DONE)
             w.faults.at, w.faults.kind = len(w.faults.calls) + at, kind
             try:
                 revoke_and_forget(w)
@@ -210,7 +210,7 @@ def test_a_crash_at_any_call_of_a_disconnect_is_finished_by_the_next() -> None:
 
 
 def test_a_client_that_is_gone_does_not_hold_up_the_forgetting() -> None:
-    w = disconnected()
+    w = build_disconnected()
     w.vault.clients.clear()
     assert revoke_and_forget(w) == "failed"
     assert w.record().to_revoke is None
@@ -230,7 +230,7 @@ def test_what_does_not_exist_is_not_revoked() -> None:
 
 
 def test_rotator_says_how_it_went_and_shows_no_token() -> None:
-    w = disconnected(DONE)
+    w = build_disconnected(DONE)
     said = answer_of_rotator(rotation(w), w.ports, {"connection": NAME, "revoke": True})
     assert said == {"connection": NAME, "revocation": "asked"}
 

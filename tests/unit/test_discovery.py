@@ -12,12 +12,12 @@ from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
 from evergrant.profiles.toml_writer import write_toml
 from tests.unit.samples import NOW
-from tests.unit.test_metadata import ISSUER, SOUND, merged
+from tests.unit.test_metadata import ISSUER, SOUND, merge_documents
 
 
-def made(without: str | None = None, **changes: Any) -> Profile:
+def build_acme(without: str | None = None, **changes: Any) -> Profile:
     document = {name: value for name, value in {**SOUND, **changes}.items() if name != without}
-    return build_profile(merged(document), "acme", NOW)
+    return build_profile(merge_documents(document), "acme", NOW)
 
 
 def notes(profile: Profile) -> str:
@@ -25,7 +25,7 @@ def notes(profile: Profile) -> str:
 
 
 def test_a_server_that_says_little_is_taken_to_offer_what_it_may() -> None:
-    profile = made()
+    profile = build_acme()
     assert profile.grants == ("authorization_code", "client_credentials")
     assert profile.authorize is not None
     assert profile.refresh == profile.exchange
@@ -38,15 +38,15 @@ def test_a_server_that_says_little_is_taken_to_offer_what_it_may() -> None:
 
 
 def test_what_is_listed_is_what_there_is() -> None:
-    assert made(grant_types_supported=["authorization_code", "refresh_token"]).grants == ("authorization_code",)
-    headless = made(grant_types_supported=["client_credentials"])
+    assert build_acme(grant_types_supported=["authorization_code", "refresh_token"]).grants == ("authorization_code",)
+    headless = build_acme(grant_types_supported=["client_credentials"])
     assert (headless.grants, headless.refresh, headless.response.refresh_expires) == (("client_credentials",), None, ())
     assert "refresh" not in notes(headless)
-    assert made(without="authorization_endpoint").grants == ("client_credentials",)
+    assert build_acme(without="authorization_endpoint").grants == ("client_credentials",)
 
 
 def test_a_refresh_is_tried_though_it_be_not_listed_and_that_is_said() -> None:
-    profile = made(grant_types_supported=["authorization_code"])
+    profile = build_acme(grant_types_supported=["authorization_code"])
     assert profile.refresh is not None
     assert "list no refresh_token grant" in notes(profile)
 
@@ -61,7 +61,7 @@ def test_a_refresh_is_tried_though_it_be_not_listed_and_that_is_said() -> None:
     ],
 )
 def test_the_client_proves_itself_as_the_server_takes_it(methods: list[str], chosen: str) -> None:
-    profile = made(token_endpoint_auth_methods_supported=methods)
+    profile = build_acme(token_endpoint_auth_methods_supported=methods)
     for request in (profile.exchange, profile.refresh, profile.client_credentials):
         assert request is not None
         assert request.client_auth == chosen
@@ -82,14 +82,14 @@ def test_the_client_proves_itself_as_the_server_takes_it(methods: list[str], cho
 )
 def test_what_no_profile_can_say_is_refused(changes: dict[str, Any]) -> None:
     with pytest.raises(InvalidMetadata):
-        made(**changes)
+        build_acme(**changes)
 
 
 @pytest.mark.parametrize(
     ("methods", "sent"), [(["S256"], True), (["plain", "S256"], True), (["plain"], False), ([], False)]
 )
 def test_a_code_challenge_is_sent_where_it_is_taken(methods: list[str], sent: bool) -> None:
-    profile = made(code_challenge_methods_supported=methods)
+    profile = build_acme(code_challenge_methods_supported=methods)
     assert profile.authorize is not None
     assert profile.authorize.pkce is sent
     assert "PKCE" not in notes(profile)
@@ -97,7 +97,7 @@ def test_a_code_challenge_is_sent_where_it_is_taken(methods: list[str], sent: bo
 
 def test_offline_access_is_asked_of_people_and_not_of_headless_grants() -> None:
     """The scope offline_access is asked of a person, and not of a client's own grant."""
-    profile = made(scopes_supported=["openid", "offline_access"])
+    profile = build_acme(scopes_supported=["openid", "offline_access"])
     assert profile.authorize is not None
     assert profile.client_credentials is not None
     assert profile.authorize.scopes == ("offline_access",)
@@ -109,7 +109,7 @@ def test_offline_access_is_asked_of_people_and_not_of_headless_grants() -> None:
     [(None, "post"), (["client_secret_basic"], "basic"), (["client_secret_post"], "post"), (["x"], "post")],
 )
 def test_revocation_has_its_own_way_where_it_states_one(methods: list[str] | None, chosen: str) -> None:
-    profile = made(
+    profile = build_acme(
         token_endpoint_auth_methods_supported=["client_secret_post", "client_secret_basic"],
         revocation_endpoint=f"{ISSUER}/revoke",
         revocation_endpoint_auth_methods_supported=methods,
@@ -119,12 +119,12 @@ def test_revocation_has_its_own_way_where_it_states_one(methods: list[str] | Non
 
 
 def test_its_sources_are_the_addresses_that_were_read_and_the_day() -> None:
-    [source] = made().documentation
+    [source] = build_acme().documentation
     assert (source.url, source.read) == (f"{ISSUER}/.well-known/oauth-authorization-server", "2026-11-22")
 
 
 def test_braces_of_an_endpoint_are_no_placeholders() -> None:
-    profile = made(token_endpoint=f"{ISSUER}/{{tenant}}/token")
+    profile = build_acme(token_endpoint=f"{ISSUER}/{{tenant}}/token")
     assert profile.refresh is not None
     assert profile.refresh.url == f"{ISSUER}/{{{{tenant}}}}/token"
     assert load_profile(write_toml(profile)) == profile
@@ -132,7 +132,7 @@ def test_braces_of_an_endpoint_are_no_placeholders() -> None:
 
 def test_a_name_that_no_provider_may_have_is_refused() -> None:
     with pytest.raises(InvalidName):
-        build_profile(merged(SOUND), "Acme Ltd", NOW)
+        build_profile(merge_documents(SOUND), "Acme Ltd", NOW)
 
 
 @pytest.mark.parametrize(

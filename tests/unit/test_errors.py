@@ -30,7 +30,7 @@ EVERY = {
 }
 
 
-def drawn() -> dict[str, tuple[str, str | None]]:
+def read_drawn_tree() -> dict[str, tuple[str, str | None]]:
     """Name to parent and code, as the module's docstring draws them."""
     tree: dict[str, tuple[str, str | None]] = {}
     parents: list[str] = []
@@ -44,7 +44,7 @@ def drawn() -> dict[str, tuple[str, str | None]]:
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:
-    tree = drawn()
+    tree = read_drawn_tree()
     assert tree.keys() == EVERY.keys()
     for name, (parent, code) in tree.items():
         assert [base.__name__ for base in EVERY[name].__bases__] == [parent], name

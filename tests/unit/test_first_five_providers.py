@@ -34,7 +34,7 @@ PERSON = {"username": Secret("ann@example.com"), "password": Secret("p w")}
 FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 
-def asked(name: str, phase: Phase, client: Client = REGISTERED, **values: str | None) -> HttpRequest:
+def build_request(name: str, phase: Phase, client: Client = REGISTERED, **values: str | None) -> HttpRequest:
     profile = built_in.load_built_in()[name]
     bound = profile.bind(HOST if "host" in profile.variables else {})
     secret = client.secrets[0] if client.secrets else None
@@ -42,7 +42,7 @@ def asked(name: str, phase: Phase, client: Client = REGISTERED, **values: str | 
 
 
 def login(credentials: dict[str, Secret]) -> HttpRequest:
-    return asked("investsuite", "login", Client("investsuite", None, (), ("api.example.com",), credentials))
+    return build_request("investsuite", "login", Client("investsuite", None, (), ("api.example.com",), credentials))
 
 
 def read(name: str, body: dict[str, Any], previous: TokenSet | None = None) -> TokenSet:
@@ -74,7 +74,7 @@ def test_a_browser_is_sent_to_investready() -> None:
 
 
 def test_investready_is_sent_the_code_in_a_form_with_the_client_in_it() -> None:
-    request = asked("investready", "exchange", code="c0de", redirect_uri=CALLBACK, code_verifier="v" * 43)
+    request = build_request("investready", "exchange", code="c0de", redirect_uri=CALLBACK, code_verifier="v" * 43)
     assert (request.method, request.url) == ("POST", "https://api.example.com/oauth/token")
     assert request.headers == {"accept": JSON, "content-type": FORM}
     assert request.body == (
@@ -84,7 +84,7 @@ def test_investready_is_sent_the_code_in_a_form_with_the_client_in_it() -> None:
 
 
 def test_a_refresh_at_investready_carries_the_redirect_uri() -> None:
-    request = asked("investready", "refresh", refresh_token="r/1", redirect_uri=CALLBACK, scope="a")
+    request = build_request("investready", "refresh", refresh_token="r/1", redirect_uri=CALLBACK, scope="a")
     assert (request.method, request.url) == ("POST", "https://api.example.com/oauth/token")
     assert request.headers == {"accept": JSON, "content-type": FORM}
     assert request.body == (
@@ -95,7 +95,7 @@ def test_a_refresh_at_investready_carries_the_redirect_uri() -> None:
 
 def test_investready_gives_the_application_tokens_of_its_own() -> None:
     assert INVESTREADY.grants == ("authorization_code", "client_credentials")
-    request = asked("investready", "client_credentials", scope=None)
+    request = build_request("investready", "client_credentials", scope=None)
     assert request.url == "https://api.example.com/oauth/token"
     assert request.body == b"grant_type=client_credentials&client_id=client-1&client_secret=hush"
     assert read("investready", {"access_token": "a", "expires_in": 7776000}).refresh_expires_at is None
@@ -126,7 +126,7 @@ def test_investready_refuses_a_grant_by_the_standard() -> None:
 
 
 def test_modelportfolios_is_asked_in_json_with_its_version() -> None:
-    request = asked("modelportfolios", "client_credentials", scope=None)
+    request = build_request("modelportfolios", "client_credentials", scope=None)
     assert (request.method, request.url) == ("POST", "https://api.example.com/oauth/token")
     assert request.headers == {"accept": "application/json; version=1.0.0", "content-type": JSON}
     assert json.loads(request.body) == {
@@ -186,7 +186,7 @@ def test_half_a_log_in_is_reported_before_anything_is_sent(credentials: dict[str
 
 def test_investsuite_is_refreshed_with_the_refresh_token_alone() -> None:
     for client in (Client("i", None, (), ("api.example.com",), KEYS), REGISTERED):
-        request = asked("investsuite", "refresh", client, refresh_token="r/1", redirect_uri=None, scope=None)
+        request = build_request("investsuite", "refresh", client, refresh_token="r/1", redirect_uri=None, scope=None)
         assert (request.method, request.url) == ("POST", "https://api.example.com/auth/refresh-token/")
         assert request.headers == {"accept": JSON, "content-type": JSON}
         assert request.body == b'{"refresh_token": "r/1"}'
@@ -246,9 +246,9 @@ def test_wealthyhood_is_asked_for_its_audience_in_json() -> None:
 
 def test_keap_sends_the_client_in_the_body_then_as_basic() -> None:
     """Keap authenticates the client in the body for the code, and by Basic on the refresh."""
-    code = form_of(asked("keap", "exchange", code="c", redirect_uri=CALLBACK, code_verifier=None))
+    code = form_of(build_request("keap", "exchange", code="c", redirect_uri=CALLBACK, code_verifier=None))
     assert (code["client_id"], code["client_secret"]) == ("client-1", "hush")
-    request = asked("keap", "refresh", refresh_token="r", redirect_uri=CALLBACK, scope="full")
+    request = build_request("keap", "refresh", refresh_token="r", redirect_uri=CALLBACK, scope="full")
     assert request.headers["authorization"] == "Basic Y2xpZW50LTE6aHVzaA=="
     assert request.body == b"grant_type=refresh_token&refresh_token=r"
 

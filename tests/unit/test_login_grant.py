@@ -30,7 +30,7 @@ def logging_in(**fields: Any) -> World:
     return w
 
 
-def sent(w: World) -> list[tuple[str, set[str]]]:
+def list_requests(w: World) -> list[tuple[str, set[str]]]:
     return [(request.url.split("/auth/")[1], set(json.loads(request.body))) for request in w.provider.requests]
 
 
@@ -41,14 +41,14 @@ def test_the_first_token_comes_by_a_log_in() -> None:
     w = logging_in(status=Status.AWAITING_AUTHORIZATION, generation=0, published_generation=0, sealed=None)
     w.provider.script = [GRANTED]
     assert w.run(caller_waits=True, force=True).outcome == "rotated"
-    assert sent(w) == [LOGIN]
+    assert list_requests(w) == [LOGIN]
 
 
 def test_the_next_one_comes_by_a_refresh() -> None:
     w = logging_in()
     w.provider.script = [GRANTED]
     assert w.run().outcome == "rotated"
-    assert sent(w) == [REFRESH]
+    assert list_requests(w) == [REFRESH]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403])
@@ -56,7 +56,7 @@ def test_a_refused_refresh_is_followed_by_a_log_in_at_once(status: int) -> None:
     w = logging_in()
     w.provider.script = [answer(status, b""), GRANTED]
     assert w.run().outcome == "rotated"
-    assert sent(w) == [REFRESH, LOGIN]
+    assert list_requests(w) == [REFRESH, LOGIN]
     assert w.record().status is Status.ACTIVE
     assert w.record().failures == 0
 
@@ -72,14 +72,14 @@ def test_a_lost_response_is_no_doubt_where_one_can_log_in() -> None:
     w = logging_in()
     w.provider.script = [LostResponse("gone"), REFUSED, GRANTED]
     assert w.run().outcome == "rotated"
-    assert sent(w) == [REFRESH, REFRESH, LOGIN]
+    assert list_requests(w) == [REFRESH, REFRESH, LOGIN]
 
 
 def test_a_busy_provider_is_not_logged_in_to() -> None:
     w = logging_in()
     w.provider.script = [answer(429, b"")]
     w.run()
-    assert sent(w) == [REFRESH]
+    assert list_requests(w) == [REFRESH]
 
 
 def test_a_date_that_refreshing_does_not_move_hurries_no_refresh() -> None:

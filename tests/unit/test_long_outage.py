@@ -155,7 +155,7 @@ def test_a_message_that_cannot_be_sent_again_is_the_one_that_stays() -> None:
     assert w.stored.refresh_token == Secret("refresh-1")
 
 
-def expired(**fields: Any) -> tuple[World, Sqs]:
+def outlast_token(**fields: Any) -> tuple[World, Sqs]:
     """The table is back, and the old token has expired; the token set is in the queue."""
     w, queue, table = outage(25, **fields)
     w.clock.time = float((w.record().expires_at or 0) + 1)
@@ -163,7 +163,7 @@ def expired(**fields: Any) -> tuple[World, Sqs]:
     return w, queue
 
 
-def scheduled(w: World) -> None:
+def run_once(w: World) -> None:
     w.run()
 
 
@@ -175,30 +175,30 @@ def read_before(w: World) -> None:
     w.run()
 
 
-def forced_after(w: World) -> None:
+def run_then_force(w: World) -> None:
     w.run()
     with suppress(EvergrantError):
         w.run(caller_waits=True, force=True)
 
 
-def woken_after(w: World) -> None:
+def run_then_wake(w: World) -> None:
     w.run()
     w.run(woken=True)
 
 
-def paused_before(w: World) -> None:
+def pause_and_resume(w: World) -> None:
     operations.pause(w.records, NAME, w.clock)
     operations.resume(w.records, NAME, w.clock)
     w.run()
 
 
-@pytest.mark.parametrize("come", [scheduled, read_before, forced_after, woken_after, paused_before])
+@pytest.mark.parametrize("come", [run_once, read_before, run_then_force, run_then_wake, pause_and_resume])
 @pytest.mark.parametrize("published_generation", [0, 1], ids=["unpublished", "published"])
 def test_a_late_recovery_of_the_table_waits_for_the_queued_save(
     come: Callable[[World], None], published_generation: int
 ) -> None:
     """A table that comes back late in the token's life waits for the token set that is in the queue."""
-    w, queue = expired(published_generation=published_generation)
+    w, queue = outlast_token(published_generation=published_generation)
     come(w)
     assert len(w.provider.requests) == 1, "the response may be on its way, and the refresh token was used"
     queue.pass_time(MINUTE)

@@ -22,15 +22,17 @@ ISSUER = "https://login.acme.example"
 SOUND = {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token", "authorization_endpoint": f"{ISSUER}/authorize"}
 
 
-def published(document: Any, status: int = 200) -> HttpResponse:
+def serve_document(document: Any, status: int = 200) -> HttpResponse:
     return HttpResponse(status, {}, document if isinstance(document, bytes) else json.dumps(document).encode())
 
 
-def merged(*documents: Any, issuer: str = ISSUER) -> Metadata:
-    return merge_metadata(issuer, list(zip(build_well_known_urls(issuer), map(published, documents), strict=False)))
+def merge_documents(*documents: Any, issuer: str = ISSUER) -> Metadata:
+    return merge_metadata(
+        issuer, list(zip(build_well_known_urls(issuer), map(serve_document, documents), strict=False))
+    )
 
 
-def refused(kind: type[MetadataError], *answers: HttpResponse | None, issuer: str = ISSUER) -> MetadataError:
+def expect_refusal(kind: type[MetadataError], *answers: HttpResponse | None, issuer: str = ISSUER) -> MetadataError:
     with pytest.raises(kind) as refusal:
         merge_metadata(issuer, list(zip(build_well_known_urls(issuer), answers, strict=False)))
     return refusal.value
@@ -68,7 +70,7 @@ def test_what_is_no_issuer_is_refused(issuer: str) -> None:
 
 
 def test_each_document_may_hold_what_the_other_lacks() -> None:
-    found = merged(
+    found = merge_documents(
         {"issuer": ISSUER, "token_endpoint": f"{ISSUER}/token", "grant_types_supported": ["client_credentials"]},
         {
             **SOUND,
@@ -88,7 +90,7 @@ def test_each_document_may_hold_what_the_other_lacks() -> None:
 
 
 def test_where_the_documents_differ_rfc_8414s_is_used_and_the_other_shown() -> None:
-    found = merged(SOUND, {**SOUND, "token_endpoint": f"{ISSUER}/other"})
+    found = merge_documents(SOUND, {**SOUND, "token_endpoint": f"{ISSUER}/other"})
     assert found.endpoints["token_endpoint"] == f"{ISSUER}/token"
     [difference] = found.disagreements
     assert (difference.field, difference.passed_over) == ("token_endpoint", f"{ISSUER}/other")
@@ -96,7 +98,7 @@ def test_where_the_documents_differ_rfc_8414s_is_used_and_the_other_shown() -> N
 
 def test_an_address_without_a_document_is_passed_over() -> None:
     found = merge_metadata(
-        ISSUER, zip(build_well_known_urls(ISSUER), [published(b"", 404), published(SOUND)], strict=True)
+        ISSUER, zip(build_well_known_urls(ISSUER), [serve_document(b"", 404), serve_document(SOUND)], strict=True)
     )
     assert [(source.used, source.detail) for source in found.sources] == [(False, "It answered 404."), (True, "")]
 
@@ -107,27 +109,29 @@ def test_an_address_without_a_document_is_passed_over() -> None:
 )
 def test_a_200_without_metadata_is_an_error_and_hides_no_valid_document(body: bytes) -> None:
     """A 200 that holds no metadata is an error, and never hides a valid document."""
-    assert "no metadata" in refused(InvalidMetadata, published(body), published(b"", 404)).message
-    found = merge_metadata(ISSUER, zip(build_well_known_urls(ISSUER), [published(body), published(SOUND)], strict=True))
+    assert "no metadata" in expect_refusal(InvalidMetadata, serve_document(body), serve_document(b"", 404)).message
+    found = merge_metadata(
+        ISSUER, zip(build_well_known_urls(ISSUER), [serve_document(body), serve_document(SOUND)], strict=True)
+    )
     assert [source.used for source in found.sources] == [False, True]
 
 
 def test_metadata_of_another_issuer_are_never_used() -> None:
     other = {**SOUND, "issuer": f"{ISSUER}/", "token_endpoint": "https://evil.example/token"}
-    error = refused(IssuerMismatch, published(other), published(b"", 404))
+    error = expect_refusal(IssuerMismatch, serve_document(other), serve_document(b"", 404))
     assert f"{ISSUER}/." in error.message
     assert error.hint.endswith(f"--issuer {ISSUER}/")
-    found = merged(other, SOUND)
+    found = merge_documents(other, SOUND)
     assert (found.endpoints["token_endpoint"], found.disagreements) == (f"{ISSUER}/token", ())
 
 
 def test_an_issuer_that_is_no_url_is_not_repeated() -> None:
-    error = refused(IssuerMismatch, published({**SOUND, "issuer": "canary \x1b[31m"}))
+    error = expect_refusal(IssuerMismatch, serve_document({**SOUND, "issuer": "canary \x1b[31m"}))
     assert "canary" not in f"{error.message} {error.hint}"
 
 
 def test_nothing_published_says_what_was_answered_and_what_to_do_instead() -> None:
-    error = refused(NoMetadata, published(b"", 301), None)
+    error = expect_refusal(NoMetadata, serve_document(b"", 301), None)
     assert "redirects are not followed" in error.message
     assert "No whole answer" in error.message
     assert "evergrant provider check" in error.hint
@@ -150,7 +154,7 @@ def test_nothing_published_says_what_was_answered_and_what_to_do_instead() -> No
     ],
 )
 def test_an_endpoint_that_no_secret_may_go_to_is_refused_by_its_name(name: str, url: Any) -> None:
-    error = refused(InvalidMetadata, published({**SOUND, name: url}))
+    error = expect_refusal(InvalidMetadata, serve_document({**SOUND, name: url}))
     assert error.message.startswith(f"{name} cannot be used: ")
     assert str(url) not in error.message
 
@@ -158,13 +162,13 @@ def test_an_endpoint_that_no_secret_may_go_to_is_refused_by_its_name(name: str, 
 def test_endpoints_on_loopback_are_for_an_issuer_on_loopback() -> None:
     issuer = "http://127.0.0.1:8080"
     own = {"issuer": issuer, "token_endpoint": f"{issuer}/token"}
-    assert merged(own, issuer=issuer).endpoints == {"token_endpoint": f"{issuer}/token"}
-    refused(InvalidMetadata, published({**SOUND, "token_endpoint": f"{issuer}/token"}))
+    assert merge_documents(own, issuer=issuer).endpoints == {"token_endpoint": f"{issuer}/token"}
+    expect_refusal(InvalidMetadata, serve_document({**SOUND, "token_endpoint": f"{issuer}/token"}))
 
 
 @pytest.mark.parametrize("value", ["authorization_code", [7], ["two words"], {"a": 1}, 7, ["\x1b[31m"]])
 def test_a_list_that_is_none_says_nothing_and_is_named(value: Any) -> None:
-    found = merged({**SOUND, "grant_types_supported": value})
+    found = merge_documents({**SOUND, "grant_types_supported": value})
     assert found.lists["grant_types_supported"] is None
     assert found.unreadable == ("grant_types_supported",)
 
@@ -210,7 +214,7 @@ _DOCUMENTS = _JSON | st.fixed_dictionaries(
 @given(st.lists(_DOCUMENTS, max_size=3))
 def test_any_documents_make_a_profile_that_holds_or_an_error_of_the_tree(documents: list[Any]) -> None:
     try:
-        profile = build_profile(merged(*documents), "acme", NOW)
+        profile = build_profile(merge_documents(*documents), "acme", NOW)
     except MetadataError:
         return
     assert load_profile(write_toml(profile)) == profile
@@ -230,7 +234,7 @@ def test_valid_documents_make_a_valid_profile_unless_they_offer_nothing(
     documents: list[dict[str, Any]], now: int
 ) -> None:
     """Any valid documents make a profile that holds, unless they offer nothing."""
-    metadata = merged(*documents)
+    metadata = merge_documents(*documents)
     try:
         profile = build_profile(metadata, "acme", now)
     except InvalidMetadata:
@@ -244,7 +248,7 @@ def test_valid_documents_make_a_valid_profile_unless_they_offer_nothing(
 
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused(body: bytes) -> None:
-    refused(InvalidMetadata, published(body))
+    expect_refusal(InvalidMetadata, serve_document(body))
 
 
 @given(st.from_regex(r"https://[a-z0-9][a-z0-9.-]{0,60}[a-z0-9](/[a-z]{1,5})?", fullmatch=True))

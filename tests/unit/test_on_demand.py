@@ -28,29 +28,29 @@ def on_demand(days: int | None = None, **rotation: Any) -> Profile:
     )
 
 
-def refreshed(profile: Profile) -> World:
+def build_refreshed(profile: Profile) -> World:
     """A connection that has just been refreshed."""
     w = world(profile)
     assert w.run().outcome == "rotated"
     return w
 
 
-def scheduled(w: World) -> str:
+def run_schedule(w: World) -> str:
     return Rotation(w.ports, w.settings, w.clock.now() + 59).run(TokenDemand(NAME)).outcome
 
 
 def test_the_schedule_refreshes_nothing_without_a_reader() -> None:
-    w = refreshed(on_demand())
+    w = build_refreshed(on_demand())
     due_at = w.record().due_at
     assert due_at is not None
     assert due_at > w.clock.now() + 50 * 365 * DAY
     w.clock.advance(30 * DAY)
-    assert scheduled(w) == "fresh"
+    assert run_schedule(w) == "fresh"
     assert len(w.provider.requests) == 1
 
 
 def test_a_caller_gets_a_new_token_once_the_old_one_has_expired() -> None:
-    w = refreshed(on_demand())
+    w = build_refreshed(on_demand())
     assert w.run(caller_waits=True).tokens == w.stored
     w.clock.advance(3 * DAY)
     tokens = w.run(caller_waits=True).tokens
@@ -60,7 +60,7 @@ def test_a_caller_gets_a_new_token_once_the_old_one_has_expired() -> None:
 
 
 def test_who_asks_gets_a_new_token_for_a_refused_one() -> None:
-    w = refreshed(on_demand())
+    w = build_refreshed(on_demand())
     w.clock.advance(3600)
     tokens = w.run(caller_waits=True, rejected=Secret("access-1").fingerprint).tokens
     assert tokens is not None
@@ -69,37 +69,37 @@ def test_who_asks_gets_a_new_token_for_a_refused_one() -> None:
 
 def test_an_idle_refresh_token_is_kept_alive_without_readers() -> None:
     """A refresh token that expires when it is not used is kept alive, though no consumer reads."""
-    w = refreshed(on_demand(90))
+    w = build_refreshed(on_demand(90))
     for _ in range(5):
         record = w.record()
         assert record.refresh_at is not None
         assert record.refresh_expires_at is not None
         assert 80 * DAY < record.refresh_at - w.clock.now() < record.refresh_expires_at - w.clock.now() - 6 * DAY
         w.clock.time = record.refresh_at
-        assert scheduled(w) == "rotated"
+        assert run_schedule(w) == "rotated"
 
 
 def test_a_refresh_token_bound_to_its_access_token_is_kept_alive() -> None:
     """A refresh token that ends with its access token is kept alive, though no consumer reads."""
-    w = refreshed(on_demand(None, refresh_token_life="with_access_token"))
+    w = build_refreshed(on_demand(None, refresh_token_life="with_access_token"))
     record = w.record()
     assert record.refresh_at is not None
     assert record.expires_at is not None
     assert record.refresh_at < record.expires_at < w.clock.now() + 2 * DAY
     w.clock.time = record.refresh_at
-    assert scheduled(w) == "rotated"
+    assert run_schedule(w) == "rotated"
 
 
 def test_the_end_of_a_grant_that_no_refresh_moves_makes_none() -> None:
-    w = refreshed(on_demand(90, refresh_token_life="hard"))
+    w = build_refreshed(on_demand(90, refresh_token_life="hard"))
     w.clock.advance(89 * DAY)
-    assert scheduled(w) != "rotated"
+    assert run_schedule(w) != "rotated"
     assert len(w.provider.requests) == 1
 
 
 def test_a_failed_refresh_on_demand_is_retried_by_the_schedule() -> None:
     """A refresh that a caller asked for, and that failed, is tried again by the schedule."""
-    w = refreshed(on_demand())
+    w = build_refreshed(on_demand())
     w.clock.advance(3 * DAY)
     w.provider.script = [answer(429, {})]
     with pytest.raises(TemporarilyUnavailable):
@@ -108,4 +108,4 @@ def test_a_failed_refresh_on_demand_is_retried_by_the_schedule() -> None:
     assert refresh_at is not None
     assert refresh_at < w.clock.now() + 3600
     w.clock.time = refresh_at
-    assert scheduled(w) == "rotated"
+    assert run_schedule(w) == "rotated"

@@ -40,7 +40,7 @@ def kinds(current: Connection) -> list[str]:
     return [body["type"] for body in current.outbox.values()]
 
 
-def saved(current: Connection, now: int) -> Connection:
+def save(current: Connection, now: int) -> Connection:
     given = replace(tokens(), issued_at=now, expires_at=now + DAY_SECONDS)
     return apply(current, token_save.save_token_set(current, given, SEALED, KEAP, Settings(), now))
 
@@ -81,7 +81,7 @@ def test_the_outbox_stays_bounded_through_months_without_a_bus() -> None:
             changes = failing.apply_refusal(current, refusal, now)
             current = apply(current, failing.alert_when_urgent(current, changes, now))
         if number < 599:
-            current = saved(current, now)
+            current = save(current, now)
         assert len(current.outbox) <= MAX_PENDING_EVENTS + len(EventType)
     assert current.status is Status.AUTHORIZATION_REQUIRED
     newest = max(current.outbox.values(), key=lambda body: int(body["at"]))

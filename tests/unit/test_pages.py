@@ -73,7 +73,7 @@ def landing(provider: str = "x", account: str = "x", scope: str = "x", host: str
     return pages.render_landing(provider, account, (scope,), host, contact)
 
 
-def connected(provider: str = "x", account: str = "x", scope: str = "x", contact: str = "x") -> str:
+def render_connected(provider: str = "x", account: str = "x", scope: str = "x", contact: str = "x") -> str:
     return pages.render_connected(provider, account, (scope,), contact)
 
 
@@ -81,7 +81,7 @@ def opening(provider: str = "x", contact: str = "x") -> str:
     return pages.render_opening(provider, "https://login.example.com/authorize?state=s", contact)
 
 
-def refused(contact: str = "x") -> str:
+def render_refused(contact: str = "x") -> str:
     return pages.render_refused(errors.LinkExpired("x"), contact)
 
 
@@ -90,9 +90,9 @@ def refused(contact: str = "x") -> str:
     ("make", "name"),
     [
         *((landing, name) for name in ("provider", "account", "scope", "host", "contact")),
-        *((connected, name) for name in ("provider", "account", "scope", "contact")),
+        *((render_connected, name) for name in ("provider", "account", "scope", "contact")),
         *((opening, name) for name in ("provider", "contact")),
-        (refused, "contact"),
+        (render_refused, "contact"),
     ],
 )
 def test_every_value_is_text_and_never_markup(make: Callable[..., str], name: str, value: str) -> None:
@@ -104,10 +104,10 @@ def test_every_value_is_text_and_never_markup(make: Callable[..., str], name: st
 @given(st.text(), st.text(), st.text(), st.text())
 def test_no_name_changes_what_a_page_is_made_of(provider: str, account: str, scope: str, contact: str) -> None:
     # No contact is the usual one.
-    for make in (landing, connected):
+    for make in (landing, render_connected):
         assert Page(make(provider, account, scope, contact=contact)).tags == Page(make()).tags
     assert Page(opening(provider, contact)).tags == Page(opening()).tags
-    assert Page(refused(contact)).tags == Page(refused()).tags
+    assert Page(render_refused(contact)).tags == Page(render_refused()).tags
 
 
 @given(st.text())
@@ -206,7 +206,7 @@ def test_a_page_says_whom_to_ask(html: str) -> None:
 
 def test_who_is_to_be_asked_is_the_operators_choice() -> None:
     asked = "Jo in IT (it@example.com)"
-    for html in (landing(contact=asked), connected(contact=asked), refused(asked)):
+    for html in (landing(contact=asked), render_connected(contact=asked), render_refused(asked)):
         assert asked in Page(html).text
         assert page_texts.CONTACT not in Page(html).text
 

@@ -22,7 +22,7 @@ url = "https://api.example.com/token"
 """
 
 
-def changed(old: str, new: str) -> str:
+def replace_in_profile(old: str, new: str) -> str:
     assert old in _CLIENT_GRANT
     return _CLIENT_GRANT.replace(old, new)
 
@@ -49,10 +49,10 @@ def test_a_code_grant_comes_first_where_a_profile_offers_both() -> None:
     [
         ("name = ", "Invalid value"),
         ("", "name"),
-        (changed('name = "acme"', 'name = "Acme"'), "name: "),
-        (changed('name = "acme"', 'name = "a/b"'), "name: "),
-        (changed('title = "Acme"', ""), "title"),
-        (changed('title = "Acme"', "title = 7"), "title"),
+        (replace_in_profile('name = "acme"', 'name = "Acme"'), "name: "),
+        (replace_in_profile('name = "acme"', 'name = "a/b"'), "name: "),
+        (replace_in_profile('title = "Acme"', ""), "title"),
+        (replace_in_profile('title = "Acme"', "title = 7"), "title"),
         ('name = "acme"\ntitle = "Acme"', "client_credentials"),
         (_CLIENT_GRANT + 'tokn_url = "x"', "tokn_url"),
         (_CLIENT_GRANT + "[rotation]\nleed = 7", "leed"),
@@ -91,14 +91,14 @@ def test_what_is_wrong_is_reported_with_its_source_and_place(text: str, said: st
 )
 def test_a_token_url_is_https_and_has_no_query(url: str) -> None:
     with pytest.raises(InvalidProfile, match=r"client_credentials\.url"):
-        load_profile(changed("https://api.example.com/token", url))
+        load_profile(replace_in_profile("https://api.example.com/token", url))
 
 
 @pytest.mark.parametrize("name", ["client_id", "client_secret", "access_token", "scope"])
 def test_only_variables_go_into_a_url(name: str) -> None:
     """Nothing else is filled in there: the address would lose its path, or carry a secret."""
     with pytest.raises(InvalidProfile, match=f"client_credentials.url: {{{name}}} has no value here"):
-        load_profile(changed("com/token", f"com/{{{name}}}/token"))
+        load_profile(replace_in_profile("com/token", f"com/{{{name}}}/token"))
 
 
 def test_a_parameter_may_be_called_url() -> None:
@@ -219,7 +219,9 @@ def test_a_profile_is_named_by_its_content_not_by_its_layout() -> None:
     name = "acme"
     """
     assert content_hash(load_profile(reordered)) == content_hash(load_profile(_CLIENT_GRANT))
-    assert content_hash(load_profile(changed("Acme", "Acme Ltd"))) != content_hash(load_profile(_CLIENT_GRANT))
+    assert content_hash(load_profile(replace_in_profile("Acme", "Acme Ltd"))) != content_hash(
+        load_profile(_CLIENT_GRANT)
+    )
     one, other = (f"[client_credentials.params]\n{lines}" for lines in ('a = "1"\nb = "2"', 'b = "2"\na = "1"'))
     assert content_hash(load_profile(_CLIENT_GRANT + one)) == content_hash(load_profile(_CLIENT_GRANT + other))
     assert len(content_hash(KEAP)) == 64

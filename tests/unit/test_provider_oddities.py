@@ -25,17 +25,17 @@ CALLBACK = "https://e.example.com/callback"
 VALUES = {"refresh_token": "r", "redirect_uri": CALLBACK, "scope": "a b"}
 
 
-def asked(profile: Profile, phase: Phase = "refresh", **values: str | None) -> HttpRequest:
+def build_request(profile: Profile, phase: Phase = "refresh", **values: str | None) -> HttpRequest:
     return build_token_request(profile, phase, {}, CLIENT, Secret("hush"), {**VALUES, **values}, now=NOW)
 
 
-def granted(profile: Profile, body: Any, previous: TokenSet | None = None) -> TokenSet:
+def parse_grant(profile: Profile, body: Any, previous: TokenSet | None = None) -> TokenSet:
     answer = parse_token_response(profile, respond(200, body), NOW, previous)
     assert isinstance(answer, TokenSet)
     return answer
 
 
-def refused(profile: Profile, status: int, body: Any) -> Refusal:
+def parse_refusal(profile: Profile, status: int, body: Any) -> Refusal:
     answer = parse_token_response(profile, respond(status, body), NOW)
     assert isinstance(answer, Refusal)
     return answer
@@ -67,7 +67,7 @@ def test_a_url_holds_a_tenant_that_matches_its_pattern() -> None:
 
 def test_a_refresh_has_a_url_of_its_own() -> None:
     profile = acme('[client_credentials]\nurl = "https://api.example.com/other"')
-    assert asked(profile, "client_credentials").url != asked(profile).url
+    assert build_request(profile, "client_credentials").url != build_request(profile).url
 
 
 def test_parameters_are_added_renamed_and_deleted() -> None:
@@ -75,7 +75,7 @@ def test_parameters_are_added_renamed_and_deleted() -> None:
         "[refresh.params]\nresource = 'x'\ngrant_type = 'refresh'\nrefresh_token = ''\ntoken = '{refresh_token}'\n"
         "back = '{redirect_uri}'"
     )
-    assert form_of(asked(profile)) == {
+    assert form_of(build_request(profile)) == {
         "grant_type": "refresh",
         "client_id": "client-1",
         "client_secret": "hush",
@@ -87,21 +87,21 @@ def test_parameters_are_added_renamed_and_deleted() -> None:
 
 @pytest.mark.parametrize("method", ["POST", "GET"])
 def test_parameters_travel_in_the_query(method: str) -> None:
-    request = asked(plain(f'method = "{method}"\nformat = "query"\nclient_auth = "none"'))
+    request = build_request(plain(f'method = "{method}"\nformat = "query"\nclient_auth = "none"'))
     assert (request.method, request.body) == (method, b"")
     assert request.url.endswith("/token?grant_type=refresh_token&refresh_token=r&client_id=client-1")
 
 
 def test_a_phase_has_headers_of_its_own() -> None:
     profile = plain('headers = { Accept = "text/plain", X-Client = "{client_id}" }')
-    headers = asked(profile).headers
+    headers = build_request(profile).headers
     assert (headers["accept"], headers["x-client"]) == ("text/plain", "client-1")
-    assert "x-client" not in asked(profile, "exchange", code="c").headers
+    assert "x-client" not in build_request(profile, "exchange", code="c").headers
 
 
 def test_a_token_is_revoked_as_the_standard_says() -> None:
     profile = acme('[revoke]\nurl = "https://api.example.com/revoke"\nscope = "grant"')
-    assert form_of(asked(profile, "revoke", token="t/1")) == {
+    assert form_of(build_request(profile, "revoke", token="t/1")) == {
         "token": "t/1",
         "client_id": "client-1",
         "client_secret": "hush",
@@ -131,7 +131,7 @@ def test_a_callback_is_read_by_the_providers_own_names() -> None:
 def test_nothing_unsendable_is_captured(value: str) -> None:
     profile = acme('[callback]\ncapture = { realm = "realm" }\n[response]\ncapture = { site = "site" }')
     assert parse_authorization_response(profile, {"code": "c", "realm": value}).captured == {}
-    assert granted(profile, {"access_token": "a", "expires_in": 60, "site": value}).captured == {}
+    assert parse_grant(profile, {"access_token": "a", "expires_in": 60, "site": value}).captured == {}
 
 
 # Answers
@@ -158,43 +158,43 @@ def test_nothing_unsendable_is_captured(value: str) -> None:
 )
 def test_each_way_of_stating_an_expiry_is_read(rule: str, stated: Any, lifetime: int) -> None:
     profile = acme(f"[response]\nexpires = [{rule}]")
-    assert granted(profile, {"access_token": "a", "t": stated}).lifetime == lifetime
+    assert parse_grant(profile, {"access_token": "a", "t": stated}).lifetime == lifetime
 
 
 @pytest.mark.parametrize("name", ["refresh_token_expires_in", "x_refresh_token_expires_in", "refresh_expires_in"])
 def test_an_answer_states_its_refresh_tokens_life(name: str) -> None:
     profile = acme(f'[response]\nrefresh_expires = [{{ path = "{name}" }}, {{ default = 8640000 }}]')
     body = {"access_token": "a", "refresh_token": "r", "expires_in": 60}
-    assert granted(profile, {**body, name: 100}).refresh_expires_at == NOW + 100
-    assert granted(profile, body).refresh_expires_at == NOW + 8_640_000
+    assert parse_grant(profile, {**body, name: 100}).refresh_expires_at == NOW + 100
+    assert parse_grant(profile, body).refresh_expires_at == NOW + 8_640_000
 
 
 def test_a_use_extends_an_idle_refresh_token_the_response_leaves_out() -> None:
     """Using an idle refresh token extends it, though the response leaves it out."""
     profile = acme("[response]\nrefresh_expires = [{ default = 1000 }]")
-    read = granted(profile, {"access_token": "a", "expires_in": 60}, tokens(refresh_expires_at=NOW + 7))
+    read = parse_grant(profile, {"access_token": "a", "expires_in": 60}, tokens(refresh_expires_at=NOW + 7))
     assert (read.refresh_token, read.refresh_expires_at) == (Secret("refresh-1"), NOW + 1000)
 
 
 def test_a_hard_life_is_not_renewed_but_a_stated_one_is_believed() -> None:
     more = '[response]\nrefresh_expires = [{ path = "left" }, { default = 1000 }]\n[rotation]\nrefresh_token_life = '
     profile, body = acme(more + '"hard"'), {"access_token": "a", "refresh_token": "r2", "expires_in": 60}
-    assert granted(profile, body, tokens(refresh_expires_at=NOW + 7)).refresh_expires_at == NOW + 7
-    assert granted(profile, {**body, "left": 5}, tokens(refresh_expires_at=NOW + 7)).refresh_expires_at == NOW + 5
-    late = granted(profile, body, tokens(refresh_expires_at=NOW - 1))
+    assert parse_grant(profile, body, tokens(refresh_expires_at=NOW + 7)).refresh_expires_at == NOW + 7
+    assert parse_grant(profile, {**body, "left": 5}, tokens(refresh_expires_at=NOW + 7)).refresh_expires_at == NOW + 5
+    late = parse_grant(profile, body, tokens(refresh_expires_at=NOW - 1))
     assert late.refresh_expires_at == NOW + 1000, "it outlived its date: the date was wrong"
 
 
 def test_a_refresh_token_dies_with_its_access_token() -> None:
     profile = acme('[rotation]\nrefresh_token_life = "with_access_token"')
-    read = granted(profile, {"access_token": "a", "refresh_token": "r", "expires_in": 60})
+    read = parse_grant(profile, {"access_token": "a", "refresh_token": "r", "expires_in": 60})
     assert read.refresh_expires_at == read.expires_at
 
 
 @pytest.mark.parametrize(("scope", "text"), [(["x", "y"], "x y"), ("x,y", "x,y"), ([], "asked"), (None, "asked")])
 def test_a_granted_scope_is_a_text_a_list_or_left_out(scope: Any, text: str) -> None:
     body = {"access_token": "a", "expires_in": 60, "scope": scope}
-    assert granted(acme(), body, tokens(scope="asked")).scope == text
+    assert parse_grant(acme(), body, tokens(scope="asked")).scope == text
 
 
 SLACK = '[response]\nsuccess_when = { path = "ok", equals = true }'
@@ -203,19 +203,21 @@ SLACK = '[response]\nsuccess_when = { path = "ok", equals = true }'
 @pytest.mark.parametrize("ok", [False, None, "true", 1, "false", {}])
 def test_a_200_that_says_it_is_no_success_is_none(ok: Any) -> None:
     body = {"ok": ok, "access_token": "a", "expires_in": 60, "error": "invalid_grant"}
-    assert refused(acme(SLACK), 200, body) == Refusal("grant_rejected", 200, "invalid_grant")
-    assert refused(acme(SLACK), 200, {"ok": ok}) == Refusal("rejected_unknown", 200)
+    assert parse_refusal(acme(SLACK), 200, body) == Refusal("grant_rejected", 200, "invalid_grant")
+    assert parse_refusal(acme(SLACK), 200, {"ok": ok}) == Refusal("rejected_unknown", 200)
 
 
 def test_a_200_that_says_it_is_a_success_is_one() -> None:
     body = {"ok": True, "access_token": "a", "expires_in": 60, "error": "deprecated"}
-    assert granted(acme(SLACK), body).access_token == Secret("a")
+    assert parse_grant(acme(SLACK), body).access_token == Secret("a")
 
 
 def test_a_success_shown_by_a_number_is_not_shown_by_a_boolean() -> None:
     profile = acme('[response]\nsuccess_when = { path = "code", equals = 0 }\nerror = ["code"]')
-    assert granted(profile, {"code": 0, "access_token": "a", "expires_in": 60}).access_token == Secret("a")
-    assert refused(profile, 200, {"code": False, "access_token": "a", "expires_in": 60}).kind == "rejected_unknown"
+    assert parse_grant(profile, {"code": 0, "access_token": "a", "expires_in": 60}).access_token == Secret("a")
+    assert (
+        parse_refusal(profile, 200, {"code": False, "access_token": "a", "expires_in": 60}).kind == "rejected_unknown"
+    )
 
 
 def test_an_error_is_found_where_the_profile_says() -> None:
@@ -224,30 +226,30 @@ def test_an_error_is_found_where_the_profile_says() -> None:
         '[[errors]]\ncode = "BAD_HUB"\nas = "grant_rejected"\n'
         '[[errors]]\ncode = "1403"\ndescription = "expired"\nas = "grant_rejected"'
     )
-    assert refused(profile, 400, {"error": {"code": "BAD_HUB"}}) == Refusal("grant_rejected", 400, "BAD_HUB")
-    assert refused(profile, 400, {"status": "BAD_HUB"}).kind == "grant_rejected"
-    assert refused(profile, 400, {"status": 1403, "msg": "expired"}) == Refusal("grant_rejected", 400, "1403")
-    assert refused(profile, 400, {"status": 1403, "msg": "canary"}).kind == "rejected_unknown"
-    assert refused(profile, 400, {"error": "invalid_grant"}) == Refusal("rejected_unknown", 400)
+    assert parse_refusal(profile, 400, {"error": {"code": "BAD_HUB"}}) == Refusal("grant_rejected", 400, "BAD_HUB")
+    assert parse_refusal(profile, 400, {"status": "BAD_HUB"}).kind == "grant_rejected"
+    assert parse_refusal(profile, 400, {"status": 1403, "msg": "expired"}) == Refusal("grant_rejected", 400, "1403")
+    assert parse_refusal(profile, 400, {"status": 1403, "msg": "canary"}).kind == "rejected_unknown"
+    assert parse_refusal(profile, 400, {"error": "invalid_grant"}) == Refusal("rejected_unknown", 400)
 
 
 def test_an_empty_400_means_what_the_profile_says() -> None:
     profile = acme('[[errors]]\nstatus = 400\nempty = true\nas = "grant_rejected"')
-    assert refused(profile, 400, b"").kind == refused(profile, 400, b" \n").kind == "grant_rejected"
-    assert refused(profile, 400, b"x").kind == refused(profile, 401, b"").kind == "rejected_unknown"
-    assert refused(acme(), 400, b"").kind == "rejected_unknown", (
+    assert parse_refusal(profile, 400, b"").kind == parse_refusal(profile, 400, b" \n").kind == "grant_rejected"
+    assert parse_refusal(profile, 400, b"x").kind == parse_refusal(profile, 401, b"").kind == "rejected_unknown"
+    assert parse_refusal(acme(), 400, b"").kind == "rejected_unknown", (
         "a dead token or a wrong secret: the answer does not say which"
     )
 
 
 def test_a_500_for_a_refresh_in_the_same_second_was_not_used() -> None:
     profile = acme('[[errors]]\nstatus = 500\nas = "not_used"')
-    assert refused(profile, 500, b"") == Refusal("not_used", 500)
+    assert parse_refusal(profile, 500, b"") == Refusal("not_used", 500)
 
 
 def test_an_error_text_with_a_token_in_it_is_matched_and_dropped() -> None:
     answered = {"error": "invalid_request", "error_description": "SELECT * FROM t WHERE token = 'canary'"}
-    assert "canary" not in repr(refused(acme(), 400, answered))
+    assert "canary" not in repr(parse_refusal(acme(), 400, answered))
 
 
 def test_a_refusal_of_an_early_refresh_waits_as_long_as_it_states() -> None:
@@ -259,13 +261,15 @@ def test_a_refusal_of_an_early_refresh_waits_as_long_as_it_states() -> None:
 
 def test_values_for_consumers_are_kept_over_refreshes() -> None:
     profile = acme('[response]\ncapture = { api = "instance_url" }')
-    first = granted(profile, {"access_token": "a", "expires_in": 60, "instance_url": "https://eu.example.com"})
-    again = granted(profile, {"access_token": "b", "expires_in": 60}, first)
+    first = parse_grant(profile, {"access_token": "a", "expires_in": 60, "instance_url": "https://eu.example.com"})
+    again = parse_grant(profile, {"access_token": "b", "expires_in": 60}, first)
     assert again.captured == {"api": "https://eu.example.com"}
 
 
 def test_two_refreshes_may_bring_the_same_access_token() -> None:
-    assert granted(acme(), {"access_token": "access-1", "expires_in": 60}, tokens()).access_token == Secret("access-1")
+    assert parse_grant(acme(), {"access_token": "access-1", "expires_in": 60}, tokens()).access_token == Secret(
+        "access-1"
+    )
 
 
 def test_a_log_in_may_rename_its_credentials() -> None:

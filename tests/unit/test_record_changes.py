@@ -43,7 +43,7 @@ def events(changes: dict[str, Any]) -> list[str]:
     return [value["type"] for name, value in changes.items() if name.startswith("outbox.")]
 
 
-def saved(current: Connection, lifetime: int = DAY_SECONDS, profile: Profile = KEAP, now: int = NOW) -> dict[str, Any]:
+def save(current: Connection, lifetime: int = DAY_SECONDS, profile: Profile = KEAP, now: int = NOW) -> dict[str, Any]:
     return token_save.save_token_set(current, tokens(lifetime), NEW, profile, Settings(), now)
 
 
@@ -72,7 +72,7 @@ def test_a_save_is_the_next_generation_with_every_trouble_gone() -> None:
     troubled = attempting(
         status=Status.DEGRADED, failures=4, last_error="x", rejected_at=NOW - 5, unreadable_response=SEALED
     )
-    changes = saved(troubled, now=NOW + 3)
+    changes = save(troubled, now=NOW + 3)
     assert (changes["generation"], changes["sealed"], changes["status"]) == (4, NEW, Status.ACTIVE)
     assert (changes["issued_at"], changes["expires_at"]) == (NOW, NOW + DAY_SECONDS)
     assert changes["failures"] == changes["attempt_replays"] == 0
@@ -82,14 +82,14 @@ def test_a_save_is_the_next_generation_with_every_trouble_gone() -> None:
 
 def test_a_save_is_due_within_a_tick_until_published_and_then_later() -> None:
     """A save is due within a tick until it is published, and refreshed much later."""
-    changes = saved(connection(), now=NOW + 3)
+    changes = save(connection(), now=NOW + 3)
     assert changes["due_at"] == NOW + 3 + 60
     assert changes["due_shard"] == choose_shard("keap/main")
     assert NOW + 19 * 3600 < changes["refresh_at"] <= NOW + 21 * 3600
 
 
 def test_the_lease_is_not_the_saves_to_free() -> None:
-    assert not {"lease_owner", "lease_until"} & saved(connection()).keys()
+    assert not {"lease_owner", "lease_until"} & save(connection()).keys()
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_the_lease_is_not_the_saves_to_free() -> None:
     ],
 )
 def test_a_save_tells_what_it_changed(status: Status, types: list[str]) -> None:
-    changes = saved(connection(status=status))
+    changes = save(connection(status=status))
     assert events(changes) == types
     details = [value["detail"] for name, value in changes.items() if name.startswith("outbox.")]
     assert details[0]["generation"] == 4
@@ -111,8 +111,8 @@ def test_a_save_tells_what_it_changed(status: Status, types: list[str]) -> None:
 
 
 def test_no_event_holds_a_token() -> None:
-    assert "access-1" not in repr(saved(connection(status=Status.DEGRADED)))
-    assert "refresh-1" not in repr(saved(connection()))
+    assert "access-1" not in repr(save(connection(status=Status.DEGRADED)))
+    assert "refresh-1" not in repr(save(connection()))
 
 
 @pytest.mark.parametrize(
@@ -130,13 +130,13 @@ def test_only_tokens_that_live_long_enough_get_a_secret(
     lifetime: int, fields: dict[str, Any], revokes: bool, published: bool
 ) -> None:
     rotation = msgspec.structs.replace(KEAP.rotation, old_access_token_revoked=revokes)
-    changes = saved(connection(**fields), lifetime, msgspec.structs.replace(KEAP, rotation=rotation))
+    changes = save(connection(**fields), lifetime, msgspec.structs.replace(KEAP, rotation=rotation))
     # Where there will be no secret, the generation counts as published.
     assert changes.get("published_generation") == (None if published else 4)
 
 
 def test_a_connection_put_to_rest_meanwhile_keeps_the_set_and_its_rest() -> None:
-    changes = saved(attempting())
+    changes = save(attempting())
     kept = token_save.keep_status(changes)
     assert changes.keys() - kept.keys() == {"status"}, "due, since a worker has to deliver its events"
     assert kept["sealed"] == NEW

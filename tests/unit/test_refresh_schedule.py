@@ -126,7 +126,7 @@ def test_a_provider_that_names_its_wait_is_given_it() -> None:
     assert compute_backoff_at(0, NOW, 0) > NOW
 
 
-def kept_alive(life: str, ends_in: int | None, lifetime: int = 3600, lead: int = 0) -> int:
+def compute_keep_alive_in(life: str, ends_in: int | None, lifetime: int = 3600, lead: int = 0) -> int:
     rotation = Rotation(refresh="on_demand", refresh_token_life=life, lead=lead)  # type: ignore[arg-type]
     at_last = compute_refresh_at(TokenLifetime(NOW, NOW + lifetime), rotation, 300, "keap/main", 1)
     ends_at = None if ends_in is None else NOW + ends_in
@@ -135,22 +135,22 @@ def kept_alive(life: str, ends_in: int | None, lifetime: int = 3600, lead: int =
 
 def test_on_demand_an_idle_refresh_token_is_used_in_time() -> None:
     """On demand, a refresh token that expires when it is not used is used in time."""
-    assert kept_alive("idle", 90 * DAY_SECONDS) == 83 * DAY_SECONDS
-    assert kept_alive("idle", 10 * DAY_SECONDS) == 9 * DAY_SECONDS
-    assert kept_alive("idle", 90 * DAY_SECONDS, 30 * DAY_SECONDS, 20 * DAY_SECONDS) <= 75 * DAY_SECONDS, (
+    assert compute_keep_alive_in("idle", 90 * DAY_SECONDS) == 83 * DAY_SECONDS
+    assert compute_keep_alive_in("idle", 10 * DAY_SECONDS) == 9 * DAY_SECONDS
+    assert compute_keep_alive_in("idle", 90 * DAY_SECONDS, 30 * DAY_SECONDS, 20 * DAY_SECONDS) <= 75 * DAY_SECONDS, (
         "the profile's own lead is kept"
     )
-    assert 900 <= kept_alive("idle", 1800, 1800) <= 1620
+    assert 900 <= compute_keep_alive_in("idle", 1800, 1800) <= 1620
 
 
 def test_on_demand_a_refresh_token_bound_to_its_access_token_is_used() -> None:
     """On demand, a refresh token that ends with its access token is used as always."""
-    assert kept_alive("with_access_token", 3600) == at(3600)
+    assert compute_keep_alive_in("with_access_token", 3600) == at(3600)
 
 
 def test_on_demand_nothing_is_refreshed_that_waiting_does_not_end() -> None:
-    assert kept_alive("hard", 30 * DAY_SECONDS) > 30 * 365 * DAY_SECONDS
-    assert kept_alive("idle", None) > 30 * 365 * DAY_SECONDS
+    assert compute_keep_alive_in("hard", 30 * DAY_SECONDS) > 30 * 365 * DAY_SECONDS
+    assert compute_keep_alive_in("idle", None) > 30 * 365 * DAY_SECONDS
 
 
 def test_a_person_is_waited_for_about_a_day() -> None:

@@ -26,12 +26,12 @@ REMEDIES = {
 }
 
 
-def degraded(reason: str) -> str:
+def command_of(reason: str) -> str:
     detail = {"connection": "keap/main", "client": "keap-app", "reason": reason}
     return str(describe_event({"type": EventType.DEGRADED, "detail": detail})["command"])
 
 
-def parsed(command: str) -> dict[str, Any]:
+def parse_command(command: str) -> dict[str, Any]:
     """What the command's own parser makes of a line; it fails where there is no such verb, option or argument."""
     program, *arguments = shlex.split(command)
     context: Any = typer.main.get_command(app).make_context(program, arguments, obj=Run("evergrant", None, None))
@@ -43,12 +43,12 @@ def parsed(command: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("reason", "command"), REMEDIES.items())
 def test_a_degraded_connections_command_is_the_one_that_fixes_it(reason: str, command: str) -> None:
-    assert degraded(reason) == command
+    assert command_of(reason) == command
 
 
 @pytest.mark.parametrize("reason", ["server_error", "lost_response", "service_unavailable", ""])
 def test_what_recovers_by_itself_is_looked_at(reason: str) -> None:
-    assert degraded(reason) == "evergrant status keap/main"
+    assert command_of(reason) == "evergrant status keap/main"
 
 
 @pytest.mark.parametrize("reason", REMEDIES)
@@ -61,18 +61,18 @@ def test_the_operators_command_names_the_same_one(reason: str) -> None:
         profile_hash="0" * 64,
         last_error=reason,
     )
-    assert f"`{degraded(reason)}" in advice(troubled)
+    assert f"`{command_of(reason)}" in advice(troubled)
 
 
 @pytest.mark.parametrize("reason", [*REMEDIES, "server_error"])
 @pytest.mark.parametrize("kind", EventType)
 def test_every_command_of_a_notice_is_one_that_there_is(kind: EventType, reason: str) -> None:
     detail = {"connection": "keap/main", "client": "keap-app", "reason": reason}
-    given = parsed(str(describe_event({"type": kind, "detail": detail})["command"]))
+    given = parse_command(str(describe_event({"type": kind, "detail": detail})["command"]))
     assert {"keap/main", "keap-app"} & set(map(str, given.values()))
 
 
 @pytest.mark.parametrize("command", ["evergrant fix keap/main", "evergrant status --fix", "evergrant connect"])
 def test_a_command_that_there_is_not_is_found_out(command: str) -> None:
     with pytest.raises(Exception, match=r"fix|[Mm]issing"):
-        parsed(command)
+        parse_command(command)

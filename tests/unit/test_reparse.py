@@ -30,14 +30,14 @@ KEAP = built_in.load_built_in()["keap"]
 ODD = {"result": {"token": "access-9", "renew": "refresh-9"}, "lives": 7200}
 
 
-def corrected(**response: object) -> Profile:
+def correct_profile(**response: object) -> Profile:
     """A profile that finds the tokens where the provider puts them now."""
     spec = {"access_token": ("result.token",), "refresh_token": ("result.renew",), **response}
     expires = (msgspec.structs.replace(KEAP.response.expires[0], path="lives"),)
     return msgspec.structs.replace(KEAP, response=msgspec.structs.replace(KEAP.response, expires=expires, **spec))
 
 
-CORRECTED = corrected()
+CORRECTED = correct_profile()
 
 
 def holding(*others: Profile) -> World:
@@ -112,7 +112,7 @@ def test_a_caller_after_expiry_is_asked_to_retry_not_to_authorize() -> None:
 
 def test_what_the_profile_takes_for_a_refusal_is_one() -> None:
     rule = ErrorRule(kind="grant_rejected", status=200)
-    refusing = corrected(success_when=Success(path="ok", equals=True))
+    refusing = correct_profile(success_when=Success(path="ok", equals=True))
     refusing = msgspec.structs.replace(refusing, errors=(rule,))
     w = holding(refusing)
     reparse(w, refusing)

@@ -107,7 +107,7 @@ def third_party(module: str) -> frozenset[str]:
 
 
 @cache
-def loaded(*names: str) -> frozenset[str]:
+def list_loaded_packages(*names: str) -> frozenset[str]:
     """Top-level packages in memory after importing modules of the package in a fresh interpreter."""
     lines = ["import json, sys", *(f"import evergrant.{name}" for name in names)]
     script = "\n".join([*lines, "print(json.dumps(sorted({name.split('.')[0] for name in sys.modules})))"])
@@ -154,20 +154,20 @@ def test_a_packages_init_holds_a_docstring_only() -> None:
 
 def test_decisions_and_protocols_load_nothing_of_the_world() -> None:
     pure = [name for name in pure_modules() if not name.endswith(".handler")]
-    assert not loaded(*pure) & (AWS | NETWORK | POWERTOOLS | {"cryptography", "certifi", "joserfc"})
-    assert "msgspec" in loaded(*pure), "the look at what is loaded saw nothing"
+    assert not list_loaded_packages(*pure) & (AWS | NETWORK | POWERTOOLS | {"cryptography", "certifi", "joserfc"})
+    assert "msgspec" in list_loaded_packages(*pure), "the look at what is loaded saw nothing"
 
 
 def test_only_one_module_speaks_http() -> None:
     assert {name for name in modules() if third_party(name) & NETWORK} == {"adapters.http"}
-    assert "h11" in loaded("adapters.http")
-    assert not loaded("adapters.http") & (AWS | POWERTOOLS | {"httpcore", "httpx"})
+    assert "h11" in list_loaded_packages("adapters.http")
+    assert not list_loaded_packages("adapters.http") & (AWS | POWERTOOLS | {"httpcore", "httpx"})
 
 
 def test_getter_loads_botocore_and_nothing_heavier() -> None:
     """Its cold start is in the way of a caller who waits for a token."""
-    assert not loaded("getter.handler") & (AWS | NETWORK | POWERTOOLS | HEAVY)
-    getter = loaded("getter.handler", "wiring.getter")
+    assert not list_loaded_packages("getter.handler") & (AWS | NETWORK | POWERTOOLS | HEAVY)
+    getter = list_loaded_packages("getter.handler", "wiring.getter")
     assert "botocore" in getter
     assert not getter & ({"boto3", "s3transfer", "h11", "httpx"} | POWERTOOLS | HEAVY)
 

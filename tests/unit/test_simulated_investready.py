@@ -277,14 +277,14 @@ def _revoke(simulated: Simulated, *, without: str | None = None, **fields: str) 
     return simulated.http.post("/oauth/revoke", data={name: body[name] for name in body if name != without})
 
 
-def _connected(simulated: Simulated) -> Tokens:
+def _connect_application(simulated: Simulated) -> Tokens:
     code = _allow(simulated)
     return tokens_of(_ask(simulated, grant_type="authorization_code", code=code, redirect_uri=REDIRECT_URI))
 
 
 def test_revoking_a_token_ends_its_grant_and_shows_no_secrets(ready: Simulated) -> None:
     """A revoked refresh token ends its grant, and what arrived is shown without secrets."""
-    tokens = _connected(ready)
+    tokens = _connect_application(ready)
     answer = _revoke(ready, token=tokens.refresh_token, token_type_hint="refresh_token")
     assert (answer.status_code, answer.content) == (200, b"")
     [seen] = ready.provider.revocations()
@@ -296,7 +296,7 @@ def test_revoking_a_token_ends_its_grant_and_shows_no_secrets(ready: Simulated) 
 
 def test_revoking_an_unknown_or_foreign_token_answers_alike(ready: Simulated) -> None:
     """A token that is unknown or another client's is answered alike, and ends nothing."""
-    tokens = _connected(ready)
+    tokens = _connect_application(ready)
     assert _revoke(ready, token="unknown").status_code == 200
     stranger = {"client_id": _STRANGER.client_id, "client_secret": _STRANGER.client_secret}
     assert _revoke(ready, token=tokens.refresh_token, **stranger).status_code == 200
@@ -315,6 +315,6 @@ def test_revoking_an_unknown_or_foreign_token_answers_alike(ready: Simulated) ->
 def test_a_revocation_that_is_not_as_the_standard_has_it_is_refused(
     ready: Simulated, without: str | None, fields: dict[str, str], status: int
 ) -> None:
-    tokens = _connected(ready)
+    tokens = _connect_application(ready)
     assert _revoke(ready, without=without, **{"token": tokens.refresh_token, **fields}).status_code == status
     assert ready.provider.grants()[0]["revoked_at"] is None

@@ -49,7 +49,7 @@ def _portfolios(simulated: Simulated, token: str) -> httpx.Response:
     return simulated.http.get("/portfolios/", headers={"authorization": f"Bearer {token}"})
 
 
-def _refused(answer: httpx.Response) -> int:
+def _read_refusal(answer: httpx.Response) -> int:
     """Return the status of a refusal, which says why and carries neither an OAuth error nor tokens."""
     assert answer.json().keys() == {"message"}
     return answer.status_code
@@ -81,7 +81,7 @@ def test_the_access_token_is_a_jwt_that_expires_when_the_answer_says(suite: Simu
 @pytest.mark.parametrize("changed", [*_KEY, *_PERSON])
 def test_wrong_credentials_are_401(suite: Simulated, changed: str) -> None:
     fields = _KEY if changed in _KEY else _PERSON
-    assert _refused(_login(suite, {**fields, changed: "wrong"})) == 401
+    assert _read_refusal(_login(suite, {**fields, changed: "wrong"})) == 401
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_wrong_credentials_are_401(suite: Simulated, changed: str) -> None:
     ],
 )
 def test_credentials_of_one_kind_or_client_are_not_another_ones(suite: Simulated, fields: dict[str, str]) -> None:
-    assert _refused(_login(suite, fields)) == 401
+    assert _read_refusal(_login(suite, fields)) == 401
 
 
 @pytest.mark.parametrize(
@@ -114,26 +114,26 @@ def test_credentials_of_one_kind_or_client_are_not_another_ones(suite: Simulated
     ],
 )
 def test_a_login_with_fields_missing_mixed_or_unknown_is_400(suite: Simulated, fields: object) -> None:
-    assert _refused(_login(suite, fields)) == 400
+    assert _read_refusal(_login(suite, fields)) == 400
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b"\xff", b'{"username": "a", "username": "a", "password": "b"}'])
 def test_a_body_that_is_no_json_object_is_400(suite: Simulated, body: bytes) -> None:
     answer = suite.http.post("/auth/login/", content=body, headers={"content-type": "application/json"})
-    assert _refused(answer) == 400
+    assert _read_refusal(answer) == 400
 
 
 @pytest.mark.parametrize("path", ["/auth/login/", "/auth/refresh-token/"])
 def test_a_form_is_refused(suite: Simulated, path: str) -> None:
     fields = _KEY if path == "/auth/login/" else {"refresh_token": _connect(suite).refresh_token}
-    assert _refused(suite.http.post(path, data=fields)) == 415
+    assert _read_refusal(suite.http.post(path, data=fields)) == 415
 
 
 @pytest.mark.parametrize("path", ["/auth/login/", "/auth/refresh-token/"])
 def test_credentials_belong_neither_in_a_header_nor_in_the_address(suite: Simulated, path: str) -> None:
     fields = _KEY if path == "/auth/login/" else {"refresh_token": _connect(suite).refresh_token}
-    assert _refused(suite.http.post(path, json=fields, auth=("key-1", "s3cret"))) == 400
-    assert _refused(suite.http.post(f"{path}?access_key_id=key-1", json=fields)) == 400
+    assert _read_refusal(suite.http.post(path, json=fields, auth=("key-1", "s3cret"))) == 400
+    assert _read_refusal(suite.http.post(f"{path}?access_key_id=key-1", json=fields)) == 400
     assert suite.http.post(path, json=fields).status_code == 200
 
 
@@ -174,21 +174,21 @@ def test_a_dead_refresh_token_is_refused_with_the_status_that_is_set(suite: Simu
             suite.clock.advance(1000)
         case "revoked":
             suite.tell("revoke", {"grant": "grant-1"})
-    assert _refused(_refresh(suite, token)) == status
+    assert _read_refusal(_refresh(suite, token)) == status
 
 
 def test_a_login_helps_after_a_refused_refresh(suite: Simulated) -> None:
     tokens = _connect(suite)
     suite.tell("revoke", {"all": True})
-    assert _refused(_refresh(suite, tokens.refresh_token)) == 401
+    assert _read_refusal(_refresh(suite, tokens.refresh_token)) == 401
     assert _portfolios(suite, _connect(suite).access_token).status_code == 200
 
 
 def test_a_reused_refresh_token_ends_its_login_and_no_other(suite: Simulated) -> None:
     first, other = _connect(suite), _connect(suite)
     second = tokens_of(_refresh(suite, first.refresh_token))
-    assert _refused(_refresh(suite, first.refresh_token)) == 401
-    assert _refused(_refresh(suite, second.refresh_token)) == 401
+    assert _read_refusal(_refresh(suite, first.refresh_token)) == 401
+    assert _read_refusal(_refresh(suite, second.refresh_token)) == 401
     assert _portfolios(suite, second.access_token).status_code == 403
     tokens_of(_refresh(suite, other.refresh_token))
     assert suite.ask("stats")["refresh_reuse"] == 1
@@ -201,18 +201,18 @@ def test_refresh_tokens_can_be_made_reusable(suite: Simulated) -> None:
         suite.clock.advance(40)
         assert tokens_of(_refresh(suite, first.refresh_token)).refresh_token == first.refresh_token
     suite.clock.advance(20)
-    assert _refused(_refresh(suite, first.refresh_token)) == 401
+    assert _read_refusal(_refresh(suite, first.refresh_token)) == 401
 
 
 @pytest.mark.parametrize("fields", [{}, {"refresh_token": ""}, {"refresh_token": None}, {"token": "a"}])
 def test_a_refresh_without_its_token_is_400(suite: Simulated, fields: dict[str, object]) -> None:
-    assert _refused(suite.http.post("/auth/refresh-token/", json=fields)) == 400
+    assert _read_refusal(suite.http.post("/auth/refresh-token/", json=fields)) == 400
 
 
 @pytest.mark.parametrize("fields", [{"grant_type": "refresh_token"}, _KEY, _PERSON])
 def test_a_refresh_with_more_than_its_token_is_400_and_uses_nothing(suite: Simulated, fields: dict[str, str]) -> None:
     tokens = _connect(suite)
-    assert _refused(_refresh(suite, tokens.refresh_token, **fields)) == 400
+    assert _read_refusal(_refresh(suite, tokens.refresh_token, **fields)) == 400
     tokens_of(_refresh(suite, tokens.refresh_token))
 
 
@@ -224,26 +224,26 @@ def test_a_dead_token_is_403_and_no_token_is_401(suite: Simulated) -> None:
     suite.clock.advance(299)
     assert _portfolios(suite, tokens.access_token).status_code == 200
     suite.clock.advance(1)
-    assert _refused(_portfolios(suite, tokens.access_token)) == 403
-    assert _refused(_portfolios(suite, "unknown")) == 403
-    assert _refused(_portfolios(suite, tokens.refresh_token)) == 403
-    assert _refused(suite.http.get("/portfolios/")) == 401
+    assert _read_refusal(_portfolios(suite, tokens.access_token)) == 403
+    assert _read_refusal(_portfolios(suite, "unknown")) == 403
+    assert _read_refusal(_portfolios(suite, tokens.refresh_token)) == 403
+    assert _read_refusal(suite.http.get("/portfolios/")) == 401
 
 
 def test_a_jwt_that_was_tampered_with_is_403(suite: Simulated) -> None:
     header, claims, _ = _connect(suite).access_token.split(".")
-    assert _refused(_portfolios(suite, f"{header}.{claims}.")) == 403
+    assert _read_refusal(_portfolios(suite, f"{header}.{claims}.")) == 403
 
 
 def test_lifetimes_and_credentials_can_be_changed_while_it_runs(suite: Simulated) -> None:
     suite.tell("settings", {"access_token_lifetime": 5})
     suite.tell("clients", {"client_id": "key-1", "client_secret": "renewed", "username": "ada", "password": "new"})
-    assert _refused(_login(suite)) == 401
+    assert _read_refusal(_login(suite)) == 401
     answer = _login(suite, {**_KEY, "secret_access_key": "renewed"})
     assert answer.json()["expires_at"] == 5
     assert _login(suite, {"username": "ada", "password": "new"}).status_code == 200
     suite.clock.advance(5)
-    assert _refused(_portfolios(suite, answer.json()["access_token"])) == 403
+    assert _read_refusal(_portfolios(suite, answer.json()["access_token"])) == 403
 
 
 def test_stats_and_requests_tell_refusals_by_their_status(suite: Simulated) -> None:

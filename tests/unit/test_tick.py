@@ -230,13 +230,15 @@ def test_an_index_that_fails_half_way_is_reported_and_claims_are_sent() -> None:
     assert {name for name, _ in queue.sent} == claimed
 
 
-def paced(count: int, rate: str, due_at: int = NOW, client: str = "keap", provider: str = "keap") -> list[Entry]:
+def build_paced_entries(
+    count: int, rate: str, due_at: int = NOW, client: str = "keap", provider: str = "keap"
+) -> list[Entry]:
     return [Entry(f"{provider}/{client}-{number}", due_at, NOW + 86_400, client, rate) for number in range(count)]
 
 
 def test_a_declared_rate_spreads_due_work_over_the_tick() -> None:
     """A declared rate spreads what is due together over the tick, and leaves the rest."""
-    table, queue = Table(*paced(200, "100/60")), Queue()
+    table, queue = Table(*build_paced_entries(200, "100/60")), Queue()
     assert run(table, queue) == Tick(claimed=100, sent=100, left=100)
     delays = [delay for _, delay in queue.sent]
     assert delays == sorted(delays)
@@ -246,7 +248,7 @@ def test_a_declared_rate_spreads_due_work_over_the_tick() -> None:
 
 
 def test_the_next_tick_goes_on_with_what_a_rate_left() -> None:
-    table, queue = Table(*paced(150, "100/60")), Queue()
+    table, queue = Table(*build_paced_entries(150, "100/60")), Queue()
     run(table, queue)
     for name, _ in queue.sent:
         del table.entries[name]  # rotated
@@ -258,18 +260,20 @@ def test_the_next_tick_goes_on_with_what_a_rate_left() -> None:
 
 def test_a_rate_holds_for_each_client_and_each_provider_by_itself() -> None:
     table = Table(
-        *paced(20, "10/60", client="one"), *paced(20, "10/60", client="two"), *paced(20, "10/60", provider="xero")
+        *build_paced_entries(20, "10/60", client="one"),
+        *build_paced_entries(20, "10/60", client="two"),
+        *build_paced_entries(20, "10/60", provider="xero"),
     )
     assert run(table, Queue()) == Tick(claimed=30, sent=30, left=30)
 
 
 def test_what_has_no_declared_rate_is_not_held_up_by_what_has_one() -> None:
-    table = Table(*paced(50, "1/60", due_at=NOW - 100), *many(20))
+    table = Table(*build_paced_entries(50, "1/60", due_at=NOW - 100), *many(20))
     assert run(table, Queue()) == Tick(claimed=21, sent=21, left=49)
 
 
 def test_the_most_overdue_goes_first_across_all_shards() -> None:
-    entries = paced(40, "10/60")
+    entries = build_paced_entries(40, "10/60")
     for number, entry in enumerate(entries):
         entry.due_at = NOW - (number * 7) % 40
     queue = Queue()
@@ -279,14 +283,14 @@ def test_the_most_overdue_goes_first_across_all_shards() -> None:
 
 
 def test_a_claim_reaches_beyond_the_moment_that_a_rate_gave() -> None:
-    table = Table(*paced(60, "60/60"))
+    table = Table(*build_paced_entries(60, "60/60"))
     run(table, Queue())
     assert min(entry.due_at - NOW - 15 for entry in table.entries.values()) >= 0
     assert max(entry.due_at for entry in table.entries.values()) == NOW + 59 + 120
 
 
 def test_a_slow_rate_sends_one_and_no_more_within_a_tick() -> None:
-    assert run(Table(*paced(5, "1/60")), Queue()) == Tick(claimed=1, sent=1, left=4)
+    assert run(Table(*build_paced_entries(5, "1/60")), Queue()) == Tick(claimed=1, sent=1, left=4)
 
 
 def test_an_unreadable_profile_is_reported_and_delays_no_other() -> None:
@@ -299,7 +303,7 @@ def test_an_unreadable_profile_is_reported_and_delays_no_other() -> None:
 
 
 def test_a_connection_whose_profile_is_gone_is_sent_to_hear_so() -> None:
-    assert run(Table(*paced(3, "gone")), Queue()) == Tick(claimed=3, sent=3)
+    assert run(Table(*build_paced_entries(3, "gone")), Queue()) == Tick(claimed=3, sent=3)
 
 
 def test_a_full_batch_that_the_queue_refused_is_not_sent_twice() -> None:

@@ -18,13 +18,13 @@ from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, acme, respond, tokens
 CANARY = "canary-1f0b7c5d"
 
 
-def granted(profile: Profile, body: Any, previous: TokenSet | None = None, **headers: str) -> TokenSet:
+def parse_grant(profile: Profile, body: Any, previous: TokenSet | None = None, **headers: str) -> TokenSet:
     answer = parse_token_response(profile, respond(200, body, **headers), NOW, previous)
     assert isinstance(answer, TokenSet)
     return answer
 
 
-def refused(profile: Profile, status: int, body: Any = b"", **headers: str) -> Refusal:
+def parse_refusal(profile: Profile, status: int, body: Any = b"", **headers: str) -> Refusal:
     answer = parse_token_response(profile, respond(status, body, **headers), NOW)
     assert isinstance(answer, Refusal)
     return answer
@@ -35,7 +35,7 @@ def refused(profile: Profile, status: int, body: Any = b"", **headers: str) -> R
 
 def test_keaps_answer_is_read_whole() -> None:
     body = {"access_token": "a", "refresh_token": "r", "expires_in": 86400, "token_type": "bearer", "scope": "full|x.y"}
-    assert granted(KEAP, body) == TokenSet(
+    assert parse_grant(KEAP, body) == TokenSet(
         access_token=Secret("a"),
         refresh_token=Secret("r"),
         issued_at=NOW,
@@ -49,7 +49,7 @@ def test_keaps_answer_is_read_whole() -> None:
 
 def test_wealthyhoods_answer_is_read_whole() -> None:
     body = {"access_token": "a", "token_type": "Bearer", "expires_in": 3600, "scope": "read write"}
-    assert granted(WEALTHYHOOD, body) == TokenSet(
+    assert parse_grant(WEALTHYHOOD, body) == TokenSet(
         access_token=Secret("a"),
         issued_at=NOW,
         expires_at=NOW + 3600,
@@ -63,13 +63,13 @@ def test_wealthyhoods_answer_is_read_whole() -> None:
 def test_a_missing_or_absurd_lifetime_is_the_documented_one(
     profile: Profile, lifetime: int, stated: dict[str, Any]
 ) -> None:
-    read = granted(profile, {"access_token": "a", **stated})
+    read = parse_grant(profile, {"access_token": "a", **stated})
     assert (read.expires_at, read.expiry_rule) == (NOW + lifetime, "default")
 
 
 def test_what_a_refresh_leaves_out_stays_as_it_was() -> None:
     previous = tokens(scope="full", refresh_expires_at=NOW + 7, captured={"realm": "7"})
-    read = granted(acme(), {"access_token": "a", "expires_in": 60}, previous)
+    read = parse_grant(acme(), {"access_token": "a", "expires_in": 60}, previous)
     assert read.refresh_token == Secret("refresh-1")
     assert read.refresh_expires_at == NOW + 7
     assert read.scope == "full"
@@ -79,14 +79,14 @@ def test_what_a_refresh_leaves_out_stays_as_it_was() -> None:
 def test_what_a_refresh_brings_replaces_what_was() -> None:
     previous = tokens(scope="full", refresh_expires_at=NOW + 7)
     body = {"access_token": "a", "refresh_token": "r", "expires_in": 60, "scope": "less"}
-    read = granted(acme(), body, previous)
+    read = parse_grant(acme(), body, previous)
     assert (read.refresh_token, read.scope) == (Secret("r"), "less")
     assert read.refresh_expires_at is None, "the new token's life is not the old one's"
 
 
 @pytest.mark.parametrize("empty", ["", None, 7, {}, [], False])
 def test_an_empty_refresh_token_is_none_at_all(empty: Any) -> None:
-    read = granted(acme(), {"access_token": "a", "refresh_token": empty, "expires_in": 60}, tokens())
+    read = parse_grant(acme(), {"access_token": "a", "refresh_token": empty, "expires_in": 60}, tokens())
     assert read.refresh_token == Secret("refresh-1")
 
 
@@ -103,19 +103,19 @@ def test_the_first_path_that_is_there_wins() -> None:
         "x_refresh_token_expires_in": 100,
         "ids": [42],
     }
-    read = granted(profile, {**body, "instance_url": "https://eu.example.com"})
+    read = parse_grant(profile, {**body, "instance_url": "https://eu.example.com"})
     assert read.access_token == Secret("a")
     assert (read.expires_at, read.refresh_expires_at) == (NOW + 86_400, NOW + 100)
     assert read.captured == {"instance": "https://eu.example.com", "company": "42"}
 
 
 def test_scopes_in_a_list_are_one_text() -> None:
-    assert granted(acme(), {"access_token": "a", "expires_in": 60, "scope": ["x", "y"]}).scope == "x y"
+    assert parse_grant(acme(), {"access_token": "a", "expires_in": 60, "scope": ["x", "y"]}).scope == "x y"
 
 
 @pytest.mark.parametrize("odd", [["r", "s"], [" "], " ", "\u00a0", "r\ns"])
 def test_what_is_no_refresh_token_does_not_take_the_old_ones_place(odd: Any) -> None:
-    read = granted(acme(), {"access_token": "a", "refresh_token": odd, "expires_in": 60}, tokens())
+    read = parse_grant(acme(), {"access_token": "a", "refresh_token": odd, "expires_in": 60}, tokens())
     assert read.refresh_token == Secret("refresh-1")
 
 
@@ -123,32 +123,34 @@ def test_what_is_no_refresh_token_does_not_take_the_old_ones_place(odd: Any) -> 
 def test_a_token_type_that_no_header_may_hold_is_the_usual_one(odd: Any) -> None:
     # A consumer's header may name it: the set would be saved, and could never be published.
     profile = acme('[consumer]\nheaders = { Authorization = "{token_type} {access_token}" }')
-    read = granted(profile, {"access_token": "a", "token_type": odd, "expires_in": 60})
+    read = parse_grant(profile, {"access_token": "a", "token_type": odd, "expires_in": 60})
     assert build_consumer_headers(profile, {}, read) == {"Authorization": "Bearer a"}
 
 
 def test_a_token_set_shows_no_text_of_its_provider() -> None:
     body = {"access_token": CANARY, "refresh_token": CANARY, "token_type": CANARY, "scope": CANARY, "site": CANARY}
     profile = acme('[response]\ncapture = { site = "site" }')
-    assert CANARY not in repr(granted(profile, {**body, "expires_in": 60}))
+    assert CANARY not in repr(parse_grant(profile, {**body, "expires_in": 60}))
 
 
 @pytest.mark.parametrize(
     "kind", ["application/x-www-form-urlencoded", "Application/X-WWW-Form-URLencoded; charset=utf-8"]
 )
 def test_an_answer_in_form_encoding_is_read(kind: str) -> None:
-    read = granted(acme(), b"access_token=a%2Fb&expires_in=60&refresh_token=r", content_type=kind)
+    read = parse_grant(acme(), b"access_token=a%2Fb&expires_in=60&refresh_token=r", content_type=kind)
     assert (read.access_token, read.refresh_token) == (Secret("a/b"), Secret("r"))
     assert read.expires_at == NOW + 60
 
 
 @pytest.mark.parametrize("kind", ["", "text/html", "text/plain; charset=utf-8", "application/problem+json"])
 def test_json_under_any_other_name_is_read_as_json(kind: str) -> None:
-    assert granted(acme(), b'{"access_token": "a", "expires_in": 60}', content_type=kind).access_token == Secret("a")
+    assert parse_grant(acme(), b'{"access_token": "a", "expires_in": 60}', content_type=kind).access_token == Secret(
+        "a"
+    )
 
 
 def test_a_byte_order_mark_does_not_hide_the_answer() -> None:
-    assert granted(acme(), b'\xef\xbb\xbf{"access_token": "a", "expires_in": 60}').expires_at == NOW + 60
+    assert parse_grant(acme(), b'\xef\xbb\xbf{"access_token": "a", "expires_in": 60}').expires_at == NOW + 60
 
 
 @pytest.mark.parametrize(
@@ -214,37 +216,37 @@ def test_a_success_that_is_no_token_set_is_unread(body: Any) -> None:
     ],
 )
 def test_keaps_refusals_are_distinguished(status: int, body: Any, kind: str, code: str | None) -> None:
-    refusal = refused(KEAP, status, body)
+    refusal = parse_refusal(KEAP, status, body)
     assert (refusal.kind, refusal.status, refusal.code, refusal.in_doubt) == (kind, status, code, False)
 
 
 @pytest.mark.parametrize("code", ["invalid_client", "access_denied"])
 def test_wealthyhoods_refusals_blame_the_client(code: str) -> None:
     for status in (400, 401, 403):
-        assert refused(WEALTHYHOOD, status, {"error": code}) == Refusal("client_rejected", status, code)
+        assert parse_refusal(WEALTHYHOOD, status, {"error": code}) == Refusal("client_rejected", status, code)
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
 def test_a_failing_server_may_have_acted(status: int) -> None:
     for body in (b"", b"<html>", {"error": "server_error"}, {"error": "temporarily_unavailable"}):
-        refusal = refused(KEAP, status, body)
+        refusal = parse_refusal(KEAP, status, body)
         assert (refusal.kind, refusal.in_doubt) == ("transient", True)
-    assert refused(KEAP, status, {"error": "invalid_grant"}).in_doubt, "a gateway's word is not the provider's"
+    assert parse_refusal(KEAP, status, {"error": "invalid_grant"}).in_doubt, "a gateway's word is not the provider's"
 
 
 def test_a_profile_gives_a_failing_server_a_meaning_of_its_own() -> None:
     profile = acme('[[errors]]\nstatus = 500\ncode = "too_soon"\nas = "not_used"')
-    assert refused(profile, 500, {"error": "too_soon"}) == Refusal("not_used", 500, "too_soon")
-    assert refused(profile, 500, {"error": "else"}).in_doubt
-    assert refused(profile, 400, {"error": "too_soon"}).kind == "rejected_unknown"
+    assert parse_refusal(profile, 500, {"error": "too_soon"}) == Refusal("not_used", 500, "too_soon")
+    assert parse_refusal(profile, 500, {"error": "else"}).in_doubt
+    assert parse_refusal(profile, 400, {"error": "too_soon"}).kind == "rejected_unknown"
 
 
 def test_the_profiles_own_rules_come_before_the_standards() -> None:
     profile = acme(
         '[[errors]]\ncode = "BAD_HUB"\nas = "grant_rejected"\n[[errors]]\ncode = "invalid_grant"\nas = "transient"'
     )
-    assert refused(profile, 403, {"error": "BAD_HUB"}) == Refusal("grant_rejected", 403, "BAD_HUB")
-    assert refused(profile, 400, {"error": "invalid_grant"}).kind == "transient"
+    assert parse_refusal(profile, 403, {"error": "BAD_HUB"}) == Refusal("grant_rejected", 403, "BAD_HUB")
+    assert parse_refusal(profile, 400, {"error": "invalid_grant"}).kind == "transient"
 
 
 @pytest.mark.parametrize(
@@ -257,18 +259,18 @@ def test_the_profiles_own_rules_come_before_the_standards() -> None:
     ],
 )
 def test_an_error_under_status_200_is_an_error(body: dict[str, Any], kind: str, code: str | None) -> None:
-    refusal = refused(acme(), 200, body)
+    refusal = parse_refusal(acme(), 200, body)
     assert (refusal.kind, refusal.code, refusal.in_doubt) == (kind, code, False)
 
 
 @pytest.mark.parametrize("nothing", [None, "", 0, False, [], {}])
 def test_an_empty_error_beside_a_token_is_none(nothing: Any) -> None:
-    assert granted(acme(), {"access_token": "a", "expires_in": 60, "error": nothing}).access_token == Secret("a")
+    assert parse_grant(acme(), {"access_token": "a", "expires_in": 60, "error": nothing}).access_token == Secret("a")
 
 
 @pytest.mark.parametrize("error", [{"code": "invalid_grant"}, ["invalid_grant"], 7, True, 1.5, {"message": CANARY}])
 def test_an_error_that_is_no_text_is_no_code(error: Any) -> None:
-    assert refused(KEAP, 400, {"error": error}) == Refusal("rejected_unknown", 400)
+    assert parse_refusal(KEAP, 400, {"error": error}) == Refusal("rejected_unknown", 400)
 
 
 @pytest.mark.parametrize(
@@ -321,8 +323,8 @@ def test_no_text_of_a_provider_survives_its_reading(status: int, body: Any) -> N
     ],
 )
 def test_the_wait_a_provider_asks_for_is_bounded_seconds(headers: dict[str, str], seconds: int | None) -> None:
-    assert refused(KEAP, 429, **headers).retry_after == seconds
-    assert refused(KEAP, 503, **headers).retry_after == seconds
+    assert parse_refusal(KEAP, 429, **headers).retry_after == seconds
+    assert parse_refusal(KEAP, 503, **headers).retry_after == seconds
 
 
 # Which rule matched
@@ -338,4 +340,4 @@ def test_the_wait_a_provider_asks_for_is_bounded_seconds(headers: dict[str, str]
 )
 def test_a_refusal_names_the_rule_that_matched(status: int, body: dict[str, Any], rule: str | None) -> None:
     more = '[[errors]]\nas = "malformed"\nstatus = 422\n[[errors]]\nas = "transient"\ncode = "busy"\n'
-    assert refused(acme(more), status, body).rule == rule
+    assert parse_refusal(acme(more), status, body).rule == rule
