@@ -1,4 +1,4 @@
-"""Build one function or layer for the Lambda it will run on, whatever machine this is.
+"""Build one function or layer for the Lambda that it will run on, on any machine.
 
 ``sam build`` calls this through the makefiles beside the sources. Wheels come from the layer's hash-locked
 ``requirements.txt``, for the target's Python and processor rather than this machine's; nothing is compiled from
@@ -86,7 +86,7 @@ def build_layer(name: str, artifacts: Path, target: Target) -> None:
         print(f"{name}: {target.runtime} on {target.architecture}, {lock.relative_to(ROOT)}")
         versions = [target.version]
     else:
-        versions = ["3.11", "3.12", "3.13", "3.14"]  # pure Python, for whatever runtime the consumers use
+        versions = ["3.11", "3.12", "3.13", "3.14"]  # pure Python, for every runtime of the consumers
     copy_package(source / name, site / name)
     shutil.copyfile(ROOT / "LICENSE", site / name / "LICENSE")
     for version in versions:
