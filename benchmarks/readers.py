@@ -108,11 +108,11 @@ def main() -> None:
     plan: Plan = json.loads(sys.stdin.readline())
     stop = threading.Event()
 
-    def wait_for_the_end() -> None:
+    def wait_for_end_of_input() -> None:
         sys.stdin.read()
         stop.set()
 
-    threading.Thread(target=wait_for_the_end, daemon=True).start()
+    threading.Thread(target=wait_for_end_of_input, daemon=True).start()
     json.dump(read_and_call(plan, stop), sys.stdout)
 
 

@@ -1,7 +1,7 @@
-"""An AWS of our own on a free loopback port: ministack as a child process, for as long as a ``with`` block lasts.
+"""The local AWS on a free loopback port: ministack as a child process for the duration of a ``with`` block.
 
-It is bound to 127.0.0.1 and nothing else, keeps all it writes under the run's own directory, and is killed
-with every Lambda process it started however the block ends.
+It listens on 127.0.0.1 only and writes to the run's own directory only. It is killed at the end of the block, however
+the block ends, with every Lambda process that it has started.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ import boto3
 import httpx
 from botocore.config import Config
 
-from local.tools import LocalRunError, clean_environment, kill_group, start_process_group, tool
+from local.tools import LocalRunError, clean_environment, find_tool, kill_group, start_process_group
 
 REGION = "eu-west-1"
-START_SECONDS = 30.0
-"""How long the emulator may take to answer. It takes about one second; a busy machine may need more."""
+MAX_START_SECONDS = 30.0
+"""How long the emulator may take to start. It takes about one second; a busy machine may need more."""
 
-_MEMORY = 4 * 1024**3
-"""Bytes that have to be free: each process of a function takes 30 MB of files."""
+_MIN_FREE_BYTES = 4 * 1024**3
+"""Memory that must be free: each process of a function takes 30 MB of files."""
 
-# The emulator takes this key for the account's root user, with IAM enforcement on as well as off.
+# The emulator treats this key as the account's root user, with and without IAM enforcement.
 ROOT_KEY = "test"
 
 
@@ -48,7 +48,7 @@ class LocalAws:
         return f"http://127.0.0.1:{self.port}"
 
     def environment(self) -> dict[str, str]:
-        """What makes an SDK or a tool speak to this AWS, as its root user, and to no other."""
+        """Return the variables that make an SDK or a tool use this AWS, as its root user."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_REGION": REGION,
@@ -58,7 +58,7 @@ class LocalAws:
         }
 
     def client(self, service: str, **credentials: str) -> Any:
-        """A boto3 client, as the root user or with the ``aws_…`` credentials given."""
+        """Create a boto3 client, as the root user or with the given ``aws_…`` credentials."""
         return boto3.client(  # type: ignore[call-overload]
             service,
             endpoint_url=self.endpoint,
@@ -75,19 +75,19 @@ def local_aws(home: Path, *, enforce_iam: bool = False, in_memory: bool = False)
     Parameters
     ----------
     home : Path
-        The run's own directory: ``aws.log`` is kept there; everything else the emulator writes is removed at the end.
+        The run's own directory. ``aws.log`` stays there; everything else that the emulator writes is removed.
     enforce_iam : bool
-        Refuse what a function's execution role does not allow, as AWS does.
+        Deny what a function's execution role does not allow, as AWS does.
     in_memory : bool
-        Keep what it writes in memory, if this machine offers that: it unpacks the layers for each process of a
-        function, and where many are started, the disk is what they wait for.
+        Keep its files in memory, if this machine can: the emulator unpacks the layers for each process of a function,
+        and many starts would wait for the disk.
 
     Raises
     ------
     LocalRunError
-        It is not installed, or did not start.
+        The emulator is not installed, or did not start.
     """
-    scratch = (in_memory and _memory_of(home)) or home / "aws"
+    scratch = (in_memory and _find_memory_directory(home)) or home / "aws"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     port, log = _free_port(), home / "aws.log"
@@ -95,7 +95,7 @@ def local_aws(home: Path, *, enforce_iam: bool = False, in_memory: bool = False)
         with (
             log.open("w", encoding="utf-8") as output,
             start_process_group(
-                [str(tool("ministack"))],
+                [str(find_tool("ministack"))],
                 env=_environment(port, scratch, enforce_iam),
                 cwd=scratch,
                 output=output.fileno(),
@@ -108,10 +108,10 @@ def local_aws(home: Path, *, enforce_iam: bool = False, in_memory: bool = False)
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _memory_of(home: Path) -> Path | None:
-    """A directory in memory for a run of ``home``: a next run there removes what one that was killed has left."""
-    shared = Path("/dev/shm")  # noqa: S108 - a directory of our own in it, which is removed first
-    if not shared.is_dir() or shutil.disk_usage(shared).free < _MEMORY:
+def _find_memory_directory(home: Path) -> Path | None:
+    """Return a directory in memory for a run of ``home``. The next run removes the files of one that was killed."""
+    shared = Path("/dev/shm")  # noqa: S108 - only our own directory in it is used, and it is removed first
+    if not shared.is_dir() or shutil.disk_usage(shared).free < _MIN_FREE_BYTES:
         return None
     return shared / f"evergrant-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]}"
 
@@ -124,7 +124,7 @@ def _environment(port: int, scratch: Path, enforce_iam: bool) -> dict[str, str]:
         "MINISTACK_REGION": REGION,
         "AWS_DEFAULT_REGION": REGION,
         "AUTH": "true" if enforce_iam else "false",
-        # Services nobody here uses that would open ports of their own, on all interfaces.
+        # Unused services that would open ports of their own, on all interfaces.
         "IOT_MTLS_ENABLED": "0",
         "SFTP_ENABLED": "0",
         "LAMBDA_EXECUTOR": "local",
@@ -144,7 +144,7 @@ def _free_port() -> int:
 
 
 def _wait_until_healthy(process: subprocess.Popen[str], port: int, log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + MAX_START_SECONDS
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=2.0) as client:
         while time.monotonic() < deadline and process.poll() is None:
             try:
@@ -157,7 +157,7 @@ def _wait_until_healthy(process: subprocess.Popen[str], port: int, log: Path) ->
 
 @contextmanager
 def _guarded(process: subprocess.Popen[str]) -> Iterator[None]:
-    """Have the emulator's process group killed even if this process is killed outright."""
+    """Kill the emulator's process group even if this process receives SIGKILL."""
     guard = subprocess.Popen(
         [sys.executable, str(Path(__file__).with_name("guard.py")), str(process.pid)],
         stdin=subprocess.PIPE,

@@ -1,9 +1,13 @@
-"""Connects an account as the person with the link would: opens pages, presses buttons, keeps cookies.
+"""Connects an account as its owner would: opens pages, presses buttons, keeps cookies.
 
-It is as strict as a browser where mistakes would otherwise go unseen: the forms it sends are those on the page,
-a form goes nowhere the page's ``form-action`` does not allow (redirects after it included), a ``__Host-`` cookie
-must have what that name promises, and every request says with ``Sec-Fetch-Site`` where it comes from. It follows a page
-that leads on by itself (``<meta http-equiv="refresh">``), which is a navigation of its own and no part of the form's.
+It enforces these rules of a browser, so that a page that breaks them fails a test:
+
+- it sends only the forms that are on the page;
+- a form, and every redirect after it, goes only where the page's ``form-action`` allows;
+- a ``__Host-`` cookie has the attributes that its prefix requires;
+- every request carries ``Sec-Fetch-Site``.
+
+It follows ``<meta http-equiv="refresh">``, which is a navigation of its own and not part of the form's.
 """
 
 from __future__ import annotations
@@ -18,16 +22,16 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-MOST_REDIRECTS = 10
+MAX_REDIRECTS = 10
 
 
 class BrowsingError(Exception):
-    """A page that no browser, or no person, would have got past."""
+    """A page at which a browser or a person could not go on."""
 
 
 @dataclass
 class Form:
-    """A form of a page: where it goes and what its buttons and hidden fields send."""
+    """A form of a page: its target, and the fields of its buttons and hidden inputs."""
 
     action: str
     method: str
@@ -36,7 +40,7 @@ class Form:
 
 @dataclass(frozen=True)
 class Page:
-    """What the browser shows. ``refresh`` is the address that the page leads on to by itself, at once."""
+    """A page that the browser shows. ``refresh`` is the address of an immediate refresh."""
 
     url: str
     status: int
@@ -48,11 +52,11 @@ class Page:
 
 
 class Browser:
-    """A browser with one tab. ``transport`` is for tests: what answers in place of the network."""
+    """A browser with one tab. ``transport`` replaces the network in tests."""
 
     def __init__(self, transport: httpx.BaseTransport | None = None) -> None:
         self._http = httpx.Client(follow_redirects=False, trust_env=False, timeout=40, transport=transport)
-        # Ours, because httpx keeps Secure cookies from plain http, and browsers make an exception for loopback.
+        # Own cookies: httpx sends no Secure cookies over plain http, and browsers make an exception for loopback.
         self._cookies: dict[tuple[str, str], str] = {}
 
     def __enter__(self) -> Self:
@@ -64,7 +68,7 @@ class Browser:
         self._http.close()
 
     def open(self, url: str) -> Page:
-        """Follow a link that came by mail: the request comes from no page."""
+        """Open a link from an e-mail: no page is the initiator of the request."""
         return self._load("GET", url, None, site="none", allowed=None)
 
     def submit(self, page: Page, form: Form, **changed: str) -> Page:
@@ -76,7 +80,7 @@ class Browser:
     def _load(
         self, method: str, url: str, data: dict[str, str] | None, *, site: str, allowed: list[str] | None
     ) -> Page:
-        for _ in range(MOST_REDIRECTS):
+        for _ in range(MAX_REDIRECTS):
             _check_form_action(url, allowed)
             headers = {
                 "accept": "text/html,application/xhtml+xml",
@@ -103,10 +107,10 @@ class Browser:
                     method, data = "GET", None
                 site = max(site, _site(url, following), key=_DISTANCE.index)
             url = following
-        raise BrowsingError(f"More than {MOST_REDIRECTS} redirects, the last to {urlsplit(url).netloc}.")
+        raise BrowsingError(f"More than {MAX_REDIRECTS} redirects, the last to {urlsplit(url).netloc}.")
 
     def _cookies_for(self, url: str) -> str:
-        # By host: cookies do not tell ports apart.
+        # By host: cookies do not distinguish ports.
         host = str(urlsplit(url).hostname)
         return "; ".join(f"{name}={value}" for (of, name), value in self._cookies.items() if of == host)
 
@@ -126,7 +130,7 @@ _DISTANCE = ("none", "same-origin", "same-site", "cross-site")
 
 
 def _site(source: str, target: str) -> str:
-    """The value of Sec-Fetch-Site: ports make another origin, but not another site."""
+    """Return the value of Sec-Fetch-Site: another port is another origin, but not another site."""
     if _origin(source) == _origin(target):
         return "same-origin"
     one, other = urlsplit(source), urlsplit(target)
@@ -134,7 +138,7 @@ def _site(source: str, target: str) -> str:
 
 
 def _form_action(page: Page) -> list[str] | None:
-    """The sources of the page's form-action directive, or None if it has none."""
+    """Return the sources of the page's form-action directive, or None without one."""
     for directive in page.headers.get("content-security-policy", "").split(";"):
         name, _, sources = directive.strip().partition(" ")
         if name == "form-action":
@@ -167,13 +171,13 @@ def _read(answer: httpx.Response) -> Page:
 
 
 def find_refresh(html: str) -> str | None:
-    """The address that a page leads on to by itself, at once; None where it stays."""
+    """Return the address of a page's immediate refresh, or None without one."""
     parser = _PageParser()
     parser.feed(html)
     return parser.refresh
 
 
-#: No delay, and an address that every browser reads alike: in no quotes, and without white space or quotes in it.
+#: No delay, and an address without quotes or white space, which every browser parses alike.
 _REFRESH = re.compile(r"0;\s*url=([^'\"\s]+)", re.IGNORECASE)
 
 
@@ -191,7 +195,7 @@ class _PageParser(HTMLParser):
         if tag == "meta" and attributes.get("http-equiv", "").lower() == "refresh":
             found = _REFRESH.fullmatch(attributes.get("content", ""))
             if not found:
-                raise BrowsingError("The page has a refresh that browsers may read in different ways.")
+                raise BrowsingError("The page has a refresh that browsers may parse in different ways.")
             self.refresh = found[1]
             return
         self._open.append(tag)
@@ -212,12 +216,12 @@ class _PageParser(HTMLParser):
 
 
 def connect(link: str) -> Page:
-    """Walk from the link that `evergrant connect` prints to the page that says the account is connected.
+    """Follow the link of `evergrant connect` to the page that confirms the connection, which is returned.
 
     Raises
     ------
     BrowsingError
-        The walk ended anywhere else; the message tells where, without anything secret.
+        Another page came instead; the message names it, without secrets.
     """
     with Browser() as browser:
         page = browser.open(link)

@@ -1,6 +1,6 @@
-"""The connections of a local run as data: whose simulation, which grant, and what `evergrant connect` is told.
+"""The connections of a local run as data: provider, grant, and the arguments of `evergrant connect`.
 
-One for each way in that the five systems know: six in all, since InvestReady has two.
+There is one for each grant of the five providers: six in all, since InvestReady has two.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ class Connection:
     Parameters
     ----------
     grant
-        As Evergrant's profile names it.
+        Its name in Evergrant's profile.
     host_variables, variables
-        The profile's variables: those that are to hold the simulation's host and port, and the others' values.
+        The profile's variables: those for the simulation's host and port, and the values of the others.
     client
-        The stored client to use, if not the one with the provider's name.
+        The stored client, if not the one with the provider's name.
     direct_read
-        Whether consumers may read the token as a secret; else it is read through getter only.
+        Whether consumers may read the token as a secret; else getter serves it.
     headers
-        What the provider's API wants with every call besides the token.
+        The headers that the provider's API requires besides the token.
     """
 
     provider: Dialect
@@ -48,11 +48,11 @@ class Connection:
         return self.grant == "authorization_code"
 
     def for_account(self, account: str) -> Connection:
-        """The same for another account."""
+        """Return the same connection for another account."""
         return replace(self, account=account)
 
     def arguments(self, host: str) -> list[str]:
-        """The arguments with which `evergrant` connects it to the simulation at ``host``."""
+        """Return the arguments of `evergrant` that connect it to the simulation at ``host``."""
         variables = dict.fromkeys(self.host_variables, host) | dict(self.variables)
         words = ["connect", self.name]
         # A profile's first grant need not be named.
@@ -69,7 +69,7 @@ KEAP = Connection(providers.KEAP, "authorization_code", host_variables=("host", 
 INVESTREADY = Connection(providers.INVESTREADY, "authorization_code")
 INVESTREADY_APPLICATION = Connection(providers.INVESTREADY, "client_credentials", "application")
 MODELPORTFOLIOS = Connection(providers.MODELPORTFOLIOS, "client_credentials")
-# Its tokens live for five minutes, and what lives for less than half an hour has no secret on AWS.
+# Its tokens live for five minutes; tokens that live for less than half an hour have no secret on AWS.
 INVESTSUITE = Connection(providers.INVESTSUITE, "login", direct_read=False)
 WEALTHYHOOD = Connection(
     providers.WEALTHYHOOD,

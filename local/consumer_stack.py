@@ -1,4 +1,4 @@
-"""The consumer: somebody else's stack, deployed beside Evergrant's with nothing but its policy and its layer."""
+"""The consumer: a stack of its own beside Evergrant's, which uses Evergrant's policy and layer."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class Consumer:
     function: str
     role_arn: str
     events_queue: str
-    """URL of the queue that Evergrant's events are copied to."""
+    """URL of the queue that receives Evergrant's events."""
 
     def call(self, targets: Iterable[Mapping[str, object]], seconds: float) -> dict[str, dict[str, Any]]:
-        """Have it call the APIs for so many seconds, and return what came of it by connection.
+        """Invoke it to call the APIs for this many seconds; return the counts by connection.
 
         Raises
         ------
         LocalRunError
-            The function itself failed.
+            The function failed.
         """
         answer = self.aws.client("lambda").invoke(
             FunctionName=self.function, Payload=json.dumps({"seconds": seconds, "targets": list(targets)}).encode()
@@ -45,8 +45,8 @@ class Consumer:
         tallies: dict[str, dict[str, Any]] = json.loads(payload)
         return tallies
 
-    def events(self, wait_seconds: int = 0) -> list[dict[str, Any]]:
-        """Evergrant's events since the last time; if there are none yet, those of the next ``wait_seconds``."""
+    def receive_events(self, wait_seconds: int = 0) -> list[dict[str, Any]]:
+        """Receive Evergrant's events since the last call; wait up to ``wait_seconds`` for the first."""
         sqs = self.aws.client("sqs")
         events: list[dict[str, Any]] = []
         while messages := sqs.receive_message(
@@ -59,7 +59,7 @@ class Consumer:
 
 
 def deploy_consumer(world: World, home: Path, say: Say) -> Consumer:
-    """Deploy it; it needs no build, since all it imports is in the client layer or in Lambda's runtime."""
+    """Deploy the consumer. It needs no build: its imports are in the client layer or in Lambda's runtime."""
     values = [f"{name}={world.stack.outputs[name]}" for name in PARAMETERS]
     options = ["--capabilities", "CAPABILITY_IAM", "--resolve-s3", "--parameter-overrides", *values]
     outputs = sam_deploy(world.aws, TEMPLATE, "consumer", options, home / "deploy-consumer.log", say)

@@ -1,8 +1,8 @@
-"""`make demo`: see Evergrant keep six connections alive, and end with proof that it did.
+"""`make demo`: Evergrant keeps six connections alive, and a summary proves it.
 
-Nothing is speeded up inside Evergrant: only the simulated providers issue tokens that live for a minute, so that
-what takes hours or days in production is seen in minutes. The schedule does all the work, while a consumer in a
-stack of its own calls the protected APIs without a pause.
+The simulated providers issue tokens that live for a minute, so that minutes show what takes hours or days in
+production. Nothing else is faster than there. The schedule does all the work, while a consumer in a stack of its own
+calls the protected APIs without a pause.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from local.world import World, local_world
 ACCESS_TOKEN_SECONDS = 60
 SETTINGS: Mapping[str, Mapping[str, object]] = {
     **{name: {"access_token_lifetime": ACCESS_TOKEN_SECONDS} for name in DIALECTS},
-    # A log-in that ends 45 seconds after it, refreshed or not: every second refresh is refused.
+    # A log-in expires after 45 seconds, refreshed or not: the provider refuses every second refresh.
     "investsuite": {
         "access_token_lifetime": ACCESS_TOKEN_SECONDS,
         "refresh_token_lifetime": 45,
@@ -35,13 +35,13 @@ SETTINGS: Mapping[str, Mapping[str, object]] = {
     },
 }
 
-ROTATIONS = 3
-"""How many rotations of each connection the schedule must bring about."""
+MIN_ROTATIONS = 3
+"""How many rotations of each connection the demo waits for."""
 
-MOST_SECONDS = 150.0
-"""When to stop waiting for them: each token is refreshed in the first half of its life, so 90 should be enough."""
+MAX_SECONDS = 150.0
+"""How long the demo waits for them. Each token is refreshed at half of its lifetime, so that 90 are enough."""
 
-HOW = {
+GRANT_TEXTS = {
     "authorization_code": "by link and consent page, in a browser",
     "client_credentials": "by the client's own credentials",
     "login": "by a log-in",
@@ -57,7 +57,7 @@ def main() -> int:
             with steps.step("Deploying a consumer beside it") as say:
                 consumer = deploy_consumer(world, home, say)
             for connection in CONNECTIONS:
-                with steps.step(f"Connecting {connection.name} {HOW[connection.grant]}"):
+                with steps.step(f"Connecting {connection.name} {GRANT_TEXTS[connection.grant]}"):
                     world.connect(connection)
             held = observe(world, consumer, steps)
     except KeyboardInterrupt:
@@ -72,23 +72,23 @@ def main() -> int:
 
 
 def observe(world: World, consumer: Consumer, steps: Steps) -> bool:
-    """Let the schedule work while the consumer calls, and say whether everything held."""
+    """Let the schedule work while the consumer calls; return whether everything held."""
     observation = Observation(
         [Observed(connection, world.providers[connection.provider.name]) for connection in CONNECTIONS]
     )
     steps.line(
         f"\nThe schedule takes over. Every token lives for {ACCESS_TOKEN_SECONDS} seconds; until each connection has "
-        f"been rotated {ROTATIONS} times, which takes about a minute and a half, a consumer calls the APIs without "
+        f"been rotated {MIN_ROTATIONS} times, which takes about a minute and a half, a consumer calls the APIs without "
         "a pause.\n"
     )
     targets = [world.target(connection) for connection in CONNECTIONS]
-    watch(consumer, observation, targets, steps, rotations=ROTATIONS, most_seconds=MOST_SECONDS)
+    watch(consumer, observation, targets, steps, rotations=MIN_ROTATIONS, max_seconds=MAX_SECONDS)
     for seen in observation.observed:
         seen.read_from = "Secrets Manager" if has_secret(world, seen.name) else "getter"
-    steps.console.print(observation.table(final=True))
-    ticked = ticks(world)
+    steps.console.print(observation.build_table(final=True))
+    ticked = count_ticks(world)
     explain(observation, ticked, steps)
-    failures = observation.failures(ROTATIONS) + stranded(world)
+    failures = observation.find_failures(MIN_ROTATIONS) + find_dead_letters(world)
     if not ticked:
         failures.append("EventBridge never started the scheduler.")
     for failure in failures:
@@ -97,21 +97,21 @@ def observe(world: World, consumer: Consumer, steps: Steps) -> bool:
 
 
 def explain(observation: Observation, ticked: int, steps: Steps) -> None:
-    """Say what the table does not."""
+    """Print what the table does not show."""
     oldest = max(seen.oldest for seen in observation.observed)
     replays = [seen.replay() for seen in observation.observed]
     replayed, refused = (sum(counts) for counts in zip(*replays, strict=True))
-    steps.line(f"Refresh tokens that had been rotated away were replayed at the end: {refused} of {replayed} refused.")
-    steps.line(f"Oldest token that came with a call: {oldest:.0f} s of {ACCESS_TOKEN_SECONDS} s.")
+    steps.line(f"Rotated refresh tokens that were replayed at the end: {refused} of {replayed} refused.")
+    steps.line(f"Oldest token in a call: {oldest:.0f} s of {ACCESS_TOKEN_SECONDS} s.")
     for seen in observation.observed:
         if seen.log_ins > 1:
             times = "once" if seen.log_ins == 2 else f"{seen.log_ins - 1} times"
-            steps.line(f"{seen.name} had its refresh token refused {times}, and was logged in again.")
-    steps.line(f"Ticks of EventBridge: {ticked}; what fell due between two ticks went through the queue by itself.")
+            steps.line(f"{seen.name} had its refresh token refused {times}, and logged in again.")
+    steps.line(f"Ticks of EventBridge: {ticked}; connections due between two ticks went through the queue.")
 
 
 def has_secret(world: World, connection: str) -> bool:
-    """Whether consumers find the connection's token in Secrets Manager."""
+    """Whether Secrets Manager has the connection's token."""
     secrets = world.aws.client("secretsmanager")
     try:
         secrets.describe_secret(SecretId=token_secret_name(world.stack.outputs["SecretPrefix"], connection))
@@ -120,16 +120,16 @@ def has_secret(world: World, connection: str) -> bool:
     return True
 
 
-def ticks(world: World) -> int:
-    """How often the schedule had the scheduler look for what is due, by the scheduler's own log."""
+def count_ticks(world: World) -> int:
+    """Count the ticks, by the scheduler's own log."""
     functions, logs = world.aws.client("lambda"), world.aws.client("logs")
     function = functions.get_function(FunctionName=world.stack.outputs["SchedulerFunctionArn"])["Configuration"]
     events = logs.filter_log_events(logGroupName=function["LoggingConfig"]["LogGroup"])["events"]
     return sum('"message":"tick"' in event["message"] for event in events)
 
 
-def stranded(world: World) -> list[str]:
-    """Work that crashed until it was given up, and ticks that failed."""
+def find_dead_letters(world: World) -> list[str]:
+    """Describe the messages in the dead-letter queues: rotations and ticks that failed."""
     found = []
     for output in ("RotationDeadLetterQueueUrl", "SchedulerDeadLetterQueueUrl"):
         attributes = world.aws.client("sqs").get_queue_attributes(

@@ -1,8 +1,7 @@
-"""Build the stack for this machine and deploy it to the local AWS: `sam build` and `sam deploy`, as in production.
+"""The stack, built for this machine and deployed to the local AWS by `sam build` and `sam deploy`, as in production.
 
-Two things differ, and nothing else. The artifacts are built for the interpreter that will run them, which is
-the emulator's own and not Lambda's. And what the emulator does not make of the template as AWS would is put right
-afterwards (see `local.routes` and `local.emulator_fixes`).
+Two things differ. The artifacts are built for the emulator's interpreter and not Lambda's. And after the deployment,
+what the emulator does unlike AWS is corrected (see `local.routes` and `local.emulator_fixes`).
 """
 
 from __future__ import annotations
@@ -24,12 +23,12 @@ from local.aws import LocalAws
 from local.emulator_fixes import fix_batch_permissions, fix_event_sources
 from local.routes import create_routes
 from local.terminal import Say
-from local.tools import ROOT, STATE, LocalRunError, clean_environment, run_tool, tool
+from local.tools import ROOT, STATE, LocalRunError, clean_environment, find_tool, run_tool
 
 STACK = "evergrant"
 BUILDS = STATE / "build"
-# What the build reads. A build is kept under the digest of all of it, and used again while that is the same.
-# The emulator's virtual environment says which Python that is.
+# The inputs of the build. A build is kept under the digest of all of them, and used again while that is the same.
+# The configuration of the emulator's virtual environment names its Python.
 SOURCES = (
     "template.yaml",
     "samconfig.toml",
@@ -39,7 +38,7 @@ SOURCES = (
     "scripts",
     ".tools/ministack/pyvenv.cfg",
 )
-KEPT_BUILDS = 3
+MAX_BUILDS = 3
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Stack:
 
     outputs: Mapping[str, str]
     api_url: str
-    """Where its HTTP API answers; ``outputs["ApiUrl"]`` is where it would on AWS."""
+    """The address of its HTTP API; ``outputs["ApiUrl"]`` is the address on AWS."""
 
     @property
     def callback_url(self) -> str:
@@ -56,7 +55,7 @@ class Stack:
 
 
 def build(home: Path, say: Say) -> Path:
-    """Build the artifacts unless that has been done already, and return the built template."""
+    """Build the artifacts unless a build of the same inputs exists; return the built template."""
     with _one_at_a_time():
         directory = BUILDS / _digest()
         template = directory / "template.yaml"
@@ -66,7 +65,7 @@ def build(home: Path, say: Say) -> Path:
             return template
         unfinished = BUILDS / "unfinished"
         run_tool(
-            [tool("sam"), "build", "--config-env", "local", "--build-dir", unfinished],
+            [find_tool("sam"), "build", "--config-env", "local", "--build-dir", unfinished],
             env=_sam_environment() | {"BUILD_RUNTIME": "host", "BUILD_ARCHITECTURE": "host"},
             log=home / "build.log",
             on_line=say,
@@ -79,11 +78,11 @@ def build(home: Path, say: Say) -> Path:
 def deploy(
     aws: LocalAws, template: Path, home: Path, say: Say, parameters: Mapping[str, object] | None = None
 ) -> Stack:
-    """Deploy a built template as the stack ``evergrant``, with its ``local`` settings of samconfig.toml.
+    """Deploy a built template as the stack ``evergrant``, with the ``local`` settings of samconfig.toml.
 
-    ``parameters`` of the template take the place of those settings' own.
+    ``parameters`` of the template replace those of the settings.
     """
-    # SAM looks for its configuration beside the template; the built one is elsewhere.
+    # SAM searches its configuration beside the template, but the built template is elsewhere.
     options = ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"]
     if parameters:
         options += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
@@ -92,7 +91,7 @@ def deploy(
     api_id = create_routes(aws, STACK)
     fix_event_sources(aws)
     fix_batch_permissions(aws, STACK)
-    # Not http://{id}.execute-api.localhost:{port}, which needs a resolver that knows names under localhost.
+    # Not http://{id}.execute-api.localhost:{port}: not every resolver knows names under localhost.
     return Stack(outputs, f"{aws.endpoint}/_aws/execute-api/{api_id}")
 
 
@@ -102,7 +101,7 @@ def sam_deploy(aws: LocalAws, template: Path, stack: str, options: list[str], lo
     Raises
     ------
     LocalRunError
-        It failed; the message says which resource could not be made, and why.
+        It failed; the message names the resource and the reason.
     """
     done = 0
 
@@ -117,7 +116,7 @@ def sam_deploy(aws: LocalAws, template: Path, stack: str, options: list[str], lo
     try:
         run_tool(
             [
-                tool("sam"),
+                find_tool("sam"),
                 "deploy",
                 "--template-file",
                 template,
@@ -140,7 +139,7 @@ def _reasons(cloudformation: Any, stack: str) -> str:
     try:
         events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
     except ClientError:
-        return ""  # it failed before there was a stack
+        return ""  # it failed before the stack existed
     failed = [event for event in events if event["ResourceStatus"].endswith("FAILED")]
     return "\n".join(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}" for event in failed)
 
@@ -174,7 +173,7 @@ def _digest() -> str:
 
 @contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Two local runs may start together; the second waits for the first one's build and finds it done."""
+    """Hold the build lock: of two runs that start together, the second waits for the build of the first."""
     BUILDS.mkdir(parents=True, exist_ok=True)
     with (BUILDS / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -184,5 +183,5 @@ def _one_at_a_time() -> Iterator[None]:
 
 def _remove_old_builds() -> None:
     builds = sorted((path for path in BUILDS.iterdir() if path.is_dir()), key=lambda path: path.stat().st_mtime)
-    for old in builds[:-KEPT_BUILDS]:
+    for old in builds[:-MAX_BUILDS]:
         shutil.rmtree(old, ignore_errors=True)

@@ -1,4 +1,4 @@
-"""Put right what the emulator makes of a deployed stack otherwise than AWS would. The template knows nothing of it.
+"""Corrections of what the emulator does unlike AWS, applied after the deployment and not in the template.
 
 The HTTP API's routes have a module of their own, `local.routes`.
 """
@@ -11,7 +11,7 @@ from local.aws import LocalAws
 
 
 def fix_event_sources(aws: LocalAws) -> None:
-    """Make numbers of what is kept as the text of a template's parameter, and stumbled over at every poll."""
+    """Convert scaling settings to numbers: the emulator keeps the text of a parameter, and fails at every poll."""
     functions = aws.client("lambda")
     for mapping in functions.list_event_source_mappings()["EventSourceMappings"]:
         if scaling := mapping.get("ScalingConfig"):
@@ -20,10 +20,10 @@ def fix_event_sources(aws: LocalAws) -> None:
 
 
 def fix_batch_permissions(aws: LocalAws, stack: str) -> None:
-    """Let whoever may send a message send several at once.
+    """Allow SendMessageBatch in each policy that allows SendMessage.
 
     On AWS ``sqs:SendMessage`` covers SendMessageBatch, which has no permission of its own (Amazon SQS developer
-    guide, "Amazon SQS batch actions"); the emulator wants one of that call's name.
+    guide, "Amazon SQS batch actions"); the emulator requires one.
     """
     iam, formation = aws.client("iam"), aws.client("cloudformation")
     for resource in formation.describe_stack_resources(StackName=stack)["StackResources"]:

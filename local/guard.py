@@ -1,8 +1,7 @@
-"""Kill a process group when the process that started us is gone: `python guard.py GROUP`, our stdin its pipe.
+"""Kills a process group when the parent process has ended: `python guard.py GROUP`, with a pipe of the parent as stdin.
 
-``finally`` and signal handlers cover every end of a local run but one: nothing runs in a process that is
-itself killed with SIGKILL. Its end of the pipe closes even then, which is what this waits for. It works the
-same on Linux and macOS, which a parent-death signal does not.
+``finally`` and signal handlers cover every end of a local run except SIGKILL. The parent's end of the pipe closes even
+then, and this program waits for that. Unlike a parent-death signal, this works on Linux and macOS.
 """
 
 from __future__ import annotations
@@ -16,8 +15,8 @@ import sys
 def main() -> None:
     group = int(sys.argv[1])
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(ignored, signal.SIG_IGN)  # the terminal's Ctrl-C is for the run, which ends us by the pipe
-    if sys.stdin.buffer.read():  # a byte means: stopped properly, there is nothing left to kill
+        signal.signal(ignored, signal.SIG_IGN)  # Ctrl-C is for the run, which ends this program by the pipe
+    if sys.stdin.buffer.read():  # a byte means that the run has stopped by itself
         return
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, signal.SIGKILL)

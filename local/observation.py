@@ -1,6 +1,7 @@
-"""What is seen of the connections while the demo runs, and whether it is what was promised.
+"""Observations of the connections during the demo, and the failures among them.
 
-The simulated providers are asked, not Evergrant: they know which tokens they issued, rotated, accepted and refused.
+They come from the simulated providers and not from Evergrant: the providers know which tokens they issued, rotated,
+accepted and refused.
 """
 
 from __future__ import annotations
@@ -16,9 +17,9 @@ from rich.table import Table
 from local.connections import Connection
 from local.providers import ProviderServer
 
-LATEST_REFRESH = 0.8
-"""By what share of its life a token must have been refreshed, for the schedule to have done it: a consumer asks
-getter for another token only when its own has fifteen seconds left, the share of which is less."""
+MAX_AGE_SHARE = 0.8
+"""The share of its lifetime by which the schedule refreshes a token. A consumer asks getter for a new token only later,
+when fifteen seconds are left."""
 
 
 @dataclass
@@ -49,7 +50,7 @@ class Observed:
 
     @property
     def reuses(self) -> int:
-        """How often a refresh token was used that had been rotated away: always a mistake."""
+        """How often a refresh token was used after its rotation: always a failure."""
         return int(str(self.server.provider.stats()["refresh_reuse"]))
 
     @property
@@ -73,7 +74,7 @@ class Observed:
         return max((float(grant["oldest_accepted_token_age"]) for grant in self._grants()), default=0.0)
 
     def replay(self) -> tuple[int, int]:
-        """Replay every refresh token that was rotated away: how many there were, how many were refused."""
+        """Replay every rotated refresh token; return how many there were, and how many were refused."""
         ours = {grant["grant"] for grant in self._grants()}
         results: Any = self.server.provider.replay_all()["results"]
         refused = [result["refused"] for result in results if result["grant"] in ours]
@@ -100,20 +101,20 @@ class Observation:
     def failed(self) -> int:
         return sum(seen.failed for seen in self.observed)
 
-    def rotated(self, times: int) -> int:
-        """How many rotations there were, of each connection no more than so many."""
+    def count_rotations(self, times: int) -> int:
+        """Count the rotations, at most ``times`` for each connection."""
         return sum(min(seen.rotations, times) for seen in self.observed)
 
-    def enough(self, times: int) -> bool:
-        """Whether every connection has been rotated so often."""
-        return self.rotated(times) == times * len(self.observed)
+    def has_rotated(self, times: int) -> bool:
+        """Whether every connection has been rotated this many times."""
+        return self.count_rotations(times) == times * len(self.observed)
 
-    def failures(self, rotations: int) -> list[str]:
-        """Everything that is not as promised."""
+    def find_failures(self, rotations: int) -> list[str]:
+        """Describe every broken promise."""
         return [f"{seen.name}{failure}" for seen in self.observed for failure in _failures(seen, rotations)]
 
-    def table(self, *, final: bool) -> Table:
-        """What was seen so far; with ``final``, how it was read and the replay of the refresh tokens too."""
+    def build_table(self, *, final: bool) -> Table:
+        """Build the table so far; with ``final``, with the source of the token and the replays."""
         table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
         table.add_column("connection", no_wrap=True)
         for heading in ("rotations", "replays\nrefused", "calls", "failed"):
@@ -147,11 +148,11 @@ def _failures(seen: Observed, rotations: int) -> Iterator[str]:
     if refused != replayed:
         yield f": {replayed - refused} of {replayed} replayed refresh tokens were accepted."
     if seen.reuses:
-        yield f": a spent refresh token was used {seen.reuses} times."
+        yield f": a rotated refresh token was used {seen.reuses} times."
     if seen.log_ins == 1:
-        yield ": its log-in never ended, so that nothing is shown of another."
-    if seen.longest_interval > seen.lifetime * LATEST_REFRESH:
-        yield f": the schedule let a token get {seen.longest_interval:.0f} s old."
+        yield ": its log-in never expired, so that no second log-in was seen."
+    if seen.longest_interval > seen.lifetime * MAX_AGE_SHARE:
+        yield f": the schedule refreshed a token only after {seen.longest_interval:.0f} s."
     if seen.failed:
         yield f": {seen.failed} of {seen.calls} calls failed: {'; '.join(sorted(seen.reasons))}"
     if not seen.calls or seen.accepted < seen.calls - seen.failed:

@@ -1,12 +1,12 @@
-"""Give the deployed HTTP API the routes its template declares.
+"""The routes of the deployed HTTP API, created from its template.
 
-SAM turns a function's ``HttpApi`` events into an OpenAPI document in the API's ``Body``; AWS makes routes
-of it, the emulator passes over it. So that the template can stay ordinary SAM, this reads that very document
-back from CloudFormation and makes the same routes through API Gateway's own calls. It understands what SAM
-writes for Lambda routes with no authorizer or IAM, and refuses anything else rather than leave it out.
+SAM turns a function's ``HttpApi`` events into an OpenAPI document in the API's ``Body``. AWS creates routes from it;
+the emulator ignores it. This module reads that document back from CloudFormation and creates the same routes by API
+Gateway's own calls, so that the template stays ordinary SAM. It supports Lambda routes without an authorizer or with
+IAM, and raises an error for anything else.
 
-With IAM enforcement on, the emulator checks the signature and ``execute-api:Invoke`` on an ``AWS_IAM`` route
-as AWS does: 403 without a signature, 403 without the grant. With enforcement off it lets everyone through.
+With IAM enforcement, the emulator checks an ``AWS_IAM`` route as AWS does: 403 without a signature, 403 without
+``execute-api:Invoke``. Without enforcement it allows every call.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ def create_routes(aws: LocalAws, stack: str) -> str:
 
 
 def parse_routes(body: Mapping[str, Any]) -> Iterator[Route]:
-    """The routes an OpenAPI document written by SAM declares.
+    """Parse the routes of an OpenAPI document that SAM has written.
 
     Raises
     ------
     LocalRunError
-        It declares something that this shim does not know how to make.
+        It declares something that this module does not support.
     """
     for path, operations in body["paths"].items():
         for method, operation in operations.items():
@@ -78,7 +78,7 @@ def parse_routes(body: Mapping[str, Any]) -> Iterator[Route]:
             uri = json.dumps(operation["x-amazon-apigateway-integration"]["uri"])
             function = re.search(r"/functions/\$\{(\w+)\.Arn\}/invocations", uri)
             if not security <= {"AWS_IAM"} or function is None or not path.startswith("/"):
-                raise LocalRunError(f"local/routes.py cannot make {method} {path}; teach it to: {operation}")
+                raise LocalRunError(f"local/routes.py cannot make {method} {path}; add support for it: {operation}")
             yield Route(
                 "ANY" if method == "x-amazon-apigateway-any-method" else method.upper(),
                 path,

@@ -1,6 +1,6 @@
 """`make local`: the whole of Evergrant on this machine, until Ctrl-C.
 
-Writes ``.local/env``, which makes `evergrant` and every AWS tool in another terminal work with it.
+Writes ``.local/env``; with it, `evergrant` and every AWS tool in another terminal use the local stack.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ ENVIRONMENT_FILE = STATE / "env"
 
 
 def main() -> int:
-    """Run it; return the exit status."""
+    """Run the local stack; return the exit status."""
     steps = Steps(Console(highlight=False))
     try:
         with end_on_signals(), local_world(STATE / "run", steps) as world:
             write_environment(ENVIRONMENT_FILE, world.environment())
             try:
                 show(steps, world)
-                wait_for_the_end()
+                wait_for_signal()
             finally:
                 ENVIRONMENT_FILE.unlink(missing_ok=True)
     except KeyboardInterrupt:
@@ -42,16 +42,16 @@ def main() -> int:
 
 
 def write_environment(path: Path, environment: Mapping[str, str]) -> None:
-    """Write what `. .local/env` sets in a shell: the environment, and `evergrant` at the end of the search path."""
+    """Write a file for `. .local/env`: the environment, with `evergrant` at the end of the search path."""
     lines = [f"export {name}={shlex.quote(value)}\n" for name, value in sorted(environment.items())]
-    # Last, so that nothing of the shell's own is hidden by it.
+    # Last, so that it hides no command of the shell's own.
     lines.append(f'export PATH="$PATH":{shlex.quote(str(Path(sys.executable).parent))}\n')
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("# Written by `make local`; good until it stops.\n" + "".join(lines), encoding="utf-8")
+    path.write_text("# Written by `make local`; valid until it stops.\n" + "".join(lines), encoding="utf-8")
 
 
 def show(steps: Steps, world: World) -> None:
-    """Say what runs where, and what to do with it."""
+    """Print the addresses, and the commands to try."""
     line = steps.line
     line("")
     for name, address in (
@@ -73,16 +73,14 @@ def show(steps: Steps, world: World) -> None:
         "  curl -H 'content-type: application/json' -d '{\"access_token_lifetime\": 60}' "
         f"{world.providers['keap'].url}/_control/settings"
     )
-    line(
-        "\n[bold]A provider of your own[/] (write https:// in its profile; one on localhost is spoken to in plain http)"
-    )
+    line("\n[bold]A provider of your own[/] (write https:// in its profile; on localhost Evergrant uses plain http)")
     line("  evergrant provider add my-provider.toml")
     line("  evergrant client set my-provider --client-id …")
     line(f"  evergrant connect my-provider/main        [dim]register {world.stack.callback_url} there[/]")
-    line("\nCtrl-C stops it all, and everything in it is forgotten.")
+    line("\nCtrl-C stops everything and deletes all of its data.")
 
 
-def wait_for_the_end() -> None:
+def wait_for_signal() -> None:
     """Sleep until a signal ends the run."""
     while True:
         signal.pause()

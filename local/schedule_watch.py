@@ -1,4 +1,4 @@
-"""Watch the schedule at work: keep the consumer calling, show what happens, stop when enough has happened."""
+"""The demo's main part: the consumer calls, the display shows events and rotations, until there are enough."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from local.observation import Observation
 from local.terminal import PLAIN_LINE_SECONDS, Steps
 from local.tools import LocalRunError
 
-# One invocation of the consumer: long enough to be mostly calls, short enough for what it counted to be fresh.
+# One invocation of the consumer: long enough to consist mostly of calls, short enough for current counts.
 CONSUMER_SECONDS = 4.0
-LOOK_SECONDS = 1.0
+POLL_SECONDS = 1.0
 
 
 def watch(
@@ -31,9 +31,9 @@ def watch(
     steps: Steps,
     *,
     rotations: int,
-    most_seconds: float,
+    max_seconds: float,
 ) -> None:
-    """Return when every connection has been rotated so often, or after ``most_seconds``.
+    """Watch until every connection has had this many ``rotations``, or for ``max_seconds``.
 
     Raises
     ------
@@ -49,28 +49,31 @@ def watch(
     live = Live(console=steps.console, refresh_per_second=2, transient=True) if steps.live else nullcontext()
     try:
         with live as display:
-            while not observation.enough(rotations) and time.monotonic() - begun < most_seconds and calling.is_alive():
-                time.sleep(LOOK_SECONDS)
-                for event in consumer.events():
+            while (
+                not observation.has_rotated(rotations) and time.monotonic() - begun < max_seconds and calling.is_alive()
+            ):
+                time.sleep(POLL_SECONDS)
+                for event in consumer.receive_events():
                     steps.line(f"[dim]{time.monotonic() - begun:4.0f} s[/]  {escape(_describe_event(event))}")
                 if display is not None:
-                    progress.update(bar, completed=observation.rotated(rotations))
-                    display.update(Group(progress, observation.table(final=False)))
+                    progress.update(bar, completed=observation.count_rotations(rotations))
+                    display.update(Group(progress, observation.build_table(final=False)))
                 elif time.monotonic() - said >= PLAIN_LINE_SECONDS:
                     said = time.monotonic()
                     steps.line(
-                        f"{said - begun:4.0f} s  {observation.rotated(rotations)} of {progress.tasks[bar].total:.0f} "
-                        f"rotations, {observation.calls} calls, {observation.failed} failed"
+                        f"{said - begun:4.0f} s  {observation.count_rotations(rotations)} of "
+                        f"{progress.tasks[bar].total:.0f} rotations, "
+                        f"{observation.calls} calls, {observation.failed} failed"
                     )
     finally:
         enough.set()
     calling.join(timeout=CONSUMER_SECONDS + 30)
     if calling.failure is not None:
-        raise LocalRunError(f"The consumer could not go on calling: {calling.failure}") from calling.failure
+        raise LocalRunError(f"The consumer failed: {calling.failure}") from calling.failure
 
 
 class _Calling(threading.Thread):
-    """Invokes the consumer again and again and adds up what it counted."""
+    """Invokes the consumer repeatedly and adds its counts to the observation."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What the local run says while it works: a live display on a terminal, plain lines anywhere else."""
+"""The progress display of a local run: live on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from rich.console import Console
 
 Say = Callable[[str], None]
-"""Tells what a step is doing right now."""
+"""Shows what a step is doing now."""
 
 PLAIN_LINE_SECONDS = 10.0
-"""How often, at most, a step's progress makes a line of its own where lines cannot be redrawn."""
+"""The least time between two lines of a step's progress, where lines cannot be redrawn."""
 
 
 class Steps:
-    """Shows one step of the run after another, with the time each took."""
+    """Shows the steps of a run in order, with the time of each."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(highlight=False)
@@ -24,16 +24,16 @@ class Steps:
 
     @property
     def live(self) -> bool:
-        """Whether what is shown can be redrawn."""
+        """Whether lines can be redrawn."""
         return self.console.is_terminal
 
     def line(self, text: str) -> None:
-        """Say something that stays."""
+        """Print a permanent line."""
         self.console.print(text, soft_wrap=True)
 
     @contextmanager
     def step(self, title: str) -> Iterator[Say]:
-        """Show that a step is under way until its block ends."""
+        """Show a step until its block ends."""
         begun = time.monotonic()
         with self._spinner(title) if self.live else self._plain(title) as say:
             yield say

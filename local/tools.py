@@ -1,7 +1,7 @@
-"""Where the local run finds its tools, and how it runs them so that nothing survives it.
+"""The tools of a local run, and their processes, which end with it.
 
-``sam`` and ``ministack`` each live in a virtual environment of their own under ``.tools/`` (``make setup`` puts
-them there): their dependencies agree neither with each other's nor with ours.
+``sam`` and ``ministack`` each have a virtual environment of their own under ``.tools/`` (``make setup`` creates them):
+their dependencies conflict with each other's and with ours.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ ROOT = Path(__file__).resolve().parent.parent
 """The repository."""
 
 STATE = ROOT / ".local"
-"""What local runs leave for people to look at: logs, builds, the environment to source. Ignored by git."""
+"""What local runs leave behind: logs, builds, the environment to source. Ignored by git."""
 
 
 class LocalRunError(Exception):
-    """The local run cannot go on; the message says what to do about it."""
+    """The local run cannot go on; the message says what to do."""
 
 
-def tool(name: str) -> Path:
-    """The executable ``sam`` or ``ministack``.
+def find_tool(name: str) -> Path:
+    """Return the executable ``sam`` or ``ministack``.
 
     Raises
     ------
@@ -47,7 +47,7 @@ def run_tool(
     cwd: Path = ROOT,
     on_line: Callable[[str], None] | None = None,
 ) -> None:
-    """Run a command to its end with its output in ``log``; kill it, with all it started, if we are interrupted.
+    """Run a command to its end with its output in ``log``; kill it, with its children, on an interrupt.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def run_tool(
     if status != 0:
         tail = "".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[-25:])
         raise LocalRunError(
-            f"`{Path(words[0]).name} {words[1]}` failed ({status}); the whole of it is in {log}\n{tail}"
+            f"`{Path(words[0]).name} {words[1]}` failed ({status}); its whole output is in {log}\n{tail}"
         )
 
 
@@ -79,7 +79,7 @@ def _lines(process: subprocess.Popen[str]) -> Iterator[str]:
 def start_process_group(
     words: list[str], *, env: Mapping[str, str], cwd: Path, output: int = subprocess.PIPE
 ) -> Iterator[subprocess.Popen[str]]:
-    """A child in a process group of its own, which is killed whole on the way out, however that comes about."""
+    """Start a child in a process group of its own; kill the whole group at the end of the block, however it ends."""
     process = subprocess.Popen(
         words,
         env=dict(env),
@@ -97,8 +97,8 @@ def start_process_group(
 
 
 def kill_group(process: subprocess.Popen[str]) -> None:
-    """Kill a process and everything in the group it leads; return when it is gone."""
-    # macOS answers EPERM for a group of which only zombies are left.
+    """Kill a process and its group; return when the process has ended."""
+    # macOS returns EPERM for a group of zombies.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
@@ -108,7 +108,7 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 
 @contextmanager
 def end_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end the run as Ctrl-C does: through every ``finally`` on the way out."""
+    """Raise SystemExit on SIGTERM and SIGHUP, so that every ``finally`` runs, as with Ctrl-C."""
 
     def interrupt(number: int, _frame: object) -> NoReturn:
         raise SystemExit(128 + number)
@@ -123,10 +123,10 @@ def end_on_signals() -> Iterator[None]:
 
 
 def clean_environment() -> dict[str, str]:
-    """Our environment without what would lead a tool, or an emulated function, outside this machine.
+    """Return our environment without variables that would direct a tool, or a function, outside this machine.
 
-    The emulator hands its own environment on to every function it runs, so a proxy, a profile or a module
-    path that happens to be set here would be set there too.
+    The emulator passes its own environment on to every function: a proxy, a profile or a module path that is set here
+    would be set there too.
     """
     unwanted = ("AWS_", "SAM_", "PYTHON", "VIRTUAL_ENV", "EVERGRANT_", "MAKE", "MFLAGS")
     proxies = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

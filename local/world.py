@@ -1,7 +1,7 @@
-"""Everything a local run needs, up and running for as long as a ``with`` block lasts.
+"""The set-up of `make local`, `make demo` and the stack tests, for the duration of a ``with`` block.
 
-The local AWS with the real stack deployed to it, the simulated providers in this process, and Evergrant's client
-registered with each of them and known to the stack: what `make local`, `make demo` and the stack tests start from.
+It consists of the local AWS with the real stack deployed to it, the simulated providers in this process, and
+Evergrant's client, which is registered with each provider and stored in the stack.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from local.providers import DIALECTS, Client, Provider, ProviderServer
 from local.terminal import Say, Steps
 from local.tools import ROOT, LocalRunError, clean_environment
 
-COMMAND_SECONDS = 60.0
+MAX_COMMAND_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class World:
-    """A running local set-up; ``providers`` and Evergrant's ``clients`` there go by the provider's name."""
+    """A running local set-up; ``providers`` and Evergrant's ``clients`` are by the provider's name."""
 
     aws: LocalAws
     stack: Stack
@@ -39,7 +39,7 @@ class World:
     clients: Mapping[str, Client]
 
     def environment(self) -> dict[str, str]:
-        """What makes `evergrant`, an SDK or a tool work with this set-up."""
+        """Return the variables that make `evergrant`, an SDK or a tool use this set-up."""
         return self.aws.environment() | {
             "EVERGRANT_STACK": STACK,
             "EVERGRANT_PREFIX": self.stack.outputs["SecretPrefix"],
@@ -48,20 +48,20 @@ class World:
         }
 
     def evergrant(self, *arguments: str, given: str | None = None, statuses: tuple[int, ...] = (0,)) -> str:
-        """Run the `evergrant` command, as an operator would, and return what it prints."""
+        """Run the `evergrant` command, as an operator would; return its output."""
         return run_evergrant(self.environment(), arguments, given, statuses)
 
     def connect_arguments(self, connection: Connection) -> list[str]:
-        """The arguments with which `evergrant` makes a connection to a simulated provider."""
+        """Return the arguments of `evergrant` that connect to a simulated provider."""
         return connection.arguments(self.providers[connection.provider.name].host)
 
     def connect(self, connection: Connection) -> Page | None:
-        """Connect an account of a simulated provider, and return the last page of the walk if there was one.
+        """Connect an account of a simulated provider; return the last page, if the grant needs a person.
 
         Raises
         ------
         LocalRunError, BrowsingError
-            It could not be connected.
+            The connection failed.
         """
         if connection.needs_a_person:
             return browser.connect(self.link(connection))
@@ -69,12 +69,12 @@ class World:
         return None
 
     def link(self, connection: Connection) -> str:
-        """A link for the account's owner, as `evergrant connect` prints it."""
+        """Create a link for the account's owner by `evergrant connect`."""
         answer = self.evergrant(*self.connect_arguments(connection), "--no-wait", "--json")
         return str(json.loads(answer)["link"])
 
     def target(self, connection: Connection) -> dict[str, object]:
-        """What a consumer has to know to call the protected API of a connection's provider."""
+        """Return what a consumer needs to call the protected API of a connection's provider."""
         url = self.providers[connection.provider.name].urls()["api_url"]
         return {"connection": connection.name, "url": url, "headers": dict(connection.headers)}
 
@@ -87,7 +87,7 @@ def local_world(
     enforce_iam: bool = False,
     settings: Mapping[str, Mapping[str, object]] | None = None,
 ) -> Iterator[World]:
-    """Start everything, and stop it all when the block ends.
+    """Start everything, and stop it at the end of the block.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ def local_world(
 
 
 def _client(provider: str, stack: Stack) -> Client:
-    """Evergrant as a provider knows it."""
+    """Return Evergrant's registration at a provider."""
     dialect = DIALECTS[provider]
     logs_in = dialect.protocol == "login"
     return Client(
@@ -122,7 +122,7 @@ def _client(provider: str, stack: Stack) -> Client:
         client_secret=secrets.token_hex(16),
         redirect_uris=(stack.callback_url,),
         audience=dialect.default_audience,
-        username=f"somebody-at-{provider}" if logs_in else None,
+        username=f"person-at-{provider}" if logs_in else None,
         password=secrets.token_hex(16) if logs_in else None,
     )
 
@@ -156,7 +156,7 @@ def run_evergrant(
     Raises
     ------
     LocalRunError
-        It ended with none of the exit ``statuses``; the message carries what it said.
+        Its exit status is none of ``statuses``; the message contains its output.
     """
     done = subprocess.run(
         [Path(sys.executable).parent / "evergrant", *arguments],
@@ -165,7 +165,7 @@ def run_evergrant(
         input=given or "",
         capture_output=True,
         text=True,
-        timeout=COMMAND_SECONDS,
+        timeout=MAX_COMMAND_SECONDS,
         check=False,
     )
     if done.returncode not in statuses:

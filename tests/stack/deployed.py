@@ -40,7 +40,7 @@ class EventsQueue:
                 ):  # fmt: skip
                     return event
             assert time.monotonic() < deadline, f"no {kind} of {connection}: {self.seen}"
-            self.seen += self.consumer.events(wait_seconds=2)
+            self.seen += self.consumer.receive_events(wait_seconds=2)
 
 
 @dataclass(frozen=True)

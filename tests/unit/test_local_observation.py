@@ -74,21 +74,23 @@ def live_on(seen: Observed, clock: Clock, *, tokens: int, every: float) -> None:
 def test_all_held_when_the_schedule_was_in_time_and_every_call_succeeded(observed: Observed, clock: Clock) -> None:
     live_on(observed, clock, tokens=4, every=30)
 
-    assert Observation([observed]).failures(3) == []
+    assert Observation([observed]).find_failures(3) == []
 
 
 def test_the_first_token_is_no_rotation(observed: Observed, clock: Clock) -> None:
     live_on(observed, clock, tokens=3, every=30)
 
-    assert not Observation([observed]).enough(3)
-    assert Observation([observed]).failures(3) == ["wealthyhood/main was rotated 2 times, not 3."]
+    assert not Observation([observed]).has_rotated(3)
+    assert Observation([observed]).find_failures(3) == ["wealthyhood/main was rotated 2 times, not 3."]
 
 
 def test_a_token_only_a_consumer_can_have_renewed_is_not_the_schedules(observed: Observed, clock: Clock) -> None:
     """A token that only a consumer can have renewed is not counted as the schedule's work."""
     live_on(observed, clock, tokens=4, every=50)
 
-    assert Observation([observed]).failures(3) == ["wealthyhood/main: the schedule let a token get 50 s old."]
+    assert Observation([observed]).find_failures(3) == [
+        "wealthyhood/main: the schedule refreshed a token only after 50 s."
+    ]
 
 
 def test_one_failed_call_is_enough(observed: Observed, clock: Clock) -> None:
@@ -97,14 +99,14 @@ def test_one_failed_call_is_enough(observed: Observed, clock: Clock) -> None:
     observed.failed = 1
     observed.reasons = {"status 401"}
 
-    assert Observation([observed]).failures(3) == ["wealthyhood/main: 1 of 5 calls failed: status 401"]
+    assert Observation([observed]).find_failures(3) == ["wealthyhood/main: 1 of 5 calls failed: status 401"]
 
 
 def test_calls_that_the_api_never_saw_do_not_count(observed: Observed, clock: Clock) -> None:
     live_on(observed, clock, tokens=4, every=30)
     observed.calls += 1
 
-    assert Observation([observed]).failures(3) == ["wealthyhood/main: 5 calls made, 4 seen by the API."]
+    assert Observation([observed]).find_failures(3) == ["wealthyhood/main: 5 calls made, 4 seen by the API."]
 
 
 def test_rotations_are_counted_per_connection_not_per_provider(observe: Observe, clock: Clock) -> None:
@@ -114,8 +116,8 @@ def test_rotations_are_counted_per_connection_not_per_provider(observe: Observe,
     live_on(application, clock, tokens=4, every=30)
 
     assert application.rotations == 3
-    assert Observation([application, person]).rotated(3) == 3
-    assert "investready/main was rotated 0 times, not 3." in Observation([application, person]).failures(3)
+    assert Observation([application, person]).count_rotations(3) == 3
+    assert "investready/main was rotated 0 times, not 3." in Observation([application, person]).find_failures(3)
 
 
 @pytest.mark.parametrize(("log_ins", "shown"), [(1, False), (2, True)])
@@ -127,5 +129,5 @@ def test_a_fall_back_to_the_log_in_is_shown_only_if_there_was_one(
         call(seen, ask(seen, {"access_key_id": "app", "secret_access_key": "secret"}))
         clock.advance(30)
 
-    unshown = "investsuite/main: its log-in never ended, so that nothing is shown of another."
-    assert (unshown in Observation([seen]).failures(0)) is not shown
+    unshown = "investsuite/main: its log-in never expired, so that no second log-in was seen."
+    assert (unshown in Observation([seen]).find_failures(0)) is not shown

@@ -1,6 +1,6 @@
-"""A consumer of Evergrant: calls protected APIs for a while, each call with a token read the usual way.
+"""A consumer of Evergrant: calls protected APIs for a while, each call with a token from the client library.
 
-Nothing is tried again and no refusal is mended: were a token ever not valid, the call would fail and be counted.
+It retries nothing and handles no rejection: if a token were invalid, the call would fail and be counted.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import urllib3
 
 import evergrant_client
 
-# Far below the tokens' lifetime in the demo, so that what is read is what the schedule has published.
+# Far below the lifetime of tokens in the demo, so that the consumer reads what the schedule has published.
 MIN_TTL_SECONDS = 5
 PAUSE_SECONDS = 0.2
 
@@ -26,14 +26,14 @@ class Target(TypedDict):
 
 
 class Request(TypedDict):
-    """What one invocation does: go round the targets for so many seconds, once at least."""
+    """An invocation: call all targets in turn for this many seconds, at least once each."""
 
     seconds: float
     targets: list[Target]
 
 
 class Tally(TypedDict):
-    """What came of the calls of one connection."""
+    """The counts of one connection's calls."""
 
     calls: int
     failed: int
@@ -41,7 +41,7 @@ class Tally(TypedDict):
 
 
 def handler(event: Request, context: object) -> dict[str, Tally]:
-    """Call every target in turn until the time is up."""
+    """Call every target in turn until the time has passed."""
     until = time.monotonic() + event["seconds"]
     tallies: dict[str, Tally] = {
         target["connection"]: {"calls": 0, "failed": 0, "failures": []} for target in event["targets"]
