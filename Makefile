@@ -1,4 +1,4 @@
-# Everything a developer or operator does here, in one place. Needs nothing but make and a Python 3.11 or newer.
+# All commands of developers and operators. Requires make and Python 3.11 or newer.
 
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
@@ -11,7 +11,7 @@ UV     := $(TOOLS)/uv/bin/uv
 SAM    := $(TOOLS)/sam/bin/sam
 PYTEST := $(VENV)/bin/python -m pytest
 
-# Interpreters are the machine's own: nothing here downloads one.
+# The interpreters are the machine's own; no target downloads one.
 export UV_PYTHON_DOWNLOADS := never
 ifdef CI
 export UV_NO_PROGRESS := 1
@@ -19,7 +19,7 @@ endif
 export SAM_CLI_TELEMETRY := 0
 export PATH := $(CURDIR)/$(TOOLS)/uv/bin:$(CURDIR)/$(TOOLS)/sam/bin:$(PATH)
 
-# Contract tests need AWS's Runtime Interface Emulator, which is a Linux program.
+# The contract tests need AWS's Runtime Interface Emulator, a Linux program.
 LINUX := $(filter Linux,$(shell uname -s))
 
 say = @printf '\033[1m%s\033[0m\n' "$(1)"
@@ -31,8 +31,8 @@ help: ## Show this list
 # --- environments ---------------------------------------------------------------------------------------------------
 
 .PHONY: setup
-setup: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(STAMPS)/fuzz $(if $(LINUX),$(STAMPS)/rie) ## Install everything, from hash-pinned locks (again only what changed)
-	@echo "Ready. The command is $(VENV)/bin/evergrant; 'make demo' shows the whole thing working."
+setup: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(STAMPS)/fuzz $(if $(LINUX),$(STAMPS)/rie) ## Install everything from hash-pinned locks (what has changed since the last time)
+	@echo "Ready. The command is $(VENV)/bin/evergrant; 'make demo' shows it working."
 
 $(STAMPS):
 	@mkdir -p $@
@@ -43,7 +43,7 @@ $(STAMPS)/uv: requirements/uv.txt | $(STAMPS)
 	@$(TOOLS)/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements/uv.txt
 	@touch $@
 
-# $(1): name of the lock, $(2): directory of the environment. An environment that works is kept and brought up to date.
+# $(1): name of the lock, $(2): directory of the environment. A working environment is kept and updated.
 define environment
 	@[ -x $(2)/bin/python ] && $(2)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python "$$(scripts/find-python)" $(2)
 	@$(UV) pip install --compile-bytecode --python $(2)/bin/python --require-hashes -r requirements/$(1).txt
@@ -78,7 +78,7 @@ $(STAMPS)/fuzz: requirements/fuzz.txt $(STAMPS)/uv
 # --- running it -----------------------------------------------------------------------------------------------------
 
 .PHONY: demo
-demo: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## See it work: local AWS, five simulated providers, six connections kept alive
+demo: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## Show it working: local AWS, five simulated providers, six connections kept alive
 	@$(VENV)/bin/python -m local.demo
 
 .PHONY: local
@@ -104,7 +104,7 @@ lint: $(STAMPS)/dev $(STAMPS)/sam ## Format, style, types, and the template
 	@AWS_REGION=$${AWS_REGION:-eu-west-1} $(SAM) validate --lint
 
 .PHONY: format
-format: $(STAMPS)/dev ## Put format and import order right
+format: $(STAMPS)/dev ## Fix format and import order
 	@$(VENV)/bin/ruff check --select I --fix $(PYTHON_DIRS)
 	@$(VENV)/bin/ruff format $(PYTHON_DIRS)
 
@@ -145,12 +145,12 @@ browser: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## The connect pages in
 FUZZ_SECONDS ?= 120
 
 .PHONY: fuzz
-fuzz: $(STAMPS)/fuzz ## Feed the parsers anything, guided by coverage (FUZZ_SECONDS=120 for each of four targets)
+fuzz: $(STAMPS)/fuzz ## Fuzz the parsers, guided by coverage (FUZZ_SECONDS=120 for each of four targets)
 	$(call say,tests/fuzz)
 	@PYTHONPATH=.:layers/evergrant $(TOOLS)/fuzz/bin/python -m tests.fuzz $(FUZZ_SECONDS)
 
 .PHONY: torture
-torture: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## Kill, starve and lie to the deployed stack, and count what is lost (ARGS="--seed 7 --json")
+torture: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## Inject faults into the deployed stack, and count the lost grants (ARGS="--seed 7 --json")
 	@$(VENV)/bin/python -m local.torture $(ARGS)
 
 .PHONY: test
@@ -164,30 +164,30 @@ test: lint ## Everything CI runs
 		else echo "tests in a browser: left out"; fi
 
 .PHONY: bench
-bench: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(if $(LINUX),$(STAMPS)/rie) ## Measure what it costs, beside what you would pick instead (PARTS="rotation start warm load"; takes minutes)
+bench: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(if $(LINUX),$(STAMPS)/rie) ## Measure it beside its alternatives (PARTS="rotation start warm load"; takes minutes)
 	@POWERTOOLS_METRICS_NAMESPACE=Evergrant POWERTOOLS_SERVICE_NAME=rotator $(VENV)/bin/python -m benchmarks $(PARTS)
 
-# --- keeping it -----------------------------------------------------------------------------------------------------
+# --- maintaining it -------------------------------------------------------------------------------------------------
 
-# Hashes of every platform's wheels, no address of an index: the locks install from wherever the machine installs from.
+# The locks have the hashes of all platforms' wheels and no index address: they install from the machine's own index.
 COMPILE = $(UV) pip compile --quiet --generate-hashes --universal --python-version 3.11 \
 	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock' $(LOCK_FLAGS)
 
 .PHONY: lock
-lock: $(STAMPS)/uv ## Write the locks anew from the .in files (LOCK_FLAGS=--upgrade for newer versions)
+lock: $(STAMPS)/uv ## Rewrite the locks from the .in files (LOCK_FLAGS=--upgrade for newer versions)
 	@$(COMPILE) layers/evergrant/requirements.in -o layers/evergrant/requirements.txt
 	@for name in uv sam ministack rie fuzz dev; do echo "$$name"; $(COMPILE) -c layers/evergrant/requirements.txt requirements/$$name.in -o requirements/$$name.txt; done
 
 .PHONY: profile-docs
-profile-docs: $(STAMPS)/dev ## Write docs/profiles.md and its JSON Schema anew from the profile format
+profile-docs: $(STAMPS)/dev ## Rewrite docs/profiles.md and its JSON Schema from the profile format
 	@$(VENV)/bin/python -m scripts.profile_docs
 
 .PHONY: page-images
-page-images: browser ## Take the pictures in docs/images anew
+page-images: browser ## Retake the pictures in docs/images
 	@for page in landing connected link_expired; do cp .local/browser-tests/pictures/$$page-phone-light.png docs/images/$$page.png; done
 
 .PHONY: clean
-clean: ## Remove what builds and runs left (environments stay; 'make distclean' takes them too)
+clean: ## Remove the output of builds and runs ('make distclean' removes the environments too)
 	rm -rf .aws-sam .local .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	find . -name __pycache__ -not -path './.venv/*' -not -path './.tools/*' -prune -exec rm -rf {} +
 

@@ -1,16 +1,16 @@
-"""Build one function or layer for the Lambda that it will run on, on any machine.
+"""Build one function or layer for the Lambda runtime on which it will run, on any machine.
 
 ``sam build`` calls this through the makefiles beside the sources. Wheels come from the layer's hash-locked
-``requirements.txt``, for the target's Python and processor rather than this machine's; nothing is compiled from
-source. Byte code is added with the target's own Python if this machine has it, since a function without it takes
-more than twice as long to start. Two builds of the same sources are the same, byte for byte.
+``requirements.txt``, for the target's Python and processor; nothing is compiled from source. The target's own Python
+adds byte code if this machine has it: without byte code a function takes more than twice as long to start. Two builds
+of the same sources are identical, byte for byte.
 
-SAM tells a makefile neither runtime nor architecture. So the target is, in this order:
+SAM passes neither runtime nor architecture to a makefile. The target comes from the first of:
 
 1. ``BUILD_RUNTIME`` and ``BUILD_ARCHITECTURE`` in the environment (``python3.13``, ``arm64``; or ``host`` for
    this machine's),
-2. ``--parameter-overrides`` of the ``sam build`` that called,
-3. ``parameter_overrides`` in ``samconfig.toml``, of the environment that ``sam build`` was called with,
+2. ``--parameter-overrides`` of the calling ``sam build``,
+3. ``parameter_overrides`` in ``samconfig.toml``, of the environment of the calling ``sam build``,
 4. the defaults in ``template.yaml``.
 """
 
@@ -31,15 +31,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "host"
 
-#: uv's name of the oldest Linux that every wheel in the lock is made for. glibc 2.17 is older than any Lambda's
-#: (python3.11 has 2.26, later ones 2.34), so this holds for all of them.
+#: uv's name of the oldest Linux that all wheels in the lock support. glibc 2.17 is older than that of every Lambda
+#: runtime (python3.11 has 2.26, later ones 2.34).
 PLATFORMS = {"arm64": "aarch64-manylinux_2_17", "x86_64": "x86_64-manylinux_2_17"}
 
-#: What installers leave behind about the installation itself. It differs from machine to machine.
-INSTALLERS_NOTES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json")
+#: Files of installers about the installation itself, which differ between machines.
+INSTALLER_FILES = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json", "uv_build.json", "uv_cache.json")
 
-#: The time of every file: the earliest that a zip can hold.
-MTIME = 315532800
+#: The modification time of every file: the earliest that a zip can hold.
+MTIME_SECONDS = 315532800
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ def main() -> None:
         build_function(options.name, options.artifacts, target)
     else:
         build_layer(options.name, options.artifacts, target)
-    settle_times(options.artifacts)
+    set_modification_times(options.artifacts)
 
 
 def build_function(name: str, artifacts: Path, target: Target) -> None:
-    """A function is its handler and nothing else; the layer has the rest."""
+    """Build a function: its handler only, since the layer has the rest."""
     copy_package(ROOT / "functions" / name, artifacts)
-    compile_for(target.version, artifacts, "/var/task", must_say=False)  # the layer says it
+    compile_for(target.version, artifacts, "/var/task", must_say=False)  # the layer's build says it
 
 
 def build_layer(name: str, artifacts: Path, target: Target) -> None:
-    """A layer is one package, under ``python/``, with the locked requirements beside it if it has any."""
+    """Build a layer: one package under ``python/``, with its locked requirements beside it."""
     source, site = ROOT / "layers" / name, artifacts / "python"
     shutil.rmtree(site, ignore_errors=True)
     lock = source / "requirements.txt"
@@ -86,7 +86,7 @@ def build_layer(name: str, artifacts: Path, target: Target) -> None:
         print(f"{name}: {target.runtime} on {target.architecture}, {lock.relative_to(ROOT)}")
         versions = [target.version]
     else:
-        versions = ["3.11", "3.12", "3.13", "3.14"]  # pure Python, for every runtime of the consumers
+        versions = ["3.11", "3.12", "3.13", "3.14"]  # pure Python, for the runtimes that consumers may use
     copy_package(source / name, site / name)
     shutil.copyfile(ROOT / "LICENSE", site / name / "LICENSE")
     for version in versions:
@@ -94,7 +94,7 @@ def build_layer(name: str, artifacts: Path, target: Target) -> None:
 
 
 def install(lock: Path, site: Path, target: Target) -> None:
-    """Install the locked wheels, made for the target, and drop what is only about this installation."""
+    """Install the locked wheels for the target, without the files about this installation."""
     command = [find_uv(), "pip", "install", "--quiet", "--no-deps", "--require-hashes", "--only-binary", ":all:"]
     command += ["--python", sys.executable, "--target", str(site), "--requirement", str(lock)]
     command += ["--python-version", target.version]
@@ -103,15 +103,15 @@ def install(lock: Path, site: Path, target: Target) -> None:
     environment = os.environ | {"UV_PYTHON_DOWNLOADS": "never", "UV_LINK_MODE": "copy"}
     environment.pop("VIRTUAL_ENV", None)
     subprocess.run(command, check=True, env=environment)
-    shutil.rmtree(site / "bin", ignore_errors=True)  # commands of the packages, with this machine's paths in them
+    shutil.rmtree(site / "bin", ignore_errors=True)  # commands of the packages contain this machine's paths
     (site / ".lock").unlink(missing_ok=True)
     for notes in site.glob("*.dist-info"):
-        for name in INSTALLERS_NOTES:
+        for name in INSTALLER_FILES:
             (notes / name).unlink(missing_ok=True)
 
 
 def copy_package(source: Path, destination: Path) -> None:
-    """Copy sources without what running them here left behind."""
+    """Copy sources without byte code and hidden files."""
     shutil.copytree(
         source, destination, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__", "*.py[co]", ".*")
     )
@@ -122,22 +122,22 @@ def compile_for(version: str, directory: Path, mounted_at: str, *, must_say: boo
     found = subprocess.run([ROOT / "scripts" / "find-python", version], capture_output=True, text=True, check=False)
     if found.returncode != 0:
         if must_say:
-            print(f"No Python {version} here: built without byte code, so that cold starts take longer.")
+            print(f"No Python {version} here: built without byte code, so cold starts take longer.")
         return
-    # The files never change under a running function, so that nothing need ever look whether they did: unchecked.
+    # Unchecked: the files never change under a running function.
     command = [found.stdout.strip(), "-I", "-m", "compileall", "-q", "-f", "--invalidation-mode", "unchecked-hash"]
     subprocess.run([*command, "-s", str(directory), "-p", mounted_at, str(directory)], check=True)
 
 
-def settle_times(directory: Path) -> None:
-    """Give every file one time, so that the same content makes the same archive."""
+def set_modification_times(directory: Path) -> None:
+    """Set one modification time for all files, so that the same content makes the same archive."""
     for path in [directory, *directory.rglob("*")]:
-        os.utime(path, (MTIME, MTIME))
+        os.utime(path, (MTIME_SECONDS, MTIME_SECONDS))
 
 
 def find_target() -> Target:
-    """What to build for; see the module's text."""
-    command = calling_sam()
+    """Find the target; the module's docstring has the order."""
+    command = find_calling_sam()
     template = (ROOT / "template.yaml").read_text()
 
     def decide(parameter: str, variable: str) -> str:
@@ -146,14 +146,14 @@ def find_target() -> Target:
             raise SystemExit(f"template.yaml has no default for {parameter}.")
         return (
             os.environ.get(variable)
-            or override(parameter, command)
-            or override(parameter, configured(command))
+            or find_override(parameter, command)
+            or find_override(parameter, read_configured_overrides(command))
             or default[1]
         )
 
     runtime, architecture = decide("Runtime", "BUILD_RUNTIME"), decide("Architecture", "BUILD_ARCHITECTURE")
     if runtime == HOST:
-        runtime = host_runtime()
+        runtime = find_host_runtime()
     if not re.fullmatch(r"python3\.\d+", runtime) or architecture not in {*PLATFORMS, HOST}:
         raise SystemExit(f"Cannot build for {runtime} on {architecture}.")
     if architecture == HOST and platform.system() == "Linux":
@@ -161,8 +161,8 @@ def find_target() -> Target:
     return Target(runtime, architecture)
 
 
-def host_runtime() -> str:
-    """The Python that the local run's emulated Lambda has: its own environment's."""
+def find_host_runtime() -> str:
+    """Return the runtime of the local run's emulated Lambda: the Python of its environment."""
     emulator = ROOT / ".tools" / "ministack" / "bin" / "python"
     say = "import sys; print('python%d.%d' % sys.version_info[:2])"
     return subprocess.run(
@@ -170,35 +170,35 @@ def host_runtime() -> str:
     ).stdout.strip()
 
 
-def override(parameter: str, text: str) -> str | None:
-    """The value given to a parameter in any of the spellings that SAM reads, the last one winning."""
+def find_override(parameter: str, text: str) -> str | None:
+    """Return the last value of a parameter, in any of the notations that SAM accepts."""
     key = re.escape(parameter)
     found = re.findall(rf"""(?<![\w]){key}['"]?(?:,ParameterValue)?\s*[=:]\s*['"]?([\w.]+)""", text)
     return found[-1] if found else None
 
 
-def configured(command: str) -> str:
-    """Every ``parameter_overrides`` of samconfig.toml that concerns this build, the weightiest last."""
+def read_configured_overrides(command: str) -> str:
+    """Return the ``parameter_overrides`` of samconfig.toml for this build; later ones take precedence."""
     try:
         config = tomllib.loads((ROOT / "samconfig.toml").read_text())
     except FileNotFoundError:
         return ""
     chosen = re.search(r"--config-env[= ](\S+)", command)
     environment = config.get(chosen[1] if chosen else "default", {})
-    # A guided deploy writes its answers under "deploy"; what is built has to fit what is deployed.
+    # A guided deploy writes its answers under "deploy", and the build has to match the deployment.
     return " ".join(
         str(environment.get(section, {}).get("parameters", {}).get("parameter_overrides", ""))
         for section in ("global", "build", "deploy")
     )
 
 
-def calling_sam() -> str:
-    """The command line of the ``sam build`` above this process, empty if there is none."""
-    return next((line for line in ancestors() if re.search(r"\bsam(\.\w+)?\s+(.*\s)?build\b", line)), "")
+def find_calling_sam() -> str:
+    """Return the command line of the calling ``sam build``, or an empty string."""
+    return next((line for line in list_parents() if re.search(r"\bsam(\.\w+)?\s+(.*\s)?build\b", line)), "")
 
 
-def ancestors() -> Iterator[str]:
-    """The command lines of the processes above this one, nearest first."""
+def list_parents() -> Iterator[str]:
+    """Yield the command lines of the parent processes, nearest first."""
     pid = os.getppid()
     while pid > 1:
         command = ["ps", "-o", "ppid=,args=", "-ww", "-p", str(pid)]
@@ -214,11 +214,11 @@ def ancestors() -> Iterator[str]:
 
 
 def find_uv() -> str:
-    """The project's own uv, or the one on PATH."""
+    """Return the project's own uv, or the one on PATH."""
     own = ROOT / ".tools" / "uv" / "bin" / "uv"
     found = str(own) if own.exists() else shutil.which("uv")
     if found is None:
-        raise SystemExit("The layers are made with uv, which is not here. Run `make setup` once, or install uv.")
+        raise SystemExit("The build of the layers needs uv, which was not found. Run `make setup` once, or install uv.")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Simulated providers: real HTTP servers of ours that are as strict as the real ones.
+"""Simulated providers: HTTP servers that are as strict as the real providers.
 
 >>> from local.providers import KEAP, Client, Provider, ProviderServer
 >>> client = Client("id", "secret", redirect_uris=("http://localhost/callback",))

@@ -1,7 +1,7 @@
 """Runs the simulated providers as a process: ``python -m local.providers --keap-port 8081 --investsuite-port 8082``.
 
-Prints one line of JSON when all of them answer, and stops on SIGTERM or SIGINT. Clients come from a file, or from
-standard input (``-``), and not from arguments, which every user of the machine can read:
+Prints one line of JSON when all of them answer, and stops on SIGTERM or SIGINT. Clients come from a file or from
+standard input (``-``). Every user of the machine could read them in the arguments:
 ``{"keap": [{"client_id": "…", "client_secret": "…", "redirect_uris": ["…"]}], "wealthyhood": […]}``.
 """
 
@@ -23,8 +23,8 @@ from local.providers.state import Client
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve until told to stop."""
-    # First of all, so that a stop during the start is not lost.
+    """Serve until SIGTERM or SIGINT."""
+    # Before all else, so that a signal during the start is not lost.
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
@@ -73,7 +73,7 @@ def _read_clients(source: str | None) -> dict[str, tuple[Client, ...]]:
         return {}
     described: object = json.loads(sys.stdin.read() if source == "-" else Path(source).read_text(encoding="utf-8"))
     if not isinstance(described, dict):
-        raise ValueError("the clients must be a JSON object, by provider")  # noqa: TRY004 - the file is wrong, not us
+        raise ValueError("the clients must be a JSON object, by provider")  # noqa: TRY004 - the file is invalid, not a type in our code
     _check_names(described)
     return {name: tuple(parse_client(client) for client in clients) for name, clients in described.items()}
 

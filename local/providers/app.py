@@ -1,4 +1,4 @@
-"""A simulated provider over HTTP: its own endpoints, and the control interface beside them under `/_control`."""
+"""A simulated provider over HTTP: its own endpoints, and the control interface under `/_control`."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,11 +20,11 @@ _Command = Callable[[Mapping[str, object]], object]
 
 
 class _BadCommandError(ValueError):
-    """A control request that is not understood; the message says why."""
+    """An invalid control request; the message says why."""
 
 
 def create_app(provider: Provider) -> Starlette:
-    """Return the ASGI application of one provider."""
+    """Create the ASGI application of one provider."""
     dialect = provider.dialect
 
     async def token(request: Request) -> Response:
@@ -63,7 +63,7 @@ def create_app(provider: Provider) -> Starlette:
         routes.append(Route(dialect.authorize_path, consent, methods=["GET"]))
         routes.append(Route(dialect.authorize_path, decide, methods=["POST"]))
     app = Starlette(routes=routes)
-    # An address with a slash more or less is another address: none of the real ones promises a redirect.
+    # An address with a slash more or less is another address: no real provider documents a redirect.
     app.router.redirect_slashes = False
     return app
 
@@ -85,16 +85,16 @@ def _control_routes(provider: Provider) -> list[Route]:
         return {}
 
     return [
-        Route("/_control/stats", _shows(provider.stats), methods=["GET"]),
-        Route("/_control/grants", _shows(lambda: {"grants": provider.grants()}), methods=["GET"]),
+        Route("/_control/stats", _create_query(provider.stats), methods=["GET"]),
+        Route("/_control/grants", _create_query(lambda: {"grants": provider.grants()}), methods=["GET"]),
         Route("/_control/requests", requests, methods=["GET"]),
-        Route("/_control/revocations", _shows(lambda: {"revocations": provider.revocations()}), methods=["GET"]),
-        Route("/_control/settings", _shows(provider.settings), methods=["GET"]),
-        Route("/_control/settings", _does(provider.change_settings), methods=["POST"]),
-        Route("/_control/clients", _does(register), methods=["POST"]),
-        Route("/_control/revoke", _does(lambda command: _revoke(provider, command)), methods=["POST"]),
-        Route("/_control/replay-all", _does(lambda command: provider.replay_all()), methods=["POST"]),
-        Route("/_control/reset", _does(reset), methods=["POST"]),
+        Route("/_control/revocations", _create_query(lambda: {"revocations": provider.revocations()}), methods=["GET"]),
+        Route("/_control/settings", _create_query(provider.settings), methods=["GET"]),
+        Route("/_control/settings", _create_command(provider.change_settings), methods=["POST"]),
+        Route("/_control/clients", _create_command(register), methods=["POST"]),
+        Route("/_control/revoke", _create_command(lambda command: _revoke(provider, command)), methods=["POST"]),
+        Route("/_control/replay-all", _create_command(lambda command: provider.replay_all()), methods=["POST"]),
+        Route("/_control/reset", _create_command(reset), methods=["POST"]),
     ]
 
 
@@ -124,7 +124,7 @@ def parse_client(described: Mapping[str, object]) -> Client:
 
 
 def _revoke(provider: Provider, command: Mapping[str, object]) -> object:
-    # Nothing is revoked by an empty or mistyped command: whoever means all has to say so.
+    # An empty or mistyped command revokes nothing: a command for all grants has to name `all`.
     match dict(command):
         case {"all": True, **rest} if not rest:
             return {"revoked": provider.revoke()}
@@ -137,14 +137,14 @@ def _revoke(provider: Provider, command: Mapping[str, object]) -> object:
     raise _BadCommandError('one of "grant", "client_id", "access_token" (a fingerprint), or "all": true')
 
 
-def _shows(read: Callable[[], object]) -> _Endpoint:
+def _create_query(read: Callable[[], object]) -> _Endpoint:
     async def endpoint(request: Request) -> Response:
         return _respond(answer_json(200, read()))
 
     return endpoint
 
 
-def _does(command: _Command) -> _Endpoint:
+def _create_command(command: _Command) -> _Endpoint:
     async def endpoint(request: Request) -> Response:
         try:
             said = _read_command(request, await request.body())
@@ -156,7 +156,7 @@ def _does(command: _Command) -> _Endpoint:
 
 
 def _read_command(request: Request, body: bytes) -> Mapping[str, object]:
-    # A page of another origin can post forms here from the developer's browser, but not JSON.
+    # In the developer's browser a page of another origin can post forms here, but not JSON.
     if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
         raise _BadCommandError("the content type must be application/json")
     try:
@@ -169,7 +169,7 @@ def _read_command(request: Request, body: bytes) -> Mapping[str, object]:
 
 
 def _headers(request: Request) -> dict[str, str]:
-    # RFC 9110, section 5.3: a header that comes twice is one with both values, and not the last of them.
+    # RFC 9110, section 5.3: a repeated header is one header with both values.
     headers: dict[str, str] = {}
     for name, value in request.headers.items():
         headers[name.lower()] = f"{headers[name.lower()]}, {value}" if name.lower() in headers else value

@@ -1,6 +1,6 @@
-"""One simulated provider's OAuth endpoints, made of oauthlib's grants and our validator.
+"""The OAuth endpoints of a simulated provider, by oauthlib's grants and our validator.
 
-An :class:`AuthorizationServer` is made for one request, over whatever state it is given: the live one, or a copy.
+An :class:`AuthorizationServer` handles one request on the state that it is given: the live one, or a copy.
 """
 
 import hmac
@@ -28,7 +28,7 @@ from local.providers.state import Client, State
 from local.providers.tokens import Tokens
 from local.providers.validator import Validator
 
-# oauthlib insists on https in what it is given; the address itself means nothing to it.
+# oauthlib requires https, but does not use the address itself.
 _BASE = "https://provider.example"
 
 
@@ -40,12 +40,12 @@ class AuthorizationServer:
         self._settings = settings
         self._state = state
         self._now = now
-        self._made = Tokens(dialect, settings, state, now)
-        validator = Validator(dialect, settings, state, now, self._made)
+        self._token_store = Tokens(dialect, settings, state, now)
+        validator = Validator(dialect, settings, state, now, self._token_store)
         bearer = BearerToken(
             validator,
-            token_generator=lambda request: self._made.new_access_token(str(request.client_id)),
-            refresh_token_generator=lambda request: self._made.new_refresh_token(),
+            token_generator=lambda request: self._token_store.new_access_token(str(request.client_id)),
+            refresh_token_generator=lambda request: self._token_store.new_refresh_token(),
             expires_in=settings.access_token_lifetime,
         )
         code = AuthorizationCodeGrant(validator, pre_auth=[validator.check_code_challenge])
@@ -54,7 +54,7 @@ class AuthorizationServer:
             "refresh_token": RefreshTokenGrant(validator),
             "client_credentials": ClientCredentialsGrant(validator, post_token=[validator.check_audience_and_standing]),
         }
-        # The typings say str where the default handler is meant.
+        # The type stubs say str, but oauthlib takes the default handler.
         handler: Any = bearer
         self._tokens = TokenEndpoint("authorization_code", handler, grants)
         self._authorization = AuthorizationEndpoint("code", handler, {"code": code})
@@ -73,7 +73,7 @@ class AuthorizationServer:
             )
             content = json.loads(body)
             if status == 200 and fields["grant_type"] == "authorization_code":
-                content = self._finished(content, fields["code"])
+                content = self._complete(content, fields["code"])
             answer = answer_json(status, spell(content, self._dialect) if status == 200 else content)
         except OAuth2Error as error:
             answer = answer_json(error.status_code, dict(error.twotuples))
@@ -90,9 +90,9 @@ class AuthorizationServer:
         Raises
         ------
         oauthlib.oauth2.FatalClientError
-            Client or redirect URI are not to be trusted: nobody may be redirected.
+            Client or redirect URI is invalid: the browser must not be redirected.
         oauthlib.oauth2.OAuth2Error
-            Anything else that is wrong, which belongs to the redirect URI.
+            Any other error, which is sent to the redirect URI.
         ValueError
             The query cannot be read.
         """
@@ -101,30 +101,30 @@ class AuthorizationServer:
         return client
 
     def allow(self, query: str) -> str:
-        """Return the address with a new code for an authorization request that has been checked."""
+        """Return the redirect with a new code, for an authorization request that has been checked."""
         asked = parse_qs(query).get("scope", [" ".join(self._dialect.scopes)])[0].split()
         scopes = [scope for scope in asked if scope not in self._settings.withheld_scopes.split()]
         headers, _, _ = self._authorization.create_authorization_response(self._authorize_uri(query), scopes=scopes)
-        return self._named(str(headers["Location"]))
+        return self._add_issuer(str(headers["Location"]))
 
     def deny(self, query: str) -> str:
-        """Return the address that tells the client that the person has refused."""
+        """Return the redirect with `access_denied`: the account's owner has refused."""
         request = Request(self._authorize_uri(query))
         return self.redirect(AccessDeniedError("The account's owner refused.", request=request))
 
     def redirect(self, error: OAuth2Error) -> str:
-        """Return the address that tells the client of an error in its authorization request."""
-        return self._named(str(error.in_uri(str(error.redirect_uri))))
+        """Return the redirect with an error of the authorization request."""
+        return self._add_issuer(str(error.in_uri(str(error.redirect_uri))))
 
     def userinfo(self, authorization: str | None) -> Answer:
-        """Say whose account an access token is of."""
+        """Answer with the account of an access token."""
         if not self.accepts(authorization):
             return answer_json(401, {"error": "invalid_token"}, {"www-authenticate": "Bearer"})
         token = str(authorization).partition(" ")[2]
-        return answer_json(200, {"sub": self._made.account_of(token)})
+        return answer_json(200, {"sub": self._token_store.account_of(token)})
 
     def revoke(self, request: TokenRequest) -> Answer:
-        """Answer a revocation (RFC 7009) of a client that proves itself in the body."""
+        """Answer a revocation (RFC 7009) of a client that authenticates in the body."""
         try:
             fields = read_fields(request, self._dialect)
         except OAuth2Error as error:
@@ -136,26 +136,26 @@ class AuthorizationServer:
         client = self._state.clients.get(fields.get("client_id", ""))
         if client is None or not hmac.compare_digest(client.client_secret, fields.get("client_secret", "")):
             return answer_json(401, {"error": "invalid_client"})
-        self._made.revoke(fields["token"], client.client_id)
+        self._token_store.revoke(fields["token"], client.client_id)
         return Answer(200, "")
 
     def accepts(self, authorization: str | None) -> bool:
-        """Say whether a call of the protected API may pass."""
+        """Return whether a call of the protected API has a valid token."""
         headers = {} if authorization is None else {"Authorization": authorization}
         accepted, _ = self._resources.verify_request(f"{_BASE}{self._dialect.api.path}", headers=headers)
         return accepted
 
-    def _finished(self, content: dict[str, object], value: str) -> dict[str, object]:
-        """Return what a code brought, with an ID token where one was asked for, or without a refresh token."""
+    def _complete(self, content: dict[str, object], value: str) -> dict[str, object]:
+        """Complete a token response for a code: add an ID token for `openid`, drop a withheld refresh token."""
         code = self._state.codes[value]
         if self._dialect.issuer is not None and "openid" in code.scope.split():
-            content["id_token"] = self._made.id_token(code.client_id, code.account, code.nonce)
+            content["id_token"] = self._token_store.new_id_token(code.client_id, code.account, code.nonce)
         if not self._settings.refresh_tokens:
             del content["refresh_token"]
         return content
 
-    def _named(self, location: str) -> str:
-        """Return an answer's address with the provider's own name in it (RFC 9207)."""
+    def _add_issuer(self, location: str) -> str:
+        """Return a redirect with the provider's own name in it (RFC 9207)."""
         if self._dialect.issuer is None:
             return location
         return f"{location}&{urlencode({'iss': self._dialect.issuer})}"

@@ -1,4 +1,4 @@
-"""The providers that are simulated so far."""
+"""The dialects of the simulated providers."""
 
 from collections.abc import Mapping
 
@@ -11,7 +11,7 @@ KEAP = Dialect(
     token_path="/token",
     authorize_path="/app/oauth/authorize",
     phases={
-        # Keap takes the client in the body for the code and in the Authorization header for the refresh.
+        # Keap authenticates the client in the body for the code, and in the Authorization header for the refresh.
         "authorization_code": Phase(client_authentication="body", required=("code", "redirect_uri")),
         "refresh_token": Phase(client_authentication="basic", required=("refresh_token",)),
     },
@@ -48,9 +48,9 @@ INVESTREADY = Dialect(
     revoke_path="/oauth/revoke",  # not documented: for tests of disconnecting
     phases={
         "authorization_code": Phase(client_authentication="body", required=("code", "redirect_uri")),
-        # InvestReady wants the redirect URI on the refresh too, where RFC 6749 knows of none.
+        # InvestReady requires the redirect URI in a refresh too; RFC 6749 does not define it there.
         "refresh_token": Phase(client_authentication="body", required=("refresh_token", "redirect_uri")),
-        # For tokens of the application itself, which belong to no user and come without a refresh token.
+        # For tokens of the application itself, without a user and without a refresh token.
         "client_credentials": Phase(client_authentication="body"),
     },
     api=ProtectedApi(
@@ -83,8 +83,8 @@ MODELPORTFOLIOS = Dialect(
     access_token_lifetime=24 * 3600,
 )
 
-# The real InvestSuite refuses plain HTTP. The simulation takes it, because it listens on the loopback interface only:
-# nothing it is sent crosses a network, and a certificate would have to be trusted by all that run against it.
+# The real InvestSuite refuses plain HTTP. The simulation accepts it: it listens on the loopback interface only, and
+# every client would have to trust its certificate.
 INVESTSUITE = Dialect(
     name="investsuite",
     title="InvestSuite",
@@ -113,7 +113,7 @@ INVESTSUITE = Dialect(
     refresh_token_lifetime=86400,  # not documented
 )
 
-# None of the five: a server that does all that the standards offer against a confused client, for tests of connecting.
+# None of the five: a server with every protection that the standards define for authorization, for tests.
 OPENID = Dialect(
     name="openid",
     title="OpenID",

@@ -1,8 +1,8 @@
-"""What one simulated provider speaks, as data.
+"""The protocol of a simulated provider, as data.
 
-A dialect says how token requests must look (encoding, where the client authenticates, which fields), how
-answers and refusals are spelt, and what the protected API demands. The machinery that enforces it is common to all
-providers, so another provider is another :class:`Dialect`, not another server.
+A dialect describes token requests (encoding, client authentication, fields), the spelling of responses and refusals,
+and the rules of the protected API. All providers share the code that enforces it, so that another provider is another
+:class:`Dialect` and not another server.
 """
 
 from collections.abc import Mapping
@@ -30,15 +30,15 @@ class Phase:
     ----------
     client_authentication
         ``body``: `client_id` and `client_secret` as fields. ``basic``: HTTP Basic, and neither of them as a field.
-        ``none``: the refresh token alone says whose it is.
+        ``none``: the refresh token alone identifies the grant.
     required
         Fields without which the request is an `invalid_request`, beside `grant_type` and the client's own.
-        A refresh that requires `redirect_uri` wants the very one of the authorization.
+        A refresh that requires `redirect_uri` requires the one of the authorization.
     client_fields, person_fields
-        Of a login: the fields that carry the client's id and secret, and those that may come in their place with
-        the name and password of a person.
+        Of a log-in: the fields with the client's id and secret, and the alternative ones with the name and password of
+        a person.
     path
-        Where it is asked for, if not at the dialect's `token_path`. A login's phases are known by this alone.
+        Its path, if not the dialect's `token_path`. A log-in's phases differ by this alone.
     """
 
     client_authentication: ClientAuthentication
@@ -55,11 +55,11 @@ class ProtectedApi:
     Parameters
     ----------
     required_headers
-        Demanded of every call that has a good token; a call without one is answered 400.
+        Required in every call with a valid token; a call without one of them gets 400.
     answer
-        The JSON object that a good call gets.
+        The JSON object that a valid call gets.
     dead_token_status
-        How a call with a token that is not accepted is answered. One without any credentials gets 401.
+        The status for a token that is not accepted. A call without credentials gets 401.
     """
 
     path: str

@@ -1,4 +1,4 @@
-"""A token endpoint that is no OAuth: a login with JSON, a refresh at another address, refusals told by the status."""
+"""A token endpoint without OAuth: a log-in with JSON, a refresh at another address, refusals by status."""
 
 import hmac
 
@@ -11,7 +11,7 @@ from local.providers.state import Client
 
 
 class _RefusedError(Exception):
-    """A request that gets no tokens."""
+    """A request that is refused."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -20,14 +20,14 @@ class _RefusedError(Exception):
 
 
 class LoginServer(AuthorizationServer):
-    """An authorization server whose tokens come of a login.
+    """An authorization server that issues tokens for a log-in.
 
-    No word of OAuth is in its requests or its refusals. It takes the documented fields and no others: which of them
-    such a provider would overlook is nowhere written, so nobody should rely on it.
+    Its requests and refusals use no term of OAuth. It accepts exactly the documented fields: no documentation says
+    which others such a provider would ignore.
     """
 
     def token(self, request: TokenRequest) -> tuple[dict[str, str] | None, Answer]:
-        """Answer a login or a refresh; return the request's fields too, if they could be read."""
+        """Answer a log-in or a refresh; return the request's fields too, if they could be read."""
         fields = None
         try:
             fields = read_fields(request, self._dialect)
@@ -47,34 +47,34 @@ class LoginServer(AuthorizationServer):
         return self._refresh(phase, fields) if name == "refresh_token" else self._login(phase, fields)
 
     def _login(self, phase: Phase, fields: dict[str, str]) -> dict[str, object]:
-        client = self._who(phase, fields)
+        client = self._authenticate(phase, fields)
         if client is None:
             raise _RefusedError(401, "The credentials are wrong.")
         scope = " ".join(self._dialect.scopes)
         grant = self._state.new_grant("login", client.client_id, self._settings.account, scope, self._now)
-        return self._issue(grant.grant_id, client.client_id, self._made.new_refresh_token())
+        return self._issue(grant.grant_id, client.client_id, self._token_store.new_refresh_token())
 
     def _refresh(self, phase: Phase, fields: dict[str, str]) -> dict[str, object]:
         if fields.keys() != set(phase.required):
             raise _RefusedError(400, f"Wanted: {', '.join(phase.required)}.")
-        if self._made.find_good_refresh_token(fields["refresh_token"]) is None:
+        if self._token_store.find_good_refresh_token(fields["refresh_token"]) is None:
             raise _RefusedError(int(self._settings.dead_refresh_token), "The refresh token is not accepted.")
-        spent = self._made.spend(fields["refresh_token"])
+        used = self._token_store.use_refresh_token(fields["refresh_token"])
         single_use = self._settings.single_use_refresh_tokens
-        refresh_token = self._made.new_refresh_token() if single_use else spent.refresh_token
-        return self._issue(spent.grant_id, spent.client_id, refresh_token)
+        refresh_token = self._token_store.new_refresh_token() if single_use else used.refresh_token
+        return self._issue(used.grant_id, used.client_id, refresh_token)
 
     def _issue(self, grant_id: str, client_id: str, refresh_token: str) -> dict[str, object]:
-        access_token = self._made.new_access_token(client_id)
-        self._made.save(grant_id, client_id, access_token, refresh_token)
+        access_token = self._token_store.new_access_token(client_id)
+        self._token_store.save(grant_id, client_id, access_token, refresh_token)
         return {
             "access_token": access_token,
             "refresh_token": refresh_token,
             "expires_in": self._settings.access_token_lifetime,
         }
 
-    def _who(self, phase: Phase, fields: dict[str, str]) -> Client | None:
-        """Return the client whose key, or whose person's password, the fields are."""
+    def _authenticate(self, phase: Phase, fields: dict[str, str]) -> Client | None:
+        """Return the client that the fields authenticate, by its key or by a person's password."""
         if fields.keys() == set(phase.client_fields):
             pairs = [(client, client.client_id, client.client_secret) for client in self._state.clients.values()]
             name, secret = (fields[field] for field in phase.client_fields)

@@ -1,4 +1,4 @@
-"""Token requests and answers as they are on the wire, and the strict reading of a request by its dialect."""
+"""Token requests and responses on the wire, and the strict parsing of a request by its dialect."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from oauthlib.oauth2 import InvalidClientError, InvalidRequestError, OAuth2Error
 from local.providers.dialect import CONTENT_TYPES, Dialect
 from local.providers.state import Client, fingerprint
 
-# Only these fields of a request are shown as they came; whatever else a client sends might be a secret.
+# Only these fields of a request are shown in clear; any other might be a secret.
 _SHOWN_FIELDS = frozenset(
     {"grant_type", "client_id", "access_key_id", "redirect_uri", "audience", "scope", "token_type_hint"}
 )
@@ -21,7 +21,7 @@ _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 @dataclass(frozen=True, slots=True)
 class TokenRequest:
-    """What came in at the token endpoint. Header names are in lower case."""
+    """A request of the token endpoint. Header names are in lower case."""
 
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
@@ -31,7 +31,7 @@ class TokenRequest:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What goes out again."""
+    """A response."""
 
     status: int
     body: str = field(repr=False)
@@ -58,8 +58,8 @@ def read_fields(request: TokenRequest, dialect: Dialect) -> dict[str, str]:
     Raises
     ------
     InvalidRequestError
-        The content type or what is accepted is another than the dialect's, the body cannot be read, or a field is
-        given twice.
+        Content type or Accept header differ from the dialect's, the body cannot be parsed, or a field is given
+        twice.
     """
     if dialect.accept is not None and request.headers.get("accept") != dialect.accept:
         raise InvalidRequestError(f"The Accept header must be {dialect.accept}.", status_code=406)
@@ -80,7 +80,7 @@ def read_fields(request: TokenRequest, dialect: Dialect) -> dict[str, str]:
 
 
 def find_phase(request: TokenRequest, fields: Mapping[str, str] | None, dialect: Dialect) -> str:
-    """Return the name of the phase that a request is meant for, or what stands for one that is unknown: ``other``."""
+    """Return the name of the phase that a request is meant for, or ``other``."""
     if dialect.protocol == "login":
         names = {dialect.path_of(phase): name for name, phase in dialect.phases.items()}
         return names.get(request.path, "other")
@@ -96,7 +96,7 @@ def spell(issued: Mapping[str, object], dialect: Dialect) -> dict[str, object]:
 
 
 def check_fields(fields: Mapping[str, str], request: TokenRequest, dialect: Dialect) -> None:
-    """Check what can be checked of a token request before the client is known.
+    """Check a token request as far as possible before the client is known.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def basic_credentials(authorization: str | None) -> tuple[str, str] | None:
 def compose_refresh(
     dialect: Dialect, client: Client, refresh_token: str, redirect_uri: str | None = None
 ) -> TokenRequest:
-    """Return the refresh that a well-behaved client would send."""
+    """Compose the refresh request of a correct client."""
     phase = dialect.phases["refresh_token"]
     fields = {"refresh_token": refresh_token}
     headers = {"content-type": CONTENT_TYPES[dialect.body_format]}
@@ -160,8 +160,8 @@ def compose_refresh(
 def describe(
     fields: Mapping[str, str] | None, request: TokenRequest, answer: Answer, dialect: Dialect
 ) -> dict[str, object]:
-    """Return what may be kept and shown of a token request: its shape, with fingerprints for whatever is secret."""
-    # A provider whose refusals have no code is quoted by the status.
+    """Return what may be kept and shown of a token request: its shape, with fingerprints for secrets."""
+    # A refusal without a code is quoted by its status.
     nameless = None if answer.status == 200 else str(answer.status)
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
     basic = basic_credentials(request.headers.get("authorization"))
@@ -209,7 +209,7 @@ def _form_pairs(text: str) -> list[tuple[str, str]]:
 
 
 def _json_pairs(text: str) -> list[tuple[str, str]]:
-    # As pairs and not as a dictionary, which would swallow a field that is given twice.
+    # As pairs: a dictionary would drop a field that is given twice.
     parsed: object = json.loads(text, object_pairs_hook=_Pairs)
     if not isinstance(parsed, _Pairs) or not all(isinstance(value, str) for _, value in parsed):
         raise ValueError

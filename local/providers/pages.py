@@ -1,11 +1,11 @@
-"""The pages that a person sees at a simulated provider: plain HTML, no scripts, nothing from elsewhere."""
+"""The pages of a simulated provider: plain HTML, without scripts or external resources."""
 
 from html import escape
 
 PAGE_HEADERS = {
     "cache-control": "no-store",
     "referrer-policy": "no-referrer",
-    # No form-action: browsers apply it to the redirect after the form too, and that leads to the client.
+    # No form-action: browsers apply it to the redirect after the form too, which goes to the client.
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'",
 }
 
@@ -56,7 +56,7 @@ def consent_page(provider: str, application: str, account: str, action: str) -> 
 
 
 def error_page(provider: str, explanation: str) -> str:
-    """Return the page for an authorization request whose sender cannot be trusted with a redirect."""
+    """Return the page for an authorization request that must not be redirected."""
     return _PAGE.format(
         title=escape(f"{provider}: this link does not work"),
         content=f"<p>{escape(explanation)}</p>\n"

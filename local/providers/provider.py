@@ -1,8 +1,8 @@
-"""A simulated provider: what it answers, and what tests and the demo may ask of it. Knows nothing of HTTP servers."""
+"""A simulated provider: its endpoints, and the control operations of tests and the demo; no HTTP server."""
 
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
@@ -21,6 +21,7 @@ from local.providers.messages import (
     describe_revocation,
     find_phase,
 )
+from local.providers.reports import describe_counts, describe_grants
 from local.providers.settings import Settings
 from local.providers.state import Client, State, fingerprint
 
@@ -41,7 +42,7 @@ class Provider:
     clock
         Returns epoch seconds.
     kept_requests
-        How many of the last token requests are remembered, without their secrets.
+        How many of the last token requests are kept, without their secrets.
 
     Raises
     ------
@@ -68,7 +69,7 @@ class Provider:
         self._state = State()
         self.reset()
 
-    # --- what the world sees ---
+    # --- endpoints ---
 
     def token(self, request: TokenRequest) -> Answer:
         """Answer a request at the token endpoint."""
@@ -104,7 +105,7 @@ class Provider:
         return answer
 
     def userinfo(self, headers: Mapping[str, str]) -> Answer:
-        """Say whose account an access token is of. Header names are in lower case."""
+        """Answer with the account of an access token. Header names are in lower case."""
         with self._lock:
             return self._server().userinfo(headers.get("authorization"))
 
@@ -115,10 +116,10 @@ class Provider:
             self._revocations.append(describe_revocation(request, answer, self.dialect))
             return answer
 
-    # --- what tests and the demo ask ---
+    # --- control operations ---
 
     def register(self, client: Client) -> None:
-        """Register an application, or replace it (another secret, say). Its withdrawn standing is restored."""
+        """Register an application, or replace it (a new secret, say); its own revoked grant may be issued again."""
         with self._lock:
             self._state.clients[client.client_id] = client
             standing = self._state.standing_grants.get(client.client_id)
@@ -142,7 +143,7 @@ class Provider:
         return self.change_settings({})
 
     def reset(self) -> None:
-        """Forget every grant, request and number; back to the clients and settings of the start."""
+        """Delete all grants, requests and counts; restore the first clients and settings."""
         with self._lock:
             self._settings = self._first_settings
             self._state = State(clients={client.client_id: client for client in self._first_clients})
@@ -150,7 +151,7 @@ class Provider:
             self._revocations.clear()
 
     def revoke(self, grant: str | None = None, client_id: str | None = None) -> list[str]:
-        """End one grant, or all of a client's, or all there are; return the ids of those that were alive."""
+        """Revoke one grant, all of a client, or all; return the ids of those that were valid."""
         with self._lock:
             return [
                 known.grant_id
@@ -160,7 +161,7 @@ class Provider:
             ]
 
     def kill_access_token(self, token_fingerprint: str) -> bool:
-        """Make the API refuse one access token before its time; say whether there is such a token."""
+        """Invalidate one access token; return whether it exists."""
         with self._lock:
             for token in self._state.access_tokens.values():
                 if fingerprint(token.access_token) == token_fingerprint:
@@ -169,13 +170,13 @@ class Provider:
         return False
 
     def replay_all(self) -> dict[str, object]:
-        """Replay every refresh token ever superseded, each against a copy of its grant, and say what came of it.
+        """Replay every superseded refresh token, each against a copy of its grant; return the outcomes.
 
         The token endpoint's own code runs, with the right client; the live grants are not touched.
         """
         results: list[dict[str, object]] = []
         with self._lock:
-            parts = self._state.parts()
+            parts = self._state.split_by_grant()
             for token in self._state.refresh_tokens.values():
                 if token.superseded_at is None:
                     continue
@@ -202,73 +203,19 @@ class Provider:
         return kept if last is None else kept[max(len(kept) - last, 0) :]
 
     def revocations(self) -> list[dict[str, object]]:
-        """Return what came to the revocation endpoint, oldest first, with fingerprints for secrets."""
+        """Return the requests of the revocation endpoint, oldest first, with fingerprints for secrets."""
         with self._lock:
             return list(self._revocations)
 
     def grants(self) -> list[dict[str, object]]:
-        """Return all grants, with the fingerprints of the tokens that are good now, and when tokens were issued."""
+        """Return all grants, with the fingerprints of their valid tokens, and when tokens were issued."""
         with self._lock:
-            state, now = self._state, self._clock()
-            refresh = {
-                token.grant_id: fingerprint(value)
-                for value, token in state.refresh_tokens.items()
-                if state.refresh_token_is_good(token, now)
-            }
-            access: dict[str, list[str]] = {}
-            issued: dict[str, list[float]] = {}
-            for value, token in state.access_tokens.items():
-                issued.setdefault(token.grant_id, []).append(token.issued_at)
-                if state.access_token_is_good(token, now):
-                    access.setdefault(token.grant_id, []).append(fingerprint(value))
-            return [
-                {
-                    "grant": grant.grant_id,
-                    "obtained_by": grant.obtained_by,
-                    "client_id": grant.client_id,
-                    "account": grant.account,
-                    "scope": grant.scope,
-                    "created_at": grant.created_at,
-                    "rotations": grant.rotations,
-                    "revoked_at": grant.revoked_at,
-                    "revoked_because": grant.revoked_because,
-                    "refresh_token": refresh.get(grant.grant_id),
-                    "access_tokens": access.get(grant.grant_id, []),
-                    "issued_at": issued.get(grant.grant_id, []),
-                    "accepted_calls": grant.accepted_calls,
-                    "oldest_accepted_token_age": grant.oldest_accepted_age,
-                }
-                for grant in state.grants.values()
-            ]
+            return describe_grants(self._state, self._clock())
 
     def stats(self) -> dict[str, object]:
-        """Return what was counted since the start or the last reset."""
+        """Return the counts since the start or the last reset."""
         with self._lock:
-            state, counters = self._state, self._state.counters
-            revoked = sum(1 for grant in state.grants.values() if grant.revoked_at is not None)
-            outcomes: dict[str, dict[str, int]] = {}
-            for name, count in counters.items():
-                if name.startswith("token:"):
-                    _, phase, outcome = name.split(":")
-                    outcomes.setdefault(phase, {})[outcome] = count
-            return {
-                "provider": self.dialect.name,
-                "grants": {"total": len(state.grants), "live": len(state.grants) - revoked, "revoked": revoked},
-                "rotations": counters["rotations"],
-                "revocations": counters["revocations"],
-                "refresh_reuse": counters["refresh_reuse"],
-                "codes": {
-                    "issued": counters["codes_issued"],
-                    "used": sum(1 for code in state.codes.values() if code.grant_id is not None),
-                    "reused": counters["codes_reused"],
-                },
-                "token_requests": {
-                    "total": sum(sum(by_outcome.values()) for by_outcome in outcomes.values()),
-                    "ok": sum(by_outcome.get("ok", 0) for by_outcome in outcomes.values()),
-                    "by_outcome": outcomes,
-                },
-                "api": self._api_stats(counters),
-            }
+            return {"provider": self.dialect.name, **describe_counts(self._state)}
 
     # --- inside ---
 
@@ -285,7 +232,7 @@ class Provider:
             return self._page(400, pages.error_page(self.dialect.title, explanation))
         except OAuth2Error as error:
             return _see_other(server.redirect(error))
-        except ValueError:  # oauthlib's word for a query that is no query
+        except ValueError:  # oauthlib raises it for a malformed query
             return self._page(400, pages.error_page(self.dialect.title, "The address is malformed."))
 
     def _consent_page(self, query: str, client: Client) -> Answer:
@@ -299,7 +246,7 @@ class Provider:
     def _api(self, headers: Mapping[str, str]) -> Answer:
         challenge = f'Bearer realm="{self.dialect.title}"'
         if "authorization" not in headers:
-            # RFC 6750, section 3.1: a call without any credentials is told no more than the scheme.
+            # RFC 6750, section 3.1: the response to a call without credentials names only the scheme.
             return answer_json(401, {"message": "Unauthorized"}, {"www-authenticate": challenge})
         if not self._server().accepts(headers["authorization"]):
             if self.dialect.api.dead_token_status == 403:
@@ -312,17 +259,6 @@ class Provider:
             if not headers.get(name):
                 return answer_json(400, {"message": f"Missing header: {name}"})
         return answer_json(200, self.dialect.api.answer)
-
-    def _api_stats(self, counters: Counter[str]) -> dict[str, object]:
-        by_status = {name[4:]: count for name, count in counters.items() if name.startswith("api:")}
-        ok = by_status.pop("200", 0)
-        return {
-            "ok": ok,
-            "refused": sum(by_status.values()),
-            "refused_by_status": by_status,
-            "distinct_access_tokens_accepted": len(self._state.accepted),
-            "oldest_accepted_token_age": self._state.oldest_accepted_age,
-        }
 
 
 def _see_other(location: str) -> Answer:

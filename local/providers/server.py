@@ -1,4 +1,4 @@
-"""Serves a simulated provider on the loopback interface, in a thread of this process."""
+"""The HTTP server of a simulated provider, on the loopback interface, in a thread of this process."""
 
 import socket
 import threading
@@ -19,7 +19,7 @@ class ProviderServer:
     Parameters
     ----------
     port
-        0 lets the system choose; the socket is bound at once, so `url` is known before the server has started.
+        0: the system chooses. The socket is bound at once, so that `url` is known before the start.
 
     Raises
     ------
@@ -40,7 +40,7 @@ class ProviderServer:
         self.url = f"http://{self.host}"
         config = uvicorn.Config(
             create_app(provider),
-            # Standard output and the logging set-up belong to whoever runs this.
+            # Standard output and the logging set-up belong to the caller.
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -59,7 +59,7 @@ class ProviderServer:
         )
 
     def start(self) -> None:
-        """Serve, and return when requests are being answered."""
+        """Start; return when the server accepts requests."""
         self._thread.start()
         if not self._server.serving.wait(timeout=10):
             raise RuntimeError(f"the simulated {self.provider.dialect.title} did not start")
@@ -72,7 +72,7 @@ class ProviderServer:
         self._socket.close()
 
     def urls(self) -> dict[str, object]:
-        """Return where everything is, as the process prints it."""
+        """Return all addresses, as the process prints them."""
         dialect = self.provider.dialect
         described: dict[str, object] = {
             "url": self.url,
@@ -102,7 +102,7 @@ class ProviderServer:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which says when it serves, so that nobody has to poll."""
+    """uvicorn's server with an event for its start, so that no caller has to poll."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -114,8 +114,8 @@ class _Server(uvicorn.Server):
 
 
 def _listening_socket(port: int) -> socket.socket:
-    # Not socket.create_server: that leaves the protocol at 0, for which asyncio does not switch off Nagle's
-    # algorithm on the accepted connections, and then every answer takes 40 ms.
+    # Not socket.create_server: it leaves the protocol at 0, for which asyncio does not disable Nagle's algorithm on
+    # accepted connections; every response would take 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

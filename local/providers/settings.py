@@ -1,4 +1,4 @@
-"""What a test or a demo may change about a simulated provider while it runs."""
+"""The settings of a simulated provider that tests and the demo may change while it runs."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -9,42 +9,42 @@ from local.providers.dialect import DeadRefreshToken, Dialect
 _LIFETIMES = ("access_token_lifetime", "refresh_token_lifetime", "code_lifetime")
 _DURATIONS = ("refresh_token_grace",)
 _FLAGS = ("old_access_token_dies", "single_use_refresh_tokens", "refresh_tokens")
-# OAuth refuses with a code; a login refuses with a status.
+# OAuth refuses with a code, a log-in with a status.
 _DEAD_REFRESH_TOKEN: tuple[tuple[DeadRefreshToken, ...], ...] = (("invalid_grant", "invalid_request"), (401, 403))
 
 
 class SettingError(ValueError):
-    """A setting that does not exist, or a value it cannot have."""
+    """An unknown setting, or an invalid value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Behaviour that may change at run time. What is already issued keeps the lifetime it was issued with.
+    """Behaviour that may change at run time. Tokens that are issued already keep their lifetime.
 
     Parameters
     ----------
     access_token_lifetime, refresh_token_lifetime, code_lifetime
         Seconds, at least 1.
     dead_refresh_token
-        How a refresh token that is unknown, spent, expired or revoked is answered. With OAuth always with status 400:
+        The response to a refresh token that is unknown, used, expired or revoked. With OAuth always status 400:
         ``invalid_grant``, or ``invalid_request`` described as "Invalid Refresh Token"; Keap is known for both.
-        With a login, the status itself: 401 or 403.
+        With a log-in, the status itself: 401 or 403.
     old_access_token_dies
-        Whether a refresh kills the grant's earlier access tokens at once. Otherwise they live until they expire.
+        Whether a refresh invalidates the grant's earlier access tokens. Otherwise they are valid until they expire.
     single_use_refresh_tokens
-        Whether every refresh answers a new refresh token and the old one dies. Otherwise the refresh token stays the
-        same, and lives as long as it was issued for.
+        Whether every refresh issues a new refresh token and invalidates the old one. Otherwise the refresh token stays
+        the same and keeps its expiry.
     refresh_token_grace
-        Seconds for which a refresh token that was used may be used again, as after an answer that was lost: the tokens
-        of the last answer count, and the refresh token of the one before it is spent too.
+        Seconds for which a used refresh token may be used again, as after a lost response: the tokens of the last
+        response count, and the refresh token of the one before it counts as used.
     refresh_tokens
-        Whether the exchange of a code brings a refresh token at all.
+        Whether the exchange of a code issues a refresh token.
     withheld_scopes
-        Scopes, separated by spaces, that are not granted though they are asked for.
+        Scopes, separated by spaces, that are not granted although they are requested.
     id_token_claims
-        Claims over those that ID tokens hold; null leaves one out.
+        Claims that replace those of ID tokens; null removes one.
     account
-        The account that the consent page names, and that grants made from now on belong to.
+        The account on the consent page, and of new grants.
     """
 
     access_token_lifetime: int
@@ -106,5 +106,5 @@ class Settings:
         return replace(self, **changes)  # type: ignore[arg-type]  # each value was checked above
 
     def as_dict(self) -> dict[str, object]:
-        """Return the settings as JSON would show them."""
+        """Return the settings as JSON types."""
         return asdict(self)

@@ -1,7 +1,7 @@
-"""What a simulated provider remembers: clients, grants, codes, tokens, and what was counted.
+"""The state of a simulated provider: clients, grants, codes, tokens and counters.
 
-Records are frozen and replaced whole, so that a copy of the state is a copy of a few dictionaries: a replay runs
-the real token endpoint against such a copy, and the live grants never hear of it.
+Records are frozen and replaced whole, so that a copy of the state is a copy of a few dictionaries. A replay runs the
+real token endpoint against such a copy, and does not change the live grants.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 
 def fingerprint(secret: str) -> str:
-    """Return what may be shown of a secret: the first 16 hexadecimal digits of its SHA-256."""
+    """Return the fingerprint of a secret: the first 16 hexadecimal digits of its SHA-256."""
     return hashlib.sha256(secret.encode()).hexdigest()[:16]
 
 
@@ -31,9 +31,9 @@ class Client:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """One permission: of an account to a client, or, for client credentials, the client's own standing.
+    """A grant of an account to a client; for client credentials, the client's own.
 
-    `obtained_by` is the phase that it came of. `accepted_calls` counts the API's calls with its tokens, and
+    `obtained_by` is the phase that created it. `accepted_calls` counts the API's calls with its tokens, and
     `oldest_accepted_age` is the age, in seconds, of the oldest of these tokens.
     """
 
@@ -87,7 +87,7 @@ class AccessToken:
 
 @dataclass(slots=True, repr=False)  # its keys are secrets
 class State:
-    """Everything that a request can change. Not safe for threads by itself: the provider holds a lock around it."""
+    """Everything that a request can change. Not thread-safe: the provider holds a lock around it."""
 
     clients: dict[str, Client] = field(default_factory=dict)
     grants: dict[str, Grant] = field(default_factory=dict)
@@ -110,8 +110,8 @@ class State:
             access_tokens=dict(self.access_tokens),
         )
 
-    def parts(self) -> Mapping[str, "State"]:
-        """Return one small state a grant, with nothing in it but the clients, that grant and its tokens."""
+    def split_by_grant(self) -> Mapping[str, "State"]:
+        """Return a state for each grant, which holds only the clients, that grant and its tokens."""
         parts = {
             grant_id: State(clients=self.clients, grants={grant_id: grant}) for grant_id, grant in self.grants.items()
         }
@@ -133,7 +133,7 @@ class State:
         return grant
 
     def revoke(self, grant_id: str, because: str, now: float) -> bool:
-        """End a grant and with it all its tokens; say whether it was alive."""
+        """Revoke a grant with all its tokens; return whether it was valid."""
         grant = self.grants[grant_id]
         if grant.revoked_at is not None:
             return False

@@ -1,4 +1,4 @@
-"""What becomes of tokens in one request, whatever the protocol around it: made, saved, spent, accepted, reused."""
+"""The tokens of one request, for every protocol: created, saved, used, accepted, and checked for reuse."""
 
 import base64
 import hashlib
@@ -12,12 +12,12 @@ from local.providers.dialect import Dialect
 from local.providers.settings import Settings
 from local.providers.state import AccessToken, RefreshToken, State, fingerprint
 
-# Nobody but this process checks the signature, and it looks tokens up instead; but a JWT without one is none.
+# Only for a well-formed JWT: this process looks tokens up and checks no signature.
 _SIGNING_KEY = secrets.token_bytes(32)
 
 
 class Tokens:
-    """One request's view of a provider's tokens: its state, its settings, and the time it is."""
+    """The tokens for one request: the provider's state and settings, and the current time."""
 
     def __init__(self, dialect: Dialect, settings: Settings, state: State, now: float) -> None:
         self._dialect = dialect
@@ -25,11 +25,11 @@ class Tokens:
         self._state = state
         self._now = now
 
-    # Tokens begin with provider and kind, so that a search for leaks knows them when it sees them.
-    # A JWT cannot; its first segment is constant instead, because `kid` holds the same words.
+    # Tokens begin with provider and kind, so that a search for leaks recognizes them. A JWT cannot; its first segment
+    # is constant instead, because `kid` holds the same words.
 
     def new_access_token(self, client_id: str) -> str:
-        """Return an access token that nobody has had, in the dialect's format."""
+        """Create an access token in the dialect's format."""
         kind = f"{self._dialect.name}_access"
         if self._dialect.access_token_format == "opaque":
             return f"{kind}_{secrets.token_urlsafe(24)}"
@@ -44,8 +44,8 @@ class Tokens:
             },
         )
 
-    def id_token(self, client_id: str, account: str, nonce: str | None) -> str:
-        """Return a token that says whose account was connected (OpenID Connect Core 1.0, section 2)."""
+    def new_id_token(self, client_id: str, account: str, nonce: str | None) -> str:
+        """Create an ID token, which names the connected account (OpenID Connect Core 1.0, section 2)."""
         claims = {
             "iss": self._dialect.issuer,
             "sub": account,
@@ -59,27 +59,27 @@ class Tokens:
         return _sign({"alg": "HS256", "kid": f"{self._dialect.name}_id", "typ": "JWT"}, said)
 
     def account_of(self, access_token: str) -> str:
-        """Return the account that a living access token is of."""
+        """Return the account of a valid access token."""
         return self._state.grants[self._state.access_tokens[access_token].grant_id].account
 
     def revoke(self, token: str, client_id: str) -> None:
-        """End the grant of a token, as RFC 7009, section 2.1, advises. An unknown token is as good as revoked."""
+        """End the grant of a token, as RFC 7009, section 2.1, advises. An unknown token counts as revoked."""
         known = self._state.refresh_tokens.get(token) or self._state.access_tokens.get(token)
         if known is not None and self._state.grants[known.grant_id].client_id == client_id:
             self._state.counters["revocations"] += 1
             self._state.revoke(known.grant_id, "revocation", self._now)
 
     def new_refresh_token(self) -> str:
-        """Return a refresh token that nobody has had."""
+        """Create a refresh token."""
         return f"{self._dialect.name}_refresh_{secrets.token_urlsafe(24)}"
 
     def find_good_refresh_token(self, value: str, client_id: str | None = None) -> RefreshToken | None:
-        """Return the refresh token if it may be used now; a use of one that is spent costs its grant.
+        """Return the refresh token if it may be used now. The reuse of a rotated one revokes its grant.
 
         Parameters
         ----------
         client_id
-            The client that uses it, where the provider asks for one: another's token is as good as none.
+            The client that uses it, if the provider authenticates clients. Another client's token counts as unknown.
         """
         known = self._state.refresh_tokens.get(value)
         if known is None or client_id not in (None, known.client_id):
@@ -94,20 +94,20 @@ class Tokens:
             self._state.revoke(known.grant_id, "refresh_token_reuse", self._now)
         return None
 
-    def spend(self, value: str) -> RefreshToken:
-        """Note the use of a refresh token that is good, and return it: it dies if it may be used only once."""
-        state, spent = self._state, self._state.refresh_tokens[value]
-        grant = state.grants[spent.grant_id]
+    def use_refresh_token(self, value: str) -> RefreshToken:
+        """Record the use of a valid refresh token and return it. A single-use token is superseded."""
+        state, used = self._state, self._state.refresh_tokens[value]
+        grant = state.grants[used.grant_id]
         state.counters["rotations"] += 1
         state.grants[grant.grant_id] = replace(grant, rotations=grant.rotations + 1)
         if self._settings.single_use_refresh_tokens:
-            self._supersede(spent)
-            if spent.successor is not None:  # the answer that brought it is lost, or so this repetition says
-                self._supersede(state.refresh_tokens[spent.successor])
+            self._supersede(used)
+            if used.successor is not None:  # the repetition shows that the response with the successor was lost
+                self._supersede(state.refresh_tokens[used.successor])
         if self._settings.old_access_token_dies:
             for old in [old for old in state.access_tokens.values() if old.grant_id == grant.grant_id]:
                 state.access_tokens[old.access_token] = replace(old, dead=True)
-        return spent
+        return used
 
     def _supersede(self, token: RefreshToken) -> None:
         if token.superseded_at is None:
@@ -123,11 +123,11 @@ class Tokens:
         client_id: str,
         access_token: str,
         refresh_token: str | None,
-        spent: str | None = None,
+        used: str | None = None,
     ) -> None:
-        """Save what was issued, for the refresh token ``spent`` if it was for one.
+        """Save the issued tokens; ``used`` is the refresh token of the request, if any.
 
-        A refresh token that is known already keeps the lifetime it was issued with.
+        A refresh token that is saved already keeps its lifetime.
         """
         state, settings = self._state, self._settings
         state.access_tokens[access_token] = AccessToken(
@@ -137,11 +137,11 @@ class Tokens:
             state.refresh_tokens[refresh_token] = RefreshToken(
                 refresh_token, grant_id, client_id, expires_at=self._now + settings.refresh_token_lifetime
             )
-            if spent is not None:
-                state.refresh_tokens[spent] = replace(state.refresh_tokens[spent], successor=refresh_token)
+            if used is not None:
+                state.refresh_tokens[used] = replace(state.refresh_tokens[used], successor=refresh_token)
 
     def accept(self, access_token: str) -> bool:
-        """Say whether an access token is good now, and note that it came."""
+        """Return whether an access token is valid now, and count its call."""
         known = self._state.access_tokens.get(access_token)
         if known is None or not self._state.access_token_is_good(known, self._now):
             return False

@@ -1,4 +1,4 @@
-"""The rules that a simulated provider gives to oauthlib: who is a client, what is a good code, what a reuse does."""
+"""The rules of a simulated provider for oauthlib: clients, codes, scopes, refresh tokens and their reuse."""
 
 import hmac
 import re
@@ -28,7 +28,7 @@ _S256_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Validator(RequestValidator):
-    """One request's view of a provider: its state, its settings, and the time it is."""
+    """The rules for one request: the provider's state and settings, and the current time."""
 
     def __init__(self, dialect: Dialect, settings: Settings, state: State, now: float, tokens: Tokens) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Validator(RequestValidator):
     ) -> bool:
         return redirect_uri in self.state.clients[client_id].redirect_uris
 
-    # oauthlib asks for the default where none was sent. There is none: the real ones insist on the parameter.
+    # There is no default redirect URI: the real providers require the parameter.
     def get_default_redirect_uri(self, client_id: str, request: Request, *args: object, **kwargs: object) -> str:
         return ""
 
@@ -104,7 +104,7 @@ class Validator(RequestValidator):
         return self.dialect.requires_pkce
 
     def check_code_challenge(self, request: Request) -> dict[str, object]:
-        """Insist on S256 where PKCE is used at all: oauthlib would take `plain` too, and by default."""
+        """Require S256 if PKCE is used: oauthlib would accept `plain`, even by default."""
         method = request.code_challenge_method
         if request.code_challenge is None:
             if method is not None:
@@ -140,7 +140,7 @@ class Validator(RequestValidator):
         if known is None or known.client_id != client_id:
             return False
         if known.grant_id is not None:
-            # RFC 6749, section 4.1.2: a code used twice takes everything issued for it with it.
+            # RFC 6749, section 4.1.2: a second use of a code revokes all tokens issued for it.
             self.state.counters["codes_reused"] += 1
             self.state.revoke(known.grant_id, "code_reuse", self.now)
             return False
@@ -175,7 +175,7 @@ class Validator(RequestValidator):
     def invalidate_authorization_code(
         self, client_id: str, code: str, request: Request, *args: object, **kwargs: object
     ) -> None:
-        """Do nothing: the code was marked as used in the step that saved the tokens."""
+        """Do nothing: the save of the tokens has marked the code as used."""
 
     # --- the refresh ---
 
@@ -186,7 +186,7 @@ class Validator(RequestValidator):
         if known is not None:
             if "redirect_uri" not in self.dialect.phases["refresh_token"].required:
                 return True
-            # A refusal, but no use: the token stays as good as it was.
+            # A refused request is no use of the token: it stays valid.
             return bool(request.redirect_uri == self.state.grants[known.grant_id].redirect_uri)
         if self.settings.dead_refresh_token == "invalid_request":
             raise InvalidRequestError("Invalid Refresh Token")
@@ -201,19 +201,19 @@ class Validator(RequestValidator):
     # --- what is issued ---
 
     def save_bearer_token(self, token: Mapping[str, Any], request: Request, *args: object, **kwargs: object) -> None:
-        spent = str(request.refresh_token) if request.grant_type == "refresh_token" else None
+        used = str(request.refresh_token) if request.grant_type == "refresh_token" else None
         self.tokens.save(
             self._grant_of(request),
             str(request.client_id),
             str(token["access_token"]),
             token.get("refresh_token"),
-            spent,
+            used,
         )
 
     def _grant_of(self, request: Request) -> str:
         state, client_id = self.state, str(request.client_id)
         if request.grant_type == "refresh_token":
-            return self.tokens.spend(str(request.refresh_token)).grant_id
+            return self.tokens.use_refresh_token(str(request.refresh_token)).grant_id
         if request.grant_type == "authorization_code":
             code = state.codes[str(request.code)]
             grant = state.new_grant(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from scripts import build_artifact
-from scripts.build_artifact import Target, configured, find_target, override
+from scripts.build_artifact import Target, find_override, find_target, read_configured_overrides
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +17,7 @@ def nothing_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         monkeypatch.delenv(variable, raising=False)
     (tmp_path / "template.yaml").write_text((build_artifact.ROOT / "template.yaml").read_text())
     monkeypatch.setattr(build_artifact, "ROOT", tmp_path)
-    monkeypatch.setattr(build_artifact, "ancestors", lambda: iter(()))
+    monkeypatch.setattr(build_artifact, "list_parents", lambda: iter(()))
     return tmp_path
 
 
@@ -49,7 +49,7 @@ def test_sams_own_flags_outweigh_samconfig(nothing_set: Path, monkeypatch: pytes
         "/usr/bin/python3 /usr/local/bin/sam build --parameter-overrides Runtime=python3.14",
         "bash",
     ]
-    monkeypatch.setattr(build_artifact, "ancestors", lambda: iter(above))
+    monkeypatch.setattr(build_artifact, "list_parents", lambda: iter(above))
     assert find_target() == Target("python3.14", "arm64")
 
 
@@ -64,12 +64,12 @@ def test_the_environment_outweighs_everything(nothing_set: Path, monkeypatch: py
 def test_sams_config_env_selects_another_environment_of_samconfig(nothing_set: Path) -> None:
     config = '[staging.build.parameters]\nparameter_overrides = "Architecture=x86_64"\n'
     (nothing_set / "samconfig.toml").write_text(config)
-    assert override("Architecture", configured("sam build --config-env staging")) == "x86_64"
-    assert override("Architecture", configured("sam build")) is None
+    assert find_override("Architecture", read_configured_overrides("sam build --config-env staging")) == "x86_64"
+    assert find_override("Architecture", read_configured_overrides("sam build")) is None
 
 
 def test_a_parameter_whose_name_ends_alike_is_not_mistaken() -> None:
-    assert override("Runtime", "NodeRuntime=python3.9") is None
+    assert find_override("Runtime", "NodeRuntime=python3.9") is None
 
 
 @pytest.mark.parametrize(("variable", "value"), [("BUILD_RUNTIME", "nodejs22.x"), ("BUILD_ARCHITECTURE", "riscv64")])
