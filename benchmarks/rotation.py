@@ -44,9 +44,10 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import Provider, RotationPorts
 from evergrant.profiles import loader
 from evergrant.profiles.model import content_hash
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant.rotation.handler import MAX_AT_PROVIDERS, process_batch
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 

@@ -121,7 +121,7 @@ def show(
       evergrant client show keap
     """
     from evergrant.names import check_client
-    from evergrant.record.connection import Status
+    from evergrant.record.status import Status
 
     from . import refused_clients
 
@@ -248,7 +248,7 @@ def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None
     """
     from evergrant.record import circuit as circuits
     from evergrant.record import queued_wakeup
-    from evergrant.record.connection import INACTIVE_STATUSES, Status
+    from evergrant.record.status import INACTIVE_STATUSES, Status
 
     from .connection_view import CLIENT_ERRORS
     from .tokens import record_of, refreshed

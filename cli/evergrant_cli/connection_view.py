@@ -6,8 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from evergrant.errors import AuthorizationRequired, ClientRefused, EvergrantError, UnknownClient
-from evergrant.record.connection import UNPUBLISHED, Connection, Status
+from evergrant.record.connection import UNPUBLISHED, Connection
 from evergrant.record.remedies import find_remedy
+from evergrant.record.status import Status
 from evergrant.times import format_rfc3339
 
 from .codes import spoken, spoken_step

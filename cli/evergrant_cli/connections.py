@@ -22,7 +22,7 @@ def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> 
       evergrant pause keap/main
     """
     from evergrant.connect import operations
-    from evergrant.record.connection import Status
+    from evergrant.record.status import Status
 
     run = run_of(context)
     record = _connected(run, connection)
@@ -42,7 +42,7 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
       evergrant resume keap/main
     """
     from evergrant.connect import operations
-    from evergrant.record.connection import Status
+    from evergrant.record.status import Status
 
     run = run_of(context)
     record = _connected(run, connection)
@@ -59,7 +59,7 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
 def _connected(run: Run, connection: str) -> Connection:
     """The record. Raises InvalidName, UnknownConnection, Disconnected."""
     from evergrant.errors import Disconnected
-    from evergrant.record.connection import Status
+    from evergrant.record.status import Status
 
     record = record_of(run, connection)
     if record.status is Status.DISCONNECTED:

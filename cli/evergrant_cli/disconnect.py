@@ -95,7 +95,7 @@ def disconnect(
 def planned(run: Run, record: Connection, wanted: bool) -> Plan:
     """What is to be asked of the provider; ``revocation`` is what became of it where nothing will be asked."""
     from evergrant.errors import UnknownProfile
-    from evergrant.record.connection import Status
+    from evergrant.record.status import Status
 
     try:
         profile: Profile = run.deployment.profiles.load_pinned(record.profile_hash)

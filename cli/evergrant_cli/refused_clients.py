@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from evergrant.record.circuit import Circuit
-from evergrant.record.connection import INACTIVE_STATUSES, Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import INACTIVE_STATUSES, Status
 from evergrant.times import format_rfc3339
 
 from .codes import spoken

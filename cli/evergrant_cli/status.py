@@ -39,7 +39,7 @@ def status(
       evergrant status keap/main
       evergrant status --json | jq '.connections[] | select(.health != "fine")'
     """
-    from evergrant.record.connection import Status
+    from evergrant.record.status import Status
 
     from .health import Level, headline
     from .refused_clients import as_known, refused_clients
@@ -112,7 +112,7 @@ def _document(
 def _print_all(
     run: Run, shown: Sequence[tuple[Connection, Health]], refused: Mapping[str, Circuit], hidden: int
 ) -> None:
-    from evergrant.record.connection import Status
+    from evergrant.record.status import Status
 
     from . import refused_clients
     from .connection_view import as_shown

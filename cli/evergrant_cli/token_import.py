@@ -107,7 +107,7 @@ _ONE_HOLDER = (
 
 def _demand_free(run: Run, connection: str) -> None:
     """A grant that is alive is not overwritten by a slip."""
-    from evergrant.record.connection import Status
+    from evergrant.record.status import Status
 
     current = run.deployment.records.get(connection)
     over = (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_REQUIRED, Status.DISCONNECTED)

@@ -8,7 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Literal
 
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from local.torture.observer import Observer
 from local.torture.testbed import Testbed
 

@@ -287,7 +287,7 @@ def _sealed_text(exchange: Exchange) -> str:
     """Return the ciphertext (base64) of a save to the table or to the queue."""
     asked: Any = json.loads(exchange.request.body)
     if "MessageBody" in asked:
-        sealed = json.loads(asked["MessageBody"])["changes"].get("sealed") or {}
+        sealed = json.loads(asked["MessageBody"])["fields"].get("sealed") or {}
         return str(sealed.get("text"))
     maps = (value["M"] for value in asked["ExpressionAttributeValues"].values() if "M" in value)
     return str(next((sealed["text"]["B"] for sealed in maps if "text" in sealed), None))

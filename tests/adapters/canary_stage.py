@@ -17,9 +17,10 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.record import refresh_schedule
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant.rotation.handler import handle_request, process_batch
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from evergrant.wiring import deployment
 from tests.adapters.hooks import on

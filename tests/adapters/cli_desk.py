@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
 from evergrant.adapters.clock import SystemClock
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant.times import format_rfc3339
 from evergrant_cli import deployment
 from evergrant_cli.main import app
+from tests.adapters.overwriting import overwrite
 from tests.adapters.samples import NOW
 
 ROTATOR = "arn:aws:lambda:eu-west-1:123456789012:function:evergrant-rotator"
@@ -117,13 +119,13 @@ class Desk:
             "failures": 0,
             "last_error": None,
         }
-        return document(self.records.change(record.name, changes))
+        return document(overwrite(self.records, record.name, **changes))
 
     def refuses(self, error: str = "invalid_client", **changes: Any) -> Rotator:
         """The provider refused; the token before is still served if it lives."""
 
         def rotator(request: Mapping[str, Any]) -> dict[str, Any]:
-            record = self.records.change(request["connection"], {"failures": 1, "last_error": error, **changes})
+            record = overwrite(self.records, request["connection"], **{"failures": 1, "last_error": error, **changes})
             if record.expires_at and record.expires_at > NOW:
                 return document(record)
             return {"error": {"code": "temporarily_unavailable", "message": "No valid token.", "retry_after": 7}}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from evergrant.record.connection import Connection, Sealed, Status
+from evergrant.record.connection import Connection
+from evergrant.record.sealed import Sealed
+from evergrant.record.status import Status
 
 NAME = "keap/main"
 NOW = 1_800_000_000

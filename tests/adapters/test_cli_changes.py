@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from evergrant.adapters.aws.records import DynamoRecords
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from tests.adapters.cli_desk import Desk
 from tests.adapters.samples import NOW, SEALED, connection
 

@@ -12,7 +12,7 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.errors import InvalidVariable
 from evergrant.profiles import built_in
 from evergrant.record.circuit import Circuit
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant_cli.clients import token_hosts
 from tests.adapters.cli_desk import CLIENT_SECRET, Desk, stored_client
 from tests.adapters.hooks import parameters

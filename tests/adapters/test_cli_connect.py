@@ -14,8 +14,9 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from tests.adapters.cli_desk import ACCESS_TOKEN, API, Desk, store_client
+from tests.adapters.overwriting import overwrite
 from tests.adapters.samples import NOW
 
 AUDIENCE = ("--var", "audience=https://api.example")
@@ -231,7 +232,7 @@ class Browser:
         self.change(published_generation=1)
 
     def change(self, **changes: Any) -> None:
-        self.desk.records.change("keap/main", changes)
+        overwrite(self.desk.records, "keap/main", **changes)
 
 
 def test_waiting_shows_each_step_and_ends_when_the_token_can_be_read(
@@ -343,16 +344,15 @@ def test_at_a_terminal_the_line_shows_elapsed_time_and_link_validity(
 
 def test_it_ends_with_the_first_status(desk: Desk, authorizations: StoredAuthorizations) -> None:
     Browser(desk, authorizations, "consents is_published")
-    desk.meanwhile = lambda: desk.records.change(
+    desk.meanwhile = lambda: overwrite(
+        desk.records,
         "keap/main",
-        {
-            "authorization_id": "a-1",
-            "generation": 1,
-            "published_generation": 1,
-            "status": Status.ACTIVE,
-            "expires_at": NOW + 86_400,
-            "refresh_at": NOW + 70_000,
-        },
+        authorization_id="a-1",
+        generation=1,
+        published_generation=1,
+        status=Status.ACTIVE,
+        expires_at=NOW + 86_400,
+        refresh_at=NOW + 70_000,
     )
     assert "It is active, and refreshed next in 19 h 26 min." in desk("connect", "keap/main")
     desk.now = NOW

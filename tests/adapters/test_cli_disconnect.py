@@ -16,7 +16,7 @@ from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.profiles.request_specs import Revoke
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from tests.adapters.cli_desk import Desk
 from tests.adapters.samples import NOW, SEALED, connection
 

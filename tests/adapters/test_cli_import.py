@@ -11,8 +11,9 @@ from evergrant.adapters.aws.authorizations import StoredAuthorizations
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.seal import KmsSeal
 from evergrant.oauth.token_set import TokenSet
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from tests.adapters.cli_desk import Desk, store_client
+from tests.adapters.overwriting import overwrite
 from tests.adapters.samples import NOW
 
 CANARY = "canary-7f1b"
@@ -30,8 +31,8 @@ def desk(
     desk = Desk(monkeypatch, records, queue_url)
     desk.outputs["SealKeyArn"] = key_arn
     store_client("keap", "api.infusionsoft.com")
-    desk.meanwhile = lambda: desk.records.change(
-        "keap/main", {"published_generation": desk.record().generation, "outbox": {}}
+    desk.meanwhile = lambda: overwrite(
+        desk.records, "keap/main", published_generation=desk.record().generation, outbox={}
     )
     return desk
 
@@ -146,7 +147,7 @@ def test_without_a_refresh_token_it_is_served_to_its_end_and_that_is_said(desk: 
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.DEGRADED, Status.PAUSED, Status.CLIENT_REFUSED])
 def test_a_grant_that_is_alive_is_not_overwritten_by_a_slip(desk: Desk, status: Status) -> None:
     desk("import", "keap/main", given=build_input())
-    desk.records.change("keap/main", {"status": status})
+    overwrite(desk.records, "keap/main", status=status)
     error = desk.error("import", "keap/main", given=build_input(refresh_token="another"))
     assert error["code"] == "already_connected"
     assert "--replace" in error["hint"]
@@ -158,7 +159,7 @@ def test_a_grant_that_is_alive_is_not_overwritten_by_a_slip(desk: Desk, status: 
 @pytest.mark.parametrize("status", [Status.AUTHORIZATION_REQUIRED, Status.DISCONNECTED])
 def test_a_grant_that_is_over_is_replaced_without_asking(desk: Desk, status: Status) -> None:
     desk("import", "keap/main", given=build_input())
-    desk.records.change("keap/main", {"status": status})
+    overwrite(desk.records, "keap/main", status=status)
     assert desk.json("import", "keap/main", given=build_input())["status"] == "active"
 
 

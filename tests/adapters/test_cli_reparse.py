@@ -12,8 +12,9 @@ from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from tests.adapters.cli_desk import Desk, document
+from tests.adapters.overwriting import overwrite
 from tests.adapters.samples import NOW, SEALED, connection
 from tests.adapters.test_cli_providers import ACME
 
@@ -38,7 +39,7 @@ def reads(desk: Desk, **changes: Any) -> None:
 
     def rotator(request: Mapping[str, Any]) -> dict[str, Any]:
         reparsed = {"status": Status.ACTIVE, "unreadable_response": None, "generation": 8, "expires_at": NOW + 3600}
-        return document(desk.records.change(request["connection"], {**reparsed, **changes}))
+        return document(overwrite(desk.records, request["connection"], **{**reparsed, **changes}))
 
     desk.rotator = rotator
 

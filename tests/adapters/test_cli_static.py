@@ -10,8 +10,9 @@ from evergrant.adapters.aws.authorizations import StoredAuthorizations
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.seal import KmsSeal
 from evergrant.oauth.token_set import TokenSet
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from tests.adapters.cli_desk import Desk
+from tests.adapters.overwriting import overwrite
 from tests.adapters.samples import NOW
 
 KEY = "canary-pasted-key-7f1b"
@@ -139,6 +140,6 @@ def test_an_expiry_is_for_a_pasted_key_alone(desk: Desk) -> None:
 
 
 def test_waiting_ends_when_the_key_can_be_read(desk: Desk) -> None:
-    desk.meanwhile = lambda: desk.records.change("keap/main", {"published_generation": 1, "outbox": {}})
+    desk.meanwhile = lambda: overwrite(desk.records, "keap/main", published_generation=1, outbox={})
     desk("connect", "keap/main", "--grant", "static", given=KEY)
     assert desk.now < NOW + 90

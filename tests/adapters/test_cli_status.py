@@ -11,7 +11,8 @@ from evergrant.adapters.aws.circuits import DynamoCircuits
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from tests.adapters.cli_desk import Desk
 from tests.adapters.samples import NOW, SEALED, connection
 

@@ -6,7 +6,7 @@ import pytest
 
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.errors import ResponsePending
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.secret import fingerprint
 from tests.adapters.cli_desk import ACCESS_TOKEN, Desk, document
 from tests.adapters.samples import NOW, connection

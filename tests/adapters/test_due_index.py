@@ -8,7 +8,6 @@ from evergrant.adapters.aws.records import DueConnection, DynamoRecords
 from evergrant.adapters.aws.sdk import client
 from evergrant.ports import PortUnavailable
 from evergrant.record import refresh_schedule
-from evergrant.record.connection import Status
 from tests.adapters.hooks import failing, page_size
 from tests.adapters.samples import NOW, connection
 
@@ -46,7 +45,7 @@ def test_what_is_never_due_is_not_in_the_index(records: DynamoRecords) -> None:
 
 def test_a_connection_leaves_the_index_with_its_due_date(records: DynamoRecords) -> None:
     put(records, "keap/a", NOW)
-    records.change("keap/a", {"due_at": None, "due_shard": None, "status": Status.PAUSED})
+    records.change("keap/a", {"due_at": None, "due_shard": None})
     assert names(records) == []
 
 

@@ -10,7 +10,8 @@ import pytest
 
 from evergrant.adapters.aws.items import from_attribute, to_attribute, to_connection, to_item
 from evergrant.errors import RecordBroken
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from tests.adapters.samples import connection, full
 
 

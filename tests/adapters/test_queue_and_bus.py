@@ -14,7 +14,8 @@ from evergrant.adapters.aws.event_bus import EventBus
 from evergrant.adapters.aws.rotation_queue import SqsQueue
 from evergrant.adapters.aws.sdk import client
 from evergrant.ports import PortUnavailable
-from evergrant.record.connection import EventType, create_event
+from evergrant.record.connection import create_event
+from evergrant.record.status import EventType
 from tests.adapters.hooks import failing, on, parameters
 from tests.adapters.samples import NAME, NOW, connection
 
@@ -41,7 +42,7 @@ def receive_all(queue_url: str) -> list[Any]:
 
 def outbox(count: int) -> dict[str, Any]:
     changes = [create_event(EventType.ROTATED, connection(), NOW, generation=number) for number in range(count)]
-    return {key.removeprefix("outbox."): body for change in changes for key, body in change.items()}
+    return {event_id: body for change in changes for event_id, body in change.items()}
 
 
 # --- the queue ----------------------------------------------------------------------------------------------------
@@ -107,8 +108,8 @@ def test_a_batch_of_which_nothing_was_taken_counts_nothing(queue: SqsQueue) -> N
 
 
 def test_an_event_has_the_shape_that_rules_match(bus: EventBus) -> None:
-    [(key, body)] = create_event(EventType.DEGRADED, connection(), NOW, reason="invalid_grant").items()
-    event_id = key.removeprefix("outbox.")
+    [(event_id, body)] = create_event(EventType.DEGRADED, connection(), NOW, reason="invalid_grant").items()
+    assert body
     with parameters("events", "PutEvents") as calls:
         assert bus.put({event_id: body}) == {event_id}
     [entry] = calls[0]["Entries"]
@@ -123,7 +124,7 @@ def test_an_event_has_the_shape_that_rules_match(bus: EventBus) -> None:
         "time": "2027-01-15T08:00:00Z",
         "reason": "invalid_grant",
         "alert": False,
-        "summary": "keap/main cannot be refreshed at present (invalid_grant). It is tried again by itself.",
+        "summary": "keap/main cannot be refreshed at present (invalid_grant). Evergrant tries again by itself.",
         "command": "evergrant status keap/main",
     }
 

@@ -4,7 +4,7 @@ repetition of a write that had happened is not taken for another writer's."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -12,11 +12,15 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
-from evergrant.record.connection import Connection, Sealed, Status
+from evergrant.record.change import WRITABLE_FIELDS, RecordFields, RecordState
+from evergrant.record.connection import Connection
+from evergrant.record.sealed import Sealed
+from evergrant.record.state_machine import IllegalTransition, move
+from evergrant.record.status import Status
 from tests.adapters.hooks import failing, lost_answers, on, parameters
 from tests.adapters.samples import NAME, NOW, SEALED, connection, full
 
-LEASE: dict[str, Any] = {"lease_owner": "me", "lease_until": NOW + 40, "attempt_id": "attempt-9", "attempt_at": NOW}
+LEASE: RecordFields = {"lease_owner": "me", "lease_until": NOW + 40, "attempt_id": "attempt-9", "attempt_at": NOW}
 EVENT = {"type": "Token Rotated", "at": NOW, "detail": {"connection": NAME, "generation": 8}}
 
 
@@ -68,16 +72,44 @@ def test_a_creation_whose_answer_was_lost_succeeds(records: DynamoRecords) -> No
 
 
 def test_a_change_returns_the_record_as_it_then_is(stored: DynamoRecords) -> None:
-    changed = stored.change(NAME, {"status": Status.DEGRADED, "failures": 2, "sealed": SEALED, "due_at": NOW})
+    fields: RecordFields = {"failures": 2, "sealed": SEALED, "due_at": NOW}
+    change = move(Status.ACTIVE, Status.DEGRADED).set(fields)
+    changed = stored.change(NAME, change.fields, only_if={"status": Status.ACTIVE})
     assert changed == connection(status=Status.DEGRADED, failures=2, sealed=SEALED, due_at=NOW)
     assert read_record(stored) == changed
 
 
 def test_every_field_can_be_changed(stored: DynamoRecords) -> None:
     target = full()
-    changes = {name: getattr(target, name) for name in Connection.__dataclass_fields__ if name != "name"}
-    changed = stored.change(NAME, changes)
-    assert {name: getattr(changed, name) for name in changes} == changes
+    fields = cast(RecordFields, target.snapshot(*WRITABLE_FIELDS))
+    changed = stored.change(NAME, fields, events=target.outbox, only_if={"status": Status.ACTIVE})
+    assert changed.snapshot(*WRITABLE_FIELDS) == fields
+    assert changed.outbox == target.outbox
+
+
+def test_every_field_may_be_changed_but_for_what_a_record_is_born_with() -> None:
+    born = {"name", "format_version", "created_at"}
+    assert {*Connection.__dataclass_fields__} - born - {"outbox"} == WRITABLE_FIELDS
+
+
+def test_a_field_that_no_record_has_is_refused(stored: DynamoRecords) -> None:
+    """A misspelt field fails the type check; where that was silenced, nothing is written."""
+    with parameters("dynamodb", "UpdateItem") as writes, pytest.raises(TypeError, match="publised_generation"):
+        stored.change(NAME, {"publised_generation": 7})  # type: ignore[typeddict-unknown-key]
+    assert writes == []
+
+
+def test_a_status_is_not_among_the_fields_that_anyone_may_write(stored: DynamoRecords) -> None:
+    """Only the state machine makes a change of status, and the write requires the status that it starts from."""
+    with pytest.raises(TypeError, match="starts from"):
+        stored.change(NAME, {"status": Status.PAUSED})  # type: ignore[typeddict-unknown-key]
+
+
+def test_a_change_of_status_that_the_table_lacks_is_refused(records: DynamoRecords) -> None:
+    records.create(connection(status=Status.DISCONNECTED))
+    with parameters("dynamodb", "UpdateItem") as writes, pytest.raises(IllegalTransition):
+        records.change(NAME, move(Status.ACTIVE, Status.DEGRADED).fields, only_if={"status": Status.DISCONNECTED})
+    assert writes == []
 
 
 def test_none_removes_a_field(records: DynamoRecords) -> None:
@@ -104,7 +136,7 @@ def test_a_change_of_an_absent_record_is_a_conflict_with_nothing(records: Dynamo
 
 
 @pytest.mark.parametrize("only_if", [{"generation": 7}, {"lease_owner": None}, {"generation": 7, "attempt_id": None}])
-def test_a_change_happens_when_its_conditions_hold(stored: DynamoRecords, only_if: Mapping[str, Any]) -> None:
+def test_a_change_happens_when_its_conditions_hold(stored: DynamoRecords, only_if: RecordState) -> None:
     assert stored.change(NAME, {"failures": 1}, only_if=only_if).failures == 1
 
 
@@ -118,7 +150,7 @@ def test_a_change_happens_when_its_conditions_hold(stored: DynamoRecords, only_i
         {"generation": 7, "attempt_id": "x"},
     ],
 )
-def test_nothing_changes_when_one_condition_fails(stored: DynamoRecords, only_if: Mapping[str, Any]) -> None:
+def test_nothing_changes_when_one_condition_fails(stored: DynamoRecords, only_if: RecordState) -> None:
     with pytest.raises(Conflict) as caught:
         stored.change(NAME, {"failures": 1, "client": "other"}, only_if=only_if)
     assert caught.value.current == connection()
@@ -161,16 +193,16 @@ def test_a_failing_service_is_no_conflict(stored: DynamoRecords) -> None:
 
 
 def test_events_come_and_go_one_by_one_without_losing_another(stored: DynamoRecords) -> None:
-    stored.change(NAME, {"outbox.a": EVENT})
+    stored.change(NAME, {}, events={"a": EVENT})
     # Each of these knows nothing of the others' events, as concurrent writers do not.
-    stored.change(NAME, {"outbox.b": {**EVENT, "at": NOW + 1}})
-    stored.change(NAME, {"outbox.a": None, "outbox.c": EVENT})
+    stored.change(NAME, {}, events={"b": {**EVENT, "at": NOW + 1}})
+    stored.change(NAME, {}, events={"a": None, "c": EVENT})
     assert read_record(stored).outbox == {"b": {**EVENT, "at": NOW + 1}, "c": EVENT}
 
 
 def test_removing_an_event_that_is_gone_harms_nothing(stored: DynamoRecords) -> None:
-    stored.change(NAME, {"outbox.a": EVENT})
-    stored.change(NAME, {"outbox.a": None, "outbox.b": None})
+    stored.change(NAME, {}, events={"a": EVENT})
+    stored.change(NAME, {}, events={"a": None, "b": None})
     assert read_record(stored).outbox == {}
 
 
@@ -178,16 +210,17 @@ def test_removing_an_event_that_is_gone_harms_nothing(stored: DynamoRecords) -> 
     "key", ["a.b", "#n0", ":v0", "a = :v0, client", "status", "pk", "with space", "ü", "-1", "a[0]", "REMOVE client"]
 )
 def test_an_event_id_is_never_read_as_an_expression(stored: DynamoRecords, key: str) -> None:
-    changed = stored.change(NAME, {f"outbox.{key}": EVENT, "failures": 4}, only_if={"generation": 7})
+    changed = stored.change(NAME, {"failures": 4}, events={key: EVENT}, only_if={"generation": 7})
     assert changed == connection(failures=4, outbox={key: EVENT})
-    assert stored.change(NAME, {f"outbox.{key}": None}).outbox == {}
+    assert stored.change(NAME, {}, events={key: None}).outbox == {}
 
 
 def test_neither_names_nor_values_are_written_into_the_expressions(stored: DynamoRecords) -> None:
     with parameters("dynamodb", "UpdateItem") as writes:
         stored.change(
             NAME,
-            {"outbox.evil'id": EVENT, "client": "evil-value", "scope": None},
+            {"client": "evil-value", "scope": None},
+            events={"evil'id": EVENT},
             only_if={"grant": "authorization_code", "redirect_uri": None},
             lease_free_at=NOW,
         )
@@ -204,14 +237,14 @@ def test_neither_names_nor_values_are_written_into_the_expressions(stored: Dynam
     [
         (LEASE, {"only_if": {"generation": 7, "attempt_id": None}, "lease_free_at": NOW}),
         (
-            {"generation": 8, "sealed": SEALED, "attempt_id": None, "status": Status.ACTIVE, "outbox.e": EVENT},
-            {"only_if": {"generation": 7}},
+            {"generation": 8, "sealed": SEALED, "attempt_id": None, "status": Status.ACTIVE},
+            {"events": {"e": EVENT}, "only_if": {"generation": 7, "status": Status.ACTIVE}},
         ),
     ],
     ids=["lease", "save"],
 )
 def test_a_write_whose_answer_was_lost_succeeds_when_the_sdk_repeats_it(
-    stored: DynamoRecords, changes: Mapping[str, Any], conditions: Mapping[str, Any]
+    stored: DynamoRecords, changes: RecordFields, conditions: Mapping[str, Any]
 ) -> None:
     with lost_answers("dynamodb", "UpdateItem") as lost:
         changed = stored.change(NAME, changes, **conditions)
@@ -224,7 +257,7 @@ def test_a_write_whose_answer_was_lost_succeeds_when_the_sdk_repeats_it(
 def test_a_write_with_a_lost_response_succeeds_despite_another_change(stored: DynamoRecords) -> None:
     """A write whose response was lost succeeds, though another field changed in between."""
     # Between the write and its repetition a tick claimed the connection.
-    save = {"generation": 8, "sealed": SEALED, "attempt_id": None}
+    save: RecordFields = {"generation": 8, "sealed": SEALED, "attempt_id": None}
 
     def claim(**_: Any) -> None:
         if not claimed:
@@ -240,7 +273,7 @@ def test_a_write_with_a_lost_response_succeeds_despite_another_change(stored: Dy
 
 
 def test_the_same_lease_taken_by_another_worker_is_still_a_conflict(records: DynamoRecords) -> None:
-    other = connection(**{**LEASE, "lease_owner": "other"})
+    other = connection(**cast(dict[str, Any], {**LEASE, "lease_owner": "other"}))
     records.create(other)
     with pytest.raises(Conflict) as caught:
         records.change(NAME, LEASE, only_if={"generation": 7, "attempt_id": None}, lease_free_at=NOW)
@@ -261,7 +294,7 @@ def test_a_change_any_writer_could_have_made_is_not_ours(records: DynamoRecords)
     # Paused already, by whomever: equal values prove nothing here.
     records.create(connection(status=Status.PAUSED))
     with pytest.raises(Conflict):
-        records.change(NAME, {"status": Status.PAUSED}, only_if={"status": Status.ACTIVE})
+        records.change(NAME, move(Status.ACTIVE, Status.PAUSED).fields, only_if={"status": Status.ACTIVE})
 
 
 def test_a_claim_whose_answer_was_lost_is_ours(records: DynamoRecords) -> None:

@@ -11,7 +11,7 @@ from evergrant.adapters.aws.sdk import client
 from evergrant.adapters.aws.seal import KmsSeal
 from evergrant.errors import SealBroken
 from evergrant.ports import PortUnavailable
-from evergrant.record.connection import Sealed
+from evergrant.record.sealed import Sealed
 from tests.adapters.hooks import failing, parameters
 
 NAME, GENERATION = "keap/main", 8

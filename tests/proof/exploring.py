@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from tests.proof.faults import kinds
 from tests.proof.judging import judge
 from tests.proof.recovering import Recovery

@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from evergrant.connect import operations
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.secret import Secret
 from tests.proof.baton import Baton, Worker
 from tests.proof.faults import STALL

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from evergrant.record.connection import Connection, EventType, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import EventType, Status
 from tests.proof.provider import grant_of
 from tests.proof.simulation import NAME, Simulation
 

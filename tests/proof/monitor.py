@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from evergrant.oauth.token_set import TokenSet
 from evergrant.oauth.unreadable_response import KeptResponse
 from evergrant.profiles.model import HEADLESS_GRANTS
-from evergrant.record.connection import INACTIVE_STATUSES, Connection, EventType, Sealed, Status
+from evergrant.record.connection import Connection
+from evergrant.record.sealed import Sealed
+from evergrant.record.status import INACTIVE_STATUSES, EventType, Status
 from tests.proof.provider import access_token_of
 from tests.unit import memory
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 from evergrant.connect import operations
@@ -12,15 +12,17 @@ from evergrant.errors import Conflict
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
-from evergrant.record import connection, failures, lost_response, queued_save, token_save
-from evergrant.record.connection import Connection, Sealed
+from evergrant.record import failures, lost_response, queued_save, token_save
+from evergrant.record.change import RecordChange, RecordFields, RecordState
+from evergrant.record.connection import Connection
+from evergrant.record.due_date import schedule_due
 from evergrant.rotation import revocation
 from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.publication import Publication
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.refresh import Refresh
 from evergrant.rotation.refresh_attempt import RefreshAttempt
 from evergrant.rotation.save import SaveStep
-from tests.proof.ports import Queue
+from tests.proof.ports import Queue, Records
 from tests.unit.memory import unseal
 
 Mutant = Callable[[], Any]
@@ -29,9 +31,10 @@ Mutant = Callable[[], Any]
 def fenced_by_the_lease() -> Any:
     """A save that is given up when the lease is another's, instead of one that is fenced by generation."""
 
-    def keep(self: SaveStep, connection: Connection, changes: Mapping[str, Any], deadline: float) -> Connection:
+    def keep(self: SaveStep, connection: Connection, change: RecordChange, deadline: float) -> Connection:
+        only_if = connection.snapshot("lease_owner", "status")
         try:
-            return self.records.change(connection.name, changes, only_if={"lease_owner": connection.lease_owner})
+            return self.records.change(connection.name, change.fields, events=change.events, only_if=only_if)
         except Conflict as conflict:
             return conflict.current or connection
 
@@ -41,31 +44,34 @@ def fenced_by_the_lease() -> Any:
 def not_fenced() -> Any:
     """A save that goes through over any save before it."""
 
-    def fenced(self: SaveStep, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
-        return self.records.change(name, changes)
+    def save(self: SaveStep, name: str, change: RecordChange, seen: RecordState) -> Connection:
+        current = self.records.get(name)
+        assert current is not None
+        only_if = current.snapshot("status")
+        return self.records.change(name, change.fields, events=change.events, only_if=only_if)
 
-    return mock.patch.object(SaveStep, "fenced", fenced)
+    return mock.patch.object(SaveStep, "save_fenced", save)
 
 
 def no_marker() -> Any:
-    """A lease without the attempt marker."""
-    marked = Rotation._marked
+    """A lease, and no marker of the attempt."""
+    mark = Refresh._mark
 
-    def unmarked(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
-        return marked(self, connection, {**marks, "attempt_id": None, "attempt_at": None, "attempt_replays": 0})
+    def unmarked(self: Refresh, connection: Connection, marker: RecordFields) -> Connection:
+        return mark(self, connection, {**marker, "attempt_id": None, "attempt_at": None, "attempt_replays": 0})
 
-    return mock.patch.object(Rotation, "_marked", unmarked)
+    return mock.patch.object(Refresh, "_mark", unmarked)
 
 
 def published_before_it_is_saved() -> Any:
-    saved = Rotation._saved
+    save = Refresh._save_token_set
 
-    def published(self: Rotation, attempt: RefreshAttempt, ask: TokenDemand, tokens: TokenSet, data_key: Any) -> Any:
+    def published(self: Refresh, attempt: RefreshAttempt, demand: TokenDemand, tokens: TokenSet, data_key: Any) -> Any:
         following = replace(attempt.connection, generation=attempt.connection.generation + 1)
-        self._publication.publish(following, attempt.profile, tokens, self._worker)
-        return saved(self, attempt, ask, tokens, data_key)
+        self._publication.publish(following, attempt.profile, tokens, self._invocation.worker)
+        return save(self, attempt, demand, tokens, data_key)
 
-    return mock.patch.object(Rotation, "_saved", published)
+    return mock.patch.object(Refresh, "_save_token_set", published)
 
 
 def replayed_outside_the_grace() -> Any:
@@ -88,9 +94,10 @@ def forced_while_an_answer_may_be_on_its_way() -> Any:
 def unsealed_in_the_queue() -> Any:
     message = queued_save.encode_message
 
-    def legible(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any]:
-        sealed: Sealed = changes["sealed"]
-        return {**message(connection, changes), "plain": unseal(sealed).decode()}
+    def legible(connection: Connection, change: RecordChange) -> dict[str, Any]:
+        sealed = change.fields["sealed"]
+        assert sealed is not None
+        return {**message(connection, change), "plain": unseal(sealed).decode()}
 
     return mock.patch.object(queued_save, "encode_message", legible)
 
@@ -100,27 +107,27 @@ def nothing_in_the_queue() -> Any:
 
 
 def forgotten_events() -> Any:
-    return mock.patch.object(Publication, "_put", lambda self, connection: frozenset(connection.outbox))
+    return mock.patch.object(Publication, "_put_events", lambda self, connection: frozenset(connection.outbox))
 
 
 def grace_counted_from_the_replay() -> Any:
     """A marker that is dated anew by each replay."""
-    marked = Rotation._marked
+    mark = Refresh._mark
 
-    def dated_anew(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
-        return marked(self, connection, {**marks, "attempt_at": int(self._now)})
+    def dated_anew(self: Refresh, connection: Connection, marker: RecordFields) -> Connection:
+        return mark(self, connection, {**marker, "attempt_at": self._invocation.now})
 
-    return mock.patch.object(Rotation, "_marked", dated_anew)
+    return mock.patch.object(Refresh, "_mark", dated_anew)
 
 
 def a_generation_for_each_replay() -> Any:
-    marked = Rotation._marked
+    mark = Refresh._mark
 
-    def counted(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
+    def counted(self: Refresh, connection: Connection, marker: RecordFields) -> Connection:
         again = connection.attempt_id is not None
-        return marked(self, connection, {**marks, "generation": connection.generation + again})
+        return mark(self, connection, {**marker, "generation": connection.generation + again})
 
-    return mock.patch.object(Rotation, "_marked", counted)
+    return mock.patch.object(Refresh, "_mark", counted)
 
 
 def replayed_without_a_second_look() -> Any:
@@ -129,23 +136,22 @@ def replayed_without_a_second_look() -> Any:
 
 
 def not_adopted() -> Any:
-    """The worker that saves second goes on with its own response."""
-    fenced = SaveStep.fenced
+    """The worker that comes second goes on with its own response."""
+    save = SaveStep.save_fenced
 
-    def ours(self: SaveStep, name: str, changes: Mapping[str, Any], generation: int, status: str) -> Connection:
-        saved = fenced(self, name, changes, generation, status)
-        own = {key: value for key, value in changes.items() if "." not in key}
-        return replace(saved, **own) if saved.generation > generation else saved
+    def ours(self: SaveStep, name: str, change: RecordChange, seen: RecordState) -> Connection:
+        saved = save(self, name, change, seen)
+        return replace(saved, **cast(Any, change.fields)) if saved.generation > seen["generation"] else saved
 
-    return mock.patch.object(SaveStep, "fenced", ours)
+    return mock.patch.object(SaveStep, "save_fenced", ours)
 
 
 def released_without_the_lease() -> Any:
     deliver = Publication._deliver
 
-    def unfenced(self: Publication, connection: Connection, changes: Any, only_if: Any, *, complete: bool) -> Any:
+    def unfenced(self: Publication, connection: Connection, change: Any, only_if: Any, *, complete: bool) -> Any:
         only_if = {name: value for name, value in only_if.items() if name != "lease_owner"}
-        return deliver(self, connection, {**changes, **token_save.RELEASED_LEASE}, only_if, complete=complete)
+        return deliver(self, connection, change.set(token_save.RELEASED_LEASE), only_if, complete=complete)
 
     return mock.patch.object(Publication, "_deliver", unfenced)
 
@@ -154,7 +160,7 @@ def published_without_the_lease() -> Any:
     publish = Publication.publish
 
     def unasked(self: Publication, connection: Connection, *args: Any, **more: Any) -> Connection:
-        lease = {"lease_owner": args[2], "lease_until": int(self.clock.now()) + 40}
+        lease = {"lease_owner": args[2], "lease_until": self._now + 40}
         return publish(self, replace(connection, **lease), *args, **more)
 
     return mock.patch.object(Publication, "publish", unasked)
@@ -163,49 +169,51 @@ def published_without_the_lease() -> Any:
 def a_strike_is_the_last_word() -> Any:
     strike = failures._apply_grant_rejection
 
-    def second(connection: Connection, now: int, error: str) -> dict[str, Any]:
+    def second(connection: Connection, now: int, error: str) -> RecordChange:
         return strike(replace(connection, rejected_at=0), now, error)
 
     return mock.patch.object(failures, "_apply_grant_rejection", second)
 
 
 def events_that_displace_others() -> Any:
-    event = connection.create_event
+    apply = Records.apply
 
-    def overwritten(*args: Any, **detail: Any) -> dict[str, Any]:
-        return {"outbox": {key.removeprefix("outbox."): body for key, body in event(*args, **detail).items()}}
+    def displacing(self: Records, connection: str, change: RecordChange, *args: Any) -> Connection:
+        after = apply(self, connection, change, *args)
+        added = {event_id: body for event_id, body in change.events.items() if body is not None}
+        if added and self.items[connection] is after:
+            self.items[connection] = after = replace(after, outbox=added)
+        return after
 
-    return mock.patch.object(token_save, "create_event", overwritten)
+    return mock.patch.object(Records, "apply", displacing)
 
 
 def a_tombstone_of_the_same_generation() -> Any:
-    change = operations._change
+    apply = operations._change
 
-    def same(records: Any, connection: str, changes_of: Any, *args: Any) -> Connection:
-        def kept(current: Connection) -> Mapping[str, Any]:
-            return {name: value for name, value in changes_of(current).items() if "generation" not in name}
+    def same(records: Any, connection: str, change_of: Any, *args: Any) -> Connection:
+        def kept(current: Connection) -> RecordChange:
+            change: RecordChange = change_of(current)
+            return change.without("generation", "published_generation")
 
-        return change(records, connection, kept, *args)
+        return apply(records, connection, kept, *args)
 
     return mock.patch.object(operations, "_change", same)
 
 
 def a_marker_taken_back_regardless() -> Any:
-    marked = Rotation._marked
+    mark = Refresh._mark
 
-    def unfenced(self: Rotation, connection: Connection, marks: Mapping[str, Any]) -> Connection:
+    def unfenced(self: Refresh, connection: Connection, marker: RecordFields) -> Connection:
         try:
-            return marked(self, connection, marks)
+            return mark(self, connection, marker)
         except PortUnavailable:
-            before = {
-                name: getattr(connection, name)
-                for name in ("attempt_id", "attempt_at", "attempt_replays", "refresh_at")
-            }
-            changes = {**before, **token_save.schedule_due(connection, connection.due_at), **token_save.RELEASED_LEASE}
-            self._ports.records.change(connection.name, changes, only_if={"lease_owner": self._worker})
+            before = connection.snapshot("attempt_id", "attempt_at", "attempt_replays", "refresh_at")
+            fields: Any = {**before, **schedule_due(connection, connection.due_at), **token_save.RELEASED_LEASE}
+            self._records.change(connection.name, fields, only_if={"lease_owner": self._invocation.worker})
             raise
 
-    return mock.patch.object(Rotation, "_marked", unfenced)
+    return mock.patch.object(Refresh, "_mark", unfenced)
 
 
 def revoked_without_a_look_at_what_there_is() -> Any:
@@ -213,8 +221,8 @@ def revoked_without_a_look_at_what_there_is() -> Any:
     revoke = revocation.Revocation._revoke
 
     def at_once(self: revocation.Revocation, message: Mapping[str, Any]) -> Any:
-        seen = self.records.get(message["connection"])
-        looked = mock.Mock(get=mock.Mock(return_value=seen))
-        return revoke(replace(self, records=looked), message)
+        seen = self.ports.records.get(message["connection"])
+        records = mock.Mock(get=mock.Mock(return_value=seen))
+        return revoke(replace(self, ports=replace(self.ports, records=records)), message)
 
     return mock.patch.object(revocation.Revocation, "_revoke", at_once)

@@ -10,6 +10,7 @@ from evergrant.adapters.aws.records import DueConnection
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.record import queued_save
+from evergrant.record.change import RecordChange
 from evergrant.record.connection import Connection
 from tests.proof.faults import Faults
 from tests.proof.monitor import Monitor
@@ -27,7 +28,7 @@ class Records(memory.MemoryRecords):
     def apply(
         self,
         connection: str,
-        changes: dict[str, Any],
+        change: RecordChange,
         only_if: dict[str, Any],
         lease_free_at: int | None,
         change_id: str,
@@ -35,10 +36,10 @@ class Records(memory.MemoryRecords):
         if self._clock.now() < self.down_until:
             raise PortUnavailable("the table is down")
         before = self.items.get(connection)
-        after = super().apply(connection, changes, only_if, lease_free_at, change_id)
+        after = super().apply(connection, change, only_if, lease_free_at, change_id)
         self.history.clear()
         if before is not None and self.items[connection] is not before:
-            self._monitor.written(before, after, changes, only_if)
+            self._monitor.written(before, after, change.fields, only_if)
         return after
 
     def due(self, shard: str, before: int) -> Iterator[DueConnection]:
@@ -66,7 +67,7 @@ class Queue(memory.MemoryQueue):
         self._monitor.sent(text)
         message = json.loads(text)
         if message.get("task") == queued_save.TASK:
-            self._monitor.kept(queued_save.decode_changes(message))
+            self._monitor.kept(queued_save.decode_change(message).fields)
         self.messages.append((message, int(self._clock.now()) + delay))
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from evergrant.record.connection import INACTIVE_STATUSES, Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import INACTIVE_STATUSES, Status
 from evergrant.times import DAY_SECONDS, TICK_HORIZON_SECONDS
 from tests.proof.simulation import DELIVERIES, REDELIVERY, Simulation
 from tests.unit.memory import Crash

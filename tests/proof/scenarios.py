@@ -9,7 +9,7 @@ from typing import Any
 from evergrant.connect import operations
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
 from tests.proof.faults import STALL

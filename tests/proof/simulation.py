@@ -25,12 +25,14 @@ from evergrant.oauth.client import Client
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import HEADLESS_GRANTS, Profile, content_hash
-from evergrant.record import token_document, token_save
+from evergrant.record import token_document
 from evergrant.record.circuit import Circuit
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.due_date import schedule_refresh
+from evergrant.record.status import Status
 from evergrant.rotation import handler
 from evergrant.rotation import tick as scheduling
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.times import TICK_SECONDS
@@ -113,7 +115,7 @@ class Simulation:
 
     def _furnish(self, record: Connection, tokens: TokenSet | None, grant: int) -> None:
         """A record with the first token set of a grant, published where it is."""
-        record = replace(record, **token_save.schedule_refresh(record, record.refresh_at))
+        record = replace(record, **schedule_refresh(record, record.refresh_at))
         self.provider.live[grant] = f"refresh-{grant}-0"
         self.provider.newest[grant] = f"access-{grant}-0"
         self.records.items[record.name] = record

@@ -29,7 +29,7 @@ MUTANTS: dict[Mutant, str] = {
     mutants.unsealed_in_the_queue: "the table down for 20 s",
     mutants.nothing_in_the_queue: "the table down for 20 s",
     mutants.forgotten_events: "no grace",
-    mutants.events_that_displace_others: "no grace",
+    mutants.events_that_displace_others: "an answer that cannot be read",
     mutants.a_generation_for_each_replay: "a grace of 60 s",
     mutants.a_tombstone_of_the_same_generation: "disconnected meanwhile",
     mutants.revoked_without_a_look_at_what_there_is: "connected again while it is revoked",

@@ -12,7 +12,8 @@ from evergrant.connect import operations
 from evergrant.http_messages import HttpResponse
 from evergrant.profiles.model import ErrorRule, Profile
 from evergrant.profiles.request_specs import Revoke
-from evergrant.record.connection import Connection, EventType, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import EventType, Status
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
 from tests.proof.provider import Oddity

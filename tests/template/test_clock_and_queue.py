@@ -9,8 +9,8 @@ from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from evergrant.adapters.rate_limiter import RateLimiter
 from evergrant.record.alerts import describe_event
-from evergrant.record.connection import EventType
 from evergrant.record.refresh_schedule import compute_claim_until
+from evergrant.record.status import EventType
 from evergrant.rotation.handler import _MAX_SIDE_BY_SIDE, DEPENDENCY_ERRORS, MAX_AT_PROVIDERS
 from evergrant.settings import Budgets
 from evergrant.wiring.deployment import _MAX_VAULT_WAIT_SECONDS, _MAX_VAULT_WRITES_PER_SECOND

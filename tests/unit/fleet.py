@@ -14,9 +14,10 @@ from evergrant.ports import RotationPorts
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.record import queued_wakeup, refresh_schedule
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant.rotation.demand import Result, TokenDemand
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import (

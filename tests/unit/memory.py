@@ -16,14 +16,16 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl
 
-from evergrant.adapters.aws.records import is_already_applied
+from evergrant.adapters.aws.records import is_already_applied, require_writable
 from evergrant.errors import Conflict, LostResponse, NotSent, UnknownClient
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.client import Client
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
+from evergrant.record.change import ANY_STATE, NO_EVENTS, Events, RecordChange, RecordFields, RecordState
 from evergrant.record.circuit import Circuit
-from evergrant.record.connection import FIELDS, Connection, Sealed, Status
+from evergrant.record.connection import FIELDS, Connection
+from evergrant.record.sealed import Sealed
 from evergrant.secret import Secret
 
 _NAMES = tuple(sorted(FIELDS))
@@ -113,18 +115,22 @@ class MemoryRecords:
     def change(
         self,
         connection: str,
-        changes: Mapping[str, Any],
+        fields: RecordFields,
         *,
-        only_if: Mapping[str, Any] | None = None,
+        events: Events = NO_EVENTS,
+        only_if: RecordState = ANY_STATE,
         lease_free_at: int | None = None,
     ) -> Connection:
-        effect = partial(self.apply, connection, dict(changes), dict(only_if or {}), lease_free_at, uuid.uuid4().hex)
+        require_writable(fields, only_if)
+        effect = partial(
+            self.apply, connection, RecordChange(fields, events), dict(only_if), lease_free_at, uuid.uuid4().hex
+        )
         return self._faults.around("records.change", effect, _unavailable)  # type: ignore[no-any-return]
 
     def apply(
         self,
         connection: str,
-        changes: dict[str, Any],
+        change: RecordChange,
         only_if: dict[str, Any],
         lease_free_at: int | None,
         change_id: str,
@@ -136,21 +142,15 @@ class MemoryRecords:
         expected = all(getattr(current, name) == value for name, value in only_if.items())
         free = lease_free_at is None or current.lease_until is None or current.lease_until <= lease_free_at
         if not (expected and free):
-            if self.change_ids.get(connection) == change_id or is_already_applied(current, changes):
+            if self.change_ids.get(connection) == change_id or is_already_applied(
+                current, change.fields, change.events
+            ):
                 return current
             raise Conflict(connection, current)
-        plain = {name: value for name, value in changes.items() if "." not in name}
-        outbox = dict(current.outbox)
-        for name, value in changes.items():
-            if name.startswith("outbox."):
-                if value is None:
-                    outbox.pop(name.removeprefix("outbox."), None)
-                else:
-                    outbox[name.removeprefix("outbox.")] = value
-        if plain.get("status") is not None:
-            plain["status"] = Status(plain["status"])
+        outbox = {**current.outbox, **change.events}
+        held = {event_id: body for event_id, body in outbox.items() if body is not None}
         # As dataclasses.replace does it, in a third of the time: nothing here is called more often.
-        changed = Connection(**{**dict(zip(_NAMES, _values(current), strict=True)), **plain, "outbox": outbox})
+        changed = Connection(**{**dict(zip(_NAMES, _values(current), strict=True)), **change.fields, "outbox": held})
         self.items[connection] = changed
         self.change_ids[connection] = change_id
         self.history.append(changed)

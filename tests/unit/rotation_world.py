@@ -15,9 +15,10 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile, Rate, content_hash
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant.rotation.demand import Result, TokenDemand
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from evergrant.http_messages import HttpRequest, HttpResponse
@@ -12,7 +13,10 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
-from evergrant.record.connection import Connection, Sealed, Status
+from evergrant.record.change import RecordChange
+from evergrant.record.connection import Connection
+from evergrant.record.sealed import Sealed
+from evergrant.record.status import Status
 from evergrant.secret import Secret
 
 #: 2026-11-22T10:00:00Z
@@ -83,3 +87,19 @@ def connection(**fields: Any) -> Connection:
             **fields,
         }
     )
+
+
+def apply(current: Connection, change: RecordChange) -> Connection:
+    """Apply a change as the table does."""
+    outbox = {event_id: body for event_id, body in {**current.outbox, **change.events}.items() if body is not None}
+    return replace(current, **cast(dict[str, Any], change.fields), outbox=outbox)
+
+
+def event_types(change: RecordChange) -> list[str]:
+    """The types of the events that a change adds."""
+    return [str(body["type"]) for body in change.events.values() if body]
+
+
+def fields_of(change: RecordChange) -> dict[str, Any]:
+    """The fields that a change sets, the status among them."""
+    return cast(dict[str, Any], change.fields)

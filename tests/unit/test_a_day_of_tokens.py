@@ -23,7 +23,7 @@ from evergrant.ports import RotationPorts
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.rotation.handler import handle_request, process_batch
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.rotation.tick import tick
 from evergrant.secret import Secret
 from evergrant.settings import Settings

@@ -15,26 +15,24 @@ from evergrant.oauth.error_response import Refusal
 from evergrant.profiles.model import Profile
 from evergrant.record import failures as failing
 from evergrant.record import lost_response, token_save
-from evergrant.record.alerts import compute_first_warning_at, compute_next_warning_at, describe_event
-from evergrant.record.connection import Connection, EventType, Sealed, Status
+from evergrant.record.alerts import describe_event
+from evergrant.record.change import RecordChange
+from evergrant.record.connection import Connection
+from evergrant.record.due_date import schedule_refresh
+from evergrant.record.expiry_warning import compute_first_warning_at, compute_next_warning_at, warn_of_expiry
+from evergrant.record.sealed import Sealed
+from evergrant.record.status import EventType, Status
 from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS, format_rfc3339
-from tests.unit.samples import KEAP, NOW, connection, tokens
+from tests.unit.samples import KEAP, NOW, apply, connection, tokens
 
 REFUSED = Refusal("transient", 503, "server_error")
 SEALED = Sealed(b"", b"", b"")
 HARD = structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, refresh_token_life="hard"))
 
 
-def apply(current: Connection, changes: dict[str, Any]) -> Connection:
-    plain = {name: value for name, value in changes.items() if "." not in name}
-    return replace(current, **plain)
-
-
-def events(changes: dict[str, Any]) -> list[dict[str, Any]]:
-    return [
-        describe_event(body) | {"type": body["type"]} for name, body in changes.items() if name.startswith("outbox.")
-    ]
+def events(change: RecordChange) -> list[dict[str, Any]]:
+    return [describe_event(body) | {"type": body["type"]} for body in change.events.values() if body]
 
 
 # When
@@ -77,10 +75,10 @@ def test_a_hard_end_is_warned_of_and_no_refresh_forgets_the_warning() -> None:
     assert current.warn_at == ends_at - 30 * DAY_SECONDS
     current = save(current, HARD, ends_at, ends_at - 20 * DAY_SECONDS)
     assert current.warn_at == ends_at - 30 * DAY_SECONDS, "not reported yet: late is better than never"
-    current = apply(current, token_save.apply_expiry_warning(current, ends_at - 20 * DAY_SECONDS))
+    current = apply(current, warn_of_expiry(current, ends_at - 20 * DAY_SECONDS))
     assert current.warn_at == ends_at - 7 * DAY_SECONDS
     assert save(current, HARD, ends_at, ends_at - 19 * DAY_SECONDS).warn_at == ends_at - 7 * DAY_SECONDS
-    current = apply(current, token_save.apply_expiry_warning(current, ends_at - DAY_SECONDS))
+    current = apply(current, warn_of_expiry(current, ends_at - DAY_SECONDS))
     assert current.warn_at is None
     assert save(current, HARD, ends_at, ends_at - DAY_SECONDS // 2).warn_at is None, "all were reported"
 
@@ -110,7 +108,7 @@ def simulate_life(
         while current.warn_at is not None and current.warn_at <= again:
             at = max(current.warn_at, now)
             warnings.append((until - at) / DAY_SECONDS)
-            current = apply(current, token_save.apply_expiry_warning(current, at))
+            current = apply(current, warn_of_expiry(current, at))
         now = again
     return warnings, refreshed
 
@@ -160,9 +158,9 @@ def test_a_new_authorization_begins_its_warnings_anew() -> None:
 def test_a_connection_is_due_when_its_warning_is() -> None:
     current = connection(refresh_at=NOW + 90 * DAY_SECONDS, warn_at=NOW + 10 * DAY_SECONDS)
     assert current.next_action_at == NOW + 10 * DAY_SECONDS
-    assert token_save.schedule_refresh(current, NOW + 80 * DAY_SECONDS)["due_at"] == NOW + 10 * DAY_SECONDS
-    assert token_save.schedule_refresh(current, None)["due_at"] == NOW + 10 * DAY_SECONDS
-    assert token_save.schedule_refresh(current, NOW + DAY_SECONDS)["due_at"] == NOW + DAY_SECONDS
+    assert schedule_refresh(current, NOW + 80 * DAY_SECONDS)["due_at"] == NOW + 10 * DAY_SECONDS
+    assert schedule_refresh(current, None)["due_at"] == NOW + 10 * DAY_SECONDS
+    assert schedule_refresh(current, NOW + DAY_SECONDS)["due_at"] == NOW + DAY_SECONDS
     assert connection(refresh_at=None, warn_at=None).next_action_at is None
 
 
@@ -170,9 +168,11 @@ def test_a_grant_that_is_over_already_is_not_warned_of() -> None:
     dead = connection(
         status=Status.AUTHORIZATION_REQUIRED, refresh_at=NOW + DAY_SECONDS, refresh_expires_at=NOW, warn_at=NOW
     )
-    changes = token_save.apply_expiry_warning(dead, NOW)
+    changes = warn_of_expiry(dead, NOW)
     assert not events(changes)
-    assert (changes["warn_at"], changes["due_at"]) == (None, NOW + DAY_SECONDS), "and is not due for it again and again"
+    assert (changes.fields["warn_at"], changes.fields["due_at"]) == (None, NOW + DAY_SECONDS), (
+        "and is not due for it again and again"
+    )
 
 
 # Whether
@@ -229,11 +229,11 @@ def test_a_recovery_alerts_where_the_failure_did(alerted_at: int | None, alert: 
     changes = token_save.save_token_set(build_degraded(alerted_at=alerted_at), tokens(), SEALED, KEAP, Settings(), NOW)
     [recovered] = [event for event in events(changes) if event["type"] == EventType.RECOVERED]
     assert recovered["alert"] is alert
-    assert changes["alerted_at"] is None
+    assert changes.fields["alerted_at"] is None
 
 
 def test_nothing_changes_nothing() -> None:
-    assert failing.alert_when_urgent(build_degraded(1), {}, NOW) == {}
+    assert failing.alert_when_urgent(build_degraded(1), RecordChange(), NOW) == RecordChange()
 
 
 # In what words
@@ -259,8 +259,8 @@ def test_an_unreadable_response_promises_no_further_try() -> None:
     """Where a kept response has to be reparsed, the summary does not promise a further try."""
     detail = {"connection": "keap/main", "reason": "unreadable_response"}
     summary = describe_event({"type": EventType.DEGRADED, "detail": detail})["summary"]
-    assert "tried again" not in summary
-    assert "mended profile" in summary
+    assert "tries again" not in summary
+    assert "corrected profile" in summary
 
 
 @pytest.mark.parametrize(

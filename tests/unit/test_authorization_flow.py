@@ -39,7 +39,8 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import ConnectPorts, PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant.rotation.save import SaveStep
 from evergrant.secret import Secret
 from evergrant.settings import Settings
@@ -449,7 +450,7 @@ def test_a_table_that_takes_no_save_leaves_the_sealed_grant_in_the_queue() -> No
     w.records.change = down  # type: ignore[method-assign]
     w.handle_callback(params["state"], started.cookie)
     message = w.queue.messages[0][0]
-    assert (message["task"], message["generation"], message["changes"]["status"]) == ("save", 0, "active")
+    assert (message["task"], message["generation"], message["fields"]["status"]) == ("save", 0, "active")
     assert "refresh-1" not in str(message)
 
 

@@ -19,8 +19,10 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import content_hash
+from evergrant.record.change import RecordFields
 from evergrant.record.circuit import MAX_REJECTED, MAX_WAITING, Circuit, reset_rejections
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant.secret import Secret
 from evergrant.settings import Budgets
 from tests.unit.fleet import Fleet, connection, fleet
@@ -388,10 +390,10 @@ def kill_before_the_report(f: Fleet) -> None:
     """The worker of A finds the client refused, and is killed before it can write that into its connection."""
     change = f.records.change
 
-    def killed_before_the_last(connection: str, changes: Any, **conditions: Any) -> Connection:
-        if changes.get("last_error"):
+    def killed_before_the_last(connection: str, fields: RecordFields, **conditions: Any) -> Connection:
+        if fields.get("last_error"):
             raise Crash("records.change")
-        return change(connection, changes, **conditions)
+        return change(connection, fields, **conditions)
 
     f.records.change = killed_before_the_last  # type: ignore[method-assign]
     with suppress(Crash):
@@ -416,12 +418,12 @@ def test_a_refusal_is_reported_once_though_others_are_held_back_first() -> None:
     change, put = f.records.change, f.bus.put
     put_events: list[str] = []
 
-    def slow(connection: str, changes: Any, **conditions: Any) -> Connection:
-        if changes.get("last_error"):
+    def slow(connection: str, fields: RecordFields, **conditions: Any) -> Connection:
+        if fields.get("last_error"):
             f.records.change = change  # type: ignore[method-assign]
             f.run(B)
             f.run(C)
-        return change(connection, changes, **conditions)
+        return change(connection, fields, **conditions)
 
     def counted(events: Any) -> frozenset[str]:
         put_events.extend(events)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant_cli.health import Health, Level, headline, health
 
 NOW = 1_800_000_000

@@ -16,7 +16,7 @@ from evergrant.errors import LostResponse, NoRefreshToken, ProviderRefused, Wron
 from evergrant.http_messages import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Subject
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.rotation import revocation
 from evergrant.settings import Settings
 from tests.unit.memory import MemoryProfiles, answer

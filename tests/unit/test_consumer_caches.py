@@ -22,7 +22,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.record import refresh_schedule, token_save
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.settings import Settings
 from evergrant.times import format_rfc3339
 from tests.unit.samples import KEAP, connection, tokens

@@ -14,10 +14,10 @@ from evergrant.http_messages import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.request_specs import Revoke
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.handler import handle_request as answer_of_rotator
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from tests.unit.memory import Crash, answer
 from tests.unit.rotation_world import NAME, World, world
 from tests.unit.samples import form_of

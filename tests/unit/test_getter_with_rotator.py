@@ -3,6 +3,7 @@ that names it. No consumer, however often it asks, has a provider asked or a sec
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from evergrant.adapters.observability import metrics
 from evergrant.getter.token_reader import TokenReader
 from evergrant.profiles.model import Profile
+from evergrant.record.status import Status
 from evergrant.rotation.handler import handle_request
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import fingerprint
 from evergrant.times import DAY_SECONDS
 from tests.unit import memory
@@ -180,7 +182,7 @@ def test_while_the_provider_is_down_the_token_is_served_with_a_warning() -> None
 def test_a_connection_without_further_tokens_says_so_while_one_lives(status: str, code: str) -> None:
     """A connection that will give no more tokens says so while its last token lives."""
     w = fresh()
-    w.records.change(NAME, {"status": status, "failures": 3, "last_error": "invalid_grant"})
+    w.records.items[NAME] = replace(w.record(), status=Status(status), failures=3, last_error="invalid_grant")
     far = w.clock.now() + 2 * DAY_SECONDS
     w.records.change(NAME, {"refresh_at": int(far)})
     asked = handle_request(Rotation(w.ports, w.settings, w.clock.now() + 59), w.ports, {"connection": NAME})

@@ -15,10 +15,10 @@ from evergrant.adapters.observability import metrics
 from evergrant.connect import operations
 from evergrant.errors import EvergrantError
 from evergrant.ports import PortUnavailable
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.rotation import handler
 from evergrant.rotation.handler import process_batch
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from tests.unit.rotation_world import NAME, World, world
 

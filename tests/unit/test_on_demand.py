@@ -10,7 +10,7 @@ import pytest
 from evergrant.errors import TemporarilyUnavailable
 from evergrant.profiles.model import ExpiryRule, Profile
 from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from tests.unit.memory import answer
 from tests.unit.rotation_world import KEAP, NAME, World, world

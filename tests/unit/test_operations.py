@@ -10,8 +10,9 @@ import pytest
 from evergrant.connect import operations
 from evergrant.errors import InvalidName, InvalidRequest, InvalidVariable, TemporarilyUnavailable, UnknownConnection
 from evergrant.profiles import built_in
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
 from evergrant.record.refresh_schedule import SHARD_COUNT
+from evergrant.record.status import Status
 from evergrant.times import TICK_SECONDS
 from tests.unit.memory import FakeClock, Faults, MemoryKey, MemoryRecords
 

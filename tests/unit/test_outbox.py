@@ -10,29 +10,22 @@ import pytest
 from evergrant.oauth.error_response import Refusal
 from evergrant.record import failures as failing
 from evergrant.record import outbox, token_save
-from evergrant.record.connection import Connection, EventType, Sealed, Status, create_event
+from evergrant.record.change import RecordChange
+from evergrant.record.connection import Connection, create_event
 from evergrant.record.outbox import MAX_PENDING_EVENTS, add_events
+from evergrant.record.sealed import Sealed
+from evergrant.record.status import EventType, Status
 from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS
-from tests.unit.samples import KEAP, NOW, connection, tokens
+from tests.unit.samples import KEAP, NOW, apply, connection, tokens
 
 SEALED = Sealed(b"", b"", b"")
-
-
-def apply(current: Connection, changes: dict[str, Any]) -> Connection:
-    """As the table does it."""
-    held: dict[str, Any] = dict(current.outbox)
-    for name, value in changes.items():
-        if name.startswith("outbox."):
-            held[name.removeprefix("outbox.")] = value
-    plain = {name: value for name, value in changes.items() if "." not in name}
-    return replace(current, **plain, outbox={key: body for key, body in held.items() if body is not None})
 
 
 def full(kind: EventType, **detail: Any) -> Connection:
     current = connection()
     for number in range(MAX_PENDING_EVENTS):
-        current = apply(current, create_event(kind, current, NOW + number, **detail))
+        current = apply(current, RecordChange(events=create_event(kind, current, NOW + number, **detail)))
     return current
 
 
@@ -48,7 +41,7 @@ def save(current: Connection, now: int) -> Connection:
 @pytest.mark.parametrize("kind", [EventType.ROTATED, EventType.DEGRADED, EventType.RECOVERED, EventType.AUTHORIZED])
 def test_a_full_outbox_takes_no_event_without_an_alert(kind: EventType) -> None:
     current = full(EventType.ROTATED)
-    assert add_events(current, create_event(kind, current, NOW + 500)) == {}
+    assert add_events(current, create_event(kind, current, NOW + 500)) == RecordChange()
 
 
 def test_an_alert_replaces_the_oldest_event_without_one() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import evergrant
-from evergrant.record.connection import EventType, Status
+from evergrant.record.status import EventType, Status
 
 ROOT = Path(__file__).parents[2]
 PAGES = [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")]

@@ -14,11 +14,16 @@ from evergrant.oauth.error_response import Refusal
 from evergrant.profiles.model import Profile
 from evergrant.record import failures as failing
 from evergrant.record import lost_response, token_save
-from evergrant.record.connection import FIELDS, Connection, Sealed, Status
+from evergrant.record.change import RecordChange
+from evergrant.record.connection import FIELDS, Connection
+from evergrant.record.due_date import deliver_soon, schedule_due, schedule_refresh
 from evergrant.record.refresh_schedule import choose_shard
+from evergrant.record.sealed import Sealed
+from evergrant.record.state_machine import keep_status
+from evergrant.record.status import INACTIVE_STATUSES, Status
 from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS, TICK_SECONDS
-from tests.unit.samples import KEAP, NOW, SEALED, WEALTHYHOOD, connection, tokens
+from tests.unit.samples import KEAP, NOW, SEALED, WEALTHYHOOD, connection, event_types, fields_of, tokens
 
 NEW = Sealed(b"k", b"n", b"new")
 GRANT_REJECTED = Refusal("grant_rejected", 400, "invalid_grant")
@@ -39,11 +44,7 @@ def with_grace(seconds: int) -> Profile:
     return msgspec.structs.replace(KEAP, rotation=msgspec.structs.replace(KEAP.rotation, reuse_grace=seconds))
 
 
-def events(changes: dict[str, Any]) -> list[str]:
-    return [value["type"] for name, value in changes.items() if name.startswith("outbox.")]
-
-
-def save(current: Connection, lifetime: int = DAY_SECONDS, profile: Profile = KEAP, now: int = NOW) -> dict[str, Any]:
+def save(current: Connection, lifetime: int = DAY_SECONDS, profile: Profile = KEAP, now: int = NOW) -> RecordChange:
     return token_save.save_token_set(current, tokens(lifetime), NEW, profile, Settings(), now)
 
 
@@ -52,8 +53,8 @@ def test_a_doubt_that_outlasts_a_client_refusal_is_what_shows() -> None:
     changes = lost_response.wait_in_doubt(
         attempting(status=Status.CLIENT_REFUSED, last_error="invalid_client"), KEAP, NOW
     )
-    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "lost_response")
-    assert events(changes) == ["Connection Degraded"]
+    assert (changes.status, fields_of(changes)["last_error"]) == (Status.DEGRADED, "lost_response")
+    assert event_types(changes) == ["Connection Degraded"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -62,7 +63,7 @@ def test_a_replay_that_fails_without_an_earlier_failure_reports_once(kind: Any, 
     """A replay that fails while nothing was wrong before is reported once."""
     refusal = Refusal(kind, 400, "no")
     changes = lost_response.apply_refusal_in_doubt(attempting(attempt_replays=1, failures=failures), KEAP, refusal, NOW)
-    assert len(events(changes)) == 1
+    assert len(event_types(changes)) == 1
 
 
 # Saving
@@ -73,23 +74,23 @@ def test_a_save_is_the_next_generation_with_every_trouble_gone() -> None:
         status=Status.DEGRADED, failures=4, last_error="x", rejected_at=NOW - 5, unreadable_response=SEALED
     )
     changes = save(troubled, now=NOW + 3)
-    assert (changes["generation"], changes["sealed"], changes["status"]) == (4, NEW, Status.ACTIVE)
-    assert (changes["issued_at"], changes["expires_at"]) == (NOW, NOW + DAY_SECONDS)
-    assert changes["failures"] == changes["attempt_replays"] == 0
+    assert (fields_of(changes)["generation"], fields_of(changes)["sealed"], changes.status) == (4, NEW, Status.ACTIVE)
+    assert (fields_of(changes)["issued_at"], fields_of(changes)["expires_at"]) == (NOW, NOW + DAY_SECONDS)
+    assert fields_of(changes)["failures"] == fields_of(changes)["attempt_replays"] == 0
     gone = ("last_error", "last_error_at", "rejected_at", "unreadable_response", "attempt_id", "attempt_at")
-    assert [changes[name] for name in gone] == [None] * len(gone)
+    assert [fields_of(changes)[name] for name in gone] == [None] * len(gone)
 
 
 def test_a_save_is_due_within_a_tick_until_published_and_then_later() -> None:
     """A save is due within a tick until it is published, and refreshed much later."""
     changes = save(connection(), now=NOW + 3)
-    assert changes["due_at"] == NOW + 3 + 60
-    assert changes["due_shard"] == choose_shard("keap/main")
-    assert NOW + 19 * 3600 < changes["refresh_at"] <= NOW + 21 * 3600
+    assert fields_of(changes)["due_at"] == NOW + 3 + 60
+    assert fields_of(changes)["due_shard"] == choose_shard("keap/main")
+    assert NOW + 19 * 3600 < fields_of(changes)["refresh_at"] <= NOW + 21 * 3600
 
 
 def test_the_lease_is_not_the_saves_to_free() -> None:
-    assert not {"lease_owner", "lease_until"} & save(connection()).keys()
+    assert not {"lease_owner", "lease_until"} & fields_of(save(connection())).keys()
 
 
 @pytest.mark.parametrize(
@@ -104,8 +105,8 @@ def test_the_lease_is_not_the_saves_to_free() -> None:
 )
 def test_a_save_tells_what_it_changed(status: Status, types: list[str]) -> None:
     changes = save(connection(status=status))
-    assert events(changes) == types
-    details = [value["detail"] for name, value in changes.items() if name.startswith("outbox.")]
+    assert event_types(changes) == types
+    details = [body["detail"] for body in changes.events.values() if body]
     assert details[0]["generation"] == 4
     assert details[0]["expires_at"] == "2026-11-23T10:00:00Z"
 
@@ -132,96 +133,102 @@ def test_only_tokens_that_live_long_enough_get_a_secret(
     rotation = msgspec.structs.replace(KEAP.rotation, old_access_token_revoked=revokes)
     changes = save(connection(**fields), lifetime, msgspec.structs.replace(KEAP, rotation=rotation))
     # Where there will be no secret, the generation counts as published.
-    assert changes.get("published_generation") == (None if published else 4)
+    assert fields_of(changes).get("published_generation") == (None if published else 4)
 
 
 def test_a_connection_put_to_rest_meanwhile_keeps_the_set_and_its_rest() -> None:
     changes = save(attempting())
-    kept = token_save.keep_status(changes)
-    assert changes.keys() - kept.keys() == {"status"}, "due, since a worker has to deliver its events"
-    assert kept["sealed"] == NEW
-    assert kept["generation"] == 4
-    assert kept["attempt_id"] is None
+    kept = keep_status(changes)
+    assert fields_of(changes).keys() - fields_of(kept).keys() == {"status"}, (
+        "due, since a worker has to deliver its events"
+    )
+    assert fields_of(kept)["sealed"] == NEW
+    assert fields_of(kept)["generation"] == 4
+    assert fields_of(kept)["attempt_id"] is None
 
 
 # Refusals
 
 
-def refuse(current: Connection, refusal: Refusal = GRANT_REJECTED, now: int = NOW) -> dict[str, Any]:
+def refuse(current: Connection, refusal: Refusal = GRANT_REJECTED, now: int = NOW) -> RecordChange:
     return failing.apply_refusal(current, refusal, now)
 
 
 def test_one_rejection_degrades_and_is_asked_again_after_ten_minutes() -> None:
     changes = refuse(attempting())
-    assert (changes["status"], changes["rejected_at"]) == (Status.DEGRADED, NOW)
-    assert (changes["refresh_at"], changes["due_at"]) == (NOW + 600, NOW + 600)
-    assert (changes["failures"], changes["last_error"], changes["last_error_at"]) == (1, "invalid_grant", NOW)
-    assert events(changes) == ["Connection Degraded"]
+    assert (changes.status, fields_of(changes)["rejected_at"]) == (Status.DEGRADED, NOW)
+    assert (fields_of(changes)["refresh_at"], fields_of(changes)["due_at"]) == (NOW + 600, NOW + 600)
+    assert (fields_of(changes)["failures"], fields_of(changes)["last_error"], fields_of(changes)["last_error_at"]) == (
+        1,
+        "invalid_grant",
+        NOW,
+    )
+    assert event_types(changes) == ["Connection Degraded"]
 
 
 def test_a_second_rejection_too_soon_changes_nothing_but_waits() -> None:
     changes = refuse(attempting(status=Status.DEGRADED, rejected_at=NOW - 599))
-    assert "status" not in changes
-    assert "rejected_at" not in changes
-    assert changes["refresh_at"] == NOW + 1
-    assert events(changes) == []
+    assert changes.status is None
+    assert "rejected_at" not in fields_of(changes)
+    assert fields_of(changes)["refresh_at"] == NOW + 1
+    assert event_types(changes) == []
 
 
 def test_a_second_rejection_ten_minutes_later_calls_for_a_person() -> None:
     changes = refuse(attempting(status=Status.DEGRADED, rejected_at=NOW - 600))
-    assert changes["status"] == Status.AUTHORIZATION_REQUIRED
-    assert events(changes) == ["Authorization Required"]
-    assert 21 * 3600 <= changes["refresh_at"] - NOW <= 27 * 3600, "some providers heal"
+    assert changes.status == Status.AUTHORIZATION_REQUIRED
+    assert event_types(changes) == ["Authorization Required"]
+    assert 21 * 3600 <= fields_of(changes)["refresh_at"] - NOW <= 27 * 3600, "some providers heal"
 
 
 def test_a_person_is_called_once_and_probed_for_daily() -> None:
     changes = refuse(attempting(status=Status.AUTHORIZATION_REQUIRED, rejected_at=NOW - DAY_SECONDS))
-    assert "status" not in changes
-    assert events(changes) == []
-    assert changes["refresh_at"] - NOW > 20 * 3600
+    assert changes.status is None
+    assert event_types(changes) == []
+    assert fields_of(changes)["refresh_at"] - NOW > 20 * 3600
 
 
 def test_an_unknown_rejection_counts_as_one_of_the_grant() -> None:
     changes = refuse(attempting(), Refusal("rejected_unknown", 400))
-    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "rejected_unknown")
-    assert changes["rejected_at"] == NOW
+    assert (changes.status, fields_of(changes)["last_error"]) == (Status.DEGRADED, "rejected_unknown")
+    assert fields_of(changes)["rejected_at"] == NOW
 
 
 def test_a_refused_client_requires_no_authorization() -> None:
     changes = refuse(attempting(rejected_at=NOW - DAY_SECONDS), Refusal("client_rejected", 401, "invalid_client"))
-    assert changes["status"] == Status.CLIENT_REFUSED
-    assert events(changes) == ["Client Refused"]
-    assert changes["refresh_at"] == NOW + 3600
-    assert "rejected_at" not in changes
+    assert changes.status == Status.CLIENT_REFUSED
+    assert event_types(changes) == ["Client Refused"]
+    assert fields_of(changes)["refresh_at"] == NOW + 3600
+    assert "rejected_at" not in fields_of(changes)
     again = refuse(attempting(status=Status.CLIENT_REFUSED), Refusal("client_rejected", 401))
-    assert events(again) == []
+    assert event_types(again) == []
 
 
 @pytest.mark.parametrize("kind", ["grant_rejected", "rejected_unknown", "client_rejected"])
 def test_without_a_grant_only_the_client_can_be_to_blame(kind: Any) -> None:
     changes = refuse(headless(attempt_id="s", attempt_at=NOW), Refusal(kind, 401))
-    assert changes["status"] == Status.CLIENT_REFUSED
-    assert "rejected_at" not in changes
+    assert changes.status == Status.CLIENT_REFUSED
+    assert "rejected_at" not in fields_of(changes)
 
 
 @pytest.mark.parametrize("kind", ["transient", "rate_limited", "not_used"])
 def test_a_third_failure_in_a_row_degrades(kind: Any) -> None:
     for failures, degrades in ((0, False), (1, False), (2, True), (7, True)):
         changes = refuse(attempting(failures=failures), Refusal(kind, 503))
-        assert changes["failures"] == failures + 1
-        assert (changes.get("status") == Status.DEGRADED) is degrades
-        assert events(changes) == (["Connection Degraded"] if degrades else [])
-        assert NOW < changes["refresh_at"] == changes["due_at"] <= NOW + 1125
-    assert events(refuse(attempting(failures=9, status=Status.DEGRADED), Refusal(kind, 503))) == []
+        assert fields_of(changes)["failures"] == failures + 1
+        assert (changes.status == Status.DEGRADED) is degrades
+        assert event_types(changes) == (["Connection Degraded"] if degrades else [])
+        assert NOW < fields_of(changes)["refresh_at"] == fields_of(changes)["due_at"] <= NOW + 1125
+    assert event_types(refuse(attempting(failures=9, status=Status.DEGRADED), Refusal(kind, 503))) == []
 
 
 def test_a_request_we_made_wrongly_degrades_at_once() -> None:
     changes = refuse(attempting(), Refusal("malformed", 400, "invalid_scope"))
-    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "invalid_scope")
+    assert (changes.status, fields_of(changes)["last_error"]) == (Status.DEGRADED, "invalid_scope")
 
 
 def test_a_provider_that_names_its_wait_is_given_it() -> None:
-    assert refuse(attempting(), Refusal("rate_limited", 429, retry_after=7200))["refresh_at"] == NOW + 7200
+    assert refuse(attempting(), Refusal("rate_limited", 429, retry_after=7200)).fields["refresh_at"] == NOW + 7200
 
 
 @pytest.mark.parametrize(
@@ -229,28 +236,34 @@ def test_a_provider_that_names_its_wait_is_given_it() -> None:
 )
 def test_a_passing_failure_does_not_make_a_worse_state_look_better(status: Status) -> None:
     changes = refuse(attempting(status=status, failures=9), Refusal("transient", 503))
-    assert "status" not in changes
-    assert events(changes) == []
+    assert changes.status is None
+    assert event_types(changes) == []
 
 
-@given(st.sampled_from(KINDS), st.sampled_from(list(Status)), st.booleans(), st.integers(0, 99))
+@given(
+    st.sampled_from(KINDS), st.sampled_from(sorted({*Status} - INACTIVE_STATUSES)), st.booleans(), st.integers(0, 99)
+)
 def test_every_refusal_has_a_next_try_and_deletes_no_credential(
     kind: Any, status: Status, has_grant: bool, failures: int
 ) -> None:
     make = attempting if has_grant else headless
     changes = refuse(make(status=status, failures=failures, rejected_at=NOW - 900), Refusal(kind, 400))
-    assert changes["refresh_at"] == changes["due_at"] > NOW
-    assert changes["due_shard"] is not None
-    assert changes["attempt_id"] is None
-    assert changes["failures"] == failures + 1
-    assert not {"sealed", "generation", "expires_at", "published_generation"} & changes.keys()
-    assert {name.partition(".")[0] for name in changes} <= FIELDS
+    assert fields_of(changes)["refresh_at"] == fields_of(changes)["due_at"] > NOW
+    assert fields_of(changes)["due_shard"] is not None
+    assert fields_of(changes)["attempt_id"] is None
+    assert fields_of(changes)["failures"] == failures + 1
+    assert not {"sealed", "generation", "expires_at", "published_generation"} & fields_of(changes).keys()
+    assert fields_of(changes).keys() <= FIELDS
 
 
 def test_a_request_that_never_left_costs_nothing_but_time() -> None:
     changes = failing.apply_refusal(attempting(), failing.NOT_SENT, NOW)
-    assert (changes["attempt_id"], changes["last_error"], changes["failures"]) == (None, "not_sent", 1)
-    assert "status" not in changes
+    assert (fields_of(changes)["attempt_id"], fields_of(changes)["last_error"], fields_of(changes)["failures"]) == (
+        None,
+        "not_sent",
+        1,
+    )
+    assert changes.status is None
 
 
 # Doubt
@@ -258,37 +271,39 @@ def test_a_request_that_never_left_costs_nothing_but_time() -> None:
 
 def test_a_lost_response_leaves_its_marker_and_waits_for_the_last_quarter() -> None:
     changes = lost_response.apply_lost_response(attempting(), KEAP, NOW + 8)
-    assert not {"attempt_id", "attempt_at", "attempt_replays"} & changes.keys()
-    assert (changes["failures"], changes["last_error"]) == (1, "lost_response")
-    assert changes["status"] == Status.DEGRADED
-    assert changes["refresh_at"] >= NOW + DAY_SECONDS * 3 // 4
-    assert changes["refresh_at"] < NOW + DAY_SECONDS
+    assert not {"attempt_id", "attempt_at", "attempt_replays"} & fields_of(changes).keys()
+    assert (fields_of(changes)["failures"], fields_of(changes)["last_error"]) == (1, "lost_response")
+    assert changes.status == Status.DEGRADED
+    assert fields_of(changes)["refresh_at"] >= NOW + DAY_SECONDS * 3 // 4
+    assert fields_of(changes)["refresh_at"] < NOW + DAY_SECONDS
 
 
 def test_a_lost_response_is_replayed_a_moment_later_within_the_grace() -> None:
     """A lost response is asked for again a moment later, and inside the grace."""
     for seconds in range(60):
         changes = lost_response.apply_lost_response(attempting(failures=9), with_grace(60), NOW + seconds)
-        assert NOW + seconds < changes["refresh_at"] <= NOW + 60
-    assert "attempt_id" not in changes
+        assert NOW + seconds < fields_of(changes)["refresh_at"] <= NOW + 60
+    assert "attempt_id" not in fields_of(changes)
 
 
 def test_where_nothing_is_single_use_a_lost_response_is_a_passing_failure() -> None:
     for current, profile in ((headless(attempt_id="s", attempt_at=NOW), WEALTHYHOOD), (headless(attempt_id="s"), KEAP)):
         changes = lost_response.apply_lost_response(current, profile, NOW)
-        assert changes["attempt_id"] is None
-        assert changes["last_error"] == "lost_response"
-        assert NOW < changes["refresh_at"] <= NOW + 60
-        assert "status" not in changes
+        assert fields_of(changes)["attempt_id"] is None
+        assert fields_of(changes)["last_error"] == "lost_response"
+        assert NOW < fields_of(changes)["refresh_at"] <= NOW + 60
+        assert changes.status is None
 
 
 def test_a_replay_outside_the_grace_that_is_lost_too_was_the_last() -> None:
     changes = lost_response.apply_lost_response(
         attempting(attempt_replays=1, in_doubt_since=NOW), KEAP, NOW + DAY_SECONDS
     )
-    assert changes["status"] == Status.AUTHORIZATION_REQUIRED
-    assert changes["refresh_at"] > NOW + DAY_SECONDS * 7 // 8, "probed a day later, when nothing is left to lose"
-    assert events(changes) == ["Authorization Required"]
+    assert changes.status == Status.AUTHORIZATION_REQUIRED
+    assert fields_of(changes)["refresh_at"] > NOW + DAY_SECONDS * 7 // 8, (
+        "probed a day later, when nothing is left to lose"
+    )
+    assert event_types(changes) == ["Authorization Required"]
 
 
 def test_a_doubt_is_probed_only_once_the_access_token_has_expired() -> None:
@@ -353,9 +368,9 @@ def test_a_doubt_is_as_old_as_the_record_says_not_as_the_request() -> None:
             lost_response.compute_replay_at(replace(unfound, attempt_replays=tries), KEAP, NOW)
             == NOW + lost_response.MIN_REPLAY_DELAY_SECONDS
         )
-    found = replace(unfound, in_doubt_since=lost_response.wait_in_doubt(unfound, KEAP, NOW)["in_doubt_since"])
+    found = replace(unfound, in_doubt_since=lost_response.wait_in_doubt(unfound, KEAP, NOW).fields["in_doubt_since"])
     assert lost_response.compute_replay_at(found, KEAP, NOW + 60) == NOW + lost_response.MIN_REPLAY_DELAY_SECONDS
-    assert lost_response.apply_lost_response(found, KEAP, NOW + 60)["in_doubt_since"] == NOW
+    assert lost_response.apply_lost_response(found, KEAP, NOW + 60).fields["in_doubt_since"] == NOW
 
 
 # What never reached the provider, and what cannot be read
@@ -363,55 +378,55 @@ def test_a_doubt_is_as_old_as_the_record_says_not_as_the_request() -> None:
 
 def test_an_unreadable_response_is_kept_and_ends_all_attempts() -> None:
     changes = lost_response.apply_unreadable_response(attempting(), KEAP, NEW, NOW)
-    assert changes["unreadable_response"] == NEW
-    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unreadable_response")
-    assert (changes["refresh_at"], changes["due_at"]) == (None, None)
-    assert "sealed" not in changes
+    assert fields_of(changes)["unreadable_response"] == NEW
+    assert (changes.status, fields_of(changes)["last_error"]) == (Status.DEGRADED, "unreadable_response")
+    assert (fields_of(changes)["refresh_at"], fields_of(changes)["due_at"]) == (None, None)
+    assert "sealed" not in fields_of(changes)
 
 
 def test_without_an_attempt_an_unreadable_success_is_a_usual_failure() -> None:
     """Where no refresh token was sent, an unreadable success is a failure like others."""
     changes = lost_response.apply_unreadable_response(headless(), WEALTHYHOOD, NEW, NOW)
-    assert "unreadable_response" not in changes
-    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unreadable_response")
-    assert changes["refresh_at"] > NOW
+    assert "unreadable_response" not in fields_of(changes)
+    assert (changes.status, fields_of(changes)["last_error"]) == (Status.DEGRADED, "unreadable_response")
+    assert fields_of(changes)["refresh_at"] > NOW
 
 
 def test_an_event_makes_its_connection_due_at_the_next_tick() -> None:
     changes = failing.require_authorization(connection(), NOW)
-    assert changes["due_at"] is None
-    soon = token_save.deliver_soon(connection(), changes, NOW)
-    assert (soon["due_at"], soon["refresh_at"]) == (NOW + TICK_SECONDS, None)
-    assert token_save.deliver_soon(connection(), {"failures": 1}, NOW) == {"failures": 1}
+    assert fields_of(changes)["due_at"] is None
+    soon = deliver_soon(connection(), changes, NOW)
+    assert (soon.fields["due_at"], soon.fields["refresh_at"]) == (NOW + TICK_SECONDS, None)
+    assert deliver_soon(connection(), failed := RecordChange({"failures": 1}), NOW) == failed
 
 
 def test_an_outage_of_ours_degrades_only_when_it_lasts() -> None:
     error = failing.SERVICE_UNAVAILABLE
-    assert "status" not in failing.apply_preparation_failure(connection(failures=1), error, NOW)
-    assert failing.apply_preparation_failure(connection(failures=2), error, NOW)["status"] == Status.DEGRADED
+    assert failing.apply_preparation_failure(connection(failures=1), error, NOW).status is None
+    assert failing.apply_preparation_failure(connection(failures=2), error, NOW).status == Status.DEGRADED
 
 
 def test_a_grant_refused_while_its_client_was_no_longer_blames_it() -> None:
     """A grant that is refused while its client was refused is no longer blamed on the client."""
     changes = failing.apply_refusal(connection(status=Status.CLIENT_REFUSED), GRANT_REJECTED, NOW)
-    assert changes["status"] == Status.DEGRADED
+    assert changes.status == Status.DEGRADED
 
 
 def test_what_is_missing_on_our_side_degrades_and_is_looked_for_again() -> None:
     changes = failing.apply_preparation_failure(connection(), "unknown_client", NOW)
-    assert (changes["status"], changes["last_error"]) == (Status.DEGRADED, "unknown_client")
-    assert NOW < changes["refresh_at"] <= NOW + 1125
-    assert not {"attempt_id", "attempt_at"} & changes.keys(), "a doubt from before stays one"
+    assert (changes.status, fields_of(changes)["last_error"]) == (Status.DEGRADED, "unknown_client")
+    assert NOW < fields_of(changes)["refresh_at"] <= NOW + 1125
+    assert not {"attempt_id", "attempt_at"} & fields_of(changes).keys(), "a doubt from before stays one"
 
 
 def test_with_nothing_to_refresh_a_person_is_called_for() -> None:
     changes = failing.require_authorization(connection(), NOW)
-    assert (changes["status"], changes["last_error"]) == (Status.AUTHORIZATION_REQUIRED, "no_refresh_token")
-    assert (changes["refresh_at"], changes["due_at"]) == (None, None)
-    assert failing.require_authorization(connection(status=Status.AUTHORIZATION_REQUIRED), NOW).get("status") is None
+    assert (changes.status, fields_of(changes)["last_error"]) == (Status.AUTHORIZATION_REQUIRED, "no_refresh_token")
+    assert (fields_of(changes)["refresh_at"], fields_of(changes)["due_at"]) == (None, None)
+    assert failing.require_authorization(connection(status=Status.AUTHORIZATION_REQUIRED), NOW).status is None
 
 
 def test_a_due_date_and_its_shard_come_and_go_together() -> None:
-    assert token_save.schedule_due(connection(), NOW) == {"due_at": NOW, "due_shard": choose_shard("keap/main")}
-    assert token_save.schedule_due(connection(), None) == {"due_at": None, "due_shard": None}
-    assert token_save.schedule_refresh(connection(), NOW)["refresh_at"] == NOW
+    assert schedule_due(connection(), NOW) == {"due_at": NOW, "due_shard": choose_shard("keap/main")}
+    assert schedule_due(connection(), None) == {"due_at": None, "due_shard": None}
+    assert schedule_refresh(connection(), NOW)["refresh_at"] == NOW

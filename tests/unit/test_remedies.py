@@ -10,7 +10,8 @@ import pytest
 import typer
 
 from evergrant.record.alerts import describe_event
-from evergrant.record.connection import Connection, EventType, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import EventType, Status
 from evergrant_cli.connection_view import advice
 from evergrant_cli.main import app
 from evergrant_cli.run import Run

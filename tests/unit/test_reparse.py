@@ -19,8 +19,8 @@ from evergrant.errors import (
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import ErrorRule, Profile, Success, Variable, content_hash
-from evergrant.record.connection import Status
-from evergrant.rotation.refresh import Rotation
+from evergrant.record.status import Status
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import MemoryProfiles, answer
@@ -149,7 +149,7 @@ def test_another_providers_profile_is_refused() -> None:
 
 def test_there_must_be_something_to_read() -> None:
     w = world()
-    with pytest.raises(InvalidRequest, match="no answer"):
+    with pytest.raises(InvalidRequest, match="no response"):
         reparse(w, KEAP)
     with pytest.raises(UnknownConnection):
         Rotation(w.ports, Settings()).reparse("keap/absent", content_hash(KEAP))

@@ -10,10 +10,11 @@ import pytest
 
 from evergrant.errors import LostResponse, NotSent
 from evergrant.http_messages import HttpResponse
-from evergrant.ports import PortUnavailable
+from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.profiles.request_specs import Revoke
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant.rotation import revocation
 from evergrant.rotation.revocation import Outcome
 from evergrant.secret import Secret
@@ -21,6 +22,8 @@ from evergrant.settings import Settings
 from tests.unit.memory import (
     FakeClock,
     Faults,
+    MemoryBus,
+    MemoryCircuits,
     MemoryKey,
     MemoryProfiles,
     MemoryQueue,
@@ -73,8 +76,10 @@ def world(profile: Profile | None = None, *, new: Secret | None = NEW, **fields:
     assert message
     sealed = MemoryKey(NAME, 4).seal(tokens(refresh_token=new, access_token=Secret("access-new")).encode())
     records.items[NAME] = replace(old, **{"generation": 4, "sealed": sealed, **fields})
-    ports = (records, seal, vault, provider, queue, MemoryProfiles(profile), clock)
-    return World(revocation.Revocation(*ports, Settings()), records, provider, queue, vault, message)
+    ports = RotationPorts(
+        records, MemoryProfiles(profile), vault, seal, provider, queue, clock, MemoryBus(faults), MemoryCircuits(faults)
+    )
+    return World(revocation.Revocation(ports, Settings()), records, provider, queue, vault, message)
 
 
 def test_the_old_refresh_token_is_revoked_and_the_connection_is_kept() -> None:

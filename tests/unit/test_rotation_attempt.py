@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from evergrant.errors import LostResponse, NotSent
 from evergrant.record import failures as failing
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.secret import Secret
 from tests.unit.memory import CLIENT, answer, basic_of
 from tests.unit.rotation_world import KEAP, LIFETIME, NAME, table_down_after_the_answer, with_grace, world

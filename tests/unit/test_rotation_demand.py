@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from evergrant.errors import AuthorizationRequired, ClientRefused, NotSent, Paused, TemporarilyUnavailable
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.secret import Secret
 from tests.unit.memory import MemoryKey
 from tests.unit.rotation_world import LIFETIME, NAME, world

@@ -27,7 +27,7 @@ from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import content_hash
 from evergrant.rotation.demand import Outcome, Result, TokenDemand
 from evergrant.rotation.handler import handle_request, parse_demand, process_batch
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from tests.unit.samples import KEAP, NOW, connection, tokens
 
 

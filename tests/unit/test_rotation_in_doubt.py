@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from evergrant.errors import LostResponse, NotSent, ResponsePending, TemporarilyUnavailable
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from tests.unit.memory import Crash, MemoryKey, answer
 from tests.unit.rotation_world import (

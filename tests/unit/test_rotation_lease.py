@@ -10,9 +10,10 @@ import pytest
 
 from evergrant.errors import TemporarilyUnavailable
 from evergrant.ports import PortUnavailable
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from tests.unit.memory import Crash
 from tests.unit.rotation_world import KEAP, LIFETIME, NAME, REQUEST_CALL, with_grace, world

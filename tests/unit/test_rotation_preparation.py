@@ -9,9 +9,9 @@ import pytest
 
 from evergrant.errors import Disconnected, Paused, UnknownClient, UnknownConnection
 from evergrant.oauth.client import Client
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from tests.unit.memory import CLIENT, MemoryKey
 from tests.unit.rotation_world import KEAP, NAME, down, world
 

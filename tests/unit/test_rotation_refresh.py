@@ -12,7 +12,7 @@ from evergrant.errors import LostResponse
 from evergrant.oauth.client import Client
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.secret import Secret
 from tests.unit.memory import Crash, answer
 from tests.unit.rotation_world import CALLS, NAME, REQUEST_CALL, World, world

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from evergrant.ports import PortUnavailable
-from evergrant.record.connection import Connection, Status
-from evergrant.rotation.refresh import Rotation
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from tests.unit.memory import MemoryKey, answer
 from tests.unit.rotation_world import LIFETIME, NAME, after_the_answer, break_table, down, world
@@ -131,7 +132,8 @@ def test_a_queued_save_that_fails_again_comes_back_in_seconds() -> None:
     w.queue.messages.clear()
     assert not Rotation(w.ports, w.settings).save_from_queue(message)
     [(again, delay)] = w.queue.messages
-    assert (again["changes"], again["resent"], delay) == (message["changes"], 1, 15)
+    assert (again["fields"], again["events"]) == (message["fields"], message["events"])
+    assert (again["resent"], delay) == (1, 15)
     w.records.change = change  # type: ignore[method-assign]
     w.receive()
     assert w.stored.refresh_token == Secret("refresh-1")

@@ -26,7 +26,7 @@ from evergrant.oauth.authorization_response import AuthorizationResponse
 from evergrant.oauth.client import Client
 from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.unreadable_response import KeptResponse
-from evergrant.record.connection import Sealed
+from evergrant.record.sealed import Sealed
 from evergrant.rotation import demand, refresh_attempt
 from evergrant.secret import Secret, fingerprint
 from tests.unit.samples import KEAP, connection, respond, tokens

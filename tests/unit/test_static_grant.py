@@ -14,10 +14,11 @@ from evergrant.errors import AuthorizationRequired, InvalidRequest
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
 from evergrant.profiles.request_specs import Static
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from evergrant.record.token_document import build_document
 from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.refresh import Rotation
+from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from tests.unit.rotation_world import KEAP, NAME, World, world
 

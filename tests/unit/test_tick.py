@@ -13,6 +13,7 @@ from evergrant.errors import Conflict, RecordBroken, UnknownProfile
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Rate
 from evergrant.record import refresh_schedule
+from evergrant.record.change import ANY_STATE, NO_EVENTS, Events, RecordFields, RecordState
 from evergrant.rotation.tick import Tick, tick
 from evergrant.times import TICK_SECONDS
 from tests.unit.samples import KEAP, NOW
@@ -52,9 +53,10 @@ class Table:
     def change(
         self,
         connection: str,
-        changes: Mapping[str, Any],
+        fields: RecordFields,
         *,
-        only_if: Mapping[str, Any] | None = None,
+        events: Events = NO_EVENTS,
+        only_if: RecordState = ANY_STATE,
         lease_free_at: int | None = None,
     ) -> Any:
         entry = self.entries[connection]
@@ -63,8 +65,8 @@ class Table:
             raise PortUnavailable("made to fail")
         if connection in self.beaten or only_if != {"due_at": entry.due_at}:
             raise Conflict(connection)
-        assert changes.keys() == {"due_at"}
-        entry.due_at = changes["due_at"]
+        assert fields.keys() == {"due_at"}
+        entry.due_at = fields["due_at"] or 0
         if connection in self.unreadable:
             raise RecordBroken(connection)
         return entry

@@ -19,12 +19,15 @@ from msgspec import structs
 from evergrant.adapters.aws.items import to_item
 from evergrant.errors import Conflict
 from evergrant.http_messages import HttpRequest, HttpResponse
-from evergrant.profiles.model import Profile, Rate, Rotation, content_hash
+from evergrant.profiles.model import Profile, Rate, content_hash
+from evergrant.profiles.model import Rotation as ProfileRotation
 from evergrant.record import refresh_schedule
-from evergrant.record.connection import Connection, Sealed
+from evergrant.record.change import ANY_STATE, NO_EVENTS, Events, RecordFields, RecordState
+from evergrant.record.connection import Connection
 from evergrant.record.refresh_schedule import TokenLifetime
-from evergrant.rotation import refresh
+from evergrant.record.sealed import Sealed
 from evergrant.rotation.demand import TokenDemand
+from evergrant.rotation.rotation import Rotation
 from evergrant.rotation.tick import Tick, tick
 from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS, TICK_SECONDS
@@ -95,9 +98,10 @@ class Table:
     def change(
         self,
         connection: str,
-        changes: Mapping[str, Any],
+        fields: RecordFields,
         *,
-        only_if: Mapping[str, Any] | None = None,
+        events: Events = NO_EVENTS,
+        only_if: RecordState = ANY_STATE,
         lease_free_at: int | None = None,
     ) -> Connection:
         # A unit for each KB of the item, however little of it changes; a refused write costs as much.
@@ -106,7 +110,7 @@ class Table:
             raise Conflict(connection)
         # The index's sort key changes: one line is deleted, another one put.
         self.written += 2 * ceil(self._line_size / 1024)
-        self.put(connection, changes["due_at"])
+        self.put(connection, fields["due_at"] or 0)
         return self._template
 
     def get(self, connection: str) -> Any:
@@ -173,12 +177,16 @@ def test_a_tick_costs_as_much_at_100000_connections_as_at_100(due: int) -> None:
 
 def test_connections_that_were_made_together_fall_due_spread_over_minutes() -> None:
     life, count = TokenLifetime(NOW, NOW + 3600), 10_000
-    due = [refresh_schedule.compute_refresh_at(life, Rotation(), 300, f"keap/a{number}", 1) for number in range(count)]
+    due = [
+        refresh_schedule.compute_refresh_at(life, ProfileRotation(), 300, f"keap/a{number}", 1)
+        for number in range(count)
+    ]
     assert max(due) - min(due) == 300, "half the lead of ten minutes"
     a_second = Counter(due)
     assert max(a_second.values()) < 3 * count / 300, "no second gets more than thrice its share"
     again = [
-        refresh_schedule.compute_refresh_at(life, Rotation(), 300, f"keap/a{number}", 2) for number in range(count)
+        refresh_schedule.compute_refresh_at(life, ProfileRotation(), 300, f"keap/a{number}", 2)
+        for number in range(count)
     ]
     assert due != again, "another generation, another place: no connection is always the last"
 
@@ -236,6 +244,6 @@ def test_the_declared_rate_holds_while_the_provider_refuses(refusal: HttpRespons
             if not waiting or waiting[0][0] >= start + (minute + 1) * TICK_SECONDS:
                 break
             f.clock.time, _, name = heapq.heappop(waiting)
-            refresh.Rotation(ports, Settings(), f.clock.now() + 59).run(TokenDemand(name))
+            Rotation(ports, Settings(), f.clock.now() + 59).run(TokenDemand(name))
     assert max(asked.values()) <= 60
     assert len({name for name, held in f.records.items.items() if held.failures}) == 200, "and everybody had a turn"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from evergrant.record.connection import Status
+from evergrant.record.status import Status
 from evergrant.record.token_document import build_document, build_response, derive_request_token
 from evergrant.secret import Secret
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, connection, tokens

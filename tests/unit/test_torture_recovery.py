@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from evergrant.record.connection import Connection, Status
+from evergrant.record.connection import Connection
+from evergrant.record.status import Status
 from local.torture.recovery import WaitShortener
 from tests.unit.samples import connection
 

@@ -11,7 +11,7 @@ from evergrant.connect import operations
 from evergrant.errors import TemporarilyUnavailable
 from evergrant.ports import PortUnavailable
 from evergrant.record.alerts import describe_event
-from evergrant.record.connection import EventType, Status
+from evergrant.record.status import EventType, Status
 from evergrant.rotation.demand import Result, TokenDemand, build_warning
 from evergrant_cli.health import Level, health
 from tests.unit.memory import answer

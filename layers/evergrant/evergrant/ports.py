@@ -14,8 +14,10 @@ from typing import Any, Protocol
 from .http_messages import HttpRequest, HttpResponse
 from .oauth.client import Client
 from .profiles.model import Profile
+from .record.change import ANY_STATE, NO_EVENTS, Events, RecordFields, RecordState
 from .record.circuit import Circuit
-from .record.connection import Connection, Sealed
+from .record.connection import Connection
+from .record.sealed import Sealed
 
 
 class PortUnavailable(Exception):
@@ -41,21 +43,24 @@ class Records(Protocol):
     def change(
         self,
         connection: str,
-        changes: Mapping[str, Any],
+        fields: RecordFields,
         *,
-        only_if: Mapping[str, Any] | None = None,
+        events: Events = NO_EVENTS,
+        only_if: RecordState = ANY_STATE,
         lease_free_at: int | None = None,
     ) -> Connection:
-        """Change fields of an existing record, all or nothing.
+        """Change fields of an existing record, all or nothing (optimistic locking).
 
         Parameters
         ----------
-        changes
-            Field to new value; None removes it. ``outbox.<id>`` names one event.
+        fields
+            Field to new value; None removes it.
+        events
+            Event by id for the outbox; None removes it from there.
         only_if
-            Field to the value that it must have; None: it must be absent.
+            Field to the value that it must have; None: it must be absent. A change of status requires the old one.
         lease_free_at
-            Also demand that the lease is free, or has run out, at this time.
+            Also require that the lease is free, or has expired, at this time.
 
         Returns
         -------

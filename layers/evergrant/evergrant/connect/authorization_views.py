@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from ..errors import EvergrantError
 from ..ports import ConnectPorts, PortUnavailable
-from ..record.connection import Status
+from ..record.status import Status
 from .links import Authorization
 from .scopes import ReconnectChanges, compare_grants, split_scopes
 

@@ -13,6 +13,7 @@ from ..errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
 from ..oauth.authorization_response import parse_authorization_response
 from ..ports import ConnectPorts
 from ..profiles.model import Profile
+from ..record.change import RecordFields
 from ..record.connection import Connection
 from ..settings import Settings
 from .account_binding import AccountBinding, require_same_account
@@ -70,7 +71,7 @@ class CallbackExchange:
         if profile.subject and not another_account:
             require_same_account(current.subject, subject)
         missing = " ".join(find_missing_scopes(authorization.scope, tokens.scope))
-        learned = {"subject": subject, "missing_scope": missing or None}
+        learned: RecordFields = {"subject": subject, "missing_scope": missing or None}
         granting = GrantSave(ports.records, ports.seal, ports.queue, ports.clock, self.settings)
         return granting.save(current, authorization, "authorization_code", profile, tokens, data_key, learned)
 

@@ -15,7 +15,7 @@ from ..oauth.token_set import TokenSet
 from ..ports import Clock, Provider
 from ..profiles.model import Profile
 from ..profiles.validation import LONG_LIVED_SECONDS
-from ..record import failures
+from ..rotation.client_secrets import try_each_secret
 from ..secret import Secret
 from ..settings import Settings
 from .links import Authorization
@@ -54,8 +54,7 @@ class CodeExchange:
             "redirect_uri": authorization.redirect_uri,
             "code_verifier": code_verifier if profile.authorize and profile.authorize.pkce else None,
         }
-        answer: Exchanged | Refusal = failures.NOT_SENT
-        for request in build_token_requests(
+        requests = build_token_requests(
             profile,
             "exchange",
             authorization.variables,
@@ -63,10 +62,12 @@ class CodeExchange:
             values,
             now=self._now,
             loopback=self.settings.allow_loopback,
-        ):
-            answer = self._send(request, profile, authorization, client.hosts)
-            if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
-                break
+        )
+        answer = try_each_secret(
+            requests,
+            lambda request: self._send(request, profile, authorization, client.hosts),
+            lambda answer: isinstance(answer, Refusal) and answer.kind == "client_rejected",
+        )
         if isinstance(answer, Refusal):
             raise ProviderRefused(f"The provider refused the code's exchange ({answer.code or answer.status}).")
         tokens = answer.tokens

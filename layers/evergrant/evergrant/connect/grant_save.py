@@ -5,19 +5,23 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from ..errors import LinkInvalid
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
 from ..profiles.model import Profile
-from ..record import queued_save, token_save
-from ..record.connection import Connection, Status
+from ..record import queued_save, state_machine, token_save
+from ..record.change import RecordFields
+from ..record.connection import Connection
+from ..record.status import Status
 from ..rotation import revocation
 from ..rotation.save import POLL_SECONDS, SaveStep
 from ..settings import Settings
 from .links import Authorization
+
+NOTHING_LEARNED: RecordFields = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +42,7 @@ class GrantSave:
         profile: Profile,
         tokens: TokenSet,
         data_key: DataKey,
-        learned: Mapping[str, Any] | None = None,
+        learned: RecordFields = NOTHING_LEARNED,
         *,
         consented: bool = True,
     ) -> Connection:
@@ -66,23 +70,23 @@ class GrantSave:
         saving = SaveStep(self.records, self.queue, self.clock, self.settings.budgets.save)
         while True:
             now = int(self.clock.now())
-            changes = {
-                **token_save.save_token_set(
-                    _apply_authorization(current, authorization, grant),
-                    tokens,
-                    data_key.seal(tokens.encode()),
-                    profile,
-                    self.settings,
-                    now,
-                ),
-                **_build_fields(authorization),
-                "grant": grant,
-                "authorization_id": authorization_id,
-                "subject": None,
-                "missing_scope": None,
-                **(learned or {}),
-            }
-            saved = saving.keep(current, changes, now + self.settings.budgets.save)
+            change = token_save.save_token_set(
+                _apply_authorization(current, authorization, grant),
+                tokens,
+                data_key.seal(tokens.encode()),
+                profile,
+                self.settings,
+                now,
+            ).set(
+                {
+                    **authorization.fields(grant),
+                    "authorization_id": authorization_id,
+                    "subject": None,
+                    "missing_scope": None,
+                    **learned,
+                }
+            )
+            saved = saving.keep(current, change, now + self.settings.budgets.save)
             if saved is None:
                 return current
             if saved.authorization_id == authorization_id:
@@ -90,7 +94,7 @@ class GrantSave:
                     self._request_revocation(current)
                 return saved
             require_connected(saved)
-            next_key = self._fetch_key_or_queue(saved, queued_save.encode_message(current, changes))
+            next_key = self._fetch_key_or_queue(saved, queued_save.encode_message(current, change))
             if next_key is None:
                 return current
             current, data_key = saved, next_key
@@ -133,13 +137,7 @@ def require_connected(connection: Connection) -> None:
         raise LinkInvalid("The connection was disconnected meanwhile.")
 
 
-def _build_fields(authorization: Authorization) -> dict[str, Any]:
-    """Return the record's fields that the saved grant replaces."""
-    fields = asdict(authorization)
-    del fields["connection"]
-    return fields
-
-
 def _apply_authorization(current: Connection, authorization: Authorization, grant: str) -> Connection:
     """Return the record as if this authorization were its first: the old grant's failures do not count."""
-    return replace(current, **_build_fields(authorization), grant=grant, status=Status.AWAITING_AUTHORIZATION)
+    fields = cast(dict[str, Any], authorization.fields(grant))
+    return replace(state_machine.await_authorization(current), **fields)

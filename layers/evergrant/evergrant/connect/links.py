@@ -16,6 +16,7 @@ from typing import Literal
 
 from ..errors import InvalidRequest
 from ..ports import Authorizations
+from ..record.change import RecordFields
 
 TICKET_LIFETIME_SECONDS = 900
 #: A mailed link may be valid for a week. One found later is worth nothing (seconds).
@@ -38,6 +39,18 @@ class Authorization:
     scope: str | None
     redirect_uri: str
     direct_read: bool = True
+
+    def fields(self, grant: str) -> RecordFields:
+        """Return the fields of the record that this authorization sets."""
+        return {
+            "grant": grant,
+            "client": self.client,
+            "profile_hash": self.profile_hash,
+            "variables": self.variables,
+            "scope": self.scope,
+            "redirect_uri": self.redirect_uri,
+            "direct_read": self.direct_read,
+        }
 
 
 def issue_ticket(

@@ -1,17 +1,20 @@
-"""Change connections for an operator. Each change is one conditional write that waits for the lease to be free."""
+"""What an operator does to connections. Each change is one conditional write that waits for the lease to be free."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, cast
 
 from ..errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from ..names import check_client, split_connection
 from ..ports import Clock, Records
 from ..profiles.model import HEADLESS_GRANTS, Profile, content_hash
-from ..record import token_save
-from ..record.connection import Connection, EventType, Status, create_event
+from ..record import state_machine, token_save
+from ..record.change import RecordChange, RecordFields
+from ..record.connection import Connection, create_event
+from ..record.due_date import deliver_soon, schedule_due, schedule_refresh
+from ..record.status import EventType, Status
 from ..times import TICK_SECONDS
 from .links import Authorization
 
@@ -29,16 +32,16 @@ def plan(
     redirect_uri: str = "",
     direct_read: bool = True,
 ) -> tuple[Authorization, str]:
-    """Check what connecting this account means. Returns the authorization and its grant.
+    """What connecting this account means, checked: the authorization and its grant.
 
     Parameters
     ----------
     client
-        The client's name; by default the provider's.
+        The client's name; the provider's own when left out.
     grant
-        One of the profile's grants; by default the first.
+        One of the profile's; its usual one when left out.
     scopes
-        What to ask for; by default the profile's (:meth:`~evergrant.profiles.model.Profile.scope`).
+        What to ask for; the profile's own (:meth:`~evergrant.profiles.model.Profile.scope`) when left out.
 
     Raises
     ------
@@ -60,90 +63,85 @@ def plan(
 
 
 def begin(records: Records, authorization: Authorization, grant: str, clock: Clock) -> Connection:
-    """Create the connection's record, or make an existing one ready to be authorized again.
+    """Make sure that the connection's record exists and may be authorized (again).
 
-    A grant that needs a person changes nothing in an existing record until it is saved: an abandoned authorization
-    leaves the connection as it was. A headless grant takes the new client, profile and variables at once, and is due
-    now.
+    A grant that needs a person changes nothing in an existing record until it is saved: an authorization that is
+    abandoned half-way leaves the connection as it was. A headless grant takes the new client, profile and variables at
+    once and is due now.
     """
     now = int(clock.now())
-    headless = grant in HEADLESS_GRANTS
-    fields = asdict(authorization)
-    name = fields.pop("connection")
+    is_headless = grant in HEADLESS_GRANTS
+    name = authorization.connection
     record = Connection(
         name=name,
-        status=Status.AWAITING_AUTHORIZATION,
-        grant=grant,
+        status=state_machine.INITIAL_STATUS,
         created_at=now,
-        **fields,
+        **cast(dict[str, Any], authorization.fields(grant)),
     )
-    if headless:
-        record = replace(record, **token_save.schedule_refresh(record, now))
+    if is_headless:
+        record = replace(record, **schedule_refresh(record, now))
+
+    def begin_again(current: Connection) -> RecordChange:
+        change = RecordChange()
+        if current.status is Status.DISCONNECTED or (is_headless and current.status is Status.PAUSED):
+            # What was still to be revoked is given up: revoking it might end what comes now.
+            change = state_machine.move(current.status, state_machine.INITIAL_STATUS).set({"to_revoke": None})
+        if not is_headless:
+            return change
+        # A headless grant has no use for an attempt in doubt, or a kept response, of an earlier grant.
+        fresh: RecordFields = {**token_save.NO_ATTEMPT, "unreadable_response": None, "failures": 0}
+        return change.set({**authorization.fields(grant), **fresh, **schedule_refresh(current, now)})
+
     try:
         records.create(record)
-    except Conflict as conflict:
-        current: Connection = conflict.current
-        changes: dict[str, Any] = {}
-        if current.status is Status.DISCONNECTED or (headless and current.status is Status.PAUSED):
-            # A revocation that is still to come is dropped: it might end the new grant.
-            changes = {"status": Status.AWAITING_AUTHORIZATION, "to_revoke": None}
-        if headless:
-            changes |= {**fields, "grant": grant, **token_save.schedule_refresh(current, now), "failures": 0}
-            # An attempt in doubt or an unreadable response of an earlier grant does not concern a headless one.
-            changes |= {**token_save.NO_ATTEMPT, "unreadable_response": None}
-        return _change(records, name, lambda _: changes, clock) if changes else current
+    except Conflict:
+        return _change(records, name, begin_again, clock)
     return record
 
 
 def pause(records: Records, connection: str, clock: Clock) -> Connection:
-    """Pause the connection: nothing is sent to the provider. The published token stays, and expires."""
+    """Send nothing to the provider until it is resumed. The published token stays where it is and expires."""
 
-    def changes(current: Connection) -> Mapping[str, Any]:
+    def pause_now(current: Connection) -> RecordChange:
         _require(current, current.status is not Status.DISCONNECTED, "it is disconnected")
-        # Events that are persisted already are still to be delivered.
-        due = token_save.schedule_due(current, int(clock.now()) + TICK_SECONDS if current.outbox else None)
-        return {"status": Status.PAUSED, **token_save.RELEASED_LEASE, **due}
+        # Events that wait are still delivered.
+        due = schedule_due(current, int(clock.now()) + TICK_SECONDS if current.outbox else None)
+        return state_machine.move(current.status, Status.PAUSED).set({**token_save.RELEASED_LEASE, **due})
 
-    return _change(records, connection, changes, clock)
+    return _change(records, connection, pause_now, clock)
 
 
 def resume(records: Records, connection: str, clock: Clock) -> Connection:
-    """Undo :func:`pause`. The refresh is due as before; now if that time is past, or if refreshes were failing."""
+    """Undo :func:`pause`: refreshed when it would have been; now if that is past, or if it was failing."""
     now = int(clock.now())
 
-    def changes(current: Connection) -> Mapping[str, Any]:
+    def resume_now(current: Connection) -> RecordChange:
         _require(current, current.status is Status.PAUSED, f"it is {current.status}")
+        change = state_machine.move(current.status, _status_after_pause(current))
         if current.refresh_at is None:
-            # Nothing can refresh it: it was never authorized, has to be authorized again, or waits for a reparse.
-            unauthorized = Status.AWAITING_AUTHORIZATION if current.sealed is None else Status.AUTHORIZATION_REQUIRED
-            return {"status": Status.DEGRADED if current.unreadable_response else unauthorized}
+            return change
         if current.failures:
-            return {"status": Status.DEGRADED, **token_save.schedule_refresh(current, now)}
-        again = token_save.schedule_refresh(current, max(current.refresh_at, now))
-        # A token set that was saved just before the pause is still to be published.
-        return {
-            "status": Status.ACTIVE,
-            **again,
-            **(token_save.schedule_due(current, now) if current.is_unpublished else {}),
-        }
+            return change.set(schedule_refresh(current, now))
+        change = change.set(schedule_refresh(current, max(current.refresh_at, now)))
+        # A token set that was saved during the pause is still to be published.
+        return change.set(schedule_due(current, now)) if current.is_unpublished else change
 
-    return _change(records, connection, changes, clock)
+    return _change(records, connection, resume_now, clock)
 
 
 def disconnect(records: Records, connection: str, clock: Clock, *, revoke: bool = False) -> Connection:
-    """Delete the token set for good. The record stays as a tombstone, so that generations never repeat.
+    """Forget the token set for good. The record stays as a tombstone, so that generations never repeat.
 
-    With ``revoke`` the sealed set is kept for rotator, which alone can unseal it: it asks the provider to revoke the
-    grant, and deletes the set after that (:mod:`evergrant.rotation.disconnection`).
+    With ``revoke`` the set is put aside, still sealed, for rotator, which alone can open it: it asks the provider to
+    revoke it, and forgets it after that (:mod:`evergrant.rotation.disconnection`).
     """
 
-    def changes(current: Connection) -> Mapping[str, Any]:
+    def disconnect_now(current: Connection) -> RecordChange:
         if current.status is Status.DISCONNECTED:
-            return {} if revoke or current.to_revoke is None else {"to_revoke": None}
+            return RecordChange() if revoke or current.to_revoke is None else RecordChange({"to_revoke": None})
         now = int(clock.now())
-        changes = {
-            "status": Status.DISCONNECTED,
-            # Fences off late writers, also for a connection that is begun anew.
+        forgotten: RecordFields = {
+            # Fences off every response on its way, also from a connection that is begun anew.
             "generation": current.generation + 1,
             "published_generation": current.generation + 1,
             "sealed": None,
@@ -153,40 +151,51 @@ def disconnect(records: Records, connection: str, clock: Clock, *, revoke: bool 
             "last_error": None,
             **token_save.NO_ATTEMPT,
             **token_save.RELEASED_LEASE,
-            **token_save.schedule_refresh(replace(current, warn_at=None), None),
+            **schedule_refresh(replace(current, warn_at=None), None),
             "warn_at": None,
-            **create_event(EventType.DISCONNECTED, current, now),
         }
-        return token_save.deliver_soon(current, changes, now)
+        event = RecordChange(events=create_event(EventType.DISCONNECTED, current, now))
+        change = state_machine.move(current.status, Status.DISCONNECTED).set(forgotten) | event
+        return deliver_soon(current, change, now)
 
-    return _change(records, connection, changes, clock)
+    return _change(records, connection, disconnect_now, clock)
+
+
+def _status_after_pause(current: Connection) -> Status:
+    if current.refresh_at is not None:
+        return Status.DEGRADED if current.failures else Status.ACTIVE
+    if current.unreadable_response:
+        return Status.DEGRADED
+    # Nothing can refresh it: it never was authorized, or it has to be again.
+    return Status.AWAITING_AUTHORIZATION if current.sealed is None else Status.AUTHORIZATION_REQUIRED
 
 
 def _change(
     records: Records,
     connection: str,
-    changes_of: Callable[[Connection], Mapping[str, Any]],
+    change_of: Callable[[Connection], RecordChange],
     clock: Clock,
-    max_wait: float = 60.0,
+    patience: float = 60.0,
 ) -> Connection:
-    """Apply changes as soon as the lease is free."""
-    give_up = clock.now() + max_wait
+    """Apply a change as soon as no worker holds the lease."""
+    give_up_at = clock.now() + patience
     while True:
         current = records.get(connection)
         if current is None:
             raise UnknownConnection(connection)
-        changes = changes_of(current)
-        if not changes:
+        change = change_of(current)
+        if not change:
             return current
         try:
             return records.change(
                 connection,
-                changes,
-                only_if={"generation": current.generation, "status": current.status},
+                change.fields,
+                events=change.events,
+                only_if=current.snapshot("generation", "status"),
                 lease_free_at=int(clock.now()),
             )
         except Conflict as conflict:
-            if clock.now() >= give_up:
+            if clock.now() >= give_up_at:
                 raise TemporarilyUnavailable(f"{connection} is being refreshed all the time.", 60) from conflict
             clock.sleep(_POLL_SECONDS)
 

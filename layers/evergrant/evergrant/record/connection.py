@@ -1,74 +1,42 @@
-"""The connection record, its states, and the events that its changes of state emit. Pure."""
+"""The connection record, and the events that its changes emit. Pure."""
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from enum import StrEnum
-from typing import Any
+from typing import Any, cast
 
 from ..times import format_rfc3339
+from .change import Events, RecordState
 from .refresh_schedule import TokenLifetime
+from .sealed import Sealed
+from .status import EventType, Status
 
-
-class Status(StrEnum):
-    """Where a connection stands."""
-
-    AWAITING_AUTHORIZATION = "awaiting_authorization"
-    ACTIVE = "active"
-    DEGRADED = "degraded"
-    AUTHORIZATION_REQUIRED = "authorization_required"
-    CLIENT_REFUSED = "client_refused"
-    PAUSED = "paused"
-    DISCONNECTED = "disconnected"
-
-
+#: The number of the stored form of a record. A release that changes the form migrates older records, or refuses them.
+FORMAT_VERSION = 1
 #: The last error of a connection whose token set Secrets Manager does not take.
 UNPUBLISHED = "unpublished"
-#: States in which nothing is ever sent to the provider.
-INACTIVE_STATUSES = frozenset({Status.PAUSED, Status.DISCONNECTED})
-
-
-class EventType(StrEnum):
-    """The ``detail-type`` of each event on the bus."""
-
-    AUTHORIZED = "Connection Authorized"
-    ROTATED = "Token Rotated"
-    DEGRADED = "Connection Degraded"
-    RECOVERED = "Connection Recovered"
-    AUTHORIZATION_REQUIRED = "Authorization Required"
-    CLIENT_REFUSED = "Client Refused"
-    GRANT_EXPIRING = "Grant Expiring"
-    DISCONNECTED = "Connection Disconnected"
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A token set under AES-GCM; ``key`` is the data key, itself encrypted by KMS."""
-
-    key: bytes = field(repr=False)
-    nonce: bytes = field(repr=False)
-    text: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
     """One connection's record: the truth, as one item of the table. Times are epoch seconds.
 
-    ``generation`` counts the token sets saved and fences every save. ``refresh_at`` is when the next refresh is meant
-    to happen; ``due_at`` is the same in the index, moved on while a message is on its way. ``attempt_id`` marks a
-    request
-    to the provider whose answer is not saved yet; ``attempt_replays`` counts its replays outside the provider's
-    grace, and
-    ``in_doubt_since`` is since when it is known to be in doubt: from the worker that lost its answer, or from whoever
-    found
-    the marker of one that is gone. ``warn_at`` is when somebody is to be warned that the grant ends;
-    ``alerted_at`` is when somebody was told of the present trouble. ``early_refreshes`` counts refreshes in a row that
-    somebody asked for long before one was due. ``outbox`` holds events not yet delivered, by their id. ``subject`` is a
-    digest of the account's id at the provider, None where it is not known; ``missing_scope`` is what of ``scope`` was
-    not granted. ``to_revoke`` is the token set of a connection that was disconnected, sealed for the generation before,
-    until its provider was asked to revoke it.
+    ``generation`` counts the token sets saved and is the fencing token of every save. ``refresh_at`` is the planned
+    next refresh; ``due_at`` is the same in the due index, moved on while a message is on its way.
+
+    ``attempt_id`` marks a refresh attempt whose response is not saved yet; ``attempt_replays`` counts its replays
+    outside the provider's grace. ``in_doubt_since`` is the moment from which the attempt is known to be in doubt: set
+    by the worker that lost the response, or by the first one that finds the marker of a worker that is gone.
+
+    ``warn_at`` is the next warning that the grant ends; ``alerted_at`` is the alert about the present trouble.
+    ``early_refreshes`` counts refreshes in a row that a caller demanded long before they were due. ``outbox`` holds the
+    events that are not delivered yet, by their id.
+
+    ``subject`` is a digest of the account's id at the provider, None where it is unknown; ``missing_scope`` is the part
+    of ``scope`` that was not granted. ``to_revoke`` is the token set of a disconnected connection, sealed for the
+    generation before, until its provider was asked to revoke it.
     """
 
     name: str
@@ -76,7 +44,7 @@ class Connection:
     grant: str
     client: str
     profile_hash: str
-    format_version: int = 1
+    format_version: int = FORMAT_VERSION
     variables: Mapping[str, str] = field(default_factory=dict)
     scope: str | None = None
     redirect_uri: str | None = None
@@ -122,36 +90,40 @@ class Connection:
 
     @property
     def token_lifetime(self) -> TokenLifetime | None:
-        """Of the current token set, None when there is none."""
+        """The lifetime of the current token set, None when there is none."""
         if self.issued_at is None or self.expires_at is None:
             return None
         return TokenLifetime(self.issued_at, self.expires_at)
 
     @property
     def next_action_at(self) -> int | None:
-        """When it has to be looked at next, unless it is at rest: to refresh it, or to warn of its end."""
+        """When to work on it next, unless it is inactive: to refresh it, or to warn of its end."""
         return find_earliest(self.refresh_at, self.warn_at)
 
     @property
     def is_unpublished(self) -> bool:
-        """Whether the outside world has still to be told of something."""
+        """Whether an event or the token document is still to be published."""
         return bool(self.outbox) or (self.direct_read and self.published_generation != self.generation)
 
     def is_leased(self, now: int) -> bool:
         """Whether some worker holds the lease."""
         return self.lease_owner is not None and self.lease_until is not None and self.lease_until > now
 
+    def snapshot(self, *names: str) -> RecordState:
+        """Return some fields as they are, for a write that requires them unchanged (optimistic locking)."""
+        return cast(RecordState, {name: getattr(self, name) for name in names})
+
 
 def find_earliest(*moments: int | None) -> int | None:
-    """The first of some moments; None where there is none of them."""
+    """Return the earliest of some moments; None where there is none."""
     return min((at for at in moments if at is not None), default=None)
 
 
 FIELDS = frozenset(item.name for item in fields(Connection))
 
 
-def create_event(kind: EventType, connection: Connection, at: int, **detail: Any) -> dict[str, Any]:
-    """A change of state, as ``changes`` for the record: ``{"outbox.<id>": {...}}``. One change has one id."""
+def create_event(kind: EventType, connection: Connection, at: int, **detail: Any) -> Events:
+    """Create one event of a connection, under an id of its own."""
     body = {
         "type": str(kind),
         "at": at,
@@ -163,4 +135,4 @@ def create_event(kind: EventType, connection: Connection, at: int, **detail: Any
             **detail,
         },
     }
-    return {f"outbox.{uuid.uuid4()}": body}
+    return {str(uuid.uuid4()): body}

@@ -1,4 +1,4 @@
-"""What a connection's outbox takes of new events while the bus takes none of them. Pure.
+"""The transactional outbox: events wait in the record until the bus takes them. Pure.
 
 An item of DynamoDB holds 400 KB at most, and a token set must always find room.
 """
@@ -8,41 +8,37 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from . import alerts
+from .alerts import is_alert
+from .change import Events, RecordChange
 from .connection import Connection
 
-#: Events that wait in one outbox. Beyond them there are those alone that a person needs, one of each kind at most.
+#: Events that wait in one outbox. Beyond them it takes alerts only, one of each kind at most.
 MAX_PENDING_EVENTS = 100
 
-Changes = dict[str, Any]
 
+def add_events(connection: Connection, events: Events) -> RecordChange:
+    """Add the events for which there is room.
 
-def add_events(connection: Connection, events: Mapping[str, Any]) -> Changes:
-    """``events``, as :func:`~evergrant.record.connection.create_event` makes them, for which there is room.
-
-    In a full outbox that is none, but for one that a person needs: it takes the place of the oldest that nobody needs,
-    or else of the oldest of its kind.
+    A full outbox takes an alert only. The alert replaces the oldest event that is no alert, or else the oldest of its
+    kind.
     """
-    changes: Changes = {}
+    added: dict[str, Mapping[str, Any] | None] = {}
     waiting = dict(connection.outbox)
-    for name, body in events.items():
+    for event_id, body in events.items():
+        if body is None:
+            continue
         if len(waiting) >= MAX_PENDING_EVENTS:
-            if not alerts.is_alert(body):
+            if not is_alert(body):
                 continue
-            idle = [key for key, held in waiting.items() if not alerts.is_alert(held)]
+            minor = [key for key, held in waiting.items() if not is_alert(held)]
             alike = [key for key, held in waiting.items() if held["type"] == body["type"]]
-            if idle or alike:
-                oldest = _find_oldest(waiting, idle or alike)
+            if minor or alike:
+                oldest = _find_oldest(waiting, minor or alike)
                 del waiting[oldest]
-                changes[f"outbox.{oldest}"] = None
-        waiting[name.removeprefix("outbox.")] = body
-        changes[name] = body
-    return changes
-
-
-def has_event(changes: Mapping[str, Any]) -> bool:
-    """Whether an event comes with a change of the record."""
-    return any(name.startswith("outbox.") for name in changes)
+                added[oldest] = None
+        waiting[event_id] = body
+        added[event_id] = body
+    return RecordChange(events=added)
 
 
 def _find_oldest(waiting: Mapping[str, Mapping[str, Any]], keys: Collection[str]) -> str:

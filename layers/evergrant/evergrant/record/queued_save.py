@@ -1,41 +1,45 @@
-"""What the table would not take, as a message of the rotation queue: sealed, and fenced as it was."""
+"""A queued save: a token set that the table did not take, sealed, in a message of the rotation queue. Pure."""
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from typing import Any, cast
 
-from .connection import Connection, Sealed
+from .change import RecordChange, RecordFields, RecordState
+from .connection import Connection
+from .sealed import Sealed
+from .status import Status
 
 TASK = "save"
+_SEALED_FIELDS = ("sealed", "unreadable_response")
 
 
-def encode_message(connection: Connection, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """The message that carries ``changes`` of ``connection``."""
+def encode_message(connection: Connection, change: RecordChange) -> dict[str, Any]:
+    """Build the message that carries a change of ``connection``."""
     return {
         "task": TASK,
         "connection": connection.name,
         "generation": connection.generation,
         "authorization_id": connection.authorization_id,
         "status": connection.status,
-        "changes": {name: _encoded(value) for name, value in changes.items()},
+        "fields": {
+            name: value.encode() if isinstance(value, Sealed) else value for name, value in change.fields.items()
+        },
+        "events": change.events,
     }
 
 
-def decode_changes(message: Mapping[str, Any]) -> dict[str, Any]:
-    """The inverse of :func:`encode_message`."""
-    return {name: _decoded(name, value) for name, value in message["changes"].items()}
+def decode_change(message: Mapping[str, Any]) -> RecordChange:
+    """Invert :func:`encode_message`."""
+    fields = dict(message["fields"])
+    for name in _SEALED_FIELDS:
+        if fields.get(name) is not None:
+            fields[name] = Sealed.decode(fields[name])
+    if "status" in fields:
+        fields["status"] = Status(fields["status"])
+    return RecordChange(cast(RecordFields, fields), message["events"])
 
 
-def _encoded(value: Any) -> Any:
-    if isinstance(value, Sealed):
-        return {key: b64encode(part).decode() for key, part in asdict(value).items()}
-    return value
-
-
-def _decoded(name: str, value: Any) -> Any:
-    if name in ("sealed", "unreadable_response") and value is not None:
-        return Sealed(**{key: b64decode(part) for key, part in value.items()})
-    return value
+def decode_state(message: Mapping[str, Any]) -> RecordState:
+    """Return generation and status of the record as the sender saw it."""
+    return {"generation": message["generation"], "status": Status(message["status"])}

@@ -1,4 +1,4 @@
-"""The message that tells a connection that what it waited for may be there. Pure."""
+"""The message that wakes a connection: the reason of its failure may be gone. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,13 @@ _MAX_DELAY_SECONDS = 900
 
 
 def build_messages(connections: Iterable[str], after: int = 0) -> list[tuple[Mapping[str, Any], int]]:
-    """One message for each connection with its delay: one a second from ``after`` on, so that nobody is stormed."""
+    """Build one message for each connection, with its delay: one a second, so that no thundering herd follows.
+
+    Parameters
+    ----------
+    after
+        Seconds before the first of them.
+    """
     return [
         ({"task": TASK, "connection": name}, min(1 + after + number, _MAX_DELAY_SECONDS))
         for number, name in enumerate(sorted(connections))

@@ -30,19 +30,19 @@ class TokenLifetime:
 
     @property
     def last_quarter_at(self) -> int:
-        """From here on the token is about to lapse."""
+        """When the last quarter of the lifetime begins: from then on the token is about to expire."""
         return self.expires_at - self.lifetime // 4
 
 
 def compute_lead(life: TokenLifetime, rotation: Rotation, consumer_cache: int) -> int:
-    """How long before its end a token set is refreshed at the latest, the provider's minimum age permitting."""
+    """Return how long before its end a token set is refreshed at the latest (seconds)."""
     return min(max(rotation.lead, MIN_LEAD_SECONDS, 2 * consumer_cache), life.lifetime // 2)
 
 
 def compute_refresh_at(
     life: TokenLifetime, rotation: Rotation, consumer_cache: int, connection: str, generation: int
 ) -> int:
-    """When a token set is to be refreshed.
+    """Compute when a token set is to be refreshed.
 
     ``expires_at - lead - jitter``, with the lead bounded by half the lifetime, so that a short-lived token is not
     always about to expire, and never before the provider's minimum age.
@@ -50,7 +50,7 @@ def compute_refresh_at(
     Parameters
     ----------
     consumer_cache
-        The longest time that a consumer keeps a token without asking again.
+        The longest time (seconds) that a consumer keeps a token without reading it again.
     """
     ahead = compute_lead(life, rotation, consumer_cache)
     # A tenth of the lifetime at most, and never so much that it doubles the lead.
@@ -60,20 +60,20 @@ def compute_refresh_at(
 
 
 def compute_keep_alive_at(life: TokenLifetime, ends_at: int | None, rotation: Rotation, regular: int) -> int:
-    """When to refresh a connection that nobody reads, where only refreshes that are asked for happen otherwise.
+    """Compute when to refresh a connection that no consumer reads, where refreshes happen on demand.
 
     Parameters
     ----------
     ends_at
-        When the refresh token lapses, if that is known.
+        When the refresh token expires, if that is known.
     regular
         When it would be refreshed if it always were.
 
     Returns
     -------
     int
-        In time for a refresh token that dies with its access token, or of not being used: then a tenth of its life
-        before, but at most a week. Else a hundred years ahead: nothing is lost by waiting until somebody asks.
+        In time for a refresh token that expires with its access token, or when it is idle: then a tenth of its
+        lifetime before, but at most a week. Else a hundred years ahead: waiting for a demand loses nothing.
     """
     if rotation.refresh_token_life == "with_access_token":  # noqa: S105
         return regular
@@ -84,19 +84,22 @@ def compute_keep_alive_at(life: TokenLifetime, ends_at: int | None, rotation: Ro
 
 
 def compute_backoff_at(failures: int, now: int, retry_after: int | None = None) -> int:
-    """When to try again after ``failures`` failures in a row: full jitter, doubling, the cap itself jittered."""
+    """Compute when to try again after ``failures`` failures in a row: exponential backoff with full jitter.
+
+    The wait doubles up to a cap, which is jittered too, so that retries do not arrive as a thundering herd.
+    """
     cap = MAX_BACKOFF_SECONDS * random.uniform(0.75, 1.25)  # noqa: S311 - jitter, no secret
     wait = random.uniform(1, min(BACKOFF_BASE_SECONDS * 2.0 ** min(failures, 12), cap))  # noqa: S311
     return now + max(int(wait), retry_after or 0)
 
 
 def compute_daily_probe_at(now: int) -> int:
-    """When to ask again where a person must act: some providers heal. About a day ahead, jittered by an eighth."""
+    """Compute when to probe a grant that needs a person: some providers recover. About a day ahead, with jitter."""
     return now + int(DAY_SECONDS * random.uniform(0.875, 1.125))  # noqa: S311
 
 
 def compute_claim_until(due_at: int, now: int, expires_at: int | None) -> int:
-    """To when a claimed connection's due date moves: found again in time should the message be lost.
+    """Compute to when a claim moves the due date, so that a lost message is made good in time.
 
     Two minutes, but at most a quarter of what remains of the token's life, and never less than 15 seconds.
     """
@@ -105,10 +108,10 @@ def compute_claim_until(due_at: int, now: int, expires_at: int | None) -> int:
 
 
 def choose_shard(connection: str) -> str:
-    """The partition of the due index that a connection belongs to."""
+    """Return the shard of the due index that a connection belongs to."""
     return str(_share(connection, SHARD_COUNT - 1))
 
 
 def _share(key: str, most: int) -> int:
-    """A number from 0 to ``most``, the same for the same key, evenly spread over keys."""
+    """Return a number from 0 to ``most``, the same for the same key, evenly spread over keys."""
     return int.from_bytes(sha256(key.encode()).digest()[:8], "big") % (most + 1)

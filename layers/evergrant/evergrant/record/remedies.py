@@ -1,4 +1,4 @@
-"""Which command mends what the record gives as the last error; said by notices and by the operator's command alike."""
+"""The command that fixes a record's last error, for alerts and for the operator's command."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ _REMEDIES = {
 
 
 def find_remedy(error: str | None, connection: str, client: str) -> str:
-    """The command; where there is nothing to do but wait, the one that says how the connection is."""
+    """Return the command that fixes an error, or the one that shows the connection where waiting is all there is."""
     return _REMEDIES.get(error or "", "evergrant status {connection}").format(connection=connection, client=client)

@@ -1,4 +1,4 @@
-"""What consumers see of a token set: the ``tokens/`` secret and the answers of getter and rotator. Pure."""
+"""The token document: what consumers read in the ``tokens/`` secret and in the responses of getter. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .connection import Connection
 
 
 def build_document(connection: Connection, profile: Profile, tokens: TokenSet) -> dict[str, Any]:
-    """The document of the current token set. Never a refresh token; times in RFC 3339 UTC."""
+    """Build the document of the current token set. It never holds a refresh token; times are RFC 3339 UTC."""
     return {
         "connection": connection.name,
         "generation": connection.generation,
@@ -31,18 +31,16 @@ def build_document(connection: Connection, profile: Profile, tokens: TokenSet) -
 
 
 def build_response(published: Mapping[str, Any], expires_at: int, now: float) -> dict[str, Any]:
-    """The published document as an answer: with ``expires_in``, whole seconds from now, never negative."""
+    """Add ``expires_in`` to a document: whole seconds from now, never negative."""
     return {**published, "expires_in": max(int(expires_at - now), 0)}
 
 
 def derive_request_token(connection: Connection, published: Mapping[str, Any]) -> str:
-    """Secrets Manager's ClientRequestToken for this publication, which names the version: 64 hexadecimal digits.
+    """Derive Secrets Manager's ClientRequestToken, which names the version: 64 hexadecimal digits.
 
-    The first 16 are the generation, so that of two versions everybody can tell the older one.
-
-    Derived from what was saved, so that a repeated Put of one generation is a no-op and never a new version; and from
-    what is published, since the same token with another value is an error, and a release may publish more than the
-    one before it did.
+    The first 16 are the generation, so that of two versions the older one shows. The rest derives from what was saved,
+    so that a repeated Put of one generation is idempotent; and from the document, since the same token with another
+    value is an error, and a release may publish more than the one before it did.
     """
     text = json.dumps(published, sort_keys=True)
     seed = f"{connection.name}|{connection.authorization_id}|{connection.generation}|{connection.issued_at}|{text}"

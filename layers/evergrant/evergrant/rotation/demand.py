@@ -1,4 +1,4 @@
-"""What is wanted of a connection, and what can be had without asking its provider. Pure."""
+"""What is wanted of a connection, and what can be had without a request to its provider. Pure."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from typing import Any, Literal
 
 from ..errors import AuthorizationRequired, ClientRefused, Disconnected, Paused, TemporarilyUnavailable
 from ..oauth.token_set import TokenSet
-from ..record.connection import INACTIVE_STATUSES, UNPUBLISHED, Connection, Status
+from ..record.connection import UNPUBLISHED, Connection
+from ..record.status import INACTIVE_STATUSES, Status
 
-#: A token younger than this (seconds) is not refreshed again, though it be refused: its refusal has another cause.
+#: A token younger than this is not refreshed again, even if an API has rejected it: the rejection has another cause.
 MIN_COOLDOWN_SECONDS = 10
-#: Each early refresh in a row doubles that, up to an hour or half the token's life: so many of them count.
+#: Each early refresh in a row doubles that, up to an hour or half the token's lifetime: so many of them count.
 _MAX_COOLDOWN_SECONDS, MAX_EARLY_REFRESHES = 3600, 9
-#: An operator mends a profile within hours (seconds).
+#: An operator corrects a profile within hours.
 _UNREADABLE_RETRY_SECONDS = 3600
 
 Outcome = Literal["rotated", "fresh", "published", "busy", "unpublished", "inactive", "waiting", "no_time", "failed"]
@@ -23,9 +24,9 @@ Outcome = Literal["rotated", "fresh", "published", "busy", "unpublished", "inact
 class TokenDemand:
     """What is wanted of a connection.
 
-    ``asked`` says that somebody waits, getter or an operator; else it is the schedule. ``min_ttl`` and ``wait`` are
-    in seconds; ``rejected`` is the fingerprint of a token that the provider's API refused. ``woken`` says that what a
-    connection failed for may be mended: it need not wait for its next try.
+    ``caller_waits`` says that getter or an operator waits for the token; otherwise the schedule wants it fresh.
+    ``min_ttl`` and ``wait`` are in seconds; ``rejected`` is the fingerprint of a token that the API rejected.
+    ``woken`` says that the reason of the last failure may be gone, so that the next try need not wait.
     """
 
     connection: str
@@ -36,10 +37,14 @@ class TokenDemand:
     wait: float = 0.0
     woken: bool = False
 
+    def is_rejected(self, tokens: TokenSet | None) -> bool:
+        """Whether the API rejected the access token of this set."""
+        return tokens is not None and self.rejected == tokens.access_token.fingerprint
+
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How a pass over a connection ended. ``tokens`` are there when somebody asked."""
+    """How a pass over a connection ended. ``tokens`` are there when a caller waits."""
 
     outcome: Outcome
     connection: Connection
@@ -47,97 +52,64 @@ class Result:
 
 
 def is_refresh_wanted(
-    connection: Connection, ask: TokenDemand, tokens: TokenSet | None, minimum_age: int, now: int
+    connection: Connection, demand: TokenDemand, tokens: TokenSet | None, minimum_age: int, now: int
 ) -> bool:
-    """Whether the provider is to be asked for another token set. ``minimum_age`` is the provider's, in seconds."""
+    """Whether to ask the provider for another token set. ``minimum_age`` is the provider's, in seconds."""
     if connection.unreadable_response is not None:
-        return False  # whatever was spent is in there; another spend would only lose it
-    refused = tokens is not None and ask.rejected == tokens.access_token.fingerprint
+        return False  # that response holds the new tokens; another attempt would only lose them
     if connection.grant == "static":
-        # Nothing brings another key; that it lapsed or was refused is written down once.
-        return connection.refresh_at is not None and (refused or connection.refresh_at <= now)
-    if not ask.caller_waits:
-        if connection.refresh_at is None:
-            return False
-        return connection.refresh_at <= now or (ask.woken and connection.failures > 0)
-    if ask.force:
+        return _is_key_over(connection, demand, tokens, now)
+    if not demand.caller_waits:
+        return _is_due(connection, demand, now)
+    if demand.force:
         return tokens is not None or connection.refresh_at is not None
-    # Backing off, or waiting for a person: what is left is served, and nothing is hammered. While somebody is at it,
-    # what comes of that is waited for.
-    waits = connection.refresh_at is None or (connection.refresh_at > now and not connection.is_leased(now))
-    failing = connection.failures > 0 and waits
     if tokens is None:
-        return connection.refresh_at is not None and not failing
-    age, left = now - tokens.issued_at, tokens.expires_at - now
-    # More than the tokens live cannot be had: then half a life is fresh enough.
-    enough = ask.min_ttl if ask.min_ttl < tokens.lifetime else tokens.lifetime // 2
-    if left > 0 and ((left > enough and not refused) or age < _compute_cooldown(connection, tokens, minimum_age)):
+        return connection.refresh_at is not None and not _is_backing_off(connection, now)
+    if _is_fresh_enough(connection, demand, tokens, minimum_age, now):
         return False
-    return not failing
+    return not _is_backing_off(connection, now)
 
 
-def _compute_cooldown(connection: Connection, tokens: TokenSet, minimum_age: int) -> int:
-    """How old a living token has to be, in seconds, before it is refreshed because somebody asks.
-
-    Whoever is refused for another reason than the token (a missing permission) would have it refreshed for ever; the
-    provider is spared, and so is the secret, which takes about a hundred versions a day.
-    """
-    longest = min(_MAX_COOLDOWN_SECONDS, tokens.lifetime // 2)
-    return max(min(MIN_COOLDOWN_SECONDS << connection.early_refreshes, longest), MIN_COOLDOWN_SECONDS, minimum_age)
-
-
-def count_early_refreshes(connection: Connection, ask: TokenDemand, previous: TokenSet | None, tokens: TokenSet) -> int:
-    """What the record counts as early refreshes in a row, once ``tokens`` have come of ``ask``."""
-    if previous is None or ask.force:
+def count_early_refreshes(
+    connection: Connection, demand: TokenDemand, previous: TokenSet | None, tokens: TokenSet
+) -> int:
+    """Count the early refreshes in a row, now that ``tokens`` have come of ``demand``."""
+    if previous is None or demand.force:
         return 0
     if tokens.access_token == previous.access_token:
-        return MAX_EARLY_REFRESHES  # refreshing does not replace it, however often it is refused
-    refused = ask.rejected == previous.access_token.fingerprint
-    if ask.caller_waits and (refused or tokens.issued_at - previous.issued_at < previous.lifetime // 2):
+        return MAX_EARLY_REFRESHES  # refreshing does not replace the token, however often it is rejected
+    is_early = tokens.issued_at - previous.issued_at < previous.lifetime // 2
+    if demand.caller_waits and (demand.is_rejected(previous) or is_early):
         return min(connection.early_refreshes + 1, MAX_EARLY_REFRESHES)
     return max(connection.early_refreshes - 1, 0)
 
 
 def serve_current(
-    connection: Connection, ask: TokenDemand, tokens: TokenSet | None, outcome: Outcome, now: int
+    connection: Connection, demand: TokenDemand, tokens: TokenSet | None, outcome: Outcome, now: int
 ) -> Result:
-    """What is left of the current token set.
+    """Serve the current token set.
 
     Raises
     ------
     AuthorizationRequired, ClientRefused, Paused, Disconnected, TemporarilyUnavailable
-        When asked, and there is none.
+        A caller waits, and there is no valid token.
     """
-    if not ask.caller_waits:
+    if not demand.caller_waits:
         return Result(outcome, connection, tokens)
-    valid = tokens is not None and tokens.expires_at > now
+    is_valid = tokens is not None and tokens.expires_at > now
     if connection.status in INACTIVE_STATUSES:
         if connection.status is Status.DISCONNECTED:
             raise Disconnected(connection.name)
-        if ask.force or not valid:
+        if demand.force or not is_valid:
             raise Paused(connection.name)
         return Result("inactive", connection, tokens)
-    needs_a_person = connection.status in (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED)
-    refused = tokens is not None and ask.rejected == tokens.access_token.fingerprint
-    if valid and not (needs_a_person and refused):
+    if is_valid and not (_needs_a_person(connection) and demand.is_rejected(tokens)):
         return Result(outcome, connection, tokens)
-    if connection.status is Status.CLIENT_REFUSED:
-        raise ClientRefused(connection.name, connection.client)
-    reason = f" ({connection.last_error})" if connection.last_error else ""
-    if connection.unreadable_response is not None:
-        # It may well be read yet, and is not the account's owner's trouble.
-        raise TemporarilyUnavailable(
-            f"No valid token of {connection.name} can be had now{reason}.", _UNREADABLE_RETRY_SECONDS
-        )
-    if needs_a_person or connection.refresh_at is None:
-        raise AuthorizationRequired(connection.name)
-    raise TemporarilyUnavailable(
-        f"No valid token of {connection.name} can be had now{reason}.", max(connection.refresh_at - now, 1)
-    )
+    raise _explain_missing_token(connection, now)
 
 
-def build_warning(result: Result, ask: TokenDemand, minimum_age: int, now: int) -> dict[str, Any] | None:
-    """What whoever gets this token should know of its connection, in the form of an error; None if all is well.
+def build_warning(result: Result, demand: TokenDemand, minimum_age: int, now: int) -> dict[str, Any] | None:
+    """Build the warning that goes with a served token, in the form of an error; None if all is well.
 
     ``minimum_age`` is the provider's, in seconds.
     """
@@ -149,7 +121,7 @@ def build_warning(result: Result, ask: TokenDemand, minimum_age: int, now: int) 
         return AuthorizationRequired(name).as_dict()
     if connection.status is Status.CLIENT_REFUSED:
         return ClientRefused(name, connection.client).as_dict()
-    reason = f" ({connection.last_error})" if connection.last_error else ""
+    reason = _reason_of(connection)
     again = max((connection.refresh_at or now) - now, 1)
     if connection.status is Status.DEGRADED and connection.last_error != UNPUBLISHED:
         return {
@@ -160,11 +132,69 @@ def build_warning(result: Result, ask: TokenDemand, minimum_age: int, now: int) 
         }
     if connection.failures > 0 or result.outcome in ("failed", "busy", "waiting", "no_time"):
         return TemporarilyUnavailable(f"No fresher token of {name} can be had now{reason}.", again).as_dict()
-    if tokens is not None and ask.rejected == tokens.access_token.fingerprint:
+    if tokens is not None and demand.is_rejected(tokens):
         return {
             "code": "still_refused",
-            "message": f"{name} was refreshed so shortly before that its refused token is kept.",
-            "hint": "Its refusal may have another cause: a permission, or the account at the provider.",
+            "message": f"{name} was refreshed so shortly before that its rejected token is kept.",
+            "hint": "The rejection may have another cause: a permission, or the account at the provider.",
             "retry_after": max(tokens.issued_at + _compute_cooldown(connection, tokens, minimum_age) - now, 1),
         }
     return None
+
+
+def _is_key_over(connection: Connection, demand: TokenDemand, tokens: TokenSet | None, now: int) -> bool:
+    """Whether a pasted key is to be recorded as expired or rejected, once: nothing renews it."""
+    return connection.refresh_at is not None and (demand.is_rejected(tokens) or connection.refresh_at <= now)
+
+
+def _is_due(connection: Connection, demand: TokenDemand, now: int) -> bool:
+    if connection.refresh_at is None:
+        return False
+    return connection.refresh_at <= now or (demand.woken and connection.failures > 0)
+
+
+def _is_backing_off(connection: Connection, now: int) -> bool:
+    """Whether the connection waits after a failure, or for a person, and no worker refreshes it just now."""
+    is_waiting = connection.refresh_at is None or (connection.refresh_at > now and not connection.is_leased(now))
+    return connection.failures > 0 and is_waiting
+
+
+def _is_fresh_enough(connection: Connection, demand: TokenDemand, tokens: TokenSet, minimum_age: int, now: int) -> bool:
+    age, left = now - tokens.issued_at, tokens.expires_at - now
+    # A longer lifetime than the tokens have cannot be had: then half of it is enough.
+    enough = demand.min_ttl if demand.min_ttl < tokens.lifetime else tokens.lifetime // 2
+    is_good = left > enough and not demand.is_rejected(tokens)
+    return left > 0 and (is_good or age < _compute_cooldown(connection, tokens, minimum_age))
+
+
+def _compute_cooldown(connection: Connection, tokens: TokenSet, minimum_age: int) -> int:
+    """Compute how old a valid token has to be, in seconds, before a caller's demand refreshes it.
+
+    A caller that is rejected for another reason than the token, such as a missing permission, would have it refreshed
+    for ever. The cooldown spares the provider, and the secret, which takes about a hundred versions a day.
+    """
+    longest = min(_MAX_COOLDOWN_SECONDS, tokens.lifetime // 2)
+    return max(min(MIN_COOLDOWN_SECONDS << connection.early_refreshes, longest), MIN_COOLDOWN_SECONDS, minimum_age)
+
+
+def _needs_a_person(connection: Connection) -> bool:
+    return connection.status in (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED)
+
+
+def _explain_missing_token(
+    connection: Connection, now: int
+) -> ClientRefused | AuthorizationRequired | TemporarilyUnavailable:
+    """Return the error for a caller that cannot have a valid token."""
+    if connection.status is Status.CLIENT_REFUSED:
+        return ClientRefused(connection.name, connection.client)
+    message = f"No valid token of {connection.name} can be had now{_reason_of(connection)}."
+    if connection.unreadable_response is not None:
+        # The response may be read yet, and is nothing that the account's owner can help.
+        return TemporarilyUnavailable(message, _UNREADABLE_RETRY_SECONDS)
+    if _needs_a_person(connection) or connection.refresh_at is None:
+        return AuthorizationRequired(connection.name)
+    return TemporarilyUnavailable(message, max(connection.refresh_at - now, 1))
+
+
+def _reason_of(connection: Connection) -> str:
+    return f" ({connection.last_error})" if connection.last_error else ""

@@ -16,7 +16,7 @@ from ..ports import Clock, PortUnavailable, RotationPorts
 from ..record import queued_save, queued_wakeup, token_document
 from . import revocation
 from .demand import Result, TokenDemand, build_warning
-from .refresh import Rotation
+from .rotation import Rotation
 
 #: A record of the batch is begun only if this many seconds are left; else it is handed back.
 _MIN_SECONDS_TO_BEGIN = 20.0

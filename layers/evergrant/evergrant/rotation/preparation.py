@@ -1,29 +1,29 @@
-"""The preparation: everything that a spend and its save will need, fetched before anything is spent."""
+"""The preparation: everything that an attempt and its save need, fetched before anything is sent."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from ..errors import EvergrantError, ResponsePending
 from ..http_messages import HttpRequest
 from ..oauth.client import Client
 from ..oauth.token_request import Phase, build_token_requests, choose_phase
 from ..oauth.token_set import TokenSet
-from ..ports import Clock, DataKey, PortUnavailable, Profiles, Seal, Vault
+from ..ports import DataKey, PortUnavailable, RotationPorts
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..record import failures, lost_response
+from ..record.change import RecordChange
 from ..record.connection import Connection
 from ..settings import Settings
 from .circuit_breaker import CircuitBreaker, CircuitDecision
 from .demand import Outcome, TokenDemand
 from .refresh_attempt import TokenRequests
+from .token_sets import SealedTokenSets
 
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """All that a spend takes. ``previous`` is the token set that it replaces, ``fallback`` the log-in that follows a
+    """All that an attempt takes. ``previous`` is the token set that it replaces, ``fallback`` the log-in that follows a
     refused refresh where the profile says so."""
 
     profile: Profile
@@ -37,12 +37,12 @@ class Prepared:
 
 @dataclass(frozen=True, slots=True)
 class HeldBack:
-    """Nothing is to be sent now, and what to write down of it: nothing where it is written already.
+    """Nothing is to be sent now. ``change`` is empty where the record says so already.
 
-    ``told`` is what an operator hears who would have it sent all the same.
+    ``error`` is for an operator who forces the request all the same.
     """
 
-    changes: Mapping[str, Any]
+    change: RecordChange
     outcome: Outcome
     previous: TokenSet | None = field(default=None, repr=False)
     error: EvergrantError | None = None
@@ -50,33 +50,27 @@ class HeldBack:
 
 @dataclass(frozen=True, slots=True)
 class Preparation:
-    """Prepares the spends of one pass.
+    """Prepares the attempts of one pass. ``dependency_errors`` collects what services of AWS refused."""
 
-    ``unsealed`` opens a connection's current token set; ``dependency_errors`` takes what services refused.
-    """
-
-    profiles: Profiles
-    vault: Vault
-    seal: Seal
-    clock: Clock
+    ports: RotationPorts
     settings: Settings
     breaker: CircuitBreaker
-    unsealed: Callable[[Connection], TokenSet | None]
+    token_sets: SealedTokenSets
     dependency_errors: list[str]
 
-    def prepare(self, connection: Connection, ask: TokenDemand, tokens: TokenSet | None) -> Prepared | HeldBack:
-        """Fetch what the spend needs, unless nothing is to be sent.
+    def prepare(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None) -> Prepared | HeldBack:
+        """Fetch what the attempt needs, unless nothing is to be sent.
 
         Raises
         ------
         PortUnavailable
-            Somebody asked, and a service of AWS failed. For the schedule that is a failure to be written down.
+            A caller waits, and a service of AWS failed. For the schedule that is a failure to be recorded.
         """
         try:
-            tokens = tokens or self.unsealed(connection)
-            return self._prepared(connection, ask, tokens)
+            tokens = tokens or self.token_sets.open_current(connection)
+            return self._fetch(connection, demand, tokens)
         except PortUnavailable as error:
-            if ask.caller_waits:
+            if demand.caller_waits:
                 raise
             self.dependency_errors.append(str(error))
             code = failures.SERVICE_UNAVAILABLE
@@ -84,50 +78,61 @@ class Preparation:
             code = error.code
         return HeldBack(failures.apply_preparation_failure(connection, code, self._now), "failed", tokens)
 
-    def _prepared(self, connection: Connection, ask: TokenDemand, tokens: TokenSet | None) -> Prepared | HeldBack:
-        profile = self.profiles.load_pinned(connection.profile_hash)
-        held_back = self.held_back(connection, ask, profile, tokens)
+    def find_obstacle(
+        self, connection: Connection, demand: TokenDemand, profile: Profile, tokens: TokenSet | None
+    ) -> HeldBack | None:
+        """Find why nothing may be sent at this moment, by the record alone. A worker that had to wait asks again."""
+        held_back = self._wait_in_doubt(connection, demand, profile, tokens)
         if held_back:
             return held_back
-        client = self.vault.client(connection.client)
-        passage = self.breaker.decide(connection, client.version, force=ask.force)
-        if passage.held is not None:
-            return HeldBack(passage.held, "waiting", tokens)
+        is_refreshable = profile.refresh is not None and tokens is not None and tokens.refresh_token is not None
+        if connection.grant not in HEADLESS_GRANTS and not is_refreshable:
+            return HeldBack(failures.require_authorization(connection, self._now), "failed", tokens)
+        return None
+
+    def _fetch(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None) -> Prepared | HeldBack:
+        profile = self.ports.profiles.load_pinned(connection.profile_hash)
+        obstacle = self.find_obstacle(connection, demand, profile, tokens)
+        if obstacle:
+            return obstacle
+        client = self.ports.vault.client(connection.client)
+        decision = self.breaker.decide(connection, client.version, force=demand.force)
+        if decision.held is not None:
+            return HeldBack(decision.held, "waiting", tokens)
         phase = choose_phase(profile, connection.grant, tokens)
-        log_in = (connection.grant, phase) == ("login", "refresh") and profile.rotation.fall_back_to_login
+        logs_in = (connection.grant, phase) == ("login", "refresh") and profile.rotation.fall_back_to_login
         return Prepared(
             profile,
             tokens,
             client,
-            passage,
-            self._requests(phase, connection, profile, client, tokens),
-            self._requests("login", connection, profile, client, None) if log_in else None,
-            self.seal.prepare(connection.name, connection.generation + 1),
+            decision,
+            self._build_requests(phase, connection, profile, client, tokens),
+            self._build_requests("login", connection, profile, client, None) if logs_in else None,
+            self.ports.seal.prepare(connection.name, connection.generation + 1),
         )
 
-    def held_back(
-        self, connection: Connection, ask: TokenDemand, profile: Profile, tokens: TokenSet | None
+    def _wait_in_doubt(
+        self, connection: Connection, demand: TokenDemand, profile: Profile, tokens: TokenSet | None
     ) -> HeldBack | None:
-        """Why nothing may be sent at this moment, by the record alone. To be asked again by who had to wait."""
+        """Hold back a connection whose attempt is in doubt, until a replay is allowed."""
+        if connection.attempt_id is None:
+            return None
         now = self._now
-        if connection.attempt_id is not None:
-            again = lost_response.compute_replay_at(connection, profile, now, forced=ask.force)
-            if ask.force and again is not None and again > now:
-                return HeldBack({}, "waiting", tokens, ResponsePending(connection.name, again - now))
-            if (again is None or again > now) and not (again is None and lost_response.is_probe_due(connection, now)):
-                changes = lost_response.wait_in_doubt(connection, profile, now)
-                known = connection.refresh_at is not None and connection.refresh_at > now
-                known = known and connection.in_doubt_since is not None and "status" not in changes
-                return HeldBack({} if known else changes, "waiting", tokens)
-        refreshable = profile.refresh is not None and tokens is not None and tokens.refresh_token is not None
-        if connection.grant not in HEADLESS_GRANTS and not refreshable:
-            return HeldBack(failures.require_authorization(connection, now), "failed", tokens)
-        return None
+        replay_at = lost_response.compute_replay_at(connection, profile, now, forced=demand.force)
+        if (replay_at is None and lost_response.is_probe_due(connection, now)) or replay_at == now:
+            return None
+        if demand.force and replay_at is not None:
+            pending = ResponsePending(connection.name, replay_at - now)
+            return HeldBack(RecordChange(), "waiting", tokens, pending)
+        change = lost_response.wait_in_doubt(connection, profile, now)
+        is_planned = connection.refresh_at is not None and connection.refresh_at > now
+        is_recorded = is_planned and connection.in_doubt_since is not None and change.status is None
+        return HeldBack(RecordChange() if is_recorded else change, "waiting", tokens)
 
-    def _requests(
+    def _build_requests(
         self, phase: Phase, connection: Connection, profile: Profile, client: Client, tokens: TokenSet | None
     ) -> TokenRequests:
-        """The requests that obtain the next token set."""
+        """Build the requests that obtain the next token set."""
         refresh_token = tokens.refresh_token if tokens else None
         values = {
             "refresh_token": refresh_token.reveal() if refresh_token else None,
@@ -135,14 +140,14 @@ class Preparation:
             "scope": connection.scope,
         }
 
-        def anew() -> tuple[HttpRequest, ...]:
+        def build() -> tuple[HttpRequest, ...]:
             loopback = self.settings.allow_loopback
             return build_token_requests(
                 profile, phase, connection.variables, client, values, now=self._now, loopback=loopback
             )
 
-        return TokenRequests(anew(), anew)
+        return TokenRequests(build(), build)
 
     @property
     def _now(self) -> int:
-        return int(self.clock.now())
+        return int(self.ports.clock.now())

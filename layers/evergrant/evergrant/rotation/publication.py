@@ -3,48 +3,46 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from ..errors import Conflict, EvergrantError
 from ..oauth.token_set import TokenSet
-from ..ports import Bus, Clock, PortUnavailable, Profiles, Queue, Records, Vault
-from ..profiles.model import Profile
-from ..record import outbox, refresh_schedule, token_document, token_save, unpublished
-from ..record.connection import INACTIVE_STATUSES, Connection
+from ..ports import PortUnavailable, RotationPorts
+from ..profiles.model import Profile, Rotation
+from ..record import refresh_schedule, token_document, unpublished
+from ..record.change import RecordChange, RecordState
+from ..record.connection import Connection
+from ..record.due_date import schedule_due
+from ..record.status import INACTIVE_STATUSES
+from ..record.token_save import RELEASED_LEASE
 from ..times import TICK_SECONDS
 
 #: Counts as so many failures where a publication has to be tried again: seconds to a minute.
-_BEFORE_RETRY = 3
-#: Seconds that restoring a secret and putting its value may take.
-_TO_RESTORE = 10
+_FAILURES_BEFORE_RETRY = 3
+#: Restoring a secret and putting its value may take so long.
+_RESTORE_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Publication:
-    """Tells the outside world of a saved connection. Every step may be repeated; none is needed for safety.
+    """Publishes a saved connection. Every step is idempotent; none is needed for safety.
 
-    A service that fails costs nothing but time: the record stays due soon, and the next pass comes by.
-    ``dependency_errors``
-    takes why.
+    A service that fails costs nothing but time: the record stays due soon, and the next pass repeats the step.
+    ``dependency_errors`` collects what services of AWS refused.
     """
 
-    records: Records
-    vault: Vault
-    queue: Queue
-    bus: Bus
-    clock: Clock
-    profiles: Profiles
+    ports: RotationPorts
     dependency_errors: list[str]
 
-    def outdated(self, connection: Connection, profile: Profile, tokens: TokenSet) -> bool:
-        """Whether consumers get another document than the one that counts as published: an older one came in late.
+    def is_outdated(self, connection: Connection, profile: Profile, tokens: TokenSet) -> bool:
+        """Whether consumers read another document than the published one: an older write arrived late.
 
         Raises
         ------
         PortUnavailable
         """
         document = token_document.build_document(connection, profile, tokens)
-        return self.vault.find_current(connection.name) != token_document.derive_request_token(connection, document)
+        current = self.ports.vault.find_current(connection.name)
+        return current != token_document.derive_request_token(connection, document)
 
     def publish(
         self,
@@ -55,120 +53,121 @@ class Publication:
         *,
         anew: bool = False,
     ) -> Connection:
-        """Publish what is unpublished, then free the lease and set the due date. Only for who holds the lease.
+        """Publish what is unpublished, then free the lease and set the due date. Only the lease's owner may.
 
-        ``anew`` says that what counts as published is not what consumers get.
+        ``anew`` says that consumers do not read what counts as published.
         """
-        if connection.lease_owner != lease_owner or not connection.is_leased(int(self.clock.now())):
-            return connection  # too late: whoever has the lease now, or gets it soon, publishes
-        released: dict[str, Any] = dict(token_save.RELEASED_LEASE)
-        only_if = {name: getattr(connection, name) for name in ("generation", "status", "lease_owner")}
-        complete = True
+        if connection.lease_owner != lease_owner or not connection.is_leased(self._now):
+            return connection  # too late: the worker that has the lease now, or gets it soon, publishes
+        released = RecordChange(RELEASED_LEASE)
+        only_if = connection.snapshot("generation", "status", "lease_owner")
+        is_complete = True
         if tokens and (anew or connection.published_generation != connection.generation):
-            complete, changes = self._shown(connection, profile, tokens, anew)
-            if outbox.has_event(changes):
-                # Consumers are cut off, or no more: rare, and said in a write of its own, so that it is told below.
+            is_complete, change = self._put_document(connection, profile, tokens, anew)
+            if change.events:
+                # Consumers are cut off, or no more: rare, and written separately, so that the event is sent below.
                 try:
-                    connection = self.records.change(connection.name, changes, only_if=only_if)
+                    connection = self.ports.records.change(
+                        connection.name, change.fields, events=change.events, only_if=only_if
+                    )
+                    only_if = connection.snapshot(*only_if)
                 except Conflict:
                     return connection
                 except PortUnavailable as error:
                     self.dependency_errors.append(str(error))
-                    return connection  # the lease runs out, and the next pass comes by
+                    return connection  # the lease expires, and the next pass publishes
             else:
-                released |= changes
-        return self._deliver(connection, released, only_if, complete=complete)
+                released |= change
+        return self._deliver(connection, released, only_if, complete=is_complete)
 
-    def _shown(
+    def deliver(self, connection: Connection) -> Connection:
+        """Deliver the events of a change that published nothing, and make the next try come in time."""
+        is_on_time = connection.due_at == _due_date(connection)
+        if not connection.outbox and is_on_time and not self._cannot_wait(connection, self._now):
+            return connection
+        only_if = connection.snapshot("generation", "status", "refresh_at")
+        return self._deliver(connection, RecordChange(), only_if, complete=True)
+
+    def _put_document(
         self, connection: Connection, profile: Profile, tokens: TokenSet, anew: bool
-    ) -> tuple[bool, dict[str, Any]]:
-        """Put the token set where consumers look. Whether it is there, and what that changes in the record."""
+    ) -> tuple[bool, RecordChange]:
+        """Put the token document where consumers read it. Returns whether it is there, and the change of the record."""
         try:
             document = token_document.build_document(connection, profile, tokens)
-            self.vault.publish(
+            self.ports.vault.publish(
                 connection.name,
                 document,
                 token_document.derive_request_token(connection, document),
                 anew=anew,
-                may_restore=lambda: self._holds(connection),
+                may_restore=lambda: self._is_lease_held(connection),
             )
         except PortUnavailable as error:
             self.dependency_errors.append(str(error))
             if connection.published_generation == connection.generation:
-                return False, {}
-            return False, unpublished.apply_publish_failure(connection, int(self.clock.now()))
-        return True, unpublished.apply_publish_success(connection, int(self.clock.now()))
+                return False, RecordChange()
+            return False, unpublished.apply_publish_failure(connection, self._now)
+        return True, unpublished.apply_publish_success(connection, self._now)
 
-    def deliver(self, connection: Connection) -> Connection:
-        """Deliver the events of a change that published nothing, and see to it that the next try comes in time."""
-        now = int(self.clock.now())
-        as_due = connection.due_at == _due_date(connection)
-        if not connection.outbox and as_due and not self._cannot_wait(connection, now):
-            return connection
-        only_if = {name: getattr(connection, name) for name in ("generation", "status", "refresh_at")}
-        return self._deliver(connection, {}, only_if, complete=True)
-
-    def _holds(self, connection: Connection) -> bool:
-        """Whether this lease still lasts, with the time to restore a secret: nobody disconnects before it is over."""
-        current = self.records.get(connection.name)
-        until = int(self.clock.now()) + _TO_RESTORE
+    def _is_lease_held(self, connection: Connection) -> bool:
+        """Whether this lease lasts for the time to restore a secret: no operator disconnects before it is over."""
+        current = self.ports.records.get(connection.name)
+        until = self._now + _RESTORE_SECONDS
         return current is not None and current.lease_owner == connection.lease_owner and current.is_leased(until)
 
     def _deliver(
-        self, connection: Connection, changes: dict[str, Any], only_if: dict[str, Any], *, complete: bool
+        self, connection: Connection, change: RecordChange, only_if: RecordState, *, complete: bool
     ) -> Connection:
-        now = int(self.clock.now())
-        delivered = self._put(connection)
-        changes |= {f"outbox.{key}": None for key in delivered}
+        delivered = self._put_events(connection)
         if complete and len(delivered) == len(connection.outbox):
-            due_at = self._sent_ahead(connection, now)
+            due_at = self._send_ahead(connection)
         else:
-            due_at = refresh_schedule.compute_backoff_at(_BEFORE_RETRY, now)
-        changes |= token_save.schedule_due(connection, due_at)
+            due_at = refresh_schedule.compute_backoff_at(_FAILURES_BEFORE_RETRY, self._now)
+        change |= RecordChange(schedule_due(connection, due_at), dict.fromkeys(delivered))
         try:
-            return self.records.change(connection.name, changes, only_if=only_if)
+            return self.ports.records.change(connection.name, change.fields, events=change.events, only_if=only_if)
         except Conflict:
             return connection
         except PortUnavailable as error:
             self.dependency_errors.append(str(error))
             return connection
 
-    def _sent_ahead(self, connection: Connection, now: int) -> int | None:
-        """What falls due before the next tick could see it sends its own message, and counts as claimed."""
-        due_at = _due_date(connection)
+    def _send_ahead(self, connection: Connection) -> int | None:
+        """Send a message for what falls due before the next tick could see it, and count it as claimed."""
+        due_at, now = _due_date(connection), self._now
         if due_at is None or not self._cannot_wait(connection, now):
             return due_at
         try:
-            self.queue.send({"connection": connection.name}, delay=max(due_at - now, 0))
+            self.ports.queue.send({"connection": connection.name}, delay=max(due_at - now, 0))
         except PortUnavailable:
             return due_at
         return refresh_schedule.compute_claim_until(due_at, now, connection.expires_at)
 
     def _cannot_wait(self, connection: Connection, now: int) -> bool:
-        """Whether it falls due before the next tick could see it, and may go then whoever else does.
+        """Whether it falls due before the next tick could see it, and may be sent out of turn.
 
-        Where its profile declares a rate only the tick may say when it asks, unless the tick would come too late: for
-        a token just issued, until its provider refuses, and for a replay within the grace.
+        Where its profile declares a rate, only the tick may say when, unless the tick would come too late: for a token
+        just issued, until its provider refuses, and for a replay within the grace.
         """
-        due_at, too_late = _due_date(connection), now + 2 * TICK_SECONDS
+        due_at = _due_date(connection)
         if due_at is None or due_at >= now + TICK_SECONDS:
             return False
+        too_late_at = now + 2 * TICK_SECONDS
+        expires_before = connection.failures == 0 and (connection.expires_at or 0) < too_late_at
         in_doubt = connection.attempt_id is not None
-        lapses = connection.failures == 0 and (connection.expires_at or 0) < too_late
         try:
-            rotation = self.profiles.load_pinned(connection.profile_hash).rotation
+            rotation = self.ports.profiles.load_pinned(connection.profile_hash).rotation
         except EvergrantError:
-            return True  # the next pass says what is wrong with it, and asks nobody
+            return True  # the next pass says what is wrong with it, and sends nothing
         except PortUnavailable:
-            return lapses or in_doubt
-        in_doubt = in_doubt and now <= (connection.attempt_at or 0) + rotation.reuse_grace < too_late
-        return rotation.rate is None or lapses or in_doubt
+            return expires_before or in_doubt
+        grace_ends_before = in_doubt and _ends_within(connection, rotation, now, too_late_at)
+        return rotation.rate is None or expires_before or grace_ends_before
 
-    def _put(self, connection: Connection) -> frozenset[str]:
+    def _put_events(self, connection: Connection) -> frozenset[str]:
         if not connection.outbox:
             return frozenset()
         try:
-            delivered = self.bus.put(connection.outbox)
+            delivered = self.ports.bus.put(connection.outbox)
         except PortUnavailable as error:
             self.dependency_errors.append(str(error))
             return frozenset()
@@ -176,6 +175,16 @@ class Publication:
             self.dependency_errors.append("putting events: not all were taken")
         return delivered
 
+    @property
+    def _now(self) -> int:
+        return int(self.ports.clock.now())
+
 
 def _due_date(connection: Connection) -> int | None:
     return None if connection.status in INACTIVE_STATUSES else connection.next_action_at
+
+
+def _ends_within(connection: Connection, rotation: Rotation, now: int, until: int) -> bool:
+    """Whether the grace of an attempt in doubt has not ended yet, and ends before ``until``."""
+    ends_at = (connection.attempt_at or 0) + rotation.reuse_grace
+    return now <= ends_at < until

@@ -1,4 +1,4 @@
-"""The spend: asking the provider for the next token set, and telling done from not done from in doubt."""
+"""The refresh attempt: requests to the provider for the next token set, and what became of them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from ..oauth.token_set import TokenSet
 from ..oauth.unreadable_response import KeptResponse
 from ..ports import Clock, Provider
 from ..profiles.model import Profile
-from ..record import failures, lost_response
+from ..record import lost_response
 from ..record.connection import Connection
 from ..settings import Budgets
+from .client_secrets import try_each_secret
 
-#: How often a lost answer is asked for within one spend, where that is safe.
+#: How often a lost response is replayed within one attempt, where that is safe.
 MAX_REQUESTS = 3
 
 
@@ -25,32 +26,32 @@ MAX_REQUESTS = 3
 class TokenRequests:
     """The requests of one phase, one for each of the client's secrets, the newest first.
 
-    ``made`` are for the first attempt; each further one is made by ``anew``, since a provider may refuse an assertion
-    whose ``jti`` it has seen (RFC 7523 section 3).
+    ``made`` are for the first try. ``rebuild`` makes those of each further one, since a provider may refuse an
+    assertion whose ``jti`` it has seen (RFC 7523 section 3).
     """
 
     made: tuple[HttpRequest, ...]
-    anew: Callable[[], tuple[HttpRequest, ...]]
+    rebuild: Callable[[], tuple[HttpRequest, ...]]
 
 
 class KeptUnreadable(Exception):
-    """The provider granted something that we cannot read. It is kept, sealed."""
+    """The provider granted something that cannot be read. It is kept, sealed."""
 
     def __init__(self, kept: KeptResponse) -> None:
         super().__init__("a success that is no token set")
         self.kept = kept
 
 
-#: How a spend ended.
+#: How an attempt ended.
 AttemptOutcome = TokenSet | Refusal | KeptUnreadable | NotSent | LostResponse
 
 
 @dataclass(frozen=True, slots=True)
 class RefreshAttempt:
-    """One spend, prepared: ``connection`` carries its marker, ``end`` is the epoch second by which it is over.
+    """One attempt, prepared: ``connection`` carries its marker, ``end`` is the epoch second by which it is over.
 
-    ``fallback`` logs in again where the provider refuses a refresh and its profile says so. ``in_doubt`` says that
-    this is the replay of a spend whose answer never became a saved set.
+    ``fallback`` logs in again where the provider refuses a refresh and its profile says so. ``in_doubt`` says that this
+    replays an attempt whose response never became a saved token set.
     """
 
     connection: Connection
@@ -62,48 +63,47 @@ class RefreshAttempt:
     in_doubt: bool = False
     fallback: TokenRequests | None = None
 
-    def outcome(self, provider: Provider, clock: Clock, budgets: Budgets) -> AttemptOutcome:
-        """How asking ended, see :meth:`ask`: what that raises is one of the outcomes."""
+    def run(self, provider: Provider, clock: Clock, budgets: Budgets) -> AttemptOutcome:
+        """Run the attempt: what :meth:`request_token_set` raises is one of the outcomes."""
         try:
-            return self.ask(provider, clock, budgets)
+            return self.request_token_set(provider, clock, budgets)
         except (KeptUnreadable, NotSent, LostResponse) as error:
             return error
 
-    def ask(self, provider: Provider, clock: Clock, budgets: Budgets) -> TokenSet | Refusal:
-        """Ask with the newest client secret, then with the older ones while the client is refused.
+    def request_token_set(self, provider: Provider, clock: Clock, budgets: Budgets) -> TokenSet | Refusal:
+        """Send the requests with the newest client secret, then with the older ones while the client is refused.
 
         Raises
         ------
         NotSent
-            The provider cannot have acted on it.
+            The provider cannot have acted.
         LostResponse
-            It may have, and no answer that settles it came although it was replayed as often as is safe.
-        Unreadable
-            It has, and its answer makes no sense.
+            It may have, and no response that settles it came, although the request was replayed as often as is safe.
+        KeptUnreadable
+            It has, and its response makes no sense.
         """
-        answer = self._ask_in_turn(self.requests, provider, clock, budgets)
+        answer = self._try_secrets(self.requests, provider, clock, budgets)
         if self.fallback and isinstance(answer, Refusal) and answer.kind in ("grant_rejected", "rejected_unknown"):
-            answer = self._ask_in_turn(self.fallback, provider, clock, budgets)
+            answer = self._try_secrets(self.fallback, provider, clock, budgets)
         return answer
 
-    def _ask_in_turn(
+    def _try_secrets(
         self, requests: TokenRequests, provider: Provider, clock: Clock, budgets: Budgets
     ) -> TokenSet | Refusal:
-        answer: TokenSet | Refusal = failures.NOT_SENT
-        for number in range(len(requests.made)):
-            answer = self._ask_with(requests, number, provider, clock, budgets)
-            if not (isinstance(answer, Refusal) and answer.kind == "client_rejected"):
-                break
-        return answer
+        return try_each_secret(
+            range(len(requests.made)),
+            lambda number: self._send_until_settled(requests, number, provider, clock, budgets),
+            lambda answer: isinstance(answer, Refusal) and answer.kind == "client_rejected",
+        )
 
-    def _ask_with(
+    def _send_until_settled(
         self, requests: TokenRequests, number: int, provider: Provider, clock: Clock, budgets: Budgets
     ) -> TokenSet | Refusal:
         lost: LostResponse | None = None
-        for attempt in range(MAX_REQUESTS):
-            request, sent_at = (requests.anew() if attempt else requests.made)[number], int(clock.now())
+        for sent in range(MAX_REQUESTS):
+            request, sent_at = (requests.rebuild() if sent else requests.made)[number], int(clock.now())
             left = self.end - clock.now()
-            # Looked at right before sending: whatever came between may have taken longer than it should.
+            # Checked right before sending: the steps between may have taken longer than they should.
             if left < budgets.request / 2 or not self._may_send(sent_at, again=lost is not None):
                 break
             try:
@@ -114,17 +114,21 @@ class RefreshAttempt:
             except LostResponse as error:
                 lost = error
             except NotSent as error:
-                # Not this time; but the attempt before may have been, and that is what counts.
+                # Not this time; but the request before may have been, and that is what counts.
                 raise (lost or error) from error
             else:
-                if not (isinstance(answer, Refusal) and answer.in_doubt):
+                if not _is_in_doubt(answer):
                     if lost and isinstance(answer, Refusal) and answer.kind != "grant_rejected":
                         raise lost
                     return answer
                 lost = LostResponse("The provider failed with the outcome unknown.")
-        raise lost or NotSent("There was no time left to ask the provider.")
+        raise lost or NotSent("There was no time left to send the request.")
 
     def _may_send(self, now: int, *, again: bool) -> bool:
-        """Whether a request may leave now: the first of a spend, the counted last attempt, or one that does no harm."""
+        """Whether a request may leave now: the first of an attempt, the counted replay, or one that does no harm."""
         replay = self.in_doubt and self.connection.attempt_replays == 0
         return not (again or replay) or lost_response.may_replay(self.connection, self.profile, now)
+
+
+def _is_in_doubt(answer: TokenSet | Refusal) -> bool:
+    return isinstance(answer, Refusal) and answer.in_doubt

@@ -1,74 +1,77 @@
-"""A grant that is over is revoked at its provider (RFC 7009): a disconnected one, or the one that another replaced.
+"""The revocation of a grant that is over (RFC 7009): a disconnected one, or one that another replaced.
 
-**Replaced** by connecting again, where that ends nothing else. Callback saves the new grant and then sends the old
-one, sealed as it was, into the rotation queue: it can seal but not open. Rotator opens it and asks the provider, only
-if
+**Replaced** by connecting again, where revoking it ends nothing else. Callback saves the new grant and then sends the
+old one, sealed as it was, into the rotation queue: callback can seal but not open. Rotator opens it and asks the
+provider, only if
 
 - the profile says that revoking a token ends the token, and not all that the account ever granted;
 - the new grant is saved and as it came, and did not bring the very same token again, as some providers do;
 - nothing says that the old one is dead already.
 
 **Disconnected** by the operator (:mod:`~evergrant.rotation.disconnection`): whatever revoking ends there, and only
-while nobody
-has connected the account again.
+while the account is not connected again.
 
-What is not revoked lapses by itself, so a failure is tried again a few times, and then left alone. Answers are empty
-and prove nothing, so what was done is called *asked*.
+A grant that is not revoked expires by itself, so a failure is tried again a few times, and then left alone. Responses
+are empty and prove nothing, so the outcome is called *asked*.
 """
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import EvergrantError, LostResponse, NotSent
 from ..oauth.client import Client
 from ..oauth.token_request import build_token_requests
 from ..oauth.token_set import TokenSet
-from ..ports import Clock, PortUnavailable, Profiles, Provider, Queue, Records, Seal, Vault
+from ..ports import PortUnavailable, RotationPorts
 from ..profiles.model import Profile
-from ..record.connection import Connection, Sealed, Status
+from ..record.connection import Connection
+from ..record.sealed import Sealed
+from ..record.status import Status
 from ..settings import Settings
+from .client_secrets import try_each_secret
+from .token_sets import SealedTokenSets
 
 TASK = "revoke"
-#: Seconds before each further try.
-_AGAIN = (60, 300, 900)
+#: Delays before each further try.
+_RETRY_DELAYS_SECONDS = (60, 300, 900)
 
 #: Asked; left alone; refused by the provider; impossible by what we hold (client, profile, seal); to be tried again.
 Outcome = Literal["asked", "left", "refused", "failed", "again"]
 
 
 def build_replaced_message(replaced: Connection) -> dict[str, Any] | None:
-    """The message that asks for the revocation of a record's grant; None where there is nothing to revoke.
+    """Build the message that asks for the revocation of a replaced grant; None where there is nothing to revoke.
 
-    A grant that was refused, or whose refresh token may have been spent, is left alone: it is dead, or about to be.
+    A grant that was rejected, or whose refresh token an attempt may have used up, is left alone: it is dead, or about
+    to be.
     """
-    alive = replaced.status in (Status.ACTIVE, Status.DEGRADED, Status.PAUSED)
-    doubtful = (
+    is_alive = replaced.status in (Status.ACTIVE, Status.DEGRADED, Status.PAUSED)
+    is_doubtful = (
         replaced.attempt_id is not None or replaced.rejected_at is not None or replaced.unreadable_response is not None
     )
-    if replaced.sealed is None or replaced.grant != "authorization_code" or not alive or doubtful:
+    if replaced.sealed is None or replaced.grant != "authorization_code" or not is_alive or is_doubtful:
         return None
-    return _message(replaced, replaced.sealed)
+    return _build_message(replaced, replaced.sealed)
 
 
 def build_disconnected_message(disconnected: Connection) -> dict[str, Any] | None:
-    """The message for the grant of a disconnected record; None where there is none any more."""
+    """Build the message for the grant of a disconnected record; None where there is none any more."""
     if disconnected.status is not Status.DISCONNECTED or disconnected.to_revoke is None:
         return None
     # Disconnecting counts as a generation of its own, without a token set.
     before = disconnected.generation - 1
-    return {**_message(disconnected, disconnected.to_revoke), "generation": before, "disconnected": True}
+    return {**_build_message(disconnected, disconnected.to_revoke), "generation": before, "disconnected": True}
 
 
-def _message(connection: Connection, sealed: Sealed) -> dict[str, Any]:
+def _build_message(connection: Connection, sealed: Sealed) -> dict[str, Any]:
     return {
         "task": TASK,
         "connection": connection.name,
         "generation": connection.generation,
-        "sealed": {name: b64encode(part).decode() for name, part in asdict(sealed).items()},
+        "sealed": sealed.encode(),
         "profile_hash": connection.profile_hash,
         "variables": dict(connection.variables),
         "client": connection.client,
@@ -78,15 +81,9 @@ def _message(connection: Connection, sealed: Sealed) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Revocation:
-    """Works such a message off."""
+    """Processes such a message."""
 
-    records: Records
-    seal: Seal
-    vault: Vault
-    provider: Provider
-    queue: Queue
-    profiles: Profiles
-    clock: Clock
+    ports: RotationPorts
     settings: Settings
 
     def run(self, message: Mapping[str, Any]) -> Outcome:
@@ -95,7 +92,7 @@ class Revocation:
         Raises
         ------
         PortUnavailable
-            Not even that: hand it back.
+            Not even that: hand the message back.
         """
         try:
             outcome = self._revoke(message)
@@ -106,59 +103,60 @@ class Revocation:
         if outcome != "again":
             return outcome
         tries = int(message["tries"])
-        if tries >= len(_AGAIN):
+        if tries >= len(_RETRY_DELAYS_SECONDS):
             return "failed"
-        self.queue.send({**message, "tries": tries + 1}, delay=_AGAIN[tries])
+        self.ports.queue.send({**message, "tries": tries + 1}, delay=_RETRY_DELAYS_SECONDS[tries])
         return "again"
 
     def _revoke(self, message: Mapping[str, Any]) -> Outcome:
-        profile = self.profiles.load_pinned(message["profile_hash"])
-        disconnected = bool(message.get("disconnected"))
-        if profile.revoke is None or not (disconnected or profile.revoke.scope == "token"):
+        profile = self.ports.profiles.load_pinned(message["profile_hash"])
+        is_disconnected = bool(message.get("disconnected"))
+        if profile.revoke is None or not (is_disconnected or profile.revoke.scope == "token"):
             return "left"
-        sealed = Sealed(**{part: b64decode(text) for part, text in message["sealed"].items()})
-        old = self._opened(sealed, message["connection"], message["generation"])
-        client = self.vault.client(message["client"])
-        # Looked at right before sending: whatever came before may have taken its time, and somebody connected again.
-        current = self.records.get(message["connection"])
+        token_sets = SealedTokenSets(self.ports.seal)
+        old = token_sets.open(Sealed.decode(message["sealed"]), message["connection"], message["generation"])
+        client = self.ports.vault.client(message["client"])
+        # Read right before sending: the steps before take time, in which the account may be connected again.
+        current = self.ports.records.get(message["connection"])
         if current is None or current.generation != message["generation"] + 1:
-            return "left"  # of a grant that was rotated since, nobody can tell any more what it began with
-        if disconnected != (current.status is Status.DISCONNECTED):
+            return "left"  # a grant that was rotated since no longer shows what it began with
+        if is_disconnected != (current.status is Status.DISCONNECTED):
             return "left"  # connected again: what this would end may be in use
-        if current.sealed is not None:
-            new = self._opened(current.sealed, current.name, current.generation)
-            if {old.refresh_token or old.access_token, old.access_token} & {new.refresh_token, new.access_token}:
-                return "left"
-        elif not disconnected:
+        new = token_sets.open_current(current)
+        if new is None and not is_disconnected:
             return "left"
-        return self._asked(profile, message, client, old)
+        if new is not None and _share_a_token(old, new):
+            return "left"
+        return self._ask_provider(profile, message, client, old)
 
-    def _asked(self, profile: Profile, message: Mapping[str, Any], client: Client, tokens: TokenSet) -> Outcome:
-        """With the newest client secret, then with the older ones while the client is refused."""
+    def _ask_provider(self, profile: Profile, message: Mapping[str, Any], client: Client, tokens: TokenSet) -> Outcome:
         requests = build_token_requests(
             profile,
             "revoke",
             message["variables"],
             client,
-            _token_of(profile, tokens),
-            now=int(self.clock.now()),
+            _choose_token(profile, tokens),
+            now=int(self.ports.clock.now()),
             loopback=self.settings.allow_loopback,
         )
-        status = 0
-        for request in requests:
-            status = self.provider.send(request, hosts=client.hosts, timeout=self.settings.budgets.request).status
-            if status != 401:
-                break
-        if 200 <= status < 300:
+        timeout = self.settings.budgets.request
+        response = try_each_secret(
+            requests,
+            lambda request: self.ports.provider.send(request, hosts=client.hosts, timeout=timeout),
+            lambda response: response.status == 401,
+        )
+        if 200 <= response.status < 300:
             return "asked"
-        return "again" if status >= 500 or status == 429 else "refused"
-
-    def _opened(self, sealed: Sealed, name: str, generation: int) -> TokenSet:
-        return TokenSet.decode(self.seal.unseal(sealed, name, generation))
+        return "again" if response.status >= 500 or response.status == 429 else "refused"
 
 
-def _token_of(profile: Profile, tokens: TokenSet) -> dict[str, str]:
-    """The token to send, and its kind (RFC 7009 section 2.1)."""
-    by_access = tokens.refresh_token is None or (profile.revoke is not None and profile.revoke.token == "access_token")  # noqa: S105
-    token = tokens.access_token if by_access or tokens.refresh_token is None else tokens.refresh_token
-    return {"token": token.reveal(), "token_type_hint": "access_token" if by_access else "refresh_token"}
+def _share_a_token(old: TokenSet, new: TokenSet) -> bool:
+    """Whether the new grant brought the old one's token again."""
+    return bool({old.refresh_token or old.access_token, old.access_token} & {new.refresh_token, new.access_token})
+
+
+def _choose_token(profile: Profile, tokens: TokenSet) -> dict[str, str]:
+    """Return the token to send, and its kind (RFC 7009 section 2.1)."""
+    if tokens.refresh_token is None or (profile.revoke is not None and profile.revoke.token == "access_token"):  # noqa: S105
+        return {"token": tokens.access_token.reveal(), "token_type_hint": "access_token"}
+    return {"token": tokens.refresh_token.reveal(), "token_type_hint": "refresh_token"}

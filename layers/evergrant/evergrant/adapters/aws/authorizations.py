@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ...errors import Conflict
+from .conditional_update import update_item
+from .expressions import Expression
 from .items import CHANGE_ID, create_change_id, from_attribute, to_attribute
 from .sdk import client, read_error_code, unavailable
 
@@ -44,40 +46,14 @@ class StoredAuthorizations:
         return _fields(answer.get("Item"))
 
     def change(self, key: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> None:
-        change_id = create_change_id()
-        names = {
-            f"#n{number}": name for number, name in enumerate(dict.fromkeys([*changes, *only_if, "pk", CHANGE_ID]))
-        }
-        place = {name: placeholder for placeholder, name in names.items()}
-        values = {f":c{number}": to_attribute(value) for number, value in enumerate(changes.values())}
-        values[":change"] = change_id
-        update = [f"{place[name]} = :c{number}" for number, name in enumerate(changes)]
-        update.append(f"{place[CHANGE_ID]} = :change")
-        conditions = [f"attribute_exists({place['pk']})"]
-        for number, (name, value) in enumerate(only_if.items()):
-            if value is None:
-                conditions.append(f"attribute_not_exists({place[name]})")
-            else:
-                values[f":o{number}"] = to_attribute(value)
-                conditions.append(f"{place[name]} = :o{number}")
-        with unavailable("changing the authorization"):
-            try:
-                client("dynamodb").update_item(
-                    TableName=self.table,
-                    Key={"pk": {"S": key}},
-                    UpdateExpression=f"SET {', '.join(update)}",
-                    ConditionExpression=" AND ".join(conditions),
-                    ExpressionAttributeNames=names,
-                    ExpressionAttributeValues=values,
-                    ReturnValuesOnConditionCheckFailure="ALL_OLD",
-                )
-            except ClientError as error:
-                if read_error_code(error) != "ConditionalCheckFailedException":
-                    raise
-                if _ours(error, change_id):
-                    return
-                current = error.response.get("Item")
-                raise Conflict("The authorization", _fields(current)) from error
+        def conditions(expression: Expression) -> Iterator[str]:
+            yield f"attribute_exists({expression.name('pk')})"
+            yield from expression.conditions(only_if)
+
+        paths: dict[tuple[str, ...], Any] = {(name,): value for name, value in changes.items()}
+        updated = update_item(self.table, {"pk": {"S": key}}, paths, conditions, purpose="changing the authorization")
+        if not updated.applied:
+            raise Conflict("The authorization", _fields(updated.item))
 
 
 def _ours(error: ClientError, change_id: Mapping[str, Any]) -> bool:

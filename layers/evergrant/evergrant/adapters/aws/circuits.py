@@ -10,13 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from botocore.exceptions import ClientError
-
 from ...errors import Conflict
 from ...record.circuit import Circuit
-from .expressions import Expression
-from .items import CHANGE_ID, create_change_id, from_attribute
-from .sdk import client, read_error_code, unavailable
+from .conditional_update import update_item
+from .items import from_attribute
+from .sdk import client, unavailable
 
 _MAPS = ("rejected", "waiting", "outbox")
 _PLAIN = {field.name for field in fields(Circuit)} - {"client", *_MAPS}
@@ -34,30 +32,17 @@ class DynamoCircuits:
         return _circuit(client_name, answer.get("Item", {}))
 
     def change(self, client_name: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> Circuit:
-        expression, change_id = Expression(), create_change_id()
-        request = {
-            "TableName": self.table,
-            "Key": _key(client_name),
-            "UpdateExpression": expression.update({(name,): value for name, value in changes.items()}, change_id),
-            "ReturnValues": "ALL_NEW",
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        conditions = " AND ".join(expression.conditions(only_if))
-        if conditions:
-            request["ConditionExpression"] = conditions
-        names = {"ExpressionAttributeNames": expression.names, "ExpressionAttributeValues": expression.values}
-        with unavailable("changing the client's circuit"):
-            try:
-                answer = client("dynamodb").update_item(**request, **names)
-            except ClientError as error:
-                if read_error_code(error) != "ConditionalCheckFailedException":
-                    raise
-                held: Any = error.response.get("Item") or {}
-                current = _circuit(client_name, held)
-                if held.get(CHANGE_ID) == change_id:
-                    return current  # our own write, repeated by the SDK
-                raise Conflict(f"The circuit of client {client_name}", current) from error
-        return _circuit(client_name, answer["Attributes"])
+        updated = update_item(
+            self.table,
+            _key(client_name),
+            {(name,): value for name, value in changes.items()},
+            lambda expression: expression.conditions(only_if),
+            purpose="changing the client's circuit",
+        )
+        circuit = _circuit(client_name, updated.item or {})
+        if not updated.applied:
+            raise Conflict(f"The circuit of client {client_name}", circuit)
+        return circuit
 
 
 def _key(client_name: str) -> dict[str, Any]:

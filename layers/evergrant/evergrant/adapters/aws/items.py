@@ -8,7 +8,9 @@ from dataclasses import fields
 from typing import Any
 
 from ...errors import RecordBroken
-from ...record.connection import Connection, Sealed, Status
+from ...record.connection import Connection
+from ...record.sealed import Sealed
+from ...record.status import Status
 
 _SEALED = ("sealed", "unreadable_response", "to_revoke")
 _NAMES = {field.name for field in fields(Connection)}

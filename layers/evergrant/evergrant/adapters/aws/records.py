@@ -5,16 +5,19 @@ DynamoDB, "Condition expressions" and "ReturnValuesOnConditionCheckFailure" (API
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from botocore.exceptions import ClientError
 
 from ...errors import Conflict
+from ...record import state_machine
+from ...record.change import ANY_STATE, NO_EVENTS, WRITABLE_FIELDS, Events, RecordFields, RecordState
 from ...record.connection import Connection
+from .conditional_update import update_item
 from .expressions import Expression
-from .items import CHANGE_ID, build_key, create_change_id, to_attribute, to_connection, to_item
+from .items import build_key, to_attribute, to_connection, to_item
 from .sdk import client, read_error_code, unavailable
 
 
@@ -57,35 +60,26 @@ class DynamoRecords:
     def change(
         self,
         connection: str,
-        changes: Mapping[str, Any],
+        fields: RecordFields,
         *,
-        only_if: Mapping[str, Any] | None = None,
+        events: Events = NO_EVENTS,
+        only_if: RecordState = ANY_STATE,
         lease_free_at: int | None = None,
     ) -> Connection:
-        expression, change_id = Expression(), create_change_id()
-        # An event's id holds no dot: the first one parts the map from its key.
-        update = expression.update({tuple(name.split(".", 1)): value for name, value in changes.items()}, change_id)
-        condition = " AND ".join(_conditions(expression, only_if or {}, lease_free_at))
-        request = {
-            "TableName": self.table,
-            "Key": build_key(connection),
-            "UpdateExpression": update,
-            "ConditionExpression": condition,
-            "ExpressionAttributeNames": expression.names,
-            "ExpressionAttributeValues": expression.values,
-            "ReturnValues": "ALL_NEW",
-            "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
-        }
-        with unavailable("changing the record"):
-            try:
-                answer = client("dynamodb").update_item(**request)
-            except ClientError as error:
-                current = _conflicting(error)
-                held: Any = error.response.get("Item") or {}
-                if current is not None and (held.get(CHANGE_ID) == change_id or is_already_applied(current, changes)):
-                    return current
-                raise Conflict(connection, current) from error
-        return to_connection(answer["Attributes"])
+        require_writable(fields, only_if)
+        paths: dict[tuple[str, ...], Any] = {(name,): value for name, value in fields.items()}
+        paths |= {("outbox", event_id): body for event_id, body in events.items()}
+        updated = update_item(
+            self.table,
+            build_key(connection),
+            paths,
+            lambda expression: _conditions(expression, only_if, lease_free_at),
+            purpose="changing the record",
+        )
+        current = to_connection(updated.item) if updated.item else None
+        if current is None or not (updated.applied or is_already_applied(current, fields, events)):
+            raise Conflict(connection, current)
+        return current
 
     def due(self, shard: str, before: int) -> Iterator[DueConnection]:
         """Connections of one shard that are due before ``before``, the most overdue first."""
@@ -125,7 +119,7 @@ class DynamoRecords:
                 yield from map(to_connection, page["Items"])
 
 
-def _conditions(expression: Expression, only_if: Mapping[str, Any], lease_free_at: int | None) -> Iterator[str]:
+def _conditions(expression: Expression, only_if: RecordState, lease_free_at: int | None) -> Iterator[str]:
     yield f"attribute_exists({expression.name('pk')})"
     yield from expression.conditions(only_if)
     if lease_free_at is not None:
@@ -141,17 +135,34 @@ def _conflicting(error: ClientError) -> Connection | None:
     return to_connection(item) if item else None
 
 
-def is_already_applied(current: Connection, changes: Mapping[str, Any]) -> bool:
+def require_writable(fields: RecordFields, only_if: RecordState) -> None:
+    """Refuse a field that no record has, and a change of status that the state machine has not.
+
+    Raises
+    ------
+    TypeError, IllegalTransition
+        A mistake in the code: nothing is written.
+    """
+    unknown = fields.keys() - WRITABLE_FIELDS
+    if unknown:
+        raise TypeError(f"A connection record has no field {', '.join(sorted(unknown))}.")
+    target = cast(RecordState, fields).get("status")
+    if target is None:
+        return
+    source = only_if.get("status")
+    if source is None:
+        raise TypeError("A change of status requires the status that it starts from.")
+    state_machine.require_legal(source, target)
+
+
+def is_already_applied(current: Connection, fields: RecordFields, events: Events) -> bool:
     """Whether a change is there already, although another one followed it: an SDK's late repetition met both.
 
-    A lease's owner, a spend's id, an event's id and a sealed set's nonce are never the same twice, so equality
-    means that it was us.
+    A lease's owner, an attempt's id, an event's id and a sealed set's nonce are never the same twice, so equality means
+    that the change is ours.
     """
-    if not any(name in changes and changes[name] is not None for name in ("lease_owner", "sealed")):
+    if fields.get("lease_owner") is None and fields.get("sealed") is None:
         return False
-    for name, value in changes.items():
-        field_name, dot, key = name.partition(".")
-        held = getattr(current, field_name)
-        if (held.get(key) if dot else held) != value:
-            return False
-    return True
+    return all(getattr(current, name) == value for name, value in fields.items()) and all(
+        current.outbox.get(event_id) == body for event_id, body in events.items()
+    )

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ...errors import SealBroken
-from ...record.connection import Sealed
+from ...record.sealed import Sealed
 from .sdk import client, read_error_code, unavailable
 
 #: The errors of a data key that is damaged, or was made for another context or under another key (API_Decrypt).
