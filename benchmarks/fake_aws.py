@@ -110,15 +110,15 @@ class FakeAws:
         key = asked["Key"]["pk"]["S"]
         item = self.items.get(key, {})
         names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
-        if not all(_holds(part, item, names, values) for part in asked["ConditionExpression"].split(" AND ")):
+        if not all(_is_met(part, item, names, values) for part in asked["ConditionExpression"].split(" AND ")):
             return 400, {"__type": "ConditionalCheckFailedException", "message": "", "Item": item}
         changed = json.loads(json.dumps(item))
         sets, _, removes = asked["UpdateExpression"].removeprefix("SET ").partition(" REMOVE ")
         for part in sets.split(", "):
             path, _, value = part.partition(" = ")
-            _put(changed, path, names, values[value])
+            _set_value(changed, path, names, values[value])
         for path in removes.split(", ") if removes else []:
-            _put(changed, path, names, None)
+            _set_value(changed, path, names, None)
         self.items[key] = changed
         return 200, {"Attributes": changed}
 
@@ -155,28 +155,28 @@ class _Raw(BytesIO):
         yield self.read()
 
 
-def _holds(condition: str, item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
+def _is_met(condition: str, item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
     if condition.startswith("("):
-        return any(_holds(part, item, names, values) for part in condition.strip("()").split(" OR "))
+        return any(_is_met(part, item, names, values) for part in condition.strip("()").split(" OR "))
     function = re.fullmatch(r"\(?attribute_(not_)?exists\((.*?)\)\)?", condition)
     if function:
-        return (_at(item, function[2], names) is None) == bool(function[1])
+        return (_get_value(item, function[2], names) is None) == bool(function[1])
     left, operator, right = condition.split(" ")
-    held, wanted = _at(item, left, names), values[right]
+    held, wanted = _get_value(item, left, names), values[right]
     if operator == "=":
         return bool(held == wanted)
     assert operator == "<=", condition
     return held is not None and int(held["N"]) <= int(wanted["N"])
 
 
-def _at(item: Item, path: str, names: Mapping[str, str]) -> Any:
+def _get_value(item: Item, path: str, names: Mapping[str, str]) -> Any:
     value: Any = {"M": item}
     for part in path.split("."):
         value = value["M"].get(names[part]) if value else None
     return value
 
 
-def _put(item: Item, path: str, names: Mapping[str, str], value: Any) -> None:
+def _set_value(item: Item, path: str, names: Mapping[str, str], value: Any) -> None:
     *inside, last = (names[part] for part in path.split("."))
     for name in inside:
         item = item[name]["M"]

@@ -109,7 +109,7 @@ def run() -> None:
         Progress(console=Console(stderr=True), transient=True, refresh_per_second=1) as progress,
     ):
         ours, beyond_sdk = _measure_evergrant(host, progress), _measure_beyond_sdk(progress)
-        others = [_measure_loop(name, once, host, progress) for name, once in _OTHERS.items()]
+        others = [_measure_loop(name, once, host, progress) for name, once in _ALTERNATIVES.items()]
     console.print(
         f"\n{describe_machine()}; provider {PROVIDER_SECONDS * 1000:.0f} ms, "
         f"each call of AWS {AWS_SECONDS * 1000:.0f} ms; "
@@ -296,7 +296,7 @@ def _measure_loop(name: str, once: Callable[[str, Any, int], None], host: str, p
         return Measured(name, SEQUENTIAL_CONNECTIONS, 1, seconds, cpu, aws.calls)
 
 
-def _plain_loop(host: str, secrets: Any, number: int) -> None:
+def _refresh_by_hand(host: str, secrets: Any, number: int) -> None:
     """Read the secret, refresh, and write it back: the usual loop."""
     name = f"tokens/a{number}"
     held = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
@@ -306,7 +306,7 @@ def _plain_loop(host: str, secrets: Any, number: int) -> None:
     secrets.put_secret_value(SecretId=name, SecretString=json.dumps(answer.json()))
 
 
-def _authlib(host: str, secrets: Any, number: int) -> None:
+def _refresh_with_authlib(host: str, secrets: Any, number: int) -> None:
     """The same with Authlib's client."""
     with warnings.catch_warnings():
         import authlib.deprecate  # noqa: F401 - its import enables its warnings again
@@ -320,7 +320,7 @@ def _authlib(host: str, secrets: Any, number: int) -> None:
     secrets.put_secret_value(SecretId=name, SecretString=json.dumps(dict(token)))
 
 
-_OTHERS: dict[str, Callable[[str, Any, int], None]] = {
-    "boto3 and httpx, a plain loop": _plain_loop,
-    "boto3 and Authlib, a plain loop": _authlib,
+_ALTERNATIVES: dict[str, Callable[[str, Any, int], None]] = {
+    "boto3 and httpx, a plain loop": _refresh_by_hand,
+    "boto3 and Authlib, a plain loop": _refresh_with_authlib,
 }

@@ -89,7 +89,7 @@ def run() -> None:
         for number, contender in enumerate(CONTENDERS):
             built[contender] = build_contender(contender, Path(home) / str(number), version)
             progress.advance(building)
-        environment = _environment(aws, provider)
+        environment = _build_environment(aws, provider)
         starts = _measure(built, environment, Path(home), progress)
         tables = {it: measure_imports(built[it], {**environment, **it.environment}) for it in CONTENDERS}
     console.print(
@@ -108,7 +108,7 @@ def run() -> None:
     _print_goals(starts)
 
 
-def _environment(aws: str, provider: str) -> dict[str, str]:
+def _build_environment(aws: str, provider: str) -> dict[str, str]:
     return {
         "AWS_ENDPOINT_URL": f"http://{aws}",
         "AWS_REGION": "eu-west-1",
@@ -138,10 +138,10 @@ def _start(built: Built, environment: Mapping[str, str], home: Path, into: Start
     """Start one function, time its first answer and some warm ones, and read its memory."""
     with emulated_lambda(built.function, built.layer, environment, 30, home) as function, _asking(function) as ask:
         into.first.append(ask())
-        runtime = _child(function.pid)
-        into.cpu.append(_cpu(runtime))
+        runtime = _find_child(function.pid)
+        into.cpu.append(_read_cpu(runtime))
         into.warm.append(median(ask() for _ in range(WARM_ANSWERS)))
-        into.peak.append(_peak(runtime))
+        into.peak.append(_read_peak_memory(runtime))
 
 
 @contextmanager
@@ -167,7 +167,7 @@ class _Ask:
         return seconds
 
 
-def _child(emulator: int) -> Path:
+def _find_child(emulator: int) -> Path:
     """Return the directory under ``/proc`` of the runtime, the emulator's only child."""
     (child,) = (
         child
@@ -177,13 +177,13 @@ def _child(emulator: int) -> Path:
     return Path("/proc", child)
 
 
-def _cpu(process: Path) -> float:
+def _read_cpu(process: Path) -> float:
     """Read the CPU seconds so far: fields 14 and 15 of the line (proc_pid_stat(5)), counted after the name."""
     fields = (process / "stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def _peak(process: Path) -> int:
+def _read_peak_memory(process: Path) -> int:
     """Read the peak memory in kilobytes (proc_pid_status(5), VmHWM)."""
     lines = (process / "status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))

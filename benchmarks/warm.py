@@ -45,7 +45,7 @@ def run() -> None:
             mock.patch.object(_default, "_default", evergrant_client.Evergrant(session=session)),
             mock.patch.dict(DEFAULT_PROVIDERS, {"secrets": SecretsProvider(boto3_client=client)}),
         ):
-            seconds = _measure(_readers(client), progress)
+            seconds = _measure(_create_readers(client), progress)
         assert aws.calls["secrets-manager:GetSecretValue"] > len(seconds)
     console.print(f"\n{describe_machine()}; {ROUNDS} rounds in turns")
     rows = [
@@ -58,7 +58,7 @@ def run() -> None:
     print_goal(f"at most half of what Powertools' cache takes: {times:.2f}", met=times <= 0.5)
 
 
-def _readers(client: Any) -> dict[str, Callable[[], object]]:
+def _create_readers(client: Any) -> dict[str, Callable[[], object]]:
     """Create the readers by name; each returns the token or a document with it."""
     document = build_token_document()
     held = {"keap/main": (document["access_token"], float("inf"))}

@@ -90,13 +90,13 @@ def local_aws(home: Path, *, enforce_iam: bool = False, in_memory: bool = False)
     scratch = (in_memory and _find_memory_directory(home)) or home / "aws"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
-    port, log = _free_port(), home / "aws.log"
+    port, log = _find_free_port(), home / "aws.log"
     try:
         with (
             log.open("w", encoding="utf-8") as output,
             start_process_group(
                 [str(find_tool("ministack"))],
-                env=_environment(port, scratch, enforce_iam),
+                env=_build_environment(port, scratch, enforce_iam),
                 cwd=scratch,
                 output=output.fileno(),
             ) as process,
@@ -116,7 +116,7 @@ def _find_memory_directory(home: Path) -> Path | None:
     return shared / f"evergrant-{hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]}"
 
 
-def _environment(port: int, scratch: Path, enforce_iam: bool) -> dict[str, str]:
+def _build_environment(port: int, scratch: Path, enforce_iam: bool) -> dict[str, str]:
     return clean_environment() | {
         "GATEWAY_PORT": str(port),
         "BIND_HOST": "127.0.0.1",
@@ -137,7 +137,7 @@ def _environment(port: int, scratch: Path, enforce_iam: bool) -> dict[str, str]:
     }
 
 
-def _free_port() -> int:
+def _find_free_port() -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

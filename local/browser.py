@@ -74,8 +74,10 @@ class Browser:
     def submit(self, page: Page, form: Form, **changed: str) -> Page:
         """Press a form's button."""
         target = urljoin(page.url, form.action)
-        allowed = _form_action(page)
-        return self._load(form.method, target, form.fields | changed, site=_site(page.url, target), allowed=allowed)
+        allowed = _parse_form_action(page)
+        return self._load(
+            form.method, target, form.fields | changed, site=_compute_site(page.url, target), allowed=allowed
+        )
 
     def _load(
         self, method: str, url: str, data: dict[str, str] | None, *, site: str, allowed: list[str] | None
@@ -89,8 +91,8 @@ class Browser:
                 "sec-fetch-dest": "document",
             }
             if method == "POST":
-                headers["origin"] = _origin(url)
-            if cookies := self._cookies_for(url):
+                headers["origin"] = _get_origin(url)
+            if cookies := self._find_cookies(url):
                 headers["cookie"] = cookies
             answer = self._http.request(method, url, data=data if method == "POST" else None, headers=headers)
             self._keep_cookies(answer)
@@ -99,17 +101,17 @@ class Browser:
                 if page.refresh is None:
                     return page
                 following = page.refresh
-                method, data, site, allowed = "GET", None, _site(url, following), None
+                method, data, site, allowed = "GET", None, _compute_site(url, following), None
             else:
                 following = urljoin(url, answer.headers["location"])
                 # 303 makes a GET of anything; 307 and 308 repeat the request as it was.
                 if answer.status_code in {301, 302, 303}:
                     method, data = "GET", None
-                site = max(site, _site(url, following), key=_DISTANCE.index)
+                site = max(site, _compute_site(url, following), key=_DISTANCE.index)
             url = following
         raise BrowsingError(f"More than {MAX_REDIRECTS} redirects, the last to {urlsplit(url).netloc}.")
 
-    def _cookies_for(self, url: str) -> str:
+    def _find_cookies(self, url: str) -> str:
         # By host: cookies do not distinguish ports.
         host = str(urlsplit(url).hostname)
         return "; ".join(f"{name}={value}" for (of, name), value in self._cookies.items() if of == host)
@@ -129,29 +131,29 @@ class Browser:
 _DISTANCE = ("none", "same-origin", "same-site", "cross-site")
 
 
-def _site(source: str, target: str) -> str:
+def _compute_site(source: str, target: str) -> str:
     """Return the value of Sec-Fetch-Site: another port is another origin, but not another site."""
-    if _origin(source) == _origin(target):
+    if _get_origin(source) == _get_origin(target):
         return "same-origin"
     one, other = urlsplit(source), urlsplit(target)
     return "same-site" if (one.scheme, one.hostname) == (other.scheme, other.hostname) else "cross-site"
 
 
-def _form_action(page: Page) -> list[str] | None:
+def _parse_form_action(page: Page) -> list[str] | None:
     """Return the sources of the page's form-action directive, or None without one."""
     for directive in page.headers.get("content-security-policy", "").split(";"):
         name, _, sources = directive.strip().partition(" ")
         if name == "form-action":
-            return [_origin(page.url if source == "'self'" else source) for source in sources.split()]
+            return [_get_origin(page.url if source == "'self'" else source) for source in sources.split()]
     return None
 
 
 def _check_form_action(url: str, allowed: list[str] | None) -> None:
-    if allowed is not None and _origin(url) not in allowed:
-        raise BrowsingError(f"The page's form-action does not allow {_origin(url)}: {allowed}")
+    if allowed is not None and _get_origin(url) not in allowed:
+        raise BrowsingError(f"The page's form-action does not allow {_get_origin(url)}: {allowed}")
 
 
-def _origin(url: str) -> str:
+def _get_origin(url: str) -> str:
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}"
 

@@ -57,7 +57,7 @@ class Stack:
 def build(home: Path, say: Say) -> Path:
     """Build the artifacts unless a build of the same inputs exists; return the built template."""
     with _one_at_a_time():
-        directory = BUILDS / _digest()
+        directory = BUILDS / _compute_digest()
         template = directory / "template.yaml"
         if template.exists():
             directory.touch()
@@ -66,7 +66,7 @@ def build(home: Path, say: Say) -> Path:
         unfinished = BUILDS / "unfinished"
         run_tool(
             [find_tool("sam"), "build", "--config-env", "local", "--build-dir", unfinished],
-            env=_sam_environment() | {"BUILD_RUNTIME": "host", "BUILD_ARCHITECTURE": "host"},
+            env=_build_sam_environment() | {"BUILD_RUNTIME": "host", "BUILD_ARCHITECTURE": "host"},
             log=home / "build.log",
             on_line=say,
         )
@@ -125,17 +125,17 @@ def sam_deploy(aws: LocalAws, template: Path, stack: str, options: list[str], lo
                 "--no-progressbar",
                 *options,
             ],
-            env=_sam_environment() | aws.environment(),
+            env=_build_sam_environment() | aws.environment(),
             log=log,
             on_line=count,
         )
     except LocalRunError as error:
-        raise LocalRunError(f"{error}\n{_reasons(cloudformation, stack)}") from error
+        raise LocalRunError(f"{error}\n{_describe_failures(cloudformation, stack)}") from error
     described = cloudformation.describe_stacks(StackName=stack)["Stacks"][0]
     return {output["OutputKey"]: output["OutputValue"] for output in described.get("Outputs", [])}
 
 
-def _reasons(cloudformation: Any, stack: str) -> str:
+def _describe_failures(cloudformation: Any, stack: str) -> str:
     try:
         events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
     except ClientError:
@@ -144,7 +144,7 @@ def _reasons(cloudformation: Any, stack: str) -> str:
     return "\n".join(f"{event['LogicalResourceId']}: {event.get('ResourceStatusReason', '')}" for event in failed)
 
 
-def _sam_environment() -> dict[str, str]:
+def _build_sam_environment() -> dict[str, str]:
     proxies = {name: value for name, value in os.environ.items() if name.lower().endswith("_proxy")}
     return (
         clean_environment()
@@ -161,7 +161,7 @@ def _sam_environment() -> dict[str, str]:
     )
 
 
-def _digest() -> str:
+def _compute_digest() -> str:
     digest = hashlib.sha256()
     for source in SOURCES:
         top = ROOT / source

@@ -41,12 +41,12 @@ class Observed:
     @property
     def rotations(self) -> int:
         """Token sets that the provider issued after the first."""
-        return max(len(self._issued()) - 1, 0)
+        return max(len(self._list_issue_times()) - 1, 0)
 
     @property
     def longest_interval(self) -> float:
         """The longest time, in seconds, from one token to the next."""
-        return max((later - earlier for earlier, later in pairwise(self._issued())), default=0.0)
+        return max((later - earlier for earlier, later in pairwise(self._list_issue_times())), default=0.0)
 
     @property
     def reuses(self) -> int:
@@ -56,12 +56,12 @@ class Observed:
     @property
     def log_ins(self) -> int:
         """How often Evergrant logged in, the first time included."""
-        return len(self._grants()) if self.connection.grant == "login" else 0
+        return len(self._list_grants()) if self.connection.grant == "login" else 0
 
     @property
     def accepted(self) -> int:
         """Calls that the provider's API answered with 200."""
-        return sum(int(grant["accepted_calls"]) for grant in self._grants())
+        return sum(int(grant["accepted_calls"]) for grant in self._list_grants())
 
     @property
     def lifetime(self) -> int:
@@ -71,19 +71,19 @@ class Observed:
     @property
     def oldest(self) -> float:
         """The age, in seconds, of the oldest token that came with a call."""
-        return max((float(grant["oldest_accepted_token_age"]) for grant in self._grants()), default=0.0)
+        return max((float(grant["oldest_accepted_token_age"]) for grant in self._list_grants()), default=0.0)
 
     def replay(self) -> tuple[int, int]:
         """Replay every rotated refresh token; return how many there were, and how many were refused."""
-        ours = {grant["grant"] for grant in self._grants()}
+        ours = {grant["grant"] for grant in self._list_grants()}
         results: Any = self.server.provider.replay_all()["results"]
         refused = [result["refused"] for result in results if result["grant"] in ours]
         return len(refused), sum(refused)
 
-    def _issued(self) -> list[float]:
-        return sorted(at for grant in self._grants() for at in grant["issued_at"])
+    def _list_issue_times(self) -> list[float]:
+        return sorted(at for grant in self._list_grants() for at in grant["issued_at"])
 
-    def _grants(self) -> list[dict[str, Any]]:
+    def _list_grants(self) -> list[dict[str, Any]]:
         return [grant for grant in self.server.provider.grants() if grant["obtained_by"] == self.connection.grant]
 
 
@@ -111,7 +111,7 @@ class Observation:
 
     def find_failures(self, rotations: int) -> list[str]:
         """Describe every broken promise."""
-        return [f"{seen.name}{failure}" for seen in self.observed for failure in _failures(seen, rotations)]
+        return [f"{seen.name}{failure}" for seen in self.observed for failure in _find_failures(seen, rotations)]
 
     def build_table(self, *, final: bool) -> Table:
         """Build the table so far; with ``final``, with the source of the token and the replays."""
@@ -126,20 +126,20 @@ class Observation:
             good = "green" if seen.failed == 0 else "red"
             cells = [seen.name, str(seen.rotations), str(seen.calls), f"[{good}]{seen.failed}[/]"]
             if final:
-                cells.insert(2, _replays(seen))
+                cells.insert(2, _format_replays(seen))
                 cells.append(seen.read_from)
             table.add_row(*cells)
         return table
 
 
-def _replays(seen: Observed) -> str:
+def _format_replays(seen: Observed) -> str:
     replayed, refused = seen.replay()
     if not replayed:
         return "[dim]none[/]"
     return f"[{'green' if refused == replayed else 'red'}]{refused} of {replayed}[/]"
 
 
-def _failures(seen: Observed, rotations: int) -> Iterator[str]:
+def _find_failures(seen: Observed, rotations: int) -> Iterator[str]:
     replayed, refused = seen.replay()
     if seen.rotations < rotations:
         yield f" was rotated {seen.rotations} times, not {rotations}."

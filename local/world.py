@@ -107,13 +107,13 @@ def local_world(
         }
         with steps.step("Deploying it to the local AWS") as say:
             stack = deploy(aws, template, home, say)
-        world = World(aws, stack, providers, {name: _client(name, stack) for name in providers})
+        world = World(aws, stack, providers, {name: _create_client(name, stack) for name in providers})
         with steps.step(f"Registering Evergrant with {len(providers)} simulated providers") as say:
             _register(world, say)
         yield world
 
 
-def _client(provider: str, stack: Stack) -> Client:
+def _create_client(provider: str, stack: Stack) -> Client:
     """Return Evergrant's registration at a provider."""
     dialect = DIALECTS[provider]
     logs_in = dialect.protocol == "login"
@@ -132,11 +132,11 @@ def _register(world: World, say: Say) -> None:
         say(name)
         client = world.clients[name]
         server.provider.register(client)
-        entry = _entry(server, client) | {"hosts": [server.host]}
+        entry = _build_entry(server, client) | {"hosts": [server.host]}
         world.evergrant("client", "set", name, given=json.dumps(entry))
 
 
-def _entry(server: ProviderServer, client: Client) -> dict[str, Any]:
+def _build_entry(server: ProviderServer, client: Client) -> dict[str, Any]:
     """The client as `evergrant client set` reads it."""
     login = server.provider.dialect.phases.get("login")
     if login is not None:

@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
 
-    parser = _parser()
+    parser = _create_parser()
     options = vars(parser.parse_args(arguments))
     try:
         clients = _read_clients(options["clients"])
@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         stop.wait()
 
 
-def _parser() -> argparse.ArgumentParser:
+def _create_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m local.providers", description="Simulated providers on 127.0.0.1.")
     for name, dialect in DIALECTS.items():
         parser.add_argument(f"--{name}-port", type=int, default=0, metavar="PORT", help=f"for {dialect.title}; 0: any")

@@ -29,7 +29,7 @@ def create_app(provider: Provider) -> Starlette:
 
     async def token(request: Request) -> Response:
         body = await request.body()
-        return _respond(provider.token(TokenRequest(_headers(request), body, request.url.query, request.url.path)))
+        return _respond(provider.token(TokenRequest(_read_headers(request), body, request.url.query, request.url.path)))
 
     async def consent(request: Request) -> Response:
         return _respond(provider.consent(request.url.query))
@@ -39,21 +39,21 @@ def create_app(provider: Provider) -> Starlette:
         return _respond(provider.decide(request.url.query, form.get("decision", [None])[0]))
 
     async def api(request: Request) -> Response:
-        return _respond(provider.api(_headers(request)))
+        return _respond(provider.api(_read_headers(request)))
 
     async def userinfo(request: Request) -> Response:
-        return _respond(provider.userinfo(_headers(request)))
+        return _respond(provider.userinfo(_read_headers(request)))
 
     async def revoke(request: Request) -> Response:
         body = await request.body()
         return _respond(
-            provider.revoke_token(TokenRequest(_headers(request), body, request.url.query, request.url.path))
+            provider.revoke_token(TokenRequest(_read_headers(request), body, request.url.query, request.url.path))
         )
 
     routes = [
-        *(Route(path, token, methods=["POST"]) for path in sorted(dialect.token_paths())),
+        *(Route(path, token, methods=["POST"]) for path in sorted(dialect.list_token_paths())),
         Route(dialect.api.path, api, methods=["GET"]),
-        *_control_routes(provider),
+        *_create_control_routes(provider),
     ]
     if dialect.userinfo_path is not None:
         routes.append(Route(dialect.userinfo_path, userinfo, methods=["GET"]))
@@ -68,7 +68,7 @@ def create_app(provider: Provider) -> Starlette:
     return app
 
 
-def _control_routes(provider: Provider) -> list[Route]:
+def _create_control_routes(provider: Provider) -> list[Route]:
     async def requests(request: Request) -> Response:
         last = request.query_params.get("last", "200")
         if not last.isdecimal():
@@ -168,7 +168,7 @@ def _read_command(request: Request, body: bytes) -> Mapping[str, object]:
     return command
 
 
-def _headers(request: Request) -> dict[str, str]:
+def _read_headers(request: Request) -> dict[str, str]:
     # RFC 9110, section 5.3: a repeated header is one header with both values.
     headers: dict[str, str] = {}
     for name, value in request.headers.items():

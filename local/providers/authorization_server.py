@@ -121,7 +121,7 @@ class AuthorizationServer:
         if not self.accepts(authorization):
             return answer_json(401, {"error": "invalid_token"}, {"www-authenticate": "Bearer"})
         token = str(authorization).partition(" ")[2]
-        return answer_json(200, {"sub": self._token_store.account_of(token)})
+        return answer_json(200, {"sub": self._token_store.get_account(token)})
 
     def revoke(self, request: TokenRequest) -> Answer:
         """Answer a revocation (RFC 7009) of a client that authenticates in the body."""

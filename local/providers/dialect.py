@@ -101,7 +101,7 @@ class Dialect:
         How the provider names itself: as `iss` in its answers to an authorization request (RFC 9207), and in the ID
         token that comes with the tokens where the scope `openid` was asked for.
     userinfo_path, revoke_path
-        Where it tells whose account an access token is of, and where a token is revoked (RFC 7009), if it does.
+        The paths that return the account of an access token, and revoke a token (RFC 7009), if the provider has them.
     requires_pkce
         Whether an authorization request needs a code challenge.
     access_token_lifetime, refresh_token_lifetime
@@ -131,10 +131,10 @@ class Dialect:
     dead_refresh_token: DeadRefreshToken = "invalid_grant"
     default_account: str = field(default="Example Ltd")
 
-    def path_of(self, phase: Phase) -> str:
+    def get_path(self, phase: Phase) -> str:
         """Return where a phase is asked for."""
         return phase.path or self.token_path
 
-    def token_paths(self) -> frozenset[str]:
+    def list_token_paths(self) -> frozenset[str]:
         """Return every address that takes token requests."""
-        return frozenset(self.path_of(phase) for phase in self.phases.values())
+        return frozenset(self.get_path(phase) for phase in self.phases.values())

@@ -57,7 +57,7 @@ class LoginServer(AuthorizationServer):
     def _refresh(self, phase: Phase, fields: dict[str, str]) -> dict[str, object]:
         if fields.keys() != set(phase.required):
             raise _RefusedError(400, f"Wanted: {', '.join(phase.required)}.")
-        if self._token_store.find_good_refresh_token(fields["refresh_token"]) is None:
+        if self._token_store.find_valid_refresh_token(fields["refresh_token"]) is None:
             raise _RefusedError(int(self._settings.dead_refresh_token), "The refresh token is not accepted.")
         used = self._token_store.use_refresh_token(fields["refresh_token"])
         single_use = self._settings.single_use_refresh_tokens

@@ -69,7 +69,7 @@ def read_fields(request: TokenRequest, dialect: Dialect) -> dict[str, str]:
         raise InvalidRequestError(f"The content type must be {expected}.", status_code=415)
     try:
         text = request.body.decode()
-        pairs = _form_pairs(text) if dialect.body_format == "form" else _json_pairs(text)
+        pairs = _parse_form(text) if dialect.body_format == "form" else _parse_json(text)
     except ValueError:
         # The parser's own message may quote the body, and the body holds secrets.
         raise InvalidRequestError("The body cannot be read.") from None
@@ -82,7 +82,7 @@ def read_fields(request: TokenRequest, dialect: Dialect) -> dict[str, str]:
 def find_phase(request: TokenRequest, fields: Mapping[str, str] | None, dialect: Dialect) -> str:
     """Return the name of the phase that a request is meant for, or ``other``."""
     if dialect.protocol == "login":
-        names = {dialect.path_of(phase): name for name, phase in dialect.phases.items()}
+        names = {dialect.get_path(phase): name for name, phase in dialect.phases.items()}
         return names.get(request.path, "other")
     grant_type = (fields or {}).get("grant_type", "")
     return grant_type if grant_type in dialect.phases else "other"
@@ -123,7 +123,7 @@ def check_fields(fields: Mapping[str, str], request: TokenRequest, dialect: Dial
             raise InvalidRequestError("The client must not be named in the body.")
 
 
-def basic_credentials(authorization: str | None) -> tuple[str, str] | None:
+def parse_basic_credentials(authorization: str | None) -> tuple[str, str] | None:
     """Return id and secret of a Basic header, taken raw as Keap documents it, or nothing."""
     scheme, _, encoded = (authorization or "").partition(" ")
     if scheme.lower() != "basic":
@@ -154,7 +154,7 @@ def compose_refresh(
     elif phase.client_authentication == "body":
         fields |= {"client_id": client.client_id, "client_secret": client.client_secret}
     body = urlencode(fields) if dialect.body_format == "form" else json.dumps(fields)
-    return TokenRequest(headers, body.encode(), path=dialect.path_of(phase))
+    return TokenRequest(headers, body.encode(), path=dialect.get_path(phase))
 
 
 def describe(
@@ -164,11 +164,11 @@ def describe(
     # A refusal without a code is quoted by its status.
     nameless = None if answer.status == 200 else str(answer.status)
     scheme, _, credentials = request.headers.get("authorization", "").partition(" ")
-    basic = basic_credentials(request.headers.get("authorization"))
+    basic = parse_basic_credentials(request.headers.get("authorization"))
     content = answer.json()
     spellings = dialect.answer_fields or {name: name for name in ("access_token", "refresh_token")}
     return {
-        "fields": None if fields is None else {name: _shown(name, value) for name, value in fields.items()},
+        "fields": None if fields is None else {name: _mask(name, value) for name, value in fields.items()},
         "path": request.path,
         "content_type": request.headers.get("content-type"),
         "accept": request.headers.get("accept"),
@@ -192,23 +192,23 @@ def describe(
 def describe_revocation(request: TokenRequest, answer: Answer, dialect: Dialect) -> dict[str, object]:
     """Return what may be kept and shown of a revocation (RFC 7009, section 2.1)."""
     try:
-        fields = {name: _shown(name, value) for name, value in read_fields(request, dialect).items()}
+        fields = {name: _mask(name, value) for name, value in read_fields(request, dialect).items()}
     except OAuth2Error:
         fields = None
     return {"fields": fields, "status": answer.status}
 
 
-def _shown(name: str, value: str) -> str | dict[str, str]:
+def _mask(name: str, value: str) -> str | dict[str, str]:
     return value if name in _SHOWN_FIELDS else {"fingerprint": fingerprint(value)}
 
 
-def _form_pairs(text: str) -> list[tuple[str, str]]:
+def _parse_form(text: str) -> list[tuple[str, str]]:
     if _STRAY_PERCENT.search(text):
         raise ValueError
     return parse_qsl(text, keep_blank_values=True, strict_parsing=True, errors="strict") if text else []
 
 
-def _json_pairs(text: str) -> list[tuple[str, str]]:
+def _parse_json(text: str) -> list[tuple[str, str]]:
     # As pairs: a dictionary would drop a field that is given twice.
     parsed: object = json.loads(text, object_pairs_hook=_Pairs)
     if not isinstance(parsed, _Pairs) or not all(isinstance(value, str) for _, value in parsed):

@@ -34,7 +34,7 @@ button.deny {{ background: #fff; color: #14532d; }}
 """
 
 
-def consent_page(provider: str, application: str, account: str, action: str) -> str:
+def render_consent_page(provider: str, application: str, account: str, action: str) -> str:
     """Return the page that asks whether an application may use an account.
 
     Parameters
@@ -55,7 +55,7 @@ def consent_page(provider: str, application: str, account: str, action: str) -> 
     )
 
 
-def error_page(provider: str, explanation: str) -> str:
+def render_error_page(provider: str, explanation: str) -> str:
     """Return the page for an authorization request that must not be redirected."""
     return _PAGE.format(
         title=escape(f"{provider}: this link does not work"),

@@ -74,7 +74,7 @@ class Provider:
     def token(self, request: TokenRequest) -> Answer:
         """Answer a request at the token endpoint."""
         with self._lock:
-            fields, answer = self._server().token(request)
+            fields, answer = self._create_server().token(request)
             seen = describe(fields, request, answer, self.dialect)
             self._requests.append({"at": self._clock(), **seen})
             phase = find_phase(request, fields, self.dialect)
@@ -91,8 +91,10 @@ class Provider:
 
         def decided(server: AuthorizationServer, client: Client) -> Answer:
             if decision not in ("allow", "deny"):
-                return self._page(400, pages.error_page(self.dialect.title, "Neither Allow nor Deny was chosen."))
-            return _see_other(server.allow(query) if decision == "allow" else server.deny(query))
+                return self._page(
+                    400, pages.render_error_page(self.dialect.title, "Neither Allow nor Deny was chosen.")
+                )
+            return _redirect_to(server.allow(query) if decision == "allow" else server.deny(query))
 
         with self._lock:
             return self._authorize(query, decided)
@@ -107,12 +109,12 @@ class Provider:
     def userinfo(self, headers: Mapping[str, str]) -> Answer:
         """Answer with the account of an access token. Header names are in lower case."""
         with self._lock:
-            return self._server().userinfo(headers.get("authorization"))
+            return self._create_server().userinfo(headers.get("authorization"))
 
     def revoke_token(self, request: TokenRequest) -> Answer:
         """Answer a request at the revocation endpoint."""
         with self._lock:
-            answer = self._server().revoke(request)
+            answer = self._create_server().revoke(request)
             self._revocations.append(describe_revocation(request, answer, self.dialect))
             return answer
 
@@ -183,7 +185,7 @@ class Provider:
                 client = self._state.clients[token.client_id]
                 redirect_uri = self._state.grants[token.grant_id].redirect_uri
                 request = compose_refresh(self.dialect, client, token.refresh_token, redirect_uri)
-                _, answer = self._server(parts[token.grant_id].copy()).token(request)
+                _, answer = self._create_server(parts[token.grant_id].copy()).token(request)
                 results.append(
                     {
                         "refresh_token": fingerprint(token.refresh_token),
@@ -219,25 +221,27 @@ class Provider:
 
     # --- inside ---
 
-    def _server(self, state: State | None = None) -> AuthorizationServer:
+    def _create_server(self, state: State | None = None) -> AuthorizationServer:
         kind = LoginServer if self.dialect.protocol == "login" else AuthorizationServer
         return kind(self.dialect, self._settings, self._state if state is None else state, self._clock())
 
     def _authorize(self, query: str, then: Callable[[AuthorizationServer, Client], Answer]) -> Answer:
-        server = self._server()
+        server = self._create_server()
         try:
             return then(server, server.check_authorization(query))
         except FatalClientError as error:
             explanation = f"The application's request was not understood: {error.description or error.error}"
-            return self._page(400, pages.error_page(self.dialect.title, explanation))
+            return self._page(400, pages.render_error_page(self.dialect.title, explanation))
         except OAuth2Error as error:
-            return _see_other(server.redirect(error))
+            return _redirect_to(server.redirect(error))
         except ValueError:  # oauthlib raises it for a malformed query
-            return self._page(400, pages.error_page(self.dialect.title, "The address is malformed."))
+            return self._page(400, pages.render_error_page(self.dialect.title, "The address is malformed."))
 
     def _consent_page(self, query: str, client: Client) -> Answer:
         action = f"{self.dialect.authorize_path}?{query}"
-        return self._page(200, pages.consent_page(self.dialect.title, client.name, self._settings.account, action))
+        return self._page(
+            200, pages.render_consent_page(self.dialect.title, client.name, self._settings.account, action)
+        )
 
     @staticmethod
     def _page(status: int, html: str) -> Answer:
@@ -248,7 +252,7 @@ class Provider:
         if "authorization" not in headers:
             # RFC 6750, section 3.1: the response to a call without credentials names only the scheme.
             return answer_json(401, {"message": "Unauthorized"}, {"www-authenticate": challenge})
-        if not self._server().accepts(headers["authorization"]):
+        if not self._create_server().accepts(headers["authorization"]):
             if self.dialect.api.dead_token_status == 403:
                 return answer_json(403, {"message": "Forbidden"})
             challenge += ', error="invalid_token"'
@@ -261,6 +265,6 @@ class Provider:
         return answer_json(200, self.dialect.api.answer)
 
 
-def _see_other(location: str) -> Answer:
+def _redirect_to(location: str) -> Answer:
     # 303 and not 302, so that no browser repeats the form's POST at the client.
     return Answer(303, "", {"location": location, "cache-control": "no-store", "referrer-policy": "no-referrer"})

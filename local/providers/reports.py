@@ -10,13 +10,13 @@ def describe_grants(state: State, now: float) -> list[dict[str, object]]:
     refresh = {
         token.grant_id: fingerprint(value)
         for value, token in state.refresh_tokens.items()
-        if state.refresh_token_is_good(token, now)
+        if state.is_refresh_token_valid(token, now)
     }
     access: dict[str, list[str]] = {}
     issued: dict[str, list[float]] = {}
     for value, token in state.access_tokens.items():
         issued.setdefault(token.grant_id, []).append(token.issued_at)
-        if state.access_token_is_good(token, now):
+        if state.is_access_token_valid(token, now):
             access.setdefault(token.grant_id, []).append(fingerprint(value))
     return [
         {

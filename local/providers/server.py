@@ -34,7 +34,7 @@ class ProviderServer:
 
     def __init__(self, provider: Provider, port: int = 0) -> None:
         self.provider = provider
-        self._socket = _listening_socket(port)
+        self._socket = _open_socket(port)
         self.port: int = self._socket.getsockname()[1]
         self.host = f"{_HOST}:{self.port}"
         self.url = f"http://{self.host}"
@@ -113,7 +113,7 @@ class _Server(uvicorn.Server):
         self.serving.set()
 
 
-def _listening_socket(port: int) -> socket.socket:
+def _open_socket(port: int) -> socket.socket:
     # Not socket.create_server: it leaves the protocol at 0, for which asyncio does not disable Nagle's algorithm on
     # accepted connections; every response would take 40 ms.
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

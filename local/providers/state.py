@@ -140,8 +140,8 @@ class State:
         self.grants[grant_id] = replace(grant, revoked_at=now, revoked_because=because)
         return True
 
-    def refresh_token_is_good(self, token: RefreshToken, now: float) -> bool:
+    def is_refresh_token_valid(self, token: RefreshToken, now: float) -> bool:
         return token.superseded_at is None and now < token.expires_at and self.grants[token.grant_id].revoked_at is None
 
-    def access_token_is_good(self, token: AccessToken, now: float) -> bool:
+    def is_access_token_valid(self, token: AccessToken, now: float) -> bool:
         return not token.dead and now < token.expires_at and self.grants[token.grant_id].revoked_at is None

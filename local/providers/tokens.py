@@ -58,7 +58,7 @@ class Tokens:
         said = {name: value for name, value in claims.items() if value is not None}
         return _sign({"alg": "HS256", "kid": f"{self._dialect.name}_id", "typ": "JWT"}, said)
 
-    def account_of(self, access_token: str) -> str:
+    def get_account(self, access_token: str) -> str:
         """Return the account of a valid access token."""
         return self._state.grants[self._state.access_tokens[access_token].grant_id].account
 
@@ -73,7 +73,7 @@ class Tokens:
         """Create a refresh token."""
         return f"{self._dialect.name}_refresh_{secrets.token_urlsafe(24)}"
 
-    def find_good_refresh_token(self, value: str, client_id: str | None = None) -> RefreshToken | None:
+    def find_valid_refresh_token(self, value: str, client_id: str | None = None) -> RefreshToken | None:
         """Return the refresh token if it may be used now. The reuse of a rotated one revokes its grant.
 
         Parameters
@@ -84,7 +84,7 @@ class Tokens:
         known = self._state.refresh_tokens.get(value)
         if known is None or client_id not in (None, known.client_id):
             return None
-        if self._state.refresh_token_is_good(known, self._now):
+        if self._state.is_refresh_token_valid(known, self._now):
             return known
         if known.superseded_at is not None:
             if self._may_be_repeated(known, known.superseded_at):
@@ -143,7 +143,7 @@ class Tokens:
     def accept(self, access_token: str) -> bool:
         """Return whether an access token is valid now, and count its call."""
         known = self._state.access_tokens.get(access_token)
-        if known is None or not self._state.access_token_is_good(known, self._now):
+        if known is None or not self._state.is_access_token_valid(known, self._now):
             return False
         self._state.accepted.add(fingerprint(known.access_token))
         age = self._now - known.issued_at

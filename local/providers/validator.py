@@ -17,7 +17,7 @@ from oauthlib.oauth2 import (
 from oauthlib.oauth2.rfc6749.errors import UnsupportedCodeChallengeMethodError
 
 from local.providers.dialect import Dialect
-from local.providers.messages import basic_credentials
+from local.providers.messages import parse_basic_credentials
 from local.providers.settings import Settings
 from local.providers.state import Client, Code, State
 from local.providers.tokens import Tokens
@@ -46,7 +46,7 @@ class Validator(RequestValidator):
     def authenticate_client(self, request: Request, *args: object, **kwargs: object) -> bool:
         phase = self.dialect.phases[str(request.grant_type)]
         if phase.client_authentication == "basic":
-            credentials = basic_credentials(request.headers.get("authorization"))
+            credentials = parse_basic_credentials(request.headers.get("authorization"))
         else:
             credentials = (str(request.client_id), str(request.client_secret))
         client = self.state.clients.get(credentials[0]) if credentials else None
@@ -182,7 +182,7 @@ class Validator(RequestValidator):
     def validate_refresh_token(
         self, refresh_token: str, client: Any, request: Request, *args: object, **kwargs: object
     ) -> bool:
-        known = self.tokens.find_good_refresh_token(refresh_token, client.client_id)
+        known = self.tokens.find_valid_refresh_token(refresh_token, client.client_id)
         if known is not None:
             if "redirect_uri" not in self.dialect.phases["refresh_token"].required:
                 return True
@@ -203,14 +203,14 @@ class Validator(RequestValidator):
     def save_bearer_token(self, token: Mapping[str, Any], request: Request, *args: object, **kwargs: object) -> None:
         used = str(request.refresh_token) if request.grant_type == "refresh_token" else None
         self.tokens.save(
-            self._grant_of(request),
+            self._find_grant(request),
             str(request.client_id),
             str(token["access_token"]),
             token.get("refresh_token"),
             used,
         )
 
-    def _grant_of(self, request: Request) -> str:
+    def _find_grant(self, request: Request) -> str:
         state, client_id = self.state, str(request.client_id)
         if request.grant_type == "refresh_token":
             return self.tokens.use_refresh_token(str(request.refresh_token)).grant_id

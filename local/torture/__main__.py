@@ -17,7 +17,7 @@ from local.terminal import Steps
 from local.tools import STATE, LocalRunError, end_on_signals
 from local.torture.phases import Torture
 from local.torture.plan import FULL, QUICK
-from local.torture.report import document, table
+from local.torture.report import build_document, build_table
 from local.torture.testbed import run_testbed
 
 
@@ -41,20 +41,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     # Expected: fifty threads share one client, whose pool keeps ten connections.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
-    steps.line(f"This takes about {_spoken(plan.about_seconds)} on two idle processors. Seed {seed}; Ctrl-C stops it.")
+    steps.line(
+        f"This takes about {_format_duration(plan.about_seconds)} on two idle processors. Seed {seed}; Ctrl-C stops it."
+    )
     try:
         with end_on_signals(), run_testbed(home, steps, plan) as testbed:
             torture = Torture(testbed, plan, steps, seed)
             torture.run()
             results = torture.results
-            described = document(results, seed, steps.elapsed)
+            described = build_document(results, seed, steps.elapsed)
     except KeyboardInterrupt:
         steps.line("\nStopped. Nothing is left running.")
         return 130
     except (LocalRunError, BrowsingError) as error:
         steps.line(f"[red]✗[/] {escape(str(error))}")
         return 1
-    console.print(table(results))
+    console.print(build_table(results))
     steps.line(f"Kills after step: {', '.join(f'{step} {n}' for step, n in described['killed_after_step'].items())}")
     for failure in results.failures:
         steps.line(f"[red]✗[/] {escape(failure)}")
@@ -65,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if results.failures else 0
 
 
-def _spoken(seconds: int) -> str:
+def _format_duration(seconds: int) -> str:
     return f"{seconds // 60} minutes" if seconds >= 120 else f"{seconds} seconds"
 
 

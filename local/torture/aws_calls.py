@@ -28,19 +28,19 @@ class Call:
     """Of a queued save: the generation that the token set follows."""
 
 
-def service_of(request: Request) -> str:
+def parse_service(request: Request) -> str:
     """Return the service that a request is signed for (credential scope of Signature Version 4)."""
     found = _SCOPE.search(request.headers.get("authorization", ""))
     return found[1] if found else ""
 
 
-def call_of(request: Request) -> Call:
+def parse_call(request: Request) -> Call:
     """Classify a request."""
-    return _call(service_of(request), request.headers.get("x-amz-target", "").rpartition(".")[2], request.body)
+    return _parse_call(parse_service(request), request.headers.get("x-amz-target", "").rpartition(".")[2], request.body)
 
 
 @lru_cache(maxsize=20_000)
-def _call(service: str, operation: str, body: bytes) -> Call:
+def _parse_call(service: str, operation: str, body: bytes) -> Call:
     try:
         asked: Any = json.loads(body)
     except ValueError:
@@ -49,7 +49,7 @@ def _call(service: str, operation: str, body: bytes) -> Call:
         kind, _, name = asked.get("Key", {}).get("pk", {}).get("S", "").partition("#")
         if kind != "connection":
             return Call(service, operation)
-        return Call(service, operation, name, "look" if operation == "GetItem" else _write(asked))
+        return Call(service, operation, name, "look" if operation == "GetItem" else _find_write_step(asked))
     if service == "kms":
         return Call(service, operation, asked.get("EncryptionContext", {}).get("evergrant:connection"), "prepare")
     if service == "secretsmanager":
@@ -66,7 +66,7 @@ def _call(service: str, operation: str, body: bytes) -> Call:
     return Call(service, operation)
 
 
-def _write(asked: Any) -> str | None:
+def _find_write_step(asked: Any) -> str | None:
     """Return the step of a write, by the attributes that it sets."""
     names, (sets, _, _) = asked.get("ExpressionAttributeNames", {}), asked["UpdateExpression"].partition(" REMOVE ")
     changed = {name for placeholder, name in names.items() if re.search(rf"{placeholder} = ", sets)}

@@ -19,7 +19,7 @@ def refresh_concurrently(
     testbed: Testbed, observer: Observer, results: Results, shortener: WaitShortener, count: int, say: Say
 ) -> tuple[list[Row], Recovered]:
     """Request a refresh of :data:`REFUSED` from ``count`` threads, each with the token that the API rejected."""
-    party = testbed.party(REFUSED)
+    party = testbed.find_party(REFUSED)
     row = Row(f"{count} ask for one refresh at once", count, frozenset({REFUSED}), time.time())
     before = observer.invoke("Rotator", {"connection": REFUSED}).response
     demand = {"connection": REFUSED, "rejected": fingerprint(before["access_token"])}

@@ -20,20 +20,20 @@ SERVICES: Mapping[str, tuple[str, str]] = {
 MODES = ("fails", "throttles", "hangs")
 
 
-def aws_fault(service: str, mode: str, chance: random.Random, *, in_vain: bool = False) -> Fault:
+def create_aws_fault(service: str, mode: str, chance: random.Random, *, in_vain: bool = False) -> Fault:
     """Return a fault of one call. A call that fails or hangs takes effect in half of the cases.
 
     With ``in_vain`` it never takes effect.
     """
     if mode == "throttles":
-        return Fault(mode, reply=_error(400, SERVICES[service][1]))
+        return Fault(mode, reply=_create_error(400, SERVICES[service][1]))
     reaches = chance.random() < 0.5 and not in_vain
     if mode == "hangs":
         return Fault(mode, reaches, delay=float("inf"), ends="dropped")
-    return Fault(mode, reaches, reply=_error(500, "InternalServerError"))
+    return Fault(mode, reaches, reply=_create_error(500, "InternalServerError"))
 
 
-def _error(status: int, code: str) -> Reply:
+def _create_error(status: int, code: str) -> Reply:
     body = json.dumps({"__type": code, "message": "made to fail"}).encode()
     return Reply(status, body, {"content-type": "application/x-amz-json-1.1"})
 

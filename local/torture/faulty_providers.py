@@ -49,22 +49,22 @@ class FaultyProviders:
             return None
         if request.at < self._not_before.get(name, 0):
             self.too_early.add(name)
-        self.row_of(name).injected += 1
+        self.find_row(name).injected += 1
         fault = self.pending[name].pop(0)
         # Less a second: Evergrant counts in whole seconds.
-        self._not_before[name] = request.at + _retry_after(fault) - 1
+        self._not_before[name] = request.at + _get_retry_after(fault) - 1
         return fault
 
-    def row_of(self, name: str) -> Row:
+    def find_row(self, name: str) -> Row:
         """Return the row of a connection's fault."""
         return next(row for row in self.rows if name in row.names)
 
     def is_to_wait(self, name: str) -> bool:
         """Whether a response with ``Retry-After`` is pending for a connection."""
-        return any(map(_retry_after, self.pending.get(name, ())))
+        return any(map(_get_retry_after, self.pending.get(name, ())))
 
 
-def _retry_after(fault: Fault) -> int:
+def _get_retry_after(fault: Fault) -> int:
     return int(fault.reply.headers.get("retry-after", 0)) if fault.reply else 0
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
-from local.torture.aws_calls import call_of
+from local.torture.aws_calls import parse_call
 from local.torture.observer import Observer
 from local.torture.processes import Workers, kill
 from local.torture.proxy import Request
@@ -79,7 +79,7 @@ class Killer:
         """Find the process of an armed invocation while its first call waits: the proxy before AWS calls this."""
         if not self._armed:
             return
-        call = call_of(request)
+        call = parse_call(request)
         armed = self._armed.get(call.connection or "")
         if armed is None:
             return

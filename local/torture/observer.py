@@ -140,7 +140,7 @@ class Observer:
     def invoke(self, function: str, request: Mapping[str, object]) -> Invocation:
         """Invoke a function and wait for its response."""
         payload = json.dumps(request).encode()
-        answer = self._lambda.invoke(FunctionName=self._testbed.function(function), Payload=payload)
+        answer = self._lambda.invoke(FunctionName=self._testbed.get_function_arn(function), Payload=payload)
         said = json.loads(answer["Payload"].read())
         died = "FunctionError" in answer and "Worker process died" in json.dumps(said)
         return Invocation(said or {}, died)
@@ -149,5 +149,5 @@ class Observer:
         """Whether the protected API accepts the token of a document."""
         if "headers" not in document:
             return False
-        url = str(self._testbed.party(name).server.urls()["api_url"])
+        url = str(self._testbed.find_party(name).server.urls()["api_url"])
         return httpx.get(url, headers=document["headers"], trust_env=False, timeout=30).status_code == 200

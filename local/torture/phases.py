@@ -15,10 +15,10 @@ from evergrant.settings import Budgets
 from local.browser import BrowsingError
 from local.terminal import Say, Steps
 from local.tools import LocalRunError
-from local.torture.aws_calls import call_of, service_of
+from local.torture.aws_calls import parse_call, parse_service
 from local.torture.background import ignore_errors_after, run_background_work
 from local.torture.concurrent_refresh import refresh_concurrently
-from local.torture.faults import MODES, SERVICES, aws_fault
+from local.torture.faults import MODES, SERVICES, create_aws_fault
 from local.torture.faulty_providers import FaultyProviders, assign_faults
 from local.torture.kills import Killer, is_refreshable
 from local.torture.observer import Observer
@@ -181,15 +181,15 @@ class Torture:
             return on_reply
 
         async def choose_fault(request: Request) -> Fault | None:
-            if service_of(request) != service:
+            if parse_service(request) != service:
                 return None
-            is_caught = any(call_of(request).connection in names for names in caught.values())
+            is_caught = any(parse_call(request).connection in names for names in caught.values())
             if not (out.is_set() or is_caught):
                 return None
             row.injected += 1
             # A call that hangs would outlast a short outage, and then get its response after all.
             modes = MODES[:2] if is_caught else MODES
-            return aws_fault(service, mode or chance.choice(modes), chance, in_vain=is_caught)
+            return create_aws_fault(service, mode or chance.choice(modes), chance, in_vain=is_caught)
 
         for party in self._testbed.parties.values():
             party.proxy.on_reply = catch_replies_of(party.name)
@@ -233,7 +233,7 @@ class Torture:
                 self._read_connections()
                 time.sleep(_POLL_SECONDS)
         self.results.failures += [
-            f"{faulty.row_of(name).fault}: {name} was refreshed too early." for name in faulty.too_early
+            f"{faulty.find_row(name).fault}: {name} was refreshed too early." for name in faulty.too_early
         ]
 
     @property

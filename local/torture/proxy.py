@@ -77,7 +77,7 @@ FaultChooser = Callable[[Request], Awaitable[Fault | None]]
 ReplyListener = Callable[[Request, Reply], None]
 
 
-async def _no_fault(request: Request) -> Fault | None:
+async def _choose_no_fault(request: Request) -> Fault | None:
     return None
 
 
@@ -98,7 +98,7 @@ class Proxy:
     """
 
     def __init__(self, upstream: int) -> None:
-        self.choose_fault: FaultChooser = _no_fault
+        self.choose_fault: FaultChooser = _choose_no_fault
         self.on_reply: ReplyListener = _ignore_reply
         self.exchanges: list[Exchange] = []
         self.port = 0

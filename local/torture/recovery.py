@@ -75,7 +75,7 @@ class WaitShortener:
 
     def _shorten_wait(self, record: Connection, now: int) -> bool:
         """Shorten the wait of one connection; return whether there was one."""
-        if record.attempt_id is not None and not self._in_grace(record, now) and not _is_probed(record):
+        if record.attempt_id is not None and not self._is_in_grace(record, now) and not _is_probed(record):
             # More than once if the replay was never sent: the attempt stays in doubt, and the connection backs off.
             return self._may_replay(record, now) and self._observer.allow_replay(record, now)
         if _has_to_wait(record, now):
@@ -86,8 +86,8 @@ class WaitShortener:
             return True
         return False
 
-    def _in_grace(self, record: Connection, now: int) -> bool:
-        return now <= (record.attempt_at or 0) + self._testbed.party(record.name).grace
+    def _is_in_grace(self, record: Connection, now: int) -> bool:
+        return now <= (record.attempt_at or 0) + self._testbed.find_party(record.name).grace
 
     def _may_replay(self, record: Connection, now: int) -> bool:
         held = self._may_be_held(record)

@@ -21,20 +21,20 @@ _HEADINGS = (
 )
 
 
-def table(results: Results) -> Table:
+def build_table(results: Results) -> Table:
     """Build the table of all rows and their total."""
     made = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     made.add_column("fault", no_wrap=True)
     for heading in _HEADINGS:
         made.add_column(heading, justify="right")
     for row in results.rows:
-        made.add_row(*_cells(row))
+        made.add_row(*_format_cells(row))
     made.add_section()
-    made.add_row(*_cells(_total(results)), style="bold")
+    made.add_row(*_format_cells(_sum_rows(results)), style="bold")
     return made
 
 
-def _cells(row: Row) -> list[str]:
+def _format_cells(row: Row) -> list[str]:
     window = to_milliseconds(row.windows)
     return [
         row.fault,
@@ -49,7 +49,7 @@ def _cells(row: Row) -> list[str]:
     ]
 
 
-def _total(results: Results) -> Row:
+def _sum_rows(results: Results) -> Row:
     total = Row("total", 0, frozenset(), 0.0)
     for row in results.rows:
         total.injected += row.injected
@@ -62,14 +62,14 @@ def _total(results: Results) -> Row:
     return total
 
 
-def document(results: Results, seed: int, seconds: float) -> dict[str, Any]:
+def build_document(results: Results, seed: int, seconds: float) -> dict[str, Any]:
     """Return the results as the JSON document of ``--json``."""
     return {
         "seed": seed,
         "seconds": round(seconds),
         "connections": len(results.testbed.names),
         "rows": [row.as_dict() for row in results.rows],
-        "total": _total(results).as_dict() | {"recovery_seconds": None},
+        "total": _sum_rows(results).as_dict() | {"recovery_seconds": None},
         "killed_after_step": results.count_kills_by_step(),
         "failures": results.failures,
         "held": not results.failures,

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evergrant.record.connection import Connection
-from local.torture.aws_calls import STEPS, Call, call_of
+from local.torture.aws_calls import STEPS, Call, parse_call
 from local.torture.kills import Kill
 from local.torture.ledger import Commit, Ledger, measure_windows, parse_log
 from local.torture.observer import Observer
 from local.torture.proxy import Exchange
 from local.torture.recovery import Recovered
 from local.torture.testbed import Testbed
-from local.torture.token_chains import presented
+from local.torture.token_chains import get_presented_token
 
 #: An invocation ends within this time (rotator's timeout): a kill that lost a response came no later.
 _MAX_INVOCATION_SECONDS = 60.0
@@ -125,7 +125,7 @@ class Results:
                 ]
         for name in recovered.lost:
             final = last.get(name)
-            row = next((row for row in rows if final is not None and row.covers(final)), _row_of(name, rows))
+            row = next((row for row in rows if final is not None and row.covers(final)), _find_row(name, rows))
             if final is not None and final.issued in lost_tokens and self._was_cut_off(final):
                 row.unavoidable += 1
             else:
@@ -134,10 +134,10 @@ class Results:
         for row in rows:
             row.queued = sum(name in row.names and row.begun <= at < row.ended for name, at in queued)
             row.recovery = recovered.seconds if row.ended == rows[-1].ended else 0.0
-            unreadable = [name for name in recovered.unreadable if _row_of(name, rows) is row]
+            unreadable = [name for name in recovered.unreadable if _find_row(name, rows) is row]
             if len(unreadable) != (len(row.names) if row.unreadable else 0):
                 self.failures.append(f"{row.fault}: {len(unreadable)} unreadable responses are kept.")
-        self.failures += [f"{_row_of(name, rows).fault}: {text}" for name, text in recovered.failures.items()]
+        self.failures += [f"{_find_row(name, rows).fault}: {text}" for name, text in recovered.failures.items()]
         self.rows += rows
 
     def finish(self) -> None:
@@ -160,12 +160,14 @@ class Results:
             return True  # until the save, which ends the doubt
         asked = [
             exchange
-            for exchange in self._list_exchanges_since(self.testbed.party(record.name).proxy.exchanges, since=marked_at)
-            if presented(exchange.request) == token
+            for exchange in self._list_exchanges_since(
+                self.testbed.find_party(record.name).proxy.exchanges, since=marked_at
+            )
+            if get_presented_token(exchange.request) == token
         ]
         if all(exchange.fault is not None for exchange in asked):
             return False  # or no request was sent; after its lease a worker sends none
-        return False if self._worker_killed(record.name, time.time()) else None
+        return False if self._was_worker_killed(record.name, time.time()) else None
 
     # --- inside ---
 
@@ -184,7 +186,7 @@ class Results:
         saves: dict[str, list[tuple[float, float]]] = {}
         for exchange in self.testbed.proxy.exchanges:
             if exchange.status == 200 and exchange.answered_at is not None and b"sealed" in exchange.request.body:
-                call = call_of(exchange.request)
+                call = parse_call(exchange.request)
                 if call.step == "save" and call.connection is not None:
                     saves.setdefault(call.connection, []).append((exchange.request.at, exchange.answered_at))
         return saves
@@ -193,19 +195,19 @@ class Results:
         """Whether a response could not be saved: cut off on the way, or its worker was killed."""
         if commit.connection not in self.testbed.names:
             return False
-        exchanges = self.testbed.party(commit.connection).proxy.exchanges
+        exchanges = self.testbed.find_party(commit.connection).proxy.exchanges
         for exchange in self._list_exchanges_since(exchanges, since=commit.at - _MAX_INVOCATION_SECONDS):
-            if exchange.fault is not None and presented(exchange.request) == commit.presented:
+            if exchange.fault is not None and get_presented_token(exchange.request) == commit.presented:
                 answered = exchange.answered_at or 0.0
                 if exchange.request.at <= commit.at <= answered:
                     return True
-        return self._worker_killed(commit.connection, commit.at) or any(
+        return self._was_worker_killed(commit.connection, commit.at) or any(
             -_MAX_TRANSIT_SECONDS <= kill.at - commit.at <= _MAX_INVOCATION_SECONDS
             and self._find_killed_step(kill)[0] == commit.connection
             for kill in self.kills
         )
 
-    def _worker_killed(self, name: str, before: float) -> bool:
+    def _was_worker_killed(self, name: str, before: float) -> bool:
         """Whether the worker that wrote the last attempt marker of a connection was killed, perhaps within a batch."""
         calls = self._list_calls(name, since=before - _MAX_INVOCATION_SECONDS)
         marks = [exchange for exchange, call in calls if call.step == "mark" and exchange.request.at <= before]
@@ -220,7 +222,7 @@ class Results:
     def _list_calls(self, name: str, since: float) -> list[tuple[Exchange, Call]]:
         """List the calls of AWS for a connection that took effect, oldest first."""
         found = (
-            (exchange, call_of(exchange.request))
+            (exchange, parse_call(exchange.request))
             for exchange in self._list_exchanges_since(self.testbed.proxy.exchanges, since)
         )
         return [(exchange, call) for exchange, call in found if call.connection == name and exchange.status == 200]
@@ -241,10 +243,10 @@ class Results:
         for exchange in tuple(self.testbed.proxy.exchanges):
             if exchange.status != 200 or b"sealed" not in exchange.request.body:
                 continue
-            call = call_of(exchange.request)
+            call = parse_call(exchange.request)
             if call.connection is None or call.step != "save":
                 continue
-            sealed = call.connection, _sealed_text(exchange)
+            sealed = call.connection, _get_sealed_text(exchange)
             if call.queued is not None:
                 waiting.setdefault(sealed, exchange.request.at)
             elif sealed in waiting:
@@ -260,7 +262,7 @@ class Results:
                 exchange.request.peer in kill.ports
                 and kill.at - _MAX_INVOCATION_SECONDS < exchange.request.at <= kill.at
             ):
-                call = call_of(exchange.request)
+                call = parse_call(exchange.request)
                 if call.connection is not None and call.step is not None:
                     name, step, asked_at = call.connection, call.step, exchange.request.at
         if name is not None and step == "mark" and self._was_sent(name, asked_at, kill.at):
@@ -270,20 +272,20 @@ class Results:
 
     def _was_sent(self, name: str, after: float, before: float) -> bool:
         """Whether the provider got a refresh request for a connection in that time."""
-        party = self.testbed.party(name)
+        party = self.testbed.find_party(name)
         return any(
             after <= exchange.request.at <= before
-            and self.observer.stored.get(presented(exchange.request) or "") == name
+            and self.observer.stored.get(get_presented_token(exchange.request) or "") == name
             for exchange in party.proxy.exchanges
         )
 
 
-def _row_of(name: str, rows: list[Row]) -> Row:
+def _find_row(name: str, rows: list[Row]) -> Row:
     """Return the row of a connection: the one with the fewest connections."""
     return min((row for row in rows if name in row.names), key=lambda row: len(row.names), default=rows[-1])
 
 
-def _sealed_text(exchange: Exchange) -> str:
+def _get_sealed_text(exchange: Exchange) -> str:
     """Return the ciphertext (base64) of a save to the table or to the queue."""
     asked: Any = json.loads(exchange.request.body)
     if "MessageBody" in asked:

@@ -84,11 +84,11 @@ class Testbed:
 
     environment: Mapping[str, str] = field(repr=False)
 
-    def party(self, connection: str) -> Party:
+    def find_party(self, connection: str) -> Party:
         """Return the provider of a connection."""
         return self.parties[connection.partition("/")[0]]
 
-    def function(self, name: str) -> str:
+    def get_function_arn(self, name: str) -> str:
         """Return a function's ARN."""
         return self.stack.outputs[f"{name}FunctionArn"]
 
@@ -105,7 +105,7 @@ class Testbed:
         if not connections:
             return
         answers = self.run_all(
-            [(("connect", name, *self._variables(name), "--no-wait", "--json"), "") for name in connections]
+            [(("connect", name, *self._build_variables(name), "--no-wait", "--json"), "") for name in connections]
         )
         links = [str(json.loads(answer)["link"]) for answer in answers]
         with ThreadPoolExecutor(_LINKERS) as pool:
@@ -117,7 +117,7 @@ class Testbed:
 
         It is much faster than the consent page. With ``prove`` the command refreshes the grant at once.
         """
-        party = self.party(connection)
+        party = self.find_party(connection)
         client, redirect_uri = party.client, self.stack.callback_url
         asked = {"response_type": "code", "client_id": client.client_id, "redirect_uri": redirect_uri}
         allowed = party.provider.decide(urlencode(asked | {"scope": "full", "state": "-"}), "allow")
@@ -130,10 +130,10 @@ class Testbed:
             "client_secret": client.client_secret,
         }
         answer = httpx.post(str(party.server.urls()["token_url"]), data=fields, trust_env=False).raise_for_status()
-        return ("import", connection, *self._variables(connection), *(("--prove",) if prove else ())), answer.text
+        return ("import", connection, *self._build_variables(connection), *(("--prove",) if prove else ())), answer.text
 
-    def _variables(self, connection: str) -> list[str]:
-        party = self.party(connection)
+    def _build_variables(self, connection: str) -> list[str]:
+        party = self.find_party(connection)
         variables = {"host": party.proxy.host, "login_host": party.server.host}
         return [word for name, value in variables.items() for word in ("--var", f"{name}={value}")]
 

@@ -10,7 +10,7 @@ from evergrant.secret import fingerprint
 from local.torture.proxy import Reply, Request
 
 
-def presented(request: Request) -> str | None:
+def get_presented_token(request: Request) -> str | None:
     """Return the fingerprint of the refresh token in a token request."""
     tokens = parse_qs(request.body.decode()).get("refresh_token")
     return fingerprint(tokens[0]) if tokens else None
@@ -36,21 +36,21 @@ class TokenChains:
             return
         token = json.loads(reply.body or b"{}").get("refresh_token")
         if token is not None:
-            issued, before = fingerprint(token), presented(request)
-            self._roots[issued] = issued if before is None else self._root(before)
+            issued, before = fingerprint(token), get_presented_token(request)
+            self._roots[issued] = issued if before is None else self._find_root(before)
 
     def find_owner(self, request: Request) -> str | None:
         """Return the connection of a request's refresh token, if a token of its chain was seen in a record."""
-        token = presented(request)
+        token = get_presented_token(request)
         if token is None:
             return None
-        root = self._root(token)
+        root = self._find_root(token)
         if root not in self._names:
-            name = next((name for token, name in tuple(self._stored.items()) if self._root(token) == root), None)
+            name = next((name for token, name in tuple(self._stored.items()) if self._find_root(token) == root), None)
             if name is None:
                 return None
             self._names[root] = name
         return self._names[root]
 
-    def _root(self, token: str) -> str:
+    def _find_root(self, token: str) -> str:
         return self._roots.get(token, token)

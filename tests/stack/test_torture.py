@@ -14,7 +14,7 @@ from local.tools import STATE
 from local.torture.faults import SERVICES
 from local.torture.phases import Torture
 from local.torture.plan import QUICK
-from local.torture.report import document
+from local.torture.report import build_document
 from local.torture.results import Results
 from local.torture.testbed import run_testbed
 
@@ -41,7 +41,7 @@ def test_no_grant_is_lost_once_answered_and_everything_recovers(tortured: Result
 def test_every_fault_was_met_and_rotations_went_on(tortured: Results) -> None:
     assert [row.fault for row in tortured.rows if not row.injected] == []
     assert next(row.injected for row in tortured.rows if row.fault.startswith("SIGKILL")) >= QUICK.kills
-    assert document(tortured, SEED, 0)["total"]["rotations"] > QUICK.connections
+    assert build_document(tortured, SEED, 0)["total"]["rotations"] > QUICK.connections
 
 
 def test_each_outage_met_unsaved_responses_and_the_queue_kept_them(
@@ -55,7 +55,7 @@ def test_each_outage_met_unsaved_responses_and_the_queue_kept_them(
 
 
 def test_invocations_were_killed_at_several_steps_of_the_rotation(tortured: Results) -> None:
-    steps = document(tortured, SEED, 0)["killed_after_step"]
+    steps = build_document(tortured, SEED, 0)["killed_after_step"]
 
     assert sum(steps.values()) >= QUICK.kills
     assert sum(count > 0 for count in steps.values()) >= 2

@@ -37,7 +37,6 @@ PENDING = (
     "layers/evergrant/evergrant/rotation/",
     "layers/evergrant/evergrant/settings.py",
     "layers/evergrant/evergrant/times.py",
-    "local/",
     "scripts/profile_docs.py",
     "scripts/profile_recipes.py",
     "tests/adapters/test_cli_connect.py",

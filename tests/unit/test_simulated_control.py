@@ -175,7 +175,7 @@ def test_replay_all_really_asks_the_token_endpoint(keap: Simulated) -> None:
 
 def test_replay_all_would_show_that_a_used_token_is_accepted(keap: Simulated, monkeypatch: pytest.MonkeyPatch) -> None:
     keap.refresh(keap.connect().refresh_token)
-    monkeypatch.setattr("local.providers.state.State.refresh_token_is_good", lambda state, token, now: True)
+    monkeypatch.setattr("local.providers.state.State.is_refresh_token_valid", lambda state, token, now: True)
     replayed = keap.provider.replay_all()
     assert (replayed["refused"], replayed["accepted"]) == (0, 1)
     assert keap.ask("stats")["rotations"] == 1

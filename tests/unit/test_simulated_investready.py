@@ -177,7 +177,7 @@ def test_replay_all_repeats_the_right_redirect_uri(ready: Simulated, monkeypatch
     tokens_of(_refresh(ready, _connect(ready, _OTHER_URI).refresh_token, redirect_uri=_OTHER_URI))
     assert ready.tell("replay-all")["refused"] == 1
     # Were used tokens taken, nothing else about the replay may have it refused.
-    monkeypatch.setattr("local.providers.state.State.refresh_token_is_good", lambda state, token, now: True)
+    monkeypatch.setattr("local.providers.state.State.is_refresh_token_valid", lambda state, token, now: True)
     assert ready.tell("replay-all")["accepted"] == 1
 
 

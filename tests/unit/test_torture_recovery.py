@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 
 def test_a_replay_that_was_never_sent_is_allowed_again(clock: SimpleNamespace) -> None:
-    testbed: Any = SimpleNamespace(party=lambda name: SimpleNamespace(grace=0))
+    testbed: Any = SimpleNamespace(find_party=lambda name: SimpleNamespace(grace=0))
     observer: Any = Observer()
     shortener = WaitShortener(testbed, observer, lambda record: False)
     in_doubt = replace(connection(), status=Status.DEGRADED, attempt_id="s", attempt_at=999_000, failures=1)
