@@ -100,7 +100,10 @@ def test_an_address_without_a_document_is_passed_over() -> None:
     found = merge_metadata(
         ISSUER, zip(build_well_known_urls(ISSUER), [serve_document(b"", 404), serve_document(SOUND)], strict=True)
     )
-    assert [(source.used, source.detail) for source in found.sources] == [(False, "It answered 404."), (True, "")]
+    assert [(source.used, source.detail) for source in found.sources] == [
+        (False, "It responded with status 404."),
+        (True, ""),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -133,7 +136,7 @@ def test_an_issuer_that_is_no_url_is_not_repeated() -> None:
 def test_nothing_published_says_what_was_answered_and_what_to_do_instead() -> None:
     error = expect_refusal(NoMetadata, serve_document(b"", 301), None)
     assert "redirects are not followed" in error.message
-    assert "No whole answer" in error.message
+    assert "No complete response" in error.message
     assert "evergrant provider check" in error.hint
 
 

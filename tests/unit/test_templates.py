@@ -57,9 +57,9 @@ def test_a_brace_that_stands_alone_is_an_error_with_its_place(template: str) -> 
 @pytest.mark.parametrize(
     ("template", "said"),
     [
-        ("{bas64(id)}", "there is no function bas64; there are base64, percent, lower. Did you mean base64?"),
-        ("{LOWER(id)}", "there is no function LOWER; there are base64, percent, lower. Did you mean lower?"),
-        ("{eval(id)}", "there is no function eval; there are base64, percent, lower"),
+        ("{bas64(id)}", "there is no function bas64; allowed are base64, percent, lower. Did you mean base64?"),
+        ("{LOWER(id)}", "there is no function LOWER; allowed are base64, percent, lower. Did you mean lower?"),
+        ("{eval(id)}", "there is no function eval; allowed are base64, percent, lower"),
         ("{base64()}", "takes names and texts in single quotes"),
         ("{base64(id key)}", "takes names and texts in single quotes"),
         ('{base64(id, ":")}', "takes names and texts in single quotes"),

@@ -1,4 +1,4 @@
-"""The profiles that ship with Evergrant, one file each under ``profiles/``."""
+"""The profiles that ship with Evergrant, one file each under ``catalogue/``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .model import Profile, content_hash
 
 @cache
 def load_built_in() -> dict[str, Profile]:
-    """Every shipped profile by its name."""
+    """Load every shipped profile, by its name."""
     folder = resources.files(__package__) / "catalogue"
     profiles = (
         load_profile(file.read_text("utf-8"), file.name) for file in folder.iterdir() if file.name.endswith(".toml")
@@ -21,5 +21,5 @@ def load_built_in() -> dict[str, Profile]:
 
 @cache
 def load_by_hash() -> dict[str, Profile]:
-    """Every shipped profile by its content hash, as connections pin it."""
+    """Load every shipped profile, by the content hash by which connections pin it."""
     return {content_hash(profile): profile for profile in load_built_in().values()}

@@ -1,4 +1,4 @@
-"""A profile's file: reading it strictly, saying what is wrong where, and its JSON Schema."""
+"""A profile's TOML file: the strict reader, its error messages, and the format's JSON Schema."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def load_profile(text: str, source: str = "the profile") -> Profile:
     text
         The file's text.
     source
-        What to call it in an error.
+        The name of the file, for errors.
 
     Raises
     ------
     InvalidProfile
-        With the source, the key at fault and what is allowed there.
+        The message names the source, the key at fault and what is allowed there.
     """
     try:
         raw = tomllib.loads(text)
@@ -38,85 +38,87 @@ def load_profile(text: str, source: str = "the profile") -> Profile:
     try:
         profile = msgspec.convert(raw, Profile)
     except (msgspec.ValidationError, RecursionError) as error:
-        # The careful look is for who has to mend it; a sound profile is read fast, on every cold start.
-        told = next(_misfits(raw, Profile, ""), _placed(str(error)))
-        raise InvalidProfile(f"{source}: {told}") from error
+        # Only a wrong profile is examined key by key: reading a correct one must be fast, on every cold start.
+        problem = next(_find_type_errors(raw, Profile, ""), _rewrite_location(str(error)))
+        raise InvalidProfile(f"{source}: {problem}") from error
     for problem in find_problems(profile):
         raise InvalidProfile(f"{source}: {problem}")
     return profile
 
 
 def build_schema() -> dict[str, Any]:
-    """The format as a JSON Schema (draft 2020-12), for editors that complete and check TOML."""
-    found = msgspec.json.schema(Profile)
+    """Build the format's JSON Schema (draft 2020-12), for editors that complete and check TOML."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Evergrant provider profile",
-        **found,
+        **msgspec.json.schema(Profile),
     }
 
 
-def _misfits(value: Any, kind: Any, path: str) -> Iterator[str]:
-    """What does not fit its type, each with its path: msgspec alone names no array's index, no key and no choice."""
-    bare = _bare(kind)
+def _find_type_errors(value: Any, kind: Any, path: str) -> Iterator[str]:
+    """Find the values that do not fit their types, each with its path.
+
+    msgspec's own messages name no index of an array, no unknown key and no allowed choice.
+    """
+    bare = _strip_type(kind)
     origin = get_origin(bare)
     if isinstance(bare, type) and issubclass(bare, Struct) and isinstance(value, dict):
-        yield from _misfits_of_table(value, bare, path)
+        yield from _find_type_errors_of_table(value, bare, path)
     elif origin is dict and isinstance(value, dict):
         for key, item in value.items():
-            yield from _misfits(item, get_args(bare)[1], _under(path, key))
+            yield from _find_type_errors(item, get_args(bare)[1], _extend_path(path, key))
     elif origin is tuple and isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _misfits(item, get_args(bare)[0], f"{path}[{index}]")
+            yield from _find_type_errors(item, get_args(bare)[0], f"{path}[{index}]")
     elif origin is Literal and value not in get_args(bare):
         choices = get_args(bare)
-        yield f"{path}: {value!r} is none of {_listed(choices)}{_nearest(str(value), choices)}"
+        yield f"{path}: {value!r} is none of {_join(choices)}{_suggest(str(value), choices)}"
         return
     try:
         msgspec.convert(value, kind)
     except msgspec.ValidationError as error:
-        yield f"{path}: {_placed(str(error))}" if path else _placed(str(error))
+        yield f"{path}: {_rewrite_location(str(error))}" if path else _rewrite_location(str(error))
 
 
-def _misfits_of_table(table: Mapping[str, Any], kind: type[Struct], path: str) -> Iterator[str]:
+def _find_type_errors_of_table(table: Mapping[str, Any], kind: type[Struct], path: str) -> Iterator[str]:
     types = get_type_hints(kind, include_extras=True)
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
     for key in table:
         if key not in fields:
-            allowed = f"allowed are {_listed(fields)}"
-            yield f"{_under(path, key)}: there is no such key; {allowed}{_nearest(key, fields)}"
+            allowed = f"allowed are {_join(fields)}"
+            yield f"{_extend_path(path, key)}: there is no such key; {allowed}{_suggest(key, fields)}"
     for key, field in fields.items():
         if key in table:
-            yield from _misfits(table[key], types[field.name], _under(path, key))
+            yield from _find_type_errors(table[key], types[field.name], _extend_path(path, key))
         elif field.required:
-            yield f"{_under(path, key)}: it is missing"
+            yield f"{_extend_path(path, key)}: it is missing"
 
 
-def _bare(kind: Any) -> Any:
-    """A type without its annotations and without None."""
+def _strip_type(kind: Any) -> Any:
+    """Strip a type of its annotations and of None."""
     if get_origin(kind) is Annotated:
-        return _bare(get_args(kind)[0])
+        return _strip_type(get_args(kind)[0])
     if get_origin(kind) in (Union, UnionType):
         others = [option for option in get_args(kind) if option is not type(None)]
-        return _bare(others[0]) if len(others) == 1 else kind
+        return _strip_type(others[0]) if len(others) == 1 else kind
     return kind
 
 
-def _under(path: str, key: str) -> str:
+def _extend_path(path: str, key: str) -> str:
     return f"{path}.{key}" if path else key
 
 
-def _listed(names: Collection[Any]) -> str:
+def _join(names: Collection[Any]) -> str:
     return ", ".join(str(name) for name in names)
 
 
-def _nearest(name: str, names: Collection[Any]) -> str:
+def _suggest(name: str, names: Collection[Any]) -> str:
     near = difflib.get_close_matches(name, [str(known) for known in names], n=1)
     return f". Did you mean {near[0]}?" if near else ""
 
 
-def _placed(message: str) -> str:
-    """msgspec's message, which ends in ``- at `$.a.b` ``, without JSONPath."""
+def _rewrite_location(message: str) -> str:
+    """Move the location in msgspec's message to its front: ``… - at `$.a.b` `` becomes ``a.b: …``."""
     what, _, where = message.partition(" - at `$")
     place = where.rstrip("`").lstrip(".")
     return f"{place}: {what}" if place else what

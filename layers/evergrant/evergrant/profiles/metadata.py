@@ -1,7 +1,7 @@
-"""What an authorization server says of itself: its well-known documents, read and merged. Pure.
+"""The metadata of an authorization server: its well-known documents, read and merged. Pure.
 
-RFC 8414 and OpenID Connect Discovery 1.0. Servers publish one or the other or both, and each may hold what the other
-lacks. Of their texts only what was checked gets any further: nothing else is repeated, not even in an error.
+RFC 8414 and OpenID Connect Discovery 1.0. A server publishes one of them or both, and each may hold values that the
+other lacks. Only values that passed a check are kept: no other text of the server is repeated, not even in an error.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _LISTS = (
     "code_challenge_methods_supported",
     "scopes_supported",
 )
-#: Far beyond any real endpoint, and well within what a profile may hold.
+#: Longer than any real endpoint, and shorter than the limit of a profile.
 _MAX_URL_CHARACTERS = 1000
-#: A URL's visible ASCII, without what parsers disagree about.
+#: Visible ASCII without the characters that URL parsers read differently.
 _URL = re.compile(r"[!-\[\]-~]+")
-#: What the lists hold: words of the standards, and scopes (RFC 6749 section 3.3).
-_WORD = re.compile(r"[!-~]{1,200}")
+#: An entry of a list: a name from a standard, or a scope (RFC 6749 section 3.3).
+_LISTED_NAME = re.compile(r"[!-~]{1,200}")
 _LOOPBACK = ("localhost", "127.0.0.1")
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """One well-known address and what became of it; ``detail`` says why it was not used."""
+    """One well-known address, and whether its document was used; ``detail`` says why not."""
 
     url: str
     used: bool
@@ -47,7 +47,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Disagreement:
-    """An endpoint on which two documents differ. Both values were checked."""
+    """An endpoint on which two documents differ. Both values passed the check."""
 
     field: str
     used: str
@@ -56,10 +56,10 @@ class Disagreement:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The documents as one.
+    """The merged documents.
 
-    A list is None where no document has it: that proves nothing about the server. ``unreadable`` names those that a
-    document has in a form that is none.
+    A list is None if no document has it, which proves nothing about the server. ``unreadable`` names the entries that
+    some document has and that are no lists of names.
     """
 
     issuer: str
@@ -72,30 +72,30 @@ class Metadata:
 
 
 def check_issuer(issuer: str) -> SplitResult:
-    """The parts of an issuer identifier: an https URL without query or fragment (RFC 8414 section 2).
+    """Split an issuer identifier, which is an https URL without query or fragment (RFC 8414 section 2).
 
-    Plain http is for loopback, where the server is one's own.
+    Plain http is allowed on loopback, for a server on the same machine.
 
     Raises
     ------
     InvalidIssuer
     """
-    parts = _parts(issuer)
+    parts = _split_url(issuer)
     if isinstance(parts, str):
-        raise InvalidIssuer(f"This is no issuer: {parts}.")
+        raise InvalidIssuer(f"This is not an issuer: {parts}.")
     return parts
 
 
 def is_loopback(host: str | None) -> bool:
-    """Whether a host, without its port, is this machine by one of the names the local run uses."""
+    """Whether a host, without its port, is one of the names that the local run uses for this machine."""
     return host in _LOOPBACK
 
 
 def build_well_known_urls(issuer: str) -> tuple[str, ...]:
-    """Where an issuer's metadata may be, the preferred address first.
+    """Build the addresses at which an issuer's metadata may be, the preferred one first.
 
     RFC 8414 section 3.1 puts the well-known part between host and path, OpenID Connect Discovery 1.0 section 4 behind
-    the path; RFC 8414 section 5 knows of OpenID's document at its own place too.
+    the path. RFC 8414 section 5 allows OpenID's document between host and path too.
     """
     parts = check_issuer(issuer)
     origin, path = f"{parts.scheme}://{parts.netloc}", parts.path.removesuffix("/")
@@ -110,120 +110,133 @@ def build_well_known_urls(issuer: str) -> tuple[str, ...]:
     )
 
 
-def merge_metadata(issuer: str, answers: Iterable[tuple[str, HttpResponse | None]]) -> Metadata:
-    """The documents behind the well-known addresses as one.
+def merge_metadata(issuer: str, responses: Iterable[tuple[str, HttpResponse | None]]) -> Metadata:
+    """Merge the documents at the well-known addresses.
 
-    Single values are taken from the first document that has them, so RFC 8414's outranks OpenID's; lists are united.
+    A single value comes from the first document that has it: RFC 8414's has priority over OpenID's. Lists are united.
 
     Parameters
     ----------
-    answers
-        Address and answer, the preferred address first; None where no answer came.
+    responses
+        Address and response, the preferred address first; None if no response came.
 
     Raises
     ------
     NoMetadata
         Nothing is published at any address.
     InvalidMetadata
-        What is published is no metadata, or an endpoint in it cannot be used.
+        A document is no metadata, or one of its endpoints cannot be used.
     IssuerMismatch
-        It is another issuer's (RFC 8414 section 3.3: then it must not be used).
+        A document is another issuer's; RFC 8414 section 3.3 forbids using it.
     """
     loopback = is_loopback(check_issuer(issuer).hostname)
     sources: list[Source] = []
     documents: list[dict[str, Any]] = []
     failures: list[NoMetadata | InvalidMetadata | IssuerMismatch] = []
-    for url, answer in answers:
+    for url, response in responses:
         try:
-            documents.append(_document(issuer, url, answer))
+            documents.append(_read_document(issuer, url, response))
             sources.append(Source(url, True))
         except (NoMetadata, InvalidMetadata, IssuerMismatch) as failure:
             failures.append(failure)
             sources.append(Source(url, False, failure.message))
     if not documents:
-        raise _most_telling(issuer, failures)
-    unreadable: dict[str, None] = {}
-    disagreements: list[Disagreement] = []
+        raise _choose_failure(issuer, failures)
+    endpoints, disagreements = _merge_endpoints(documents, loopback=loopback)
+    lists, unreadable = _merge_lists(documents)
+    announces_iss = any(
+        document.get("authorization_response_iss_parameter_supported") is True for document in documents
+    )
+    return Metadata(issuer, endpoints, lists, announces_iss, tuple(sources), disagreements, unreadable)
+
+
+def _merge_endpoints(
+    documents: list[dict[str, Any]], *, loopback: bool
+) -> tuple[dict[str, str], tuple[Disagreement, ...]]:
     endpoints: dict[str, str] = {}
+    disagreements: list[Disagreement] = []
     for name in ENDPOINTS:
         values = dict.fromkeys(
-            _endpoint(document[name], name, loopback) for document in documents if document.get(name)
+            _check_endpoint(document[name], name, loopback) for document in documents if document.get(name)
         )
         if values:
             endpoints[name], *others = values
             disagreements += [Disagreement(name, endpoints[name], other) for other in others]
+    return endpoints, tuple(disagreements)
+
+
+def _merge_lists(documents: list[dict[str, Any]]) -> tuple[dict[str, tuple[str, ...] | None], tuple[str, ...]]:
+    """Unite the documents' lists, and name those that are in some document and unreadable there."""
     lists: dict[str, tuple[str, ...] | None] = {}
+    unreadable: list[str] = []
     for name in _LISTS:
         stated = [document[name] for document in documents if document.get(name) is not None]
-        readable = [value for value in stated if _is_words(value)]
+        readable = [value for value in stated if _is_list_of_names(value)]
         if len(readable) < len(stated):
-            unreadable[name] = None
-        lists[name] = tuple(dict.fromkeys(word for value in readable for word in value)) if readable else None
-    announces_iss = any(
-        document.get("authorization_response_iss_parameter_supported") is True for document in documents
-    )
-    return Metadata(issuer, endpoints, lists, announces_iss, tuple(sources), tuple(disagreements), tuple(unreadable))
+            unreadable.append(name)
+        lists[name] = tuple(dict.fromkeys(entry for value in readable for entry in value)) if readable else None
+    return lists, tuple(unreadable)
 
 
-def _document(issuer: str, url: str, answer: HttpResponse | None) -> dict[str, Any]:
-    if answer is None:
-        raise NoMetadata("No whole answer came from there.")
-    if answer.status != 200:
-        redirects = ": redirects are not followed" if 300 <= answer.status < 400 else ""
-        raise NoMetadata(f"It answered {answer.status}{redirects}.")
+def _read_document(issuer: str, url: str, response: HttpResponse | None) -> dict[str, Any]:
+    if response is None:
+        raise NoMetadata("No complete response came from there.")
+    if response.status != 200:
+        redirects = ": redirects are not followed" if 300 <= response.status < 400 else ""
+        raise NoMetadata(f"It responded with status {response.status}{redirects}.")
     try:
-        document = json.loads(answer.body)
+        document = json.loads(response.body)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict) or not isinstance(document.get("issuer"), str):
-        raise InvalidMetadata("It answered 200 with something that is no metadata.")
+        raise InvalidMetadata("It responded with status 200 and a body that is no metadata.")
     if document["issuer"] != issuer:
         other = document["issuer"]
-        named = other if len(other) <= _MAX_URL_CHARACTERS and not isinstance(_parts(other), str) else None
+        named = other if len(other) <= _MAX_URL_CHARACTERS and not isinstance(_split_url(other), str) else None
         raise IssuerMismatch(
-            f"The metadata there is of another issuer{f', {named}' if named else ''}.",
-            f"An issuer is compared character by character. If it is the one you mean: --issuer {named}"
+            f"The metadata there are of another issuer{f', {named}' if named else ''}.",
+            f"An issuer is compared character by character. If that is the one you mean: --issuer {named}"
             if named
             else None,
         )
     return document
 
 
-def _most_telling(
+def _choose_failure(
     issuer: str, failures: list[NoMetadata | InvalidMetadata | IssuerMismatch]
 ) -> NoMetadata | InvalidMetadata | IssuerMismatch:
     for kind in (IssuerMismatch, InvalidMetadata):
         for failure in failures:
             if isinstance(failure, kind):
                 return failure
-    told = " ".join(dict.fromkeys(failure.message for failure in failures))
-    return NoMetadata(f"{issuer} publishes no metadata at any of its {len(failures)} well-known addresses. {told}")
+    reasons = " ".join(dict.fromkeys(failure.message for failure in failures))
+    return NoMetadata(f"{issuer} publishes no metadata at any of its {len(failures)} well-known addresses. {reasons}")
 
 
-def _endpoint(value: Any, name: str, loopback: bool) -> str:
-    """An endpoint that a profile can hold, or InvalidMetadata."""
-    problem = _parts(value, with_query=True)
+def _check_endpoint(value: Any, name: str, loopback: bool) -> str:
+    """Return an endpoint that a profile can hold. Raises InvalidMetadata."""
+    problem = _split_url(value, with_query=True)
     if isinstance(problem, SplitResult):
         if problem.query or problem.fragment or value.endswith(("?", "#")):
             raise InvalidMetadata(
                 f"{name} cannot be used: it has a query or a fragment.",
-                "A profile sends parameters by [phase.params]: write it by hand (docs/profiles.md).",
+                "Write the profile by hand (docs/profiles.md), with the parameters in [phase.params].",
             )
         if not is_loopback(problem.hostname) or loopback:
             return str(value)
-        problem = "it points to the machine that asks"
+        problem = "it is a loopback address"
     raise InvalidMetadata(f"{name} cannot be used: {problem}.", "Ask the provider for its documented endpoints.")
 
 
-def _parts(url: Any, *, with_query: bool = False) -> SplitResult | str:
-    """A URL's parts if credentials might be sent there, else what is wrong with it. Names are resolved only later."""
+def _split_url(url: Any, *, with_query: bool = False) -> SplitResult | str:
+    """Split a URL that credentials may be sent to; of any other, return what is wrong. Names are resolved later."""
     if not isinstance(url, str) or len(url) > _MAX_URL_CHARACTERS or not _URL.fullmatch(url):
-        return "it is no URL"
+        return "it is not a URL"
     try:
         parts = urlsplit(url)
         _ = parts.port
     except ValueError:
-        return "it is no URL"
+        return "it is not a URL"
     host = parts.hostname or ""
     if not is_host(parts.netloc):
         return "it names no host (write https://host/path, without a user name)"
@@ -238,5 +251,5 @@ def _parts(url: Any, *, with_query: bool = False) -> SplitResult | str:
     return parts if public or is_loopback(host) else "its address is not public"
 
 
-def _is_words(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(word, str) and _WORD.fullmatch(word) for word in value)
+def _is_list_of_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(entry, str) and _LISTED_NAME.fullmatch(entry) for entry in value)

@@ -1,7 +1,7 @@
 """The profiles' template language: values and a few pure functions of them in braces, and nothing else.
 
 ``{client_id}`` is a value. ``{base64(user, ':', key)}`` is a function of values and of texts in single quotes, which
-are put together first. ``{{`` is a brace. Nothing is evaluated: the functions are the closed set :data:`FUNCTIONS`.
+are concatenated first. ``{{`` is a brace. Nothing is evaluated: the functions are the closed set :data:`FUNCTIONS`.
 """
 
 from __future__ import annotations
@@ -12,45 +12,45 @@ from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from urllib.parse import quote
 
-#: Each takes one text and gives another; docs/profiles.md shows what is said here of each.
+#: Name to the function and its description in docs/profiles.md. Each takes a text and returns one.
 FUNCTIONS: dict[str, tuple[Callable[[str], str], str]] = {
     "base64": (
         lambda text: b64encode(text.encode()).decode(),
-        "Base64 of the text's UTF-8 (RFC 4648 section 4), as in an HTTP Basic header that the provider builds anew",
+        "Base64 of the text's UTF-8 (RFC 4648 section 4), for example in the provider's own form of HTTP Basic",
     ),
     "percent": (
         lambda text: quote(text, safe=""),
         "Percent-encoding (RFC 3986 section 2.1) of all but letters, digits and `-._~`, for a value inside another",
     ),
-    "lower": (str.lower, "Small letters, for what people write in either case, such as a shop's sub-domain"),
+    "lower": (str.lower, "Lower case, for values that people write in either case, such as a shop's sub-domain"),
 }
 _ARGUMENT = r"\s*(?:[a-z][a-z0-9_]*|'[^'{}]*')\s*"
 _PLACEHOLDER = re.compile(rf"\{{\{{|\}}\}}|\{{([a-z][a-z0-9_]*)(?:\(({_ARGUMENT}(?:,{_ARGUMENT})*)\))?\}}|[{{}}]")
 _PARTS = re.compile(r"([a-z][a-z0-9_]*)|'([^']*)'")
-#: What was surely meant as a function, however it is written.
+#: Text that looks like a function, for the error message.
 _ATTEMPT = re.compile(r"\{\s*(\w+)\s*\(")
 
 
 def find_names(template: str) -> Iterator[str]:
-    """The names of values that a template refers to.
+    """Find the names of the values that a template uses.
 
     Raises
     ------
     ValueError
-        A brace stands alone, or a function is unknown or not written as it must be.
+        A single brace, an unknown function, or a function with a syntax error.
     """
     for found in _PLACEHOLDER.finditer(template):
         name, arguments = found[1], found[2]
         if arguments is not None:
             if name not in FUNCTIONS:
-                raise ValueError(_unknown(name))
+                raise ValueError(_describe_unknown(name))
             yield from (part[1] for part in _PARTS.finditer(arguments) if part[1])
         elif name:
             yield name
         elif len(found[0]) == 1:
             attempt = _ATTEMPT.match(template, found.start())
             if attempt and attempt[1] not in FUNCTIONS:
-                raise ValueError(_unknown(attempt[1]))
+                raise ValueError(_describe_unknown(attempt[1]))
             if attempt:
                 raise ValueError(
                     f"{attempt[1]} takes names and texts in single quotes, with commas between: "
@@ -62,10 +62,10 @@ def find_names(template: str) -> Iterator[str]:
 def fill_template(
     template: str, values: Mapping[str, str | None], encode: Callable[[str], str] = lambda text: text
 ) -> str | None:
-    """The template with its values in place, each through ``encode``; None when one of them has no value."""
+    """Fill a template with values, each passed through ``encode``; None when one of them has no value."""
     missing = False
 
-    def value(found: re.Match[str]) -> str:
+    def replace(found: re.Match[str]) -> str:
         nonlocal missing
         name, arguments = found[1], found[2]
         if not name:
@@ -80,11 +80,11 @@ def fill_template(
             return ""
         return encode(FUNCTIONS[name][0]("".join(part or "" for part in parts)))
 
-    filled = _PLACEHOLDER.sub(value, template)
+    filled = _PLACEHOLDER.sub(replace, template)
     return None if missing else filled
 
 
-def _unknown(function: str) -> str:
+def _describe_unknown(function: str) -> str:
     near = difflib.get_close_matches(function.lower(), FUNCTIONS, n=1)
     meant = f". Did you mean {near[0]}?" if near else ""
-    return f"there is no function {function}; there are {', '.join(FUNCTIONS)}{meant}"
+    return f"there is no function {function}; allowed are {', '.join(FUNCTIONS)}{meant}"
