@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .problems import CommandFailed, Problem
-from .run import AsJson, Run, Var, interactive, run_of, variables_of
+from .run import AsJson, Run, Var, get_run, is_interactive, parse_variables
 from .usage import Verb, Verbs
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The client credentials that providers gave you.")
 
 #: Beyond what any entry needs; a file given by mistake is not read to its end.
-_LARGEST = 65_536
+_MAX_INPUT_CHARACTERS = 65_536
 
 
 @app.callback()
@@ -75,19 +75,19 @@ def set_client(
     from evergrant.adapters.aws.vault import parse_client
     from evergrant.names import check_client
 
-    run = run_of(context)
+    run = get_run(context)
     check_client(name)
-    variables = variables_of(var)
-    entry = _entry(name, client_id)
+    variables = parse_variables(var)
+    entry = _read_entry(name, client_id)
     if host:
         entry["hosts"] = host
     elif provider or "hosts" not in entry:
-        entry["hosts"] = _hosts_of(run, name, provider, variables)
+        entry["hosts"] = _find_hosts(run, name, provider, variables)
     client = parse_client(name, json.dumps(entry))
     run.deployment.vault.store_client(name, entry)
-    tried = _try_those_waiting(run, name)
+    tried = _try_waiting_connections(run, name)
     if run.output.as_json:
-        run.output.document(
+        run.output.write_document(
             {
                 "client": name,
                 "client_id": client.client_id,
@@ -97,14 +97,14 @@ def set_client(
             }
         )
         return
-    run.output.line(f"Client {name} is stored. It may be sent to {', '.join(client.hosts)}.", "green")
+    run.output.write(f"Client {name} is stored. It may be sent to {', '.join(client.hosts)}.", "green")
     for connection, problem in tried.items():
         if problem is None:
-            run.output.line(f"{connection} was waiting for it, and is tried with it now.")
+            run.output.write(f"{connection} was waiting for it, and is tried with it now.")
         elif not problem:
-            run.output.line(f"{connection} was waiting for it, and works again.", "green")
+            run.output.write(f"{connection} was waiting for it, and works again.", "green")
         else:
-            run.output.line(f"{connection} was waiting for it, and still fails: {problem['message']}", "yellow")
+            run.output.write(f"{connection} was waiting for it, and still fails: {problem['message']}", "yellow")
 
 
 @app.command("show", cls=Verb)
@@ -125,7 +125,7 @@ def show(
 
     from . import refused_clients
 
-    run = run_of(context)
+    run = get_run(context)
     entry = run.deployment.vault.client(check_client(name))
     circuit = run.deployment.circuits.get(name)
     users = sorted(
@@ -134,7 +134,7 @@ def show(
         if record.client == name and record.status is not Status.DISCONNECTED
     )
     if run.output.as_json:
-        run.output.document(
+        run.output.write_document(
             {
                 "client": name,
                 "client_id": entry.client_id,
@@ -144,7 +144,7 @@ def show(
                 "connections": users,
                 "refused": {
                     key: value
-                    for key, value in refused_clients.view(circuit, []).items()
+                    for key, value in refused_clients.build_client_view(circuit, []).items()
                     if key not in ("client", "connections")
                 }
                 if circuit.is_open
@@ -152,7 +152,7 @@ def show(
             }
         )
         return
-    run.output.facts(
+    run.output.write_facts(
         [
             ("client", name),
             ("client id", entry.client_id or ""),
@@ -161,21 +161,21 @@ def show(
             ("private key", "stored" if entry.private_key else ""),
             ("may be sent to", ", ".join(entry.hosts)),
             ("used by", ", ".join(users) or "no connection"),
-            *refused_clients.facts(circuit, run.now),
+            *refused_clients.list_facts(circuit, run.now),
         ]
     )
     if circuit.is_open:
-        run.output.line()
-        run.output.line(f"  → evergrant client set {name}")
+        run.output.write()
+        run.output.write(f"  → evergrant client set {name}")
 
 
-def _entry(name: str, client_id: str | None) -> dict[str, Any]:
+def _read_entry(name: str, client_id: str | None) -> dict[str, Any]:
     """The entry as it was given. Nothing of it is ever repeated in an error."""
-    if interactive():
+    if is_interactive():
         client_id = client_id or typer.prompt(f"Client id of {name}", err=True)
         secret = typer.prompt("Client secret (not shown)", hide_input=True, err=True)
         return {"client_id": client_id, "client_secrets": [secret]}
-    text = sys.stdin.read(_LARGEST)
+    text = sys.stdin.read(_MAX_INPUT_CHARACTERS)
     if client_id is None:
         try:
             entry = json.loads(text)
@@ -196,7 +196,7 @@ def _entry(name: str, client_id: str | None) -> dict[str, Any]:
     return {"client_id": client_id, "client_secrets": secrets}
 
 
-def _hosts_of(run: Run, client: str, provider: str | None, variables: Mapping[str, str]) -> list[str]:
+def _find_hosts(run: Run, client: str, provider: str | None, variables: Mapping[str, str]) -> list[str]:
     """The hosts of the provider's token endpoints. Its consent page is not among them: no secret is sent there."""
     from evergrant.errors import UnknownProfile
 
@@ -213,10 +213,10 @@ def _hosts_of(run: Run, client: str, provider: str | None, variables: Mapping[st
                 "Give --host for each, or the --provider it is for; `evergrant provider list` lists them.",
             )
         ) from error
-    return token_hosts(profile, variables)
+    return list_token_hosts(profile, variables)
 
 
-def token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
+def list_token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
     """The hosts of a profile's token endpoints, given the variables or their defaults.
 
     Only the variables that occur in a host need a value. Raises InvalidVariable.
@@ -238,7 +238,7 @@ def token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
     return list(dict.fromkeys(fill_template(host, bound) or host for host in hosts))
 
 
-def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None]:
+def _try_waiting_connections(run: Run, client: str) -> dict[str, dict[str, Any] | None]:
     """Try the connections that this client kept from refreshing: the first is waited for, the others follow it.
 
     Returns
@@ -251,7 +251,7 @@ def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None
     from evergrant.record.status import INACTIVE_STATUSES, Status
 
     from .connection_view import CLIENT_ERRORS
-    from .tokens import record_of, refreshed
+    from .tokens import load_record, refresh_now
 
     seen = run.deployment.circuits.get(client)
     waiting = sorted(
@@ -271,7 +271,7 @@ def _try_those_waiting(run: Run, client: str) -> dict[str, dict[str, Any] | None
     first, *others = waiting
     tried: dict[str, dict[str, Any] | None] = {}
     try:
-        refreshed(run, record_of(run, first))
+        refresh_now(run, load_record(run, first))
         tried[first] = {}
     except CommandFailed as failed:
         tried[first] = failed.problem.as_dict()

@@ -53,12 +53,12 @@ _STEPS = {
 }
 
 
-def spoken_step(code: str, client: str) -> str:
+def describe_link_problem(code: str, client: str) -> str:
     """What became of an attempt to use a link, in words."""
     return _STEPS.get(code, f"somebody opened the link, and it failed ({code})").format(client=client)
 
 
-def spoken(code: str | None) -> str:
+def describe_code(code: str | None) -> str:
     """A code in words, with the code itself after them."""
     if code is None:
         return "no reason is recorded"

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .links import connect_by_link, say_connected
+from .links import connect_by_link, write_connected
 from .pasted_tokens import connect_by_key
 from .problems import WrongUsage
-from .run import AsJson, Name, Run, Var, run_of, variables_of
+from .run import AsJson, Name, Run, Var, get_run, parse_variables
 
 if TYPE_CHECKING:
     from evergrant.connect.links import Authorization
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from evergrant.record.connection import Connection
 
 
-_UNITS = {"m": 60, "h": 3600, "d": 86_400}
+_UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 
 
-def _seconds(text: str) -> int:
+def _parse_lifetime(text: str) -> int:
     """`90m`, `24h`, `7d` in seconds."""
     from evergrant.connect.links import MAX_TICKET_LIFETIME_SECONDS, MIN_TICKET_LIFETIME_SECONDS
 
-    number, unit = text[:-1], _UNITS.get(text[-1:], 0)
+    number, unit = text[:-1], _UNIT_SECONDS.get(text[-1:], 0)
     seconds = int(number) * unit if number.isascii() and number.isdecimal() and len(number) < 7 else 0
     if not MIN_TICKET_LIFETIME_SECONDS <= seconds <= MAX_TICKET_LIFETIME_SECONDS:
         raise typer.BadParameter("write 15m, 24h or 7d; a link is good for 1m at least, and for 7d at most")
@@ -74,7 +74,7 @@ def connect(
         int,
         typer.Option(
             metavar="TIME",
-            parser=_seconds,
+            parser=_parse_lifetime,
             show_default="15m",
             help="For how long the link is good: 90m, 24h or, for one that is mailed, up to 7d.",
         ),
@@ -110,25 +110,27 @@ def connect(
     from evergrant.connect import operations
     from evergrant.profiles.model import HEADLESS_GRANTS
 
-    run = run_of(context)
+    run = get_run(context)
     deployment = run.deployment
-    profile, authorization, grant = planned(run, connection, client, variables_of(var), grant, direct_read, scope or ())
+    profile, authorization, grant = plan_authorization(
+        run, connection, client, parse_variables(var), grant, direct_read, scope or ()
+    )
     if grant == "static":
         connect_by_key(run, authorization, profile, expires_at, wait=wait)
         return
     if expires_at is not None:
         raise WrongUsage("--expires-at is for a pasted key: give --grant static too.")
-    deployment.demand_client(authorization.client, hosts_of(profile, authorization, grant))
+    deployment.require_client(authorization.client, list_client_hosts(profile, authorization, grant))
     # Pinned by its hash from here on, whatever a later release of this command ships.
     deployment.profiles.keep(profile)
     record = operations.begin(deployment.records, authorization, grant, deployment.clock)
     if grant in HEADLESS_GRANTS:
-        _at_once(run, record)
+        _connect_headless(run, record)
     else:
         connect_by_link(run, record, authorization, profile.title, link_valid, another_account, wait)
 
 
-def planned(
+def plan_authorization(
     run: Run,
     connection: str,
     client: str | None,
@@ -161,12 +163,12 @@ def planned(
         redirect_uri=deployment.redirect_uri,
         direct_read=direct_read is not False,
     )
-    if not scopes and current is not None and current.grant == chosen and _was_chosen(run, current):
+    if not scopes and current is not None and current.grant == chosen and _has_own_scope(run, current):
         authorization = replace(authorization, scope=current.scope)
     return profile, authorization, chosen
 
 
-def _was_chosen(run: Run, current: Connection) -> bool:
+def _has_own_scope(run: Run, current: Connection) -> bool:
     """Whether a connection asks for another scope than its profile would have: somebody gave it."""
     from evergrant.errors import UnknownProfile
 
@@ -176,7 +178,7 @@ def _was_chosen(run: Run, current: Connection) -> bool:
         return False
 
 
-def hosts_of(profile: Profile, authorization: Authorization, grant: str) -> list[str]:
+def list_client_hosts(profile: Profile, authorization: Authorization, grant: str) -> list[str]:
     """The hosts that the client is going to be sent to."""
     from evergrant.profiles.model import HEADLESS_GRANTS
     from evergrant.profiles.templates import fill_template
@@ -188,13 +190,13 @@ def hosts_of(profile: Profile, authorization: Authorization, grant: str) -> list
     return list(dict.fromkeys(host.lower() for host in hosts if host))
 
 
-def _at_once(run: Run, record: Connection) -> None:
+def _connect_headless(run: Run, record: Connection) -> None:
     """A client's own grant: rotator tries it now, and the answer says whether the credentials work."""
-    from .connection_view import view
-    from .tokens import refreshed
+    from .connection_view import build_connection_view
+    from .tokens import refresh_now
 
-    record = refreshed(run, record)
+    record = refresh_now(run, record)
     if run.output.as_json:
-        run.output.document(view(record, run.now))
+        run.output.write_document(build_connection_view(record, run.now))
         return
-    say_connected(run, record, "The credentials work. ")
+    write_connected(run, record, "The credentials work. ")

@@ -11,13 +11,13 @@ from evergrant.record.remedies import find_remedy
 from evergrant.record.status import Status
 from evergrant.times import format_rfc3339
 
-from .codes import spoken, spoken_step
+from .codes import describe_code, describe_link_problem
 from .problems import Problem
 
 
-def view(connection: Connection, now: int) -> dict[str, Any]:
+def build_connection_view(connection: Connection, now: int) -> dict[str, Any]:
     """The JSON of a connection. Times in RFC 3339 UTC, durations in seconds. Nothing in it is secret."""
-    shown = as_shown(connection, now)
+    shown = drop_meaningless_times(connection, now)
     expires_at = shown.expires_at
     return {
         "connection": connection.name,
@@ -25,23 +25,23 @@ def view(connection: Connection, now: int) -> dict[str, Any]:
         "grant": connection.grant,
         "client": connection.client,
         "generation": connection.generation,
-        "expires_at": _time(expires_at),
+        "expires_at": _format_time(expires_at),
         "expires_in": max(expires_at - now, 0) if expires_at is not None else None,
-        "next_refresh_at": _time(shown.refresh_at),
-        "refresh_token_expires_at": _time(shown.refresh_expires_at),
+        "next_refresh_at": _format_time(shown.refresh_at),
+        "refresh_token_expires_at": _format_time(shown.refresh_expires_at),
         "failures": None if connection.status is Status.DISCONNECTED else connection.failures,
         "last_error": shown.last_error,
-        "last_error_at": _time(shown.last_error_at),
+        "last_error_at": _format_time(shown.last_error_at),
         "variables": dict(connection.variables),
         "scope": connection.scope,
         "missing_scope": shown.missing_scope,
         "account_known": shown.subject is not None,
         "direct_read": connection.direct_read,
-        "created_at": _time(connection.created_at),
+        "created_at": _format_time(connection.created_at),
     }
 
 
-def as_shown(connection: Connection, now: int) -> Connection:
+def drop_meaningless_times(connection: Connection, now: int) -> Connection:
     """The record as it is shown.
 
     A disconnected connection has no token any more, whatever its tombstone says; and what the record dates decades
@@ -50,7 +50,7 @@ def as_shown(connection: Connection, now: int) -> Connection:
     if connection.status is not Status.DISCONNECTED:
 
         def dated(at: int | None) -> int | None:
-            return None if at is None or at > now + _NEVER else at
+            return None if at is None or at > now + _NEVER_SECONDS else at
 
         return replace(connection, expires_at=dated(connection.expires_at), refresh_at=dated(connection.refresh_at))
     return replace(
@@ -68,10 +68,10 @@ def as_shown(connection: Connection, now: int) -> Connection:
 
 
 #: Twice what a profile can say of any token, half of what the record means by "never" (50 years, in seconds).
-_NEVER = 50 * 365 * 86_400
+_NEVER_SECONDS = 50 * 365 * 86_400
 
 
-def _time(at: int | None) -> str | None:
+def _format_time(at: int | None) -> str | None:
     return None if at is None else format_rfc3339(at)
 
 
@@ -92,10 +92,10 @@ _ADVICE = {
 
 #: Errors that no repetition cures, or whose repetition has gone on for too long already.
 CLIENT_ERRORS = frozenset({"unknown_client", "invalid_client_entry"})
-NEEDS_SOMEBODY = CLIENT_ERRORS | {"unreadable_response", "unknown_profile", "seal_broken", UNPUBLISHED}
+NEEDS_PERSON = CLIENT_ERRORS | {"unreadable_response", "unknown_profile", "seal_broken", UNPUBLISHED}
 
 
-def advice(connection: Connection) -> str:
+def find_advice(connection: Connection) -> str:
     """What to do about the connection's last error, empty when there is nothing to do but wait."""
     if connection.last_error == "unknown_client":
         return UnknownClient(connection.client).hint
@@ -104,14 +104,14 @@ def advice(connection: Connection) -> str:
     return text.format(remedy=mended_by, client=connection.client, connection=connection.name)
 
 
-def wrong_variable(connection: str) -> str:
+def describe_variable_fix(connection: str) -> str:
     """What else to do where a client is refused: it may have been shown to the wrong host or for the wrong audience."""
     return f"If it is a variable of the connection that is wrong: `evergrant connect {connection} --var NAME=VALUE`."
 
 
-def refused_link(code: str, connection: Connection, client: str) -> Problem:
+def explain_refused_link(code: str, connection: Connection, client: str) -> Problem:
     """Why nobody can use a link as things are, and what to do before another one."""
-    said = spoken_step(code, client)
+    said = describe_link_problem(code, client)
     mend = {
         "unknown_client": f"Store them with `evergrant client set {client}`. Then make",
         "invalid_client_entry": f"Store it anew, for all its hosts: `evergrant client set {client}`. Then make",
@@ -120,7 +120,7 @@ def refused_link(code: str, connection: Connection, client: str) -> Problem:
     return Problem(code, f"{said[0].upper()}{said[1:]}.", f"{mend} a new link: `evergrant connect {connection.name}`.")
 
 
-def failure(connection: Connection, answer: dict[str, Any]) -> Problem:
+def explain_failure(connection: Connection, answer: dict[str, Any]) -> Problem:
     """Why a forced refresh brought no new token set.
 
     Parameters
@@ -130,21 +130,23 @@ def failure(connection: Connection, answer: dict[str, Any]) -> Problem:
     answer
         What rotator said. It may be the old token, which is still served although the refresh failed.
     """
-    error = spoken(connection.last_error)
+    error = describe_code(connection.last_error)
     state: EvergrantError | None = None
     if connection.status is Status.CLIENT_REFUSED:
         state = ClientRefused(connection.name, connection.client)
     elif connection.status is Status.AUTHORIZATION_REQUIRED:
         state = AuthorizationRequired(connection.name)
     if state:
-        hint = f"{state.hint} {wrong_variable(connection.name)}" if isinstance(state, ClientRefused) else state.hint
+        hint = (
+            f"{state.hint} {describe_variable_fix(connection.name)}" if isinstance(state, ClientRefused) else state.hint
+        )
         return Problem(state.code, f"{state.message} The last error: {error}.", hint)
     if "error" in answer and not connection.last_error:
-        return Problem.of_answer(answer["error"])
-    problem = Problem.of_answer(answer.get("error", {}))
+        return Problem.from_error(answer["error"])
+    problem = Problem.from_error(answer.get("error", {}))
     return Problem(
         "temporarily_unavailable" if "error" in answer else "not_refreshed",
         f"{connection.name} could not be refreshed: {error}.",
-        advice(connection) or ("It is tried again by itself." if connection.refresh_at else problem.hint),
+        find_advice(connection) or ("It is tried again by itself." if connection.refresh_at else problem.hint),
         problem.retry_after,
     )

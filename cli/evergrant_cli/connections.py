@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .run import AsJson, Name, Run, run_of
-from .tokens import record_of
+from .run import AsJson, Name, Run, get_run
+from .tokens import load_record
 
 if TYPE_CHECKING:
     from evergrant.record.connection import Connection
@@ -24,13 +24,13 @@ def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> 
     from evergrant.connect import operations
     from evergrant.record.status import Status
 
-    run = run_of(context)
-    record = _connected(run, connection)
+    run = get_run(context)
+    record = _load_connected(run, connection)
     if record.status is Status.PAUSED:
-        _done(run, record, f"{connection} is paused already. `evergrant resume {connection}` goes on with it.")
+        _write_result(run, record, f"{connection} is paused already. `evergrant resume {connection}` goes on with it.")
         return
     record = operations.pause(run.deployment.records, connection, run.deployment.clock)
-    _done(run, record, f"{connection} is paused. `evergrant resume {connection}` goes on with it.")
+    _write_result(run, record, f"{connection} is paused. `evergrant resume {connection}` goes on with it.")
 
 
 def resume(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
@@ -44,33 +44,33 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     from evergrant.connect import operations
     from evergrant.record.status import Status
 
-    run = run_of(context)
-    record = _connected(run, connection)
+    run = get_run(context)
+    record = _load_connected(run, connection)
     if record.status is not Status.PAUSED:
-        _done(run, record, f"{connection} is not paused: it is {record.status} already.")
+        _write_result(run, record, f"{connection} is not paused: it is {record.status} already.")
         return
     record = operations.resume(run.deployment.records, connection, run.deployment.clock)
     if record.refresh_at is not None and record.refresh_at <= run.now:
         # The next tick would find it as well; nobody need wait for that.
         run.deployment.queue.send({"connection": connection})
-    _done(run, record, f"{connection} goes on.")
+    _write_result(run, record, f"{connection} goes on.")
 
 
-def _connected(run: Run, connection: str) -> Connection:
+def _load_connected(run: Run, connection: str) -> Connection:
     """The record. Raises InvalidName, UnknownConnection, Disconnected."""
     from evergrant.errors import Disconnected
     from evergrant.record.status import Status
 
-    record = record_of(run, connection)
+    record = load_record(run, connection)
     if record.status is Status.DISCONNECTED:
         raise Disconnected(connection)
     return record
 
 
-def _done(run: Run, record: Connection, text: str) -> None:
-    from .connection_view import view
+def _write_result(run: Run, record: Connection, text: str) -> None:
+    from .connection_view import build_connection_view
 
     if run.output.as_json:
-        run.output.document(view(record, run.now))
+        run.output.write_document(build_connection_view(record, run.now))
     else:
-        run.output.line(text, "green")
+        run.output.write(text, "green")

@@ -30,7 +30,7 @@ from evergrant.settings import Settings
 from .problems import CommandFailed, Problem
 
 #: Longer than rotator's own timeout would be of no use; shorter would give up on an answer that is coming (seconds).
-_PATIENCE = 60
+_READ_TIMEOUT_SECONDS = 60
 #: Settings that decide what a saved grant comes to, and the template's parameters that hold them.
 _SETTINGS = {
     "EVERGRANT_DIRECT_READ_MIN_LIFETIME": "DirectReadMinLifetime",
@@ -63,7 +63,7 @@ class Deployment:
     def settings(self) -> Settings:
         """What the stack's functions run with, as far as the command shares their decisions."""
         given = {name: value for name, value in self._parameters.items() if value.isascii() and value.isdecimal()}
-        environ = {"EVERGRANT_PREFIX": self.output("SecretPrefix")}
+        environ = {"EVERGRANT_PREFIX": self.get_output("SecretPrefix")}
         for name, parameter in _SETTINGS.items():
             if parameter in given:
                 environ[name] = given[parameter]
@@ -98,7 +98,7 @@ class Deployment:
         described: dict[str, Any] = stacks[0]
         return described
 
-    def output(self, name: str) -> str:
+    def get_output(self, name: str) -> str:
         """One output. Raises CommandFailed if the stack has none of that name."""
         if name not in self.outputs:
             raise CommandFailed(
@@ -113,7 +113,7 @@ class Deployment:
     @property
     def api_url(self) -> str:
         """Where the connect pages are. EVERGRANT_API_URL is for a stack that is reached by another address."""
-        return (os.environ.get("EVERGRANT_API_URL") or self.output("ApiUrl")).rstrip("/")
+        return (os.environ.get("EVERGRANT_API_URL") or self.get_output("ApiUrl")).rstrip("/")
 
     @property
     def redirect_uri(self) -> str:
@@ -122,33 +122,33 @@ class Deployment:
 
     @cached_property
     def records(self) -> DynamoRecords:
-        return DynamoRecords(self.output("RecordsTableName"))
+        return DynamoRecords(self.get_output("RecordsTableName"))
 
     @cached_property
     def circuits(self) -> DynamoCircuits:
-        return DynamoCircuits(self.output("RecordsTableName"))
+        return DynamoCircuits(self.get_output("RecordsTableName"))
 
     @cached_property
     def authorizations(self) -> StoredAuthorizations:
-        return StoredAuthorizations(self.output("AuthorizationsTableName"))
+        return StoredAuthorizations(self.get_output("AuthorizationsTableName"))
 
     @cached_property
     def profiles(self) -> StoredProfiles:
-        return StoredProfiles(self.output("RecordsTableName"))
+        return StoredProfiles(self.get_output("RecordsTableName"))
 
     @cached_property
     def vault(self) -> SecretsVault:
-        return SecretsVault(self.output("SecretPrefix"), self.output("VaultKeyArn"))
+        return SecretsVault(self.get_output("SecretPrefix"), self.get_output("VaultKeyArn"))
 
     @cached_property
     def seal(self) -> KmsSeal:
-        return KmsSeal(self.output("SealKeyArn"))
+        return KmsSeal(self.get_output("SealKeyArn"))
 
     @cached_property
     def queue(self) -> SqsQueue:
-        return SqsQueue(self.output("RotationQueueUrl"))
+        return SqsQueue(self.get_output("RotationQueueUrl"))
 
-    def demand_client(self, name: str, hosts: Sequence[str]) -> None:
+    def require_client(self, name: str, hosts: Sequence[str]) -> None:
         """Raise if a client cannot be used, as far as this operator may look: its entry, or whether there is one.
 
         Raises
@@ -161,7 +161,7 @@ class Deployment:
         except PortUnavailable as error:
             if not (isinstance(error.__cause__, ClientError) and "AccessDenied" in read_error_code(error.__cause__)):
                 raise
-            self._demand_secret(name)
+            self._require_secret(name)
             return
         refused = [host for host in hosts if host not in entry.hosts]
         if refused:
@@ -171,10 +171,10 @@ class Deployment:
                 f"If that is where it belongs, store it again: `evergrant client set {name} {allowed}`.",
             )
 
-    def _demand_secret(self, name: str) -> None:
+    def _require_secret(self, name: str) -> None:
         try:
             found = client("secretsmanager").describe_secret(
-                SecretId=client_secret_name(self.output("SecretPrefix"), name)
+                SecretId=client_secret_name(self.get_output("SecretPrefix"), name)
             )
         except ClientError as error:
             if read_error_code(error) == "ResourceNotFoundException":
@@ -185,9 +185,9 @@ class Deployment:
         if found.get("DeletedDate"):
             raise UnknownClient(name)
 
-    def ask_rotator(self, request: Mapping[str, Any]) -> dict[str, Any]:
+    def invoke_rotator(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Invoke rotator and wait for its answer: a token document, or ``{"error": {...}}``."""
-        name = self.output("RotatorFunctionArn")
+        name = self.get_output("RotatorFunctionArn")
         answer = self._functions.invoke(FunctionName=name, Payload=json.dumps(request).encode())
         document: dict[str, Any] = json.loads(answer["Payload"].read() or "{}")
         if answer.get("FunctionError"):
@@ -203,5 +203,5 @@ class Deployment:
     @cached_property
     def _functions(self) -> Any:
         # One attempt: where an answer is lost the function may have worked, and a second would only queue behind it.
-        config = Config(connect_timeout=5, read_timeout=_PATIENCE, retries={"total_max_attempts": 1})
+        config = Config(connect_timeout=5, read_timeout=_READ_TIMEOUT_SECONDS, retries={"total_max_attempts": 1})
         return boto3.client("lambda", config=config)

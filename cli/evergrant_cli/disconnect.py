@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .problems import CommandFailed, Problem, WrongUsage, explain
-from .run import AsJson, Name, Run, interactive, run_of
-from .tokens import record_of
+from .run import AsJson, Name, Run, get_run, is_interactive
+from .tokens import load_record
 
 if TYPE_CHECKING:
     from evergrant.profiles.model import Profile
@@ -32,7 +32,7 @@ _REVOCATIONS = {
     "minutes.",
 }
 #: After these the grant may live on at the provider.
-_UNTOLD = ("refused", "failed", "not_offered", "not_wanted")
+_GRANT_MAY_LIVE = ("refused", "failed", "not_offered", "not_wanted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,24 +75,24 @@ def disconnect(
     """
     from evergrant.connect import operations
 
-    run = run_of(context)
-    record = record_of(run, connection)
-    plan = planned(run, record, revoke)
+    run = get_run(context)
+    record = load_record(run, connection)
+    plan = plan_revocation(run, record, revoke)
     if not yes:
         _confirm(run, record, plan)
     asking = plan.revocation is None
     record = operations.disconnect(run.deployment.records, connection, run.deployment.clock, revoke=asking)
     # After the record, since nobody publishes for a disconnected one.
-    secret, problem = _withdrawn(run, connection)
-    outcome = _asked(run, record) if asking else str(plan.revocation)
+    secret, problem = _delete_secret(run, connection)
+    outcome = _request_revocation(run, record) if asking else str(plan.revocation)
     run.deployment.queue.send({"connection": connection})
     if not (problem and run.output.as_json):
-        _tell(run, record, plan, outcome, secret)
+        _write_result(run, record, plan, outcome, secret)
     if problem:
         raise CommandFailed(problem)
 
 
-def planned(run: Run, record: Connection, wanted: bool) -> Plan:
+def plan_revocation(run: Run, record: Connection, wanted: bool) -> Plan:
     """What is to be asked of the provider; ``revocation`` is what became of it where nothing will be asked."""
     from evergrant.errors import UnknownProfile
     from evergrant.record.status import Status
@@ -125,21 +125,21 @@ def planned(run: Run, record: Connection, wanted: bool) -> Plan:
 
 
 def _confirm(run: Run, record: Connection, plan: Plan) -> None:
-    ends = f"This may end {', '.join(plan.others)} too: {_whole(plan)}" if plan.others else ""
-    if run.output.as_json or not interactive():
+    ends = f"This may end {', '.join(plan.others)} too: {_describe_whole_permission(plan)}" if plan.others else ""
+    if run.output.as_json or not is_interactive():
         raise WrongUsage(f"Nobody can be asked whether to disconnect {record.name}; say --yes to do it. {ends}".strip())
     if plan.whole_permission:
-        run.output.aside(ends or f"Note: {_whole(plan)}", "yellow")
+        run.output.write_aside(ends or f"Note: {_describe_whole_permission(plan)}", "yellow")
     if not typer.confirm(f"Forget the tokens of {record.name}? Whatever reads them stops working.", err=True):
-        run.output.aside("Nothing was changed.")
+        run.output.write_aside("Nothing was changed.")
         raise typer.Exit(1)
 
 
-def _whole(plan: Plan) -> str:
+def _describe_whole_permission(plan: Plan) -> str:
     return f"at {plan.title}, revoking ends all that this account ever granted to the application."
 
 
-def _withdrawn(run: Run, connection: str) -> tuple[str, Problem | None]:
+def _delete_secret(run: Run, connection: str) -> tuple[str, Problem | None]:
     """What became of the secret. That it could not be deleted is said at the end: the rest is done all the same."""
     from evergrant.ports import PortUnavailable
 
@@ -152,40 +152,40 @@ def _withdrawn(run: Run, connection: str) -> tuple[str, Problem | None]:
         return "kept", Problem("secret_not_deleted", message, f"{hint} Then say this again.".strip())
 
 
-def _asked(run: Run, record: Connection) -> str:
+def _request_revocation(run: Run, record: Connection) -> str:
     """Have rotator ask the provider. Whatever hinders it is no reason to stop: the record is due, and says what is."""
     from botocore.exceptions import BotoCoreError, ClientError
 
-    with run.output.busy(f"asking the provider to revoke {record.name} …"):
+    with run.output.show_busy(f"asking the provider to revoke {record.name} …"):
         try:
-            answer = run.deployment.ask_rotator({"connection": record.name, "revoke": True})
+            answer = run.deployment.invoke_rotator({"connection": record.name, "revoke": True})
         except (CommandFailed, BotoCoreError, ClientError):
             return "not_asked"
     return str(answer.get("revocation", "not_asked"))
 
 
-def _tell(run: Run, record: Connection, plan: Plan, outcome: str, secret: str) -> None:
-    from .connection_view import view
+def _write_result(run: Run, record: Connection, plan: Plan, outcome: str, secret: str) -> None:
+    from .connection_view import build_connection_view
 
     if run.output.as_json:
         also = list(plan.others) if outcome in ("asked", "again", "busy", "not_asked") else []
         told = {"revocation": outcome, "secret": secret, "may_have_ended": also}
-        run.output.document({**view(record, run.now), **told})
+        run.output.write_document({**build_connection_view(record, run.now), **told})
         return
-    run.output.line(f"{record.name} is disconnected: nothing is served or refreshed any more.", "green")
-    for text in _rest(record, plan, outcome, secret):
-        run.output.line(text)
+    run.output.write(f"{record.name} is disconnected: nothing is served or refreshed any more.", "green")
+    for text in _describe_result(record, plan, outcome, secret):
+        run.output.write(text)
 
 
-def _rest(record: Connection, plan: Plan, outcome: str, secret: str) -> Iterator[str]:
+def _describe_result(record: Connection, plan: Plan, outcome: str, secret: str) -> Iterator[str]:
     if secret == "deleted":  # noqa: S105
         yield "Its secret cannot be read any more, and is gone for good in 30 days, unless you connect it again before."
     elif secret == "none":  # noqa: S105
         yield "It had no secret of its own."
     yield _REVOCATIONS[outcome].format(title=plan.title, client=record.client)
     if outcome == "asked" and plan.whole_permission:
-        yield f"Note that {_whole(plan)}"
+        yield f"Note that {_describe_whole_permission(plan)}"
         if plan.others:
             yield f"Look whether they still work: {', '.join(plan.others)}."
-    if outcome in _UNTOLD:
+    if outcome in _GRANT_MAY_LIVE:
         yield "Whoever owns the account can end the grant there, under connected applications or the like."

@@ -9,14 +9,14 @@ from enum import IntEnum
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
 
-from .codes import spoken
-from .connection_view import NEEDS_SOMEBODY, advice, wrong_variable
-from .output import span
+from .codes import describe_code
+from .connection_view import NEEDS_PERSON, describe_variable_fix, find_advice
+from .output import format_span
 
 #: A refresh this late (seconds) was not only waiting for its tick: nothing runs.
-OVERDUE = 600
+OVERDUE_SECONDS = 600
 #: A grant that ends within this time (seconds), and is not prolonged by itself, needs somebody now.
-NOTICE = 7 * 86_400
+NOTICE_SECONDS = 7 * 86_400
 
 
 class Level(IntEnum):
@@ -39,7 +39,7 @@ class Health:
 _FINE = Health(Level.FINE)
 
 
-def health(connection: Connection, now: int, *, prolonged: bool = True) -> Health:
+def assess_health(connection: Connection, now: int, *, prolonged: bool = True) -> Health:
     """Judge one connection.
 
     Parameters
@@ -54,35 +54,42 @@ def health(connection: Connection, now: int, *, prolonged: bool = True) -> Healt
         case Status.PAUSED:
             return Health(Level.WATCH, "paused: nothing is refreshed", f"evergrant resume {name}")
         case Status.AUTHORIZATION_REQUIRED:
-            why = f"somebody must authorize it again{_since(connection)}; {_left(connection, now)}"
+            why = f"somebody must authorize it again{_format_error(connection)}; {_format_remaining(connection, now)}"
             return Health(Level.ACT, why, f"evergrant connect {name}")
         case Status.CLIENT_REFUSED:
-            why = f"the provider refuses client {connection.client}{_since(connection)}; {_left(connection, now)}"
-            return Health(Level.ACT, why, f"`evergrant client set {connection.client}`. {wrong_variable(name)}")
-    if connection.last_error in NEEDS_SOMEBODY:
-        return Health(Level.ACT, f"{spoken(connection.last_error)}; {_left(connection, now)}", advice(connection))
+            refused = f"the provider refuses client {connection.client}{_format_error(connection)}"
+            why = f"{refused}; {_format_remaining(connection, now)}"
+            return Health(Level.ACT, why, f"`evergrant client set {connection.client}`. {describe_variable_fix(name)}")
+    if connection.last_error in NEEDS_PERSON:
+        return Health(
+            Level.ACT,
+            f"{describe_code(connection.last_error)}; {_format_remaining(connection, now)}",
+            find_advice(connection),
+        )
     if connection.status is Status.AWAITING_AUTHORIZATION and connection.grant in ("authorization_code", "static"):
         return Health(Level.WATCH, "nobody has authorized it yet", f"evergrant connect {name}")
-    return _of_running(connection, now, prolonged)
+    return _assess_running(connection, now, prolonged)
 
 
-def _of_running(connection: Connection, now: int, prolonged: bool) -> Health:
+def _assess_running(connection: Connection, now: int, prolonged: bool) -> Health:
     late = now - connection.refresh_at if connection.refresh_at is not None else 0
-    if late > OVERDUE and not connection.is_leased(now):
-        why = f"its refresh is {span(late)} late; {_left(connection, now)}"
+    if late > OVERDUE_SECONDS and not connection.is_leased(now):
+        why = f"its refresh is {format_span(late)} late; {_format_remaining(connection, now)}"
         return Health(Level.ACT, why, "Does the scheduler run? Its log and the stack's alarms say.")
     lapsed = connection.expires_at is not None and connection.expires_at <= now
     # Where refreshes wait until somebody asks, a token that has lapsed is as it should be.
     if lapsed and connection.refresh_at is not None and (connection.failures or late >= 0):
-        why = f"its token has lapsed and none could be had{_since(connection)}"
-        return Health(Level.ACT, why, advice(connection))
+        why = f"its token has lapsed and none could be had{_format_error(connection)}"
+        return Health(Level.ACT, why, find_advice(connection))
     if connection.failures:
         times = "once" if connection.failures == 1 else f"{connection.failures} times in a row"
-        why = f"{spoken(connection.last_error)}, {times}; {_left(connection, now)}; retried by itself"
-        return Health(Level.WATCH, why, advice(connection))
+        why = (
+            f"{describe_code(connection.last_error)}, {times}; {_format_remaining(connection, now)}; retried by itself"
+        )
+        return Health(Level.WATCH, why, find_advice(connection))
     end = connection.refresh_expires_at
-    if end is not None and end - now < NOTICE and not (prolonged and _before(connection.refresh_at, end)):
-        why = f"its grant ends in {span(end - now)}, and only a new authorization prolongs it"
+    if end is not None and end - now < NOTICE_SECONDS and not (prolonged and _is_before(connection.refresh_at, end)):
+        why = f"its grant ends in {format_span(end - now)}, and only a new authorization prolongs it"
         return Health(Level.ACT, why, f"evergrant connect {connection.name}")
     if connection.missing_scope:
         why = f"not everything that was asked for was granted; missing: {connection.missing_scope}"
@@ -90,7 +97,7 @@ def _of_running(connection: Connection, now: int, prolonged: bool) -> Health:
     return _FINE
 
 
-def headline(judged: Sequence[tuple[str, Health]]) -> str:
+def summarize_health(judged: Sequence[tuple[str, Health]]) -> str:
     """The first line of an overview: is anything about to break?"""
     if not judged:
         return "There are no connections yet. Make one: evergrant connect PROVIDER/ACCOUNT"
@@ -98,31 +105,33 @@ def headline(judged: Sequence[tuple[str, Health]]) -> str:
     watched = [name for name, health in judged if health.level is Level.WATCH]
     if acts:
         needs = "needs" if len(acts) == 1 else "need"
-        return f"{len(acts)} of {_connections(len(judged))} {needs} somebody: {_listed(acts)}."
+        return f"{len(acts)} of {_count_connections(len(judged))} {needs} somebody: {_join_names(acts)}."
     if watched:
-        return f"Nothing needs you now. Keep an eye on {_listed(watched)}."
-    return f"Nothing is about to break: {_connections(len(judged))} kept alive."
+        return f"Nothing needs you now. Keep an eye on {_join_names(watched)}."
+    return f"Nothing is about to break: {_count_connections(len(judged))} kept alive."
 
 
-def _since(connection: Connection) -> str:
-    return f": {spoken(connection.last_error)}" if connection.last_error else ""
+def _format_error(connection: Connection) -> str:
+    return f": {describe_code(connection.last_error)}" if connection.last_error else ""
 
 
-def _left(connection: Connection, now: int) -> str:
+def _format_remaining(connection: Connection, now: int) -> str:
     if connection.expires_at is None:
         return "there is no token"
     left = connection.expires_at - now
-    return f"its token is good for {span(left)} yet" if left > 0 else f"its token lapsed {span(-left)} ago"
+    return (
+        f"its token is good for {format_span(left)} yet" if left > 0 else f"its token lapsed {format_span(-left)} ago"
+    )
 
 
-def _before(at: int | None, end: int) -> bool:
+def _is_before(at: int | None, end: int) -> bool:
     return at is not None and at < end
 
 
-def _connections(number: int) -> str:
+def _count_connections(number: int) -> str:
     return "1 connection" if number == 1 else f"{number} connections"
 
 
-def _listed(names: Sequence[str], most: int = 3) -> str:
+def _join_names(names: Sequence[str], most: int = 3) -> str:
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more} more" if more > 0 else "")

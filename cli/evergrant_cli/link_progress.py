@@ -10,12 +10,12 @@ from evergrant.connect.links import read_progress
 from evergrant.ports import Authorizations, Clock, Records
 from evergrant.record.connection import Connection
 
-from .output import Output, span
+from .output import Output, format_span
 
 #: Often enough to feel immediate, seldom enough to cost nothing (seconds).
-_POLL = 1.0
+_POLL_SECONDS = 1.0
 #: After the grant is saved, publication is a matter of seconds; beyond this the schedule sees to it.
-_UNTIL_PUBLISHED = 60
+_MAX_PUBLICATION_SECONDS = 60
 
 
 class Stage(StrEnum):
@@ -26,11 +26,17 @@ class Stage(StrEnum):
     PUBLICATION = "publishing the token"
 
 
-_DONE = {Stage.OPENING: "opened", Stage.CONSENT: "consented, and the grant is saved", Stage.PUBLICATION: "published"}
+_DONE_TEXTS = {
+    Stage.OPENING: "opened",
+    Stage.CONSENT: "consented, and the grant is saved",
+    Stage.PUBLICATION: "published",
+}
 
 
 #: Problems of an attempt that no other attempt cures, until the operator has done something.
-_FINAL = frozenset({"unknown_client", "invalid_client_entry", "invalid_variable", "unknown_profile", "link_invalid"})
+_FINAL_PROBLEMS = frozenset(
+    {"unknown_client", "invalid_client_entry", "invalid_variable", "unknown_profile", "link_invalid"}
+)
 
 
 class TicketExpired(Exception):
@@ -45,7 +51,7 @@ class AttemptFailed(Exception):
         self.code = code
 
 
-def until_connected(
+def wait_until_connected(
     records: Records,
     authorizations: Authorizations,
     clock: Clock,
@@ -82,29 +88,29 @@ def until_connected(
         if progress == "opened":
             stage = Stage.CONSENT
         show(stage, max(int(expires_at - clock.now()), 0))
-        if problem in _FINAL:
+        if problem in _FINAL_PROBLEMS:
             raise AttemptFailed(problem)
         if problem and problem != told:
             tell(problem)
         told = problem
         if clock.now() >= expires_at:
             raise TicketExpired(f"The link has expired, and {before.name} was not connected.")
-        clock.sleep(_POLL)
+        clock.sleep(_POLL_SECONDS)
     show(Stage.PUBLICATION, None)
-    return until_published(records, clock, record)
+    return wait_until_published(records, clock, record)
 
 
-def until_published(records: Records, clock: Clock, record: Connection) -> Connection:
+def wait_until_published(records: Records, clock: Clock, record: Connection) -> Connection:
     """Wait until a saved grant's token can be read, but not for ever. Returns the record as it then is."""
     saved_at = clock.now()
-    while record.is_unpublished and clock.now() < saved_at + _UNTIL_PUBLISHED:
-        clock.sleep(_POLL)
+    while record.is_unpublished and clock.now() < saved_at + _MAX_PUBLICATION_SECONDS:
+        clock.sleep(_POLL_SECONDS)
         record = records.get(record.name) or record
     return record
 
 
 @contextmanager
-def shown_while(output: Output, clock: Clock) -> Iterator[Callable[[Stage, int | None], None]]:
+def show_stages(output: Output, clock: Clock) -> Iterator[Callable[[Stage, int | None], None]]:
     """Show the stages on standard error: a live line at a terminal, with the time, else one line for each stage."""
     stages, waiting_for, began = list(Stage), -1, clock.now()
     status = output.errors.status("") if output.errors.is_terminal else None
@@ -113,17 +119,17 @@ def shown_while(output: Output, clock: Clock) -> Iterator[Callable[[Stage, int |
         nonlocal waiting_for
         position = stages.index(stage)
         if status and position >= waiting_for:
-            good = "" if left is None else f"; the link is good for another {span(left)}"
-            status.update(f"{stage} … {span(clock.now() - began)}{good}")
+            good = "" if left is None else f"; the link is good for another {format_span(left)}"
+            status.update(f"{stage} … {format_span(clock.now() - began)}{good}")
         if position <= waiting_for:
             return
         for passed in stages[max(waiting_for, 0) : position]:
-            output.aside(f"✓ {_DONE[passed]}", "green")
+            output.write_aside(f"✓ {_DONE_TEXTS[passed]}", "green")
         waiting_for = position
         if status:
             status.start()
         else:
-            output.aside(f"{stage} …")
+            output.write_aside(f"{stage} …")
 
     try:
         yield show

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .output import span
+from .output import format_span
 from .problems import CommandFailed, Problem
 from .run import Run
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 #: What can be sent as it is, to somebody who has never heard of Evergrant.
-_LETTER = """\
+_INVITATION = """\
 Please connect your {title} account with us ("{account}" on our side):
 
   {link}
@@ -51,78 +51,80 @@ def connect_by_link(
         "redirect_uri": authorization.redirect_uri,
     }
     if not wait:
-        _hand_over(run, record, title, invitation)
+        _write_invitation(run, record, title, invitation)
         return
     # With --json the one document comes at the end, and the link is needed before.
-    say = output.aside if output.as_json else output.line
+    say = output.write_aside if output.as_json else output.write
     say(f"Open this link to connect {record.name} to {title}, or send it to whoever owns the account:")
     say("")
     say(f"  {link}", "bold")
     say("")
-    say(f"It is good for {span(lifetime)}, until {format_rfc3339(expires_at)}, and for one use.")
-    _wait(run, record, authorization.client, ticket, expires_at, invitation)
+    say(f"It is good for {format_span(lifetime)}, until {format_rfc3339(expires_at)}, and for one use.")
+    _wait_for_use(run, record, authorization.client, ticket, expires_at, invitation)
 
 
-def _hand_over(run: Run, record: Connection, title: str, invitation: dict[str, Any]) -> None:
+def _write_invitation(run: Run, record: Connection, title: str, invitation: dict[str, Any]) -> None:
     """Print what to send; the link stands alone on its line, and nothing else is on standard output's own lines."""
     expires_at = invitation["expires_at"].replace("T", " ").removesuffix("Z")[:16]
-    letter = _LETTER.format(title=title, account=record.account, link=invitation["link"], expires_at=expires_at)
+    letter = _INVITATION.format(title=title, account=record.account, link=invitation["link"], expires_at=expires_at)
     if run.output.as_json:
-        run.output.document({**invitation, "text": letter})
+        run.output.write_document({**invitation, "text": letter})
         return
-    run.output.aside("Send this to whoever owns the account:")
-    run.output.aside("")
-    run.output.line(letter)
-    run.output.aside("")
-    run.output.aside(f"`evergrant status {record.name}` shows when it is done.")
+    run.output.write_aside("Send this to whoever owns the account:")
+    run.output.write_aside("")
+    run.output.write(letter)
+    run.output.write_aside("")
+    run.output.write_aside(f"`evergrant status {record.name}` shows when it is done.")
 
 
-def _wait(run: Run, before: Connection, client: str, ticket: str, expires_at: int, invitation: dict[str, Any]) -> None:
-    from .codes import spoken_step
-    from .connection_view import refused_link, view
-    from .link_progress import AttemptFailed, TicketExpired, shown_while, until_connected
+def _wait_for_use(
+    run: Run, before: Connection, client: str, ticket: str, expires_at: int, invitation: dict[str, Any]
+) -> None:
+    from .codes import describe_link_problem
+    from .connection_view import build_connection_view, explain_refused_link
+    from .link_progress import AttemptFailed, TicketExpired, show_stages, wait_until_connected
 
     deployment = run.deployment
 
     def tell(code: str) -> None:
         again = f"it can be tried again until {invitation['expires_at']}"
-        run.output.aside(f"✗ {spoken_step(code, client)}; {again}.", "yellow")
+        run.output.write_aside(f"✗ {describe_link_problem(code, client)}; {again}.", "yellow")
 
     try:
-        with shown_while(run.output, deployment.clock) as show:
-            record = until_connected(
+        with show_stages(run.output, deployment.clock) as show:
+            record = wait_until_connected(
                 deployment.records, deployment.authorizations, deployment.clock, before, ticket, expires_at, show, tell
             )
     except KeyboardInterrupt:
-        run.output.aside(
+        run.output.write_aside(
             f"No longer waiting. The link stays good until {invitation['expires_at']}; "
             f"`evergrant status {before.name}` shows when it is done."
         )
         raise typer.Exit(130) from None
     except AttemptFailed as failed:
-        raise CommandFailed(refused_link(failed.code, before, client)) from failed
+        raise CommandFailed(explain_refused_link(failed.code, before, client)) from failed
     except TicketExpired as expired:
         raise CommandFailed(
             Problem("link_expired", str(expired), f"For a new link: `evergrant connect {before.name}`.")
         ) from expired
     if run.output.as_json:
-        run.output.document({**view(record, run.now), "link": invitation["link"]})
+        run.output.write_document({**build_connection_view(record, run.now), "link": invitation["link"]})
     else:
-        say_connected(run, record, "")
+        write_connected(run, record, "")
 
 
-def say_connected(run: Run, record: Connection, prefix: str) -> None:
+def write_connected(run: Run, record: Connection, prefix: str) -> None:
     """The end of it, with the connection's first status."""
-    from .health import health
-    from .output import until
+    from .health import assess_health
+    from .output import format_until
 
     output, now = run.output, run.now
-    left = span((record.expires_at or now) - now)
-    output.line(f"{prefix}{record.name} is connected; its token lives for {left} and is refreshed by itself.", "green")
-    state = health(record, now)
+    left = format_span((record.expires_at or now) - now)
+    output.write(f"{prefix}{record.name} is connected; its token lives for {left} and is refreshed by itself.", "green")
+    state = assess_health(record, now)
     if state.level:
-        output.line(f"But mind: {state.reason}.", "yellow")
-        output.line(f"  → {state.advice}")
+        output.write(f"But mind: {state.reason}.", "yellow")
+        output.write(f"  → {state.advice}")
     elif record.refresh_at is not None and record.refresh_at > now:
-        output.line(f"It is {record.status}, and refreshed next {until(record.refresh_at, now)}.")
-    output.line(f"Read it with `evergrant get {record.name}`, or from a function with evergrant_client.")
+        output.write(f"It is {record.status}, and refreshed next {format_until(record.refresh_at, now)}.")
+    output.write(f"Read it with `evergrant get {record.name}`, or from a function with evergrant_client.")

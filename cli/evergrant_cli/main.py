@@ -9,7 +9,7 @@ import typer
 
 from . import clients, connect, connections, disconnect, providers, reparse, status, token_import, tokens
 from .problems import WrongUsage, explain
-from .run import Run, run_of
+from .run import Run, get_run
 from .usage import Verb, Verbs
 
 _GLOBAL = ("--stack", "--region", "--profile")
@@ -19,7 +19,7 @@ class Root(Verbs):
     """Takes the global options anywhere, as the AWS CLI does, and says foreseen failures in words."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, global_first(args))
+        return super().parse_args(ctx, move_global_options(args))
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -36,11 +36,11 @@ class Root(Verbs):
             problem = explain(error)
             if problem is None:
                 raise
-            run_of(ctx).output.fail(problem)
+            get_run(ctx).output.write_problem(problem)
             raise typer.Exit(2 if isinstance(error, WrongUsage) else 1) from error
 
 
-def global_first(args: Sequence[str]) -> list[str]:
+def move_global_options(args: Sequence[str]) -> list[str]:
     """The arguments with the global options moved before the verb. What follows ``--`` stays."""
     front: list[str] = []
     back: list[str] = []
@@ -67,7 +67,7 @@ app = typer.Typer(
 )
 
 
-def _version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> None:
     if wanted:
         from evergrant import __version__
 
@@ -91,7 +91,7 @@ def root(
         typer.Option(metavar="NAME", show_default=False, help="AWS profile, as for the AWS CLI (else AWS_PROFILE …)."),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Keep OAuth grants alive on AWS: connect an account once, read a valid access token for ever.
@@ -116,7 +116,7 @@ app.command("pause", cls=Verb, rich_help_panel="Now and then")(connections.pause
 app.command("resume", cls=Verb, rich_help_panel="Now and then")(connections.resume)
 app.command("disconnect", cls=Verb, rich_help_panel="Now and then")(disconnect.disconnect)
 app.command("reparse", cls=Verb, rich_help_panel="Now and then")(reparse.reparse)
-app.command("import", cls=Verb, rich_help_panel="Setting up")(token_import.import_set)
+app.command("import", cls=Verb, rich_help_panel="Setting up")(token_import.import_token_set)
 app.add_typer(providers.app, name="provider", rich_help_panel="Setting up")
 app.add_typer(clients.app, name="client", rich_help_panel="Setting up")
 

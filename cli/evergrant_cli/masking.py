@@ -24,7 +24,7 @@ _VALUES = ("code", "redirect_uri", "code_verifier", "refresh_token", "token")
 _SIGNED = "SIGNED_ASSERTION"
 
 
-def masked_request(
+def build_masked_request(
     profile: Profile,
     phase: Phase,
     variables: Mapping[str, str],
@@ -46,22 +46,22 @@ def masked_request(
     values: dict[str, str | None] = {name: name.upper() for name in _VALUES}
     if profile.authorize is None or not profile.authorize.pkce:
         values["code_verifier"] = None
-    stand_in = _stand_in(profile, phase, shape)
+    stand_in = _build_stand_in(profile, phase, shape)
     if profile.revoke:
         values["token_type_hint"] = profile.revoke.token
     secret = stand_in.secrets[0] if stand_in.secrets else None
     request = build_token_request(
         profile, phase, variables, stand_in, secret, {**values, "scope": scope}, now=now, loopback=loopback
     )
-    return _readable(request, now)
+    return _render_request(request, now)
 
 
-def masked(secret: Secret | None) -> str | None:
+def mask_token(secret: Secret | None) -> str | None:
     """A token as it may be shown: its length, and a fingerprint to tell it from another."""
     return None if secret is None else f"{len(secret.reveal())} characters, SHA-256 {secret.fingerprint}…"
 
 
-def _stand_in(profile: Profile, phase: Phase, shape: Client) -> Client:
+def _build_stand_in(profile: Profile, phase: Phase, shape: Client) -> Client:
     from evergrant.oauth.client import Client
     from evergrant.secret import Secret
 
@@ -72,13 +72,13 @@ def _stand_in(profile: Profile, phase: Phase, shape: Client) -> Client:
         secrets=(Secret("CLIENT_SECRET"),) if shape.secrets else (),
         hosts=(),
         credentials={name: Secret(name.upper()) for name in shape.credentials},
-        private_key=None if shape.private_key is None else _throwaway_key("RS256" if signs_rsa else "ES256"),
+        private_key=None if shape.private_key is None else _generate_throwaway_key("RS256" if signs_rsa else "ES256"),
         key_id=None if shape.key_id is None else "KEY_ID",
     )
 
 
 @cache
-def _throwaway_key(algorithm: Literal["RS256", "ES256"]) -> Secret:
+def _generate_throwaway_key(algorithm: Literal["RS256", "ES256"]) -> Secret:
     """A key that signs what is shown, and nothing else."""
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -89,8 +89,8 @@ def _throwaway_key(algorithm: Literal["RS256", "ES256"]) -> Secret:
     return Secret(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode())
 
 
-def _readable(request: HttpRequest, now: int) -> dict[str, Any]:
-    headers = {name: _JWT.sub(_SIGNED, _basic(value)) for name, value in request.headers.items()}
+def _render_request(request: HttpRequest, now: int) -> dict[str, Any]:
+    headers = {name: _JWT.sub(_SIGNED, _decode_basic(value)) for name, value in request.headers.items()}
     body = request.body.decode()
     everything = " ".join((request.url, *request.headers.values(), body))
     signed = _JWT.search(everything)
@@ -103,7 +103,7 @@ def _readable(request: HttpRequest, now: int) -> dict[str, Any]:
     return {**shown, "assertion": _masked_claims(signed[0], now)} if signed else shown
 
 
-def _basic(header: str) -> str:
+def _decode_basic(header: str) -> str:
     """HTTP Basic with its two parts legible."""
     scheme, _, encoded = header.partition(" ")
     return f"Basic base64({b64decode(encoded).decode()})" if scheme == "Basic" else header

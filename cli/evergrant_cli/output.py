@@ -39,19 +39,19 @@ class Output:
 
         return Console(highlight=False, stderr=True)
 
-    def document(self, document: Mapping[str, Any]) -> None:
+    def write_document(self, document: Mapping[str, Any]) -> None:
         """The one JSON document."""
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
-    def line(self, text: str = "", style: str | None = None) -> None:
+    def write(self, text: str = "", style: str | None = None) -> None:
         """A line of the result, never folded and never read as markup: links stay whole."""
         self.console.print(text, style=style, markup=False, soft_wrap=True)
 
-    def aside(self, text: str, style: str | None = None) -> None:
+    def write_aside(self, text: str, style: str | None = None) -> None:
         """A line that is no part of the result."""
         self.errors.print(text, style=style, markup=False, soft_wrap=True)
 
-    def table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    def write_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """A table; cells are plain text, and columns without any are left out.
 
         No cell is ever cut. Where the terminal is too narrow the header is folded, and where that is not enough each
@@ -63,15 +63,15 @@ class Output:
         for folded, gap in (([[name] for name in header], _GAP), ([name.split() for name in header], _GAP - 1)):
             widths = [max(map(len, [*names, *cells])) for names, *cells in zip(folded, *rows, strict=True)]
             if sum(widths) + gap * (len(widths) - 1) <= self.console.width:
-                self._grid(folded, rows, widths, " " * gap)
+                self._write_grid(folded, rows, widths, " " * gap)
                 return
         for row in rows:
-            self.line(row[0], "bold")
+            self.write(row[0], "bold")
             for name, cell in zip(header[1:], row[1:], strict=True):
                 if cell:
-                    self.line(f"  {name}: {cell}")
+                    self.write(f"  {name}: {cell}")
 
-    def _grid(
+    def _write_grid(
         self, header: Sequence[Sequence[str]], rows: Sequence[Sequence[str]], widths: Sequence[int], gap: str
     ) -> None:
         height = max(map(len, header), default=0)
@@ -79,9 +79,9 @@ class Output:
         for style, lines in (("bold", list(zip(*heads, strict=True))), (None, rows)):
             for cells in lines:
                 padded = [cell.ljust(width) for cell, width in zip(cells, widths, strict=True)]
-                self.line(gap.join(padded).rstrip(), style)
+                self.write(gap.join(padded).rstrip(), style)
 
-    def facts(self, facts: Sequence[tuple[str, str]]) -> None:
+    def write_facts(self, facts: Sequence[tuple[str, str]]) -> None:
         """Names and values, one below the other and each on one line; those without a value are left out."""
         from rich.text import Text
 
@@ -92,7 +92,7 @@ class Output:
             self.console.print(text, soft_wrap=True)
 
     @contextmanager
-    def busy(self, what: str) -> Iterator[None]:
+    def show_busy(self, what: str) -> Iterator[None]:
         """At a terminal, show that something is being waited for."""
         if not self.errors.is_terminal:
             yield
@@ -100,17 +100,17 @@ class Output:
         with self.errors.status(what):
             yield
 
-    def fail(self, problem: Problem) -> None:
+    def write_problem(self, problem: Problem) -> None:
         """The end of a command that failed."""
         if self.as_json:
-            self.document({"error": problem.as_dict()})
+            self.write_document({"error": problem.as_dict()})
             return
-        self.aside(problem.message, "red")
+        self.write_aside(problem.message, "red")
         if problem.hint:
-            self.aside(problem.hint)
+            self.write_aside(problem.hint)
 
 
-def span(seconds: float) -> str:
+def format_span(seconds: float) -> str:
     """A length of time as people say it, by its two largest units: ``3 h 20 min``, ``44 days``."""
     left = max(int(seconds), 0)
     if left < 60:
@@ -125,8 +125,8 @@ def span(seconds: float) -> str:
     return f"{days} days"
 
 
-def until(at: int | None, now: int, past: str = "ago") -> str:
+def format_until(at: int | None, now: int, past: str = "ago") -> str:
     """A moment as seen from now: ``in 3 h 20 min``, ``5 min ago``, or nothing."""
     if at is None:
         return ""
-    return f"in {span(at - now)}" if at > now else f"{span(now - at)} {past}"
+    return f"in {format_span(at - now)}" if at > now else f"{format_span(now - at)} {past}"

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .output import span
+from .output import format_span
 from .problems import CommandFailed, Problem
-from .run import Run, interactive
+from .run import Run, is_interactive
 
 if TYPE_CHECKING:
     from evergrant.connect.links import Authorization
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from evergrant.record.connection import Connection
 
 #: Beyond what any token set needs; a file given by mistake is not read to its end.
-_LARGEST = 65_536
+_MAX_INPUT_CHARACTERS = 65_536
 
 
 def connect_by_key(
@@ -28,33 +28,32 @@ def connect_by_key(
     """``evergrant connect --grant static``: the pasted key becomes the connection's token."""
     from evergrant.connect.token_import import parse_expiry, parse_pasted_key
 
-    from .connection_view import view
+    from .connection_view import build_connection_view
 
     # Whatever is wrong with the arguments is said before anybody types a key.
     at = None if expires_at is None else parse_expiry(expires_at)
-    key, said = _key(authorization.connection, profile)
+    key, said = _read_key(authorization.connection, profile)
     at = parse_expiry(said) if at is None and said is not None else at
     tokens = parse_pasted_key(profile, key, run.now, at)
-    record = keep(run, authorization, "static", profile, tokens, wait=wait)
+    record = save_token_set(run, authorization, "static", profile, tokens, wait=wait)
     if run.output.as_json:
-        run.output.document(view(record, run.now))
+        run.output.write_document(build_connection_view(record, run.now))
         return
-    end = (
-        "Nobody has said when the key lapses: you hear of it when the provider's API refuses it."
-        if tokens.refresh_expires_at is None
-        else f"The key lapses in {span(tokens.expires_at - run.now)}, and nothing renews it: paste another by then."
-    )
-    run.output.line(f"{record.name} is connected. {end}", "green")
-    run.output.line(f"Read it with `evergrant get {record.name}`, or from a function with evergrant_client.")
+    end = "Its expiry is not known: you get an alert when the provider's API refuses it."
+    if tokens.refresh_expires_at is not None:
+        left = format_span(tokens.expires_at - run.now)
+        end = f"The key expires in {left}, and nothing renews it: paste another before then."
+    run.output.write(f"{record.name} is connected. {end}", "green")
+    run.output.write(f"Read it with `evergrant get {record.name}`, or from a function with evergrant_client.")
 
 
-def keep(
+def save_token_set(
     run: Run, authorization: Authorization, grant: str, profile: Profile, tokens: TokenSet, *, wait: bool
 ) -> Connection:
     """Save a token set as the connection's next generation, and wait until it can be read."""
     from evergrant.connect.token_import import TokenImport
 
-    from .link_progress import until_published
+    from .link_progress import wait_until_published
 
     deployment = run.deployment
     importing = TokenImport(
@@ -64,16 +63,16 @@ def keep(
     record = importing.keep(authorization, grant, profile, tokens)
     if not wait:
         return record
-    with run.output.busy("publishing the token …"):
-        return until_published(deployment.records, deployment.clock, record)
+    with run.output.show_busy("publishing the token …"):
+        return wait_until_published(deployment.records, deployment.clock, record)
 
 
-def standard_input() -> str:
+def read_standard_input() -> str:
     """What was given there, at most 64 KiB of it."""
-    return sys.stdin.read(_LARGEST).strip()
+    return sys.stdin.read(_MAX_INPUT_CHARACTERS).strip()
 
 
-def json_object(text: str) -> dict[str, Any] | None:
+def parse_json_object(text: str) -> dict[str, Any] | None:
     """A JSON object, None for everything else. Nothing of the text is ever repeated in an error."""
     try:
         given = json.loads(text)
@@ -82,17 +81,17 @@ def json_object(text: str) -> dict[str, Any] | None:
     return given if isinstance(given, dict) else None
 
 
-def _key(connection: str, profile: Profile) -> tuple[str, str | None]:
+def _read_key(connection: str, profile: Profile) -> tuple[str, str | None]:
     """The key, and when it lapses if that came with it."""
-    if interactive():
+    if is_interactive():
         if profile.static:
             typer.echo(f"{profile.title}: {profile.static.describe}", err=True)
         typed: str = typer.prompt(f"Key for {connection} (not shown)", hide_input=True, err=True)
         return typed.strip(), None
-    text = standard_input()
+    text = read_standard_input()
     if not text.startswith("{"):
         return text, None
-    given = json_object(text) or {}
+    given = parse_json_object(text) or {}
     found, said = given.get("access_token"), given.get("expires_at")
     if not isinstance(found, str) or not isinstance(said, str | None) or given.keys() - {"access_token", "expires_at"}:
         raise CommandFailed(

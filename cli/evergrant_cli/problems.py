@@ -23,7 +23,7 @@ class Problem:
         return {name: value for name, value in shown.items() if value not in ("", None)}
 
     @classmethod
-    def of_answer(cls, error: dict[str, Any]) -> Problem:
+    def from_error(cls, error: dict[str, Any]) -> Problem:
         """The ``error`` of an answer of getter or rotator."""
         return cls(
             str(error.get("code", "error")),

@@ -5,18 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from .masking import masked_request
+from .masking import build_masked_request
 
 if TYPE_CHECKING:
     from evergrant.oauth.token_request import Phase
     from evergrant.profiles.model import Profile
 
 #: Where the profile documents no lifetime (seconds).
-_USUAL_LIFETIME = 3600
+_USUAL_LIFETIME_SECONDS = 3600
 _ORDER: tuple[Phase, ...] = ("exchange", "client_credentials", "login", "jwt_bearer", "refresh", "revoke")
 
 
-def advice(profile: Profile) -> Iterator[str]:
+def suggest_improvements(profile: Profile) -> Iterator[str]:
     """What a sound profile could still be better at, with the key it is about."""
     if not profile.documentation:
         yield "documentation: nothing says where these facts come from; whoever mends it later will want to know."
@@ -35,14 +35,14 @@ def advice(profile: Profile) -> Iterator[str]:
             yield f"variables.{name}.describe: it is missing; an operator is asked for a value."
 
 
-def scope_of(profile: Profile, phase: Phase) -> str | None:
+def find_scope(profile: Profile, phase: Phase) -> str | None:
     """The scope that a connection would ask for where nobody gives another."""
     from evergrant.profiles.model import HEADLESS_GRANTS
 
     return profile.scope(phase if phase in HEADLESS_GRANTS else "authorization_code")
 
 
-def variables_for(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
+def bind_variables(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
     """What was given, else the default, else the variable's name in capitals. Raises InvalidVariable."""
     import msgspec
 
@@ -51,7 +51,7 @@ def variables_for(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
     return {**{name: name.upper() for name in profile.variables}, **bound.bind(given)}
 
 
-def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator[dict[str, Any]]:
+def build_requests(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator[dict[str, Any]]:
     """Each phase, in the order in which they happen, and the request that it would send."""
     from evergrant.oauth.authorization_request import build_authorization_url
 
@@ -67,18 +67,18 @@ def phases(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator
         if phase == "login" and profile.login:
             sets = list(profile.login.credentials)
         for names in sets:
-            shape = _client(names)
-            request = masked_request(profile, phase, variables, shape, scope=scope_of(profile, phase), now=now)
+            shape = _build_client(names)
+            request = build_masked_request(profile, phase, variables, shape, scope=find_scope(profile, phase), now=now)
             yield {"phase": phase, **({"credentials": list(names)} if names else {}), **request}
 
 
-def consumers(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any]:
+def build_consumer_view(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any]:
     """How consumers call the API with a token, and with a pasted key where that is another way."""
     from evergrant.oauth.consumer_headers import build_consumer_headers
     from evergrant.oauth.token_set import TokenSet
     from evergrant.secret import Secret
 
-    tokens = TokenSet(Secret("ACCESS_TOKEN"), now, now + _USUAL_LIFETIME, "sample", token_type="TOKEN_TYPE")  # noqa: S106
+    tokens = TokenSet(Secret("ACCESS_TOKEN"), now, now + _USUAL_LIFETIME_SECONDS, "sample", token_type="TOKEN_TYPE")  # noqa: S106
     return {
         "headers": build_consumer_headers(profile, variables, tokens),
         "headers_of_a_pasted_key": build_consumer_headers(profile, variables, tokens, "static")
@@ -89,15 +89,15 @@ def consumers(profile: Profile, variables: Mapping[str, str], now: int) -> dict[
     }
 
 
-def refreshing(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any] | None:
+def compute_refresh_times(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any] | None:
     """When a token of the documented lifetime (else an hour) would be refreshed, in seconds; None if never."""
     from evergrant.profiles.expiry import compute_expiry
 
     if profile.grants == ("static",):
         return None
     documented = compute_expiry(profile.response.expires, {}, now, variables)
-    lifetime = documented[0] - now if documented else _USUAL_LIFETIME
-    after = refresh_at(profile, now, now + lifetime) - now
+    lifetime = documented[0] - now if documented else _USUAL_LIFETIME_SECONDS
+    after = compute_refresh_at(profile, now, now + lifetime) - now
     return {
         "refresh": profile.rotation.refresh,
         "lifetime": lifetime,
@@ -106,7 +106,7 @@ def refreshing(profile: Profile, variables: Mapping[str, str], now: int) -> dict
     }
 
 
-def refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int:
+def compute_refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int:
     """When a token set would be refreshed, in epoch seconds: each connection has a jitter of its own, here a sample."""
     from evergrant.record.refresh_schedule import TokenLifetime
     from evergrant.record.refresh_schedule import compute_refresh_at as scheduled
@@ -117,7 +117,7 @@ def refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int:
     )
 
 
-def _client(credentials: tuple[str, ...]) -> Any:
+def _build_client(credentials: tuple[str, ...]) -> Any:
     """A client that has everything, of which no value is ever shown."""
     from evergrant.oauth.client import Client
     from evergrant.secret import Secret

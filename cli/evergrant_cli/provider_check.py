@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import Output, span
+from .output import Output, format_span
 from .problems import CommandFailed, Problem, WrongUsage
-from .run import AsJson, Var, run_of, variables_of
+from .run import AsJson, Var, get_run, parse_variables
 
 if TYPE_CHECKING:
     from evergrant.profiles.model import Profile
@@ -79,38 +79,38 @@ def check(
 
     from . import profile_preview, trial_request
 
-    run = run_of(context)
+    run = get_run(context)
     if against is None and (phase or client):
         raise WrongUsage("--phase and --client are for --against.")
-    profile = profile_in(file)
-    variables = variables_of(var)
+    profile = read_profile(file)
+    variables = parse_variables(var)
     output = run.output
     if against is not None:
-        target, chosen = trial_request.target_of(against), trial_request.phase_of(profile, phase)
-        result = trial_request.attempt(run, profile, chosen, target, client, variables)
-        _say_attempt(output, profile, result)
+        target, chosen = trial_request.parse_target(against), trial_request.choose_phase(profile, phase)
+        result = trial_request.send_trial_request(run, profile, chosen, target, client, variables)
+        _write_result(output, profile, result)
         if "error" in result:
             raise typer.Exit(1)
         return
     now = int(SystemClock().now())
-    bound = profile_preview.variables_for(profile, variables)
+    bound = profile_preview.bind_variables(profile, variables)
     found: dict[str, Any] = {
         "provider": profile.name,
         "title": profile.title,
         "grants": list(profile.grants),
         "variables": bound,
-        "phases": list(profile_preview.phases(profile, bound, now)),
-        "consumer": profile_preview.consumers(profile, bound, now),
-        "refreshing": profile_preview.refreshing(profile, bound, now),
-        "advice": list(profile_preview.advice(profile)),
+        "phases": list(profile_preview.build_requests(profile, bound, now)),
+        "consumer": profile_preview.build_consumer_view(profile, bound, now),
+        "refreshing": profile_preview.compute_refresh_times(profile, bound, now),
+        "advice": list(profile_preview.suggest_improvements(profile)),
     }
     if output.as_json:
-        output.document(found)
+        output.write_document(found)
     else:
-        _say(output, profile, found)
+        _write_preview(output, profile, found)
 
 
-def profile_in(file: str) -> Profile:
+def read_profile(file: str) -> Profile:
     """The profile in a file, or the one that ships by this name.
 
     Raises
@@ -138,44 +138,44 @@ def profile_in(file: str) -> Profile:
         raise CommandFailed(Problem("file_not_read", f"{file} cannot be read: {error.strerror}.")) from error
 
 
-def _say(output: Output, profile: Profile, found: dict[str, Any]) -> None:
-    output.line(f"{profile.name} is sound: {profile.title}, by {' or '.join(profile.grants)}.", "green")
+def _write_preview(output: Output, profile: Profile, found: dict[str, Any]) -> None:
+    output.write(f"{profile.name} is sound: {profile.title}, by {' or '.join(profile.grants)}.", "green")
     open_ones = [name for name, value in found["variables"].items() if value == name.upper()]
     if open_ones:
-        output.line(f"Without a value, and shown by name: {', '.join(open_ones)}. Give --var NAME=VALUE.", "yellow")
+        output.write(f"Without a value, and shown by name: {', '.join(open_ones)}. Give --var NAME=VALUE.", "yellow")
     for request in found["phases"]:
-        output.line()
-        output.line(_title(request), "bold")
-        _say_request(output, request)
-    output.line()
-    output.line("Consumers send", "bold")
+        output.write()
+        output.write(_format_title(request), "bold")
+        _write_request(output, request)
+    output.write()
+    output.write("Consumers send", "bold")
     for name, value in found["consumer"]["headers"].items():
-        output.line(f"  {name}: {value}")
+        output.write(f"  {name}: {value}")
     pasted = found["consumer"]["headers_of_a_pasted_key"]
     if pasted and pasted != found["consumer"]["headers"]:
-        output.line("  or, with a pasted key:")
+        output.write("  or, with a pasted key:")
         for name, value in pasted.items():
-            output.line(f"  {name}: {value}")
+            output.write(f"  {name}: {value}")
     for name in found["consumer"]["required_headers"]:
-        output.line(f"  {name}: (each call adds its own)")
+        output.write(f"  {name}: (each call adds its own)")
     statuses = " or ".join(map(str, found["consumer"]["reject_statuses"]))
-    output.line(f"  A dead token shows by {statuses}.")
+    output.write(f"  A dead token shows by {statuses}.")
     times = found["refreshing"]
     if times:
         asked = " if somebody asks" if times["refresh"] == "on_demand" else ""
-        output.line()
-        output.line(
-            f"A token that lives for {span(times['lifetime'])} would be replaced after "
-            f"{span(times['refreshed_after'])}, {span(times['before_expiry'])} before it lapses{asked}."
+        output.write()
+        output.write(
+            f"A token that lives for {format_span(times['lifetime'])} would be replaced after "
+            f"{format_span(times['refreshed_after'])}, {format_span(times['before_expiry'])} before it lapses{asked}."
         )
     if found["advice"]:
-        output.line()
-        output.line("It could be better:", "yellow")
+        output.write()
+        output.write("It could be better:", "yellow")
         for text in found["advice"]:
-            output.line(f"  - {text}")
+            output.write(f"  - {text}")
 
 
-def _title(request: dict[str, Any]) -> str:
+def _format_title(request: dict[str, Any]) -> str:
     if request.get("in_a_browser"):
         return "authorize: a browser is sent to"
     phase = str(request["phase"]).replace("_", " ")
@@ -183,30 +183,30 @@ def _title(request: dict[str, Any]) -> str:
     return f"{phase} with {' and '.join(credentials)}" if credentials else phase
 
 
-def _say_request(output: Output, request: dict[str, Any]) -> None:
-    output.line(f"  {request['method']} {request['url']}")
+def _write_request(output: Output, request: dict[str, Any]) -> None:
+    output.write(f"  {request['method']} {request['url']}")
     for name, value in request["headers"].items():
-        output.line(f"  {name}: {value}")
+        output.write(f"  {name}: {value}")
     if request["body"]:
-        output.line()
-        output.line(f"  {request['body']}")
+        output.write()
+        output.write(f"  {request['body']}")
     for name, value in request.get("assertion", {}).items():
-        output.line(f"  signed: {name} = {value}", "dim")
+        output.write(f"  signed: {name} = {value}", "dim")
 
 
-def _say_attempt(output: Output, profile: Profile, result: dict[str, Any]) -> None:
+def _write_result(output: Output, profile: Profile, result: dict[str, Any]) -> None:
     if output.as_json:
-        output.document({"provider": profile.name, **result})
+        output.write_document({"provider": profile.name, **result})
         return
-    output.line(f"Sent, for {result['phase'].replace('_', ' ')}:")
-    _say_request(output, result["request"])
-    output.line()
+    output.write(f"Sent, for {result['phase'].replace('_', ' ')}:")
+    _write_request(output, result["request"])
+    output.write()
     answer, error = result["answer"], result.get("error")
     if error is None:
-        output.line(f"Granted ({answer['status']}). It is read so:", "green")
-        output.facts(_facts(answer))
+        output.write(f"Granted ({answer['status']}). It is read so:", "green")
+        output.write_facts(_list_facts(answer))
         return
-    output.facts(
+    output.write_facts(
         [
             ("answered", str(answer["status"])),
             ("code", answer.get("code") or ""),
@@ -214,25 +214,28 @@ def _say_attempt(output: Output, profile: Profile, result: dict[str, Any]) -> No
             ("by the rule", answer.get("rule") or ("none" if "kind" in answer else "")),
             ("wait", f"{answer['retry_after']} s" if answer.get("retry_after") else ""),
             ("in doubt", "the provider may have acted on it all the same" if answer.get("in_doubt") else ""),
-            ("fields in it", _counted(answer.get("fields", []), answer.get("other_fields", 0))),
+            ("fields in it", _join_names(answer.get("fields", []), answer.get("other_fields", 0))),
         ]
     )
-    output.fail(Problem.of_answer(error))
+    output.write_problem(Problem.from_error(error))
 
 
-def _facts(answer: dict[str, Any]) -> list[tuple[str, str]]:
+def _list_facts(answer: dict[str, Any]) -> list[tuple[str, str]]:
     is_new = {True: "a new one", False: "the one that was spent", None: ""}[answer["refresh_token_is_new"]]
     return [
         ("access token", answer["access_token"]),
         ("token type", answer["token_type"]),
-        ("lapses", f"{answer['expires_at']}, after {span(answer['lifetime'])}, by the rule {answer['expiry_rule']}"),
+        (
+            "lapses",
+            f"{answer['expires_at']}, after {format_span(answer['lifetime'])}, by the rule {answer['expiry_rule']}",
+        ),
         ("refreshed", f"{answer['refreshed_at']}, about"),
         ("refresh token", f"{is_new}: {answer['refresh_token']}" if is_new else "none"),
         ("it lapses", answer["refresh_expires_at"] or ("not known" if is_new else "")),
-        ("scopes", _counted(answer["scopes"], answer["other_scopes"])),
+        ("scopes", _join_names(answer["scopes"], answer["other_scopes"])),
         ("captured", ", ".join(f"{name} ({value})" for name, value in answer["captured"].items())),
     ]
 
 
-def _counted(named: list[str], others: int) -> str:
+def _join_names(named: list[str], others: int) -> str:
     return ", ".join([*named, *([f"{others} of other names"] if others else [])])

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from evergrant.profiles.model import Profile
 
 #: For each of the well-known addresses, in seconds.
-_PATIENCE = 10.0
+_TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +55,13 @@ def discover(issuer: str, name: str | None) -> Discovery:
             f"{name} ships with Evergrant, and cannot be shadowed.",
             f"Look at it with `evergrant provider show {name}`, or call yours something else with --name.",
         )
-    metadata = merge_metadata(issuer, _fetched(issuer))
+    metadata = merge_metadata(issuer, _fetch_metadata(issuer))
     text = write_toml(build_profile(metadata, name, int(SystemClock().now())))
     # Read back, so that what is stored is what the file would be: checked like any other.
     return Discovery(metadata, load_profile(text, "the profile made of the metadata"), text)
 
 
-def _fetched(issuer: str) -> Iterator[tuple[str, HttpResponse | None]]:
+def _fetch_metadata(issuer: str) -> Iterator[tuple[str, HttpResponse | None]]:
     from evergrant.adapters.http import GuardedHttp
     from evergrant.errors import LostResponse, NotSent
     from evergrant.http_messages import HttpRequest
@@ -72,7 +72,7 @@ def _fetched(issuer: str) -> Iterator[tuple[str, HttpResponse | None]]:
     for url in build_well_known_urls(issuer):
         request = HttpRequest("GET", url, {"accept": "application/json"}, b"")
         try:
-            yield url, http.send(request, hosts=(parts.netloc.lower(),), timeout=_PATIENCE)
+            yield url, http.send(request, hosts=(parts.netloc.lower(),), timeout=_TIMEOUT_SECONDS)
         except LostResponse:
             yield url, None
         except NotSent as error:
@@ -81,7 +81,7 @@ def _fetched(issuer: str) -> Iterator[tuple[str, HttpResponse | None]]:
             ) from error
 
 
-def write(file: Path, text: str) -> None:
+def write_profile(file: Path, text: str) -> None:
     """Write the profile, over nothing: somebody may have edited what is there."""
     try:
         with file.open("x", encoding="utf-8") as opened:
@@ -94,7 +94,7 @@ def write(file: Path, text: str) -> None:
         raise CommandFailed(Problem("file_not_written", f"{file} cannot be written: {error.strerror}.")) from error
 
 
-def document(discovery: Discovery) -> dict[str, Any]:
+def build_document(discovery: Discovery) -> dict[str, Any]:
     """What was found, for programs."""
     import msgspec
 
@@ -116,24 +116,24 @@ def document(discovery: Discovery) -> dict[str, Any]:
     }
 
 
-def say_sources(output: Output, metadata: Metadata) -> None:
+def write_sources(output: Output, metadata: Metadata) -> None:
     """Where it was looked, and what the documents contradict each other in."""
-    output.line("Read what the server publishes of itself:")
+    output.write("Read what the server publishes of itself:")
     for source in metadata.sources:
-        output.line(f"  {source.url}")
-        output.line("    used" if source.used else f"    not used: {source.detail}", "green" if source.used else "dim")
+        output.write(f"  {source.url}")
+        output.write("    used" if source.used else f"    not used: {source.detail}", "green" if source.used else "dim")
     for item in metadata.disagreements:
-        output.line()
-        output.line(f"The documents differ in {item.field}. The first one's is used:", "yellow")
-        output.line(f"  used         {item.used}")
-        output.line(f"  passed over  {item.passed_over}")
+        output.write()
+        output.write(f"The documents differ in {item.field}. The first one's is used:", "yellow")
+        output.write(f"  used         {item.used}")
+        output.write(f"  passed over  {item.passed_over}")
     for name in metadata.unreadable:
-        output.line()
-        output.line(f"{name} is not the list of words that it should be, and says nothing.", "yellow")
-    output.line()
+        output.write()
+        output.write(f"{name} is not the list of words that it should be, and says nothing.", "yellow")
+    output.write()
 
 
-def facts(metadata: Metadata, profile: Profile) -> Iterator[tuple[str, str]]:
+def list_facts(metadata: Metadata, profile: Profile) -> Iterator[tuple[str, str]]:
     """What the metadata told beyond what every profile shows."""
     if profile.authorize is None:
         return
@@ -146,10 +146,10 @@ def facts(metadata: Metadata, profile: Profile) -> Iterator[tuple[str, str]]:
     yield "scopes it knows", "" if scopes is None else f"{len(scopes)} (--json lists them)"
 
 
-def say_notes(output: Output, profile: Profile) -> None:
+def write_notes(output: Output, profile: Profile) -> None:
     """What could not be known, one paragraph each."""
-    output.line()
-    output.line("What the metadata cannot tell, and what was assumed:")
+    output.write()
+    output.write("What the metadata cannot tell, and what was assumed:")
     for note in profile.notes:
-        output.line(f"  - {note}")
-    output.line()
+        output.write(f"  - {note}")
+    output.write()

@@ -12,8 +12,8 @@ import typer
 
 from . import provider_discovery
 from .problems import WrongUsage, explain
-from .provider_check import check, profile_in
-from .run import AsJson, Run, run_of
+from .provider_check import check, read_profile
+from .run import AsJson, Run, get_run
 from .usage import Verb, Verbs
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
     """
     from evergrant.profiles import built_in
 
-    run = run_of(context)
+    run = get_run(context)
     profiles = list(built_in.load_built_in().values())
     try:
         profiles += sorted(run.deployment.profiles.list_added(), key=lambda profile: profile.name)
@@ -45,18 +45,20 @@ def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
         if problem is None:
             raise
         # What ships is worth listing even before anything is deployed.
-        run.output.aside(f"Providers added to the stack are not listed. {problem.message}", "yellow")
+        run.output.write_aside(f"Providers added to the stack are not listed. {problem.message}", "yellow")
     if run.output.as_json:
-        run.output.document({"providers": [_summary(profile) for profile in profiles]})
+        run.output.write_document({"providers": [_summarize(profile) for profile in profiles]})
         return
-    run.output.table(("provider", "grants", "read from"), [row for profile in profiles for row in _listed(profile)])
+    run.output.write_table(
+        ("provider", "grants", "read from"), [row for profile in profiles for row in _list_rows(profile)]
+    )
 
 
-def _listed(profile: Profile) -> Iterator[tuple[str, str, str]]:
+def _list_rows(profile: Profile) -> Iterator[tuple[str, str, str]]:
     """As many lines as the longest of its columns needs: 80 columns have no room for its sources on one."""
     hosts = dict.fromkeys((urlsplit(page.url).hostname or "").removeprefix("www.") for page in profile.documentation)
     days = sorted({page.read for page in profile.documentation})
-    below = [*([] if _ships(profile) else ["of this stack"]), *(f"read {day}" for day in days)]
+    below = [*([] if _is_built_in(profile) else ["of this stack"]), *(f"read {day}" for day in days)]
     names = [profile.name, *(f"  {text}" for text in below)]
     yield from zip_longest(names, profile.grants, hosts, fillvalue="")
 
@@ -73,31 +75,31 @@ def show(context: typer.Context, name: _ProviderName, as_json: AsJson = False) -
     from evergrant.profiles import built_in
     from evergrant.profiles.model import content_hash
 
-    run = run_of(context)
+    run = get_run(context)
     profile = built_in.load_built_in().get(name) or run.deployment.profiles.load_named(name)
-    redirect_uri, missing = _redirect_uri(run, profile)
+    redirect_uri, missing = _find_redirect_uri(run, profile)
     if run.output.as_json:
-        run.output.document(
+        run.output.write_document(
             {
-                **_summary(profile),
+                **_summarize(profile),
                 "redirect_uri": redirect_uri,
                 "content_hash": content_hash(profile),
                 "profile": msgspec.to_builtins(profile),
             }
         )
         return
-    run.output.facts(list(_facts(profile, redirect_uri or missing)))
+    run.output.write_facts(list(_list_facts(profile, redirect_uri or missing)))
     if profile.variables:
-        run.output.line()
-        run.output.line("Variables, given as --var NAME=VALUE:")
+        run.output.write()
+        run.output.write("Variables, given as --var NAME=VALUE:")
     for key, variable in profile.variables.items():
-        run.output.line()
-        run.output.line(f"  {key}: {variable.describe}" if variable.describe else f"  {key}")
-        run.output.line(f"    default     {'(needed)' if variable.default is None else variable.default}")
-        run.output.line(f"    must match  {variable.pattern}")
+        run.output.write()
+        run.output.write(f"  {key}: {variable.describe}" if variable.describe else f"  {key}")
+        run.output.write(f"    default     {'(needed)' if variable.default is None else variable.default}")
+        run.output.write(f"    must match  {variable.pattern}")
     for page in profile.documentation:
-        run.output.line()
-        run.output.line(f"From {page.url}, read {page.read}.", "dim")
+        run.output.write()
+        run.output.write(f"From {page.url}, read {page.read}.", "dim")
 
 
 app.command("check", cls=Verb)(check)
@@ -156,75 +158,77 @@ def add(
       evergrant provider check acme.toml
       evergrant provider add acme.toml
     """
-    run = run_of(context)
+    run = get_run(context)
     if issuer is None:
         if file is None:
             raise WrongUsage("Give a FILE, or --issuer URL.")
         if name or write:
             raise WrongUsage("--name and --write are for --issuer.")
-        _store(run, profile_in(str(file)), {})
+        _store(run, read_profile(str(file)), {})
         return
     if file is not None:
         raise WrongUsage("Give a FILE or --issuer URL, not both.")
-    with run.output.busy(f"Asking {issuer}"):
+    with run.output.show_busy(f"Asking {issuer}"):
         found = provider_discovery.discover(issuer, name)
     if not run.output.as_json:
-        provider_discovery.say_sources(run.output, found.metadata)
-        run.output.facts([*_facts(found.profile, ""), *provider_discovery.facts(found.metadata, found.profile)])
-        provider_discovery.say_notes(run.output, found.profile)
-    shown = {"found": provider_discovery.document(found)}
+        provider_discovery.write_sources(run.output, found.metadata)
+        run.output.write_facts(
+            [*_list_facts(found.profile, ""), *provider_discovery.list_facts(found.metadata, found.profile)]
+        )
+        provider_discovery.write_notes(run.output, found.profile)
+    shown = {"found": provider_discovery.build_document(found)}
     if write is None:
         _store(run, found.profile, shown)
         return
-    provider_discovery.write(write, found.text)
+    provider_discovery.write_profile(write, found.text)
     if run.output.as_json:
-        run.output.document({**_summary(found.profile), "change": "written", "file": str(write), **shown})
+        run.output.write_document({**_summarize(found.profile), "change": "written", "file": str(write), **shown})
         return
-    run.output.line(f"Written to {write}. Next, once you have read it:", "green")
-    run.output.line(f"  See what it would send:  evergrant provider check {write}")
-    run.output.line(f"  Add it to the stack:     evergrant provider add {write}")
+    run.output.write(f"Written to {write}. Next, once you have read it:", "green")
+    run.output.write(f"  See what it would send:  evergrant provider check {write}")
+    run.output.write(f"  Add it to the stack:     evergrant provider add {write}")
 
 
 def _store(run: Run, profile: Profile, shown: dict[str, Any]) -> None:
     """Add the profile to the stack, and say what changed and what comes next. ``shown`` is for programs."""
-    from .reparse import holding
+    from .reparse import find_unreadable
 
-    before = _known(run, profile.name)
-    if before and _but_for_the_day(before) == _but_for_the_day(profile):
+    before = _find_known(run, profile.name)
+    if before and _drop_read_dates(before) == _drop_read_dates(profile):
         profile = before
     content_hash = run.deployment.profiles.add(profile)
     change = "added" if before is None else "unchanged" if before == profile else "replaced"
-    redirect_uri, _ = _redirect_uri(run, profile)
-    waiting = holding(run.deployment.records.all(), profile.name)
+    redirect_uri, _ = _find_redirect_uri(run, profile)
+    waiting = find_unreadable(run.deployment.records.all(), profile.name)
     if run.output.as_json:
         told = {"change": change, "redirect_uri": redirect_uri, "content_hash": content_hash, "to_reread": waiting}
-        run.output.document({**_summary(profile), **told, **shown})
+        run.output.write_document({**_summarize(profile), **told, **shown})
         return
-    _say_what_changed(run, profile, change, redirect_uri)
+    _write_change(run, profile, change, redirect_uri)
     for connection in waiting:
-        run.output.line(f"{connection} holds an answer that could not be read. Does this profile read it?", "yellow")
-        run.output.line(f"  evergrant reparse {connection}")
+        run.output.write(f"{connection} holds an answer that could not be read. Does this profile read it?", "yellow")
+        run.output.write(f"  evergrant reparse {connection}")
 
 
-def _say_what_changed(run: Run, profile: Profile, change: str, redirect_uri: str | None) -> None:
+def _write_change(run: Run, profile: Profile, change: str, redirect_uri: str | None) -> None:
     output = run.output
     if change == "unchanged":
-        output.line(f"{profile.name} is unchanged: it is this profile already.", "green")
+        output.write(f"{profile.name} is unchanged: it is this profile already.", "green")
         return
     if change == "replaced":
-        output.line(
+        output.write(
             f"{profile.name} is replaced. Connections keep the old one until they are connected again:", "green"
         )
-        output.line(f"  evergrant connect {profile.name}/ACCOUNT")
+        output.write(f"  evergrant connect {profile.name}/ACCOUNT")
         return
-    output.line(f"{profile.title} is added as {profile.name}. Next:", "green")
+    output.write(f"{profile.title} is added as {profile.name}. Next:", "green")
     if redirect_uri:
-        output.line(f"  Register this redirect URI there:  {redirect_uri}")
-    output.line(f"  Store what you registered:         evergrant client set {profile.name}")
-    output.line(f"  Connect an account:                evergrant connect {profile.name}/main")
+        output.write(f"  Register this redirect URI there:  {redirect_uri}")
+    output.write(f"  Store what you registered:         evergrant client set {profile.name}")
+    output.write(f"  Connect an account:                evergrant connect {profile.name}/main")
 
 
-def _but_for_the_day(profile: Profile) -> Profile:
+def _drop_read_dates(profile: Profile) -> Profile:
     """A profile whose sources were only read again is the same: nobody has to connect again for that."""
     import msgspec
 
@@ -232,7 +236,7 @@ def _but_for_the_day(profile: Profile) -> Profile:
     return msgspec.structs.replace(profile, documentation=pages)
 
 
-def _known(run: Run, name: str) -> Profile | None:
+def _find_known(run: Run, name: str) -> Profile | None:
     from evergrant.errors import UnknownProfile
 
     try:
@@ -241,12 +245,12 @@ def _known(run: Run, name: str) -> Profile | None:
         return None
 
 
-def _summary(profile: Profile) -> dict[str, Any]:
+def _summarize(profile: Profile) -> dict[str, Any]:
     return {
         "provider": profile.name,
         "title": profile.title,
         "grants": list(profile.grants),
-        "built_in": _ships(profile),
+        "built_in": _is_built_in(profile),
         "documentation": [{"url": page.url, "read": page.read, "says": page.says} for page in profile.documentation],
         "variables": {
             name: {"pattern": variable.pattern, "default": variable.default, "describe": variable.describe}
@@ -255,13 +259,13 @@ def _summary(profile: Profile) -> dict[str, Any]:
     }
 
 
-def _ships(profile: Profile) -> bool:
+def _is_built_in(profile: Profile) -> bool:
     from evergrant.profiles import built_in
 
     return built_in.load_built_in().get(profile.name) == profile
 
 
-def _redirect_uri(run: Run, profile: Profile) -> tuple[str | None, str]:
+def _find_redirect_uri(run: Run, profile: Profile) -> tuple[str | None, str]:
     """The redirect URI to register, or None and why there is none to show."""
     if profile.authorize is None:
         return None, ""
@@ -274,7 +278,7 @@ def _redirect_uri(run: Run, profile: Profile) -> tuple[str | None, str]:
         return None, f"known once the stack is deployed ({problem.message})"
 
 
-def _facts(profile: Profile, redirect_uri: str) -> Iterator[tuple[str, str]]:
+def _list_facts(profile: Profile, redirect_uri: str) -> Iterator[tuple[str, str]]:
     from evergrant.profiles.request_specs import REQUESTS
 
     yield "provider", f"{profile.name}: {profile.title}"

@@ -11,22 +11,22 @@ from evergrant.record.connection import Connection
 from evergrant.record.status import INACTIVE_STATUSES, Status
 from evergrant.times import format_rfc3339
 
-from .codes import spoken
-from .output import span, until
+from .codes import describe_code
+from .output import format_span, format_until
 from .run import Run
 
 #: States that a refusal of the client outweighs: what these connections wait for is the client.
 _OUTWEIGHED = frozenset({Status.ACTIVE, Status.DEGRADED})
 
 
-def refused_clients(run: Run, records: Iterable[Connection]) -> dict[str, Circuit]:
+def find_refused_clients(run: Run, records: Iterable[Connection]) -> dict[str, Circuit]:
     """The open circuits of these connections' clients, one read for each client."""
     clients = {record.client for record in records if record.status not in INACTIVE_STATUSES}
     seen = (run.deployment.circuits.get(name) for name in sorted(clients))
     return {circuit.client: circuit for circuit in seen if circuit.is_open}
 
 
-def as_known(record: Connection, circuits: Mapping[str, Circuit]) -> Connection:
+def apply_client_refusal(record: Connection, circuits: Mapping[str, Circuit]) -> Connection:
     """The record as it would be if it were due now: held back, if its client is refused.
 
     That is written down when a connection falls due; an operator wants to see it before.
@@ -37,7 +37,7 @@ def as_known(record: Connection, circuits: Mapping[str, Circuit]) -> Connection:
     return replace(record, status=Status.CLIENT_REFUSED, last_error=circuit.error)
 
 
-def affected(circuit: Circuit, records: Iterable[Connection]) -> list[Connection]:
+def find_affected(circuit: Circuit, records: Iterable[Connection]) -> list[Connection]:
     """The connections that are not refreshed for their client's sake, those first whose tokens lapse first."""
     waiting = [
         record for record in records if record.client == circuit.client and record.status is Status.CLIENT_REFUSED
@@ -45,41 +45,41 @@ def affected(circuit: Circuit, records: Iterable[Connection]) -> list[Connection
     return sorted(waiting, key=lambda record: (record.expires_at or 0, record.name))
 
 
-def sentence(circuit: Circuit, records: Sequence[Connection], now: int) -> str:
+def describe_refusal(circuit: Circuit, records: Sequence[Connection], now: int) -> str:
     """What happened to a client and whom it concerns; ``records`` are those affected."""
     kept = f"{len(records)} connections are" if len(records) != 1 else f"{records[0].name} is"
     lapses = ""
     if records and records[0].expires_at is not None:
         left = records[0].expires_at - now
         first = "its token" if len(records) == 1 else "the first token"
-        lapses = f"; {first} lapses in {span(left)}" if left > 0 else f"; {first} lapsed {span(-left)} ago"
-    said = f"its provider refuses client {circuit.client} since {span(now - (circuit.refused_at or now))}"
-    return f"{said}: {spoken(circuit.error)}. {kept} not refreshed{lapses}"
+        lapses = (
+            f"; {first} lapses in {format_span(left)}" if left > 0 else f"; {first} lapsed {format_span(-left)} ago"
+        )
+    said = f"its provider refuses client {circuit.client} since {format_span(now - (circuit.refused_at or now))}"
+    return f"{said}: {describe_code(circuit.error)}. {kept} not refreshed{lapses}"
 
 
-def view(circuit: Circuit, records: Sequence[Connection]) -> dict[str, Any]:
+def build_client_view(circuit: Circuit, records: Sequence[Connection]) -> dict[str, Any]:
     """The JSON of a refused client. Times in RFC 3339 UTC."""
     return {
         "client": circuit.client,
-        "refused_since": _time(circuit.refused_at),
+        "refused_since": _format_time(circuit.refused_at),
         "error": circuit.error,
-        "next_probe_at": _time(circuit.probe_at),
+        "next_probe_at": _format_time(circuit.probe_at),
         "connections": [record.name for record in records],
     }
 
 
-def facts(circuit: Circuit, now: int) -> list[tuple[str, str]]:
+def list_facts(circuit: Circuit, now: int) -> list[tuple[str, str]]:
     """The same for a person; nothing for a client that is accepted."""
     if circuit.refused_at is None:
         return []
+    since = f"{format_rfc3339(circuit.refused_at)}, {format_until(circuit.refused_at, now)}"
     return [
-        (
-            "refused since",
-            f"{format_rfc3339(circuit.refused_at)}, {until(circuit.refused_at, now)}: {spoken(circuit.error)}",
-        ),
-        ("tried again", until(circuit.probe_at, now)),
+        ("refused since", f"{since}: {describe_code(circuit.error)}"),
+        ("tried again", format_until(circuit.probe_at, now)),
     ]
 
 
-def _time(at: int | None) -> str | None:
+def _format_time(at: int | None) -> str | None:
     return None if at is None else format_rfc3339(at)

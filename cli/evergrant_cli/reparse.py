@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .output import span
+from .output import format_span
 from .problems import CommandFailed, Problem
-from .run import AsJson, Name, run_of
-from .tokens import record_of
+from .run import AsJson, Name, get_run
+from .tokens import load_record
 
 if TYPE_CHECKING:
     from evergrant.record.connection import Connection
@@ -29,41 +29,41 @@ def reparse(context: typer.Context, connection: Name, as_json: AsJson = False) -
       evergrant provider add acme.toml
       evergrant reparse acme/main
     """
-    from .connection_view import view
+    from .connection_view import build_connection_view
 
-    run = run_of(context)
-    before = record_of(run, connection)
+    run = get_run(context)
+    before = load_record(run, connection)
     profile = run.deployment.profiles.load_named(before.provider)
     # A shipped one may not be in the table yet, where rotator looks for it.
     content_hash = run.deployment.profiles.keep(profile)
-    with run.output.busy(f"reading what {connection} was answered …"):
-        answer = run.deployment.ask_rotator({"connection": connection, "reparse": content_hash})
+    with run.output.show_busy(f"reading what {connection} was answered …"):
+        answer = run.deployment.invoke_rotator({"connection": connection, "reparse": content_hash})
     record = run.deployment.records.get(connection) or before
     if before.unreadable_response is None or record.unreadable_response is not None:
-        raise CommandFailed(_failure(record, answer))
+        raise CommandFailed(_explain_failure(record, answer))
     if run.output.as_json:
-        run.output.document(view(record, run.now))
+        run.output.write_document(build_connection_view(record, run.now))
         return
     if record.generation == before.generation:
-        run.output.line(
+        run.output.write(
             f"{connection}: by its profile the answer was a refusal. It is tried again by itself.", "yellow"
         )
         return
-    left = span((record.expires_at or run.now) - run.now)
-    run.output.line(
+    left = format_span((record.expires_at or run.now) - run.now)
+    run.output.write(
         f"{connection} has the token it was given (generation {record.generation}), good for {left}.", "green"
     )
 
 
-def holding(records: Iterable[Connection], provider: str) -> list[str]:
+def find_unreadable(records: Iterable[Connection], provider: str) -> list[str]:
     """The provider's connections that hold an answer which could not be read."""
     return sorted(
         record.name for record in records if record.provider == provider and record.unreadable_response is not None
     )
 
 
-def _failure(record: Connection, answer: dict[str, object]) -> Problem:
+def _explain_failure(record: Connection, answer: dict[str, object]) -> Problem:
     error = answer.get("error")
     if isinstance(error, dict):
-        return Problem.of_answer(error)
+        return Problem.from_error(error)
     return Problem("unreadable_response", f"The answer of {record.name} is not saved yet.", "Say it again in a minute.")

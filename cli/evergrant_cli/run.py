@@ -37,21 +37,21 @@ class Run:
         return int(self.deployment.clock.now())
 
 
-def run_of(context: typer.Context) -> Run:
+def get_run(context: typer.Context) -> Run:
     return cast(Run, context.find_root().obj)
 
 
-def _json(context: typer.Context, value: bool) -> bool:
-    run_of(context).output.as_json = value
+def _set_json(context: typer.Context, value: bool) -> bool:
+    get_run(context).output.as_json = value
     return value
 
 
-def interactive() -> bool:
+def is_interactive() -> bool:
     """Whether somebody is there to be asked."""
     return sys.stdin.isatty()
 
 
-def variables_of(given: list[str] | None) -> dict[str, str]:
+def parse_variables(given: list[str] | None) -> dict[str, str]:
     """``["host=api.example.com"]`` as a mapping. A value may hold further equals signs."""
     variables = {}
     for pair in given or []:
@@ -62,7 +62,7 @@ def variables_of(given: list[str] | None) -> dict[str, str]:
     return variables
 
 
-AsJson = Annotated[bool, typer.Option("--json", callback=_json, help="One JSON document on standard output.")]
+AsJson = Annotated[bool, typer.Option("--json", callback=_set_json, help="One JSON document on standard output.")]
 Name = Annotated[str, typer.Argument(metavar="PROVIDER/ACCOUNT", show_default=False, help="Such as keap/main.")]
 Var = Annotated[
     list[str] | None,

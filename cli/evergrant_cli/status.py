@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import until
-from .run import AsJson, Run, run_of
+from .output import format_until
+from .run import AsJson, Run, get_run
 
 if TYPE_CHECKING:
     from evergrant.record.circuit import Circuit
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .health import Health
 
-_SOMEBODY_IS_NEEDED = 3
+_NEEDS_PERSON_STATUS = 3
 _STYLES = ("green", "yellow", "red")
 
 
@@ -41,38 +41,38 @@ def status(
     """
     from evergrant.record.status import Status
 
-    from .health import Level, headline
-    from .refused_clients import as_known, refused_clients
-    from .tokens import record_of
+    from .health import Level, summarize_health
+    from .refused_clients import apply_client_refusal, find_refused_clients
+    from .tokens import load_record
 
-    run = run_of(context)
+    run = get_run(context)
     if connection:
-        records = [record_of(run, connection)]
+        records = [load_record(run, connection)]
     else:
         records = sorted(run.deployment.records.all(), key=lambda record: record.name)
-    refused = refused_clients(run, records)
-    records = [as_known(record, refused) for record in records]
-    judged = [(record, _judge(run, record)) for record in records]
+    refused = find_refused_clients(run, records)
+    records = [apply_client_refusal(record, refused) for record in records]
+    judged = [(record, _assess(run, record)) for record in records]
     shown = [pair for pair in judged if connection or pair[0].status is not Status.DISCONNECTED]
-    first = headline([(record.name, health) for record, health in shown])
+    first = summarize_health([(record.name, health) for record, health in shown])
     if connection and records[0].status is Status.DISCONNECTED:
         first = f"{connection} is disconnected."
     worst = max((health.level for _, health in judged), default=Level.FINE)
     if run.output.as_json:
-        run.output.document(_document(first, worst is Level.ACT, judged, refused, run.now))
+        run.output.write_document(_build_document(first, worst is Level.ACT, judged, refused, run.now))
     elif connection:
-        _print_one(run, *judged[0])
+        _write_one(run, *judged[0])
     else:
-        run.output.line(first, _STYLES[worst])
-        _print_all(run, shown, refused, len(judged) - len(shown))
+        run.output.write(first, _STYLES[worst])
+        _write_all(run, shown, refused, len(judged) - len(shown))
     if worst is Level.ACT:
-        raise typer.Exit(_SOMEBODY_IS_NEEDED)
+        raise typer.Exit(_NEEDS_PERSON_STATUS)
 
 
-def _judge(run: Run, record: Connection) -> Health:
+def _assess(run: Run, record: Connection) -> Health:
     from evergrant.errors import UnknownProfile
 
-    from .health import health
+    from .health import assess_health
 
     prolonged = True
     if record.refresh_expires_at is not None:
@@ -81,10 +81,10 @@ def _judge(run: Run, record: Connection) -> Health:
         except UnknownProfile:
             # Without its profile nothing is refreshed, and the record's last error says so.
             prolonged = False
-    return health(record, run.now, prolonged=prolonged)
+    return assess_health(record, run.now, prolonged=prolonged)
 
 
-def _document(
+def _build_document(
     first: str,
     somebody_is_needed: bool,
     judged: Sequence[tuple[Connection, Health]],
@@ -92,7 +92,7 @@ def _document(
     now: int,
 ) -> dict[str, Any]:
     from . import refused_clients
-    from .connection_view import view
+    from .connection_view import build_connection_view
 
     records = [record for record, _ in judged]
 
@@ -100,75 +100,81 @@ def _document(
         "summary": first,
         "somebody_is_needed": somebody_is_needed,
         "refused_clients": [
-            refused_clients.view(circuit, refused_clients.affected(circuit, records)) for circuit in refused.values()
+            refused_clients.build_client_view(circuit, refused_clients.find_affected(circuit, records))
+            for circuit in refused.values()
         ],
         "connections": [
-            {**view(record, now), "health": health.level.name.lower(), "reason": health.reason, "advice": health.advice}
+            {
+                **build_connection_view(record, now),
+                "health": health.level.name.lower(),
+                "reason": health.reason,
+                "advice": health.advice,
+            }
             for record, health in judged
         ],
     }
 
 
-def _print_all(
+def _write_all(
     run: Run, shown: Sequence[tuple[Connection, Health]], refused: Mapping[str, Circuit], hidden: int
 ) -> None:
     from evergrant.record.status import Status
 
     from . import refused_clients
-    from .connection_view import as_shown
+    from .connection_view import drop_meaningless_times
 
     now = run.now
     if shown:
-        run.output.line()
-        run.output.table(
+        run.output.write()
+        run.output.write_table(
             ("connection", "state", "token expires", "next refresh", "refresh token dies"),
             [
                 (
                     record.name,
                     str(record.status),
-                    until(record.expires_at, now),
-                    _next_refresh(record, now),
-                    until(record.refresh_expires_at, now),
+                    format_until(record.expires_at, now),
+                    _format_next_refresh(record, now),
+                    format_until(record.refresh_expires_at, now),
                 )
-                for record in (as_shown(record, now) for record, _ in shown)
+                for record in (drop_meaningless_times(record, now) for record, _ in shown)
             ],
         )
     for circuit in refused.values():
         # Once, not for each of its connections.
-        waiting = refused_clients.affected(circuit, [record for record, _ in shown])
-        run.output.line()
-        run.output.line(f"{circuit.client}: {refused_clients.sentence(circuit, waiting, now)}.", _STYLES[-1])
-        run.output.line(f"  → evergrant client set {circuit.client}")
+        waiting = refused_clients.find_affected(circuit, [record for record, _ in shown])
+        run.output.write()
+        run.output.write(f"{circuit.client}: {refused_clients.describe_refusal(circuit, waiting, now)}.", _STYLES[-1])
+        run.output.write(f"  → evergrant client set {circuit.client}")
     for record, health in shown:
         if health.level and not (record.status is Status.CLIENT_REFUSED and record.client in refused):
-            run.output.line()
-            run.output.line(f"{record.name}: {health.reason}.", _STYLES[health.level])
+            run.output.write()
+            run.output.write(f"{record.name}: {health.reason}.", _STYLES[health.level])
             if health.advice:
-                run.output.line(f"  → {health.advice}")
+                run.output.write(f"  → {health.advice}")
     if hidden:
-        run.output.line()
-        run.output.line(f"Not shown: {hidden} disconnected. --json shows all.", "dim")
+        run.output.write()
+        run.output.write(f"Not shown: {hidden} disconnected. --json shows all.", "dim")
 
 
-def _print_one(run: Run, record: Connection, health: Health) -> None:
+def _write_one(run: Run, record: Connection, health: Health) -> None:
     from evergrant.times import format_rfc3339
 
-    from .connection_view import as_shown
+    from .connection_view import drop_meaningless_times
 
     now = run.now
-    record = as_shown(record, now)
+    record = drop_meaningless_times(record, now)
     if health.level:
-        run.output.line(f"{record.name}: {health.reason}.", _STYLES[health.level])
+        run.output.write(f"{record.name}: {health.reason}.", _STYLES[health.level])
         if health.advice:
-            run.output.line(f"  → {health.advice}")
+            run.output.write(f"  → {health.advice}")
     else:
-        run.output.line(f"{record.name} is {record.status}.", _STYLES[0])
-    run.output.line()
+        run.output.write(f"{record.name} is {record.status}.", _STYLES[0])
+    run.output.write()
 
     def moment(at: int | None) -> str:
-        return "" if at is None else f"{format_rfc3339(at)}, {until(at, now)}"
+        return "" if at is None else f"{format_rfc3339(at)}, {format_until(at, now)}"
 
-    run.output.facts(
+    run.output.write_facts(
         [
             ("state", str(record.status)),
             ("grant", record.grant),
@@ -176,11 +182,11 @@ def _print_one(run: Run, record: Connection, health: Health) -> None:
             ("token expires", moment(record.expires_at)),
             ("next refresh", moment(record.refresh_at)),
             ("refresh token dies", moment(record.refresh_expires_at)),
-            ("last error", _error(record, now)),
+            ("last error", _format_error(record, now)),
             ("failures in a row", str(record.failures or "")),
             (
                 "token refreshed",
-                f"{until(record.issued_at, now)}, generation {record.generation}" if record.issued_at else "",
+                f"{format_until(record.issued_at, now)}, generation {record.generation}" if record.issued_at else "",
             ),
             ("revocation", "the provider is still to be asked" if record.to_revoke else ""),
             ("variables", ", ".join(f"{name}={value}" for name, value in record.variables.items())),
@@ -193,15 +199,15 @@ def _print_one(run: Run, record: Connection, health: Health) -> None:
     )
 
 
-def _error(record: Connection, now: int) -> str:
-    from .codes import spoken
+def _format_error(record: Connection, now: int) -> str:
+    from .codes import describe_code
 
-    return f"{until(record.last_error_at, now)}: {spoken(record.last_error)}" if record.last_error else ""
+    return f"{format_until(record.last_error_at, now)}: {describe_code(record.last_error)}" if record.last_error else ""
 
 
-def _next_refresh(record: Connection, now: int) -> str:
+def _format_next_refresh(record: Connection, now: int) -> str:
     if record.is_leased(now):
         return "now"
     if record.refresh_at is not None and record.refresh_at <= now:
         return "due"
-    return until(record.refresh_at, now)
+    return format_until(record.refresh_at, now)

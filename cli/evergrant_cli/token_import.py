@@ -6,17 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .connect import hosts_of, planned
-from .output import span
-from .pasted_tokens import json_object, keep, standard_input
+from .connect import list_client_hosts, plan_authorization
+from .output import format_span
+from .pasted_tokens import parse_json_object, read_standard_input, save_token_set
 from .problems import CommandFailed, Problem
-from .run import AsJson, Name, Run, Var, interactive, run_of, variables_of
+from .run import AsJson, Name, Run, Var, get_run, is_interactive, parse_variables
 
 if TYPE_CHECKING:
     from evergrant.record.connection import Connection
 
 
-def import_set(
+def import_token_set(
     context: typer.Context,
     connection: Name,
     client: Annotated[
@@ -54,16 +54,18 @@ def import_set(
     """
     from evergrant.connect.token_import import parse_token_set
 
-    from .connection_view import view
+    from .connection_view import build_connection_view
 
-    run = run_of(context)
-    profile, authorization, _ = planned(run, connection, client, variables_of(var), "authorization_code", None)
-    run.deployment.demand_client(authorization.client, hosts_of(profile, authorization, "authorization_code"))
+    run = get_run(context)
+    profile, authorization, _ = plan_authorization(
+        run, connection, client, parse_variables(var), "authorization_code", None
+    )
+    run.deployment.require_client(authorization.client, list_client_hosts(profile, authorization, "authorization_code"))
     if not replace:
-        _demand_free(run, connection)
-    if interactive():
-        run.output.aside("Paste the token set as JSON (it shows as you paste), then end with Ctrl-D:")
-    given = json_object(standard_input())
+        _confirm_replacement(run, connection)
+    if is_interactive():
+        run.output.write_aside("Paste the token set as JSON (it shows as you paste), then end with Ctrl-D:")
+    given = parse_json_object(read_standard_input())
     if given is None:
         raise CommandFailed(
             Problem(
@@ -77,25 +79,25 @@ def import_set(
         raise CommandFailed(
             Problem("invalid_request", f"{profile.title} has no refresh tokens.", "Leave refresh_token out.")
         )
-    record = keep(run, authorization, "authorization_code", profile, tokens, wait=not prove)
+    record = save_token_set(run, authorization, "authorization_code", profile, tokens, wait=not prove)
     if prove:
-        record = _proven(run, record, rotates=profile.rotation.rotates)
+        record = _prove(run, record, rotates=profile.rotation.rotates)
     if run.output.as_json:
-        run.output.document(view(record, run.now))
+        run.output.write_document(build_connection_view(record, run.now))
         return
-    left = span((record.expires_at or run.now) - run.now)
+    left = format_span((record.expires_at or run.now) - run.now)
     if tokens.refresh_token is None:
-        run.output.line(f"{record.name} is taken over as it is; its token lives for {left}.", "green")
-        run.output.line(
+        run.output.write(f"{record.name} is taken over as it is; its token lives for {left}.", "green")
+        run.output.write(
             "It came without a refresh token: nothing renews it. When it is about to lapse you are told, and somebody "
             f"has to connect the account: `evergrant connect {record.name}`.",
             "yellow",
         )
         return
     proven = "was refreshed once, and works" if prove else "is taken over as it is; --prove would have tried it"
-    run.output.line(f"{record.name} {proven}. Its token lives for {left} and is refreshed by itself.", "green")
+    run.output.write(f"{record.name} {proven}. Its token lives for {left} and is refreshed by itself.", "green")
     if profile.rotation.rotates:
-        run.output.line(_ONE_HOLDER, "yellow")
+        run.output.write(_ONE_HOLDER, "yellow")
 
 
 #: What becomes of the other holder of a refresh token that changes.
@@ -105,7 +107,7 @@ _ONE_HOLDER = (
 )
 
 
-def _demand_free(run: Run, connection: str) -> None:
+def _confirm_replacement(run: Run, connection: str) -> None:
     """A grant that is alive is not overwritten by a slip."""
     from evergrant.record.status import Status
 
@@ -114,7 +116,7 @@ def _demand_free(run: Run, connection: str) -> None:
     if current is None or current.sealed is None or current.status in over:
         return
     question = f"{connection} is connected ({current.status}). Put the token set in the place of its grant?"
-    if run.output.as_json or not interactive():
+    if run.output.as_json or not is_interactive():
         raise CommandFailed(
             Problem(
                 "already_connected",
@@ -123,19 +125,19 @@ def _demand_free(run: Run, connection: str) -> None:
             )
         )
     if not typer.confirm(question, err=True):
-        run.output.aside("Nothing was changed.")
+        run.output.write_aside("Nothing was changed.")
         raise typer.Exit(1)
 
 
-def _proven(run: Run, record: Connection, *, rotates: bool) -> Connection:
+def _prove(run: Run, record: Connection, *, rotates: bool) -> Connection:
     """Refresh it once. A set that does not work stays, and what is wrong is said with who else may hold it."""
-    from .tokens import refreshed
+    from .tokens import refresh_now
 
     try:
-        return refreshed(run, record)
+        return refresh_now(run, record)
     except CommandFailed:
         if rotates and not run.output.as_json:
-            run.output.aside(
+            run.output.write_aside(
                 "Most often the other system has refreshed it since: take the last set that it stored.", "yellow"
             )
         raise

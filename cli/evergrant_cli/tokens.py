@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .output import span
+from .output import format_span
 from .problems import CommandFailed, Problem, WrongUsage
-from .run import AsJson, Name, Run, run_of
+from .run import AsJson, Name, Run, get_run
 
 if TYPE_CHECKING:
     from evergrant.record.connection import Connection
 
 
-def refreshed(run: Run, before: Connection) -> Connection:
+def refresh_now(run: Run, before: Connection) -> Connection:
     """Have rotator refresh a connection now, and return its record.
 
     Raises
@@ -23,11 +23,11 @@ def refreshed(run: Run, before: Connection) -> Connection:
     CommandFailed
         No new token set came. That an old one is still served does not count.
     """
-    from .connection_view import failure
+    from .connection_view import explain_failure
 
     deployment = run.deployment
-    with run.output.busy(f"refreshing {before.name} …"):
-        answer = deployment.ask_rotator({"connection": before.name, "force": True})
+    with run.output.show_busy(f"refreshing {before.name} …"):
+        answer = deployment.invoke_rotator({"connection": before.name, "force": True})
     record = deployment.records.get(before.name) or before
     if record.generation > before.generation and "error" not in answer:
         return record
@@ -37,11 +37,11 @@ def refreshed(run: Run, before: Connection) -> Connection:
         "unknown_connection",
         "response_pending",
     ):
-        raise CommandFailed(Problem.of_answer(answer["error"]))
-    raise CommandFailed(failure(record, answer))
+        raise CommandFailed(Problem.from_error(answer["error"]))
+    raise CommandFailed(explain_failure(record, answer))
 
 
-def record_of(run: Run, connection: str) -> Connection:
+def load_record(run: Run, connection: str) -> Connection:
     """The connection's record. Raises InvalidName, UnknownConnection."""
     from evergrant.errors import UnknownConnection
     from evergrant.names import split_connection
@@ -67,10 +67,10 @@ def rotate(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     [bold]Example[/]
       evergrant rotate keap/main
     """
-    from .connection_view import view
+    from .connection_view import build_connection_view
 
-    run = run_of(context)
-    record = record_of(run, connection)
+    run = get_run(context)
+    record = load_record(run, connection)
     if record.grant == "static":
         raise CommandFailed(
             Problem(
@@ -79,12 +79,12 @@ def rotate(context: typer.Context, connection: Name, as_json: AsJson = False) ->
                 f"Make another at the provider, and paste it: `evergrant connect {connection}`.",
             )
         )
-    record = refreshed(run, record)
+    record = refresh_now(run, record)
     if run.output.as_json:
-        run.output.document(view(record, run.now))
+        run.output.write_document(build_connection_view(record, run.now))
         return
-    left = span((record.expires_at or run.now) - run.now)
-    run.output.line(f"{connection} has a new token (generation {record.generation}), good for {left}.", "green")
+    left = format_span((record.expires_at or run.now) - run.now)
+    run.output.write(f"{connection} has a new token (generation {record.generation}), good for {left}.", "green")
 
 
 def get(
@@ -109,43 +109,43 @@ def get(
     from evergrant.names import split_connection
 
     split_connection(connection)
-    run = run_of(context)
+    run = get_run(context)
     if token and run.output.as_json:
         raise WrongUsage("--token and --json exclude each other; the document holds the token.")
     # Of rotator, which reads the record itself: getter may answer from memory, with the token before this one.
-    answer = run.deployment.ask_rotator({"connection": connection, "min_ttl": min_ttl})
+    answer = run.deployment.invoke_rotator({"connection": connection, "min_ttl": min_ttl})
     if "error" in answer:
-        raise CommandFailed(_refusal(connection, answer["error"]))
+        raise CommandFailed(_explain_refusal(connection, answer["error"]))
     if answer["expires_in"] < min_ttl:
-        run.output.aside(
-            f"It is good for {span(answer['expires_in'])} only, less than the {min_ttl} s asked.", "yellow"
+        run.output.write_aside(
+            f"It is good for {format_span(answer['expires_in'])} only, less than the {min_ttl} s asked.", "yellow"
         )
     if run.output.as_json:
-        run.output.document(answer)
+        run.output.write_document(answer)
     elif token:
         typer.echo(answer["access_token"])
     else:
-        _summary(run, answer)
+        _write_summary(run, answer)
 
 
-def _refusal(connection: str, error: dict[str, Any]) -> Problem:
-    from .connection_view import wrong_variable
+def _explain_refusal(connection: str, error: dict[str, Any]) -> Problem:
+    from .connection_view import describe_variable_fix
 
-    problem = Problem.of_answer(error)
+    problem = Problem.from_error(error)
     if problem.code == "client_refused":
-        return replace(problem, hint=f"{problem.hint} {wrong_variable(connection)}".strip())
+        return replace(problem, hint=f"{problem.hint} {describe_variable_fix(connection)}".strip())
     return problem
 
 
-def _summary(run: Run, answer: dict[str, object]) -> None:
+def _write_summary(run: Run, answer: dict[str, object]) -> None:
     from evergrant.secret import fingerprint
 
     expires_in = answer["expires_in"]
     headers, required, captured = answer.get("headers"), answer.get("required_headers"), answer.get("captured")
-    run.output.facts(
+    run.output.write_facts(
         [
             ("connection", str(answer["connection"])),
-            ("expires", f"{answer['expires_at']}, in {span(expires_in if isinstance(expires_in, int) else 0)}"),
+            ("expires", f"{answer['expires_at']}, in {format_span(expires_in if isinstance(expires_in, int) else 0)}"),
             (
                 "token",
                 f"{answer.get('token_type') or 'Bearer'}, fingerprint {fingerprint(str(answer['access_token']))}",
@@ -157,5 +157,5 @@ def _summary(run: Run, answer: dict[str, object]) -> None:
             ("captured", ", ".join(captured) if isinstance(captured, dict) else ""),
         ]
     )
-    run.output.line()
-    run.output.line("The token itself: --token. The whole document: --json.", "dim")
+    run.output.write()
+    run.output.write("The token itself: --token. The whole document: --json.", "dim")

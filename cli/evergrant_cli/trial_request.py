@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .masking import masked, masked_request
+from .masking import build_masked_request, mask_token
 from .problems import CommandFailed, Problem, WrongUsage
-from .profile_preview import refresh_at, scope_of
-from .run import Run, interactive
+from .profile_preview import compute_refresh_at, find_scope
+from .run import Run, is_interactive
 
 if TYPE_CHECKING:
     from evergrant.http_messages import HttpResponse
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from evergrant.profiles.model import Profile
 
 #: Beyond what any entry needs; a file given by mistake is not read to its end.
-_LARGEST = 65_536
-_PATIENCE = 10.0
+_MAX_INPUT_CHARACTERS = 65_536
+_TIMEOUT_SECONDS = 10.0
 _PHASES = ("client_credentials", "login", "jwt_bearer", "exchange", "refresh")
 #: What a phase spends besides the client's own credentials: without the first it cannot be tried.
-_SPENDS = {"refresh": ("refresh_token", "redirect_uri"), "exchange": ("code", "redirect_uri", "code_verifier")}
+_PHASE_INPUTS = {"refresh": ("refresh_token", "redirect_uri"), "exchange": ("code", "redirect_uri", "code_verifier")}
 #: Names of an answer's fields are the provider's text too, and may be a token. Those near to one of these are none.
-_TELLING = (
+_KNOWN_FIELD_NAMES = (
     *("accesstoken", "refreshtoken", "idtoken", "token", "tokentype", "expiresin", "expiresat", "expires", "expiry"),
     *("expiration", "refreshtokenexpiresin", "refreshexpiresin", "scope", "scopes", "error", "errorcode", "errors"),
     *("errordescription", "message", "data", "result", "response", "status", "success", "session"),
@@ -46,7 +46,7 @@ class Target:
     loopback: bool
 
 
-def target_of(against: str) -> Target:
+def parse_target(against: str) -> Target:
     """``https://host[:port]``; plain http only on loopback, where nothing crosses a network."""
     from evergrant.names import is_host
     from evergrant.profiles.metadata import is_loopback
@@ -63,14 +63,14 @@ def target_of(against: str) -> Target:
     return Target(parts.netloc.lower(), parts.scheme == "http", is_loopback(host))
 
 
-def phase_of(profile: Profile, wanted: str | None) -> Phase:
+def choose_phase(profile: Profile, wanted: str | None) -> Phase:
     """The phase to try: the one wanted, else the first that needs no person and nothing to spend."""
     offered = [phase for phase in _PHASES if getattr(profile, phase) is not None]
     if not offered:
         raise WrongUsage(f"{profile.name} has no request that could be tried: its keys are pasted.")
     if wanted is None:
         for phase in offered:
-            if phase not in _SPENDS:
+            if phase not in _PHASE_INPUTS:
                 return phase  # type: ignore[return-value]
         raise WrongUsage(
             f"{profile.name} has no phase that could be tried by itself. Give --phase {' or '.join(offered)}, and "
@@ -81,7 +81,7 @@ def phase_of(profile: Profile, wanted: str | None) -> Phase:
     return wanted  # type: ignore[return-value]
 
 
-def attempt(
+def send_trial_request(
     run: Run, profile: Profile, phase: Phase, target: Target, client_name: str | None, variables: Mapping[str, str]
 ) -> dict[str, Any]:
     """Send one request and say how its answer is read: ``request``, ``answer`` and, unless it was granted, ``error``.
@@ -97,23 +97,23 @@ def attempt(
     from evergrant.adapters.http import GuardedHttp
     from evergrant.oauth.token_request import build_token_request
 
-    moved = _moved(profile, phase, target)
-    bound = _bound(moved, phase, variables)
-    client, values = _given(run, moved, phase, client_name, target)
+    moved = _move_endpoint(profile, phase, target)
+    bound = _bind_variables(moved, phase, variables)
+    client, values = _collect_inputs(run, moved, phase, client_name, target)
     now = int(SystemClock().now())
-    scope = scope_of(moved, phase)
+    scope = find_scope(moved, phase)
     secret = client.secrets[0] if client.secrets else None
     request = build_token_request(
         moved, phase, bound, client, secret, {**values, "scope": scope}, now=now, loopback=target.plain
     )
-    shown = masked_request(moved, phase, bound, client, scope=scope, now=now, loopback=target.plain)
+    shown = build_masked_request(moved, phase, bound, client, scope=scope, now=now, loopback=target.plain)
     http = GuardedHttp(allow_loopback=target.loopback)
-    with run.output.busy(f"Asking {target.netloc}"):
-        response = http.send(request, hosts=client.hosts, timeout=_PATIENCE)
-    return {"phase": phase, "request": shown, **_reading(moved, response, now, values, bound)}
+    with run.output.show_busy(f"Asking {target.netloc}"):
+        response = http.send(request, hosts=client.hosts, timeout=_TIMEOUT_SECONDS)
+    return {"phase": phase, "request": shown, **_interpret_response(moved, response, now, values, bound)}
 
 
-def _moved(profile: Profile, phase: Phase, target: Target) -> Profile:
+def _move_endpoint(profile: Profile, phase: Phase, target: Target) -> Profile:
     """The profile with this phase's endpoint at the target's origin: its path stays."""
     import msgspec
 
@@ -124,7 +124,7 @@ def _moved(profile: Profile, phase: Phase, target: Target) -> Profile:
     )
 
 
-def _bound(profile: Profile, phase: Phase, given: Mapping[str, str]) -> dict[str, str]:
+def _bind_variables(profile: Profile, phase: Phase, given: Mapping[str, str]) -> dict[str, str]:
     """The variables' values; only those that this request and the reading of its answer name need one."""
     import msgspec
 
@@ -140,7 +140,7 @@ def _bound(profile: Profile, phase: Phase, given: Mapping[str, str]) -> dict[str
     return msgspec.structs.replace(profile, variables=known).bind(given)
 
 
-def _given(
+def _collect_inputs(
     run: Run, profile: Profile, phase: Phase, client_name: str | None, target: Target
 ) -> tuple[Client, dict[str, str | None]]:
     """The client and what the phase spends: from the stack, from whoever is at the terminal, or standard input."""
@@ -148,13 +148,13 @@ def _given(
     from evergrant.errors import InvalidRequest
     from evergrant.oauth.client import Client
 
-    spends = _SPENDS.get(phase, ())
+    spends = _PHASE_INPUTS.get(phase, ())
     stored = run.deployment.vault.client(client_name) if client_name else None
     entry: dict[str, Any] = {}
-    if interactive():
-        entry = _asked(profile, phase, with_client=stored is None)
+    if is_interactive():
+        entry = _prompt_for_entry(profile, phase, with_client=stored is None)
     elif stored is None or spends:
-        entry = _read()
+        entry = _read_entry()
     values: dict[str, str | None] = {}
     for name in spends:
         value = entry.pop(name, None)
@@ -162,7 +162,7 @@ def _given(
             raise InvalidRequest(f"{name} must be a text.")
         values[name] = value or None
     if spends and not values[spends[0]]:
-        raise InvalidRequest(f"[{phase}] spends a {spends[0]}, and none was given.", _HOW.format(name=spends[0]))
+        raise InvalidRequest(f"[{phase}] spends a {spends[0]}, and none was given.", _INPUT_HINT.format(name=spends[0]))
     if stored is not None:
         return stored, values
     if not entry and getattr(profile, phase).client_auth == "none":
@@ -170,12 +170,12 @@ def _given(
     return parse_client(profile.name, json.dumps({**entry, "hosts": [target.netloc]})), values
 
 
-_HOW = 'Give it on standard input, as {{"{name}": "…"}} beside the client\'s entry, or at a terminal.'
+_INPUT_HINT = 'Give it on standard input, as {{"{name}": "…"}} beside the client\'s entry, or at a terminal.'
 
 
-def _read() -> dict[str, Any]:
+def _read_entry() -> dict[str, Any]:
     """Standard input: an entry as `evergrant client set` takes it, and what the phase spends. Never repeated."""
-    text = sys.stdin.read(_LARGEST)
+    text = sys.stdin.read(_MAX_INPUT_CHARACTERS)
     try:
         entry = json.loads(text) if text.strip() else {}
     except (ValueError, RecursionError):
@@ -192,7 +192,7 @@ def _read() -> dict[str, Any]:
     )
 
 
-def _asked(profile: Profile, phase: Phase, *, with_client: bool) -> dict[str, Any]:
+def _prompt_for_entry(profile: Profile, phase: Phase, *, with_client: bool) -> dict[str, Any]:
     import typer
 
     def hidden(what: str) -> str:
@@ -218,7 +218,7 @@ def _asked(profile: Profile, phase: Phase, *, with_client: bool) -> dict[str, An
     return entry
 
 
-def _reading(
+def _interpret_response(
     profile: Profile,
     response: HttpResponse,
     sent_at: int,
@@ -236,7 +236,7 @@ def _reading(
     try:
         answer = parse_token_response(profile, response, sent_at, before, variables)
     except UnreadableResponse as error:
-        fields, others = _field_names(response)
+        fields, others = _find_field_names(response)
         problem = Problem(error.code, error.message, "Mend response.access_token or response.expires in the profile.")
         return {
             "answer": {"status": response.status, "fields": fields, "other_fields": others},
@@ -251,11 +251,13 @@ def _reading(
             "retry_after": answer.retry_after,
             "in_doubt": answer.in_doubt,
         }
-        return {"answer": refused, "error": _refused(answer).as_dict()}
-    return {"answer": {"status": response.status, **_granted(profile, answer, Secret(spent) if spent else None)}}
+        return {"answer": refused, "error": _explain_refusal(answer).as_dict()}
+    return {
+        "answer": {"status": response.status, **_describe_tokens(profile, answer, Secret(spent) if spent else None)}
+    }
 
 
-def _granted(profile: Profile, tokens: TokenSet, spent: Any) -> dict[str, Any]:
+def _describe_tokens(profile: Profile, tokens: TokenSet, spent: Any) -> dict[str, Any]:
     """A token set with nothing of it that is secret, and of the provider's texts only what the profile names too."""
     from evergrant.times import format_rfc3339
 
@@ -263,23 +265,23 @@ def _granted(profile: Profile, tokens: TokenSet, spent: Any) -> dict[str, Any]:
     scopes = tokens.scope.split(profile.authorize.scope_separator if profile.authorize else " ") if tokens.scope else []
     bearer = tokens.token_type.lower() == "bearer"
     return {
-        "access_token": masked(tokens.access_token),
+        "access_token": mask_token(tokens.access_token),
         "token_type": "Bearer" if bearer else "another",
         "expires_at": format_rfc3339(tokens.expires_at),
         "lifetime": tokens.lifetime,
         "expiry_rule": tokens.expiry_rule,
-        "refresh_token": masked(tokens.refresh_token),
+        "refresh_token": mask_token(tokens.refresh_token),
         "refresh_token_is_new": None if tokens.refresh_token is None else tokens.refresh_token != spent,
         "refresh_expires_at": format_rfc3339(tokens.refresh_expires_at) if tokens.refresh_expires_at else None,
         "scopes": [scope for scope in scopes if scope in known],
         "other_scopes": sum(scope not in known for scope in scopes),
         "captured": {name: f"{len(value)} characters" for name, value in tokens.captured.items()},
-        "refreshed_at": format_rfc3339(refresh_at(profile, tokens.issued_at, tokens.expires_at)),
+        "refreshed_at": format_rfc3339(compute_refresh_at(profile, tokens.issued_at, tokens.expires_at)),
     }
 
 
-def _refused(refusal: Any) -> Problem:
-    from .codes import spoken
+def _explain_refusal(refusal: Any) -> Problem:
+    from .codes import describe_code
 
     hints = {
         "client_rejected": "Check the client's id, secret and client_auth in the profile; some servers take only one.",
@@ -287,11 +289,11 @@ def _refused(refusal: Any) -> Problem:
         "rejected_unknown": "No rule knows this answer. Where the provider documents it, add one to [[errors]].",
         "malformed": "Compare the request with the provider's documentation: format, params, headers.",
     }
-    said = spoken(refusal.kind) if refusal.kind != "not_used" else "the provider used nothing of it (not_used)"
+    said = describe_code(refusal.kind) if refusal.kind != "not_used" else "the provider used nothing of it (not_used)"
     return Problem(refusal.kind, f"Refused: {said}.", hints.get(refusal.kind, ""), refusal.retry_after)
 
 
-def _field_names(response: HttpResponse) -> tuple[list[str], int]:
+def _find_field_names(response: HttpResponse) -> tuple[list[str], int]:
     """The names in a success that could not be read: those that look like what is looked for, and how many others."""
     try:
         document = json.loads(response.body)
@@ -300,6 +302,8 @@ def _field_names(response: HttpResponse) -> tuple[list[str], int]:
     if not isinstance(document, dict):
         return [], 0
     telling = sorted(
-        name for name in document if difflib.get_close_matches(re.sub(r"[_-]", "", name.lower()), _TELLING, 1, 0.85)
+        name
+        for name in document
+        if difflib.get_close_matches(re.sub(r"[_-]", "", name.lower()), _KNOWN_FIELD_NAMES, 1, 0.85)
     )
     return telling, len(document) - len(telling)

@@ -11,17 +11,17 @@ class Verb(TyperCommand):
     """A command whose help leaves out the types that typer shows."""
 
     def get_params(self, ctx: Any) -> Any:
-        return without_types(super().get_params(ctx))
+        return hide_types(super().get_params(ctx))
 
 
 class Verbs(TyperGroup):
     """A group of :class:`Verb`."""
 
     def get_params(self, ctx: Any) -> Any:
-        return without_types(super().get_params(ctx))
+        return hide_types(super().get_params(ctx))
 
 
-def without_types(params: list[Any]) -> list[Any]:
+def hide_types(params: list[Any]) -> list[Any]:
     """The parameters, typer's ``<bool>`` and ``<str>`` gone: a metavar says more, and a switch takes nothing."""
     for param in params:
         if param.param_type_name == "argument":

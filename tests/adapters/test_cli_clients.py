@@ -13,7 +13,7 @@ from evergrant.errors import InvalidVariable
 from evergrant.profiles import built_in
 from evergrant.record.circuit import Circuit
 from evergrant.record.status import Status
-from evergrant_cli.clients import token_hosts
+from evergrant_cli.clients import list_token_hosts
 from tests.adapters.cli_desk import CLIENT_SECRET, Desk, stored_client
 from tests.adapters.hooks import parameters
 from tests.adapters.samples import NOW, connection
@@ -60,7 +60,7 @@ def test_with_the_client_id_given_standard_input_is_the_secret_alone(desk: Desk)
 
 
 def test_at_a_terminal_it_asks_and_does_not_show_the_secret(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evergrant_cli.clients.interactive", lambda: True)
+    monkeypatch.setattr("evergrant_cli.clients.is_interactive", lambda: True)
     desk("client", "set", "keap", given=f"id-1\n{CLIENT_SECRET}\n")
     assert stored_client("keap")["client_secrets"] == [CLIENT_SECRET]
 
@@ -94,7 +94,7 @@ def test_ctrl_c_at_a_prompt_is_quiet(desk: Desk, monkeypatch: pytest.MonkeyPatch
         aborted.__context__ = KeyboardInterrupt()
         raise aborted
 
-    monkeypatch.setattr("evergrant_cli.clients.interactive", lambda: True)
+    monkeypatch.setattr("evergrant_cli.clients.is_interactive", lambda: True)
     monkeypatch.setattr(typer, "prompt", prompt)
     assert desk.both("client", "set", "keap", status=130) == ("", "\n")
 
@@ -176,8 +176,8 @@ def test_an_unknown_client_is_reported(desk: Desk) -> None:
 
 def test_only_variables_that_stand_in_a_host_need_a_value() -> None:
     profile = built_in.load_built_in()["wealthyhood"]
-    assert token_hosts(profile, {"host": "h.example"}) == ["h.example"]
+    assert list_token_hosts(profile, {"host": "h.example"}) == ["h.example"]
     with pytest.raises(InvalidVariable):
-        token_hosts(profile, {"host": "h.example/path"})
+        list_token_hosts(profile, {"host": "h.example/path"})
     with pytest.raises(InvalidVariable):
-        token_hosts(profile, {"colour": "red"})
+        list_token_hosts(profile, {"colour": "red"})

@@ -168,7 +168,7 @@ def test_without_a_terminal_disconnect_needs_the_option_yes(desk: Desk) -> None:
 @pytest.mark.parametrize(("answer", "status"), [("y\n", Status.DISCONNECTED), ("n\n", Status.ACTIVE)])
 def test_at_a_terminal_it_asks(desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str, status: Status) -> None:
     store(desk, revocable())
-    monkeypatch.setattr("evergrant_cli.disconnect.interactive", lambda: True)
+    monkeypatch.setattr("evergrant_cli.disconnect.is_interactive", lambda: True)
     desk("disconnect", "keap/main", given=answer, status=0 if answer == "y\n" else 1)
     assert desk.record().status is status
     assert secret_is_withdrawn() is (status is Status.DISCONNECTED)
@@ -187,7 +187,7 @@ def test_who_else_may_lose_the_permission_is_named_before_anything_happens(
     store(desk, profile, "keap/gone", status=Status.DISCONNECTED)
     refused = desk.both("disconnect", "keap/main", status=2)[1]
     assert "This may end keap/same, keap/unknown too" in refused
-    monkeypatch.setattr("evergrant_cli.disconnect.interactive", lambda: True)
+    monkeypatch.setattr("evergrant_cli.disconnect.is_interactive", lambda: True)
     assert "keap/same, keap/unknown" in desk.both("disconnect", "keap/main", given="n\n", status=1)[1]
     assert desk.record().status is Status.ACTIVE
     answer = desk.json("disconnect", "keap/main", "--yes")

@@ -176,7 +176,7 @@ def test_at_a_terminal_it_asks_first_and_says_how_to_paste(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, answer: str, generation: int
 ) -> None:
     desk("import", "keap/main", given=build_input())
-    monkeypatch.setattr("evergrant_cli.token_import.interactive", lambda: True)
+    monkeypatch.setattr("evergrant_cli.token_import.is_interactive", lambda: True)
     status = 0 if generation == 2 else 1
     aside = desk.both("import", "keap/main", given=answer + build_input(), status=status)[1]
     assert ("Ctrl-D" in aside) is (generation == 2)

@@ -421,7 +421,7 @@ def test_what_is_no_entry_is_refused_before_anything_is_sent(file: str, given: s
 def test_at_a_terminal_it_asks_for_what_is_needed_and_shows_none_of_it(
     monkeypatch: pytest.MonkeyPatch, file: str, phase: str, typed: str, sent: bytes
 ) -> None:
-    monkeypatch.setattr(trial_request, "interactive", lambda: True)
+    monkeypatch.setattr(trial_request, "is_interactive", lambda: True)
     with serving(answers(json.dumps(GRANTED).encode())) as server:
         arguments = (file, "--against", f"http://{server.host}", "--phase", phase, "--var", "region=eu")
         assert "Client secret (not shown)" in run_text(*arguments, given=typed)
@@ -429,7 +429,7 @@ def test_at_a_terminal_it_asks_for_what_is_needed_and_shows_none_of_it(
 
 
 def test_a_private_key_is_not_typed(monkeypatch: pytest.MonkeyPatch, file: str) -> None:
-    monkeypatch.setattr(trial_request, "interactive", lambda: True)
+    monkeypatch.setattr(trial_request, "is_interactive", lambda: True)
     found = run_check(file, "--against", "https://acme.example", "--phase", "exchange", "--var", "region=eu", status=2)
     assert "--client" in found["error"]["message"]
 

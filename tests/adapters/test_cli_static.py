@@ -61,9 +61,9 @@ def test_at_a_terminal_the_prompt_says_where_to_get_a_key_and_hides_it(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At a terminal the command asks for the key, says where to get one, and does not show it."""
-    monkeypatch.setattr("evergrant_cli.pasted_tokens.interactive", lambda: True)
+    monkeypatch.setattr("evergrant_cli.pasted_tokens.is_interactive", lambda: True)
     said, aside = desk.both("connect", "keap/main", *BY_KEY, "--expires-at", "2027-01-31", given=f"{KEY}\n")
-    assert "The key lapses in 15 days" in said
+    assert "The key expires in 15 days" in said
     assert "Keap (Infusionsoft): " in aside
     assert KEY not in said + aside
     assert read_token_set(desk).access_token.reveal() == KEY
@@ -71,7 +71,7 @@ def test_at_a_terminal_the_prompt_says_where_to_get_a_key_and_hides_it(
 
 def test_a_key_without_a_known_end_has_none_and_is_never_due(desk: Desk) -> None:
     said = desk("connect", "keap/main", *BY_KEY, given=KEY)
-    assert "Nobody has said when the key lapses" in said
+    assert "Its expiry is not known" in said
     record = desk.record()
     assert record.refresh_expires_at is None
     assert record.refresh_at is not None

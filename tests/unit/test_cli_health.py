@@ -8,7 +8,7 @@ import pytest
 
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
-from evergrant_cli.health import Health, Level, headline, health
+from evergrant_cli.health import Health, Level, assess_health, summarize_health
 
 NOW = 1_800_000_000
 DAY = 86_400
@@ -31,7 +31,7 @@ def connection(**fields: Any) -> Connection:
 
 
 def judge(*, prolonged: bool = True, **fields: Any) -> Health:
-    return health(connection(**fields), NOW, prolonged=prolonged)
+    return assess_health(connection(**fields), NOW, prolonged=prolonged)
 
 
 @pytest.mark.parametrize(
@@ -125,8 +125,10 @@ def test_a_grant_that_ends_before_its_next_refresh_needs_a_person() -> None:
 
 def test_the_headline_puts_the_worst_first_and_names_no_more_than_three() -> None:
     fine, watch, act = Health(Level.FINE), Health(Level.WATCH), Health(Level.ACT)
-    assert headline([]).startswith("There are no connections yet.")
-    assert headline([("a", fine)]) == "Nothing is about to break: 1 connection kept alive."
-    assert headline([("a", fine), ("b", watch)]) == "Nothing needs you now. Keep an eye on b."
-    assert headline([("a", act), ("b", watch)]) == "1 of 2 connections needs somebody: a."
-    assert headline([(name, act) for name in "abcde"]) == "5 of 5 connections need somebody: a, b, c and 2 more."
+    assert summarize_health([]).startswith("There are no connections yet.")
+    assert summarize_health([("a", fine)]) == "Nothing is about to break: 1 connection kept alive."
+    assert summarize_health([("a", fine), ("b", watch)]) == "Nothing needs you now. Keep an eye on b."
+    assert summarize_health([("a", act), ("b", watch)]) == "1 of 2 connections needs somebody: a."
+    assert (
+        summarize_health([(name, act) for name in "abcde"]) == "5 of 5 connections need somebody: a, b, c and 2 more."
+    )

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from evergrant import __version__
-from evergrant_cli.main import app, global_first
+from evergrant_cli.main import app, move_global_options
 
 VERBS = [
     ["status"],
@@ -66,7 +66,7 @@ def test_the_version_is_the_packages() -> None:
     ],
 )
 def test_global_options_may_stand_anywhere(given: list[str], taken: list[str]) -> None:
-    assert global_first(given) == taken
+    assert move_global_options(given) == taken
 
 
 @pytest.mark.parametrize("arguments", [["nosuch"], ["status", "--nosuch"], ["connect"], ["client", "set"]])

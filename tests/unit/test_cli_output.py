@@ -8,8 +8,8 @@ import json
 import pytest
 from rich.console import Console
 
-from evergrant_cli.link_progress import Stage, shown_while
-from evergrant_cli.output import Output, span, until
+from evergrant_cli.link_progress import Stage, show_stages
+from evergrant_cli.output import Output, format_span, format_until
 from evergrant_cli.problems import Problem
 from tests.unit.memory import FakeClock
 
@@ -30,21 +30,21 @@ from tests.unit.memory import FakeClock
     ],
 )
 def test_a_span_is_said_by_its_two_largest_units(seconds: int, said: str) -> None:
-    assert span(seconds) == said
+    assert format_span(seconds) == said
 
 
 def test_a_moment_is_said_as_seen_from_now() -> None:
-    assert (until(160, 100), until(40, 100), until(None, 100)) == ("in 1 min", "1 min ago", "")
+    assert (format_until(160, 100), format_until(40, 100), format_until(None, 100)) == ("in 1 min", "1 min ago", "")
 
 
 def test_a_long_link_is_neither_folded_nor_read_as_markup(capsys: pytest.CaptureFixture[str]) -> None:
     link = "https://a.example/connect/" + "x" * 300 + "[red]:smile:"
-    Output().line(link)
+    Output().write(link)
     assert capsys.readouterr().out == f"{link}\n"
 
 
 def test_cells_are_plain_text_and_rows_one_line_when_piped(capsys: pytest.CaptureFixture[str]) -> None:
-    Output().table(("name", "pattern"), [("host", "[a-z]+ " * 20)])
+    Output().write_table(("name", "pattern"), [("host", "[a-z]+ " * 20)])
     _, row = capsys.readouterr().out.splitlines()
     assert row.startswith("host   [a-z]+ [a-z]+")
 
@@ -55,7 +55,7 @@ ROWS = [("wealthyhood/customer-4711", "awaiting_authorization", "", "in 23 h 59 
 def at_a_terminal(width: int) -> list[str]:
     output, text = Output(), io.StringIO()
     output.console = Console(file=text, force_terminal=True, color_system=None, width=width)
-    output.table(("connection", "state", "refresh token dies", "token expires"), ROWS)
+    output.write_table(("connection", "state", "refresh token dies", "token expires"), ROWS)
     return [line.rstrip() for line in text.getvalue().splitlines()]
 
 
@@ -83,28 +83,28 @@ def test_waiting_shows_at_a_terminal_only() -> None:
     for terminal in (False, True):
         output, text = Output(), io.StringIO()
         output.errors = Console(file=text, force_terminal=terminal, width=80)
-        with output.busy("refreshing keap/main"):
+        with output.show_busy("refreshing keap/main"):
             pass
         assert ("refreshing keap/main" in text.getvalue()) is terminal
 
 
 def test_facts_without_a_value_are_left_out(capsys: pytest.CaptureFixture[str]) -> None:
-    Output().facts([("here", "[b]1[/b]"), ("not here", "")])
+    Output().write_facts([("here", "[b]1[/b]"), ("not here", "")])
     assert capsys.readouterr().out.split() == ["here", "[b]1[/b]"]
 
 
 def test_no_colour_leaves_for_a_pipe(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("FORCE_COLOR", raising=False)
     output = Output()
-    output.line("fine", "green")
-    output.fail(Problem("code", "broken", "fix it"))
+    output.write("fine", "green")
+    output.write_problem(Problem("code", "broken", "fix it"))
     assert capsys.readouterr() == ("fine\n", "broken\nfix it\n")
 
 
 def test_a_failure_is_a_document_when_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
     output = Output()
     output.as_json = True
-    output.fail(Problem("code", "broken ü"))
+    output.write_problem(Problem("code", "broken ü"))
     said, aside = capsys.readouterr()
     assert json.loads(said) == {"error": {"code": "code", "message": "broken ü"}}
     assert aside == ""
@@ -115,7 +115,7 @@ def test_each_step_that_is_passed_is_ticked_off_once(terminal: bool) -> None:
     text = io.StringIO()
     output = Output()
     output.errors = Console(file=text, force_terminal=terminal, width=80)
-    with shown_while(output, FakeClock()) as show:
+    with show_stages(output, FakeClock()) as show:
         for stage in (Stage.OPENING, Stage.OPENING, Stage.PUBLICATION, Stage.CONSENT):
             show(stage, 60)
     assert [text.getvalue().count(f"✓ {step}") for step in ("opened", "consented", "published")] == [1, 1, 0]

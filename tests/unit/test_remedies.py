@@ -12,7 +12,7 @@ import typer
 from evergrant.record.alerts import describe_event
 from evergrant.record.connection import Connection
 from evergrant.record.status import EventType, Status
-from evergrant_cli.connection_view import advice
+from evergrant_cli.connection_view import find_advice
 from evergrant_cli.main import app
 from evergrant_cli.run import Run
 
@@ -62,7 +62,7 @@ def test_the_operators_command_names_the_same_one(reason: str) -> None:
         profile_hash="0" * 64,
         last_error=reason,
     )
-    assert f"`{command_of(reason)}" in advice(troubled)
+    assert f"`{command_of(reason)}" in find_advice(troubled)
 
 
 @pytest.mark.parametrize("reason", [*REMEDIES, "server_error"])

@@ -13,7 +13,7 @@ from evergrant.ports import PortUnavailable
 from evergrant.record.alerts import describe_event
 from evergrant.record.status import EventType, Status
 from evergrant.rotation.demand import Result, TokenDemand, build_warning
-from evergrant_cli.health import Level, health
+from evergrant_cli.health import Level, assess_health
 from tests.unit.memory import answer
 from tests.unit.rotation_world import NAME, World, world
 
@@ -47,7 +47,7 @@ def alerts(w: World) -> list[tuple[str, str]]:
 
 
 def health_of(w: World, **fields: Any) -> Level:
-    return health(replace(w.record(), **fields), int(w.clock.now())).level
+    return assess_health(replace(w.record(), **fields), int(w.clock.now())).level
 
 
 # A secret that takes nothing
