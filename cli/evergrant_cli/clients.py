@@ -1,9 +1,8 @@
-"""``evergrant client``: the credentials a provider gave to this deployment."""
+"""``evergrant client``: the credentials that a provider issued to this deployment."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,15 +10,14 @@ import typer
 
 from .problems import CommandFailed, Problem
 from .run import AsJson, Run, Var, get_run, is_interactive, parse_variables
+from .standard_input import parse_json_object, read_standard_input
 from .usage import Verb, Verbs
 
 if TYPE_CHECKING:
     from evergrant.profiles.model import Profile
+    from evergrant.record.connection import Connection
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The client credentials that providers gave you.")
-
-#: Beyond what any entry needs; a file given by mistake is not read to its end.
-_MAX_INPUT_CHARACTERS = 65_536
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The client credentials that providers issued to you.")
 
 
 @app.callback()
@@ -36,7 +34,7 @@ def set_client(
     client_id: Annotated[
         str | None,
         typer.Option(
-            metavar="ID", show_default=False, help="The client id. Standard input then holds nothing but the secret."
+            metavar="ID", show_default=False, help="The client id. Standard input then holds the secret alone."
         ),
     ] = None,
     host: Annotated[
@@ -44,7 +42,7 @@ def set_client(
         typer.Option(
             metavar="HOST",
             show_default=False,
-            help="A host the credentials may be sent to (host or host:port); repeat it.",
+            help="A host that the credentials may be sent to (host or host:port); repeat it.",
         ),
     ] = None,
     provider: Annotated[
@@ -56,14 +54,14 @@ def set_client(
 ) -> None:
     """Store a client's id and secret, or replace them.
 
-    A secret is never an argument: other users of the machine can read those.
-    At a terminal it is asked for. Else standard input holds the whole entry as
-    JSON or, with --client-id, the secret alone (one a line, the newest first,
-    if the provider lets two be valid at a time).
+    A secret is never an argument: other users of the machine can read those. At a
+    terminal the command asks for it. Otherwise standard input holds the whole
+    entry as JSON or, with --client-id, the secret alone (one a line, the newest
+    first, if the provider accepts two at a time).
 
-    Credentials are only ever sent to the hosts stored with them. Without --host,
-    and without "hosts" in the JSON, these are the token endpoints of --provider,
-    or of the provider that has the client's name.
+    Credentials are sent only to the hosts stored with them. Without --host, and
+    without "hosts" in the JSON, these are the hosts of the token endpoints of
+    --provider, or of the provider that has the client's name.
 
     Connections that wait for better credentials are tried with them at once.
 
@@ -113,7 +111,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="The client's name.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show what is stored of a client, who uses it, and whether its provider refuses it.
+    """Show a stored client, its connections, and whether its provider refuses it.
 
     Its secrets are not shown.
 
@@ -170,18 +168,15 @@ def show(
 
 
 def _read_entry(name: str, client_id: str | None) -> dict[str, Any]:
-    """The entry as it was given. Nothing of it is ever repeated in an error."""
+    """Read the entry that the operator gives. No error repeats any of it."""
     if is_interactive():
         client_id = client_id or typer.prompt(f"Client id of {name}", err=True)
         secret = typer.prompt("Client secret (not shown)", hide_input=True, err=True)
         return {"client_id": client_id, "client_secrets": [secret]}
-    text = sys.stdin.read(_MAX_INPUT_CHARACTERS)
+    text = read_standard_input()
     if client_id is None:
-        try:
-            entry = json.loads(text)
-        except ValueError:
-            entry = None
-        if isinstance(entry, dict):
+        entry = parse_json_object(text)
+        if entry is not None:
             return entry
         raise CommandFailed(
             Problem(
@@ -197,7 +192,7 @@ def _read_entry(name: str, client_id: str | None) -> dict[str, Any]:
 
 
 def _find_hosts(run: Run, client: str, provider: str | None, variables: Mapping[str, str]) -> list[str]:
-    """The hosts of the provider's token endpoints. Its consent page is not among them: no secret is sent there."""
+    """Find the hosts of the provider's token endpoints. No secret is sent to its consent page."""
     from evergrant.errors import UnknownProfile
 
     name = provider or client
@@ -209,15 +204,15 @@ def _find_hosts(run: Run, client: str, provider: str | None, variables: Mapping[
         raise CommandFailed(
             Problem(
                 "invalid_client_entry",
-                f"There is no provider {name}, so it is not known to which hosts client {client} may be sent.",
-                "Give --host for each, or the --provider it is for; `evergrant provider list` lists them.",
+                f"There is no provider {name} that tells to which hosts client {client} may be sent.",
+                "Give --host for each, or its --provider; `evergrant provider list` lists them.",
             )
         ) from error
     return list_token_hosts(profile, variables)
 
 
 def list_token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str]:
-    """The hosts of a profile's token endpoints, given the variables or their defaults.
+    """List the hosts of a profile's token endpoints, with the given variables or their defaults.
 
     Only the variables that occur in a host need a value. Raises InvalidVariable.
     """
@@ -239,12 +234,12 @@ def list_token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str
 
 
 def _try_waiting_connections(run: Run, client: str) -> dict[str, dict[str, Any] | None]:
-    """Try the connections that this client kept from refreshing: the first is waited for, the others follow it.
+    """Refresh the first connection that waits for this client, and queue a wake-up for the others.
 
     Returns
     -------
     dict
-        Connection to its problem: none at all (``{}``), or not known yet (None).
+        Maps a connection to its problem: ``{}`` where it works, None where that is not known yet.
     """
     from evergrant.record import circuit as circuits
     from evergrant.record import queued_wakeup
@@ -254,17 +249,16 @@ def _try_waiting_connections(run: Run, client: str) -> dict[str, dict[str, Any] 
     from .tokens import load_record, refresh_now
 
     seen = run.deployment.circuits.get(client)
+
+    def waits_for_client(record: Connection) -> bool:
+        failed_by_client = record.status is Status.CLIENT_REFUSED or record.last_error in CLIENT_ERRORS
+        return record.status not in INACTIVE_STATUSES and (failed_by_client or record.name in seen.waiting)
+
     waiting = sorted(
-        record.name
-        for record in run.deployment.records.all()
-        if record.client == client
-        and record.status not in INACTIVE_STATUSES
-        and (
-            record.status is Status.CLIENT_REFUSED or record.last_error in CLIENT_ERRORS or record.name in seen.waiting
-        )
+        record.name for record in run.deployment.records.all() if record.client == client and waits_for_client(record)
     )
     if not waiting:
-        if seen.is_open:  # nobody is there to find out, so nothing is held against the new credentials
+        if seen.is_open:  # no connection is left to probe with, so the new credentials start with a closed circuit
             for changes in circuits.reset_rejections(seen):
                 run.deployment.circuits.change(client, changes, only_if={"refused_at": seen.refused_at})
         return {}
@@ -276,6 +270,6 @@ def _try_waiting_connections(run: Run, client: str) -> dict[str, dict[str, Any] 
     except CommandFailed as failed:
         tried[first] = failed.problem.as_dict()
         if failed.problem.code == "client_refused":
-            return tried  # the others are not asked: they would only hear the same
+            return tried  # the others would be refused too
     run.deployment.queue.send_many(queued_wakeup.build_messages(others))
     return tried | dict.fromkeys(others)

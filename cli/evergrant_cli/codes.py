@@ -1,14 +1,14 @@
-"""The codes of what went wrong, in plain words. Ours, RFC 6749's, and whatever else a provider says."""
+"""The error codes in plain words: those of Evergrant and of RFC 6749; a provider may add its own."""
 
 from __future__ import annotations
 
 #: Each reads after "could not be refreshed:".
 _SENTENCES = {
     # of Evergrant
-    "lost_response": "the provider's answer was lost or it failed (timeout, reset or 5xx); "
+    "lost_response": "the provider's response was lost, or it failed (timeout, reset or 5xx); "
     "whether it used the refresh token is unknown",
     "not_sent": "the request never reached the provider",
-    "unreadable_response": "the provider answered with success, but its profile finds no token in the answer",
+    "unreadable_response": "the provider responded with success, but its profile finds no token in the response",
     "rate_limited": "the provider asks for fewer requests",
     "transient": "the provider could not answer for the moment",
     "malformed": "the provider finds the request malformed",
@@ -17,15 +17,15 @@ _SENTENCES = {
     "rejected_unknown": "the provider refused, and did not say whether for the grant or the client",
     "service_unavailable": "a service of AWS that is needed did not answer",
     "no_refresh_token": "there is no refresh token to refresh with",
-    "key_expired": "the pasted key has lapsed",
+    "key_expired": "the pasted key has expired",
     "key_refused": "the provider's API refuses the pasted key",
-    "unknown_client": "nobody has stored the client's credentials",
+    "unknown_client": "the client's credentials are not stored",
     "unknown_profile": "the profile it was connected with is gone",
     "invalid_client_entry": "the stored entry of the client cannot be used",
     "invalid_variable": "a variable of the profile is missing, or does not match its pattern",
     "invalid_profile": "its profile cannot be used",
     "seal_broken": "the sealed token set does not open",
-    "unpublished": "Secrets Manager does not take its new token, and whoever reads the secret gets an older one",
+    "unpublished": "Secrets Manager does not take its new token, and the secret still holds an older one",
     # of RFC 6749, section 5.2 and 4.1.2.1
     "invalid_grant": "the provider no longer accepts the grant",
     "invalid_client": "the provider does not accept the client's credentials",
@@ -38,28 +38,30 @@ _SENTENCES = {
 }
 
 
-#: Of a step at the connect pages, as whoever sent the link reads it.
-_STEPS = {
-    "access_denied": "somebody opened the link and chose not to allow access",
-    "wrong_account": "somebody opened the link, and signed in with another account than the one connected before",
-    "no_refresh_token": "somebody opened the link, but the provider gave no refresh token; its profile may say why",
-    "link_used": "somebody came back from the provider twice",
-    "provider_refused": "somebody opened the link, but the provider refused the authorization",
+#: Of a step at the connect pages, for the operator who sent the link.
+_LINK_PROBLEMS = {
+    "access_denied": "the link was opened, and access was denied at the provider",
+    "wrong_account": "the link was opened with another account than the one connected before",
+    "no_refresh_token": "the link was opened, but the provider gave no refresh token; its profile may say why",
+    "link_used": "the browser came back from the provider twice",
+    "provider_refused": "the link was opened, but the provider refused the authorization",
     "link_invalid": "the connection was removed or disconnected meanwhile",
-    "unknown_client": "somebody opened the link, but nobody has stored the credentials of client {client}",
-    "invalid_client_entry": "somebody opened the link, but the stored entry of client {client} cannot be used for this",
-    "invalid_variable": "somebody opened the link, but a variable of the profile is missing or not as it must be",
-    "unknown_profile": "somebody opened the link, but the provider's profile is gone",
+    "unknown_client": "the link was opened, but the credentials of client {client} are not stored",
+    "invalid_client_entry": "the link was opened, but the stored entry of client {client} cannot be used for this",
+    "invalid_variable": "the link was opened, but a variable of the profile is missing or does not match its pattern",
+    "unknown_profile": "the link was opened, but the provider's profile is gone",
 }
 
 
 def describe_link_problem(code: str, client: str) -> str:
-    """What became of an attempt to use a link, in words."""
-    return _STEPS.get(code, f"somebody opened the link, and it failed ({code})").format(client=client)
+    """Describe why an attempt to use a link failed."""
+    return _LINK_PROBLEMS.get(code, f"the link was opened, but the account was not connected ({code})").format(
+        client=client
+    )
 
 
 def describe_code(code: str | None) -> str:
-    """A code in words, with the code itself after them."""
+    """Describe an error code in words, with the code itself after them."""
     if code is None:
         return "no reason is recorded"
     return f"{_SENTENCES.get(code, 'the provider refused, in words of its own')} ({code})"

@@ -1,4 +1,4 @@
-"""``evergrant connect``: at once where no person is needed, else a link, and waiting until somebody has used it."""
+"""``evergrant connect``: at once for a headless grant or a pasted key, else by a link."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86_400}
 
 
 def _parse_lifetime(text: str) -> int:
-    """`90m`, `24h`, `7d` in seconds."""
+    """Parse `90m`, `24h` or `7d` to seconds."""
     from evergrant.connect.links import MAX_TICKET_LIFETIME_SECONDS, MIN_TICKET_LIFETIME_SECONDS
 
     number, unit = text[:-1], _UNIT_SECONDS.get(text[-1:], 0)
     seconds = int(number) * unit if number.isascii() and number.isdecimal() and len(number) < 7 else 0
     if not MIN_TICKET_LIFETIME_SECONDS <= seconds <= MAX_TICKET_LIFETIME_SECONDS:
-        raise typer.BadParameter("write 15m, 24h or 7d; a link is good for 1m at least, and for 7d at most")
+        raise typer.BadParameter("write 15m, 24h or 7d; a link is valid for 1m at least, and for 7d at most")
     return seconds
 
 
@@ -39,13 +39,13 @@ def connect(
     client: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", show_default=False, help="The stored client to use; the provider's name if left out."
+            metavar="NAME", show_default=False, help="The stored client to use. Default: the provider's name."
         ),
     ] = None,
     var: Var = None,
     grant: Annotated[
         str | None,
-        typer.Option(metavar="GRANT", show_default=False, help="One of the profile's grants; its first if left out."),
+        typer.Option(metavar="GRANT", show_default=False, help="One of the profile's grants. Default: its first."),
     ] = None,
     scope: Annotated[
         list[str] | None,
@@ -53,7 +53,7 @@ def connect(
             "--scope",
             metavar="SCOPE",
             show_default=False,
-            help="What to ask for instead of the profile's scopes (`provider show`); repeat it.",
+            help="A scope to request instead of the profile's (`provider show`); repeat it.",
         ),
     ] = None,
     direct_read: Annotated[
@@ -67,7 +67,7 @@ def connect(
     expires_at: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME", show_default=False, help="When a pasted key lapses: 2027-01-31T00:00:00Z, or 2027-01-31."
+            metavar="TIME", show_default=False, help="When a pasted key expires: 2027-01-31T00:00:00Z, or 2027-01-31."
         ),
     ] = None,
     link_valid: Annotated[
@@ -76,7 +76,7 @@ def connect(
             metavar="TIME",
             parser=_parse_lifetime,
             show_default="15m",
-            help="For how long the link is good: 90m, 24h or, for one that is mailed, up to 7d.",
+            help="How long the link is valid: 90m, 24h, at most 7d.",
         ),
     ] = "15m",  # type: ignore[assignment]  # typer parses defaults too
     another_account: Annotated[
@@ -88,17 +88,18 @@ def connect(
 ) -> None:
     """Connect an account, or authorize it again.
 
-    Where a person must consent, this prints a link that is good for one use and
-    15 minutes (--link-valid); open it, or send it to whoever owns the account
-    (--no-wait prints the words to send). Ctrl-C leaves the link good.
-    A client's own grant needs nobody: it is tried at once. With --grant static a
-    key or a personal access token that you made at the provider is asked for; at
-    no terminal, standard input holds it, alone or as {"access_token": …}.
+    Where a person must consent, this prints a link that works once within 15
+    minutes (--link-valid). Open it, or send it to the account's owner (--no-wait
+    prints the letter). Ctrl-C leaves the link valid.
+    A headless grant needs no person: it is tried at once. With --grant static the
+    command asks for a key or a personal access token that you made at the
+    provider. Without a terminal, standard input holds it, alone or as
+    {"access_token": …}.
 
-    A connection that exists keeps its client, variables, grant and scopes unless
-    you give others. Until the new grant is saved it goes on as it was. Where the
-    provider tells whose account it is, another one than before is refused,
-    unless you say --another-account.
+    An existing connection keeps its client, variables, grant and scopes unless
+    you give others. It works as before until the new grant is saved. Where the
+    provider identifies the account, another one than before is refused, unless
+    you give --another-account.
 
     [bold]Examples[/]
       evergrant connect keap/main
@@ -119,9 +120,9 @@ def connect(
         connect_by_key(run, authorization, profile, expires_at, wait=wait)
         return
     if expires_at is not None:
-        raise WrongUsage("--expires-at is for a pasted key: give --grant static too.")
+        raise WrongUsage("--expires-at needs --grant static: it is for a pasted key.")
     deployment.require_client(authorization.client, list_client_hosts(profile, authorization, grant))
-    # Pinned by its hash from here on, whatever a later release of this command ships.
+    # The connection pins this profile by its hash, also when a later release ships another.
     deployment.profiles.keep(profile)
     record = operations.begin(deployment.records, authorization, grant, deployment.clock)
     if grant in HEADLESS_GRANTS:
@@ -139,7 +140,7 @@ def plan_authorization(
     direct_read: bool | None,
     scopes: Sequence[str] = (),
 ) -> tuple[Profile, Authorization, str]:
-    """What is to be authorized: what was given, over what the connection has already, over the profile's defaults."""
+    """Plan what to authorize: given values first, then those of the connection, then the profile's defaults."""
     from evergrant.connect import operations
     from evergrant.names import split_connection
 
@@ -169,7 +170,7 @@ def plan_authorization(
 
 
 def _has_own_scope(run: Run, current: Connection) -> bool:
-    """Whether a connection asks for another scope than its profile would have: somebody gave it."""
+    """Whether the operator gave the connection another scope than its profile's."""
     from evergrant.errors import UnknownProfile
 
     try:
@@ -179,7 +180,7 @@ def _has_own_scope(run: Run, current: Connection) -> bool:
 
 
 def list_client_hosts(profile: Profile, authorization: Authorization, grant: str) -> list[str]:
-    """The hosts that the client is going to be sent to."""
+    """List the hosts that the client will be sent to."""
     from evergrant.profiles.model import HEADLESS_GRANTS
     from evergrant.profiles.templates import fill_template
 
@@ -191,7 +192,7 @@ def list_client_hosts(profile: Profile, authorization: Authorization, grant: str
 
 
 def _connect_headless(run: Run, record: Connection) -> None:
-    """A client's own grant: rotator tries it now, and the answer says whether the credentials work."""
+    """Connect with a headless grant: rotator tries it now, and the answer says whether the credentials work."""
     from .connection_view import build_connection_view
     from .tokens import refresh_now
 

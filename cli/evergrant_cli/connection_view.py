@@ -1,4 +1,4 @@
-"""A connection as it is shown, and why its last refresh did not bring a token."""
+"""How a connection is shown: its JSON, and what to do about its last error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .problems import Problem
 
 
 def build_connection_view(connection: Connection, now: int) -> dict[str, Any]:
-    """The JSON of a connection. Times in RFC 3339 UTC, durations in seconds. Nothing in it is secret."""
+    """Build the JSON of a connection. Times in RFC 3339 UTC, durations in seconds. Nothing in it is secret."""
     shown = drop_meaningless_times(connection, now)
     expires_at = shown.expires_at
     return {
@@ -42,10 +42,10 @@ def build_connection_view(connection: Connection, now: int) -> dict[str, Any]:
 
 
 def drop_meaningless_times(connection: Connection, now: int) -> Connection:
-    """The record as it is shown.
+    """Drop from a record what must not be shown.
 
-    A disconnected connection has no token any more, whatever its tombstone says; and what the record dates decades
-    ahead (epoch seconds) does not happen: a refresh that waits until somebody asks, the end of a key without one.
+    A disconnected connection has no token any more, although its tombstone keeps the times of the last one. A time
+    that lies decades ahead means "never": a refresh on demand, or a key without an expiry.
     """
     if connection.status is not Status.DISCONNECTED:
 
@@ -67,7 +67,7 @@ def drop_meaningless_times(connection: Connection, now: int) -> Connection:
     )
 
 
-#: Twice what a profile can say of any token, half of what the record means by "never" (50 years, in seconds).
+#: 50 years: twice the longest lifetime that a profile can state, and half of what the record writes for "never".
 _NEVER_SECONDS = 50 * 365 * 86_400
 
 
@@ -75,60 +75,60 @@ def _format_time(at: int | None) -> str | None:
     return None if at is None else format_rfc3339(at)
 
 
-#: What the operator can do about an error code that is ours; a provider's own code speaks for itself.
+#: What the operator can do about an error code of Evergrant's own.
 _ADVICE = {
-    "invalid_client_entry": "Write the client's entry anew: `{remedy}`.",
+    "invalid_client_entry": "Store the client's entry again: `{remedy}`.",
     "not_sent": "Is the host right, does its name resolve, and is it among the hosts of client {client}? "
     "`{remedy}` sets them.",
-    "lost_response": "It is asked again by itself, as soon as that can do no harm.",
+    "lost_response": "It is retried by itself, as soon as a replay can do no harm.",
     "unreadable_response": "The response is kept, sealed. Correct the profile (one of your own: "
     "`evergrant provider add FILE`), then `{remedy}`. To give it up: `evergrant connect {connection}`.",
-    "invalid_variable": "Give the variable anew: `{remedy} --var NAME=VALUE`.",
+    "invalid_variable": "Give the variable again: `{remedy} --var NAME=VALUE`.",
     "unknown_profile": "The profile it was connected with is gone from the table: `{remedy}`.",
     "seal_broken": "The sealed token set does not open: `{remedy}`.",
-    UNPUBLISHED: "It is tried again by itself. Rotator's log says what stands in the way: its permission to write the "
-    "secret, the vault key, or the number of the secret's versions.",
+    UNPUBLISHED: "It is retried by itself. Rotator's log names the cause: its permission to write the secret, the "
+    "vault key, or the number of the secret's versions.",
 }
 
-#: Errors that no repetition cures, or whose repetition has gone on for too long already.
+#: Errors that no retry fixes, or that were retried for too long already.
 CLIENT_ERRORS = frozenset({"unknown_client", "invalid_client_entry"})
-NEEDS_PERSON = CLIENT_ERRORS | {"unreadable_response", "unknown_profile", "seal_broken", UNPUBLISHED}
+NEEDS_ACTION = CLIENT_ERRORS | {"unreadable_response", "unknown_profile", "seal_broken", UNPUBLISHED}
 
 
 def find_advice(connection: Connection) -> str:
-    """What to do about the connection's last error, empty when there is nothing to do but wait."""
+    """Say what to do about the connection's last error; empty where waiting is enough."""
     if connection.last_error == "unknown_client":
         return UnknownClient(connection.client).hint
     text = _ADVICE.get(connection.last_error or "", "")
-    mended_by = find_remedy(connection.last_error, connection.name, connection.client)
-    return text.format(remedy=mended_by, client=connection.client, connection=connection.name)
+    remedy = find_remedy(connection.last_error, connection.name, connection.client)
+    return text.format(remedy=remedy, client=connection.client, connection=connection.name)
 
 
 def describe_variable_fix(connection: str) -> str:
-    """What else to do where a client is refused: it may have been shown to the wrong host or for the wrong audience."""
+    """Say how to give a variable again: a wrong one sends the client to the wrong host or audience."""
     return f"If it is a variable of the connection that is wrong: `evergrant connect {connection} --var NAME=VALUE`."
 
 
 def explain_refused_link(code: str, connection: Connection, client: str) -> Problem:
-    """Why nobody can use a link as things are, and what to do before another one."""
+    """Say why a link cannot be used, and what to do before making another one."""
     said = describe_link_problem(code, client)
-    mend = {
+    first = {
         "unknown_client": f"Store them with `evergrant client set {client}`. Then make",
-        "invalid_client_entry": f"Store it anew, for all its hosts: `evergrant client set {client}`. Then make",
+        "invalid_client_entry": f"Store it again, for all its hosts: `evergrant client set {client}`. Then make",
         "link_invalid": "Make",
-    }.get(code, "Mend that, then make")
-    return Problem(code, f"{said[0].upper()}{said[1:]}.", f"{mend} a new link: `evergrant connect {connection.name}`.")
+    }.get(code, "Correct that, then make")
+    return Problem(code, f"{said[0].upper()}{said[1:]}.", f"{first} a new link: `evergrant connect {connection.name}`.")
 
 
 def explain_failure(connection: Connection, answer: dict[str, Any]) -> Problem:
-    """Why a forced refresh brought no new token set.
+    """Say why a forced refresh brought no new token set.
 
     Parameters
     ----------
     connection
         The record as it is after the attempt.
     answer
-        What rotator said. It may be the old token, which is still served although the refresh failed.
+        Rotator's answer. It may be the old token, which is still served although the refresh failed.
     """
     error = describe_code(connection.last_error)
     state: EvergrantError | None = None
@@ -147,6 +147,6 @@ def explain_failure(connection: Connection, answer: dict[str, Any]) -> Problem:
     return Problem(
         "temporarily_unavailable" if "error" in answer else "not_refreshed",
         f"{connection.name} could not be refreshed: {error}.",
-        find_advice(connection) or ("It is tried again by itself." if connection.refresh_at else problem.hint),
+        find_advice(connection) or ("It is retried by itself." if connection.refresh_at else problem.hint),
         problem.retry_after,
     )

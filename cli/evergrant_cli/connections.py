@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
     """Stop refreshing a connection until it is resumed.
 
-    Its token stays readable until it lapses.
+    Its token stays readable until it expires.
 
     [bold]Example[/]
       evergrant pause keap/main
@@ -27,16 +27,16 @@ def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> 
     run = get_run(context)
     record = _load_connected(run, connection)
     if record.status is Status.PAUSED:
-        _write_result(run, record, f"{connection} is paused already. `evergrant resume {connection}` goes on with it.")
+        _write_result(run, record, f"{connection} is paused already. Resume it with `evergrant resume {connection}`.")
         return
     record = operations.pause(run.deployment.records, connection, run.deployment.clock)
-    _write_result(run, record, f"{connection} is paused. `evergrant resume {connection}` goes on with it.")
+    _write_result(run, record, f"{connection} is paused. Resume it with `evergrant resume {connection}`.")
 
 
 def resume(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
-    """Go on with a paused connection.
+    """Refresh a paused connection again.
 
-    It is refreshed when it would have been, or now if that is past.
+    It is refreshed at its due time, or now if that is past.
 
     [bold]Example[/]
       evergrant resume keap/main
@@ -51,13 +51,13 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
         return
     record = operations.resume(run.deployment.records, connection, run.deployment.clock)
     if record.refresh_at is not None and record.refresh_at <= run.now:
-        # The next tick would find it as well; nobody need wait for that.
+        # The next tick would find it too, but up to a minute later.
         run.deployment.queue.send({"connection": connection})
-    _write_result(run, record, f"{connection} goes on.")
+    _write_result(run, record, f"{connection} is resumed.")
 
 
 def _load_connected(run: Run, connection: str) -> Connection:
-    """The record. Raises InvalidName, UnknownConnection, Disconnected."""
+    """Load the record of a connection that is not disconnected. Raises InvalidName, UnknownConnection, Disconnected."""
     from evergrant.errors import Disconnected
     from evergrant.record.status import Status
 

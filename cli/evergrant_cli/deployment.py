@@ -1,4 +1,4 @@
-"""The deployed stack, found by its name: its outputs, and the package's adapters over what they name."""
+"""The deployed stack, found by its name: its outputs, and adapters for the resources that they name."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from evergrant.settings import Settings
 
 from .problems import CommandFailed, Problem
 
-#: Longer than rotator's own timeout would be of no use; shorter would give up on an answer that is coming (seconds).
+#: Rotator's own timeout: less would give up on an answer that is coming, more would wait in vain.
 _READ_TIMEOUT_SECONDS = 60
-#: Settings that decide what a saved grant comes to, and the template's parameters that hold them.
+#: Settings that the command shares with the functions, and the template's parameters that hold them.
 _SETTINGS = {
     "EVERGRANT_DIRECT_READ_MIN_LIFETIME": "DirectReadMinLifetime",
     "EVERGRANT_CONSUMER_CACHE_SECONDS": "ConsumerCacheSeconds",
@@ -39,17 +39,17 @@ _SETTINGS = {
 
 
 def open_session(region: str | None, profile: str | None) -> None:
-    """Choose identity and Region for everything that follows, as the AWS CLI does.
+    """Choose identity and Region for the whole run, as the AWS CLI does.
 
-    An explicit profile outranks credentials in the environment, and AWS_REGION, which boto3 itself passes over,
-    outranks AWS_DEFAULT_REGION.
+    An explicit profile outranks credentials in the environment. AWS_REGION, which boto3 ignores, outranks
+    AWS_DEFAULT_REGION.
     """
     boto3.setup_default_session(profile_name=profile, region_name=region or os.environ.get("AWS_REGION") or None)
 
 
 @dataclass(frozen=True)
 class Deployment:
-    """One deployed stack. Nothing is asked of AWS before it is needed, and nothing twice."""
+    """One deployed stack. It calls AWS only when a value is needed, and once for each."""
 
     stack: str
     clock: Clock = field(default_factory=SystemClock)
@@ -61,7 +61,7 @@ class Deployment:
 
     @cached_property
     def settings(self) -> Settings:
-        """What the stack's functions run with, as far as the command shares their decisions."""
+        """The settings of the stack's functions, as far as the command shares their decisions."""
         given = {name: value for name, value in self._parameters.items() if value.isascii() and value.isdecimal()}
         environ = {"EVERGRANT_PREFIX": self.get_output("SecretPrefix")}
         for name, parameter in _SETTINGS.items():
@@ -92,32 +92,32 @@ class Deployment:
                 Problem(
                     "stack_not_found",
                     f"There is no stack {self.stack} in {formation.meta.region_name}.",
-                    "Deploy it with `sam deploy`, or say where it is: --stack, --region, --profile.",
+                    "Deploy it with `sam deploy`, or choose another with --stack, --region or --profile.",
                 )
             ) from error
         described: dict[str, Any] = stacks[0]
         return described
 
     def get_output(self, name: str) -> str:
-        """One output. Raises CommandFailed if the stack has none of that name."""
+        """Get one output. Raises CommandFailed if the stack has none of that name."""
         if name not in self.outputs:
             raise CommandFailed(
                 Problem(
                     "stack_incomplete",
                     f"The stack {self.stack} has no output {name}.",
-                    "Either it is another stack than Evergrant's, or its deployment is not finished.",
+                    "It is not an Evergrant stack, or its deployment is not finished.",
                 )
             )
         return self.outputs[name]
 
     @property
     def api_url(self) -> str:
-        """Where the connect pages are. EVERGRANT_API_URL is for a stack that is reached by another address."""
+        """The address of the connect pages. EVERGRANT_API_URL overrides it for a stack behind another address."""
         return (os.environ.get("EVERGRANT_API_URL") or self.get_output("ApiUrl")).rstrip("/")
 
     @property
     def redirect_uri(self) -> str:
-        """What is registered with every provider."""
+        """The redirect URI that is registered at every provider."""
         return f"{self.api_url}/callback"
 
     @cached_property
@@ -149,12 +149,12 @@ class Deployment:
         return SqsQueue(self.get_output("RotationQueueUrl"))
 
     def require_client(self, name: str, hosts: Sequence[str]) -> None:
-        """Raise if a client cannot be used, as far as this operator may look: its entry, or whether there is one.
+        """Raise if a client cannot be used, as far as this operator may read its entry or list it.
 
         Raises
         ------
         UnknownClient, InvalidClient
-            Nobody has stored it, its entry cannot be read, or does not allow one of these hosts.
+            It is not stored, its entry cannot be read, or its entry does not allow one of these hosts.
         """
         try:
             entry = self.vault.client(name)
@@ -167,8 +167,8 @@ class Deployment:
         if refused:
             allowed = " ".join(f"--host {host}" for host in (*entry.hosts, *refused))
             raise InvalidClient(
-                f"Client {name} may not be sent to {', '.join(refused)}, but it has to be, for this connection.",
-                f"If that is where it belongs, store it again: `evergrant client set {name} {allowed}`.",
+                f"Client {name} may not be sent to {', '.join(refused)}, which this connection needs.",
+                f"If it belongs there, store it again: `evergrant client set {name} {allowed}`.",
             )
 
     def _require_secret(self, name: str) -> None:
@@ -181,12 +181,12 @@ class Deployment:
                 raise UnknownClient(name) from error
             if "AccessDenied" not in read_error_code(error):
                 raise
-            return  # whoever may not look finds out by connecting
+            return  # an operator without this permission finds out by connecting
         if found.get("DeletedDate"):
             raise UnknownClient(name)
 
     def invoke_rotator(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """Invoke rotator and wait for its answer: a token document, or ``{"error": {...}}``."""
+        """Invoke rotator and return its answer: a token document, or ``{"error": {...}}``."""
         name = self.get_output("RotatorFunctionArn")
         answer = self._functions.invoke(FunctionName=name, Payload=json.dumps(request).encode())
         document: dict[str, Any] = json.loads(answer["Payload"].read() or "{}")
@@ -195,13 +195,13 @@ class Deployment:
                 Problem(
                     "function_failed",
                     f"{name.rpartition(':')[2]} failed: {document.get('errorType', 'no reason given')}.",
-                    "Its log says why; what was asked is not lost if it had begun.",
+                    "Its log says why. A rotation that had begun is not lost.",
                 )
             )
         return document
 
     @cached_property
     def _functions(self) -> Any:
-        # One attempt: where an answer is lost the function may have worked, and a second would only queue behind it.
+        # One attempt: where an answer is lost the function may have worked, and a second would wait for its lease.
         config = Config(connect_timeout=5, read_timeout=_READ_TIMEOUT_SECONDS, retries={"total_max_attempts": 1})
         return boto3.client("lambda", config=config)

@@ -1,4 +1,4 @@
-"""Is anything about to break? Pure: records in, judgements out, ``now`` an argument."""
+"""Assess the health of connections. Pure: records in, assessments out, ``now`` an argument."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from evergrant.record.connection import Connection
 from evergrant.record.status import Status
 
 from .codes import describe_code
-from .connection_view import NEEDS_PERSON, describe_variable_fix, find_advice
+from .connection_view import NEEDS_ACTION, describe_variable_fix, find_advice
 from .output import format_span
 
-#: A refresh this late (seconds) was not only waiting for its tick: nothing runs.
+#: A refresh that is this late did not only wait for its tick: the scheduler does not run.
 OVERDUE_SECONDS = 600
-#: A grant that ends within this time (seconds), and is not prolonged by itself, needs somebody now.
+#: A grant that ends within this time, and that no refresh prolongs, must be authorized again now.
 NOTICE_SECONDS = 7 * 86_400
 
 
 class Level(IntEnum):
-    """How much a connection wants of its operator."""
+    """What the operator has to do about a connection: nothing, look at it, or act."""
 
     FINE = 0
     WATCH = 1
@@ -29,7 +29,7 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One connection's state of health: why, and what to do about it."""
+    """The health of one connection: how urgent it is, why, and what to do about it."""
 
     level: Level
     reason: str = ""
@@ -40,12 +40,12 @@ _FINE = Health(Level.FINE)
 
 
 def assess_health(connection: Connection, now: int, *, prolonged: bool = True) -> Health:
-    """Judge one connection.
+    """Assess one connection.
 
     Parameters
     ----------
     prolonged
-        Whether a refresh moves the end of the grant by itself.
+        Whether a refresh moves the end of the grant.
     """
     name = connection.name
     match connection.status:
@@ -54,20 +54,20 @@ def assess_health(connection: Connection, now: int, *, prolonged: bool = True) -
         case Status.PAUSED:
             return Health(Level.WATCH, "paused: nothing is refreshed", f"evergrant resume {name}")
         case Status.AUTHORIZATION_REQUIRED:
-            why = f"somebody must authorize it again{_format_error(connection)}; {_format_remaining(connection, now)}"
+            why = f"it must be authorized again{_format_error(connection)}; {_format_remaining(connection, now)}"
             return Health(Level.ACT, why, f"evergrant connect {name}")
         case Status.CLIENT_REFUSED:
             refused = f"the provider refuses client {connection.client}{_format_error(connection)}"
             why = f"{refused}; {_format_remaining(connection, now)}"
             return Health(Level.ACT, why, f"`evergrant client set {connection.client}`. {describe_variable_fix(name)}")
-    if connection.last_error in NEEDS_PERSON:
+    if connection.last_error in NEEDS_ACTION:
         return Health(
             Level.ACT,
             f"{describe_code(connection.last_error)}; {_format_remaining(connection, now)}",
             find_advice(connection),
         )
     if connection.status is Status.AWAITING_AUTHORIZATION and connection.grant in ("authorization_code", "static"):
-        return Health(Level.WATCH, "nobody has authorized it yet", f"evergrant connect {name}")
+        return Health(Level.WATCH, "not authorized yet", f"evergrant connect {name}")
     return _assess_running(connection, now, prolonged)
 
 
@@ -75,11 +75,11 @@ def _assess_running(connection: Connection, now: int, prolonged: bool) -> Health
     late = now - connection.refresh_at if connection.refresh_at is not None else 0
     if late > OVERDUE_SECONDS and not connection.is_leased(now):
         why = f"its refresh is {format_span(late)} late; {_format_remaining(connection, now)}"
-        return Health(Level.ACT, why, "Does the scheduler run? Its log and the stack's alarms say.")
-    lapsed = connection.expires_at is not None and connection.expires_at <= now
-    # Where refreshes wait until somebody asks, a token that has lapsed is as it should be.
-    if lapsed and connection.refresh_at is not None and (connection.failures or late >= 0):
-        why = f"its token has lapsed and none could be had{_format_error(connection)}"
+        return Health(Level.ACT, why, "Check the scheduler: its log, and the stack's alarms.")
+    expired = connection.expires_at is not None and connection.expires_at <= now
+    # A token that is refreshed on demand may expire while no consumer asks for it.
+    if expired and connection.refresh_at is not None and (connection.failures or late >= 0):
+        why = f"its token has expired and could not be replaced{_format_error(connection)}"
         return Health(Level.ACT, why, find_advice(connection))
     if connection.failures:
         times = "once" if connection.failures == 1 else f"{connection.failures} times in a row"
@@ -98,16 +98,16 @@ def _assess_running(connection: Connection, now: int, prolonged: bool) -> Health
 
 
 def summarize_health(judged: Sequence[tuple[str, Health]]) -> str:
-    """The first line of an overview: is anything about to break?"""
+    """Say in one line whether anything is about to break."""
     if not judged:
         return "There are no connections yet. Make one: evergrant connect PROVIDER/ACCOUNT"
     acts = [name for name, health in judged if health.level is Level.ACT]
     watched = [name for name, health in judged if health.level is Level.WATCH]
     if acts:
         needs = "needs" if len(acts) == 1 else "need"
-        return f"{len(acts)} of {_count_connections(len(judged))} {needs} somebody: {_join_names(acts)}."
+        return f"{len(acts)} of {_count_connections(len(judged))} {needs} action: {_join_names(acts)}."
     if watched:
-        return f"Nothing needs you now. Keep an eye on {_join_names(watched)}."
+        return f"Nothing needs action now. Keep an eye on {_join_names(watched)}."
     return f"Nothing is about to break: {_count_connections(len(judged))} kept alive."
 
 
@@ -120,7 +120,7 @@ def _format_remaining(connection: Connection, now: int) -> str:
         return "there is no token"
     left = connection.expires_at - now
     return (
-        f"its token is good for {format_span(left)} yet" if left > 0 else f"its token lapsed {format_span(-left)} ago"
+        f"its token is good for {format_span(left)} yet" if left > 0 else f"its token expired {format_span(-left)} ago"
     )
 
 

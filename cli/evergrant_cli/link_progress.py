@@ -1,4 +1,4 @@
-"""Waiting for somebody to use a link, and showing how far they are."""
+"""Wait until a link is used and the account connected, and show the progress."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from evergrant.record.connection import Connection
 
 from .output import Output, format_span
 
-#: Often enough to feel immediate, seldom enough to cost nothing (seconds).
+#: Short enough to feel immediate, long enough to cost nothing.
 _POLL_SECONDS = 1.0
-#: After the grant is saved, publication is a matter of seconds; beyond this the schedule sees to it.
+#: Publication takes seconds after the grant is saved; after this time the tick retries it.
 _MAX_PUBLICATION_SECONDS = 60
 
 
 class Stage(StrEnum):
-    """What is being waited for."""
+    """What the command waits for."""
 
     OPENING = "waiting for the link to be opened"
     CONSENT = "waiting for consent at the provider"
@@ -33,18 +33,18 @@ _DONE_TEXTS = {
 }
 
 
-#: Problems of an attempt that no other attempt cures, until the operator has done something.
+#: Problems that no other attempt solves before the operator acts.
 _FINAL_PROBLEMS = frozenset(
     {"unknown_client", "invalid_client_entry", "invalid_variable", "unknown_profile", "link_invalid"}
 )
 
 
 class TicketExpired(Exception):
-    """Nobody finished in time."""
+    """The link expired before the account was connected."""
 
 
 class AttemptFailed(Exception):
-    """Somebody tried and could not succeed; ``code`` is the problem's."""
+    """The link was used and cannot succeed; ``code`` is the problem's."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -59,19 +59,19 @@ def wait_until_connected(
     ticket: str,
     expires_at: int,
     show: Callable[[Stage, int | None], None],
-    tell: Callable[[str], None],
+    report: Callable[[str], None],
 ) -> Connection:
-    """Wait until the grant is saved and its token can be read. Returns the record.
+    """Wait until the grant is saved and its token is published. Returns the record.
 
     Parameters
     ----------
     before
-        The record as it was when the ticket was issued: a new authorization id tells the new grant from the old.
+        The record at the time when the ticket was issued: a new authorization id marks the new grant.
     expires_at
-        When the ticket expires (epoch seconds). Somebody who is at the provider by then may still finish.
+        When the ticket expires (epoch seconds). A consent that is under way then may still be finished.
     show
-        Called at each look with what is waited for, and for how many seconds the link is good yet.
-    tell
+        Called at each poll with the stage, and with the seconds until the link expires.
+    report
         Called with the code of each problem that ended an attempt, where another attempt may succeed.
 
     Raises
@@ -79,7 +79,7 @@ def wait_until_connected(
     TicketExpired, AttemptFailed
     """
     stage = Stage.OPENING
-    told: str | None = None
+    reported: str | None = None
     while True:
         record = records.get(before.name) or before
         if record.authorization_id not in (None, before.authorization_id):
@@ -90,9 +90,9 @@ def wait_until_connected(
         show(stage, max(int(expires_at - clock.now()), 0))
         if problem in _FINAL_PROBLEMS:
             raise AttemptFailed(problem)
-        if problem and problem != told:
-            tell(problem)
-        told = problem
+        if problem and problem != reported:
+            report(problem)
+        reported = problem
         if clock.now() >= expires_at:
             raise TicketExpired(f"The link has expired, and {before.name} was not connected.")
         clock.sleep(_POLL_SECONDS)
@@ -101,7 +101,7 @@ def wait_until_connected(
 
 
 def wait_until_published(records: Records, clock: Clock, record: Connection) -> Connection:
-    """Wait until a saved grant's token can be read, but not for ever. Returns the record as it then is."""
+    """Wait until a saved grant's token is published, for a minute at most. Returns the latest record."""
     saved_at = clock.now()
     while record.is_unpublished and clock.now() < saved_at + _MAX_PUBLICATION_SECONDS:
         clock.sleep(_POLL_SECONDS)
@@ -119,7 +119,7 @@ def show_stages(output: Output, clock: Clock) -> Iterator[Callable[[Stage, int |
         nonlocal waiting_for
         position = stages.index(stage)
         if status and position >= waiting_for:
-            good = "" if left is None else f"; the link is good for another {format_span(left)}"
+            good = "" if left is None else f"; the link expires in {format_span(left)}"
             status.update(f"{stage} … {format_span(clock.now() - began)}{good}")
         if position <= waiting_for:
             return

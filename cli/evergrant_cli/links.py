@@ -1,4 +1,4 @@
-"""Connecting by a link: making it, the words to send with it, and waiting until somebody has used it."""
+"""Connect by a link: make it, write the letter to send with it, wait until the account is connected."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from evergrant.record.connection import Connection
 
 
-#: What can be sent as it is, to somebody who has never heard of Evergrant.
+#: Ready to send to an account's owner who does not know Evergrant.
 _INVITATION = """\
 Please connect your {title} account with us ("{account}" on our side):
 
@@ -34,6 +34,7 @@ def connect_by_link(
     another_account: bool,
     wait: bool,
 ) -> None:
+    """Make a link, show it, and unless ``wait`` is false, wait until the account is connected."""
     from evergrant.connect.links import issue_ticket
     from evergrant.times import format_rfc3339
 
@@ -53,24 +54,24 @@ def connect_by_link(
     if not wait:
         _write_invitation(run, record, title, invitation)
         return
-    # With --json the one document comes at the end, and the link is needed before.
+    # With --json the document comes at the end, but the link is needed at once.
     say = output.write_aside if output.as_json else output.write
-    say(f"Open this link to connect {record.name} to {title}, or send it to whoever owns the account:")
+    say(f"Open this link to connect {record.name} to {title}, or send it to the account's owner:")
     say("")
     say(f"  {link}", "bold")
     say("")
-    say(f"It is good for {format_span(lifetime)}, until {format_rfc3339(expires_at)}, and for one use.")
+    say(f"It works once, for {format_span(lifetime)}, until {format_rfc3339(expires_at)}.")
     _wait_for_use(run, record, authorization.client, ticket, expires_at, invitation)
 
 
 def _write_invitation(run: Run, record: Connection, title: str, invitation: dict[str, Any]) -> None:
-    """Print what to send; the link stands alone on its line, and nothing else is on standard output's own lines."""
+    """Write the letter, with the link on a line of its own, as all of standard output."""
     expires_at = invitation["expires_at"].replace("T", " ").removesuffix("Z")[:16]
     letter = _INVITATION.format(title=title, account=record.account, link=invitation["link"], expires_at=expires_at)
     if run.output.as_json:
         run.output.write_document({**invitation, "text": letter})
         return
-    run.output.write_aside("Send this to whoever owns the account:")
+    run.output.write_aside("Send this to the account's owner:")
     run.output.write_aside("")
     run.output.write(letter)
     run.output.write_aside("")
@@ -86,18 +87,25 @@ def _wait_for_use(
 
     deployment = run.deployment
 
-    def tell(code: str) -> None:
+    def report(code: str) -> None:
         again = f"it can be tried again until {invitation['expires_at']}"
         run.output.write_aside(f"✗ {describe_link_problem(code, client)}; {again}.", "yellow")
 
     try:
         with show_stages(run.output, deployment.clock) as show:
             record = wait_until_connected(
-                deployment.records, deployment.authorizations, deployment.clock, before, ticket, expires_at, show, tell
+                deployment.records,
+                deployment.authorizations,
+                deployment.clock,
+                before,
+                ticket,
+                expires_at,
+                show,
+                report,
             )
     except KeyboardInterrupt:
         run.output.write_aside(
-            f"No longer waiting. The link stays good until {invitation['expires_at']}; "
+            f"No longer waiting. The link works until {invitation['expires_at']}; "
             f"`evergrant status {before.name}` shows when it is done."
         )
         raise typer.Exit(130) from None
@@ -114,7 +122,7 @@ def _wait_for_use(
 
 
 def write_connected(run: Run, record: Connection, prefix: str) -> None:
-    """The end of it, with the connection's first status."""
+    """Write that the account is connected, with the connection's first status."""
     from .health import assess_health
     from .output import format_until
 
@@ -123,7 +131,7 @@ def write_connected(run: Run, record: Connection, prefix: str) -> None:
     output.write(f"{prefix}{record.name} is connected; its token lives for {left} and is refreshed by itself.", "green")
     state = assess_health(record, now)
     if state.level:
-        output.write(f"But mind: {state.reason}.", "yellow")
+        output.write(f"Note: {state.reason}.", "yellow")
         output.write(f"  → {state.advice}")
     elif record.refresh_at is not None and record.refresh_at > now:
         output.write(f"It is {record.status}, and refreshed next {format_until(record.refresh_at, now)}.")

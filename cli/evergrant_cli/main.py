@@ -1,4 +1,4 @@
-"""``evergrant``: the verbs put together, the options they share, and one way to fail."""
+"""``evergrant``: the verbs, the global options, and how every failure is reported."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GLOBAL = ("--stack", "--region", "--profile")
 
 
 class Root(Verbs):
-    """Takes the global options anywhere, as the AWS CLI does, and says foreseen failures in words."""
+    """Accepts the global options anywhere, as the AWS CLI does, and explains expected failures."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         return super().parse_args(ctx, move_global_options(args))
@@ -27,10 +27,10 @@ class Root(Verbs):
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         except typer.Abort as aborted:
-            # Of a prompt, which turns Ctrl-C and the end of the input into the same; only the first is meant.
+            # A prompt raises this for Ctrl-C and for the end of the input; only Ctrl-C is handled here.
             if not isinstance(aborted.__context__, KeyboardInterrupt):
                 raise
-            typer.echo(err=True)  # from the line with the ^C in it
+            typer.echo(err=True)  # end the line that holds the ^C
             raise typer.Exit(130) from None
         except Exception as error:
             problem = explain(error)
@@ -41,7 +41,7 @@ class Root(Verbs):
 
 
 def move_global_options(args: Sequence[str]) -> list[str]:
-    """The arguments with the global options moved before the verb. What follows ``--`` stays."""
+    """Move the global options before the verb. What follows ``--`` stays."""
     front: list[str] = []
     back: list[str] = []
     rest = iter(args)
@@ -61,7 +61,7 @@ app = typer.Typer(
     cls=Root,
     no_args_is_help=True,
     rich_markup_mode="rich",
-    # A traceback with local variables would show what must never be shown.
+    # A traceback with local variables would show secrets.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -75,7 +75,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 ([bold]status[/]) somebody is needed.")
+@app.callback(epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 ([bold]status[/]) a connection needs action.")
 def root(
     context: typer.Context,
     stack: Annotated[
@@ -103,7 +103,7 @@ def root(
       evergrant connect keap/main              connect an account
       evergrant status                         is anything about to break?
 
-    It acts under your own AWS identity, on the stack it finds by its name.
+    It acts under your own AWS identity, on the stack of that name.
     """
     context.obj = Run(stack, region, profile)
 

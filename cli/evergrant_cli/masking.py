@@ -1,7 +1,7 @@
-"""Requests as they may be shown: with stand-ins in capitals for all that is secret.
+"""Build requests that may be shown: stand-ins in capitals take the place of every secret.
 
-Nothing is painted over. What is shown is made anew, by the same code, from the stand-ins alone, so nothing secret can
-be left in it in whatever encoding.
+A request is not edited afterwards. The same code builds it from the stand-ins alone, so no encoding of a secret can
+remain in it.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ def build_masked_request(
     now: int,
     loopback: bool = False,
 ) -> dict[str, Any]:
-    """One phase's request: ``method``, ``url``, ``headers``, ``body`` and, where one is signed, ``assertion``.
+    """Build one phase's request: ``method``, ``url``, ``headers``, ``body`` and, where one is signed, ``assertion``.
 
     Parameters
     ----------
     shape
-        The client whose request it is, or would be: which of its parts there are is taken from it, and no value.
+        The client of the request. Only the presence of its parts counts; no value is taken from it.
     """
     from evergrant.oauth.token_request import build_token_request
 
@@ -57,7 +57,7 @@ def build_masked_request(
 
 
 def mask_token(secret: Secret | None) -> str | None:
-    """A token as it may be shown: its length, and a fingerprint to tell it from another."""
+    """Describe a token by its length, and by a fingerprint that tells it from another."""
     return None if secret is None else f"{len(secret.reveal())} characters, SHA-256 {secret.fingerprint}…"
 
 
@@ -79,7 +79,7 @@ def _build_stand_in(profile: Profile, phase: Phase, shape: Client) -> Client:
 
 @cache
 def _generate_throwaway_key(algorithm: Literal["RS256", "ES256"]) -> Secret:
-    """A key that signs what is shown, and nothing else."""
+    """Generate a key that signs only what is shown."""
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
@@ -104,7 +104,7 @@ def _render_request(request: HttpRequest, now: int) -> dict[str, Any]:
 
 
 def _decode_basic(header: str) -> str:
-    """HTTP Basic with its two parts legible."""
+    """Show the two parts of HTTP Basic in clear."""
     scheme, _, encoded = header.partition(" ")
     return f"Basic base64({b64decode(encoded).decode()})" if scheme == "Basic" else header
 

@@ -1,4 +1,4 @@
-"""Everything the command prints. JSON: one document on standard output. Else words, coloured only at a terminal."""
+"""Write what the command prints: one JSON document on standard output, or text, coloured at a terminal only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _GAP = 3
 
 
 class Output:
-    """Where a command's words go. ``as_json`` is set by ``--json``."""
+    """Writes a command's result and its asides. ``--json`` sets ``as_json``."""
 
     def __init__(self) -> None:
         self.as_json = False
@@ -34,28 +34,28 @@ class Output:
 
     @cached_property
     def errors(self) -> Console:
-        """Standard error: what is not the command's result."""
+        """Standard error, for what is not the command's result."""
         from rich.console import Console
 
         return Console(highlight=False, stderr=True)
 
     def write_document(self, document: Mapping[str, Any]) -> None:
-        """The one JSON document."""
+        """Write the one JSON document."""
         sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
 
     def write(self, text: str = "", style: str | None = None) -> None:
-        """A line of the result, never folded and never read as markup: links stay whole."""
+        """Write a line of the result, neither folded nor read as markup, so that links stay whole."""
         self.console.print(text, style=style, markup=False, soft_wrap=True)
 
     def write_aside(self, text: str, style: str | None = None) -> None:
-        """A line that is no part of the result."""
+        """Write a line that is no part of the result."""
         self.errors.print(text, style=style, markup=False, soft_wrap=True)
 
     def write_table(self, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """A table; cells are plain text, and columns without any are left out.
+        """Write a table. Cells are plain text; an empty column is left out.
 
-        No cell is ever cut. Where the terminal is too narrow the header is folded, and where that is not enough each
-        row is a block of lines.
+        No cell is cut. On a narrow terminal the header is folded. Where that is not enough, each row becomes a block
+        of lines.
         """
         shown = [column for column in range(len(header)) if any(row[column] for row in rows)]
         header = [header[column] for column in shown]
@@ -82,7 +82,7 @@ class Output:
                 self.write(gap.join(padded).rstrip(), style)
 
     def write_facts(self, facts: Sequence[tuple[str, str]]) -> None:
-        """Names and values, one below the other and each on one line; those without a value are left out."""
+        """Write names and values, one pair a line; a pair without a value is left out."""
         from rich.text import Text
 
         shown = [(name, value) for name, value in facts if value]
@@ -93,7 +93,7 @@ class Output:
 
     @contextmanager
     def show_busy(self, what: str) -> Iterator[None]:
-        """At a terminal, show that something is being waited for."""
+        """Show at a terminal what the command waits for."""
         if not self.errors.is_terminal:
             yield
             return
@@ -101,7 +101,7 @@ class Output:
             yield
 
     def write_problem(self, problem: Problem) -> None:
-        """The end of a command that failed."""
+        """Write why the command failed."""
         if self.as_json:
             self.write_document({"error": problem.as_dict()})
             return
@@ -111,7 +111,7 @@ class Output:
 
 
 def format_span(seconds: float) -> str:
-    """A length of time as people say it, by its two largest units: ``3 h 20 min``, ``44 days``."""
+    """Format a duration by its two largest units: ``3 h 20 min``, ``44 days``."""
     left = max(int(seconds), 0)
     if left < 60:
         return f"{left} s"
@@ -126,7 +126,7 @@ def format_span(seconds: float) -> str:
 
 
 def format_until(at: int | None, now: int, past: str = "ago") -> str:
-    """A moment as seen from now: ``in 3 h 20 min``, ``5 min ago``, or nothing."""
+    """Format a moment relative to now: ``in 3 h 20 min``, ``5 min ago``, or nothing."""
     if at is None:
         return ""
     return f"in {format_span(at - now)}" if at > now else f"{format_span(now - at)} {past}"

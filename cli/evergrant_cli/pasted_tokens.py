@@ -1,16 +1,15 @@
-"""What an operator gives by hand: it comes by a hidden prompt or standard input, and is never shown again."""
+"""Connect with a pasted key or token set. It comes from a hidden prompt or standard input, and is never shown."""
 
 from __future__ import annotations
 
-import json
-import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import typer
 
 from .output import format_span
 from .problems import CommandFailed, Problem
 from .run import Run, is_interactive
+from .standard_input import parse_json_object, read_standard_input
 
 if TYPE_CHECKING:
     from evergrant.connect.links import Authorization
@@ -18,22 +17,20 @@ if TYPE_CHECKING:
     from evergrant.profiles.model import Profile
     from evergrant.record.connection import Connection
 
-#: Beyond what any token set needs; a file given by mistake is not read to its end.
-_MAX_INPUT_CHARACTERS = 65_536
-
 
 def connect_by_key(
     run: Run, authorization: Authorization, profile: Profile, expires_at: str | None, *, wait: bool
 ) -> None:
-    """``evergrant connect --grant static``: the pasted key becomes the connection's token."""
+    """Connect with ``--grant static``: the pasted key becomes the connection's token."""
     from evergrant.connect.token_import import parse_expiry, parse_pasted_key
 
     from .connection_view import build_connection_view
 
-    # Whatever is wrong with the arguments is said before anybody types a key.
+    # Check the arguments before asking for the key.
     at = None if expires_at is None else parse_expiry(expires_at)
-    key, said = _read_key(authorization.connection, profile)
-    at = parse_expiry(said) if at is None and said is not None else at
+    key, key_expires_at = _read_key(authorization.connection, profile)
+    if at is None and key_expires_at is not None:
+        at = parse_expiry(key_expires_at)
     tokens = parse_pasted_key(profile, key, run.now, at)
     record = save_token_set(run, authorization, "static", profile, tokens, wait=wait)
     if run.output.as_json:
@@ -50,7 +47,7 @@ def connect_by_key(
 def save_token_set(
     run: Run, authorization: Authorization, grant: str, profile: Profile, tokens: TokenSet, *, wait: bool
 ) -> Connection:
-    """Save a token set as the connection's next generation, and wait until it can be read."""
+    """Save a token set as the connection's next generation; with ``wait``, return once it is published."""
     from evergrant.connect.token_import import TokenImport
 
     from .link_progress import wait_until_published
@@ -67,22 +64,8 @@ def save_token_set(
         return wait_until_published(deployment.records, deployment.clock, record)
 
 
-def read_standard_input() -> str:
-    """What was given there, at most 64 KiB of it."""
-    return sys.stdin.read(_MAX_INPUT_CHARACTERS).strip()
-
-
-def parse_json_object(text: str) -> dict[str, Any] | None:
-    """A JSON object, None for everything else. Nothing of the text is ever repeated in an error."""
-    try:
-        given = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return given if isinstance(given, dict) else None
-
-
 def _read_key(connection: str, profile: Profile) -> tuple[str, str | None]:
-    """The key, and when it lapses if that came with it."""
+    """Read the key, and its expiry if that came with it."""
     if is_interactive():
         if profile.static:
             typer.echo(f"{profile.title}: {profile.static.describe}", err=True)
@@ -92,8 +75,12 @@ def _read_key(connection: str, profile: Profile) -> tuple[str, str | None]:
     if not text.startswith("{"):
         return text, None
     given = parse_json_object(text) or {}
-    found, said = given.get("access_token"), given.get("expires_at")
-    if not isinstance(found, str) or not isinstance(said, str | None) or given.keys() - {"access_token", "expires_at"}:
+    key, expires_at = given.get("access_token"), given.get("expires_at")
+    if (
+        not isinstance(key, str)
+        or not isinstance(expires_at, str | None)
+        or given.keys() - {"access_token", "expires_at"}
+    ):
         raise CommandFailed(
             Problem(
                 "invalid_request",
@@ -101,4 +88,4 @@ def _read_key(connection: str, profile: Profile) -> tuple[str, str | None]:
                 'Write the key alone, or {"access_token": "…", "expires_at": "2027-01-31T00:00:00Z"}.',
             )
         )
-    return found.strip(), said
+    return key.strip(), expires_at

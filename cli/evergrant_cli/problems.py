@@ -1,4 +1,4 @@
-"""What went wrong, as an operator and a script see it: a stable code, what happened, what to do."""
+"""Explain failures to operators and scripts: a stable code, what happened, what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from evergrant.errors import EvergrantError
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``retry_after`` is in seconds."""
+    """Why a command failed, and what to do. ``retry_after`` is in seconds."""
 
     code: str
     message: str
@@ -24,7 +24,7 @@ class Problem:
 
     @classmethod
     def from_error(cls, error: dict[str, Any]) -> Problem:
-        """The ``error`` of an answer of getter or rotator."""
+        """Read the ``error`` of an answer of getter or rotator."""
         return cls(
             str(error.get("code", "error")),
             str(error.get("message", "")),
@@ -42,37 +42,37 @@ class CommandFailed(Exception):
 
 
 class WrongUsage(CommandFailed):
-    """Ends the command with exit status 2: what was asked contradicts itself, or something is missing."""
+    """Ends the command with exit status 2: its arguments contradict each other, or one is missing."""
 
     def __init__(self, message: str) -> None:
         super().__init__(Problem("wrong_usage", message))
 
 
 def explain(error: Exception) -> Problem | None:
-    """The problem behind an exception, None for one that nobody foresaw: that is a defect, and shows its traceback."""
+    """Return the problem behind an exception; None for an unexpected one, which is a defect and shows its traceback."""
     if isinstance(error, CommandFailed):
         return error.problem
     if isinstance(error, EvergrantError):
         return Problem(error.code, error.message, error.hint, getattr(error, "retry_after", None))
     if "botocore" not in sys.modules:
-        return None  # what was never loaded has not raised this, and is not loaded for a mistyped option
+        return None  # botocore is slow to import; if it is not loaded, it did not raise this
     from evergrant.ports import PortUnavailable
 
     if isinstance(error, PortUnavailable):
         known = _explain_aws(error.__cause__) if error.__cause__ else None
-        return known or Problem("aws_error", f"AWS did not do what was asked: {error}.")
+        return known or Problem("aws_error", f"AWS did not carry out the request: {error}.")
     return _explain_aws(error)
 
 
-_NO_ACCESS = (
+_ACCESS_DENIED = (
     "AccessDenied",
     "AccessDeniedException",
     "UnauthorizedOperation",
     "AuthorizationError",
     "KMSAccessDeniedException",
 )
-_NO_LONGER_VALID = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
-_NOT_KNOWN = (
+_EXPIRED = ("ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRefreshRequired")
+_UNKNOWN_CREDENTIALS = (
     "InvalidClientTokenId",
     "UnrecognizedClientException",
     "SignatureDoesNotMatch",
@@ -116,15 +116,17 @@ def _explain_aws(error: BaseException) -> Problem | None:
 
 def _explain_refusal(error: Any) -> Problem:
     answer = error.response.get("Error", {})
-    code, said = str(answer.get("Code", "")), str(answer.get("Message", ""))
-    if code in _NO_ACCESS:
-        return Problem("aws_access_denied", f"Your AWS identity may not do this. {said}".strip())
-    if code in _NO_LONGER_VALID:
-        return Problem("aws_signed_out", "Your AWS credentials have expired.", "Sign in again, then repeat this.")
-    if code in _NOT_KNOWN:
+    code, text = str(answer.get("Code", "")), str(answer.get("Message", ""))
+    if code in _ACCESS_DENIED:
+        return Problem("aws_access_denied", f"Your AWS identity may not do this. {text}".strip())
+    if code in _EXPIRED:
+        return Problem(
+            "aws_signed_out", "Your AWS credentials have expired.", "Sign in again, then repeat the command."
+        )
+    if code in _UNKNOWN_CREDENTIALS:
         return Problem(
             "aws_credentials_refused",
             "AWS does not accept these credentials.",
-            "Check AWS_ACCESS_KEY_ID and its fellows, or choose with --profile.",
+            "Check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or choose with --profile.",
         )
-    return Problem("aws_error", f"AWS refused {error.operation_name} ({code}). {said}".strip())
+    return Problem("aws_error", f"AWS refused {error.operation_name} ({code}). {text}".strip())

@@ -1,4 +1,4 @@
-"""What a profile would do, without doing it: each phase's request, how consumers call, when it would refresh."""
+"""Preview what a profile does: each phase's request, how consumers call the API, when a token is refreshed."""
 
 from __future__ import annotations
 
@@ -17,33 +17,33 @@ _ORDER: tuple[Phase, ...] = ("exchange", "client_credentials", "login", "jwt_bea
 
 
 def suggest_improvements(profile: Profile) -> Iterator[str]:
-    """What a sound profile could still be better at, with the key it is about."""
+    """Suggest improvements of a valid profile, each with the key that it concerns."""
     if not profile.documentation:
-        yield "documentation: nothing says where these facts come from; whoever mends it later will want to know."
+        yield "documentation: the source of these facts is missing; the next editor of the profile needs it."
     if all(rule.default is None for rule in profile.response.expires):
         yield (
-            "response.expires: no default. An answer that does not say when its token lapses cannot be used; give the "
-            "documented lifetime as the last rule."
+            "response.expires: no default. A response that does not say when its token expires cannot be used; give "
+            "the documented lifetime as the last rule."
         )
     if profile.authorize and profile.refresh and not profile.response.refresh_expires:
         yield (
-            "response.refresh_expires: it is missing. Nobody can be warned before a refresh token lapses; give the "
+            "response.refresh_expires: missing. Without it no alert comes before a refresh token expires; give the "
             "field that says it, or the documented lifetime."
         )
     for name, variable in profile.variables.items():
         if not variable.describe:
-            yield f"variables.{name}.describe: it is missing; an operator is asked for a value."
+            yield f"variables.{name}.describe: missing; it tells the operator which value to give."
 
 
 def find_scope(profile: Profile, phase: Phase) -> str | None:
-    """The scope that a connection would ask for where nobody gives another."""
+    """Find the scope that a connection requests unless its operator gives another."""
     from evergrant.profiles.model import HEADLESS_GRANTS
 
     return profile.scope(phase if phase in HEADLESS_GRANTS else "authorization_code")
 
 
 def bind_variables(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
-    """What was given, else the default, else the variable's name in capitals. Raises InvalidVariable."""
+    """Bind each variable to the given value, its default, or its name in capitals. Raises InvalidVariable."""
     import msgspec
 
     known = {name: item for name, item in profile.variables.items() if name in given or item.default is not None}
@@ -52,14 +52,14 @@ def bind_variables(profile: Profile, given: Mapping[str, str]) -> dict[str, str]
 
 
 def build_requests(profile: Profile, variables: Mapping[str, str], now: int) -> Iterator[dict[str, Any]]:
-    """Each phase, in the order in which they happen, and the request that it would send."""
+    """Build the request of each phase, in the order in which the phases happen."""
     from evergrant.oauth.authorization_request import build_authorization_url
 
     if profile.authorize:
         scope = profile.scope("authorization_code")
         stand_ins = {name: name.upper() for name in ("client_id", "redirect_uri", "state", "code_challenge")}
         url = build_authorization_url(profile, variables, {**stand_ins, "scope": scope})
-        yield {"phase": "authorize", "in_a_browser": True, "method": "GET", "url": url, "headers": {}, "body": None}
+        yield {"phase": "authorize", "in_browser": True, "method": "GET", "url": url, "headers": {}, "body": None}
     for phase in _ORDER:
         if getattr(profile, phase) is None:
             continue
@@ -73,7 +73,7 @@ def build_requests(profile: Profile, variables: Mapping[str, str], now: int) -> 
 
 
 def build_consumer_view(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any]:
-    """How consumers call the API with a token, and with a pasted key where that is another way."""
+    """Build how consumers call the API with a token, and with a pasted key where that differs."""
     from evergrant.oauth.consumer_headers import build_consumer_headers
     from evergrant.oauth.token_set import TokenSet
     from evergrant.secret import Secret
@@ -81,16 +81,14 @@ def build_consumer_view(profile: Profile, variables: Mapping[str, str], now: int
     tokens = TokenSet(Secret("ACCESS_TOKEN"), now, now + _USUAL_LIFETIME_SECONDS, "sample", token_type="TOKEN_TYPE")  # noqa: S106
     return {
         "headers": build_consumer_headers(profile, variables, tokens),
-        "headers_of_a_pasted_key": build_consumer_headers(profile, variables, tokens, "static")
-        if profile.static
-        else None,
+        "pasted_key_headers": build_consumer_headers(profile, variables, tokens, "static") if profile.static else None,
         "required_headers": list(profile.consumer.required_headers),
         "reject_statuses": list(profile.consumer.reject_statuses),
     }
 
 
 def compute_refresh_times(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any] | None:
-    """When a token of the documented lifetime (else an hour) would be refreshed, in seconds; None if never."""
+    """Compute when a token of the documented lifetime (else an hour) is refreshed, in seconds; None if never."""
     from evergrant.profiles.expiry import compute_expiry
 
     if profile.grants == ("static",):
@@ -107,7 +105,7 @@ def compute_refresh_times(profile: Profile, variables: Mapping[str, str], now: i
 
 
 def compute_refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int:
-    """When a token set would be refreshed, in epoch seconds: each connection has a jitter of its own, here a sample."""
+    """Compute when a token set is refreshed, in epoch seconds, with the jitter of a sample connection."""
     from evergrant.record.refresh_schedule import TokenLifetime
     from evergrant.record.refresh_schedule import compute_refresh_at as scheduled
     from evergrant.settings import Settings
@@ -118,7 +116,7 @@ def compute_refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int
 
 
 def _build_client(credentials: tuple[str, ...]) -> Any:
-    """A client that has everything, of which no value is ever shown."""
+    """Build a client that has every part; none of its values is shown."""
     from evergrant.oauth.client import Client
     from evergrant.secret import Secret
 

@@ -1,4 +1,4 @@
-"""``evergrant provider check``: a profile looked at before it is used. Needs no stack."""
+"""``evergrant provider check``: preview a profile before it is used. It needs no stack."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def check(
         typer.Option(
             metavar="PHASE",
             show_default=False,
-            help=f"Which one to send: {_PHASES}. Else the first that needs nothing but the client.",
+            help=f"Which one to send: {_PHASES}. Default: the first that needs only the client.",
         ),
     ] = None,
     client: Annotated[
@@ -48,26 +48,24 @@ def check(
         typer.Option(
             metavar="NAME",
             show_default=False,
-            help="Send this client's stored credentials, if they may be sent to URL. Else they are asked for, or "
-            "read from standard input.",
+            help="Send this client's stored credentials, if they may be sent to URL. Default: ask for them, or read "
+            "them from standard input.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check a profile, and show exactly what it would send; or try it once.
+    """Check a profile, and show what it would send; or try it once.
 
-    It shows each phase's request with stand-ins in capitals for all that is
-    secret, how consumers call the API, and when a token would be refreshed.
-    Variables without a value stand there by their names. Nothing is sent and no
-    stack is needed.
+    It shows each phase's request with stand-ins in capitals for every secret, how
+    consumers call the API, and when a token would be refreshed. A variable without
+    a value is shown by its name. Nothing is sent and no stack is needed.
 
-    With --against it sends one request and shows how the answer is read: when
-    the token lapses and by which rule, or what a refusal was taken to mean and by
-    which rule. What the provider says in words of its own is never shown. Without
-    --client standard input holds what is needed as JSON: a client's entry as for
-    [bold]evergrant client set[/], and what the phase spends (refresh_token; code,
-    redirect_uri, code_verifier). [bold]A refresh token that is spent may be dead
-    afterwards.[/]
+    With --against it sends one request and shows how the response is read: when
+    the token expires, or how a refusal is classified, and by which rule. The
+    provider's own text is never shown. Without --client standard input holds
+    JSON: a client's entry as for [bold]evergrant client set[/], and what the phase
+    needs besides (refresh_token; code, redirect_uri, code_verifier). [bold]The
+    provider may not accept a refresh token again after this.[/]
 
     [bold]Examples[/]
       evergrant provider check acme.toml
@@ -81,7 +79,7 @@ def check(
 
     run = get_run(context)
     if against is None and (phase or client):
-        raise WrongUsage("--phase and --client are for --against.")
+        raise WrongUsage("--phase and --client need --against.")
     profile = read_profile(file)
     variables = parse_variables(var)
     output = run.output
@@ -111,14 +109,14 @@ def check(
 
 
 def read_profile(file: str) -> Profile:
-    """The profile in a file, or the one that ships by this name.
+    """Read the profile in a file, or the built-in one of this name.
 
     Raises
     ------
     InvalidProfile
-        It does not hold.
+        The profile is not valid.
     CommandFailed
-        There is neither.
+        There is neither such a file nor such a provider.
     """
     from evergrant.errors import InvalidProfile
     from evergrant.profiles import built_in
@@ -126,10 +124,10 @@ def read_profile(file: str) -> Profile:
 
     path = Path(file)
     if not path.is_file():
-        ships = built_in.load_built_in().get(file)
-        if ships:
-            return ships
-        raise WrongUsage(f"There is no file {file}, nor does a provider of that name ship.")
+        profile = built_in.load_built_in().get(file)
+        if profile:
+            return profile
+        raise WrongUsage(f"There is no file {file}, and no built-in provider of that name.")
     try:
         return load_profile(path.read_text("utf-8"), path.name)
     except UnicodeDecodeError as error:
@@ -139,10 +137,10 @@ def read_profile(file: str) -> Profile:
 
 
 def _write_preview(output: Output, profile: Profile, found: dict[str, Any]) -> None:
-    output.write(f"{profile.name} is sound: {profile.title}, by {' or '.join(profile.grants)}.", "green")
+    output.write(f"{profile.name} is valid: {profile.title}, with the grant {' or '.join(profile.grants)}.", "green")
     open_ones = [name for name, value in found["variables"].items() if value == name.upper()]
     if open_ones:
-        output.write(f"Without a value, and shown by name: {', '.join(open_ones)}. Give --var NAME=VALUE.", "yellow")
+        output.write(f"Shown by name, for want of a value: {', '.join(open_ones)}. Give --var NAME=VALUE.", "yellow")
     for request in found["phases"]:
         output.write()
         output.write(_format_title(request), "bold")
@@ -151,7 +149,7 @@ def _write_preview(output: Output, profile: Profile, found: dict[str, Any]) -> N
     output.write("Consumers send", "bold")
     for name, value in found["consumer"]["headers"].items():
         output.write(f"  {name}: {value}")
-    pasted = found["consumer"]["headers_of_a_pasted_key"]
+    pasted = found["consumer"]["pasted_key_headers"]
     if pasted and pasted != found["consumer"]["headers"]:
         output.write("  or, with a pasted key:")
         for name, value in pasted.items():
@@ -159,24 +157,24 @@ def _write_preview(output: Output, profile: Profile, found: dict[str, Any]) -> N
     for name in found["consumer"]["required_headers"]:
         output.write(f"  {name}: (each call adds its own)")
     statuses = " or ".join(map(str, found["consumer"]["reject_statuses"]))
-    output.write(f"  A dead token shows by {statuses}.")
+    output.write(f"  The API rejects a token with status {statuses}.")
     times = found["refreshing"]
     if times:
-        asked = " if somebody asks" if times["refresh"] == "on_demand" else ""
+        demand = ", if a consumer asks for it" if times["refresh"] == "on_demand" else ""
         output.write()
         output.write(
             f"A token that lives for {format_span(times['lifetime'])} would be replaced after "
-            f"{format_span(times['refreshed_after'])}, {format_span(times['before_expiry'])} before it lapses{asked}."
+            f"{format_span(times['refreshed_after'])}, {format_span(times['before_expiry'])} before it expires{demand}."
         )
     if found["advice"]:
         output.write()
-        output.write("It could be better:", "yellow")
+        output.write("Suggestions:", "yellow")
         for text in found["advice"]:
             output.write(f"  - {text}")
 
 
 def _format_title(request: dict[str, Any]) -> str:
-    if request.get("in_a_browser"):
+    if request.get("in_browser"):
         return "authorize: a browser is sent to"
     phase = str(request["phase"]).replace("_", " ")
     credentials = request.get("credentials")
@@ -201,39 +199,37 @@ def _write_result(output: Output, profile: Profile, result: dict[str, Any]) -> N
     output.write(f"Sent, for {result['phase'].replace('_', ' ')}:")
     _write_request(output, result["request"])
     output.write()
-    answer, error = result["answer"], result.get("error")
+    response, error = result["response"], result.get("error")
     if error is None:
-        output.write(f"Granted ({answer['status']}). It is read so:", "green")
-        output.write_facts(_list_facts(answer))
+        output.write(f"Granted ({response['status']}). The response is read as:", "green")
+        output.write_facts(_list_facts(response))
         return
     output.write_facts(
         [
-            ("answered", str(answer["status"])),
-            ("code", answer.get("code") or ""),
-            ("taken as", answer.get("kind", "")),
-            ("by the rule", answer.get("rule") or ("none" if "kind" in answer else "")),
-            ("wait", f"{answer['retry_after']} s" if answer.get("retry_after") else ""),
-            ("in doubt", "the provider may have acted on it all the same" if answer.get("in_doubt") else ""),
-            ("fields in it", _join_names(answer.get("fields", []), answer.get("other_fields", 0))),
+            ("status", str(response["status"])),
+            ("code", response.get("code") or ""),
+            ("classified as", response.get("kind", "")),
+            ("by the rule", response.get("rule") or ("none" if "kind" in response else "")),
+            ("wait", f"{response['retry_after']} s" if response.get("retry_after") else ""),
+            ("in doubt", "the provider may have acted on the request" if response.get("in_doubt") else ""),
+            ("fields in it", _join_names(response.get("fields", []), response.get("other_fields", 0))),
         ]
     )
     output.write_problem(Problem.from_error(error))
 
 
-def _list_facts(answer: dict[str, Any]) -> list[tuple[str, str]]:
-    is_new = {True: "a new one", False: "the one that was spent", None: ""}[answer["refresh_token_is_new"]]
+def _list_facts(response: dict[str, Any]) -> list[tuple[str, str]]:
+    is_new = {True: "a new one", False: "the one that was sent", None: ""}[response["refresh_token_is_new"]]
+    lifetime = format_span(response["lifetime"])
     return [
-        ("access token", answer["access_token"]),
-        ("token type", answer["token_type"]),
-        (
-            "lapses",
-            f"{answer['expires_at']}, after {format_span(answer['lifetime'])}, by the rule {answer['expiry_rule']}",
-        ),
-        ("refreshed", f"{answer['refreshed_at']}, about"),
-        ("refresh token", f"{is_new}: {answer['refresh_token']}" if is_new else "none"),
-        ("it lapses", answer["refresh_expires_at"] or ("not known" if is_new else "")),
-        ("scopes", _join_names(answer["scopes"], answer["other_scopes"])),
-        ("captured", ", ".join(f"{name} ({value})" for name, value in answer["captured"].items())),
+        ("access token", response["access_token"]),
+        ("token type", response["token_type"]),
+        ("expires", f"{response['expires_at']}, after {lifetime}, by the rule {response['expiry_rule']}"),
+        ("refreshed", f"{response['refreshed_at']}, about"),
+        ("refresh token", f"{is_new}: {response['refresh_token']}" if is_new else "none"),
+        ("it expires", response["refresh_expires_at"] or ("not known" if is_new else "")),
+        ("scopes", _join_names(response["scopes"], response["other_scopes"])),
+        ("captured", ", ".join(f"{name} ({value})" for name, value in response["captured"].items())),
     ]
 
 

@@ -1,4 +1,4 @@
-"""A profile from the server itself: ``evergrant provider add --issuer``."""
+"""``evergrant provider add --issuer``: make a profile from what a server publishes about itself."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from evergrant.profiles.metadata import Metadata
     from evergrant.profiles.model import Profile
 
-#: For each of the well-known addresses, in seconds.
+#: For each of the well-known addresses.
 _TIMEOUT_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Discovery:
-    """What a server says of itself, the profile made of it, and that as TOML."""
+    """A server's metadata, the profile made of them, and its TOML."""
 
     metadata: Metadata
     profile: Profile
@@ -35,7 +35,7 @@ def discover(issuer: str, name: str | None) -> Discovery:
     ------
     InvalidIssuer, MetadataError, InvalidName
     InvalidProfile
-        A provider of this name ships.
+        A built-in provider has this name.
     NotSent
         The server cannot be reached.
     """
@@ -53,11 +53,11 @@ def discover(issuer: str, name: str | None) -> Discovery:
     if name in built_in.load_built_in():
         raise InvalidProfile(
             f"{name} ships with Evergrant, and cannot be shadowed.",
-            f"Look at it with `evergrant provider show {name}`, or call yours something else with --name.",
+            f"Look at it with `evergrant provider show {name}`, or give yours another name with --name.",
         )
     metadata = merge_metadata(issuer, _fetch_metadata(issuer))
     text = write_toml(build_profile(metadata, name, int(SystemClock().now())))
-    # Read back, so that what is stored is what the file would be: checked like any other.
+    # Parse the text again, so that the stored profile is checked like any file.
     return Discovery(metadata, load_profile(text, "the profile made of the metadata"), text)
 
 
@@ -76,13 +76,11 @@ def _fetch_metadata(issuer: str) -> Iterator[tuple[str, HttpResponse | None]]:
         except LostResponse:
             yield url, None
         except NotSent as error:
-            raise NotSent(
-                f"{issuer}: {error.message}", "Is the host right, and a public one? Only public addresses are asked."
-            ) from error
+            raise NotSent(f"{issuer}: {error.message}", "Check the host; only public addresses are allowed.") from error
 
 
 def write_profile(file: Path, text: str) -> None:
-    """Write the profile, over nothing: somebody may have edited what is there."""
+    """Write the profile to a new file; an existing one may hold edits."""
     try:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(text)
@@ -95,7 +93,7 @@ def write_profile(file: Path, text: str) -> None:
 
 
 def build_document(discovery: Discovery) -> dict[str, Any]:
-    """What was found, for programs."""
+    """Build the JSON of what was found."""
     import msgspec
 
     metadata = discovery.metadata
@@ -117,8 +115,8 @@ def build_document(discovery: Discovery) -> dict[str, Any]:
 
 
 def write_sources(output: Output, metadata: Metadata) -> None:
-    """Where it was looked, and what the documents contradict each other in."""
-    output.write("Read what the server publishes of itself:")
+    """Write which addresses were read, and where their documents contradict each other."""
+    output.write("Read what the server publishes about itself:")
     for source in metadata.sources:
         output.write(f"  {source.url}")
         output.write("    used" if source.used else f"    not used: {source.detail}", "green" if source.used else "dim")
@@ -129,27 +127,27 @@ def write_sources(output: Output, metadata: Metadata) -> None:
         output.write(f"  passed over  {item.passed_over}")
     for name in metadata.unreadable:
         output.write()
-        output.write(f"{name} is not the list of words that it should be, and says nothing.", "yellow")
+        output.write(f"{name} should be a list of words, and is ignored.", "yellow")
     output.write()
 
 
 def list_facts(metadata: Metadata, profile: Profile) -> Iterator[tuple[str, str]]:
-    """What the metadata told beyond what every profile shows."""
+    """List what the metadata say beyond what every profile shows."""
     if profile.authorize is None:
         return
     challenges = metadata.lists["code_challenge_methods_supported"]
-    stated = "not stated" if challenges is None else f"the server takes {', '.join(challenges) or 'none'}"
+    stated = "not stated" if challenges is None else f"the server supports {', '.join(challenges) or 'none'}"
     yield "code challenge", f"{'S256' if profile.authorize.pkce else 'not sent'} ({stated})"
     announced = "announced" if metadata.announces_iss else "not announced, checked where it comes"
-    yield "iss of answers", f"{profile.authorize.issuer} ({announced})" if profile.authorize.issuer else ""
+    yield "iss of responses", f"{profile.authorize.issuer} ({announced})" if profile.authorize.issuer else ""
     scopes = metadata.lists["scopes_supported"]
-    yield "scopes it knows", "" if scopes is None else f"{len(scopes)} (--json lists them)"
+    yield "known scopes", "" if scopes is None else f"{len(scopes)} (--json lists them)"
 
 
 def write_notes(output: Output, profile: Profile) -> None:
-    """What could not be known, one paragraph each."""
+    """Write what the metadata do not say, one item each."""
     output.write()
-    output.write("What the metadata cannot tell, and what was assumed:")
+    output.write("What the metadata do not say, and what is assumed:")
     for note in profile.notes:
         output.write(f"  - {note}")
     output.write()

@@ -1,4 +1,4 @@
-"""``evergrant provider``: the profiles that connections can be made with."""
+"""``evergrant provider``: list, show, check and add the profiles of providers."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from .usage import Verb, Verbs
 if TYPE_CHECKING:
     from evergrant.profiles.model import Profile
 
-app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The providers that accounts can be connected at.")
+app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The providers at which accounts can be connected.")
 
 _ProviderName = Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="Such as keap.")]
 
 
 @app.command("list", cls=Verb)
 def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
-    """List the providers that ship with Evergrant, and those added to the stack.
+    """List the built-in providers, and those added to the stack.
 
-    Beside each its grants, and the sites that its facts were read from, with the
-    day; [bold]evergrant provider show[/] names the pages.
+    Each is shown with its grants, and with the sites and dates of its sources;
+    [bold]evergrant provider show[/] names the pages.
 
     [bold]Example[/]
       evergrant provider list
@@ -44,7 +44,7 @@ def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
         problem = explain(error)
         if problem is None:
             raise
-        # What ships is worth listing even before anything is deployed.
+        # Before the stack is deployed, the built-in ones are still listed.
         run.output.write_aside(f"Providers added to the stack are not listed. {problem.message}", "yellow")
     if run.output.as_json:
         run.output.write_document({"providers": [_summarize(profile) for profile in profiles]})
@@ -55,7 +55,7 @@ def list_providers(context: typer.Context, as_json: AsJson = False) -> None:
 
 
 def _list_rows(profile: Profile) -> Iterator[tuple[str, str, str]]:
-    """As many lines as the longest of its columns needs: 80 columns have no room for its sources on one."""
+    """List a provider's rows: its sources need several, to fit into 80 columns."""
     hosts = dict.fromkeys((urlsplit(page.url).hostname or "").removeprefix("www.") for page in profile.documentation)
     days = sorted({page.read for page in profile.documentation})
     below = [*([] if _is_built_in(profile) else ["of this stack"]), *(f"read {day}" for day in days)]
@@ -124,33 +124,32 @@ def add(
         typer.Option(
             metavar="URL",
             show_default=False,
-            help="Instead of a file: make the profile of what this authorization server publishes of itself.",
+            help="Instead of a file: make the profile from what this authorization server publishes.",
         ),
     ] = None,
     name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", show_default=False, help="What to call it; else it is named after its host."),
+        typer.Option(metavar="NAME", show_default=False, help="The provider's name. Default: made from its host."),
     ] = None,
     write: Annotated[
         Path | None,
         typer.Option(
             metavar="FILE",
             show_default=False,
-            help="Write the profile to this new file instead of adding it, to be read and edited first.",
+            help="Write the profile to this new file instead of adding it, to review it first.",
         ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a provider of your own to the stack, or replace it there.
 
-    With --issuer there is nothing to write: the server's own metadata are read
-    (RFC 8414 and OpenID Connect Discovery), and what they cannot tell is said.
-    The issuer is what the provider's documentation calls so, or what stands
-    before /.well-known/ in it. Only public https addresses are asked; a server of
-    your own on localhost may be http.
+    With --issuer no file is needed: the command reads the server's metadata (RFC
+    8414 and OpenID Connect Discovery), and says what they leave open. The issuer
+    is the URL that the provider's documentation gives, or the part of an address
+    before /.well-known/. Only public https addresses are allowed, and http on
+    localhost.
 
-    Connections keep the profile they were made with until they are connected
-    again.
+    A connection keeps its profile until it is connected again.
 
     [bold]Examples[/]
       evergrant provider add --issuer https://login.acme.example
@@ -163,7 +162,7 @@ def add(
         if file is None:
             raise WrongUsage("Give a FILE, or --issuer URL.")
         if name or write:
-            raise WrongUsage("--name and --write are for --issuer.")
+            raise WrongUsage("--name and --write need --issuer.")
         _store(run, read_profile(str(file)), {})
         return
     if file is not None:
@@ -184,25 +183,25 @@ def add(
     if run.output.as_json:
         run.output.write_document({**_summarize(found.profile), "change": "written", "file": str(write), **shown})
         return
-    run.output.write(f"Written to {write}. Next, once you have read it:", "green")
-    run.output.write(f"  See what it would send:  evergrant provider check {write}")
-    run.output.write(f"  Add it to the stack:     evergrant provider add {write}")
+    run.output.write(f"Written to {write}. Review it, then:", "green")
+    run.output.write(f"  Check what it sends:  evergrant provider check {write}")
+    run.output.write(f"  Add it to the stack:  evergrant provider add {write}")
 
 
 def _store(run: Run, profile: Profile, shown: dict[str, Any]) -> None:
-    """Add the profile to the stack, and say what changed and what comes next. ``shown`` is for programs."""
+    """Add the profile to the stack, and write what changed and what comes next. ``shown`` extends the JSON."""
     from .reparse import find_unreadable
 
     before = _find_known(run, profile.name)
-    if before and _drop_read_dates(before) == _drop_read_dates(profile):
+    if before and _clear_read_dates(before) == _clear_read_dates(profile):
         profile = before
     content_hash = run.deployment.profiles.add(profile)
     change = "added" if before is None else "unchanged" if before == profile else "replaced"
     redirect_uri, _ = _find_redirect_uri(run, profile)
     waiting = find_unreadable(run.deployment.records.all(), profile.name)
     if run.output.as_json:
-        told = {"change": change, "redirect_uri": redirect_uri, "content_hash": content_hash, "to_reread": waiting}
-        run.output.write_document({**_summarize(profile), **told, **shown})
+        result = {"change": change, "redirect_uri": redirect_uri, "content_hash": content_hash, "to_reparse": waiting}
+        run.output.write_document({**_summarize(profile), **result, **shown})
         return
     _write_change(run, profile, change, redirect_uri)
     for connection in waiting:
@@ -228,8 +227,8 @@ def _write_change(run: Run, profile: Profile, change: str, redirect_uri: str | N
     output.write(f"  Connect an account:                evergrant connect {profile.name}/main")
 
 
-def _drop_read_dates(profile: Profile) -> Profile:
-    """A profile whose sources were only read again is the same: nobody has to connect again for that."""
+def _clear_read_dates(profile: Profile) -> Profile:
+    """Clear the dates of the sources: a profile that differs only in them is the same."""
     import msgspec
 
     pages = tuple(msgspec.structs.replace(page, read="") for page in profile.documentation)
@@ -266,7 +265,7 @@ def _is_built_in(profile: Profile) -> bool:
 
 
 def _find_redirect_uri(run: Run, profile: Profile) -> tuple[str | None, str]:
-    """The redirect URI to register, or None and why there is none to show."""
+    """Find the redirect URI to register, or None and the reason."""
     if profile.authorize is None:
         return None, ""
     try:

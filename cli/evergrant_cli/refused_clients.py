@@ -15,21 +15,21 @@ from .codes import describe_code
 from .output import format_span, format_until
 from .run import Run
 
-#: States that a refusal of the client outweighs: what these connections wait for is the client.
+#: Statuses that a refusal of the client outweighs: these connections wait for the client.
 _OUTWEIGHED = frozenset({Status.ACTIVE, Status.DEGRADED})
 
 
 def find_refused_clients(run: Run, records: Iterable[Connection]) -> dict[str, Circuit]:
-    """The open circuits of these connections' clients, one read for each client."""
+    """Find the open circuits of these connections' clients, with one read for each client."""
     clients = {record.client for record in records if record.status not in INACTIVE_STATUSES}
     seen = (run.deployment.circuits.get(name) for name in sorted(clients))
     return {circuit.client: circuit for circuit in seen if circuit.is_open}
 
 
 def apply_client_refusal(record: Connection, circuits: Mapping[str, Circuit]) -> Connection:
-    """The record as it would be if it were due now: held back, if its client is refused.
+    """Return the record as it would be if it were due now: refused, if its client is refused.
 
-    That is written down when a connection falls due; an operator wants to see it before.
+    Rotator saves that when the connection falls due; the operator has to see it before.
     """
     circuit = circuits.get(record.client)
     if circuit is None or record.status not in _OUTWEIGHED or record.unreadable_response is not None:
@@ -38,7 +38,7 @@ def apply_client_refusal(record: Connection, circuits: Mapping[str, Circuit]) ->
 
 
 def find_affected(circuit: Circuit, records: Iterable[Connection]) -> list[Connection]:
-    """The connections that are not refreshed for their client's sake, those first whose tokens lapse first."""
+    """Find the connections that wait for their client, ordered by the expiry of their tokens."""
     waiting = [
         record for record in records if record.client == circuit.client and record.status is Status.CLIENT_REFUSED
     ]
@@ -46,21 +46,20 @@ def find_affected(circuit: Circuit, records: Iterable[Connection]) -> list[Conne
 
 
 def describe_refusal(circuit: Circuit, records: Sequence[Connection], now: int) -> str:
-    """What happened to a client and whom it concerns; ``records`` are those affected."""
+    """Describe the refusal of a client and its effect on ``records``, the connections that wait for it."""
     kept = f"{len(records)} connections are" if len(records) != 1 else f"{records[0].name} is"
-    lapses = ""
+    expiry = ""
     if records and records[0].expires_at is not None:
         left = records[0].expires_at - now
         first = "its token" if len(records) == 1 else "the first token"
-        lapses = (
-            f"; {first} lapses in {format_span(left)}" if left > 0 else f"; {first} lapsed {format_span(-left)} ago"
-        )
+        verb = f"expires in {format_span(left)}" if left > 0 else f"expired {format_span(-left)} ago"
+        expiry = f"; {first} {verb}"
     said = f"its provider refuses client {circuit.client} since {format_span(now - (circuit.refused_at or now))}"
-    return f"{said}: {describe_code(circuit.error)}. {kept} not refreshed{lapses}"
+    return f"{said}: {describe_code(circuit.error)}. {kept} not refreshed{expiry}"
 
 
 def build_client_view(circuit: Circuit, records: Sequence[Connection]) -> dict[str, Any]:
-    """The JSON of a refused client. Times in RFC 3339 UTC."""
+    """Build the JSON of a refused client. Times in RFC 3339 UTC."""
     return {
         "client": circuit.client,
         "refused_since": _format_time(circuit.refused_at),
@@ -71,7 +70,7 @@ def build_client_view(circuit: Circuit, records: Sequence[Connection]) -> dict[s
 
 
 def list_facts(circuit: Circuit, now: int) -> list[tuple[str, str]]:
-    """The same for a person; nothing for a client that is accepted."""
+    """List the same for a person; nothing for a client that is accepted."""
     if circuit.refused_at is None:
         return []
     since = f"{format_rfc3339(circuit.refused_at)}, {format_until(circuit.refused_at, now)}"

@@ -1,4 +1,4 @@
-"""``evergrant reparse``: an answer that could not be read, read by a mended profile."""
+"""``evergrant reparse``: read an unreadable response again, with the corrected profile."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ if TYPE_CHECKING:
 
 
 def reparse(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
-    """Read an answer that could not be read once more, by the provider's present profile.
+    """Read an unreadable response again, with the provider's current profile.
 
-    When a provider answers a refresh with something that is no token set to its
-    profile, the answer is kept, sealed, and nothing more is spent. Mend the
-    profile, add it, and say this: the connection has that profile from then on.
-    If it cannot be read now either, nothing changes. To give the answer up,
-    connect the account again.
+    A response in which the profile finds no token set is kept, sealed, and nothing
+    more is sent to the provider. Correct the profile, add it, and run this: the
+    connection uses that profile from then on. If the response is still unreadable,
+    nothing changes. To give the response up, connect the account again.
 
-    [bold]Example[/]
+    [bold]Examples[/]
       evergrant provider add acme.toml
       evergrant reparse acme/main
     """
@@ -34,9 +33,9 @@ def reparse(context: typer.Context, connection: Name, as_json: AsJson = False) -
     run = get_run(context)
     before = load_record(run, connection)
     profile = run.deployment.profiles.load_named(before.provider)
-    # A shipped one may not be in the table yet, where rotator looks for it.
+    # Rotator reads profiles from the table; a built-in one may not be there yet.
     content_hash = run.deployment.profiles.keep(profile)
-    with run.output.show_busy(f"reading what {connection} was answered …"):
+    with run.output.show_busy(f"reading the response of {connection} …"):
         answer = run.deployment.invoke_rotator({"connection": connection, "reparse": content_hash})
     record = run.deployment.records.get(connection) or before
     if before.unreadable_response is None or record.unreadable_response is not None:
@@ -45,18 +44,16 @@ def reparse(context: typer.Context, connection: Name, as_json: AsJson = False) -
         run.output.write_document(build_connection_view(record, run.now))
         return
     if record.generation == before.generation:
-        run.output.write(
-            f"{connection}: by its profile the answer was a refusal. It is tried again by itself.", "yellow"
-        )
+        run.output.write(f"{connection}: by its profile the response was a refusal. It is retried by itself.", "yellow")
         return
     left = format_span((record.expires_at or run.now) - run.now)
     run.output.write(
-        f"{connection} has the token it was given (generation {record.generation}), good for {left}.", "green"
+        f"{connection} has the token of the response (generation {record.generation}); it expires in {left}.", "green"
     )
 
 
 def find_unreadable(records: Iterable[Connection], provider: str) -> list[str]:
-    """The provider's connections that hold an answer which could not be read."""
+    """Find the provider's connections that hold an unreadable response."""
     return sorted(
         record.name for record in records if record.provider == provider and record.unreadable_response is not None
     )
@@ -66,4 +63,4 @@ def _explain_failure(record: Connection, answer: dict[str, object]) -> Problem:
     error = answer.get("error")
     if isinstance(error, dict):
         return Problem.from_error(error)
-    return Problem("unreadable_response", f"The answer of {record.name} is not saved yet.", "Say it again in a minute.")
+    return Problem("unreadable_response", f"The response of {record.name} is not saved yet.", "Try again in a minute.")

@@ -1,4 +1,4 @@
-"""One run of the command: what the global options say, and the options that several verbs share."""
+"""One run of the command: its global options, and the options that several verbs share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Run:
-    """Carried in the context's ``obj``. Nothing heavy is imported before the deployment is asked for."""
+    """One run, kept in the context's ``obj``. It imports boto3 only when the deployment is used."""
 
     stack: str
     region: str | None = None
@@ -47,12 +47,12 @@ def _set_json(context: typer.Context, value: bool) -> bool:
 
 
 def is_interactive() -> bool:
-    """Whether somebody is there to be asked."""
+    """Whether the command runs at a terminal, where it may ask questions."""
     return sys.stdin.isatty()
 
 
 def parse_variables(given: list[str] | None) -> dict[str, str]:
-    """``["host=api.example.com"]`` as a mapping. A value may hold further equals signs."""
+    """Parse ``["host=api.example.com"]`` to a mapping. A value may contain equals signs."""
     variables = {}
     for pair in given or []:
         name, equals, value = pair.partition("=")

@@ -1,4 +1,4 @@
-"""``evergrant status``: the overview, and one connection in full."""
+"""``evergrant status``: show all connections, or one in full."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from .health import Health
 
-_NEEDS_PERSON_STATUS = 3
+_NEEDS_ACTION_STATUS = 3
 _STYLES = ("green", "yellow", "red")
 
 
@@ -24,15 +24,15 @@ def status(
     context: typer.Context,
     connection: Annotated[
         str | None,
-        typer.Argument(metavar="PROVIDER/ACCOUNT", show_default=False, help="One connection; all if left out."),
+        typer.Argument(metavar="PROVIDER/ACCOUNT", show_default=False, help="One connection. Default: all."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Is anything about to break? The first line says.
+    """Show whether anything is about to break: the first line says.
 
-    The exit status is 0 while everything is well or mends itself, and 3 when
-    somebody is needed: a grant must be authorized again or is about to end, a
-    client is refused, a token has lapsed, or nothing is being refreshed.
+    The exit status is 0 while everything works or recovers by itself. It is 3 when
+    a connection needs action: a grant must be authorized again or is about to end,
+    a client is refused, a token has expired, or nothing is refreshed.
 
     [bold]Examples[/]
       evergrant status
@@ -66,7 +66,7 @@ def status(
         run.output.write(first, _STYLES[worst])
         _write_all(run, shown, refused, len(judged) - len(shown))
     if worst is Level.ACT:
-        raise typer.Exit(_NEEDS_PERSON_STATUS)
+        raise typer.Exit(_NEEDS_ACTION_STATUS)
 
 
 def _assess(run: Run, record: Connection) -> Health:
@@ -79,14 +79,14 @@ def _assess(run: Run, record: Connection) -> Health:
         try:
             prolonged = run.deployment.profiles.load_pinned(record.profile_hash).rotation.rotates
         except UnknownProfile:
-            # Without its profile nothing is refreshed, and the record's last error says so.
+            # Without its profile the connection is not refreshed; the record's last error says so.
             prolonged = False
     return assess_health(record, run.now, prolonged=prolonged)
 
 
 def _build_document(
     first: str,
-    somebody_is_needed: bool,
+    needs_action: bool,
     judged: Sequence[tuple[Connection, Health]],
     refused: Mapping[str, Circuit],
     now: int,
@@ -98,7 +98,7 @@ def _build_document(
 
     return {
         "summary": first,
-        "somebody_is_needed": somebody_is_needed,
+        "needs_action": needs_action,
         "refused_clients": [
             refused_clients.build_client_view(circuit, refused_clients.find_affected(circuit, records))
             for circuit in refused.values()
@@ -127,7 +127,7 @@ def _write_all(
     if shown:
         run.output.write()
         run.output.write_table(
-            ("connection", "state", "token expires", "next refresh", "refresh token dies"),
+            ("connection", "state", "token expires", "next refresh", "refresh token ends"),
             [
                 (
                     record.name,
@@ -140,7 +140,7 @@ def _write_all(
             ],
         )
     for circuit in refused.values():
-        # Once, not for each of its connections.
+        # Once for the client, not for each of its connections.
         waiting = refused_clients.find_affected(circuit, [record for record, _ in shown])
         run.output.write()
         run.output.write(f"{circuit.client}: {refused_clients.describe_refusal(circuit, waiting, now)}.", _STYLES[-1])
@@ -181,7 +181,7 @@ def _write_one(run: Run, record: Connection, health: Health) -> None:
             ("client", record.client),
             ("token expires", moment(record.expires_at)),
             ("next refresh", moment(record.refresh_at)),
-            ("refresh token dies", moment(record.refresh_expires_at)),
+            ("refresh token ends", moment(record.refresh_expires_at)),
             ("last error", _format_error(record, now)),
             ("failures in a row", str(record.failures or "")),
             (
@@ -192,7 +192,7 @@ def _write_one(run: Run, record: Connection, health: Health) -> None:
             ("variables", ", ".join(f"{name}={value}" for name, value in record.variables.items())),
             ("scope", record.scope or ""),
             ("not granted", record.missing_scope or ""),
-            ("account", "known: another one is refused" if record.subject else ""),
+            ("account", "known; another one is refused" if record.subject else ""),
             ("read", "" if record.direct_read else "through getter only"),
             ("created", moment(record.created_at)),
         ]

@@ -1,4 +1,4 @@
-"""``evergrant import``: a token set that another system kept until now, without a new consent."""
+"""``evergrant import``: take over a token set from another system, without a new consent."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ import typer
 
 from .connect import list_client_hosts, plan_authorization
 from .output import format_span
-from .pasted_tokens import parse_json_object, read_standard_input, save_token_set
+from .pasted_tokens import save_token_set
 from .problems import CommandFailed, Problem
 from .run import AsJson, Name, Run, Var, get_run, is_interactive, parse_variables
+from .standard_input import parse_json_object, read_standard_input
 
 if TYPE_CHECKING:
     from evergrant.record.connection import Connection
@@ -24,29 +25,27 @@ def import_token_set(
         typer.Option(
             metavar="NAME",
             show_default=False,
-            help="The stored client it was issued to; else the provider's name.",
+            help="The stored client that it was issued to. Default: the provider's name.",
         ),
     ] = None,
     var: Var = None,
-    prove: Annotated[bool, typer.Option("--prove", help="Refresh it once, now, to see that it works.")] = False,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Put it in the place of a grant that is connected and alive.")
-    ] = False,
+    prove: Annotated[bool, typer.Option("--prove", help="Refresh it once, now, to prove that it works.")] = False,
+    replace: Annotated[bool, typer.Option("--replace", help="Replace a grant that is connected and works.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Move an existing token here from another system, as JSON on standard input.
 
-    Give it as the provider's token endpoint answered (RFC 6749): access_token,
-    refresh_token, expires_in (seconds from now on) or expires_at (RFC 3339 or
-    epoch seconds), scope, token_type; refresh_expires_at if you know it.
+    Give it in the form of a token response (RFC 6749): access_token,
+    refresh_token, expires_in (seconds from now) or expires_at (RFC 3339 or epoch
+    seconds), scope, token_type; refresh_expires_at if you know it.
 
     Where a refresh changes the refresh token, only one system can keep it. Stop
     the other one first: the script, cron job or connector that refreshed it, or
-    an Evergrant stack of another account. Then import the last set it stored,
-    with --prove, which refreshes it once.
+    an Evergrant stack of another account. Then import the last set that it
+    stored with --prove, which refreshes it once.
 
-    Nothing of it is ever shown. Without a refresh token the access token is
-    served until it lapses; then somebody has to connect the account.
+    The token set is never shown. Without a refresh token the access token is
+    served until it expires; then the account must be connected.
 
     [bold]Examples[/]
       evergrant import keap/main --prove < tokens.json
@@ -89,8 +88,8 @@ def import_token_set(
     if tokens.refresh_token is None:
         run.output.write(f"{record.name} is taken over as it is; its token lives for {left}.", "green")
         run.output.write(
-            "It came without a refresh token: nothing renews it. When it is about to lapse you are told, and somebody "
-            f"has to connect the account: `evergrant connect {record.name}`.",
+            "It has no refresh token: nothing renews it. An alert comes before it expires; then connect the account: "
+            f"`evergrant connect {record.name}`.",
             "yellow",
         )
         return
@@ -100,28 +99,28 @@ def import_token_set(
         run.output.write(_ONE_HOLDER, "yellow")
 
 
-#: What becomes of the other holder of a refresh token that changes.
+#: Said where each refresh changes the refresh token.
 _ONE_HOLDER = (
-    "Each refresh ends the refresh token before it: whatever else holds this one (the script, cron job or connector "
-    "that it comes from) must stop using it now, or the provider may end the whole grant."
+    "Each refresh ends the previous refresh token: the script, cron job or connector that this one comes from must "
+    "stop using it now, or the provider may end the whole grant."
 )
 
 
 def _confirm_replacement(run: Run, connection: str) -> None:
-    """A grant that is alive is not overwritten by a slip."""
+    """Ask before a grant that works is replaced. Raises CommandFailed where nothing may be asked."""
     from evergrant.record.status import Status
 
     current = run.deployment.records.get(connection)
-    over = (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_REQUIRED, Status.DISCONNECTED)
-    if current is None or current.sealed is None or current.status in over:
+    ended = (Status.AWAITING_AUTHORIZATION, Status.AUTHORIZATION_REQUIRED, Status.DISCONNECTED)
+    if current is None or current.sealed is None or current.status in ended:
         return
-    question = f"{connection} is connected ({current.status}). Put the token set in the place of its grant?"
+    question = f"{connection} is connected ({current.status}). Replace its grant with the token set?"
     if run.output.as_json or not is_interactive():
         raise CommandFailed(
             Problem(
                 "already_connected",
                 f"{connection} is connected ({current.status}), and its grant would be lost.",
-                "Take another name for another account; to replace the grant, say --replace.",
+                "Give another account another name; to replace the grant, add --replace.",
             )
         )
     if not typer.confirm(question, err=True):
@@ -130,7 +129,7 @@ def _confirm_replacement(run: Run, connection: str) -> None:
 
 
 def _prove(run: Run, record: Connection, *, rotates: bool) -> Connection:
-    """Refresh it once. A set that does not work stays, and what is wrong is said with who else may hold it."""
+    """Refresh the set once. One that does not work stays, and the likely cause is written."""
     from .tokens import refresh_now
 
     try:

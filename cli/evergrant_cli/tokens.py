@@ -1,4 +1,4 @@
-"""``evergrant rotate`` and ``evergrant get``: a new token, and the current one."""
+"""``evergrant rotate`` and ``evergrant get``: refresh a connection, get its token."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 def refresh_now(run: Run, before: Connection) -> Connection:
-    """Have rotator refresh a connection now, and return its record.
+    """Refresh a connection by rotator, and return its record.
 
     Raises
     ------
     CommandFailed
-        No new token set came. That an old one is still served does not count.
+        The refresh brought no new token set, even if the old one is still served.
     """
     from .connection_view import explain_failure
 
@@ -42,7 +42,7 @@ def refresh_now(run: Run, before: Connection) -> Connection:
 
 
 def load_record(run: Run, connection: str) -> Connection:
-    """The connection's record. Raises InvalidName, UnknownConnection."""
+    """Load the connection's record. Raises InvalidName, UnknownConnection."""
     from evergrant.errors import UnknownConnection
     from evergrant.names import split_connection
 
@@ -56,13 +56,13 @@ def load_record(run: Run, connection: str) -> Connection:
 def rotate(context: typer.Context, connection: Name, as_json: AsJson = False) -> None:
     """Refresh a connection now, and say whether it worked.
 
-    Nobody need do this for tokens to stay valid. It is for finding out whether
-    a mended client or provider works, and after a token leaked.
+    Tokens stay valid without this. Use it to check a corrected client or
+    provider, and after a token leaked.
 
-    Where the last answer was lost it sends the same refresh token once more,
-    a quarter of an hour later at the earliest. A provider that used the token
-    may then end the grant, and somebody has to connect the account again. By
-    itself Evergrant would wait with that for the end of the token's life.
+    After a lost response it sends the same refresh token again, at the earliest
+    15 minutes later. A provider that acted on the first request may then end the
+    grant, and the account must be connected again. Evergrant itself waits with
+    such a replay until the last quarter of the access token's life.
 
     [bold]Example[/]
       evergrant rotate keap/main
@@ -84,7 +84,7 @@ def rotate(context: typer.Context, connection: Name, as_json: AsJson = False) ->
         run.output.write_document(build_connection_view(record, run.now))
         return
     left = format_span((record.expires_at or run.now) - run.now)
-    run.output.write(f"{connection} has a new token (generation {record.generation}), good for {left}.", "green")
+    run.output.write(f"{connection} has a new token (generation {record.generation}); it expires in {left}.", "green")
 
 
 def get(
@@ -92,14 +92,18 @@ def get(
     connection: Name,
     min_ttl: Annotated[
         int,
-        typer.Option(metavar="SECONDS", min=0, help="Refresh first if it has less left; a provider may not give more."),
+        typer.Option(
+            metavar="SECONDS",
+            min=0,
+            help="Refresh first if the token expires sooner; the provider may still give a shorter one.",
+        ),
     ] = 60,
     token: Annotated[bool, typer.Option("--token", help="Print the access token and nothing else.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Get a connection's valid access token.
 
-    The token itself is shown only when asked for, by --token or --json.
+    Only --token and --json show the token itself.
 
     [bold]Examples[/]
       evergrant get keap/main
@@ -112,13 +116,13 @@ def get(
     run = get_run(context)
     if token and run.output.as_json:
         raise WrongUsage("--token and --json exclude each other; the document holds the token.")
-    # Of rotator, which reads the record itself: getter may answer from memory, with the token before this one.
+    # From rotator, which reads the record: getter may answer with an older token from its cache.
     answer = run.deployment.invoke_rotator({"connection": connection, "min_ttl": min_ttl})
     if "error" in answer:
         raise CommandFailed(_explain_refusal(connection, answer["error"]))
     if answer["expires_in"] < min_ttl:
         run.output.write_aside(
-            f"It is good for {format_span(answer['expires_in'])} only, less than the {min_ttl} s asked.", "yellow"
+            f"It expires in {format_span(answer['expires_in'])}, sooner than the {min_ttl} s of --min-ttl.", "yellow"
         )
     if run.output.as_json:
         run.output.write_document(answer)
@@ -158,4 +162,4 @@ def _write_summary(run: Run, answer: dict[str, object]) -> None:
         ]
     )
     run.output.write()
-    run.output.write("The token itself: --token. The whole document: --json.", "dim")
+    run.output.write("--token prints the token itself, --json the whole document.", "dim")

@@ -1,11 +1,10 @@
-"""One real request of a profile, to a server that the operator names, and how its answer is read."""
+"""Send one real request of a profile to a server that the operator names, and describe its response."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from .masking import build_masked_request, mask_token
 from .problems import CommandFailed, Problem, WrongUsage
 from .profile_preview import compute_refresh_at, find_scope
 from .run import Run, is_interactive
+from .standard_input import parse_json_object, read_standard_input
 
 if TYPE_CHECKING:
     from evergrant.http_messages import HttpResponse
@@ -22,14 +22,13 @@ if TYPE_CHECKING:
     from evergrant.oauth.token_request import Phase
     from evergrant.oauth.token_set import TokenSet
     from evergrant.profiles.model import Profile
+    from evergrant.secret import Secret
 
-#: Beyond what any entry needs; a file given by mistake is not read to its end.
-_MAX_INPUT_CHARACTERS = 65_536
 _TIMEOUT_SECONDS = 10.0
 _PHASES = ("client_credentials", "login", "jwt_bearer", "exchange", "refresh")
-#: What a phase spends besides the client's own credentials: without the first it cannot be tried.
+#: What a phase sends besides the client's own credentials; the first of them is required.
 _PHASE_INPUTS = {"refresh": ("refresh_token", "redirect_uri"), "exchange": ("code", "redirect_uri", "code_verifier")}
-#: Names of an answer's fields are the provider's text too, and may be a token. Those near to one of these are none.
+#: Field names are the provider's text too, and may be a token. A name close to one of these is safe to show.
 _KNOWN_FIELD_NAMES = (
     *("accesstoken", "refreshtoken", "idtoken", "token", "tokentype", "expiresin", "expiresat", "expires", "expiry"),
     *("expiration", "refreshtokenexpiresin", "refreshexpiresin", "scope", "scopes", "error", "errorcode", "errors"),
@@ -39,7 +38,7 @@ _KNOWN_FIELD_NAMES = (
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The origin that stands in for the one of the profile's endpoint."""
+    """The origin that replaces the one of the profile's endpoint."""
 
     netloc: str
     plain: bool
@@ -47,7 +46,7 @@ class Target:
 
 
 def parse_target(against: str) -> Target:
-    """``https://host[:port]``; plain http only on loopback, where nothing crosses a network."""
+    """Parse ``https://host[:port]``; plain http is for loopback only, where nothing crosses a network."""
     from evergrant.names import is_host
     from evergrant.profiles.metadata import is_loopback
 
@@ -57,41 +56,41 @@ def parse_target(against: str) -> Target:
     except ValueError:
         raise WrongUsage("--against is no URL; write https://host or https://host:port.") from None
     if not is_host(parts.netloc) or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise WrongUsage("--against takes scheme, host and port alone: the profile says the path.")
+        raise WrongUsage("--against takes scheme, host and port alone: the path is the profile's.")
     if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(host)):
         raise WrongUsage("--against must be https, or http on localhost or 127.0.0.1: credentials are sent there.")
     return Target(parts.netloc.lower(), parts.scheme == "http", is_loopback(host))
 
 
 def choose_phase(profile: Profile, wanted: str | None) -> Phase:
-    """The phase to try: the one wanted, else the first that needs no person and nothing to spend."""
+    """Choose the phase to try: the one wanted, else the first that needs only the client."""
     offered = [phase for phase in _PHASES if getattr(profile, phase) is not None]
     if not offered:
-        raise WrongUsage(f"{profile.name} has no request that could be tried: its keys are pasted.")
+        raise WrongUsage(f"{profile.name} has no request to try: its keys are pasted.")
     if wanted is None:
         for phase in offered:
             if phase not in _PHASE_INPUTS:
                 return phase  # type: ignore[return-value]
         raise WrongUsage(
-            f"{profile.name} has no phase that could be tried by itself. Give --phase {' or '.join(offered)}, and "
-            "what it spends on standard input."
+            f"No phase of {profile.name} needs only the client. Give --phase {' or '.join(offered)}, and its values on "
+            "standard input."
         )
     if wanted not in offered:
-        raise WrongUsage(f"{profile.name} has no [{wanted}] that could be tried; it has {', '.join(offered)}.")
+        raise WrongUsage(f"{profile.name} has no [{wanted}] to try; it has {', '.join(offered)}.")
     return wanted  # type: ignore[return-value]
 
 
 def send_trial_request(
     run: Run, profile: Profile, phase: Phase, target: Target, client_name: str | None, variables: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Send one request and say how its answer is read: ``request``, ``answer`` and, unless it was granted, ``error``.
+    """Send one request. Returns ``request``, ``response`` and, unless tokens were granted, ``error``.
 
     Raises
     ------
     InvalidClient, InvalidVariable, UnknownClient
-        The request cannot be made.
+        The request cannot be built.
     NotSent, LostResponse
-        No answer came.
+        No response came.
     """
     from evergrant.adapters.clock import SystemClock
     from evergrant.adapters.http import GuardedHttp
@@ -114,7 +113,7 @@ def send_trial_request(
 
 
 def _move_endpoint(profile: Profile, phase: Phase, target: Target) -> Profile:
-    """The profile with this phase's endpoint at the target's origin: its path stays."""
+    """Move this phase's endpoint to the target's origin; its path stays."""
     import msgspec
 
     request = getattr(profile, phase)
@@ -125,7 +124,7 @@ def _move_endpoint(profile: Profile, phase: Phase, target: Target) -> Profile:
 
 
 def _bind_variables(profile: Profile, phase: Phase, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables' values; only those that this request and the reading of its answer name need one."""
+    """Bind the variables that this request and the reading of its response need."""
     import msgspec
 
     from evergrant.profiles.templates import find_names
@@ -143,26 +142,26 @@ def _bind_variables(profile: Profile, phase: Phase, given: Mapping[str, str]) ->
 def _collect_inputs(
     run: Run, profile: Profile, phase: Phase, client_name: str | None, target: Target
 ) -> tuple[Client, dict[str, str | None]]:
-    """The client and what the phase spends: from the stack, from whoever is at the terminal, or standard input."""
+    """Collect the client and the phase's values: from the stack, the terminal or standard input."""
     from evergrant.adapters.aws.vault import parse_client
     from evergrant.errors import InvalidRequest
     from evergrant.oauth.client import Client
 
-    spends = _PHASE_INPUTS.get(phase, ())
+    needed = _PHASE_INPUTS.get(phase, ())
     stored = run.deployment.vault.client(client_name) if client_name else None
     entry: dict[str, Any] = {}
     if is_interactive():
         entry = _prompt_for_entry(profile, phase, with_client=stored is None)
-    elif stored is None or spends:
+    elif stored is None or needed:
         entry = _read_entry()
     values: dict[str, str | None] = {}
-    for name in spends:
+    for name in needed:
         value = entry.pop(name, None)
         if value is not None and not isinstance(value, str):
             raise InvalidRequest(f"{name} must be a text.")
         values[name] = value or None
-    if spends and not values[spends[0]]:
-        raise InvalidRequest(f"[{phase}] spends a {spends[0]}, and none was given.", _INPUT_HINT.format(name=spends[0]))
+    if needed and not values[needed[0]]:
+        raise InvalidRequest(f"[{phase}] needs a {needed[0]}, and none was given.", _INPUT_HINT.format(name=needed[0]))
     if stored is not None:
         return stored, values
     if not entry and getattr(profile, phase).client_auth == "none":
@@ -174,20 +173,16 @@ _INPUT_HINT = 'Give it on standard input, as {{"{name}": "…"}} beside the clie
 
 
 def _read_entry() -> dict[str, Any]:
-    """Standard input: an entry as `evergrant client set` takes it, and what the phase spends. Never repeated."""
-    text = sys.stdin.read(_MAX_INPUT_CHARACTERS)
-    try:
-        entry = json.loads(text) if text.strip() else {}
-    except (ValueError, RecursionError):
-        entry = None
-    if isinstance(entry, dict):
-        entry.pop("hosts", None)  # it is sent to where --against says, and nowhere else
+    """Read from standard input an entry as for `evergrant client set`, and the phase's values."""
+    entry = parse_json_object(read_standard_input() or "{}")
+    if entry is not None:
+        entry.pop("hosts", None)  # --against alone says where it is sent
         return entry
     raise CommandFailed(
         Problem(
             "invalid_client_entry",
             "Standard input holds no JSON object.",
-            'Write {"client_id": "…", "client_secrets": ["…"]}, or what the phase needs.',
+            'Write {"client_id": "…", "client_secrets": ["…"]}, or the values of the phase.',
         )
     )
 
@@ -201,7 +196,7 @@ def _prompt_for_entry(profile: Profile, phase: Phase, *, with_client: bool) -> d
     entry: dict[str, Any] = {}
     request = getattr(profile, phase)
     if with_client and request.client_auth == "private_key_jwt":
-        raise WrongUsage("A private key is not typed: give the client's entry on standard input, or --client.")
+        raise WrongUsage("A private key cannot be typed: give the client's entry on standard input, or --client.")
     own = phase in ("login", "jwt_bearer")
     if with_client and not (own and request.client_auth == "none"):
         entry["client_id"] = typer.prompt("Client id", err=True)
@@ -231,34 +226,35 @@ def _interpret_response(
     from evergrant.oauth.token_set import TokenSet
     from evergrant.secret import Secret
 
-    spent = values.get("refresh_token")
-    before = TokenSet(Secret(""), sent_at, sent_at + 1, "before", Secret(spent)) if spent else None
+    refresh_token = values.get("refresh_token")
+    sent_token = Secret(refresh_token) if refresh_token else None
+    before = TokenSet(Secret(""), sent_at, sent_at + 1, "before", sent_token) if sent_token else None
     try:
-        answer = parse_token_response(profile, response, sent_at, before, variables)
+        result = parse_token_response(profile, response, sent_at, before, variables)
     except UnreadableResponse as error:
         fields, others = _find_field_names(response)
-        problem = Problem(error.code, error.message, "Mend response.access_token or response.expires in the profile.")
+        problem = Problem(
+            error.code, error.message, "Correct response.access_token or response.expires in the profile."
+        )
         return {
-            "answer": {"status": response.status, "fields": fields, "other_fields": others},
+            "response": {"status": response.status, "fields": fields, "other_fields": others},
             "error": problem.as_dict(),
         }
-    if isinstance(answer, Refusal):
+    if isinstance(result, Refusal):
         refused: dict[str, Any] = {
-            "status": answer.status,
-            "kind": answer.kind,
-            "code": answer.code,
-            "rule": answer.rule,
-            "retry_after": answer.retry_after,
-            "in_doubt": answer.in_doubt,
+            "status": result.status,
+            "kind": result.kind,
+            "code": result.code,
+            "rule": result.rule,
+            "retry_after": result.retry_after,
+            "in_doubt": result.in_doubt,
         }
-        return {"answer": refused, "error": _explain_refusal(answer).as_dict()}
-    return {
-        "answer": {"status": response.status, **_describe_tokens(profile, answer, Secret(spent) if spent else None)}
-    }
+        return {"response": refused, "error": _explain_refusal(result).as_dict()}
+    return {"response": {"status": response.status, **_describe_tokens(profile, result, sent_token)}}
 
 
-def _describe_tokens(profile: Profile, tokens: TokenSet, spent: Any) -> dict[str, Any]:
-    """A token set with nothing of it that is secret, and of the provider's texts only what the profile names too."""
+def _describe_tokens(profile: Profile, tokens: TokenSet, sent_token: Secret | None) -> dict[str, Any]:
+    """Describe a token set without its secrets; of the provider's texts, only what the profile names too."""
     from evergrant.times import format_rfc3339
 
     known = set(profile.authorize.scopes) if profile.authorize else set()
@@ -271,7 +267,7 @@ def _describe_tokens(profile: Profile, tokens: TokenSet, spent: Any) -> dict[str
         "lifetime": tokens.lifetime,
         "expiry_rule": tokens.expiry_rule,
         "refresh_token": mask_token(tokens.refresh_token),
-        "refresh_token_is_new": None if tokens.refresh_token is None else tokens.refresh_token != spent,
+        "refresh_token_is_new": None if tokens.refresh_token is None else tokens.refresh_token != sent_token,
         "refresh_expires_at": format_rfc3339(tokens.refresh_expires_at) if tokens.refresh_expires_at else None,
         "scopes": [scope for scope in scopes if scope in known],
         "other_scopes": sum(scope not in known for scope in scopes),
@@ -285,8 +281,8 @@ def _explain_refusal(refusal: Any) -> Problem:
 
     hints = {
         "client_rejected": "Check the client's id, secret and client_auth in the profile; some servers take only one.",
-        "grant_rejected": "The request was understood: what was spent is no longer good, or never was.",
-        "rejected_unknown": "No rule knows this answer. Where the provider documents it, add one to [[errors]].",
+        "grant_rejected": "The request was understood: the token or code that was sent is not valid, or not any more.",
+        "rejected_unknown": "No rule matches this response. Where the provider documents it, add one to [[errors]].",
         "malformed": "Compare the request with the provider's documentation: format, params, headers.",
     }
     said = describe_code(refusal.kind) if refusal.kind != "not_used" else "the provider used nothing of it (not_used)"
@@ -294,16 +290,16 @@ def _explain_refusal(refusal: Any) -> Problem:
 
 
 def _find_field_names(response: HttpResponse) -> tuple[list[str], int]:
-    """The names in a success that could not be read: those that look like what is looked for, and how many others."""
+    """Find the field names of an unreadable success that are safe to show, and count the others."""
     try:
         document = json.loads(response.body)
     except (ValueError, RecursionError):
         document = None
     if not isinstance(document, dict):
         return [], 0
-    telling = sorted(
+    known = sorted(
         name
         for name in document
         if difflib.get_close_matches(re.sub(r"[_-]", "", name.lower()), _KNOWN_FIELD_NAMES, 1, 0.85)
     )
-    return telling, len(document) - len(telling)
+    return known, len(document) - len(known)

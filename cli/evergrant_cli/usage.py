@@ -1,4 +1,4 @@
-"""How the command explains itself: names in capitals for what is to be given, and nothing for what is only a switch."""
+"""Format the help: values are named in capitals, and a switch shows no type."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typer.core import TyperCommand, TyperGroup
 
 
 class Verb(TyperCommand):
-    """A command whose help leaves out the types that typer shows."""
+    """A command whose help does not show typer's types."""
 
     def get_params(self, ctx: Any) -> Any:
         return hide_types(super().get_params(ctx))
@@ -22,14 +22,14 @@ class Verbs(TyperGroup):
 
 
 def hide_types(params: list[Any]) -> list[Any]:
-    """The parameters, typer's ``<bool>`` and ``<str>`` gone: a metavar says more, and a switch takes nothing."""
+    """Hide typer's ``<bool>`` and ``<str>``: a metavar says more, and a switch takes no value."""
     for param in params:
         if param.param_type_name == "argument":
-            param.display_type_rich = _nothing
+            param.display_type_rich = _show_nothing
         elif param.is_flag and param.metavar is None:
             param.metavar = ""
     return params
 
 
-def _nothing(ctx: Any) -> str:
+def _show_nothing(ctx: Any) -> str:
     return ""

@@ -23,7 +23,7 @@ def desk(monkeypatch: pytest.MonkeyPatch, records: DynamoRecords, queue_url: str
 def test_a_paused_connection_is_not_due_and_goes_on_where_it_was(desk: Desk) -> None:
     assert desk.json("pause", "keap/main")["status"] == "paused"
     assert desk.record().due_at is None
-    assert "goes on" in desk("resume", "keap/main")
+    assert "is resumed" in desk("resume", "keap/main")
     assert (desk.record().status, desk.record().due_at) == (Status.ACTIVE, NOW + 60)
     assert desk.queued() == []
 

@@ -254,7 +254,7 @@ def test_each_refusal_is_said_at_once_and_waiting_goes_on(desk: Desk, authorizat
     Browser(desk, authorizations, "opens denies nothing tries_again denies consents is_published")
     said, aside = desk.both("connect", "keap/main")
     assert "keap/main is connected" in said
-    denied = "✗ somebody opened the link and chose not to allow access; it can be tried again until "
+    denied = "✗ the link was opened, and access was denied at the provider; it can be tried again until "
     assert aside.count(f"{denied}2027-01-15T08:15:00Z.") == 2
 
 
@@ -312,7 +312,7 @@ def test_ctrl_c_while_waiting_leaves_the_link_good_and_says_so(desk: Desk) -> No
     aside = desk.both("connect", "keap/main", status=130)[1]
     assert aside.splitlines() == [
         "waiting for the link to be opened …",
-        "No longer waiting. The link stays good until 2027-01-15T08:15:00Z; "
+        "No longer waiting. The link works until 2027-01-15T08:15:00Z; "
         "`evergrant status keap/main` shows when it is done.",
     ]
 
@@ -335,9 +335,9 @@ def test_at_a_terminal_the_line_shows_elapsed_time_and_link_validity(
     Browser(desk, authorizations, "nothing opens consents is_published")
     desk("connect", "keap/main")
     assert shown == [
-        "waiting for the link to be opened … 0 s; the link is good for another 15 min",
-        "waiting for the link to be opened … 1 s; the link is good for another 14 min",
-        "waiting for consent at the provider … 2 s; the link is good for another 14 min",
+        "waiting for the link to be opened … 0 s; the link expires in 15 min",
+        "waiting for the link to be opened … 1 s; the link expires in 14 min",
+        "waiting for consent at the provider … 2 s; the link expires in 14 min",
         "publishing the token … 3 s",
     ]
 
@@ -357,7 +357,7 @@ def test_it_ends_with_the_first_status(desk: Desk, authorizations: StoredAuthori
     assert "It is active, and refreshed next in 19 h 26 min." in desk("connect", "keap/main")
     desk.now = NOW
     desk.meanwhile = lambda: desk.records.change("keap/main", {"authorization_id": "a-2", "missing_scope": "write"})
-    assert "But mind: not everything that was asked for was granted; missing: write." in desk("connect", "keap/main")
+    assert "Note: not everything that was asked for was granted; missing: write." in desk("connect", "keap/main")
 
 
 def test_scopes_that_are_given_are_asked_for_and_kept(desk: Desk, authorizations: StoredAuthorizations) -> None:

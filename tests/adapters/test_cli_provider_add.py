@@ -94,7 +94,7 @@ def test_what_the_documents_differ_in_is_shown(desk: Desk, server: Publishing) -
     said = desk("provider", "add", "--issuer", server.url, "--name", "acme")
     assert f"used         {server.url}/token" in said
     assert f"passed over  {other}" in said
-    assert "scopes_supported is not the list" in said
+    assert "scopes_supported should be a list" in said
 
 
 def test_it_is_written_to_be_edited_and_added_as_a_file(desk: Desk, server: Publishing, tmp_path: Path) -> None:

@@ -249,7 +249,7 @@ def test_wealthyhood_grants_and_its_answer_is_read(simulated: ProviderServer) ->
     found = run_check(*arguments, given=ENTRY)
     assert found["phase"] == "client_credentials"
     assert found["request"]["url"] == f"{simulated.url}/oauth/token"
-    answer = found["answer"]
+    answer = found["response"]
     assert (answer["lifetime"], answer["expiry_rule"], answer["refresh_token"]) == (3600, "expires_in:seconds", None)
     assert answer["access_token"].endswith("…")
     assert "by the rule expires_in:seconds" in run_text(*arguments, given=ENTRY)
@@ -264,14 +264,14 @@ def test_a_wrong_secret_is_distinguished_from_a_wrong_request(simulated: Provide
         given={**ENTRY, "client_secrets": ["canary-older-secret"]},
         status=1,
     )
-    assert wrong["error"]["code"] == wrong["answer"]["kind"] == "client_rejected"
-    assert (wrong["answer"]["code"], wrong["answer"]["rule"]) == ("invalid_client", "standard")
+    assert wrong["error"]["code"] == wrong["response"]["kind"] == "client_rejected"
+    assert (wrong["response"]["code"], wrong["response"]["rule"]) == ("invalid_client", "standard")
     assert run_check(*arguments, given=ENTRY, status=1)["error"]["code"] == "invalid_variable"
 
 
 @pytest.mark.parametrize("simulated", [MODELPORTFOLIOS], indirect=True)
 def test_modelportfolios_spelling_is_read(simulated: ProviderServer) -> None:
-    answer = run_check("modelportfolios", "--against", simulated.url, given=ENTRY)["answer"]
+    answer = run_check("modelportfolios", "--against", simulated.url, given=ENTRY)["response"]
     assert (answer["lifetime"], answer["expiry_rule"]) == (86_400, "expiresIn:seconds")
 
 
@@ -281,14 +281,14 @@ def test_investsuite_logs_in_with_a_duration_called_expires_at(simulated: Provid
     found = run_check("investsuite", "--against", simulated.url, given={"credentials": keys})
     assert found["request"]["url"] == f"{simulated.url}/auth/login/"
     assert found["request"]["body"] == '{"access_key_id": "ACCESS_KEY_ID", "secret_access_key": "SECRET_ACCESS_KEY"}'
-    assert (found["answer"]["lifetime"], found["answer"]["expiry_rule"]) == (300, "expires_at:seconds")
-    assert found["answer"]["refresh_token_is_new"] is True
+    assert (found["response"]["lifetime"], found["response"]["expiry_rule"]) == (300, "expires_at:seconds")
+    assert found["response"]["refresh_token_is_new"] is True
     refused = run_check(
         *("investsuite", "--against", simulated.url, "--phase", "refresh"),
         given={"refresh_token": "canary-refresh-token"},
         status=1,
     )
-    assert (refused["answer"]["kind"], refused["answer"]["rule"]) == ("grant_rejected", "errors[0]")
+    assert (refused["response"]["kind"], refused["response"]["rule"]) == ("grant_rejected", "errors[0]")
 
 
 @pytest.mark.parametrize("simulated", [KEAP], indirect=True)
@@ -304,7 +304,7 @@ def test_keaps_refused_refresh_names_the_rule_that_matched(
     given = {**ENTRY, "refresh_token": "canary-refresh-token"}
     found = run_check(*arguments, given=given, status=1)
     assert found["error"]["code"] == "grant_rejected"
-    assert (found["answer"]["status"], found["answer"]["code"], found["answer"]["rule"]) == (400, code, rule)
+    assert (found["response"]["status"], found["response"]["code"], found["response"]["rule"]) == (400, code, rule)
     text = run_text(*arguments, given=given, status=1)
     assert "grant_rejected" in text
     assert rule in text
@@ -358,7 +358,7 @@ def test_credentials_are_not_shown_though_the_provider_send_them_back() -> None:
     given = {"credentials": {"username": "canary-of-the-provider", "password": "canary-password"}}
     with serving(echoes) as server:
         arguments = ("investsuite", "--against", f"http://{server.host}")
-        assert run_check(*arguments, given=given, status=1)["answer"]["code"] is None
+        assert run_check(*arguments, given=given, status=1)["response"]["code"] is None
         run_text(*arguments, given=given, status=1)
         assert b"canary-password" in server.requests[-1]
 
@@ -378,11 +378,11 @@ def test_one_request_is_sent_to_the_named_origin_and_the_profiles_path(file: str
 
 
 def test_a_granted_answer_is_shown_as_it_is_read(file: str) -> None:
-    answer = granting(file, "refresh", GRANTED)[0]["answer"]
+    answer = granting(file, "refresh", GRANTED)[0]["response"]
     assert (answer["scopes"], answer["other_scopes"], answer["token_type"]) == (["full"], 1, "another")
     assert answer["captured"] == {"site": "21 characters"}
     assert answer["refresh_token_is_new"] is True
-    kept = granting(file, "refresh", {"access_token": "canary-access-token", "expires_in": 60})[0]["answer"]
+    kept = granting(file, "refresh", {"access_token": "canary-access-token", "expires_in": 60})[0]["response"]
     assert kept["refresh_token_is_new"] is False
 
 
@@ -390,7 +390,7 @@ def test_an_answer_that_cannot_be_read_names_the_fields_that_look_like_it(file: 
     body = {"accessTtoken": "canary-access-token", "expiresIn": 60, "canary-of-the-provider": 1}
     found = granting(file, "client_credentials", body, status=1)[0]
     assert found["error"]["code"] == "unreadable_response"
-    assert (found["answer"]["fields"], found["answer"]["other_fields"]) == (["accessTtoken", "expiresIn"], 1)
+    assert (found["response"]["fields"], found["response"]["other_fields"]) == (["accessTtoken", "expiresIn"], 1)
 
 
 @pytest.mark.parametrize(
@@ -441,7 +441,7 @@ def test_a_documented_lifetime_may_be_a_variable(file: str) -> None:
     arguments = ("--var", "days=86400", "--var", "region=eu")
     assert run_check(file, *arguments)["refreshing"]["lifetime"] == 86_400
     with serving(answers(b'{"access_token": "canary-access-token"}')) as server:
-        answer = run_check(file, *arguments, "--against", f"http://{server.host}", given=ENTRY)["answer"]
+        answer = run_check(file, *arguments, "--against", f"http://{server.host}", given=ENTRY)["response"]
     assert (answer["lifetime"], answer["expiry_rule"]) == (86_400, "default")
 
 
@@ -470,6 +470,6 @@ def test_a_stored_client_is_sent_only_where_its_entry_allows(
         assert desk.error(*arguments, "acme")["code"] == "not_sent"
         assert server.connections == 0
         store_client("sandbox", server.host)
-        assert desk.json(*arguments, "sandbox")["answer"]["lifetime"] == 3600
+        assert desk.json(*arguments, "sandbox")["response"]["lifetime"] == 3600
         assert CLIENT_SECRET.encode() in server.requests[0]
         assert desk.error(*arguments, "nosuch")["code"] == "unknown_client"

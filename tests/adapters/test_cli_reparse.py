@@ -50,7 +50,7 @@ def test_rotator_reparses_with_the_profile_that_is_in_the_table(desk: Desk) -> N
     said = desk("reparse", "keap/main")
     assert desk.asked == [{"connection": "keap/main", "reparse": content_hash(KEAP)}]
     assert StoredProfiles(desk.records.table)._get(f"profile#{content_hash(KEAP)}", "profile") is not None
-    assert "keap/main has the token it was given (generation 8), good for 1 h." in said
+    assert "keap/main has the token of the response (generation 8); it expires in 1 h." in said
 
 
 def test_json_is_the_connection_as_it_then_is(desk: Desk) -> None:
@@ -67,7 +67,7 @@ def test_what_cannot_be_read_now_either_is_said(desk: Desk) -> None:
 
 def test_what_turns_out_to_be_a_refusal_is_said(desk: Desk) -> None:
     reads(desk, status=Status.DEGRADED, generation=7, last_error="invalid_grant")
-    assert "the answer was a refusal" in desk("reparse", "keap/main")
+    assert "the response was a refusal" in desk("reparse", "keap/main")
 
 
 def test_a_connection_that_holds_none_is_not_said_to_be_read(desk: Desk) -> None:
@@ -82,4 +82,4 @@ def test_a_corrected_profile_names_the_connections_it_might_read(desk: Desk, tmp
     file = tmp_path / "acme.toml"
     file.write_text(ACME, "utf-8")
     assert "evergrant reparse acme/two" in desk("provider", "add", str(file))
-    assert desk.json("provider", "add", str(file))["to_reread"] == ["acme/two"]
+    assert desk.json("provider", "add", str(file))["to_reparse"] == ["acme/two"]

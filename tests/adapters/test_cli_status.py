@@ -53,7 +53,7 @@ def test_the_first_line_names_who_needs_a_person_and_exit_status_is_3(desk: Desk
     desk.records.create(healthy())
     desk.records.create(healthy("keap/two", status=Status.AUTHORIZATION_REQUIRED, last_error="invalid_grant"))
     said = desk("status", status=3)
-    assert said.splitlines()[0] == "1 of 2 connections needs somebody: keap/two."
+    assert said.splitlines()[0] == "1 of 2 connections needs action: keap/two."
     assert "→ evergrant connect keap/two" in said
     assert "invalid_grant" in said
 
@@ -61,7 +61,7 @@ def test_the_first_line_names_who_needs_a_person_and_exit_status_is_3(desk: Desk
 def test_what_recovers_by_itself_is_shown_and_needs_no_person(desk: Desk) -> None:
     desk.records.create(healthy(status=Status.DEGRADED, failures=3, last_error="lost_response"))
     said = desk("status")
-    assert said.splitlines()[0] == "Nothing needs you now. Keep an eye on keap/main."
+    assert said.splitlines()[0] == "Nothing needs action now. Keep an eye on keap/main."
     assert "retried by itself" in said
 
 
@@ -82,7 +82,7 @@ def test_disconnected_ones_are_only_counted(desk: Desk) -> None:
 def test_the_document_holds_times_as_rfc_3339_and_a_verdict(desk: Desk) -> None:
     desk.records.create(healthy())
     answer = desk.json("status")
-    assert (answer["summary"], answer["somebody_is_needed"]) == (
+    assert (answer["summary"], answer["needs_action"]) == (
         "Nothing is about to break: 1 connection kept alive.",
         False,
     )
@@ -101,7 +101,7 @@ def test_the_document_holds_nothing_sealed(desk: Desk) -> None:
 def test_monitoring_gets_the_same_exit_status_with_json(desk: Desk) -> None:
     desk.records.create(healthy(status=Status.CLIENT_REFUSED, last_error="invalid_client"))
     answer = desk.json("status", status=3)
-    assert answer["somebody_is_needed"] is True
+    assert answer["needs_action"] is True
     assert answer["connections"][0]["advice"].startswith("`evergrant client set keap`. ")
     assert "evergrant connect keap/main --var" in answer["connections"][0]["advice"]
 
@@ -136,7 +136,7 @@ def test_json_is_one_document_and_nothing_else(desk: Desk) -> None:
 def test_one_connection_in_trouble_begins_with_why_and_what_to_do(desk: Desk) -> None:
     desk.records.create(healthy(status=Status.AUTHORIZATION_REQUIRED, last_error="invalid_grant", direct_read=False))
     said = desk("status", "keap/main", status=3).splitlines()
-    assert "authorize it again: the provider no longer accepts the grant (invalid_grant)" in said[0]
+    assert "be authorized again: the provider no longer accepts the grant (invalid_grant)" in said[0]
     assert said[1] == "  → evergrant connect keap/main"
     assert "through getter only" in " ".join(said)
 
@@ -173,9 +173,9 @@ def test_a_refused_client_is_said_once_for_all_its_connections_due_or_not(desk: 
     circuit = {"refused_at": NOW - 3600, "error": "invalid_client", "probe_at": NOW + 600}
     DynamoCircuits(desk.records.table).change("keap", circuit, only_if={})
     said = desk("status", status=3)
-    assert said.splitlines()[0] == "2 of 4 connections need somebody: keap/held, keap/not-due."
+    assert said.splitlines()[0] == "2 of 4 connections need action: keap/held, keap/not-due."
     assert said.count("its provider refuses client keap since 1 h") == 1
-    assert "2 connections are not refreshed; the first token lapses in 2 h." in said
+    assert "2 connections are not refreshed; the first token expires in 2 h." in said
     assert said.count("evergrant client set keap") == 1
     answer = desk.json("status", status=3)
     assert answer["refused_clients"] == [

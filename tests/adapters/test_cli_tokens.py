@@ -53,7 +53,7 @@ def test_an_error_of_rotator_is_passed_on_whole(desk: Desk) -> None:
 def test_a_token_with_less_left_than_asked_is_said_aside(serving: Desk) -> None:
     said, aside = serving.both("get", "keap/main", "--token", "--min-ttl", "3600")
     assert said == f"{ACCESS_TOKEN}\n"
-    assert aside == "It is good for 10 min only, less than the 3600 s asked.\n"
+    assert aside == "It expires in 10 min, sooner than the 3600 s of --min-ttl.\n"
 
 
 def test_a_refused_client_is_reported_with_the_variables_to_check(desk: Desk) -> None:
@@ -79,7 +79,7 @@ def test_a_name_that_is_none_never_reaches_aws(desk: Desk) -> None:
 
 
 def test_rotate_forces_a_refresh_and_says_its_outcome(desk: Desk) -> None:
-    assert "keap/main has a new token (generation 8), good for 1 h." in desk("rotate", "keap/main")
+    assert "keap/main has a new token (generation 8); it expires in 1 h." in desk("rotate", "keap/main")
     assert desk.asked == [{"connection": "keap/main", "force": True}]
     assert desk.json("rotate", "keap/main")["generation"] == 9
 
@@ -118,7 +118,7 @@ def test_rotate_while_a_response_is_pending_says_so_and_when_to_retry(desk: Desk
     desk.rotator = lambda request: {"error": awaited}
     assert desk.error("rotate", "keap/main") == awaited
     assert "try again in 15 minutes" in awaited["hint"]
-    assert "quarter of an hour" in desk("rotate", "--help")
+    assert "15 minutes" in desk("rotate", "--help")
 
 
 def test_rotating_an_unknown_connection_sends_no_request(desk: Desk) -> None:

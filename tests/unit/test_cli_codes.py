@@ -31,7 +31,7 @@ def test_each_code_follows_a_sentence(code: str) -> None:
 
 def test_a_lost_response_leaves_open_what_became_of_the_refresh_token() -> None:
     assert describe_code("lost_response") == (
-        "the provider's answer was lost or it failed (timeout, reset or 5xx); "
+        "the provider's response was lost, or it failed (timeout, reset or 5xx); "
         "whether it used the refresh token is unknown (lost_response)"
     )
 

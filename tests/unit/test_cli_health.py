@@ -71,7 +71,7 @@ def test_what_is_fine_is_left_alone(fields: dict[str, Any]) -> None:
         ),
         ({"failures": 1, "last_error": "server_error"}, "retried by itself"),
         ({"missing_scope": "contacts.write"}, "missing: contacts.write"),
-        ({"status": Status.AWAITING_AUTHORIZATION, "expires_at": None, "refresh_at": None}, "nobody has authorized"),
+        ({"status": Status.AWAITING_AUTHORIZATION, "expires_at": None, "refresh_at": None}, "not authorized yet"),
     ],
 )
 def test_what_recovers_by_itself_or_is_intended_is_watched(fields: dict[str, Any], reason: str) -> None:
@@ -83,18 +83,18 @@ def test_what_recovers_by_itself_or_is_intended_is_watched(fields: dict[str, Any
 @pytest.mark.parametrize(
     ("fields", "reason", "advice"),
     [
-        ({"status": Status.AUTHORIZATION_REQUIRED}, "authorize it again", "evergrant connect keap/main"),
+        ({"status": Status.AUTHORIZATION_REQUIRED}, "be authorized again", "evergrant connect keap/main"),
         ({"status": Status.CLIENT_REFUSED}, "refuses client keap", "evergrant client set keap"),
         ({"last_error": "unknown_client", "failures": 3}, "unknown_client", "evergrant client set keap"),
         (
             {"last_error": "unreadable_response", "status": Status.DEGRADED},
-            "no token in the answer (unreadable_response)",
+            "no token in the response (unreadable_response)",
             "evergrant provider add FILE",
         ),
         ({"refresh_at": NOW - 3600}, "1 h late", "scheduler"),
         (
             {"expires_at": NOW - 5, "refresh_at": NOW + 60, "failures": 9, "last_error": "lost_response"},
-            "lapsed",
+            "expired",
             "itself",
         ),
     ],
@@ -108,7 +108,7 @@ def test_what_needs_a_person_says_why_and_what_to_do(fields: dict[str, Any], rea
 
 def test_how_long_the_token_serves_yet_is_said() -> None:
     assert "good for 23 h yet" in judge(status=Status.AUTHORIZATION_REQUIRED).reason
-    assert "lapsed 1 h ago" in judge(status=Status.AUTHORIZATION_REQUIRED, expires_at=NOW - 3600).reason
+    assert "expired 1 h ago" in judge(status=Status.AUTHORIZATION_REQUIRED, expires_at=NOW - 3600).reason
     assert "there is no token" in judge(status=Status.CLIENT_REFUSED, expires_at=None).reason
 
 
@@ -127,8 +127,6 @@ def test_the_headline_puts_the_worst_first_and_names_no_more_than_three() -> Non
     fine, watch, act = Health(Level.FINE), Health(Level.WATCH), Health(Level.ACT)
     assert summarize_health([]).startswith("There are no connections yet.")
     assert summarize_health([("a", fine)]) == "Nothing is about to break: 1 connection kept alive."
-    assert summarize_health([("a", fine), ("b", watch)]) == "Nothing needs you now. Keep an eye on b."
-    assert summarize_health([("a", act), ("b", watch)]) == "1 of 2 connections needs somebody: a."
-    assert (
-        summarize_health([(name, act) for name in "abcde"]) == "5 of 5 connections need somebody: a, b, c and 2 more."
-    )
+    assert summarize_health([("a", fine), ("b", watch)]) == "Nothing needs action now. Keep an eye on b."
+    assert summarize_health([("a", act), ("b", watch)]) == "1 of 2 connections needs action: a."
+    assert summarize_health([(name, act) for name in "abcde"]) == "5 of 5 connections need action: a, b, c and 2 more."
