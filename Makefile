@@ -182,6 +182,10 @@ lock: $(STAMPS)/uv ## Rewrite the locks from the .in files (LOCK_FLAGS=--upgrade
 profile-docs: $(STAMPS)/dev ## Rewrite docs/profiles.md and its JSON Schema from the profile format
 	@$(VENV)/bin/python -m scripts.profile_docs
 
+.PHONY: state-diagram
+state-diagram: $(STAMPS)/dev ## Write the state diagram in docs/concepts.md anew from the state machine
+	@$(VENV)/bin/python -m scripts.state_diagram
+
 .PHONY: page-images
 page-images: browser ## Retake the pictures in docs/images
 	@for page in landing connected link_expired; do cp .local/browser-tests/pictures/$$page-phone-light.png docs/images/$$page.png; done

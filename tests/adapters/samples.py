@@ -33,7 +33,6 @@ def full() -> Connection:
         grant="client_credentials",
         client="keap-eu",
         profile_hash="b" * 64,
-        format_version=2,
         variables={"host": "api.example.com", "empty": "", "odd": "ü ☃ #:."},
         scope="full read",
         redirect_uri="https://grants.example.com/callback",

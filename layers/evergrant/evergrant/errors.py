@@ -340,10 +340,10 @@ class SealBroken(EvergrantError):
 
 class RecordBroken(EvergrantError):
     code = "record_broken"
-    hint_default = "Somebody else than Evergrant changed it: restore the table to a time before that."
+    hint_default = "Deploy the release that wrote it, or restore the table to a time before the change."
 
-    def __init__(self, connection: str) -> None:
-        super().__init__(f"The record of {connection} cannot be read.")
+    def __init__(self, connection: str, reason: str = "a field is missing or has a wrong type") -> None:
+        super().__init__(f"The record of {connection} cannot be read: {reason}.")
 
 
 class Conflict(EvergrantError):

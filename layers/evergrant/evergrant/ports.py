@@ -97,7 +97,7 @@ class Seal(Protocol):
     """Envelope encryption bound to a connection and a generation."""
 
     def prepare(self, connection: str, generation: int) -> DataKey:
-        """Fetch a data key, before the spend, so that sealing itself needs no service."""
+        """Fetch a data key, before the refresh attempt, so that sealing itself needs no service."""
 
     def unseal(self, sealed: Sealed, connection: str, generation: int) -> bytes: ...
 

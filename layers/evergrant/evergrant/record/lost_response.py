@@ -48,7 +48,7 @@ def wait_in_doubt(connection: Connection, profile: Profile, now: int) -> RecordC
         again = _limit_to_grace(connection, profile, refresh_schedule.compute_backoff_at(connection.failures, now), now)
     change = worsen_status(ignore_client_refusal(connection), Status.DEGRADED, now, "lost_response")
     if connection.status is Status.CLIENT_REFUSED:
-        # From now on it waits for the doubt, whatever the client's circuit does.
+        # From now on it waits for the doubt, and not for the client's circuit.
         change = change.set({"last_error": "lost_response"})
     return change.set({**found, **schedule_refresh(connection, again)})
 

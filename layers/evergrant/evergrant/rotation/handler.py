@@ -18,26 +18,26 @@ from . import revocation
 from .demand import Result, TokenDemand, build_warning
 from .rotation import Rotation
 
-#: A record of the batch is begun only if this many seconds are left; else it is handed back.
+#: A message of the batch is begun only if so much time is left; otherwise it is handed back.
 _MIN_SECONDS_TO_BEGIN = 20.0
 _MAX_WAIT_SECONDS = 25
-#: How many of a batch's messages are worked on at once: all of them, see the template's BatchSize. As many as half of
-#: them ask their providers at the same time; meanwhile the others are prepared, saved and published.
+#: All messages of a batch are processed at once (see the template's BatchSize). Half of them wait for their providers
+#: at the same time, while the others are prepared, saved and published.
 _MAX_SIDE_BY_SIDE, MAX_AT_PROVIDERS = 10, 5
-#: Beside the invocation's own thread. Kept from one batch to the next: to start them takes as much CPU as three calls
-#: of AWS.
+#: Beside the invocation's own thread. They stay from one batch to the next: starting them takes as much CPU as three
+#: calls of AWS.
 _workers = ThreadPoolExecutor(_MAX_SIDE_BY_SIDE - 1)
-#: Metrics are not made for threads.
+#: Powertools' metrics are not thread-safe.
 _counting = Lock()
-#: The metric of passes that a service of AWS kept from their work. The next one comes by itself, so that nothing else
-#: tells of a table that takes no write: the template's alarm looks whether it goes on.
+#: Counts the passes in which a service of AWS failed. The next pass repeats the work, so only this metric, and the
+#: template's alarm on it, reports a table that takes no write.
 DEPENDENCY_ERRORS = "DependencyErrors"
 
 
 def process_batch(
     begin: Callable[[], Rotation], messages: Sequence[Mapping[str, Any]], clock: Clock, deadline: float
 ) -> dict[str, Any]:
-    """Work through a batch of SQS messages side by side: most of a refresh is waiting for the provider.
+    """Process a batch of SQS messages side by side: most of a refresh is waiting for the provider.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ def process_batch(
     -------
     dict
         ``batchItemFailures`` (Lambda developer guide, "Reporting batch item failures"): messages whose work was not
-        begun in time, or failed for a reason that another worker may not meet. What a provider or a service refused
-        is no failure of the message: its next try is in the record.
+        begun in time, or that failed for a reason that another worker may not meet. A refusal by a provider or a
+        service is no failure of the message: the record plans the next try.
     """
 
     def done(message: Mapping[str, Any]) -> bool:
@@ -59,14 +59,14 @@ def process_batch(
     try:
         are_done = [done(message) for message in messages[:1]]  # by this thread, which would only wait
     finally:
-        wait(others)  # for all of them, even where one fails as nobody foresaw
+        wait(others)  # for all of them, even after an unexpected error
     are_done += [outcome.result() for outcome in others]
     handed_back = [message["messageId"] for message, is_done in zip(messages, are_done, strict=True) if not is_done]
     return {"batchItemFailures": [{"itemIdentifier": message_id} for message_id in handed_back]}
 
 
 def _process_message(rotation: Rotation, body: str) -> bool:
-    """Whether the message is done with."""
+    """Process one message. Returns whether it is done with."""
     try:
         task = json.loads(body)
         connection = task["connection"]
@@ -77,22 +77,22 @@ def _process_message(rotation: Rotation, body: str) -> bool:
     try:
         return process_task(rotation, task)
     except EvergrantError as error:
-        # Its own message alone is handed back, and is a dead letter in the end; the rest of the batch goes on.
+        # This message alone is handed back, and becomes a dead letter; the rest of the batch goes on.
         logger.error("rotation failed", connection=connection, code=error.code)
         return False
-    except Exception as error:  # noqa: BLE001 - a mistake of ours, or of the message, which must not take others along
-        # Its kind and its place, and never its text, which may hold anything.
-        logger.error("unexpected failure", connection=connection, reason=type(error).__name__, at=_place(error))
+    except Exception as error:  # noqa: BLE001 - a mistake of ours, or of the message, must not affect the others
+        # Its kind and its place, and never its text, which may hold a secret.
+        logger.error("unexpected failure", connection=connection, reason=type(error).__name__, at=_locate(error))
         return False
 
 
-def _place(error: Exception) -> str:
-    """Where an error was raised, as ``module:line`` from the outside in."""
+def _locate(error: Exception) -> str:
+    """Return where an error was raised, as ``module:line`` from the outside in."""
     return " ".join(f"{frame.f_globals.get('__name__')}:{line}" for frame, line in walk_tb(error.__traceback__))
 
 
 def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
-    """Do what a message says. Whether it is done with: a token set that is in no record has only its message."""
+    """Do what a message says. Returns whether it is done with: an unsaved token set has only its message."""
     connection, kind = task["connection"], task.get("task")
     only_here = kind in (queued_save.TASK, revocation.TASK)
     try:
@@ -110,7 +110,7 @@ def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         logger.warning("unknown connection", connection=connection)
         return True
     except PortUnavailable as error:
-        # What is due is sent again by the claim on the due index, which runs out soon.
+        # The claim on the due index expires soon, and the next tick sends the message again.
         rotation.dependency_errors.append(str(error))
         return not only_here
     finally:
@@ -124,100 +124,101 @@ def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         generation=result.connection.generation,
         last_error=result.connection.last_error,
     )
-    # What is due is found again by its claim; who was woken has only this message.
+    # A tick finds again what is due; a connection that was woken has only this message.
     return not (result.outcome == "no_time" and kind == queued_wakeup.TASK)
 
 
 def handle_request(rotation: Rotation, ports: RotationPorts, request: Mapping[str, Any]) -> dict[str, Any]:
     """Answer a request with a token document, or ``{"error": {...}}``.
 
-    With ``reparse``, the content hash of a profile, an answer that could not be read is read by that profile first.
-    With ``revoke``, the grant of a disconnected connection is revoked and forgotten, and ``{"revocation": …}`` says how
-    that went.
+    ``reparse``, the content hash of a profile, reads the kept response by that profile first. ``revoke`` revokes and
+    forgets the grant of a disconnected connection; ``{"revocation": …}`` is the outcome.
     """
     try:
-        ask = parse_demand(request)
+        demand = parse_demand(request)
         try:
             if request.get("revoke") is True:
-                outcome = rotation.revoke_and_forget(ask.connection)
-                logger.info("revocation", connection=ask.connection, outcome=outcome)
-                return {"connection": ask.connection, "revocation": outcome}
+                outcome = rotation.revoke_and_forget(demand.connection)
+                logger.info("revocation", connection=demand.connection, outcome=outcome)
+                return {"connection": demand.connection, "revocation": outcome}
             if "reparse" in request:
-                rotation.reparse(ask.connection, _profile_hash(request["reparse"]))
-            result = rotation.run(ask)
-            return _document_of(result, ask, ports)
+                rotation.reparse(demand.connection, _read_profile_hash(request["reparse"]))
+            result = rotation.run(demand)
+            return _build_answer(result, demand, ports)
         except PortUnavailable as error:
             rotation.dependency_errors.append(str(error))
             raise TemporarilyUnavailable("A service of AWS that this needs does not answer.", 10) from error
         finally:
-            _report_errors(rotation.dependency_errors, ask.connection)
+            _report_errors(rotation.dependency_errors, demand.connection)
     except EvergrantError as error:
         logger.info("request refused", code=error.code)
         return {"error": error.as_dict()}
 
 
-def _document_of(result: Result, ask: TokenDemand, ports: RotationPorts) -> dict[str, Any]:
-    """The token document, with a warning where there is something to know of its connection."""
+def _build_answer(result: Result, demand: TokenDemand, ports: RotationPorts) -> dict[str, Any]:
+    """Build the token document, with a warning where the connection has a trouble."""
     tokens = result.tokens
     if tokens is None:
-        return {"error": TemporarilyUnavailable(f"{ask.connection} has no token yet.", 5).as_dict()}
+        return {"error": TemporarilyUnavailable(f"{demand.connection} has no token yet.", 5).as_dict()}
     profile = ports.profiles.load_pinned(result.connection.profile_hash)
-    logger.info("request answered", connection=ask.connection, outcome=result.outcome)
+    logger.info("request answered", connection=demand.connection, outcome=result.outcome)
     _count_outcome(result)
     document = token_document.build_document(result.connection, profile, tokens)
-    answered = token_document.build_response(document, tokens.expires_at, ports.clock.now())
-    warned = build_warning(result, ask, profile.rotation.minimum_age, int(ports.clock.now()))
-    return {**answered, "warning": warned} if warned else answered
+    response = token_document.build_response(document, tokens.expires_at, ports.clock.now())
+    warning = build_warning(result, demand, profile.rotation.minimum_age, int(ports.clock.now()))
+    return {**response, "warning": warning} if warning else response
 
 
-def _profile_hash(value: Any) -> str:
+def _read_profile_hash(value: Any) -> str:
     if not isinstance(value, str):
         raise InvalidRequest("reparse must be the content hash of a profile.")
     return value
 
 
 def _count(name: str) -> None:
-    """Three metrics and no more: each costs as much a month as a secret."""
+    """Count one of three metrics. There are no more, since each costs as much a month as a secret."""
     with _counting:
         metrics.add_metric(name, MetricUnit.Count, 1)
 
 
 def _report_errors(dependency_errors: Sequence[str], connection: str) -> None:
-    """What services of AWS kept a pass from doing, in numbers and in the log: nothing else may tell of that."""
+    """Report the calls that services of AWS refused, as a metric and in the log: nothing else may report them."""
     if dependency_errors:
         _count(DEPENDENCY_ERRORS)
         logger.error("service unavailable", connection=connection, reason="; ".join(dependency_errors))
 
 
 def _count_outcome(result: Result) -> None:
-    """What became of a pass, in numbers."""
+    """Count how a pass ended."""
     name = {"rotated": "Rotations", "failed": "RotationFailures"}.get(result.outcome)
     if name:
         _count(name)
 
 
 def parse_demand(request: Mapping[str, Any]) -> TokenDemand:
-    """Read a request of getter or of an operator.
+    """Parse a request of getter or of an operator.
 
     Raises
     ------
     InvalidRequest
         Naming the field at fault.
     """
-    connection = request.get("connection")
+    connection, rejected = request.get("connection"), request.get("rejected")
     split_connection(connection)
-    min_ttl, wait = request.get("min_ttl", 0), request.get("wait", _MAX_WAIT_SECONDS)
-    rejected = request.get("rejected")
-    for field, value in (("min_ttl", min_ttl), ("wait", wait)):
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10**8:
-            raise InvalidRequest(f"{field} must be a number of seconds.")
     if rejected is not None and not isinstance(rejected, str):
-        raise InvalidRequest("rejected must be the fingerprint of the refused token.")
+        raise InvalidRequest("rejected must be the fingerprint of the rejected token.")
     return TokenDemand(
         connection=str(connection),
         caller_waits=True,
-        min_ttl=int(min_ttl),
+        min_ttl=int(_read_seconds(request, "min_ttl", 0)),
         rejected=rejected,
         force=request.get("force") is True,
-        wait=min(wait, _MAX_WAIT_SECONDS),
+        wait=min(_read_seconds(request, "wait", _MAX_WAIT_SECONDS), _MAX_WAIT_SECONDS),
     )
+
+
+def _read_seconds(request: Mapping[str, Any], name: str, default: int) -> int | float:
+    value = request.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10**8:
+        raise InvalidRequest(f"{name} must be a number of seconds.")
+    return value

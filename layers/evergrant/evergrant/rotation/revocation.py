@@ -8,7 +8,7 @@ provider, only if
 - the new grant is saved and as it came, and did not bring the very same token again, as some providers do;
 - nothing says that the old one is dead already.
 
-**Disconnected** by the operator (:mod:`~evergrant.rotation.disconnection`): whatever revoking ends there, and only
+**Disconnected** by the operator (:mod:`~evergrant.rotation.disconnection`): all that revoking ends there, and only
 while the account is not connected again.
 
 A grant that is not revoked expires by itself, so a failure is tried again a few times, and then left alone. Responses

@@ -8,30 +8,30 @@ from dataclasses import fields
 from typing import Any
 
 from ...errors import RecordBroken
-from ...record.connection import Connection
+from ...record.connection import FORMAT_VERSION, Connection
 from ...record.sealed import Sealed
 from ...record.status import Status
 
 _SEALED = ("sealed", "unreadable_response", "to_revoke")
 _NAMES = {field.name for field in fields(Connection)}
 
-#: The attribute that names the last change of an item. An SDK that repeats a write, having lost its answer, is refused
-#: by its own conditions; that the item shows its own change is how it knows that it was itself.
+#: The attribute that names the last change of an item. An SDK that lost a response repeats the write, which then fails
+#: on its own conditions. The item shows the change's own id: so the write is known to have happened.
 CHANGE_ID = "change_id"
 
 
 def create_change_id() -> dict[str, Any]:
-    """A value of :data:`CHANGE_ID` that no other change has."""
+    """Create a value of :data:`CHANGE_ID` that no other change has."""
     return {"S": secrets.token_hex(16)}
 
 
 def build_key(connection: str) -> dict[str, Any]:
-    """The primary key of a connection's item."""
+    """Build the primary key of a connection's item."""
     return {"pk": {"S": f"connection#{connection}"}}
 
 
 def to_attribute(value: Any) -> dict[str, Any]:
-    """One value as a typed attribute: a text, a whole number, a flag, bytes, None, and lists and maps of these."""
+    """Convert one value: a text, a whole number, a flag, bytes, None, or a list or map of these."""
     if isinstance(value, str):
         return {"S": value}
     if isinstance(value, bool):  # which is an int too
@@ -50,7 +50,7 @@ def to_attribute(value: Any) -> dict[str, Any]:
 
 
 def from_attribute(typed: Mapping[str, Any]) -> Any:
-    """The inverse of :func:`to_attribute`."""
+    """Invert :func:`to_attribute`."""
     ((kind, value),) = typed.items()
     return value if kind in _AS_IT_IS else _PLAIN[kind](value)
 
@@ -65,7 +65,7 @@ _PLAIN: dict[str, Callable[[Any], Any]] = {
 
 
 def to_item(connection: Connection) -> dict[str, Any]:
-    """A whole item; fields without a value are left out."""
+    """Convert a whole connection; fields without a value are left out."""
     values = {field.name: getattr(connection, field.name) for field in fields(Connection)}
     return {
         **build_key(connection.name),
@@ -74,18 +74,23 @@ def to_item(connection: Connection) -> dict[str, Any]:
 
 
 def to_connection(item: Mapping[str, Any]) -> Connection:
-    """The inverse of :func:`to_item`; attributes that this version does not know are passed over.
+    """Invert :func:`to_item`; attributes that this version does not know are passed over.
 
     Raises
     ------
     RecordBroken
+        A field is missing or wrong, or another release wrote the item in another format.
     """
+    name = item["pk"]["S"].partition("#")[2]
+    version = from_attribute(item.get("format_version", {"NULL": True}))
+    if version != FORMAT_VERSION:
+        raise RecordBroken(name, f"it has format {version or 'none'}, and this release reads format {FORMAT_VERSION}")
     try:
         known = {name: from_attribute(value) for name, value in item.items() if name in _NAMES}
-        for name in _SEALED:
-            if known.get(name) is not None:
-                known[name] = Sealed(**known[name])
+        for sealed in _SEALED:
+            if known.get(sealed) is not None:
+                known[sealed] = Sealed(**known[sealed])
         known["status"] = Status(known["status"])
         return Connection(**known)
     except (KeyError, TypeError, ValueError) as error:
-        raise RecordBroken(item["pk"]["S"].partition("#")[2]) from error
+        raise RecordBroken(name) from error

@@ -1,4 +1,4 @@
-"""The record table: every transition one conditional UpdateItem.
+"""The record table: every change is one conditional UpdateItem.
 
 DynamoDB, "Condition expressions" and "ReturnValuesOnConditionCheckFailure" (API_UpdateItem).
 """
