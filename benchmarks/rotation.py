@@ -10,7 +10,6 @@ import gc
 import json
 import os
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -21,12 +20,12 @@ from threading import Semaphore
 from typing import Any
 
 import boto3
-import httpx
 from rich.console import Console
 from rich.progress import Progress, TaskID
 
 from benchmarks import slow_provider
 from benchmarks.fake_aws import FakeAws
+from benchmarks.refresh_loops import refresh_by_hand, refresh_with_authlib
 from benchmarks.tables import console, describe_machine, print_goal, print_table
 from evergrant.adapters.aws.circuits import DynamoCircuits
 from evergrant.adapters.aws.event_bus import EventBus
@@ -197,10 +196,9 @@ def _measure_evergrant(host: str, progress: Progress) -> Measured:
 
 
 def _measure_beyond_sdk(progress: Progress) -> float:
-    """CPU seconds of a refresh outside the SDK's calls.
+    """Measure the CPU seconds of a refresh outside the SDK's calls.
 
-    The refreshes run in sequence, with a provider and an AWS that respond at once: concurrent waiting would cost CPU of
-    its own.
+    In sequence, with a provider and an AWS that respond at once: concurrent waiting costs CPU of its own.
     """
     measured, count = [], WARM_UP + CHUNK * CHUNKS
     task = progress.add_task("CPU of one after the other", total=count)
@@ -296,31 +294,7 @@ def _measure_loop(name: str, once: Callable[[str, Any, int], None], host: str, p
         return Measured(name, SEQUENTIAL_CONNECTIONS, 1, seconds, cpu, aws.calls)
 
 
-def _refresh_by_hand(host: str, secrets: Any, number: int) -> None:
-    """Read the secret, refresh, and write it back: the usual loop."""
-    name = f"tokens/a{number}"
-    held = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
-    form = {"grant_type": "refresh_token", "refresh_token": held["refresh_token"]}
-    answer = httpx.post(f"http://{host}/token", data={**form, "client_id": "client", "client_secret": "secret"})
-    answer.raise_for_status()
-    secrets.put_secret_value(SecretId=name, SecretString=json.dumps(answer.json()))
-
-
-def _refresh_with_authlib(host: str, secrets: Any, number: int) -> None:
-    """The same with Authlib's client."""
-    with warnings.catch_warnings():
-        import authlib.deprecate  # noqa: F401 - its import enables its warnings again
-
-        warnings.simplefilter("ignore")
-        from authlib.integrations.httpx_client import OAuth2Client
-    name = f"tokens/a{number}"
-    held = json.loads(secrets.get_secret_value(SecretId=name)["SecretString"])
-    with OAuth2Client("client", "secret", token_endpoint_auth_method="client_secret_post") as oauth:
-        token = oauth.refresh_token(f"http://{host}/token", refresh_token=held["refresh_token"])
-    secrets.put_secret_value(SecretId=name, SecretString=json.dumps(dict(token)))
-
-
 _ALTERNATIVES: dict[str, Callable[[str, Any, int], None]] = {
-    "boto3 and httpx, a plain loop": _refresh_by_hand,
-    "boto3 and Authlib, a plain loop": _refresh_with_authlib,
+    "boto3 and httpx, a plain loop": refresh_by_hand,
+    "boto3 and Authlib, a plain loop": refresh_with_authlib,
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -11,20 +10,19 @@ from contextlib import contextmanager
 from itertools import pairwise
 
 from evergrant.record.connection import Connection
-from evergrant.settings import Budgets
 from local.browser import BrowsingError
 from local.terminal import Say, Steps
 from local.tools import LocalRunError
-from local.torture.aws_calls import parse_call, parse_service
 from local.torture.background import ignore_errors_after, run_background_work
 from local.torture.concurrent_refresh import refresh_concurrently
-from local.torture.faults import MODES, SERVICES, create_aws_fault
+from local.torture.faults import MODES, SERVICES
 from local.torture.faulty_providers import FaultyProviders, assign_faults
 from local.torture.kills import Killer, is_refreshable
 from local.torture.observer import Observer
+from local.torture.outages import Outage
 from local.torture.plan import Plan
 from local.torture.processes import Workers
-from local.torture.proxy import Fault, FaultChooser, Reply, ReplyListener, Request
+from local.torture.proxy import Fault, FaultChooser, Request
 from local.torture.recovery import MAX_RECOVERY_SECONDS, Recovered, WaitShortener, recover
 from local.torture.results import Results, Row
 from local.torture.testbed import Testbed
@@ -34,8 +32,6 @@ _KILLERS = 4
 _POLL_SECONDS = 0.5
 #: How long an outage waits for responses of providers before it begins for all connections.
 _MAX_CATCH_SECONDS = 10.0
-#: The least duration of an outage of the table: a save goes to the queue after half of its time limit.
-_MIN_TABLE_OUTAGE_SECONDS = Budgets().save
 #: The lifetime of tokens where none is to become due any more.
 _LONG_LIFETIME_SECONDS = 86_400
 
@@ -159,53 +155,25 @@ class Torture:
         return row
 
     def _fail_service(self, service: str, mode: str | None, names: Sequence[str]) -> Row:
-        """Let a service fail: first for a few connections whose provider has just responded, then for all.
-
-        A call for those few never takes effect. ``names`` are the connections that meet no other fault meanwhile; the
-        row counts only these.
-        """
-        title, _ = SERVICES[service]
-        row = Row(f"{title} {mode or 'fails, throttles, hangs'}", 0, frozenset(names), time.time())
-        chance = random.Random(f"{self._seed}:{service}:{mode}")
-        caught: dict[str, set[str]] = {party: set() for party in self._testbed.parties}
-        out = threading.Event()
-        lasts = max(self._plan.outage, _MIN_TABLE_OUTAGE_SECONDS if service == "dynamodb" else 0)
-
-        def catch_replies_of(party: str) -> ReplyListener:
-            def on_reply(request: Request, reply: Reply) -> None:
-                name = self._chains.find_owner(request)
-                if name in row.names and reply.status == 200 and len(caught[party]) < self._plan.caught:
-                    caught[party].add(str(name))
-                self._chains.add_reply(request, reply)
-
-            return on_reply
-
-        async def choose_fault(request: Request) -> Fault | None:
-            if parse_service(request) != service:
-                return None
-            is_caught = any(parse_call(request).connection in names for names in caught.values())
-            if not (out.is_set() or is_caught):
-                return None
-            row.injected += 1
-            # A call that hangs would outlast a short outage, and then get its response after all.
-            modes = MODES[:2] if is_caught else MODES
-            return create_aws_fault(service, mode or chance.choice(modes), chance, in_vain=is_caught)
-
-        for party in self._testbed.parties.values():
-            party.proxy.on_reply = catch_replies_of(party.name)
-        with self._steps.step(f"{row.fault}, for {lasts} s") as say, self._aws_faults(choose_fault):
+        """Let a service fail: first for a few connections whose provider has just responded, then for all."""
+        outage = Outage(self._testbed, self._plan, self._chains, service, mode, names, self._seed)
+        row = outage.row
+        title = f"{row.fault}, for {outage.seconds} s"
+        with (
+            self._steps.step(title) as say,
+            outage.catch_responses(),
+            self._aws_faults(outage.choose_fault),
+        ):
             say("waiting for the first responses of providers")
             ends = time.monotonic() + _MAX_CATCH_SECONDS
-            while time.monotonic() < ends and (few := [it for it in caught if len(caught[it]) < self._plan.caught]):
+            while time.monotonic() < ends and (few := outage.list_uncaught()):
                 self._refresh_some(few, names)
                 time.sleep(_POLL_SECONDS)
-            out.set()
-            ends = time.monotonic() + lasts
+            outage.meet_all()
+            ends = time.monotonic() + outage.seconds
             while (left := ends - time.monotonic()) > 0:
                 say(f"{left:.0f} s left, {row.injected} calls failed, {self._count_rotations()}")
                 time.sleep(min(left, _POLL_SECONDS))
-        for party in self._testbed.parties.values():
-            party.proxy.on_reply = self._chains.add_reply
         return row
 
     def _start_response_faults(self) -> FaultyProviders:
