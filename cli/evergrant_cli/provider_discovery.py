@@ -1,4 +1,4 @@
-"""``evergrant provider add --issuer``: make a profile from what a server publishes about itself."""
+"""``evergrant provider add --issuer URL``: make a profile from what a server publishes about itself."""
 
 from __future__ import annotations
 

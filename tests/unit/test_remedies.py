@@ -3,18 +3,13 @@
 
 from __future__ import annotations
 
-import shlex
-from typing import Any
-
 import pytest
-import typer
 
 from evergrant.record.alerts import describe_event
 from evergrant.record.connection import Connection
 from evergrant.record.status import EventType, Status
 from evergrant_cli.connection_view import find_advice
-from evergrant_cli.main import app
-from evergrant_cli.run import Run
+from tests.unit.command_line import parse_command
 
 REMEDIES = {
     "unreadable_response": "evergrant reparse keap/main",
@@ -30,16 +25,6 @@ REMEDIES = {
 def command_of(reason: str) -> str:
     detail = {"connection": "keap/main", "client": "keap-app", "reason": reason}
     return str(describe_event({"type": EventType.DEGRADED, "detail": detail})["command"])
-
-
-def parse_command(command: str) -> dict[str, Any]:
-    """What the command's own parser makes of a line; it fails where there is no such verb, option or argument."""
-    program, *arguments = shlex.split(command)
-    context: Any = typer.main.get_command(app).make_context(program, arguments, obj=Run("evergrant", None, None))
-    while hasattr(context.command, "resolve_command"):
-        _, verb, rest = context.command.resolve_command(context, [*context._protected_args, *context.args])
-        context = verb.make_context(verb.name, rest, parent=context)
-    return dict(context.params)
 
 
 @pytest.mark.parametrize(("reason", "command"), REMEDIES.items())
