@@ -28,22 +28,26 @@ def make_due(world: World) -> Callable[[str], None]:
     def due(connection: str) -> None:
         key, until = {"pk": {"S": f"connection#{connection}"}}, time.monotonic() + PATIENCE_SECONDS
         while True:
+            assert time.monotonic() < until, "the connection was not claimed"
             now = int(time.time())
-            before = records.update_item(
-                TableName=table,
-                Key=key,
-                UpdateExpression="SET refresh_at = :now, due_at = :now",
-                ExpressionAttributeValues={":now": {"N": str(now)}},
-                ReturnValues="ALL_NEW",
-            )["Attributes"]
+            try:
+                before = records.update_item(
+                    TableName=table,
+                    Key=key,
+                    UpdateExpression="SET refresh_at = :now, due_at = :now",
+                    # A pass that has delivered its event is about to set the due date and to free the lease.
+                    ConditionExpression="attribute_not_exists(lease_owner)",
+                    ExpressionAttributeValues={":now": {"N": str(now)}},
+                    ReturnValues="ALL_NEW",
+                )["Attributes"]
+            except records.exceptions.ConditionalCheckFailedException:
+                continue
             world.aws.client("lambda").invoke(FunctionName=world.stack.outputs["SchedulerFunctionArn"])
             after = records.get_item(TableName=table, Key=key, ConsistentRead=True)["Item"]
-            # Claimed, by this tick or by the clock's own, or rotated by now. A publication that was just ending may
-            # have put it off instead.
+            # Claimed, by this tick or by the clock's own, or rotated by now.
             claimed = now < number(after, "due_at") < now + 600
             if claimed or number(after, "generation") > number(before, "generation"):
                 return
-            assert time.monotonic() < until, after["due_at"]
 
     return due
 
