@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 _REVOCATIONS = {
     "asked": "{title} was asked to revoke the grant, and did not object. Its response is empty: that is no proof.",
     "refused": "{title} was asked to revoke the grant, and refused.",
-    "again": "{title} could not be asked to revoke the grant now: it did not respond, or its host is not among those "
-    "of client {client}. Rotator asks three times more within the next 21 minutes.",
+    "retrying": "{title} could not be asked to revoke the grant now: it did not respond, or its host is not among "
+    "those of client {client}. Rotator asks three times more within the next 21 minutes.",
     "failed": "{title} could not be asked to revoke the grant: its profile, client {client} or the sealed "
     "token set cannot be used.",
     "busy": "Another worker is asking {title} to revoke the grant.",
-    "left": "There was no token set that {title} could be asked to revoke.",
+    "not_needed": "There was no token set that {title} could be asked to revoke.",
     "not_offered": "{title} was not asked to revoke the grant: its profile has no [revoke] for it.",
     "not_wanted": "{title} was not asked to revoke the grant (--no-revoke).",
     "not_asked": "{title} was not asked to revoke the grant yet: rotator did not answer the command. It asks by itself "
@@ -108,7 +108,7 @@ def plan_revocation(run: Run, record: Connection, wanted: bool) -> Plan:
     if profile.revoke is None or record.grant == "static":
         return Plan(title, "not_offered", whole_permission=False)
     if record.sealed is None and record.to_revoke is None:
-        return Plan(title, "left", whole_permission=False)
+        return Plan(title, "not_needed", whole_permission=False)
     whole = profile.revoke.scope == "grant" and record.grant == "authorization_code"
     records = run.deployment.records.all() if whole else ()
     others = tuple(sorted(other.name for other in records if _may_share_permission(record, other)))
@@ -170,7 +170,7 @@ def _write_result(run: Run, record: Connection, plan: Plan, outcome: str, secret
     from .connection_view import build_connection_view
 
     if run.output.as_json:
-        also = list(plan.others) if outcome in ("asked", "again", "busy", "not_asked") else []
+        also = list(plan.others) if outcome in ("asked", "retrying", "busy", "not_asked") else []
         result = {"revocation": outcome, "secret": secret, "may_have_ended": also}
         run.output.write_document({**build_connection_view(record, run.now), **result})
         return

@@ -80,7 +80,7 @@ def test_the_provider_is_asked_and_nothing_is_left_but_the_tombstone(desk: Desk)
         (KEAP, {}, (), "not_offered"),
         (revocable(), {"grant": "static"}, (), "not_offered"),
         (revocable(), {}, ("--no-revoke",), "not_wanted"),
-        (revocable(), {"sealed": None}, (), "left"),
+        (revocable(), {"sealed": None}, (), "not_needed"),
     ],
 )
 def test_without_a_revocation_to_send_the_tokens_are_forgotten_at_once(
@@ -98,10 +98,10 @@ def test_without_a_revocation_to_send_the_tokens_are_forgotten_at_once(
     ("outcome", "words"),
     [
         ("refused", "refused"),
-        ("again", "asks three times more"),
+        ("retrying", "asks three times more"),
         ("failed", "cannot be used"),
         ("busy", "Another worker"),
-        ("left", "no token set"),
+        ("not_needed", "no token set"),
     ],
 )
 def test_each_way_it_can_go_is_said(desk: Desk, outcome: str, words: str) -> None:
@@ -148,7 +148,7 @@ def test_disconnecting_twice_is_the_same(desk: Desk) -> None:
     store(desk, revocable())
     desk("disconnect", "keap/main", "--yes")
     again = desk.json("disconnect", "keap/main", "--yes")
-    assert (again["status"], again["revocation"]) == ("disconnected", "left")
+    assert (again["status"], again["revocation"]) == ("disconnected", "not_needed")
     assert len(desk.asked) == 1
 
 

@@ -86,9 +86,9 @@ def test_the_refresh_token_is_sent_and_then_forgotten() -> None:
     ("said", "outcome"),
     [
         (answer(400, {"error": "unsupported_token_type"}), "refused"),
-        (answer(503, {}), "again"),
-        (NotSent("down"), "again"),
-        (LostResponse("gone"), "again"),
+        (answer(503, {}), "retrying"),
+        (NotSent("down"), "retrying"),
+        (LostResponse("gone"), "retrying"),
     ],
 )
 def test_it_ends_disconnected_and_forgotten_for_any_provider_answer(said: Any, outcome: str) -> None:
@@ -112,7 +112,7 @@ def test_a_pending_revocation_is_dropped_once_connected_again() -> None:
     w = build_disconnected(NotSent("down"), DONE)
     revoke_and_forget(w)
     operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
-    assert rotation(w).revoke_from_queue(w.queue.messages[0][0]) == "left"
+    assert rotation(w).revoke_from_queue(w.queue.messages[0][0]) == "not_needed"
     assert len(w.provider.requests) == 1
 
 
@@ -145,7 +145,7 @@ def test_connecting_anew_gives_up_what_was_not_asked_yet() -> None:
 def test_nothing_is_kept_where_nothing_shall_be_revoked() -> None:
     w = build_disconnected(revoke=False)
     assert (w.record().sealed, w.record().to_revoke) == (None, None)
-    assert revoke_and_forget(w) == "left"
+    assert revoke_and_forget(w) == "not_needed"
     assert w.provider.requests == []
 
 

@@ -105,7 +105,7 @@ def test_the_old_refresh_token_is_revoked_and_the_connection_is_kept() -> None:
 )
 def test_what_would_end_more_is_left_alone(profile: Profile) -> None:
     w = world(profile)
-    assert w.run() == "left"
+    assert w.run() == "not_needed"
     assert w.provider.requests == []
 
 
@@ -122,7 +122,7 @@ def test_what_would_end_more_is_left_alone(profile: Profile) -> None:
 )
 def test_nothing_is_revoked_unless_a_new_grant_is_in_its_place(fields: dict[str, Any]) -> None:
     w = world(**fields)
-    assert w.run() == "left"
+    assert w.run() == "not_needed"
     assert w.provider.requests == []
 
 
@@ -140,13 +140,13 @@ def test_a_connect_during_preparation_is_seen_before_revoking() -> None:
 
     w.vault.client = slowly  # type: ignore[method-assign]
     w.message["disconnected"] = True
-    assert w.run() == "left"
+    assert w.run() == "not_needed"
     assert w.provider.requests == []
 
 
 def test_a_provider_that_gave_the_very_same_token_again_is_not_asked() -> None:
     w = world(new=OLD)
-    assert w.run() == "left"
+    assert w.run() == "not_needed"
     assert w.provider.requests == []
 
 
@@ -176,7 +176,7 @@ def test_a_failure_is_tried_again_later_and_not_for_ever(failure: Any) -> None:
     delays = []
     for _ in range(10):
         w.provider.script = [failure]
-        if w.run() != "again":
+        if w.run() != "retrying":
             break
         w.message, delay = w.queue.messages.pop()
         delays.append(delay)
@@ -215,7 +215,7 @@ def test_a_failing_service_is_waited_for_and_a_failing_queue_retries() -> None:
         raise PortUnavailable("down")
 
     w.records.get = down  # type: ignore[method-assign]
-    assert w.run() == "again"
+    assert w.run() == "retrying"
     w.queue.send = down  # type: ignore[method-assign, assignment]
     with pytest.raises(PortUnavailable):
         w.run()

@@ -44,7 +44,7 @@ def revoke_and_forget(ports: RotationPorts, settings: Settings, worker: str, cur
         raise InvalidRequest(f"{name} is not disconnected, and its grant is in use.")
     message = revocation.build_disconnected_message(current)
     if message is None:
-        return "left"
+        return "not_needed"
     now = int(ports.clock.now())
     try:
         leased = ports.records.change(

@@ -38,8 +38,8 @@ TASK = "revoke"
 #: Delays before each further try.
 _RETRY_DELAYS_SECONDS = (60, 300, 900)
 
-#: Asked; left alone; refused by the provider; impossible by what we hold (client, profile, seal); to be tried again.
-Outcome = Literal["asked", "left", "refused", "failed", "again"]
+#: Asked; left alone; refused by the provider; impossible with what we hold (client, profile, seal); to be retried.
+Outcome = Literal["asked", "not_needed", "refused", "failed", "retrying"]
 
 
 def build_replaced_message(replaced: Connection) -> dict[str, Any] | None:
@@ -97,36 +97,36 @@ class Revocation:
         try:
             outcome = self._revoke(message)
         except (PortUnavailable, NotSent, LostResponse):
-            outcome = "again"
+            outcome = "retrying"
         except EvergrantError:
             return "failed"  # no such client, no such profile: no repetition cures that
-        if outcome != "again":
+        if outcome != "retrying":
             return outcome
         tries = int(message["tries"])
         if tries >= len(_RETRY_DELAYS_SECONDS):
             return "failed"
         self.ports.queue.send({**message, "tries": tries + 1}, delay=_RETRY_DELAYS_SECONDS[tries])
-        return "again"
+        return "retrying"
 
     def _revoke(self, message: Mapping[str, Any]) -> Outcome:
         profile = self.ports.profiles.load_pinned(message["profile_hash"])
         is_disconnected = bool(message.get("disconnected"))
         if profile.revoke is None or not (is_disconnected or profile.revoke.scope == "token"):
-            return "left"
+            return "not_needed"
         token_sets = SealedTokenSets(self.ports.seal)
         old = token_sets.open(Sealed.decode(message["sealed"]), message["connection"], message["generation"])
         client = self.ports.vault.client(message["client"])
         # Read right before sending: the steps before take time, in which the account may be connected again.
         current = self.ports.records.get(message["connection"])
         if current is None or current.generation != message["generation"] + 1:
-            return "left"  # a grant that was rotated since no longer shows what it began with
+            return "not_needed"  # a grant that was rotated since no longer shows what it began with
         if is_disconnected != (current.status is Status.DISCONNECTED):
-            return "left"  # connected again: what this would end may be in use
+            return "not_needed"  # connected again: what this would end may be in use
         new = token_sets.open_current(current)
         if new is None and not is_disconnected:
-            return "left"
+            return "not_needed"
         if new is not None and _share_a_token(old, new):
-            return "left"
+            return "not_needed"
         return self._ask_provider(profile, message, client, old)
 
     def _ask_provider(self, profile: Profile, message: Mapping[str, Any], client: Client, tokens: TokenSet) -> Outcome:
@@ -147,7 +147,7 @@ class Revocation:
         )
         if 200 <= response.status < 300:
             return "asked"
-        return "again" if response.status >= 500 or response.status == 429 else "refused"
+        return "retrying" if response.status >= 500 or response.status == 429 else "refused"
 
 
 def _share_a_token(old: TokenSet, new: TokenSet) -> bool:
