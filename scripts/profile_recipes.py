@@ -1,9 +1,9 @@
-"""What authors of profiles want to say, and how it is written: the middle of docs/profiles.md. A test loads each.
+"""Recipes for authors of profiles, for docs/profiles.md. A test loads each.
 
-A recipe is put behind :data:`LEAST`; one that begins with ``name`` is a whole profile.
+A recipe continues :data:`MINIMAL`; one that begins with ``name`` is a whole profile.
 """
 
-LEAST = """\
+MINIMAL = """\
 name = "acme"
 title = "Acme"
 
@@ -18,7 +18,7 @@ url = "https://api.acme.example/token"
 """
 
 RECIPES = {
-    "Each customer has a host of their own": """\
+    "Each customer has its own host": """\
 name = "acme"
 title = "Acme"
 
@@ -29,7 +29,7 @@ pattern = '[A-Za-z0-9-]+'
 [client_credentials]
 url = "https://{lower(shop)}.acme.example/token"
 """,
-    "Credentials for tokens, in JSON, for an audience": """\
+    "Client credentials, sent as JSON, with an audience": """\
 name = "acme"
 title = "Acme"
 
@@ -41,7 +41,7 @@ url = "https://login.acme.example/oauth/token"
 format = "json"
 params = { audience = "{audience}" }
 """,
-    "No PKCE, commas between scopes, one more parameter, one less": """\
+    "No PKCE, scopes separated by commas, a parameter added and another removed": """\
 name = "acme"
 title = "Acme"
 
@@ -60,22 +60,22 @@ url = "https://api.acme.example/token"
 client_auth = "basic"
 params = { redirect_uri = "{redirect_uri}" }
 """,
-    "Its fields have other names, and its times other forms": """\
+    "Other names for the fields of the response, and other formats of times": """\
 [response]
 access_token = ["data.accessToken", "access_token"]
 expires = [{ path = "data.expires", format = "epoch_milliseconds" }, { default = 3600 }]
 refresh_expires = [{ path = "refresh_token_expires_in" }]
 """,
-    "Documents disagree on a lifetime, or accounts differ": """\
+    "The provider's documents disagree on a lifetime, or accounts differ": """\
 [variables.refresh_token_days]
-describe = "For how many days a refresh token lives: 45 unless your contract says else."
+describe = "For how many days a refresh token is valid: 45 unless your contract says otherwise."
 pattern = '[1-9][0-9]{0,3}'
 default = "45"
 
 [response]
 refresh_expires = [{ default = "{refresh_token_days}", format = "days" }]
 """,
-    "It says no in its own words": """\
+    "Errors in the provider's own form": """\
 [response]
 success_when = { path = "ok", equals = true }
 
@@ -89,22 +89,22 @@ code = "invalid_request"
 description = "Invalid Refresh Token"
 as = "grant_rejected"
 """,
-    "Its refresh tokens work once, but for half a minute; too early is refused": """\
+    "A refresh token can be used again for 30 seconds, and a token cannot be refreshed too early": """\
 [rotation]
 rotates = true
 reuse_grace = 30
 minimum_age = 570
 """,
-    "Nothing need be refreshed while nobody reads": """\
+    "Refresh only when a consumer asks": """\
 [rotation]
 refresh = "on_demand"
 """,
-    "A person may paste a key instead, which goes into another header": """\
+    "A person may paste a key instead, which is sent in another header": """\
 [static]
 describe = "Settings > Developer > API keys."
 headers = { X-Api-Key = "{access_token}" }
 """,
-    "Only pasted keys, sent by HTTP Basic together with a user's name": """\
+    "Pasted keys only, sent by HTTP Basic together with a user's name": """\
 name = "acme"
 title = "Acme"
 
@@ -115,7 +115,7 @@ pattern = '[^:]+'
 describe = "Settings > Developer > API keys."
 headers = { Authorization = "Basic {base64(user, ':', access_token)}" }
 """,
-    "Calls need one more header, and a dead token shows as 403": """\
+    "Calls need an additional header, and the API rejects a token with 403": """\
 [consumer]
 required_headers = ["x-user-id"]
 reject_statuses = [401, 403]
@@ -123,7 +123,7 @@ reject_statuses = [401, 403]
 }
 
 
-def chapter() -> str:
-    """The recipes as Markdown."""
+def write_recipes() -> str:
+    """Write the recipes as Markdown."""
     parts = [f"### {title}\n\n```toml\n{text}```\n" for title, text in RECIPES.items()]
     return "\n".join(parts)

@@ -40,7 +40,8 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.dotted_path import look_up
 from evergrant.profiles.loader import load_profile
-from evergrant.profiles.model import FailureKind, Profile, decode, encode
+from evergrant.profiles.model import Profile, decode, encode
+from evergrant.profiles.response_specs import FailureKind
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
 from evergrant.record.token_document import build_document

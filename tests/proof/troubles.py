@@ -10,8 +10,9 @@ import msgspec
 
 from evergrant.connect import operations
 from evergrant.http_messages import HttpResponse
-from evergrant.profiles.model import ErrorRule, Profile
+from evergrant.profiles.model import Profile
 from evergrant.profiles.request_specs import Revoke
+from evergrant.profiles.response_specs import ErrorRule
 from evergrant.record.connection import Connection
 from evergrant.record.status import EventType, Status
 from evergrant.secret import Secret

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles.dotted_path import look_up
 from evergrant.profiles.expiry import MAX_LIFETIME_SECONDS, compute_expiry
-from evergrant.profiles.model import ExpiryRule
+from evergrant.profiles.response_specs import ExpiryRule
 from evergrant.secret import Secret
 from tests.unit.samples import NOW, tokens
 

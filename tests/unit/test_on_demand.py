@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from evergrant.errors import TemporarilyUnavailable
-from evergrant.profiles.model import ExpiryRule, Profile
+from evergrant.profiles.model import Profile
+from evergrant.profiles.response_specs import ExpiryRule
 from evergrant.rotation.demand import TokenDemand
 from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from evergrant.errors import InvalidProfile, InvalidVariable
 from evergrant.names import is_host
 from evergrant.profiles.loader import load_profile
-from evergrant.profiles.model import ExpiryRule, Profile, content_hash, decode, encode
+from evergrant.profiles.model import Profile, content_hash, decode, encode
+from evergrant.profiles.response_specs import ExpiryRule
 from tests.unit.samples import KEAP, WEALTHYHOOD, acme
 
 _CLIENT_GRANT = """

@@ -18,7 +18,8 @@ from evergrant.errors import (
 )
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
-from evergrant.profiles.model import ErrorRule, Profile, Success, Variable, content_hash
+from evergrant.profiles.model import Profile, Variable, content_hash
+from evergrant.profiles.response_specs import ErrorRule, Success
 from evergrant.record.status import Status
 from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret

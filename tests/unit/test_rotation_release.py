@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgspec
 
 from evergrant.errors import LostResponse
-from evergrant.profiles.model import ExpiryRule
+from evergrant.profiles.response_specs import ExpiryRule
 from evergrant.times import TICK_SECONDS
 from tests.unit.memory import answer
 from tests.unit.rotation_world import KEAP, NAME, with_grace, with_rate, world

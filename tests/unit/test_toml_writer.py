@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load_profile
-from evergrant.profiles.model import Consumer, ErrorRule, Profile
+from evergrant.profiles.model import Consumer, Profile
+from evergrant.profiles.response_specs import ErrorRule
 from evergrant.profiles.toml_writer import write_toml
 from tests.unit.samples import acme
 

@@ -12,7 +12,8 @@ from typing import Any
 
 from ..http_messages import HttpResponse
 from ..profiles.dotted_path import look_up
-from ..profiles.model import ErrorRule, FailureKind, Profile
+from ..profiles.model import Profile
+from ..profiles.response_specs import ErrorRule, FailureKind
 
 #: RFC 6749 sections 4.1.2.1 and 5.2, and HTTP, for responses that no rule of the profile matches.
 _STANDARD_ERRORS = (

@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 from ..errors import InvalidMetadata
 from ..names import check_provider
 from .metadata import Metadata
-from .model import Documentation, ExpiryRule, Profile, Response
+from .model import Documentation, Profile
 from .request_specs import Authorize, Revoke, TokenRequest
+from .response_specs import ExpiryRule, Response
 
 ClientAuth = Literal["post", "basic", "basic_raw", "none", "private_key_jwt"]
 

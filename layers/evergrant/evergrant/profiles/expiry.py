@@ -10,7 +10,7 @@ from typing import Any
 
 from ..jwt_payload import decode_jwt_payload
 from .dotted_path import look_up
-from .model import ExpiryRule
+from .response_specs import ExpiryRule
 
 #: A longer lifetime (100 years) is a provider's mistake, and no date.
 MAX_LIFETIME_SECONDS = 100 * 365 * 86_400

@@ -1,10 +1,10 @@
-"""A provider profile: everything Evergrant knows of one provider, as data.
+"""A provider profile: all that Evergrant knows of one provider, as data.
 
-One TOML file per provider; its keys are the fields below. Each field's description and example are the source of the
-JSON Schema and of docs/profiles.md. :mod:`evergrant.profiles.loader` reads and checks files. A connection pins the
-profile
-it was made with by :func:`content_hash`, so a live connection never changes its behaviour by an upgrade; defaults are
-left out of the hash, so that a release which adds a field changes no hash.
+A profile is one TOML file, whose keys are the fields below. The fields' descriptions and examples are the source of the
+JSON Schema and of docs/profiles.md. :mod:`evergrant.profiles.loader` reads and checks files.
+
+A connection pins the profile that it was made with by :func:`content_hash`, so an upgrade never changes the behaviour
+of a live connection. Defaults are left out of the hash, so a release that adds a field changes no hash.
 """
 
 from __future__ import annotations
@@ -19,131 +19,35 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..errors import InvalidVariable
-from .request_specs import Authorize, Callback, JwtBearer, Login, Revoke, Seconds, Static, Text, TokenRequest, says
+from .request_specs import Authorize, Callback, JwtBearer, Login, Revoke, Seconds, Static, Text, TokenRequest, document
+from .response_specs import ErrorRule, Path, Response, Status
 
 Grant = Literal["authorization_code", "client_credentials", "login", "jwt_bearer", "static"]
-#: Grants that a client obtains by itself: nobody ever has to authorize.
+#: Grants that a client obtains by itself: no person has to authorize.
 HEADLESS_GRANTS: frozenset[str] = frozenset({"client_credentials", "login", "jwt_bearer"})
-FailureKind = Literal[
-    "transient", "rate_limited", "grant_rejected", "client_rejected", "rejected_unknown", "not_used", "malformed"
-]
-Path = Annotated[str, Meta(min_length=1, max_length=200)]
-Status = Annotated[int, Meta(ge=100, le=599)]
 
 
 class Documentation(Struct, frozen=True, forbid_unknown_fields=True):
-    """A page that facts of the profile come from."""
+    """A page that the profile's facts come from."""
 
-    url: Annotated[Text, says("The page.", "https://developer.example.com/oauth")]
-    read: Annotated[str, says("The day it was read.", "2026-11-22", pattern=r"^\d{4}-\d\d-\d\d$")]
-    says: Annotated[str, says("Which facts, in a few words.", "refresh tokens rotate and live for 60 days")] = ""
+    url: Annotated[Text, document("The page.", "https://developer.example.com/oauth")]
+    read: Annotated[str, document("The day it was read.", "2026-11-22", pattern=r"^\d{4}-\d\d-\d\d$")]
+    says: Annotated[str, document("Which facts, in a few words.", "refresh tokens rotate and live for 60 days")] = ""
 
 
 class Variable(Struct, frozen=True, forbid_unknown_fields=True):
     """A value that each connection chooses, such as a tenant's sub-domain."""
 
-    pattern: Annotated[Text, says("A regular expression that the value must match in full.", "[a-z0-9-]+")]
-    describe: Annotated[str, says("What it is and where an operator finds it.", "The tenant's sub-domain.")] = ""
-    default: Annotated[str | None, says("Its value where a connection gives none.", "api.example.com")] = None
-
-
-class ExpiryRule(Struct, frozen=True, forbid_unknown_fields=True):
-    """One way to learn when a token lapses: exactly one of `path`, `jwt` and `default`.
-
-    Where a provider's documents disagree, or accounts differ, a `default` may name a variable: then the profile has
-    the safe value as the variable's default, and a connection may say another.
-    """
-
-    path: Annotated[Path | None, says("A field of the answer (dotted path).", "data.expires_at")] = None
-    format: Annotated[
-        Literal["seconds", "milliseconds", "days", "epoch", "epoch_milliseconds", "iso8601"],
-        says(
-            "What the field or the default holds: a duration in seconds, milliseconds or days, or a moment as Unix "
-            "time in seconds or milliseconds, or as ISO 8601. The field's name proves nothing.",
-            "epoch",
-        ),
-    ] = "seconds"
-    jwt: Annotated[Path | None, says("A field that holds a JWT, whose `exp` counts.", "access_token")] = None
-    default: Annotated[
-        Seconds | Text | None,
-        says(
-            "What the provider documents, in seconds unless `format` says else; or a variable of digits, in braces.",
-            "{refresh_token_days}",
-        ),
-    ] = None
-
-    @property
-    def variable(self) -> str | None:
-        """The variable whose value is the default, if one is."""
-        return self.default.strip("{}") if isinstance(self.default, str) else None
-
-    @property
-    def name(self) -> str:
-        """How the record names this rule."""
-        if self.default is not None:
-            return "default"
-        return f"jwt:{self.jwt}" if self.jwt is not None else f"{self.path}:{self.format}"
-
-
-class Success(Struct, frozen=True, forbid_unknown_fields=True):
-    """What tells a success from an error that comes with HTTP 200."""
-
-    path: Annotated[Path, says("A field of the answer.", "ok")]
-    equals: Annotated[str | int | bool, says("What it holds in a success.", True)]
-
-
-class Response(Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the answer holds what: dotted paths, the first that is there wins."""
-
-    access_token: Annotated[
-        tuple[Path, ...], says("The access token.", ["accessTtoken", "accessToken", "access_token"])
-    ] = ("access_token",)
-    refresh_token: Annotated[tuple[Path, ...], says("The refresh token.", ["refresh_token"])] = ("refresh_token",)
-    token_type: Annotated[tuple[Path, ...], says("The token's type.", ["tokenType"])] = ("token_type",)
-    scope: Annotated[tuple[Path, ...], says("The granted scope, as a text or a list.", ["scope"])] = ("scope",)
-    expires: Annotated[
-        tuple[ExpiryRule, ...],
-        says("How to learn when the access token lapses; the first that applies.", [{"path": "expires_in"}]),
-    ] = (ExpiryRule(path="expires_in"),)
-    refresh_expires: Annotated[
-        tuple[ExpiryRule, ...],
-        says("The same for the refresh token.", [{"path": "x_refresh_token_expires_in"}, {"default": 8640000}]),
-    ] = ()
-    capture: Annotated[
-        dict[str, Path], says("Values for consumers: their name, and where they are.", {"api": "instance_url"})
-    ] = {}
-    success_when: Annotated[
-        Success | None, says("Where HTTP 200 alone is no success.", {"path": "ok", "equals": True})
-    ] = None
-    error: Annotated[tuple[Path, ...], says("The error's code.", ["error", "error.code"])] = ("error",)
-    error_description: Annotated[tuple[Path, ...], says("The error's text. It is matched, never kept.", ["msg"])] = (
-        "error_description",
-    )
-
-
-class ErrorRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"kind": "as"}):
-    """An answer that is no success, and what it means. Every condition given must hold."""
-
-    kind: Annotated[
-        FailureKind,
-        says(
-            "What it means: `transient`, try again; `rate_limited`, later; `grant_rejected`, somebody must authorize "
-            "again; `client_rejected`, the client's credentials are refused; `rejected_unknown`, one of the two; "
-            "`not_used`, the refresh token was certainly not used; `malformed`, the request is wrong.",
-            "grant_rejected",
-        ),
-    ]
-    status: Annotated[Status | None, says("The HTTP status.", 400)] = None
-    code: Annotated[str | None, says("The error's code, in full.", "invalid_request")] = None
-    description: Annotated[str | None, says("The error's text, in full.", "Invalid Refresh Token")] = None
-    empty: Annotated[bool, says("Whether the answer's body must be empty.", True)] = False
+    pattern: Annotated[Text, document("A regular expression that the value must match in full.", "[a-z0-9-]+")]
+    describe: Annotated[str, document("What it is, and where an operator finds it.", "The tenant's sub-domain.")] = ""
+    default: Annotated[str | None, document("Its value where a connection gives none.", "api.example.com")] = None
 
 
 class Rate(Struct, frozen=True, forbid_unknown_fields=True):
-    """How many requests the token endpoint takes from one client, as documented."""
+    """The number of requests that the token endpoint accepts from one client, as documented."""
 
-    requests: Annotated[int, says("So many requests.", 100, ge=1, le=1_000_000)]
-    seconds: Annotated[int, says("In so many seconds.", 60, ge=1, le=86_400)]
+    requests: Annotated[int, document("The number of requests.", 100, ge=1, le=1_000_000)]
+    seconds: Annotated[int, document("The period for that number, in seconds.", 60, ge=1, le=86_400)]
 
 
 class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
@@ -151,94 +55,109 @@ class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
 
     refresh: Annotated[
         Literal["always", "on_demand"],
-        says(
-            "`always`: before a token lapses, whether anybody reads it or not. `on_demand`: when somebody asks getter "
-            "and the token has lapsed or is refused; while nobody asks, only what would die of it is kept alive: a "
-            "refresh token that dies with its access token, or of not being used. A secret that is read directly may "
-            "then hold a token that has lapsed: its readers go on to getter, as evergrant_client does where it is "
-            "told of one.",
+        document(
+            "`always`: refresh before the token expires. `on_demand`: refresh when a consumer asks getter and the "
+            "token has expired or was rejected. Then a token is refreshed without a request only to keep the refresh "
+            "token alive: one that expires with its access token, or when it is not used. A secret that consumers read "
+            "directly may hold an expired token: they must then ask getter, as evergrant_client does if it is given "
+            "one.",
             "on_demand",
         ),
     ] = "always"
-    lead: Annotated[Seconds, says("How long before expiry, at the least.", 10800)] = 0
-    minimum_age: Annotated[Seconds, says("A token younger than this must not be refreshed.", 570)] = 0
-    rotates: Annotated[bool, says("Whether a refresh ends the old refresh token.", False)] = True
-    reuse_grace: Annotated[Seconds, says("For how long the old refresh token may be repeated.", 30)] = 0
+    lead: Annotated[Seconds, document("The least time before expiry at which a token is refreshed.", 10800)] = 0
+    minimum_age: Annotated[Seconds, document("The least age of a token before it may be refreshed.", 570)] = 0
+    rotates: Annotated[bool, document("Whether a refresh ends the old refresh token.", False)] = True
+    reuse_grace: Annotated[Seconds, document("For how long the provider accepts the old refresh token again.", 30)] = 0
     refresh_token_life: Annotated[
         Literal["hard", "idle", "with_access_token"],
-        says(
-            "What `response.refresh_expires` means: `hard`, from the authorization on, whatever is done; `idle`, from "
-            "its last use on; `with_access_token`, it dies with its access token.",
+        document(
+            "What `response.refresh_expires` counts from. `hard`: from the authorization, however often it is "
+            "refreshed. `idle`: from the last use. `with_access_token`: it expires with its access token.",
             "idle",
         ),
     ] = "idle"  # noqa: S105
-    old_access_token_revoked: Annotated[bool, says("Whether a refresh ends the old access token.", True)] = False
+    old_access_token_revoked: Annotated[bool, document("Whether a refresh ends the old access token.", True)] = False
     rate: Annotated[
         Rate | None,
-        says(
-            "The documented limit of the token endpoint for one client. What falls due together is spread within it.",
+        document(
+            "The documented limit of the token endpoint for one client. Refreshes that are due together are spread to "
+            "stay within it.",
             {"requests": 100, "seconds": 60},
         ),
     ] = None
-    fall_back_to_login: Annotated[bool, says("Whether a refused refresh is followed by a log-in.", True)] = False
+    fall_back_to_login: Annotated[
+        bool, document("Whether Evergrant logs in again after the provider refuses a refresh.", True)
+    ] = False
 
 
 class Subject(Struct, frozen=True, forbid_unknown_fields=True, rename={"source": "from"}):
-    """How to know which account a grant is of, so that connecting again brings the same one.
+    """How to recognize the account that a grant is for, so that connecting again cannot replace it by another.
 
-    Only a digest of what is found is kept. Where the provider does not tell, a first grant is taken all the same.
+    Only a digest of the value is kept. If the provider's response does not hold it, a first grant is accepted anyway.
     """
 
     source: Annotated[
         Literal["id_token", "userinfo", "capture"],
-        says(
-            "Where it is told: in the ID token that comes with the tokens (OpenID Connect; the scopes hold `openid`); "
-            "in the answer to a GET with the new access token; or in a captured value.",
+        document(
+            "Where the value is. `id_token`: in the ID token that comes with the tokens (OpenID Connect; the scopes "
+            "must include `openid`). `userinfo`: in the response to a GET with the new access token. `capture`: in a "
+            "captured value.",
             "id_token",
         ),
     ]
-    path: Annotated[Path, says("The claim, the field (dotted path), or the captured value's name.", "sub")] = "sub"
+    path: Annotated[Path, document("The claim, the field (dotted path), or the captured value's name.", "sub")] = "sub"
     issuers: Annotated[
         tuple[Text, ...],
-        says(
-            "Of an ID token: what `iss` may say, to the letter. `{tid}` is the token's own claim of that name, "
-            "Microsoft's directory.",
+        document(
+            "For `id_token`: the values that `iss` may have, compared character by character. `{tid}` is the token's "
+            "own claim of that name, which is Microsoft's directory.",
             ["https://accounts.example.com"],
         ),
     ] = ()
-    url: Annotated[Text | None, says("Of `userinfo`: what to ask.", "https://{host}/oauth/userinfo")] = None
+    url: Annotated[Text | None, document("For `userinfo`: the address.", "https://{host}/oauth/userinfo")] = None
 
 
 class Consumer(Struct, frozen=True, forbid_unknown_fields=True):
-    """How a consumer calls the provider's API, and how a dead token shows there."""
+    """How a consumer calls the provider's API, and how the API rejects a token."""
 
     headers: Annotated[
-        dict[str, str], says("Headers, ready to send.", {"X-Shopify-Access-Token": "{access_token}"})
+        dict[str, str], document("Headers, ready to send.", {"X-Shopify-Access-Token": "{access_token}"})
     ] = msgspec.field(default_factory=lambda: {"Authorization": "Bearer {access_token}"})
-    required_headers: Annotated[tuple[str, ...], says("Headers that each call must add.", ["x-user-id"])] = ()
-    reject_statuses: Annotated[tuple[Status, ...], says("Statuses of a dead token.", [401, 403])] = (401,)
+    required_headers: Annotated[
+        tuple[str, ...], document("Headers that the consumer must add to each call.", ["x-user-id"])
+    ] = ()
+    reject_statuses: Annotated[
+        tuple[Status, ...], document("The statuses with which the API rejects an access token.", [401, 403])
+    ] = (401,)
 
 
 class Profile(Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole provider. Its grants are what it has phases for."""
+    """A provider. It has a grant for each phase that obtains one."""
 
-    name: Annotated[Text, says("The first half of every connection's name.", "keap")]
-    title: Annotated[Text, says("What people call it.", "Keap (Infusionsoft)")]
+    name: Annotated[Text, document("The first half of every connection's name.", "keap")]
+    title: Annotated[Text, document("The provider's name for people.", "Keap (Infusionsoft)")]
     documentation: Annotated[
         tuple[Documentation, ...],
-        says("Where its facts come from.", [{"url": "https://developer.example.com/oauth", "read": "2026-11-22"}]),
+        document(
+            "The pages that its facts come from.",
+            [{"url": "https://developer.example.com/oauth", "read": "2026-11-22"}],
+        ),
     ] = ()
     notes: Annotated[
         tuple[str, ...],
-        says("What an operator should know, and which facts could not be confirmed.", ["Add offline_access."]),
+        document("Notes for operators, and the facts that could not be confirmed.", ["Add offline_access."]),
     ] = ()
     variables: Annotated[
-        dict[str, Variable], says("Values that each connection chooses.", {"host": {"pattern": "[a-z.]+"}})
+        dict[str, Variable], document("Values that each connection chooses.", {"host": {"pattern": "[a-z.]+"}})
     ] = {}
     authorize: Annotated[Authorize | None, Meta(description="Where a person consents; with `exchange`.")] = None
     callback: Callback = Callback()
-    exchange: Annotated[TokenRequest | None, Meta(description="The code for tokens (RFC 6749 section 4.1.3).")] = None
-    refresh: Annotated[TokenRequest | None, Meta(description="A refresh token for tokens (section 6).")] = None
+    exchange: Annotated[
+        TokenRequest | None, Meta(description="The exchange of the code for tokens (RFC 6749 section 4.1.3).")
+    ] = None
+    refresh: Annotated[
+        TokenRequest | None, Meta(description="The exchange of a refresh token for tokens (section 6).")
+    ] = None
     client_credentials: Annotated[TokenRequest | None, Meta(description="The client's own grant (section 4.4).")] = None
     login: Login | None = None
     jwt_bearer: JwtBearer | None = None
@@ -247,7 +166,8 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     subject: Subject | None = None
     response: Response = Response()
     errors: Annotated[
-        tuple[ErrorRule, ...], says("What refusals mean, before the standard's own rules.", [{"as": "transient"}])
+        tuple[ErrorRule, ...],
+        document("What error responses mean. These rules come before those of the standards.", [{"as": "transient"}]),
     ] = ()
     rotation: Rotation = Rotation()
     consumer: Consumer = Consumer()
@@ -270,17 +190,17 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
         return {name: variable.default for name, variable in self.variables.items() if variable.default is not None}
 
     def scope(self, grant: str, given: Sequence[str] = ()) -> str | None:
-        """What is asked for: the scopes given, else what the profile asks a person for.
+        """Join the scopes to ask for: those given, else those that the profile asks a person for.
 
-        A client's own grant has nobody to ask: many servers refuse `offline_access` or `openid` there. What its phase
-        always needs stands in its params.
+        Without a person there is no default: many servers refuse `offline_access` or `openid` in a client's own grant.
+        A scope that such a phase always needs belongs in its params.
         """
         asked = self.authorize.scopes if self.authorize and grant == "authorization_code" else ()
         separator = self.authorize.scope_separator if self.authorize else " "
         return separator.join(given or asked) or None
 
     def bind(self, given: Mapping[str, str]) -> dict[str, str]:
-        """The variables' values for one connection: what was given, over the defaults.
+        """Return the variables' values for one connection: those given, over the defaults.
 
         Raises
         ------
@@ -298,35 +218,41 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
                 raise InvalidVariable(
                     f"{self.name} needs a value for {name}.", f"Give --var {name}=… {variable.describe}".rstrip()
                 )
-            if not re.fullmatch(variable.pattern, value) or any(ord(character) < 32 for character in value):
-                raise InvalidVariable(f"The value of {name} does not fit.", f"It must match {variable.pattern}.")
+            has_controls = any(ord(character) < 32 for character in value)
+            if has_controls or not re.fullmatch(variable.pattern, value):
+                raise InvalidVariable(
+                    f"The value of {name} does not match its pattern.", f"It must match {variable.pattern}."
+                )
             bound[name] = value
         return bound
 
 
 def encode(profile: Profile) -> bytes:
-    """The canonical form in which a profile is stored and hashed: all that differs from a default, keys sorted."""
-    return msgspec.json.encode(_said(profile), order="sorted")
+    """Encode a profile into the canonical form that is stored and hashed: without defaults, keys sorted."""
+    return msgspec.json.encode(_drop_defaults(profile), order="sorted")
 
 
-#: Looking a type up takes msgspec most of an encoding's time.
-_fields = cache(msgspec.structs.fields)
+#: Without the cache, most of the time of an encoding goes into this look-up.
+_list_fields = cache(msgspec.structs.fields)
 
 
-def _said(value: Any) -> Any:
-    """Compared by value: msgspec's own omit_defaults compares most types by identity, which a reader does not keep."""
+def _drop_defaults(value: Any) -> Any:
+    """Drop the fields that equal their defaults.
+
+    msgspec's own omit_defaults compares most types by identity, and a profile that was read has other objects.
+    """
     if isinstance(value, Struct):
-        said = {}
-        for field in _fields(type(value)):
+        kept = {}
+        for field in _list_fields(type(value)):
             current = getattr(value, field.name)
             default = field.default_factory() if field.default_factory is not msgspec.NODEFAULT else field.default
             if default is msgspec.NODEFAULT or current != default:
-                said[field.encode_name] = _said(current)
-        return said
+                kept[field.encode_name] = _drop_defaults(current)
+        return kept
     if isinstance(value, tuple):
-        return [_said(item) for item in value]
+        return [_drop_defaults(item) for item in value]
     if isinstance(value, dict):
-        return {key: _said(item) for key, item in value.items()}
+        return {key: _drop_defaults(item) for key, item in value.items()}
     return value
 
 
@@ -336,5 +262,5 @@ def decode(stored: bytes) -> Profile:
 
 
 def content_hash(profile: Profile) -> str:
-    """The SHA-256 of the canonical form, in hexadecimal: the name under which a profile is stored and pinned."""
+    """Hash the canonical form: SHA-256 in hexadecimal, by which a profile is stored and pinned."""
     return sha256(encode(profile)).hexdigest()

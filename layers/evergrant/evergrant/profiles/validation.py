@@ -10,8 +10,9 @@ from ..errors import InvalidName
 from ..names import check_provider, is_host
 from ..times import TICK_SECONDS
 from .expiry import compute_expiry
-from .model import ExpiryRule, Profile
+from .model import Profile
 from .request_specs import REQUESTS, TokenRequest
+from .response_specs import ExpiryRule
 from .templates import fill_template, find_names
 
 _CLIENT = {"client_id", "client_secret"}

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..oauth.error_response import Refusal
-from ..profiles.model import HEADLESS_GRANTS, FailureKind
+from ..profiles.model import HEADLESS_GRANTS
+from ..profiles.response_specs import FailureKind
 from ..times import format_rfc3339
 from . import outbox, refresh_schedule
 from .change import RecordChange, RecordFields
