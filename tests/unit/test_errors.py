@@ -81,7 +81,7 @@ def test_a_problem_of_a_connection_names_it_and_the_command_that_helps(error: Co
 def test_a_refused_client_requires_no_new_authorization() -> None:
     described = ClientRefused("keap/main", "keap-eu").as_dict()
     assert "`evergrant client set keap-eu`" in described["hint"]
-    assert "Nobody needs to authorize" in described["hint"]
+    assert "No account's owner needs to authorize" in described["hint"]
 
 
 def test_an_unavailable_token_says_when_to_try_again() -> None:

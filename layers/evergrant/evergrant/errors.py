@@ -1,14 +1,14 @@
-"""Every error Evergrant raises, with a stable code, what happened and what to do about it.
+"""The errors that Evergrant raises, each with a stable code, what happened and what to do.
 
 ::
 
     EvergrantError
-    ├── InvalidRequest            invalid_request          what was asked cannot be read
-    │   ├── InvalidName           invalid_name             a connection, provider, account or client name
+    ├── InvalidRequest            invalid_request          the request cannot be read
+    │   ├── InvalidName           invalid_name             the name of a connection, provider, account or client
     │   ├── InvalidProfile        invalid_profile          a provider profile, with the key at fault
-    │   ├── InvalidClient         invalid_client_entry     a clients/ secret that cannot be used
+    │   ├── InvalidClient         invalid_client_entry     the entry of a client (a secret under clients/)
     │   ├── InvalidVariable       invalid_variable         a profile variable missing or not matching its pattern
-    │   └── InvalidIssuer         invalid_issuer           what was given as an authorization server's issuer
+    │   └── InvalidIssuer         invalid_issuer           the issuer of an authorization server
     ├── ConnectionProblem
     │   ├── UnknownConnection     unknown_connection
     │   ├── AuthorizationRequired authorization_required
@@ -19,24 +19,24 @@
     ├── UnknownProfile            unknown_profile
     ├── UnknownClient             unknown_client
     ├── TemporarilyUnavailable    temporarily_unavailable  try again after ``retry_after`` seconds
-    ├── LinkError                                          what a person at the connect pages meets
+    ├── LinkError                                          shown to a person on the connect page
     │   ├── LinkInvalid           link_invalid
     │   ├── LinkExpired           link_expired
     │   ├── LinkUsed              link_used
     │   ├── WrongBrowser          wrong_browser
-    │   ├── NoCookie              no_cookie                the browser did not send our cookie back
+    │   ├── NoCookie              no_cookie                the browser did not send the cookie back
     │   ├── CrossSite             cross_site
-    │   ├── BadRequest            bad_request              parameters that come twice, are too long or hold controls
+    │   ├── BadRequest            bad_request              a parameter comes twice, is too long or holds controls
     │   ├── WrongMethod           wrong_method
     │   ├── WrongContentType      wrong_content_type
     │   ├── Denied                access_denied
-    │   ├── WrongAccount          wrong_account            connecting again, with another account than before
+    │   ├── WrongAccount          wrong_account            connecting again with another account than before
     │   ├── NoRefreshToken        no_refresh_token         a grant that would end with its first token
     │   └── ProviderRefused       provider_refused
-    ├── MetadataError                                      what a server publishes of itself (RFC 8414)
-    │   ├── NoMetadata            no_metadata              nothing, at any of the well-known addresses
-    │   ├── InvalidMetadata       invalid_metadata         it is no metadata, or no profile can be made of it
-    │   └── IssuerMismatch        issuer_mismatch          it is another issuer's (RFC 8414 section 3.3)
+    ├── MetadataError                                      the metadata of a server (RFC 8414)
+    │   ├── NoMetadata            no_metadata              none at any of the well-known addresses
+    │   ├── InvalidMetadata       invalid_metadata         not metadata, or no profile can be built from it
+    │   └── IssuerMismatch        issuer_mismatch          the metadata of another issuer (RFC 8414 section 3.3)
     ├── UnreadableResponse        unreadable_response      a 2xx of the provider that is no token set
     ├── ProviderUnreachable       provider_unreachable
     │   ├── NotSent               not_sent                 the request cannot have reached the provider
@@ -54,14 +54,14 @@ from typing import Any, ClassVar
 
 
 class EvergrantError(Exception):
-    """The root: ``code`` is stable, ``message`` says what happened, ``hint`` what to do.
+    """The base class: ``code`` is stable, ``message`` says what happened, ``hint`` what to do.
 
     Parameters
     ----------
     message
         What is wrong, and where.
     hint
-        What to do about it; the class's own hint when left out.
+        What to do; the class's own hint when left out.
     """
 
     code: ClassVar[str] = "error"
@@ -71,15 +71,15 @@ class EvergrantError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = self.hint_default if hint is None else hint
-        #: For the page of a connect link: the provider's title and the account's name, where they are known.
+        #: The provider's title and the account's name, where they are known, for the connect page.
         self.about: tuple[str, str] | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """The shape in which callers in any language see this error."""
-        answer: dict[str, Any] = {"code": self.code, "message": self.message}
+        """Return the error as callers in any language receive it."""
+        described: dict[str, Any] = {"code": self.code, "message": self.message}
         if self.hint:
-            answer["hint"] = self.hint
-        return answer
+            described["hint"] = self.hint
+        return described
 
 
 class InvalidRequest(EvergrantError):
@@ -104,11 +104,13 @@ class InvalidVariable(InvalidRequest):
 
 class InvalidIssuer(InvalidRequest):
     code = "invalid_issuer"
-    hint_default = "Write it as its provider does: https://login.example.com, perhaps with a path, and no query."
+    hint_default = (
+        "Write it as the provider documents it: https://login.example.com, possibly with a path, never a query."
+    )
 
 
 class ConnectionProblem(EvergrantError):
-    """A connection cannot serve a token, for a reason that its operator can act on."""
+    """A connection cannot serve a token, for a reason that an operator can act on."""
 
     def __init__(self, connection: str, message: str, hint: str | None = None) -> None:
         super().__init__(message, hint if hint is not None else self.hint_default.format(connection=connection))
@@ -127,7 +129,7 @@ class UnknownConnection(ConnectionProblem):
 
 class AuthorizationRequired(ConnectionProblem):
     code = "authorization_required"
-    hint_default = "Somebody must authorize it again: `evergrant connect {connection}`."
+    hint_default = "The account's owner must authorize it again: `evergrant connect {connection}`."
 
     def __init__(self, connection: str) -> None:
         super().__init__(connection, f"The grant of {connection} is missing or no longer accepted by its provider.")
@@ -140,12 +142,16 @@ class ClientRefused(ConnectionProblem):
         super().__init__(
             connection,
             f"The provider of {connection} refuses the credentials of client {client}.",
-            f"Nobody needs to authorize again. Mend the client's credentials: `evergrant client set {client}`.",
+            f"No account's owner needs to authorize again. Correct the client's credentials: `evergrant client set "
+            f"{client}`.",
         )
 
 
 class ResponsePending(ConnectionProblem):
-    """The same refresh token shall not be sent twice while somebody may hold its answer; ``retry_after`` in seconds."""
+    """The response to the last refresh may still be saved, so the same refresh token must not be sent again yet.
+
+    ``retry_after`` is in seconds.
+    """
 
     code = "response_pending"
 
@@ -153,9 +159,9 @@ class ResponsePending(ConnectionProblem):
         minutes = -(-retry_after // 60)
         super().__init__(
             connection,
-            f"The provider's last answer for {connection} is not saved, and may be waiting in the rotation queue. To "
-            "send the same refresh token again now could end the grant, so nothing was sent.",
-            f"Look again with `evergrant status {connection}`, or try again in {minutes} minutes.",
+            f"The provider's last response for {connection} is not saved, and may be waiting in the rotation queue. "
+            "Sending the same refresh token again now could end the grant, so nothing was sent.",
+            f"Check `evergrant status {connection}`, or try again in {minutes} minutes.",
         )
         self.retry_after = retry_after
 
@@ -194,7 +200,7 @@ class UnknownClient(EvergrantError):
 
 
 class TemporarilyUnavailable(EvergrantError):
-    """Nothing is broken for good; ``retry_after`` is in seconds."""
+    """The cause is expected to pass; ``retry_after`` is in seconds."""
 
     code = "temporarily_unavailable"
 
@@ -272,7 +278,7 @@ class WrongAccount(LinkError):
 
 
 class NoRefreshToken(LinkError):
-    """``remedy`` is the profile's own text, for whoever connects; None where it has none."""
+    """``remedy`` is the profile's own text for the account's owner; None if the profile has none."""
 
     code = "no_refresh_token"
     status = 502
@@ -288,13 +294,13 @@ class ProviderRefused(LinkError):
 
 
 class MetadataError(EvergrantError):
-    """No profile can be had from what a server publishes of itself."""
+    """No profile can be built from a server's metadata."""
 
 
 class NoMetadata(MetadataError):
     code = "no_metadata"
     hint_default = (
-        "Is this the issuer, as the provider's documentation gives it? Many providers publish nothing: write a profile "
+        "Check the issuer in the provider's documentation. Many providers publish no metadata: then write a profile "
         "by hand (docs/profiles.md), try it with `evergrant provider check FILE`, add it with `evergrant provider add "
         "FILE`."
     )
@@ -302,19 +308,20 @@ class NoMetadata(MetadataError):
 
 class InvalidMetadata(MetadataError):
     code = "invalid_metadata"
-    hint_default = "Is this the issuer, as the provider's documentation gives it?"
+    hint_default = "Check the issuer in the provider's documentation."
 
 
 class IssuerMismatch(MetadataError):
     code = "issuer_mismatch"
-    hint_default = "Ask the provider for its issuer: it is compared character by character."
+    hint_default = "Ask the provider for its issuer, which is compared character by character."
 
 
 class UnreadableResponse(EvergrantError):
     code = "unreadable_response"
     hint_default = (
-        "An answer to a refresh is kept, sealed, and nothing more is spent: mend the provider's profile, then "
-        "`evergrant reparse`. One to a new authorization is not: mend the profile and connect again."
+        "A response to a refresh is kept, sealed, and no further refresh is attempted: correct the provider's profile, "
+        "then run `evergrant reparse`. A response to a new authorization is not kept: correct the profile and connect "
+        "again."
     )
 
 
@@ -323,13 +330,13 @@ class ProviderUnreachable(EvergrantError):
 
 
 class NotSent(ProviderUnreachable):
-    """DNS, connect or TLS failed, or the address is forbidden: the provider cannot have acted on the request."""
+    """DNS, connection or TLS failed, or the address is forbidden: the provider cannot have acted on the request."""
 
     code = "not_sent"
 
 
 class LostResponse(ProviderUnreachable):
-    """Sent, at least in part, and no whole answer came: the provider may have acted on the request."""
+    """The request was sent, at least in part, and no complete response came: the provider may have acted on it."""
 
     code = "lost_response"
 
@@ -347,7 +354,7 @@ class RecordBroken(EvergrantError):
 
 
 class Conflict(EvergrantError):
-    """A conditional write was refused; ``current`` is the item as it is now, None when there is none."""
+    """A conditional write was refused; ``current`` is the item as it is now, None if there is none."""
 
     code = "conflict"
 

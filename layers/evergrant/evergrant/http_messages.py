@@ -1,4 +1,4 @@
-"""One HTTP request and one response, as values. They do not print what may hold a secret."""
+"""An HTTP request and an HTTP response, as values. Their repr shows nothing that may hold a secret."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """One request to a provider. It does not print itself: URL, headers and body may hold secrets."""
+    """A request to a provider. URL, headers and body may hold secrets."""
 
     method: str
     url: str = field(repr=False)
@@ -18,7 +18,7 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True)
 class HttpResponse:
-    """One whole answer. ``headers`` have lower-case names."""
+    """A complete response. ``headers`` have lower-case names."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)

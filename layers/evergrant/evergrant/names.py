@@ -9,7 +9,7 @@ from .errors import InvalidName
 _PROVIDER = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}")
 _HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(?::[0-9]{1,5})?")
-_LIKE_AN_ARN_SUFFIX = re.compile(r".*-[A-Za-z0-9]{6}")
+_ARN_SUFFIX = re.compile(r".*-[A-Za-z0-9]{6}")
 
 
 def split_connection(connection: object) -> tuple[str, str]:
@@ -23,43 +23,45 @@ def split_connection(connection: object) -> tuple[str, str]:
         (AWS Secrets Manager user guide, "Permissions policy examples").
     """
     if not isinstance(connection, str) or "/" not in connection:
-        raise InvalidName(f"{_shown(connection)} names no connection.", "Write provider/account, such as keap/main.")
+        raise InvalidName(
+            f"{_shorten(connection)} is not the name of a connection.", "Write provider/account, such as keap/main."
+        )
     provider, _, account = connection.partition("/")
     return check_provider(provider), check_account(account)
 
 
 def check_provider(provider: str) -> str:
-    """Return ``provider`` if it is a provider's name. Raises InvalidName."""
-    return _matching(_PROVIDER, provider, "provider", "Use lower-case letters, digits and hyphens, at most 40.")
+    """Return ``provider`` if it is a valid name of a provider. Raises InvalidName."""
+    return _check_pattern(_PROVIDER, provider, "provider", "Use lower-case letters, digits and hyphens, at most 40.")
 
 
 def check_client(client: str) -> str:
-    """Return ``client`` if it is a client's name: the same grammar as a provider's. Raises InvalidName."""
-    return _matching(_PROVIDER, client, "client", "Use lower-case letters, digits and hyphens, at most 40.")
+    """Return ``client`` if it is a valid name of a client, by the grammar of providers. Raises InvalidName."""
+    return _check_pattern(_PROVIDER, client, "client", "Use lower-case letters, digits and hyphens, at most 40.")
 
 
 def check_account(account: str) -> str:
-    """Return ``account`` if it is an account's name. Raises InvalidName."""
-    _matching(_ACCOUNT, account, "account", "Use letters, digits and any of _ . @ -, at most 100.")
-    if _LIKE_AN_ARN_SUFFIX.fullmatch(account):
+    """Return ``account`` if it is a valid name of an account. Raises InvalidName."""
+    _check_pattern(_ACCOUNT, account, "account", "Use letters, digits and any of _ . @ -, at most 100.")
+    if _ARN_SUFFIX.fullmatch(account):
         raise InvalidName(
-            f"The account {_shown(account)} ends in a hyphen and six characters.",
-            "Secret ARNs end so, and a policy for another account would match this one. Choose another ending.",
+            f"The account {_shorten(account)} ends in a hyphen and six characters.",
+            "ARNs of secrets end so, and a policy for another account would match this one. Choose another ending.",
         )
     return account
 
 
 def is_host(value: str) -> bool:
-    """Whether ``value`` can stand as a URL's authority: a host name or IPv4 address, and perhaps a port."""
+    """Whether ``value`` can be a URL's authority: a host name or IPv4 address, with or without a port."""
     return _HOST.fullmatch(value) is not None
 
 
-def _matching(pattern: re.Pattern[str], name: str, kind: str, allowed: str) -> str:
+def _check_pattern(pattern: re.Pattern[str], name: str, kind: str, allowed: str) -> str:
     if not pattern.fullmatch(name):
-        raise InvalidName(f"{_shown(name)} is no name of a {kind}.", allowed)
+        raise InvalidName(f"{_shorten(name)} is not a valid name of a {kind}.", allowed)
     return name
 
 
-def _shown(name: object) -> str:
+def _shorten(name: object) -> str:
     text = str(name)
     return repr(text if len(text) <= 60 else f"{text[:60]}…")

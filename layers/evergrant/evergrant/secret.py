@@ -1,4 +1,4 @@
-"""A value that refuses to print itself."""
+"""A secret value, whose repr and str show a fingerprint."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any, NoReturn
 
 
 def fingerprint(value: str) -> str:
-    """The first 16 hexadecimal digits of the SHA-256 of ``value``: names a token without holding it."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of ``value``, which identify it without revealing it."""
     return sha256(value.encode()).hexdigest()[:16]
 
 
 class Secret:
-    """A token, code, verifier or client secret. Only :meth:`reveal` gives it out.
+    """A token, code, verifier or client secret. Only :meth:`reveal` returns the value.
 
     Example
     -------
@@ -27,7 +27,7 @@ class Secret:
         self._value = value
 
     def reveal(self) -> str:
-        """The value itself, for the one place that sends or seals it."""
+        """Return the value itself, for the code that sends or seals it."""
         return self._value
 
     @property
@@ -49,7 +49,7 @@ class Secret:
         return hash(self._value)
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a secret is not pickled")
+        raise TypeError("a secret cannot be pickled")
 
     def __getstate__(self) -> Any:
-        raise TypeError("a secret is not copied out")
+        raise TypeError("a secret cannot be copied")

@@ -1,4 +1,4 @@
-"""The deployment's settings, read once from the environment that the template sets."""
+"""The settings of the deployment, read once from the environment variables that the template sets."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Budgets:
-    """Time limits of one refresh and its neighbours, in seconds."""
+    """The time limits of one refresh, in seconds."""
 
     lease: int = 40
     request: float = 8.0
@@ -19,13 +19,21 @@ class Budgets:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the protocols need to know of the deployment.
+    """The settings that the protocols depend on.
 
-    ``direct_read_min_lifetime``: tokens that live for less (seconds) are served by getter and have no secret, since
-    Secrets Manager takes one sustained write per 10 minutes and secret. ``consumer_cache``: the longest time, in
-    seconds, that a consumer keeps a token without asking. ``rotators``: how many of them work at once, which share the
-    Region's limits. ``allow_loopback``: the local run's switch. ``support_contact``: whom the connect pages name as
-    somebody to ask; empty for whoever sent the link.
+    Attributes
+    ----------
+    direct_read_min_lifetime
+        Seconds. Tokens with a shorter lifetime are served by getter and have no secret: Secrets Manager accepts one
+        sustained write per 10 minutes and secret.
+    consumer_cache
+        The longest time that a consumer caches a token, in seconds.
+    rotators
+        The number of rotators that work at once and share the Region's quotas.
+    allow_loopback
+        Set by the local run alone: providers on loopback are allowed, over plain HTTP.
+    support_contact
+        The contact that the connect page names; if empty, the page names the sender of the link.
     """
 
     prefix: str = "evergrant"
@@ -38,6 +46,7 @@ class Settings:
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the settings from environment variables."""
         return cls(
             prefix=environ.get("EVERGRANT_PREFIX", "evergrant"),
             direct_read_min_lifetime=int(environ.get("EVERGRANT_DIRECT_READ_MIN_LIFETIME", "1800")),

@@ -1,4 +1,4 @@
-"""Token sets and the arithmetic of their expiry. Pure: ``now`` and ``sent_at`` come in as arguments."""
+"""Token sets, and the plaintext in which they are sealed. Pure."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ..secret import Secret
 
 @dataclass(frozen=True, slots=True)
 class TokenSet:
-    """What one answer of a token endpoint gave. Times are epoch seconds.
+    """The tokens of one token response. Times are epoch seconds.
 
-    ``issued_at`` is the local time at which the *request* was sent, so that no delay of the answer lengthens a life.
+    ``issued_at`` is the local time at which the *request* was sent, so a delayed response never lengthens the lifetime.
     ``expiry_rule`` names the rule of the profile that gave ``expires_at``.
     """
 
@@ -24,18 +24,18 @@ class TokenSet:
     expiry_rule: str
     refresh_token: Secret | None = None
     refresh_expires_at: int | None = None
-    # The provider's own texts, which nobody promised to be harmless.
+    # The repr leaves out the provider's own texts: they are not trusted.
     token_type: str = field(default="Bearer", repr=False)
     scope: str | None = field(default=None, repr=False)
     captured: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def lifetime(self) -> int:
-        """Seconds the access token lives, from the moment its request was sent."""
+        """The lifetime of the access token in seconds, from the time at which its request was sent."""
         return self.expires_at - self.issued_at
 
     def encode(self) -> bytes:
-        """The plaintext to seal: canonical JSON, so that equal sets are equal bytes."""
+        """Encode the plaintext to seal: canonical JSON, so that equal sets are equal bytes."""
         plain = {
             "access_token": self.access_token.reveal(),
             "issued_at": self.issued_at,
@@ -51,7 +51,7 @@ class TokenSet:
 
     @classmethod
     def decode(cls, plain: bytes) -> TokenSet:
-        """The inverse of :meth:`encode`."""
+        """Decode a plaintext of :meth:`encode`."""
         fields: dict[str, Any] = json.loads(plain)
         refresh = fields.pop("refresh_token")
         return cls(

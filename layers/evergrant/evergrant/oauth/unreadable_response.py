@@ -1,4 +1,4 @@
-"""A success that could not be read, as it is kept under seal until a mended profile reads it. Pure."""
+"""An unreadable response, which is kept sealed until a corrected profile can parse it. Pure."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 from ..http_messages import HttpResponse
 
-#: All that reading an answer looks at.
-_HEADERS = ("content-type", "date", "retry-after")
+#: The headers that parsing a response uses.
+_KEPT_HEADERS = ("content-type", "date", "retry-after")
 
 
 @dataclass(frozen=True, slots=True)
 class KeptResponse:
-    """An answer and the epoch second at which its request was sent, from which its tokens' lives count."""
+    """A response, and the epoch second at which its request was sent, from which the tokens' lifetimes count."""
 
     sent_at: int
     response: HttpResponse
 
     def encode(self) -> bytes:
-        """The plaintext to seal."""
-        headers = {name: value for name, value in self.response.headers.items() if name in _HEADERS}
+        """Encode the plaintext to seal."""
+        headers = {name: value for name, value in self.response.headers.items() if name in _KEPT_HEADERS}
         kept = {
             "sent_at": self.sent_at,
             "status": self.response.status,
@@ -32,6 +32,6 @@ class KeptResponse:
 
     @classmethod
     def decode(cls, plain: bytes) -> KeptResponse:
-        """The inverse of :meth:`encode`."""
+        """Decode a plaintext of :meth:`encode`."""
         kept = json.loads(plain)
         return cls(kept["sent_at"], HttpResponse(kept["status"], kept["headers"], b64decode(kept["body"])))
