@@ -35,7 +35,7 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.rotation_queue import SqsQueue
 from evergrant.adapters.aws.sdk import client
 from evergrant.adapters.aws.seal import KmsSeal
-from evergrant.adapters.aws.vault import SecretsVault
+from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.adapters.clock import SystemClock
 from evergrant.adapters.http import GuardedHttp
 from evergrant.adapters.observability import logger
@@ -45,8 +45,8 @@ from evergrant.profiles import loader
 from evergrant.profiles.model import content_hash
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import MAX_AT_PROVIDERS, process_batch
-from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 

@@ -1,2 +1,2 @@
-"""The operator's command. Thin verbs over :mod:`evergrant.connect.operations`, under the operator's own IAM
+"""The operator's command. Thin verbs over :mod:`evergrant.connect.operator_actions`, under the operator's own IAM
 identity."""

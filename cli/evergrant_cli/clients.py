@@ -70,7 +70,7 @@ def set_client(
       evergrant client set keap --client-id 3yX… < secret.txt
       echo '{"client_id": "…", "client_secrets": ["…"]}' | evergrant client set keap
     """
-    from evergrant.adapters.aws.vault import parse_client
+    from evergrant.adapters.aws.secrets_manager import parse_client
     from evergrant.names import check_client
 
     run = get_run(context)

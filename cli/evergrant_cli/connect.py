@@ -108,7 +108,7 @@ def connect(
       evergrant connect zendesk/main --var … --scope read --scope write
       evergrant connect keap/own --grant static --expires-at 2027-01-31
     """
-    from evergrant.connect import operations
+    from evergrant.connect import operator_actions
     from evergrant.profiles.model import HEADLESS_GRANTS
 
     run = get_run(context)
@@ -124,7 +124,7 @@ def connect(
     deployment.require_client(authorization.client, list_client_hosts(profile, authorization, grant))
     # The connection pins this profile by its hash, also when a later release ships another.
     deployment.profiles.keep(profile)
-    record = operations.begin(deployment.records, authorization, grant, deployment.clock)
+    record = operator_actions.begin(deployment.records, authorization, grant, deployment.clock)
     if grant in HEADLESS_GRANTS:
         _connect_headless(run, record)
     else:
@@ -141,7 +141,7 @@ def plan_authorization(
     scopes: Sequence[str] = (),
 ) -> tuple[Profile, Authorization, str]:
     """Plan what to authorize: given values first, then those of the connection, then the profile's defaults."""
-    from evergrant.connect import operations
+    from evergrant.connect import operator_actions
     from evergrant.names import split_connection
 
     deployment = run.deployment
@@ -154,7 +154,7 @@ def plan_authorization(
         kept = {name: value for name, value in current.variables.items() if name in profile.variables}
         variables = kept | variables
         direct_read = current.direct_read if direct_read is None else direct_read
-    authorization, chosen = operations.plan(
+    authorization, chosen = operator_actions.plan(
         profile,
         connection,
         client=client,

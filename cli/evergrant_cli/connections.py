@@ -21,7 +21,7 @@ def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> 
     [bold]Example[/]
       evergrant pause keap/main
     """
-    from evergrant.connect import operations
+    from evergrant.connect import operator_actions
     from evergrant.record.status import Status
 
     run = get_run(context)
@@ -29,7 +29,7 @@ def pause(context: typer.Context, connection: Name, as_json: AsJson = False) -> 
     if record.status is Status.PAUSED:
         _write_result(run, record, f"{connection} is paused already. Resume it with `evergrant resume {connection}`.")
         return
-    record = operations.pause(run.deployment.records, connection, run.deployment.clock)
+    record = operator_actions.pause(run.deployment.records, connection, run.deployment.clock)
     _write_result(run, record, f"{connection} is paused. Resume it with `evergrant resume {connection}`.")
 
 
@@ -41,7 +41,7 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     [bold]Example[/]
       evergrant resume keap/main
     """
-    from evergrant.connect import operations
+    from evergrant.connect import operator_actions
     from evergrant.record.status import Status
 
     run = get_run(context)
@@ -49,7 +49,7 @@ def resume(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     if record.status is not Status.PAUSED:
         _write_result(run, record, f"{connection} is not paused: it is {record.status} already.")
         return
-    record = operations.resume(run.deployment.records, connection, run.deployment.clock)
+    record = operator_actions.resume(run.deployment.records, connection, run.deployment.clock)
     if record.refresh_at is not None and record.refresh_at <= run.now:
         # The next tick would find it too, but up to a minute later.
         run.deployment.queue.send({"connection": connection})

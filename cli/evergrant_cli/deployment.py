@@ -20,7 +20,7 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.rotation_queue import SqsQueue
 from evergrant.adapters.aws.sdk import client, read_error_code
 from evergrant.adapters.aws.seal import KmsSeal
-from evergrant.adapters.aws.vault import SecretsVault
+from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.adapters.clock import SystemClock
 from evergrant.errors import InvalidClient, UnknownClient
 from evergrant.ports import Clock, PortUnavailable

@@ -75,7 +75,7 @@ def disconnect(
       evergrant disconnect keap/main
       evergrant disconnect google/main --no-revoke
     """
-    from evergrant.connect import operations
+    from evergrant.connect import operator_actions
 
     run = get_run(context)
     record = load_record(run, connection)
@@ -83,7 +83,7 @@ def disconnect(
     if not yes:
         _confirm(run, record, plan)
     asking = plan.revocation is None
-    record = operations.disconnect(run.deployment.records, connection, run.deployment.clock, revoke=asking)
+    record = operator_actions.disconnect(run.deployment.records, connection, run.deployment.clock, revoke=asking)
     # After the record is saved: no worker publishes for a disconnected connection.
     secret, problem = _delete_secret(run, connection)
     outcome = _request_revocation(run, record) if asking else str(plan.revocation)

@@ -6,8 +6,8 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from evergrant.adapters.observability import logger, metrics
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import MAX_AT_PROVIDERS, handle_request, process_batch
-from evergrant.rotation.rotation import Rotation
 from evergrant.wiring.deployment import build_rotation_ports, load_settings
 
 #: Seconds of the invocation that are kept for the answer itself.

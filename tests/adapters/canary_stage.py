@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from evergrant.adapters.aws.sdk import client
-from evergrant.adapters.aws.vault import SecretsVault
+from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.adapters.observability import logger, metrics
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
@@ -19,8 +19,8 @@ from evergrant.profiles.model import content_hash
 from evergrant.record import refresh_schedule
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import handle_request, process_batch
-from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from evergrant.wiring import deployment
 from tests.adapters.hooks import on

@@ -21,14 +21,14 @@ from evergrant.adapters.aws.authorizations import StoredAuthorizations
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.connect.authorization_flow import AuthorizationFlow
 from evergrant.connect.links import Authorization, issue_ticket
 from evergrant.connect.token_import import TokenImport, parse_pasted_key, parse_token_set
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
-from evergrant.rotation.demand import TokenDemand
+from evergrant.rotation.refresh_demand import TokenDemand
 from evergrant.wiring import deployment
 from tests.adapters.canary_stage import (
     CANARIES,
@@ -273,7 +273,7 @@ _GIVEN = ("access_token", "refresh_token", "expires_in")
 def paste(on_stage: Stage, key: str) -> None:
     ports, keap = on_stage.ports, built_in.load_built_in()["keap"]
     importing = TokenImport(ports.records, ports.seal, ports.queue, on_stage.clock, deployment.load_settings())
-    authorization, grant = operations.plan(keap, NAME, grant="static")
+    authorization, grant = operator_actions.plan(keap, NAME, grant="static")
     importing.keep(authorization, grant, keap, parse_pasted_key(keap, key, NOW, NOW + 86_400))
 
 
@@ -312,7 +312,7 @@ def test_another_systems_token_set_leaks_only_its_access_token(environment: None
     with stage(closes) as on_stage, watching() as outside:
         ports = on_stage.ports
         importing = TokenImport(ports.records, ports.seal, ports.queue, on_stage.clock, deployment.load_settings())
-        authorization, grant = operations.plan(keap, NAME)
+        authorization, grant = operator_actions.plan(keap, NAME)
         tokens = parse_token_set(keap, {name: GRANTED[name] for name in _GIVEN}, NOW, authorization.variables)
         importing.keep(authorization, grant, keap, tokens)
         on_stage.work()

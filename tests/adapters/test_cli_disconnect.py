@@ -11,7 +11,7 @@ import pytest
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
-from evergrant.adapters.aws.vault import SecretsVault
+from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile

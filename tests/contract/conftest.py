@@ -19,7 +19,7 @@ from evergrant.adapters.aws import sdk
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.clock import SystemClock
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from local.aws import LocalAws, local_aws
 from local.providers import WEALTHYHOOD, Client, Provider, ProviderServer
 from tests.contract.contract import PREFIX, Contract
@@ -119,6 +119,6 @@ def wealthyhood(contract: Contract) -> Iterator[ProviderServer]:
         profile = profiles.load_named("wealthyhood")
         profiles.keep(profile)
         variables = {"host": server.host, "audience": str(WEALTHYHOOD.default_audience)}
-        authorization, grant = operations.plan(profile, "wealthyhood/reports", variables=variables)
-        operations.begin(DynamoRecords(contract.names["RecordsTable"]), authorization, grant, SystemClock())
+        authorization, grant = operator_actions.plan(profile, "wealthyhood/reports", variables=variables)
+        operator_actions.begin(DynamoRecords(contract.names["RecordsTable"]), authorization, grant, SystemClock())
         yield server

@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.record.status import Status
 from evergrant.secret import Secret
 from tests.proof.baton import Baton, Worker
@@ -102,9 +102,9 @@ class Stage:
             "refused getter": lambda: world.ask(rejected=Secret(shown).fingerprint),
             "person": world.reconnect,
             "operator": world.rotate,
-            "pause": lambda: world.operate(operations.pause),
-            "resume": lambda: world.operate(operations.resume),
-            "disconnect": lambda: world.operate(operations.disconnect),
+            "pause": lambda: world.operate(operator_actions.pause),
+            "resume": lambda: world.operate(operator_actions.resume),
+            "disconnect": lambda: world.operate(operator_actions.disconnect),
         }
         worker = Worker(acts[who])
         worker.start()

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any, cast
 from unittest import mock
 
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.errors import Conflict
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
@@ -15,13 +15,13 @@ from evergrant.profiles.model import Profile
 from evergrant.record import failures, lost_response, queued_save, token_save
 from evergrant.record.change import RecordChange, RecordFields, RecordState
 from evergrant.record.connection import Connection
-from evergrant.record.due_date import schedule_due
+from evergrant.record.due_index import schedule_due
 from evergrant.rotation import revocation
-from evergrant.rotation.demand import TokenDemand
+from evergrant.rotation.fenced_save import SaveStep
 from evergrant.rotation.publication import Publication
-from evergrant.rotation.refresh import Refresh
 from evergrant.rotation.refresh_attempt import RefreshAttempt
-from evergrant.rotation.save import SaveStep
+from evergrant.rotation.refresh_demand import TokenDemand
+from evergrant.rotation.refresh_steps import Refresh
 from tests.proof.ports import Queue, Records
 from tests.unit.memory import unseal
 
@@ -189,7 +189,7 @@ def events_that_displace_others() -> Any:
 
 
 def a_tombstone_of_the_same_generation() -> Any:
-    apply = operations._change
+    apply = operator_actions._change
 
     def same(records: Any, connection: str, change_of: Any, *args: Any) -> Connection:
         def kept(current: Connection) -> RecordChange:
@@ -198,7 +198,7 @@ def a_tombstone_of_the_same_generation() -> Any:
 
         return apply(records, connection, kept, *args)
 
-    return mock.patch.object(operations, "_change", same)
+    return mock.patch.object(operator_actions, "_change", same)
 
 
 def a_marker_taken_back_regardless() -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.record.status import Status
@@ -129,22 +129,22 @@ SCENARIOS = [
     Scenario("a rotation while it is re-connected", plain(), Simulation.reconnect),
     Scenario(
         "paused meanwhile",
-        with_meanwhile(lambda world: world.operate(operations.pause)),
+        with_meanwhile(lambda world: world.operate(operator_actions.pause)),
         ends_as=(*ENDS, *PAUSED),
     ),
     Scenario(
         "paused and resumed meanwhile",
-        with_meanwhile(lambda world: world.operate(operations.pause, operations.resume)),
+        with_meanwhile(lambda world: world.operate(operator_actions.pause, operator_actions.resume)),
         ends_as=(*ENDS, *PAUSED),
     ),
     Scenario(
         "disconnected meanwhile",
-        with_meanwhile(lambda world: world.operate(operations.disconnect)),
+        with_meanwhile(lambda world: world.operate(operator_actions.disconnect)),
         ends_as=(*ENDS, *GONE),
     ),
     Scenario(
         "disconnected and begun again meanwhile",
-        with_meanwhile(lambda world: world.operate(operations.disconnect, begin_again)),
+        with_meanwhile(lambda world: world.operate(operator_actions.disconnect, begin_again)),
         ends_as=(*ENDS, *GONE, Status.AWAITING_AUTHORIZATION),
     ),
     *TROUBLES,

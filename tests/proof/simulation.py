@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Any, cast
 from unittest import mock
 
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.connect.code_exchange import CodeExchange
 from evergrant.connect.grant_save import GrantSave, require_connected
 from evergrant.connect.links import Authorization
@@ -28,11 +28,11 @@ from evergrant.profiles.model import HEADLESS_GRANTS, Profile, content_hash
 from evergrant.record import token_document
 from evergrant.record.circuit import Circuit
 from evergrant.record.connection import Connection
-from evergrant.record.due_date import schedule_refresh
+from evergrant.record.due_index import schedule_refresh
 from evergrant.record.status import Status
 from evergrant.rotation import handler
 from evergrant.rotation import tick as scheduling
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.times import TICK_SECONDS
@@ -279,7 +279,7 @@ class Simulation:
 
     def disconnect_and_revoke(self) -> None:
         """What 'evergrant disconnect' does: the record first, then rotator is asked to revoke."""
-        self.operate(partial(operations.disconnect, revoke=True))
+        self.operate(partial(operator_actions.disconnect, revoke=True))
         if self.record.status is Status.DISCONNECTED:
             self.ask(revoke=True)
 

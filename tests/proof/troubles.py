@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.http_messages import HttpResponse
 from evergrant.profiles.model import Profile
 from evergrant.profiles.request_specs import Revoke
@@ -158,8 +158,8 @@ def ending(scope: str, act: Callable[[Simulation], object] | None = None) -> Cal
 
 
 def begin_again(records: Any, name: str, clock: Any) -> Connection:
-    plan, grant = operations.plan(KEAP, name, variables={"host": "api.example.com"})
-    return operations.begin(records, plan, grant, clock)
+    plan, grant = operator_actions.plan(KEAP, name, variables={"host": "api.example.com"})
+    return operator_actions.begin(records, plan, grant, clock)
 
 
 def connected_again(world: Simulation) -> None:

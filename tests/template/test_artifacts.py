@@ -111,7 +111,7 @@ def test_no_import_reads_a_source_when_its_byte_code_is_there(version: str, tmp_
         source.write_text("this is no Python")
 
     modules = [
-        "evergrant.rotation.refresh",
+        "evergrant.rotation.refresh_steps",
         "evergrant.adapters.http",
         "evergrant.oauth.client_assertion",
         "evergrant.getter.token_reader",

@@ -259,7 +259,9 @@ class MemoryVault:
             self.deleted.discard(connection)
         self._faults.around("vault.publish", partial(self.put, connection, dict(document), version), _unavailable)
         if self.current_version.get(connection, version)[:16] < version[:16]:
-            self.current_version[connection] = version  # as the adapter sees to it, see evergrant.adapters.aws.vault
+            self.current_version[connection] = (
+                version  # as the adapter sees to it, see evergrant.adapters.aws.secrets_manager
+            )
 
     def put(self, connection: str, document: Mapping[str, Any], version: str) -> None:
         """One arrival of a PutSecretValue."""

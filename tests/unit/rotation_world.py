@@ -17,8 +17,8 @@ from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile, Rate, content_hash
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
-from evergrant.rotation.demand import Result, TokenDemand
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.connection_pass import Rotation
+from evergrant.rotation.refresh_demand import Result, TokenDemand
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import (

@@ -15,15 +15,15 @@ from typing import Any
 import pytest
 
 from evergrant.adapters.observability import metrics
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.getter.token_reader import MIN_TTL_SECONDS, TokenReader
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.client import Client
 from evergrant.ports import RotationPorts
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import handle_request, process_batch
-from evergrant.rotation.rotation import Rotation
 from evergrant.rotation.tick import tick
 from evergrant.secret import Secret
 from evergrant.settings import Settings
@@ -150,8 +150,8 @@ def a_day(lifetime: int) -> Day:
         lambda request: handle_request(rotation(), ports, request),
         clock.now,
     )
-    authorization, grant = operations.plan(INVESTSUITE, NAME, variables={"host": HOST})
-    operations.begin(records, authorization, grant, clock)
+    authorization, grant = operator_actions.plan(INVESTSUITE, NAME, variables={"host": HOST})
+    operator_actions.begin(records, authorization, grant, clock)
     day, started_at = Day(provider.asked, vault.writes), clock.now()
     while clock.now() < started_at + DAY_SECONDS:
         if (clock.now() - started_at) % TICK_SECONDS == 0:

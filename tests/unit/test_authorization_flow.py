@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, parse_qsl, urlsplit
 import msgspec
 import pytest
 
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.connect.authorization_flow import AuthorizationFlow, AuthorizationStart
 from evergrant.connect.links import (
     RETENTION_SECONDS,
@@ -41,7 +41,7 @@ from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
-from evergrant.rotation.save import SaveStep
+from evergrant.rotation.fenced_save import SaveStep
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import (
@@ -108,10 +108,10 @@ def world(**fields: Any) -> World:
         clock,
         authorizations,
     )
-    wanted, grant = operations.plan(
+    wanted, grant = operator_actions.plan(
         KEAP, NAME, variables={"host": "api.example.com", "login_host": "login.example.com"}, redirect_uri=REDIRECT_URI
     )
-    operations.begin(records, wanted, grant, clock)
+    operator_actions.begin(records, wanted, grant, clock)
     if fields:
         records.items[NAME] = replace(records.items[NAME], **fields)
     ticket = issue_ticket(authorizations, wanted, int(clock.now()))
@@ -355,7 +355,7 @@ def with_profile(profile: Profile, **fields: Any) -> World:
     """A world with a link that was made for this profile."""
     w = world(**fields)
     w.flow = AuthorizationFlow(replace(w.flow._ports, profiles=MemoryProfiles(profile, KEAP)), Settings())
-    wanted, _ = operations.plan(
+    wanted, _ = operator_actions.plan(
         profile, NAME, redirect_uri=REDIRECT_URI,
         variables={"host": "api.example.com", "login_host": "login.example.com"},
     )  # fmt: skip
@@ -407,7 +407,7 @@ def test_a_link_that_a_function_died_over_is_free_again_after_a_while() -> None:
 @pytest.mark.parametrize("lifetime", [0, 59, 7 * 86_400 + 1, -1])
 def test_a_link_is_good_for_a_week_at_most(lifetime: int) -> None:
     w = world()
-    wanted, _ = operations.plan(KEAP, NAME)
+    wanted, _ = operator_actions.plan(KEAP, NAME)
     with pytest.raises(InvalidRequest):
         issue_ticket(w.authorizations, wanted, int(w.clock.now()), lifetime)
 
@@ -503,7 +503,7 @@ def test_a_grant_queued_for_too_long_replaces_no_later_one(since: dict[str, Any]
 def test_a_link_does_not_outlive_a_disconnect() -> None:
     w = world(status=Status.ACTIVE, generation=1)
     started, params = w.start_authorization()
-    operations.disconnect(w.records, NAME, w.clock)
+    operator_actions.disconnect(w.records, NAME, w.clock)
     with pytest.raises(LinkInvalid):
         w.handle_callback(params["state"], started.cookie)
     assert w.provider.requests == []

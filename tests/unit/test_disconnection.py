@@ -8,16 +8,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.errors import Disconnected, InvalidRequest, LostResponse, NotSent, UnknownConnection
 from evergrant.http_messages import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.request_specs import Revoke
 from evergrant.record.status import Status
-from evergrant.rotation.demand import TokenDemand
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import handle_request as answer_of_rotator
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.refresh_demand import TokenDemand
 from tests.unit.memory import Crash, answer
 from tests.unit.rotation_world import NAME, World, world
 from tests.unit.samples import form_of
@@ -30,7 +30,7 @@ DONE = HttpResponse(200, {}, b"")
 
 def build_disconnected(*script: HttpResponse | Exception, revoke: bool = True, **fields: Any) -> World:
     w = world(KEAP, **fields)
-    operations.disconnect(w.records, NAME, w.clock, revoke=revoke)
+    operator_actions.disconnect(w.records, NAME, w.clock, revoke=revoke)
     w.provider.script = list(script)
     return w
 
@@ -52,7 +52,7 @@ def test_a_publication_that_comes_too_late_does_not_restore_the_secret(*, discon
         w.clock.time = float(w.record().lease_until or 0) - 9
         if disconnects:
             w.clock.advance(10)
-            operations.disconnect(w.records, NAME, w.clock)
+            operator_actions.disconnect(w.records, NAME, w.clock)
         w.vault.deleted.add(NAME)
         publish(*args, **kwargs)
 
@@ -111,7 +111,7 @@ def test_a_pending_revocation_is_dropped_once_connected_again() -> None:
     """A revocation that was to be retried is left alone once the account is connected again."""
     w = build_disconnected(NotSent("down"), DONE)
     revoke_and_forget(w)
-    operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
+    operator_actions.begin(w.records, *operator_actions.plan(KEAP, NAME), w.clock)
     assert rotation(w).revoke_from_queue(w.queue.messages[0][0]) == "not_needed"
     assert len(w.provider.requests) == 1
 
@@ -124,7 +124,7 @@ def test_a_pass_yields_when_the_account_is_connected_again_meanwhile() -> None:
     def get_and_be_overtaken(connection: str) -> Any:
         seen = get(connection)
         w.records.get = get  # type: ignore[method-assign]
-        operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
+        operator_actions.begin(w.records, *operator_actions.plan(KEAP, NAME), w.clock)
         return seen
 
     w.records.get = get_and_be_overtaken  # type: ignore[method-assign]
@@ -135,7 +135,7 @@ def test_a_pass_yields_when_the_account_is_connected_again_meanwhile() -> None:
 
 def test_connecting_anew_gives_up_what_was_not_asked_yet() -> None:
     w = build_disconnected(DONE)
-    operations.begin(w.records, *operations.plan(KEAP, NAME), w.clock)
+    operator_actions.begin(w.records, *operator_actions.plan(KEAP, NAME), w.clock)
     assert w.record().to_revoke is None
     with pytest.raises(InvalidRequest):
         revoke_and_forget(w)
@@ -151,8 +151,8 @@ def test_nothing_is_kept_where_nothing_shall_be_revoked() -> None:
 
 def test_a_second_disconnect_may_give_the_revocation_up() -> None:
     w = build_disconnected()
-    assert operations.disconnect(w.records, NAME, w.clock, revoke=True).to_revoke is not None
-    assert operations.disconnect(w.records, NAME, w.clock).to_revoke is None
+    assert operator_actions.disconnect(w.records, NAME, w.clock, revoke=True).to_revoke is not None
+    assert operator_actions.disconnect(w.records, NAME, w.clock).to_revoke is None
 
 
 def test_nothing_is_served_while_the_provider_is_still_to_be_asked() -> None:

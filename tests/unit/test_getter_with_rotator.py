@@ -12,8 +12,8 @@ from evergrant.adapters.observability import metrics
 from evergrant.getter.token_reader import TokenReader
 from evergrant.profiles.model import Profile
 from evergrant.record.status import Status
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import handle_request
-from evergrant.rotation.rotation import Rotation
 from evergrant.secret import fingerprint
 from evergrant.times import DAY_SECONDS
 from tests.unit import memory

@@ -12,13 +12,13 @@ from unittest.mock import Mock
 import pytest
 
 from evergrant.adapters.observability import metrics
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.errors import EvergrantError
 from evergrant.ports import PortUnavailable
 from evergrant.record.status import Status
 from evergrant.rotation import handler
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import process_batch
-from evergrant.rotation.rotation import Rotation
 from evergrant.secret import Secret
 from tests.unit.rotation_world import NAME, World, world
 
@@ -187,8 +187,8 @@ def run_then_wake(w: World) -> None:
 
 
 def pause_and_resume(w: World) -> None:
-    operations.pause(w.records, NAME, w.clock)
-    operations.resume(w.records, NAME, w.clock)
+    operator_actions.pause(w.records, NAME, w.clock)
+    operator_actions.resume(w.records, NAME, w.clock)
     w.run()
 
 

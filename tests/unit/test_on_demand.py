@@ -10,8 +10,8 @@ import pytest
 from evergrant.errors import TemporarilyUnavailable
 from evergrant.profiles.model import Profile
 from evergrant.profiles.response_specs import ExpiryRule
-from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.connection_pass import Rotation
+from evergrant.rotation.refresh_demand import TokenDemand
 from evergrant.secret import Secret
 from tests.unit.memory import answer
 from tests.unit.rotation_world import KEAP, NAME, World, world

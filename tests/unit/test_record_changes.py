@@ -16,7 +16,7 @@ from evergrant.record import failures as failing
 from evergrant.record import lost_response, token_save
 from evergrant.record.change import RecordChange
 from evergrant.record.connection import FIELDS, Connection
-from evergrant.record.due_date import deliver_soon, schedule_due, schedule_refresh
+from evergrant.record.due_index import deliver_soon, schedule_due, schedule_refresh
 from evergrant.record.refresh_schedule import choose_shard
 from evergrant.record.sealed import Sealed
 from evergrant.record.state_machine import keep_status

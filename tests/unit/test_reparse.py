@@ -21,7 +21,7 @@ from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile, Variable, content_hash
 from evergrant.profiles.response_specs import ErrorRule, Success
 from evergrant.record.status import Status
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from tests.unit.memory import MemoryProfiles, answer

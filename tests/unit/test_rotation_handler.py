@@ -25,9 +25,9 @@ from evergrant.errors import (
 )
 from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import content_hash
-from evergrant.rotation.demand import Outcome, Result, TokenDemand
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import handle_request, parse_demand, process_batch
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.refresh_demand import Outcome, Result, TokenDemand
 from tests.unit.samples import KEAP, NOW, connection, tokens
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from evergrant.errors import LostResponse, NotSent, ResponsePending, TemporarilyUnavailable
 from evergrant.record.status import Status
-from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.connection_pass import Rotation
+from evergrant.rotation.refresh_demand import TokenDemand
 from evergrant.secret import Secret
 from tests.unit.memory import Crash, MemoryKey, answer
 from tests.unit.rotation_world import (

@@ -12,8 +12,8 @@ from evergrant.errors import TemporarilyUnavailable
 from evergrant.ports import PortUnavailable
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
-from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.connection_pass import Rotation
+from evergrant.rotation.refresh_demand import TokenDemand
 from evergrant.secret import Secret
 from tests.unit.memory import Crash
 from tests.unit.rotation_world import KEAP, LIFETIME, NAME, REQUEST_CALL, with_grace, world

@@ -10,8 +10,8 @@ import pytest
 from evergrant.errors import Disconnected, Paused, UnknownClient, UnknownConnection
 from evergrant.oauth.client import Client
 from evergrant.record.status import Status
-from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.connection_pass import Rotation
+from evergrant.rotation.refresh_demand import TokenDemand
 from tests.unit.memory import CLIENT, MemoryKey
 from tests.unit.rotation_world import KEAP, NAME, down, world
 

@@ -11,7 +11,7 @@ import pytest
 from evergrant.ports import PortUnavailable
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.connection_pass import Rotation
 from evergrant.secret import Secret
 from tests.unit.memory import MemoryKey, answer
 from tests.unit.rotation_world import LIFETIME, NAME, after_the_answer, break_table, down, world

@@ -27,7 +27,7 @@ from evergrant.oauth.client import Client
 from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.unreadable_response import KeptResponse
 from evergrant.record.sealed import Sealed
-from evergrant.rotation import demand, refresh_attempt
+from evergrant.rotation import refresh_attempt, refresh_demand
 from evergrant.secret import Secret, fingerprint
 from tests.unit.samples import KEAP, connection, respond, tokens
 
@@ -101,7 +101,7 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "Sealed": lambda: Sealed(CANARY.encode(), CANARY.encode(), CANARY.encode()),
     "KmsDataKey": lambda: KmsDataKey(CANARY.encode(), CANARY.encode(), b"context"),
     "Connection": lambda: connection(sealed=Sealed(b"", b"", CANARY.encode())),
-    "Result": lambda: demand.Result("fresh", connection(), secret_tokens()),
+    "Result": lambda: refresh_demand.Result("fresh", connection(), secret_tokens()),
     "Unreadable": lambda: refresh_attempt.KeptUnreadable(
         KeptResponse(0, HttpResponse(200, {"x": CANARY}, CANARY.encode()))
     ),

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.connect.token_import import TokenImport, parse_pasted_key
 from evergrant.errors import AuthorizationRequired, InvalidRequest
 from evergrant.ports import PortUnavailable
@@ -17,8 +17,8 @@ from evergrant.profiles.request_specs import Static
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
 from evergrant.record.token_document import build_document
-from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.connection_pass import Rotation
+from evergrant.rotation.refresh_demand import TokenDemand
 from evergrant.secret import Secret
 from tests.unit.rotation_world import KEAP, NAME, World, world
 
@@ -41,7 +41,7 @@ class Pasted:
         w, now = self.w, int(self.w.clock.now())
         ports = w.ports
         importing = TokenImport(ports.records, ports.seal, ports.queue, ports.clock, w.settings)
-        authorization, grant = operations.plan(self.profile, NAME, grant="static")
+        authorization, grant = operator_actions.plan(self.profile, NAME, grant="static")
         tokens = parse_pasted_key(self.profile, key, now, None if days is None else now + days * DAY)
         return importing.keep(authorization, grant, self.profile, tokens)
 
@@ -156,8 +156,8 @@ def test_what_the_profile_documents_of_a_keys_life_counts_from_the_paste() -> No
 def test_a_key_is_paused_and_resumed_like_every_connection() -> None:
     pasted = Pasted(days=None)
     pasted.run()
-    operations.pause(pasted.w.records, NAME, pasted.w.clock)
-    assert operations.resume(pasted.w.records, NAME, pasted.w.clock).status is Status.ACTIVE
+    operator_actions.pause(pasted.w.records, NAME, pasted.w.clock)
+    assert operator_actions.resume(pasted.w.records, NAME, pasted.w.clock).status is Status.ACTIVE
     assert pasted.token == KEY
 
 

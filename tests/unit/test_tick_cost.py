@@ -26,8 +26,8 @@ from evergrant.record.change import ANY_STATE, NO_EVENTS, Events, RecordFields, 
 from evergrant.record.connection import Connection
 from evergrant.record.refresh_schedule import TokenLifetime
 from evergrant.record.sealed import Sealed
-from evergrant.rotation.demand import TokenDemand
-from evergrant.rotation.rotation import Rotation
+from evergrant.rotation.connection_pass import Rotation
+from evergrant.rotation.refresh_demand import TokenDemand
 from evergrant.rotation.tick import Tick, tick
 from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS, TICK_SECONDS

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from evergrant.connect import operations
+from evergrant.connect import operator_actions
 from evergrant.errors import TemporarilyUnavailable
 from evergrant.ports import PortUnavailable
 from evergrant.record.alerts import describe_event
 from evergrant.record.status import EventType, Status
-from evergrant.rotation.demand import Result, TokenDemand, build_warning
+from evergrant.rotation.refresh_demand import Result, TokenDemand, build_warning
 from evergrant_cli.health import Level, assess_health
 from tests.unit.memory import answer
 from tests.unit.rotation_world import NAME, World, world
@@ -116,8 +116,8 @@ def test_a_pause_in_between_does_not_leave_it_standing() -> None:
     publish, w.vault.publish = w.vault.publish, refuses("publishing")  # type: ignore[method-assign]
     pass_time(w, 10 * MINUTE)
     w.clock.advance(HOUR)
-    operations.pause(w.records, NAME, w.clock)
-    operations.resume(w.records, NAME, w.clock)
+    operator_actions.pause(w.records, NAME, w.clock)
+    operator_actions.resume(w.records, NAME, w.clock)
     w.vault.publish = publish  # type: ignore[method-assign]
     pass_time(w, 3 * MINUTE)
     assert (w.record().status, w.record().last_error) == (Status.ACTIVE, None)

@@ -17,7 +17,7 @@ from ..record.change import RecordFields
 from ..record.connection import Connection
 from ..record.status import Status
 from ..rotation import revocation
-from ..rotation.save import POLL_SECONDS, SaveStep
+from ..rotation.fenced_save import POLL_SECONDS, SaveStep
 from ..settings import Settings
 from .links import Authorization
 

@@ -26,7 +26,7 @@ from ..record.connection import Connection
 from ..secret import Secret
 from ..settings import Settings
 from ..times import parse_rfc3339
-from . import operations
+from . import operator_actions
 from .grant_save import GrantSave
 from .links import Authorization
 
@@ -235,7 +235,7 @@ class TokenImport:
         PortUnavailable
             A call to AWS failed: nothing is connected.
         """
-        current = operations.begin(self.records, authorization, grant, self.clock)
+        current = operator_actions.begin(self.records, authorization, grant, self.clock)
         data_key = self.seal.prepare(current.name, current.generation + 1)
         grant_save = GrantSave(self.records, self.seal, self.queue, self.clock, self.settings)
         saved = grant_save.save(current, authorization, grant, profile, tokens, data_key, consented=False)

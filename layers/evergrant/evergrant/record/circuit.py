@@ -19,7 +19,7 @@ from ..times import DAY_SECONDS
 from . import state_machine
 from .change import RecordChange
 from .connection import Connection, create_event
-from .due_date import schedule_refresh
+from .due_index import schedule_refresh
 from .failures import CLIENT_PROBE_SECONDS
 from .status import EventType, Status
 

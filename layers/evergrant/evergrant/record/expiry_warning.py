@@ -9,8 +9,8 @@ from ..times import DAY_SECONDS, format_rfc3339
 from . import outbox
 from .change import RecordChange
 from .connection import Connection, create_event
-from .due_date import deliver_soon, schedule_due
-from .grant_end import GrantEnd
+from .due_index import deliver_soon, schedule_due
+from .grant_expiry import GrantEnd
 from .status import STATUSES_WITHOUT_GRANT, EventType
 
 #: Days before the end of a grant on which its owner is warned.

@@ -12,7 +12,7 @@ from ..profiles.model import HEADLESS_GRANTS, Profile
 from . import refresh_schedule
 from .change import RecordChange, RecordFields
 from .connection import Connection
-from .due_date import schedule_refresh
+from .due_index import schedule_refresh
 from .failures import UNREADABLE, announce_failure, apply_refusal, count_failure, worsen_status
 from .sealed import Sealed
 from .state_machine import ignore_client_refusal, move

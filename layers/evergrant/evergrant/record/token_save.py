@@ -6,10 +6,10 @@ from ..oauth.token_set import TokenSet
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..settings import Settings
 from ..times import TICK_SECONDS, format_rfc3339
-from . import expiry_warning, grant_end, outbox, refresh_schedule, state_machine, unpublished
+from . import expiry_warning, grant_expiry, outbox, refresh_schedule, state_machine, unpublished
 from .change import Events, RecordChange, RecordFields
 from .connection import Connection, create_event
-from .due_date import schedule_due
+from .due_index import schedule_due
 from .refresh_schedule import TokenLifetime
 from .sealed import Sealed
 from .status import EventType, Status
@@ -39,7 +39,7 @@ def save_token_set(
 ) -> RecordChange:
     """Make a token response the next generation, due for publication soon."""
     generation = connection.generation + 1
-    end = grant_end.classify_end(connection, tokens)
+    end = grant_expiry.classify_end(connection, tokens)
     ends_at = tokens.refresh_expires_at if end == "moves" else connection.refresh_expires_at
     fields: RecordFields = {
         **NO_ATTEMPT,

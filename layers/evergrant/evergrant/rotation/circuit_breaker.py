@@ -19,7 +19,7 @@ from ..record import failures, lost_response, outbox, queued_wakeup, state_machi
 from ..record.change import Events, RecordChange
 from ..record.circuit import Circuit, CircuitChanges
 from ..record.connection import Connection
-from ..record.due_date import schedule_refresh
+from ..record.due_index import schedule_refresh
 from ..record.status import EventType
 from .refresh_attempt import RefreshAttempt
 

@@ -15,8 +15,8 @@ from ..names import split_connection
 from ..ports import Clock, PortUnavailable, RotationPorts
 from ..record import queued_save, queued_wakeup, token_document
 from . import revocation
-from .demand import Result, TokenDemand, build_warning
-from .rotation import Rotation
+from .connection_pass import Rotation
+from .refresh_demand import Result, TokenDemand, build_warning
 
 #: A message of the batch is begun only if so much time is left; otherwise it is handed back.
 _MIN_SECONDS_TO_BEGIN = 20.0

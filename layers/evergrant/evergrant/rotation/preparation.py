@@ -16,9 +16,9 @@ from ..record.change import RecordChange
 from ..record.connection import Connection
 from ..settings import Settings
 from .circuit_breaker import CircuitBreaker, CircuitDecision
-from .demand import Outcome, TokenDemand
 from .refresh_attempt import TokenRequests
-from .token_sets import SealedTokenSets
+from .refresh_demand import Outcome, TokenDemand
+from .unsealing import SealedTokenSets
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from ..profiles.model import Profile, Rotation
 from ..record import refresh_schedule, token_document, unpublished
 from ..record.change import RecordChange, RecordState
 from ..record.connection import Connection
-from ..record.due_date import schedule_due
+from ..record.due_index import schedule_due
 from ..record.status import INACTIVE_STATUSES
 from ..record.token_save import RELEASED_LEASE
 from ..times import TICK_SECONDS

@@ -15,11 +15,11 @@ from ..profiles.model import Profile
 from ..record import failures, token_save
 from ..record.change import RecordChange, RecordFields
 from ..record.connection import Connection
-from ..record.due_date import deliver_soon
+from ..record.due_index import deliver_soon
 from ..record.status import Status
 from ..settings import Settings
-from .save import SaveStep
-from .token_sets import SealedTokenSets
+from .fenced_save import SaveStep
+from .unsealing import SealedTokenSets
 
 
 def reparse_response(ports: RotationPorts, settings: Settings, deadline: float, name: str, profile_hash: str) -> None:

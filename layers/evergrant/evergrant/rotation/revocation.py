@@ -32,7 +32,7 @@ from ..record.sealed import Sealed
 from ..record.status import Status
 from ..settings import Settings
 from .client_secrets import try_each_secret
-from .token_sets import SealedTokenSets
+from .unsealing import SealedTokenSets
 
 TASK = "revoke"
 #: Delays before each further try.

@@ -12,7 +12,7 @@ from ..adapters.aws.profiles import StoredProfiles
 from ..adapters.aws.records import DynamoRecords
 from ..adapters.aws.rotation_queue import SqsQueue
 from ..adapters.aws.seal import KmsSeal
-from ..adapters.aws.vault import SecretsVault
+from ..adapters.aws.secrets_manager import SecretsVault
 from ..adapters.clock import SystemClock
 from ..adapters.http import GuardedHttp
 from ..adapters.rate_limiter import RateLimiter

@@ -11,7 +11,7 @@ saved*. The steps, in the order of the code:
 5. **Save**: seal, then one write fenced by *generation*, not by lease: the first response to arrive wins.
 6. **Publish**: the secret, the events, then one write that clears the outbox, frees the lease and sets the due date.
 
-Steps 2 to 6 are :mod:`~evergrant.rotation.refresh`. docs/rotation.md says what happens when it stops at each of them.
+Steps 2 to 6 are :mod:`~evergrant.rotation.refresh_steps`. docs/rotation.md says what follows when it stops at each.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from ..record.expiry_warning import warn_of_expiry
 from ..record.status import INACTIVE_STATUSES
 from ..settings import Settings
 from . import disconnection, revocation
-from .demand import Outcome, Result, TokenDemand, is_refresh_wanted, serve_current
+from .fenced_save import POLL_SECONDS, SaveStep
 from .invocation import Invocation
 from .publication import Publication
-from .refresh import Refresh
+from .refresh_demand import Outcome, Result, TokenDemand, is_refresh_wanted, serve_current
+from .refresh_steps import Refresh
 from .reparse import reparse_response
-from .save import POLL_SECONDS, SaveStep
-from .token_sets import SealedTokenSets
+from .unsealing import SealedTokenSets
 
 
 class Rotation:

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from evergrant.adapters.aws import vault as vault_module
+from evergrant.adapters.aws import secrets_manager as vault_module
 from evergrant.adapters.aws.sdk import client
-from evergrant.adapters.aws.vault import SecretsVault
+from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.adapters.rate_limiter import RateLimiter
 from evergrant.ports import PortUnavailable
 from tests.adapters.strict_secrets_manager import DAY, StrictSecretsManager

@@ -1,4 +1,4 @@
-"""Steps 2 to 6 of a pass: prepare, lease and mark, attempt, save, publish (see :mod:`~evergrant.rotation.rotation`)."""
+"""Steps 2 to 6 of a pass: prepare, lease and mark, attempt, save, publish (see :mod:`.connection_pass`)."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ..ports import DataKey, PortUnavailable
 from ..record import failures, lost_response, token_save
 from ..record.change import RecordChange, RecordFields
 from ..record.connection import Connection
-from ..record.due_date import deliver_soon, schedule_refresh
+from ..record.due_index import deliver_soon, schedule_refresh
 from ..record.token_save import RELEASED_LEASE
 from .circuit_breaker import CircuitBreaker
-from .demand import Outcome, Result, TokenDemand, count_early_refreshes, serve_current
+from .fenced_save import POLL_SECONDS, SaveStep
 from .invocation import Invocation
 from .preparation import HeldBack, Preparation, Prepared
 from .publication import Publication
 from .refresh_attempt import AttemptOutcome, KeptUnreadable, RefreshAttempt
-from .save import POLL_SECONDS, SaveStep
-from .token_sets import SealedTokenSets
+from .refresh_demand import Outcome, Result, TokenDemand, count_early_refreshes, serve_current
+from .unsealing import SealedTokenSets
 
 
 class Refresh:

@@ -13,7 +13,7 @@ from ..profiles.model import HEADLESS_GRANTS, Profile, content_hash
 from ..record import state_machine, token_save
 from ..record.change import RecordChange, RecordFields
 from ..record.connection import Connection, create_event
-from ..record.due_date import deliver_soon, schedule_due, schedule_refresh
+from ..record.due_index import deliver_soon, schedule_due, schedule_refresh
 from ..record.status import EventType, Status
 from ..times import TICK_SECONDS
 from .links import Authorization

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from evergrant.adapters.aws import vault as vault_module
+from evergrant.adapters.aws import secrets_manager as vault_module
 from evergrant.adapters.aws.sdk import client
-from evergrant.adapters.aws.vault import SecretsVault, parse_client
+from evergrant.adapters.aws.secrets_manager import SecretsVault, parse_client
 from evergrant.errors import InvalidClient, UnknownClient
 from evergrant.oauth.client import Client
 from evergrant.ports import PortUnavailable

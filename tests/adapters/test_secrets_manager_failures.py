@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from evergrant.adapters.aws import vault as vault_module
+from evergrant.adapters.aws import secrets_manager as vault_module
 from evergrant.adapters.aws.sdk import client
-from evergrant.adapters.aws.vault import SecretsVault
+from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.ports import PortUnavailable
 from tests.adapters.hooks import failing, lost_answers
 from tests.adapters.leaks import everything_in
