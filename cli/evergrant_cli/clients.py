@@ -132,6 +132,7 @@ def show(
         if record.client == name and record.status is not Status.DISCONNECTED
     )
     if run.output.as_json:
+        refused = refused_clients.build_refusal_view(circuit) if circuit.is_open else None
         run.output.write_document(
             {
                 "client": name,
@@ -140,13 +141,7 @@ def show(
                 "credentials": sorted(entry.credentials),
                 "hosts": list(entry.hosts),
                 "connections": users,
-                "refused": {
-                    key: value
-                    for key, value in refused_clients.build_client_view(circuit, []).items()
-                    if key not in ("client", "connections")
-                }
-                if circuit.is_open
-                else None,
+                "refused": refused,
             }
         )
         return

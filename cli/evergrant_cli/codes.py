@@ -9,6 +9,7 @@ _SENTENCES = {
     "whether it used the refresh token is unknown",
     "not_sent": "the request never reached the provider",
     "unreadable_response": "the provider responded with success, but its profile finds no token in the response",
+    "not_used": "the provider used nothing of the request",
     "rate_limited": "the provider asks for fewer requests",
     "transient": "the provider could not answer for the moment",
     "malformed": "the provider finds the request malformed",

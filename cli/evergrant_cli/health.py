@@ -72,13 +72,11 @@ def assess_health(connection: Connection, now: int, *, prolonged: bool = True) -
 
 
 def _assess_running(connection: Connection, now: int, prolonged: bool) -> Health:
-    late = now - connection.refresh_at if connection.refresh_at is not None else 0
-    if late > OVERDUE_SECONDS and not connection.is_leased(now):
-        why = f"its refresh is {format_span(late)} late; {_format_remaining(connection, now)}"
+    if _is_overdue(connection, now):
+        late = format_span(now - (connection.refresh_at or now))
+        why = f"its refresh is {late} late; {_format_remaining(connection, now)}"
         return Health(Level.ACT, why, "Check the scheduler: its log, and the stack's alarms.")
-    expired = connection.expires_at is not None and connection.expires_at <= now
-    # A token that is refreshed on demand may expire while no consumer asks for it.
-    if expired and connection.refresh_at is not None and (connection.failures or late >= 0):
+    if _has_expired_unreplaced(connection, now):
         why = f"its token has expired and could not be replaced{_format_error(connection)}"
         return Health(Level.ACT, why, find_advice(connection))
     if connection.failures:
@@ -95,6 +93,20 @@ def _assess_running(connection: Connection, now: int, prolonged: bool) -> Health
         why = f"not everything that was asked for was granted; missing: {connection.missing_scope}"
         return Health(Level.WATCH, why, f"evergrant connect {connection.name}")
     return _FINE
+
+
+def _is_overdue(connection: Connection, now: int) -> bool:
+    if connection.refresh_at is None or connection.is_leased(now):
+        return False
+    return now - connection.refresh_at > OVERDUE_SECONDS
+
+
+def _has_expired_unreplaced(connection: Connection, now: int) -> bool:
+    """Whether the token has expired although a refresh was due: one on demand may wait until a consumer asks."""
+    is_expired = connection.expires_at is not None and connection.expires_at <= now
+    if not is_expired or connection.refresh_at is None:
+        return False
+    return connection.failures > 0 or connection.refresh_at <= now
 
 
 def summarize_health(judged: Sequence[tuple[str, Health]]) -> str:

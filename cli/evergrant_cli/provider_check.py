@@ -145,19 +145,7 @@ def _write_preview(output: Output, profile: Profile, found: dict[str, Any]) -> N
         output.write()
         output.write(_format_title(request), "bold")
         _write_request(output, request)
-    output.write()
-    output.write("Consumers send", "bold")
-    for name, value in found["consumer"]["headers"].items():
-        output.write(f"  {name}: {value}")
-    pasted = found["consumer"]["pasted_key_headers"]
-    if pasted and pasted != found["consumer"]["headers"]:
-        output.write("  or, with a pasted key:")
-        for name, value in pasted.items():
-            output.write(f"  {name}: {value}")
-    for name in found["consumer"]["required_headers"]:
-        output.write(f"  {name}: (each call adds its own)")
-    statuses = " or ".join(map(str, found["consumer"]["reject_statuses"]))
-    output.write(f"  The API rejects a token with status {statuses}.")
+    _write_consumer(output, found["consumer"])
     times = found["refreshing"]
     if times:
         demand = ", if a consumer asks for it" if times["refresh"] == "on_demand" else ""
@@ -173,6 +161,25 @@ def _write_preview(output: Output, profile: Profile, found: dict[str, Any]) -> N
             output.write(f"  - {text}")
 
 
+def _write_consumer(output: Output, consumer: dict[str, Any]) -> None:
+    output.write()
+    output.write("Consumers send", "bold")
+    _write_headers(output, consumer["headers"])
+    pasted = consumer["pasted_key_headers"]
+    if pasted and pasted != consumer["headers"]:
+        output.write("  or, with a pasted key:")
+        _write_headers(output, pasted)
+    for name in consumer["required_headers"]:
+        output.write(f"  {name}: (each call adds its own)")
+    statuses = " or ".join(map(str, consumer["reject_statuses"]))
+    output.write(f"  The API rejects a token with status {statuses}.")
+
+
+def _write_headers(output: Output, headers: dict[str, str]) -> None:
+    for name, value in headers.items():
+        output.write(f"  {name}: {value}")
+
+
 def _format_title(request: dict[str, Any]) -> str:
     if request.get("in_browser"):
         return "authorize: a browser is sent to"
@@ -183,8 +190,7 @@ def _format_title(request: dict[str, Any]) -> str:
 
 def _write_request(output: Output, request: dict[str, Any]) -> None:
     output.write(f"  {request['method']} {request['url']}")
-    for name, value in request["headers"].items():
-        output.write(f"  {name}: {value}")
+    _write_headers(output, request["headers"])
     if request["body"]:
         output.write()
         output.write(f"  {request['body']}")

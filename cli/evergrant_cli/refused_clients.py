@@ -60,12 +60,16 @@ def describe_refusal(circuit: Circuit, records: Sequence[Connection], now: int) 
 
 def build_client_view(circuit: Circuit, records: Sequence[Connection]) -> dict[str, Any]:
     """Build the JSON of a refused client. Times in RFC 3339 UTC."""
+    connections = [record.name for record in records]
+    return {"client": circuit.client, **build_refusal_view(circuit), "connections": connections}
+
+
+def build_refusal_view(circuit: Circuit) -> dict[str, Any]:
+    """Build the JSON of a refusal alone."""
     return {
-        "client": circuit.client,
         "refused_since": _format_time(circuit.refused_at),
         "error": circuit.error,
         "next_probe_at": _format_time(circuit.probe_at),
-        "connections": [record.name for record in records],
     }
 
 

@@ -148,12 +148,16 @@ def _write_all(
     for record, health in shown:
         if health.level and not (record.status is Status.CLIENT_REFUSED and record.client in refused):
             run.output.write()
-            run.output.write(f"{record.name}: {health.reason}.", _STYLES[health.level])
-            if health.advice:
-                run.output.write(f"  → {health.advice}")
+            _write_health(run, record, health)
     if hidden:
         run.output.write()
         run.output.write(f"Not shown: {hidden} disconnected. --json shows all.", "dim")
+
+
+def _write_health(run: Run, record: Connection, health: Health) -> None:
+    run.output.write(f"{record.name}: {health.reason}.", _STYLES[health.level])
+    if health.advice:
+        run.output.write(f"  → {health.advice}")
 
 
 def _write_one(run: Run, record: Connection, health: Health) -> None:
@@ -164,9 +168,7 @@ def _write_one(run: Run, record: Connection, health: Health) -> None:
     now = run.now
     record = drop_meaningless_times(record, now)
     if health.level:
-        run.output.write(f"{record.name}: {health.reason}.", _STYLES[health.level])
-        if health.advice:
-            run.output.write(f"  → {health.advice}")
+        _write_health(run, record, health)
     else:
         run.output.write(f"{record.name} is {record.status}.", _STYLES[0])
     run.output.write()

@@ -1,39 +1,29 @@
-"""Send one real request of a profile to a server that the operator names, and describe its response."""
+"""Send one real request of a profile to a server that the operator names."""
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from .masking import build_masked_request, mask_token
+from .masking import build_masked_request
 from .problems import CommandFailed, Problem, WrongUsage
-from .profile_preview import compute_refresh_at, find_scope
+from .profile_preview import find_scope
 from .run import Run, is_interactive
 from .standard_input import parse_json_object, read_standard_input
+from .trial_response import interpret_response
 
 if TYPE_CHECKING:
-    from evergrant.http_messages import HttpResponse
     from evergrant.oauth.client import Client
     from evergrant.oauth.token_request import Phase
-    from evergrant.oauth.token_set import TokenSet
     from evergrant.profiles.model import Profile
-    from evergrant.secret import Secret
 
 _TIMEOUT_SECONDS = 10.0
 _PHASES = ("client_credentials", "login", "jwt_bearer", "exchange", "refresh")
 #: What a phase sends besides the client's own credentials; the first of them is required.
 _PHASE_INPUTS = {"refresh": ("refresh_token", "redirect_uri"), "exchange": ("code", "redirect_uri", "code_verifier")}
-#: Field names are the provider's text too, and may be a token. A name close to one of these is safe to show.
-_KNOWN_FIELD_NAMES = (
-    *("accesstoken", "refreshtoken", "idtoken", "token", "tokentype", "expiresin", "expiresat", "expires", "expiry"),
-    *("expiration", "refreshtokenexpiresin", "refreshexpiresin", "scope", "scopes", "error", "errorcode", "errors"),
-    *("errordescription", "message", "data", "result", "response", "status", "success", "session"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +99,7 @@ def send_trial_request(
     http = GuardedHttp(allow_loopback=target.loopback)
     with run.output.show_busy(f"Asking {target.netloc}"):
         response = http.send(request, hosts=client.hosts, timeout=_TIMEOUT_SECONDS)
-    return {"phase": phase, "request": shown, **_interpret_response(moved, response, now, values, bound)}
+    return {"phase": phase, "request": shown, **interpret_response(moved, response, now, values, bound)}
 
 
 def _move_endpoint(profile: Profile, phase: Phase, target: Target) -> Profile:
@@ -154,12 +144,7 @@ def _collect_inputs(
         entry = _prompt_for_entry(profile, phase, with_client=stored is None)
     elif stored is None or needed:
         entry = _read_entry()
-    values: dict[str, str | None] = {}
-    for name in needed:
-        value = entry.pop(name, None)
-        if value is not None and not isinstance(value, str):
-            raise InvalidRequest(f"{name} must be a text.")
-        values[name] = value or None
+    values = {name: _take_text(entry, name) for name in needed}
     if needed and not values[needed[0]]:
         raise InvalidRequest(f"[{phase}] needs a {needed[0]}, and none was given.", _INPUT_HINT.format(name=needed[0]))
     if stored is not None:
@@ -167,6 +152,16 @@ def _collect_inputs(
     if not entry and getattr(profile, phase).client_auth == "none":
         return Client(profile.name, None, (), (target.netloc,)), values
     return parse_client(profile.name, json.dumps({**entry, "hosts": [target.netloc]})), values
+
+
+def _take_text(entry: dict[str, Any], name: str) -> str | None:
+    """Remove a value from the entry and return it; None where it is missing or empty."""
+    from evergrant.errors import InvalidRequest
+
+    value = entry.pop(name, None)
+    if value is not None and not isinstance(value, str):
+        raise InvalidRequest(f"{name} must be a text.")
+    return value or None
 
 
 _INPUT_HINT = 'Give it on standard input, as {{"{name}": "…"}} beside the client\'s entry, or at a terminal.'
@@ -188,118 +183,36 @@ def _read_entry() -> dict[str, Any]:
 
 
 def _prompt_for_entry(profile: Profile, phase: Phase, *, with_client: bool) -> dict[str, Any]:
+    """Ask at the terminal for the phase's values, and for the client unless it is stored."""
     import typer
 
-    def hidden(what: str) -> str:
-        return str(typer.prompt(f"{what} (not shown)", hide_input=True, err=True))
-
-    entry: dict[str, Any] = {}
-    request = getattr(profile, phase)
-    if with_client and request.client_auth == "private_key_jwt":
-        raise WrongUsage("A private key cannot be typed: give the client's entry on standard input, or --client.")
-    own = phase in ("login", "jwt_bearer")
-    if with_client and not (own and request.client_auth == "none"):
-        entry["client_id"] = typer.prompt("Client id", err=True)
-        if request.client_auth != "none":
-            entry["client_secrets"] = [hidden("Client secret")]
-    if with_client and phase == "login" and profile.login:
-        entry["credentials"] = {name: hidden(name) for name in profile.login.credentials[0]}
+    entry = _prompt_for_client(profile, phase) if with_client else {}
     if phase == "refresh":
-        entry["refresh_token"] = hidden("Refresh token")
+        entry["refresh_token"] = _prompt_hidden("Refresh token")
     if phase == "exchange":
-        entry |= {"code": hidden("Code"), "redirect_uri": typer.prompt("Redirect URI", err=True)}
+        entry |= {"code": _prompt_hidden("Code"), "redirect_uri": typer.prompt("Redirect URI", err=True)}
         if profile.authorize and profile.authorize.pkce:
-            entry["code_verifier"] = hidden("Code verifier")
+            entry["code_verifier"] = _prompt_hidden("Code verifier")
     return entry
 
 
-def _interpret_response(
-    profile: Profile,
-    response: HttpResponse,
-    sent_at: int,
-    values: Mapping[str, str | None],
-    variables: Mapping[str, str],
-) -> dict[str, Any]:
-    from evergrant.errors import UnreadableResponse
-    from evergrant.oauth.error_response import Refusal
-    from evergrant.oauth.token_response import parse_token_response
-    from evergrant.oauth.token_set import TokenSet
-    from evergrant.secret import Secret
+def _prompt_for_client(profile: Profile, phase: Phase) -> dict[str, Any]:
+    import typer
 
-    refresh_token = values.get("refresh_token")
-    sent_token = Secret(refresh_token) if refresh_token else None
-    before = TokenSet(Secret(""), sent_at, sent_at + 1, "before", sent_token) if sent_token else None
-    try:
-        result = parse_token_response(profile, response, sent_at, before, variables)
-    except UnreadableResponse as error:
-        fields, others = _find_field_names(response)
-        problem = Problem(
-            error.code, error.message, "Correct response.access_token or response.expires in the profile."
-        )
-        return {
-            "response": {"status": response.status, "fields": fields, "other_fields": others},
-            "error": problem.as_dict(),
-        }
-    if isinstance(result, Refusal):
-        refused: dict[str, Any] = {
-            "status": result.status,
-            "kind": result.kind,
-            "code": result.code,
-            "rule": result.rule,
-            "retry_after": result.retry_after,
-            "in_doubt": result.in_doubt,
-        }
-        return {"response": refused, "error": _explain_refusal(result).as_dict()}
-    return {"response": {"status": response.status, **_describe_tokens(profile, result, sent_token)}}
+    client_auth = getattr(profile, phase).client_auth
+    if client_auth == "private_key_jwt":
+        raise WrongUsage("A private key cannot be typed: give the client's entry on standard input, or --client.")
+    entry: dict[str, Any] = {}
+    if client_auth != "none" or phase not in ("login", "jwt_bearer"):
+        entry["client_id"] = typer.prompt("Client id", err=True)
+    if client_auth != "none":
+        entry["client_secrets"] = [_prompt_hidden("Client secret")]
+    if phase == "login" and profile.login:
+        entry["credentials"] = {name: _prompt_hidden(name) for name in profile.login.credentials[0]}
+    return entry
 
 
-def _describe_tokens(profile: Profile, tokens: TokenSet, sent_token: Secret | None) -> dict[str, Any]:
-    """Describe a token set without its secrets; of the provider's texts, only what the profile names too."""
-    from evergrant.times import format_rfc3339
+def _prompt_hidden(what: str) -> str:
+    import typer
 
-    known = set(profile.authorize.scopes) if profile.authorize else set()
-    scopes = tokens.scope.split(profile.authorize.scope_separator if profile.authorize else " ") if tokens.scope else []
-    bearer = tokens.token_type.lower() == "bearer"
-    return {
-        "access_token": mask_token(tokens.access_token),
-        "token_type": "Bearer" if bearer else "another",
-        "expires_at": format_rfc3339(tokens.expires_at),
-        "lifetime": tokens.lifetime,
-        "expiry_rule": tokens.expiry_rule,
-        "refresh_token": mask_token(tokens.refresh_token),
-        "refresh_token_is_new": None if tokens.refresh_token is None else tokens.refresh_token != sent_token,
-        "refresh_expires_at": format_rfc3339(tokens.refresh_expires_at) if tokens.refresh_expires_at else None,
-        "scopes": [scope for scope in scopes if scope in known],
-        "other_scopes": sum(scope not in known for scope in scopes),
-        "captured": {name: f"{len(value)} characters" for name, value in tokens.captured.items()},
-        "refreshed_at": format_rfc3339(compute_refresh_at(profile, tokens.issued_at, tokens.expires_at)),
-    }
-
-
-def _explain_refusal(refusal: Any) -> Problem:
-    from .codes import describe_code
-
-    hints = {
-        "client_rejected": "Check the client's id, secret and client_auth in the profile; some servers take only one.",
-        "grant_rejected": "The request was understood: the token or code that was sent is not valid, or not any more.",
-        "rejected_unknown": "No rule matches this response. Where the provider documents it, add one to [[errors]].",
-        "malformed": "Compare the request with the provider's documentation: format, params, headers.",
-    }
-    said = describe_code(refusal.kind) if refusal.kind != "not_used" else "the provider used nothing of it (not_used)"
-    return Problem(refusal.kind, f"Refused: {said}.", hints.get(refusal.kind, ""), refusal.retry_after)
-
-
-def _find_field_names(response: HttpResponse) -> tuple[list[str], int]:
-    """Find the field names of an unreadable success that are safe to show, and count the others."""
-    try:
-        document = json.loads(response.body)
-    except (ValueError, RecursionError):
-        document = None
-    if not isinstance(document, dict):
-        return [], 0
-    known = sorted(
-        name
-        for name in document
-        if difflib.get_close_matches(re.sub(r"[_-]", "", name.lower()), _KNOWN_FIELD_NAMES, 1, 0.85)
-    )
-    return known, len(document) - len(known)
+    return str(typer.prompt(f"{what} (not shown)", hide_input=True, err=True))
