@@ -116,10 +116,10 @@ def test_every_profile_says_where_its_facts_come_from(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(name for name, profile in PROFILES.items() if profile.refresh))
 def test_every_profile_states_a_refresh_tokens_lifetime_or_that_it_cant(name: str) -> None:
-    """Every profile says how long a refresh token lives, or that this is unknown."""
+    """Every profile says how long a refresh token is valid, or that this is unknown."""
     profile = PROFILES[name]
     said = (*profile.notes, *(page.says for page in profile.documentation))
-    about = [text for text in said if "efresh token" in text and re.search(r"\b(lives?|lifetimes?|lapses?)\b", text)]
+    about = [text for text in said if "efresh token" in text and re.search(r"\b(valid|lifetimes?|expires?)\b", text)]
     assert profile.response.refresh_expires or about
 
 
