@@ -174,7 +174,7 @@ def _has_own_scope(run: Run, current: Connection) -> bool:
     from evergrant.errors import UnknownProfile
 
     try:
-        return current.scope != run.deployment.profiles.load_pinned(current.profile_hash).scope(current.grant)
+        return current.scope != run.deployment.profiles.load_pinned(current.profile_hash).join_scopes(current.grant)
     except UnknownProfile:
         return False
 

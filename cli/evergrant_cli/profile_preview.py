@@ -39,7 +39,7 @@ def find_scope(profile: Profile, phase: Phase) -> str | None:
     """Find the scope that a connection requests unless its operator gives another."""
     from evergrant.profiles.model import HEADLESS_GRANTS
 
-    return profile.scope(phase if phase in HEADLESS_GRANTS else "authorization_code")
+    return profile.join_scopes(phase if phase in HEADLESS_GRANTS else "authorization_code")
 
 
 def bind_variables(profile: Profile, given: Mapping[str, str]) -> dict[str, str]:
@@ -56,7 +56,7 @@ def build_requests(profile: Profile, variables: Mapping[str, str], now: int) -> 
     from evergrant.oauth.authorization_request import build_authorization_url
 
     if profile.authorize:
-        scope = profile.scope("authorization_code")
+        scope = profile.join_scopes("authorization_code")
         stand_ins = {name: name.upper() for name in ("client_id", "redirect_uri", "state", "code_challenge")}
         url = build_authorization_url(profile, variables, {**stand_ins, "scope": scope})
         yield {"phase": "authorize", "in_browser": True, "method": "GET", "url": url, "headers": {}, "body": None}

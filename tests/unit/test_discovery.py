@@ -101,7 +101,7 @@ def test_offline_access_is_asked_of_people_and_not_of_headless_grants() -> None:
     assert profile.authorize is not None
     assert profile.client_credentials is not None
     assert profile.authorize.scopes == ("offline_access",)
-    assert profile.scope("client_credentials") is None
+    assert profile.join_scopes("client_credentials") is None
 
 
 @pytest.mark.parametrize(

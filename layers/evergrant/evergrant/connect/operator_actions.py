@@ -56,7 +56,7 @@ def plan(
         client=check_client(client or provider),
         profile_hash=content_hash(profile),
         variables=profile.bind(variables or {}),
-        scope=profile.scope(grant, scopes),
+        scope=profile.join_scopes(grant, scopes),
         redirect_uri=redirect_uri,
         direct_read=direct_read,
     ), grant

@@ -44,6 +44,8 @@ def sign_assertion(
         The client's name, for errors.
     now
         Epoch seconds.
+    lifetime
+        Seconds.
     algorithm
         The one that fits the key when left out.
 

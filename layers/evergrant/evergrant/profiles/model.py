@@ -189,7 +189,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
         """The values of the variables that have a default."""
         return {name: variable.default for name, variable in self.variables.items() if variable.default is not None}
 
-    def scope(self, grant: str, given: Sequence[str] = ()) -> str | None:
+    def join_scopes(self, grant: str, given: Sequence[str] = ()) -> str | None:
         """Join the scopes to ask for: those given, else those that the profile asks a person for.
 
         Without a person there is no default: many servers refuse `offline_access` or `openid` in a client's own grant.
