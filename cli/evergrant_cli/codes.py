@@ -11,7 +11,7 @@ _SENTENCES = {
     "unreadable_response": "the provider responded with success, but its profile finds no token in the response",
     "not_used": "the provider used nothing of the request",
     "rate_limited": "the provider asks for fewer requests",
-    "transient": "the provider could not answer for the moment",
+    "transient": "the provider could not respond for the moment",
     "malformed": "the provider finds the request malformed",
     "client_rejected": "the provider does not accept the client's credentials",
     "grant_rejected": "the provider no longer accepts the grant",

@@ -205,7 +205,7 @@ def _store(run: Run, profile: Profile, shown: dict[str, Any]) -> None:
         return
     _write_change(run, profile, change, redirect_uri)
     for connection in waiting:
-        run.output.write(f"{connection} holds an answer that could not be read. Does this profile read it?", "yellow")
+        run.output.write(f"{connection} holds an unreadable response. To read it with this profile:", "yellow")
         run.output.write(f"  evergrant reparse {connection}")
 
 

@@ -190,7 +190,7 @@ def _write_one(run: Run, record: Connection, health: Health) -> None:
                 "token refreshed",
                 f"{format_until(record.issued_at, now)}, generation {record.generation}" if record.issued_at else "",
             ),
-            ("revocation", "the provider is still to be asked" if record.to_revoke else ""),
+            ("revocation", "the provider has not been asked yet" if record.to_revoke else ""),
             ("variables", ", ".join(f"{name}={value}" for name, value in record.variables.items())),
             ("scope", record.scope or ""),
             ("not granted", record.missing_scope or ""),

@@ -218,4 +218,4 @@ def test_a_revocation_that_is_owed_shows_in_the_status(desk: Desk) -> None:
     store(desk, revocable())
     desk.rotator = lambda request: {"errorType": "Runtime"}
     desk("disconnect", "keap/main", "--yes")
-    assert "the provider is still to be asked" in desk("status", "keap/main")
+    assert "the provider has not been asked yet" in desk("status", "keap/main")
