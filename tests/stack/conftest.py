@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+import local.world
 from local import browser, connections
 from local.connections import Connection
 from local.consumer_stack import Consumer, deploy_consumer
@@ -17,6 +18,7 @@ from local.providers import OPENID, Client, Provider, ProviderServer
 from local.terminal import Steps
 from local.tools import STATE
 from local.world import World, local_world
+from tests.stack.commands import forked_commands
 from tests.stack.deployed import EventsQueue
 
 #: Tests may be spread over processes, each of which has a stack of its own.
@@ -55,7 +57,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
-    with local_world(HOME, Steps(Console(quiet=True)), enforce_iam=True) as world:
+    """The stack, set up by the `evergrant` command as it is installed; later runs of it are forked from one process."""
+    with (
+        local_world(HOME, Steps(Console(quiet=True)), enforce_iam=True) as world,
+        forked_commands(HOME) as run,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(local.world, "run_evergrant", run)
         yield world
 
 
