@@ -1,4 +1,7 @@
-"""Shows that the proof can fail: each of these mistakes, planted while it runs, is found by it."""
+"""Shows that the proof can fail: each of these mistakes, planted while it runs, is found by it.
+
+Without a mistake it finds none: the same explorations are :mod:`tests.proof.test_exhaustion`'s.
+"""
 
 from __future__ import annotations
 
@@ -62,8 +65,3 @@ def test_the_proof_finds_a_planted_mistake_that_takes_two_faults(mutant: Mutant)
 def test_a_mistake_that_no_fault_brings_out_has_a_test_of_its_own(mutant: Mutant) -> None:
     with mutant(), pytest.raises(AssertionError):
         BY_A_TEST[mutant]()
-
-
-@pytest.mark.parametrize("name", sorted(set(MUTANTS.values())))
-def test_without_a_mistake_it_finds_none(name: str) -> None:
-    assert not explore(BY_NAME[name], 1).failures
