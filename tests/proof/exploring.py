@@ -1,15 +1,16 @@
 """Every fault at every call, and every second one after it: complete, since each run is traced anew.
 
-A history is a first pass and then recovery: fresh workers, woken by the queue and by the tick, until the connection is
-at peace. From every state, a pass is run once without a fault, which gives the trace of its calls; then once for each
-call of the trace and each kind of fault of that call; then, while faults are left, the same for the calls after it in
-the trace that this run gave. Histories that come to the same state with as many faults left are one from there on.
+A history is a first pass, or several, and then recovery: fresh workers, woken by the queue and by the tick, until the
+connection is at peace. From every state, a pass is run once without a fault, which gives the trace of its calls; then
+once for each call of the trace and each kind of fault of that call; then, while faults are left, the same for the calls
+after it in the trace that this run gave. Histories that come to the same state with as many faults left are one from
+there on.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,13 +25,21 @@ from tests.unit.memory import Crash
 
 @dataclass
 class Scenario:
-    """A world, what its first worker does, and what must be true of it in the end beyond what always must."""
+    """A world, what its first worker does, and what must be true of it in the end beyond what always must.
+
+    What comes ``then`` is a pass of its own: histories that are in the same state before it are followed once.
+    """
 
     name: str
     build: Callable[[], Simulation]
     first: Callable[[Simulation], object] = lambda world: world.worker()
     ends_as: tuple[Status, ...] = (Status.ACTIVE, Status.AUTHORIZATION_REQUIRED)
     also: Callable[[Simulation], None] = lambda _: None
+    then: Callable[[Simulation], object] | None = None
+
+    @property
+    def acts(self) -> Sequence[Callable[[Simulation], object]]:
+        return [self.first, self.then] if self.then else [self.first]
 
 
 @dataclass
@@ -51,10 +60,11 @@ class Report:
 class _Point:
     photograph: tuple[Any, ...]
     left: int
-    first: bool
+    #: Which of the scenario's acts comes next. None: recovery.
+    act: int | None
     begun: float
     history: tuple[str, ...]
-    key: tuple[bytes, int] | None = None
+    key: tuple[bytes, int, int | None] | None = None
 
 
 def explore(
@@ -78,29 +88,30 @@ class _Exploration:
         self.recovery = recovery
         self.most_failures = most_failures
         self.report = Report()
-        self.known: set[tuple[bytes, int]] = set()
+        self.known: set[tuple[bytes, int, int | None]] = set()
 
     def run(self) -> Report:
         world = self.world
-        todo = [_Point(world.photograph(), self.most, True, world.clock.now(), ())]
+        todo = [_Point(world.photograph(), self.most, 0, world.clock.now(), ())]
         while todo and len(self.report.failures) < self.most_failures:
             point = todo.pop()
             self.report.states += 1
             for plan, left in self._runs(point):
                 names = tuple(f"{kind} @{at} {self._call(at)}" for at, kind in sorted(plan.items()))
-                ended = not point.first and left == point.left and self.coming.at_peace(point.begun)
+                ended = point.act is None and left == point.left and self.coming.at_peace(point.begun)
                 if ended and not world.faults.pending:
                     self._judge(point)
                     continue
                 if ended:
                     world.faults.land()
-                left = left if self.recovery else 0
-                key = (world.likeness(), left)
+                act = self._after(point.act)
+                left = left if self.recovery or act is not None else 0
+                key = (world.likeness(), left, act)
                 if not names and key == point.key:
                     self.report.failures.append(f"{self._story(point)}: nothing moves on from here")
                 if key not in self.known:
                     self.known.add(key)
-                    todo.append(_Point(world.photograph(), left, False, point.begun, (*point.history, *names), key))
+                    todo.append(_Point(world.photograph(), left, act, point.begun, (*point.history, *names), key))
         return self.report
 
     def _call(self, at: int) -> str:
@@ -114,7 +125,7 @@ class _Exploration:
             plan, left = plans.pop()
             if not self._pass(point, plan):
                 continue
-            used = self.most - left if point.first or self.recovery else 0
+            used = self.most - left if point.act is not None or self.recovery else 0
             self.report.points[used] += bool(plan)
             faults = self.world.faults
             calls, could_land = list(faults.calls), list(faults.could_land)
@@ -132,8 +143,9 @@ class _Exploration:
         world.put_back(point.photograph)
         world.faults.begin(plan)
         try:
-            if point.first:
-                self._first()
+            if point.act is not None:
+                with suppress(Crash):
+                    self.scenario.acts[point.act](world)
             elif not self.coming.at_peace(point.begun):
                 self.coming.next()
         except Exception as error:
@@ -144,9 +156,8 @@ class _Exploration:
             return False
         return True
 
-    def _first(self) -> None:
-        with suppress(Crash):
-            self.scenario.first(self.world)
+    def _after(self, act: int | None) -> int | None:
+        return act + 1 if act is not None and act + 1 < len(self.scenario.acts) else None
 
     # --- judgement --------------------------------------------------------------------------------------------
 

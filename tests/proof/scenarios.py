@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any
 
 from evergrant.connect import operator_actions
@@ -69,8 +68,6 @@ def with_table_down(profile: Profile, seconds: int) -> Callable[[], Simulation]:
 
 def forced(world: Simulation) -> None:
     """The lease has run out, and an operator tries whether all is well again, before the queue delivers."""
-    with suppress(Crash):
-        world.worker()
     world.clock.advance(STALL)
     world.rotate()
 
@@ -124,7 +121,7 @@ SCENARIOS = [
     Scenario("log-in, the refresh refused", refused_log_in),
     Scenario("the table down for 20 s", with_table_down(KEAP, 20)),
     Scenario("the table down for longer than the grace", with_table_down(with_grace(KEAP, 10), 20)),
-    Scenario("forced while its answer is in the queue", with_table_down(KEAP, 20), forced),
+    Scenario("forced while its answer is in the queue", with_table_down(KEAP, 20), then=forced),
     Scenario("a re-connect while it rotates", with_meanwhile(Simulation.reconnect)),
     Scenario("a rotation while it is re-connected", plain(), Simulation.reconnect),
     Scenario(
