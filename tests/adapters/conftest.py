@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -9,6 +10,7 @@ from unittest import mock
 import boto3
 import moto
 import pytest
+import typer.testing
 
 from evergrant.adapters.aws import sdk
 from evergrant.adapters.aws.authorizations import StoredAuthorizations
@@ -16,6 +18,9 @@ from evergrant.adapters.aws.records import DynamoRecords
 
 RECORDS, AUTHORIZATIONS = "records", "authorizations"
 _KEEP_SESSION: Any = {"core": {"mock_credentials": True, "passthrough": {}, "reset_boto3_session": False}}
+
+# The runner makes the tree of commands anew for each run: half of what most runs cost.
+typer.testing._get_command = functools.cache(typer.testing._get_command)  # type: ignore[attr-defined]
 
 
 @pytest.fixture(scope="session")

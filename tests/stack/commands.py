@@ -91,18 +91,22 @@ def _ask(server: socket.socket, command: object) -> tuple[int, str, str]:
 
 
 def _load() -> None:
-    """Import all that a command may need, and read the descriptions of the services that it calls."""
+    """Import all that a command may need, make the tree of commands, and read the descriptions of the services."""
+    import functools
     import pkgutil
     from importlib import import_module
 
     import botocore.loaders
     import botocore.session
+    import typer.main
 
     import evergrant
-    import evergrant_cli.main  # noqa: F401
+    from evergrant_cli.main import app
 
     for module in pkgutil.walk_packages(evergrant.__path__, "evergrant."):
         import_module(module.name)
+    typer.main.get_command = functools.cache(typer.main.get_command)
+    typer.main.get_command(app)
     loader = botocore.loaders.create_loader()
     loader.load_data("endpoints")
     loader.load_data("partitions")
