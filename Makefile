@@ -43,13 +43,16 @@ $(STAMPS)/uv: requirements/uv.txt | $(STAMPS)
 	@$(TOOLS)/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements/uv.txt
 	@touch $@
 
-# $(1): name of the lock, $(2): directory of the environment. A working environment is kept and updated.
+# $(1): name of the lock, $(2): directory of the environment. An environment that works is kept and brought up to date,
+# unless the machine has got the Python that is deployed since.
 define environment
-	@[ -x $(2)/bin/python ] && $(2)/bin/python -c '' 2>/dev/null || $(UV) venv --quiet --clear --python "$$(scripts/find-python)" $(2)
+	@python=$$(scripts/find-python); minor='import sys; print(*sys.version_info[:2])'; \
+	[ "$$($(2)/bin/python -c "$$minor" 2>/dev/null)" = "$$("$$python" -c "$$minor")" ] \
+		|| $(UV) venv --quiet --clear --python "$$python" $(2)
 	@$(UV) pip install --compile-bytecode --python $(2)/bin/python --require-hashes -r requirements/$(1).txt
 endef
 
-$(STAMPS)/dev: requirements/dev.txt pyproject.toml $(STAMPS)/uv
+$(STAMPS)/dev: requirements/dev.txt pyproject.toml scripts/find-python $(STAMPS)/uv
 	$(call say,$(VENV): the evergrant command and the tests)
 	$(call environment,dev,$(VENV))
 	@$(UV) pip install --quiet --python $(VENV)/bin/python --no-deps --no-build-isolation --editable .

@@ -14,7 +14,6 @@ from tests.proof.exploring import Scenario
 from tests.proof.faults import STALL
 from tests.proof.simulation import NAME, Simulation
 from tests.proof.troubles import ENDS, KINDLY, TROUBLES, begin_again
-from tests.unit.memory import Crash
 from tests.unit.rotation_world import KEAP, LIFETIME, with_grace
 
 WEALTHYHOOD, INVESTSUITE = (built_in.load_built_in()[name] for name in ("wealthyhood", "investsuite"))

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import NoReturn, Protocol
 
 from local.tools import ROOT, LocalRunError, clean_environment
-from local.world import COMMAND_SECONDS
+from local.world import MAX_COMMAND_SECONDS
 
 #: What commands call; another service is a little slower, and no more than that.
 SERVICES = ("cloudformation", "dynamodb", "kms", "lambda", "secretsmanager", "sqs")
@@ -79,7 +79,7 @@ def _ask(server: socket.socket, command: object) -> tuple[int, str, str]:
     with asking:
         with theirs:
             socket.send_fds(server, [b"c"], [theirs.fileno()])
-        asking.settimeout(COMMAND_SECONDS)
+        asking.settimeout(MAX_COMMAND_SECONDS)
         asking.sendall(json.dumps(command).encode())
         asking.shutdown(socket.SHUT_WR)
         with asking.makefile("rb") as answered:
