@@ -74,8 +74,8 @@ def build_requests(profile: Profile, variables: Mapping[str, str], now: int) -> 
 
 def build_consumer_view(profile: Profile, variables: Mapping[str, str], now: int) -> dict[str, Any]:
     """Build how consumers call the API with a token, and with a pasted key where that differs."""
-    from evergrant.oauth.consumer_headers import build_consumer_headers
     from evergrant.oauth.token_set import TokenSet
+    from evergrant.record.token_document import build_consumer_headers
     from evergrant.secret import Secret
 
     tokens = TokenSet(Secret("ACCESS_TOKEN"), now, now + _USUAL_LIFETIME_SECONDS, "sample", token_type="TOKEN_TYPE")  # noqa: S106
@@ -106,7 +106,7 @@ def compute_refresh_times(profile: Profile, variables: Mapping[str, str], now: i
 
 def compute_refresh_at(profile: Profile, issued_at: int, expires_at: int) -> int:
     """Compute when a token set is refreshed, in epoch seconds, with the jitter of a sample connection."""
-    from evergrant.record.refresh_schedule import TokenLifetime
+    from evergrant.oauth.token_set import TokenLifetime
     from evergrant.record.refresh_schedule import compute_refresh_at as scheduled
     from evergrant.settings import Settings
 

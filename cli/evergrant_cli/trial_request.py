@@ -37,8 +37,8 @@ class Target:
 
 def parse_target(against: str) -> Target:
     """Parse ``https://host[:port]``; plain http is for loopback only, where nothing crosses a network."""
-    from evergrant.names import is_host
     from evergrant.profiles.metadata import is_loopback
+    from evergrant.profiles.templates import is_host
 
     try:
         parts = urlsplit(against)

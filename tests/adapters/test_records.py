@@ -12,8 +12,7 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
 from evergrant.errors import Conflict
 from evergrant.ports import PortUnavailable
-from evergrant.record.change import WRITABLE_FIELDS, RecordFields, RecordState
-from evergrant.record.connection import Connection
+from evergrant.record.connection import WRITABLE_FIELDS, Connection, RecordFields, RecordState
 from evergrant.record.sealed import Sealed
 from evergrant.record.state_machine import IllegalTransition, move
 from evergrant.record.status import Status

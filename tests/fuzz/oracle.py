@@ -29,7 +29,6 @@ from evergrant.errors import (
     UnreadableResponse,
 )
 from evergrant.http_messages import HttpRequest, HttpResponse
-from evergrant.names import is_host
 from evergrant.oauth.authorization_request import build_authorization_url
 from evergrant.oauth.authorization_response import parse_authorization_response
 from evergrant.oauth.client import Client
@@ -38,10 +37,11 @@ from evergrant.oauth.token_request import Phase, build_token_request
 from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
-from evergrant.profiles.dotted_path import look_up
+from evergrant.profiles.expiry import look_up, name_rule
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile, decode, encode
 from evergrant.profiles.response_specs import FailureKind
+from evergrant.profiles.templates import is_host
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
 from evergrant.record.token_document import build_document
@@ -202,7 +202,7 @@ def _check_tokens(case: Case, response: HttpResponse, tokens: TokenSet) -> None:
     assert tokens.issued_at == NOW
     assert type(tokens.expires_at) is int
     assert NOW < tokens.expires_at <= NOW + HUNDRED_YEARS, "the expiry is absurd"
-    assert tokens.expiry_rule in {rule.name for rule in profile.response.expires}
+    assert tokens.expiry_rule in {name_rule(rule) for rule in profile.response.expires}
 
     known = before.refresh_token if before else None
     if tokens.refresh_token is None:

@@ -13,9 +13,8 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
 from evergrant.record import failures, lost_response, queued_save, token_save
-from evergrant.record.change import RecordChange, RecordFields, RecordState
-from evergrant.record.connection import Connection
-from evergrant.record.due_index import schedule_due
+from evergrant.record.connection import Connection, RecordChange, RecordFields, RecordState
+from evergrant.record.refresh_schedule import schedule_due
 from evergrant.rotation import revocation
 from evergrant.rotation.fenced_save import SaveStep
 from evergrant.rotation.publication import Publication
@@ -115,7 +114,7 @@ def grace_counted_from_the_replay() -> Any:
     mark = Refresh._mark
 
     def dated_anew(self: Refresh, connection: Connection, marker: RecordFields) -> Connection:
-        return mark(self, connection, {**marker, "attempt_at": self._invocation.now})
+        return mark(self, connection, {**marker, "attempt_at": self._now})
 
     return mock.patch.object(Refresh, "_mark", dated_anew)
 

@@ -10,8 +10,7 @@ from evergrant.adapters.aws.records import DueConnection
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.record import queued_save
-from evergrant.record.change import RecordChange
-from evergrant.record.connection import Connection
+from evergrant.record.connection import Connection, RecordChange
 from tests.proof.faults import Faults
 from tests.proof.monitor import Monitor
 from tests.unit import memory

@@ -28,7 +28,7 @@ from evergrant.profiles.model import HEADLESS_GRANTS, Profile, content_hash
 from evergrant.record import token_document
 from evergrant.record.circuit import Circuit
 from evergrant.record.connection import Connection
-from evergrant.record.due_index import schedule_refresh
+from evergrant.record.refresh_schedule import schedule_refresh
 from evergrant.record.status import Status
 from evergrant.rotation import handler
 from evergrant.rotation import tick as scheduling

@@ -151,7 +151,7 @@ def _run(asking: socket.socket) -> NoReturn:
             main()
         except SystemExit as end:
             status = end.code if isinstance(end.code, int) else int(end.code is not None)
-        except BaseException:  # noqa: BLE001 - as Python itself does with what nobody catches
+        except BaseException:  # noqa: BLE001 - as Python itself does with an error that is not caught
             sys.excepthook(*sys.exc_info())
             status = 1
         sys.stdout.flush()

@@ -16,16 +16,25 @@ from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl
 
-from evergrant.adapters.aws.records import is_already_applied, require_writable
+from evergrant.adapters.aws.records import is_already_applied
 from evergrant.errors import Conflict, LostResponse, NotSent, UnknownClient
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.client import Client
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
-from evergrant.record.change import ANY_STATE, NO_EVENTS, Events, RecordChange, RecordFields, RecordState
 from evergrant.record.circuit import Circuit
-from evergrant.record.connection import FIELDS, Connection
+from evergrant.record.connection import (
+    ANY_STATE,
+    FIELDS,
+    NO_EVENTS,
+    Connection,
+    Events,
+    RecordChange,
+    RecordFields,
+    RecordState,
+)
 from evergrant.record.sealed import Sealed
+from evergrant.record.state_machine import require_writable
 from evergrant.secret import Secret
 
 _NAMES = tuple(sorted(FIELDS))

@@ -13,8 +13,7 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
-from evergrant.record.change import RecordChange
-from evergrant.record.connection import Connection
+from evergrant.record.connection import Connection, RecordChange
 from evergrant.record.sealed import Sealed
 from evergrant.record.status import Status
 from evergrant.secret import Secret

@@ -16,10 +16,9 @@ from evergrant.profiles.model import Profile
 from evergrant.record import failures as failing
 from evergrant.record import lost_response, token_save
 from evergrant.record.alerts import describe_event
-from evergrant.record.change import RecordChange
-from evergrant.record.connection import Connection
-from evergrant.record.due_index import schedule_refresh
+from evergrant.record.connection import Connection, RecordChange
 from evergrant.record.expiry_warning import compute_first_warning_at, compute_next_warning_at, warn_of_expiry
+from evergrant.record.refresh_schedule import schedule_refresh
 from evergrant.record.sealed import Sealed
 from evergrant.record.status import EventType, Status
 from evergrant.settings import Settings

@@ -19,9 +19,8 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import content_hash
-from evergrant.record.change import RecordFields
 from evergrant.record.circuit import MAX_REJECTED, MAX_WAITING, Circuit, reset_rejections
-from evergrant.record.connection import Connection
+from evergrant.record.connection import Connection, RecordFields
 from evergrant.record.status import Status
 from evergrant.secret import Secret
 from evergrant.settings import Budgets

@@ -7,8 +7,8 @@ import uuid
 
 import pytest
 
+from evergrant.oauth.token_set import TokenLifetime
 from evergrant.record.connection import FIELDS, Connection, create_event
-from evergrant.record.refresh_schedule import TokenLifetime
 from evergrant.record.status import INACTIVE_STATUSES, EventType, Status
 from tests.unit.samples import NOW, connection
 

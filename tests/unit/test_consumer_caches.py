@@ -21,6 +21,7 @@ from aws_lambda_powertools.utilities.parameters import base as powertools
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergrant.oauth.token_set import TokenLifetime
 from evergrant.record import refresh_schedule, token_save
 from evergrant.record.status import Status
 from evergrant.settings import Settings
@@ -50,7 +51,7 @@ def test_a_token_with_a_secret_is_replaced_before_any_cache_expires_it(
     issued = tokens(lifetime)
     if not token_save.is_directly_readable(connection(), issued, profile, settings):
         return
-    life = refresh_schedule.TokenLifetime(issued.issued_at, issued.expires_at)
+    life = TokenLifetime(issued.issued_at, issued.expires_at)
     refreshed_at = refresh_schedule.compute_refresh_at(life, rotation, cache, "keap/main", generation)
     # A consumer read the old token in the second before the new one was published.
     assert issued.expires_at - (refreshed_at + cache) >= 300
@@ -105,7 +106,7 @@ class Secret:
             self.document = json.dumps(
                 {"generation": self.generation, "expires_at": format_rfc3339(issued_at + self.lifetime)}
             )
-            life = refresh_schedule.TokenLifetime(issued_at, issued_at + self.lifetime)
+            life = TokenLifetime(issued_at, issued_at + self.lifetime)
             cache = self.settings.consumer_cache
             due = refresh_schedule.compute_refresh_at(life, KEAP.rotation, cache, "keap/main", self.generation)
             self.replaced_at = due + self.late

@@ -13,13 +13,13 @@ from evergrant.errors import InvalidClient
 from evergrant.http_messages import HttpRequest
 from evergrant.oauth.authorization_request import build_authorization_url
 from evergrant.oauth.client import Client
-from evergrant.oauth.consumer_headers import build_consumer_headers
 from evergrant.oauth.error_response import Refusal
 from evergrant.oauth.token_request import Phase, build_token_request, choose_phase
 from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.model import HEADLESS_GRANTS
+from evergrant.record.token_document import build_consumer_headers
 from evergrant.secret import Secret
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, form_of, respond, tokens
 

@@ -10,8 +10,7 @@ import pytest
 from evergrant.oauth.error_response import Refusal
 from evergrant.record import failures as failing
 from evergrant.record import outbox, token_save
-from evergrant.record.change import RecordChange
-from evergrant.record.connection import Connection, create_event
+from evergrant.record.connection import Connection, RecordChange, create_event
 from evergrant.record.outbox import MAX_PENDING_EVENTS, add_events
 from evergrant.record.sealed import Sealed
 from evergrant.record.status import EventType, Status

@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.errors import InvalidProfile, InvalidVariable
-from evergrant.names import is_host
+from evergrant.profiles.expiry import name_rule
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile, content_hash, decode, encode
 from evergrant.profiles.response_specs import ExpiryRule
+from evergrant.profiles.templates import is_host
 from tests.unit.samples import KEAP, WEALTHYHOOD, acme
 
 _CLIENT_GRANT = """
@@ -232,4 +233,4 @@ def test_an_expiry_rule_is_named_after_what_it_reads() -> None:
     rules: dict[str, Any] = {"a.b:seconds": {"path": "a.b"}, "e:iso8601": {"path": "e", "format": "iso8601"}}
     rules |= {"jwt:access_token": {"jwt": "access_token"}, "default": {"default": 60}}
     for name, fields in rules.items():
-        assert ExpiryRule(**fields).name == name
+        assert name_rule(ExpiryRule(**fields)) == name

@@ -14,10 +14,8 @@ from evergrant.oauth.error_response import Refusal
 from evergrant.profiles.model import Profile
 from evergrant.record import failures as failing
 from evergrant.record import lost_response, token_save
-from evergrant.record.change import RecordChange
-from evergrant.record.connection import FIELDS, Connection
-from evergrant.record.due_index import deliver_soon, schedule_due, schedule_refresh
-from evergrant.record.refresh_schedule import choose_shard
+from evergrant.record.connection import FIELDS, Connection, RecordChange
+from evergrant.record.refresh_schedule import choose_shard, deliver_soon, schedule_due, schedule_refresh
 from evergrant.record.sealed import Sealed
 from evergrant.record.state_machine import keep_status
 from evergrant.record.status import INACTIVE_STATUSES, Status

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from evergrant.oauth.token_set import TokenLifetime
 from evergrant.profiles.model import Rotation
 from evergrant.record import refresh_schedule
 from evergrant.record.refresh_schedule import (
-    TokenLifetime,
     choose_shard,
     compute_backoff_at,
     compute_claim_until,

@@ -10,7 +10,7 @@ import pytest
 
 import evergrant
 from evergrant.record import state_machine
-from evergrant.record.change import RecordChange
+from evergrant.record.connection import RecordChange
 from evergrant.record.state_machine import TRANSITIONS, IllegalTransition, event_of, ignore_client_refusal, move
 from evergrant.record.status import INACTIVE_STATUSES, EventType, Status
 from scripts import state_diagram

@@ -13,7 +13,7 @@ from evergrant.errors import Conflict, RecordBroken, UnknownProfile
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Rate
 from evergrant.record import refresh_schedule
-from evergrant.record.change import ANY_STATE, NO_EVENTS, Events, RecordFields, RecordState
+from evergrant.record.connection import ANY_STATE, NO_EVENTS, Events, RecordFields, RecordState
 from evergrant.rotation.tick import Tick, tick
 from evergrant.times import TICK_SECONDS
 from tests.unit.samples import KEAP, NOW

@@ -19,12 +19,11 @@ from msgspec import structs
 from evergrant.adapters.aws.items import to_item
 from evergrant.errors import Conflict
 from evergrant.http_messages import HttpRequest, HttpResponse
+from evergrant.oauth.token_set import TokenLifetime
 from evergrant.profiles.model import Profile, Rate, content_hash
 from evergrant.profiles.model import Rotation as ProfileRotation
 from evergrant.record import refresh_schedule
-from evergrant.record.change import ANY_STATE, NO_EVENTS, Events, RecordFields, RecordState
-from evergrant.record.connection import Connection
-from evergrant.record.refresh_schedule import TokenLifetime
+from evergrant.record.connection import ANY_STATE, NO_EVENTS, Connection, Events, RecordFields, RecordState
 from evergrant.record.sealed import Sealed
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.refresh_demand import TokenDemand

@@ -15,10 +15,10 @@ from evergrant.errors import InvalidVariable
 from evergrant.http_messages import HttpRequest
 from evergrant.oauth.authorization_request import build_authorization_url
 from evergrant.oauth.client import Client
-from evergrant.oauth.consumer_headers import build_consumer_headers
 from evergrant.oauth.token_request import build_token_request
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
+from evergrant.record.token_document import build_consumer_headers
 from evergrant.secret import Secret
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, acme, form_of, tokens
 

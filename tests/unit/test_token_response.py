@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from evergrant.errors import UnreadableResponse
-from evergrant.oauth.consumer_headers import build_consumer_headers
 from evergrant.oauth.error_response import Refusal
 from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles.model import Profile
+from evergrant.record.token_document import build_consumer_headers
 from evergrant.secret import Secret
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD, acme, respond, tokens
 

@@ -1,4 +1,4 @@
-"""Names of connections, providers, accounts, clients and hosts: one grammar for the table, secrets and policies."""
+"""Names of connections, providers, accounts, and clients: one grammar for the table, secrets and policies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from .errors import InvalidName
 
 _PROVIDER = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}")
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _ARN_SUFFIX = re.compile(r".*-[A-Za-z0-9]{6}")
 
 
@@ -49,11 +48,6 @@ def check_account(account: str) -> str:
             "ARNs of secrets end so, and a policy for another account would match this one. Choose another ending.",
         )
     return account
-
-
-def is_host(value: str) -> bool:
-    """Whether ``value`` can be a URL's authority: a host name or IPv4 address, with or without a port."""
-    return _HOST.fullmatch(value) is not None
 
 
 def _check_pattern(pattern: re.Pattern[str], name: str, kind: str, allowed: str) -> str:

@@ -14,9 +14,8 @@ from typing import Any, Protocol
 from .http_messages import HttpRequest, HttpResponse
 from .oauth.client import Client
 from .profiles.model import Profile
-from .record.change import ANY_STATE, NO_EVENTS, Events, RecordFields, RecordState
 from .record.circuit import Circuit
-from .record.connection import Connection
+from .record.connection import ANY_STATE, NO_EVENTS, Connection, Events, RecordFields, RecordState
 from .record.sealed import Sealed
 
 

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
 from ..errors import LostResponse, NotSent, WrongAccount
+from ..http_messages import HttpRequest
 from ..oauth import id_token as id_tokens
 from ..oauth.client import Client
-from ..oauth.consumer_headers import build_userinfo_request
-from ..oauth.response_body import read_value
+from ..oauth.token_response import read_value
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, Provider
-from ..profiles.dotted_path import look_up
+from ..profiles.expiry import look_up
 from ..profiles.model import Profile, Subject
-from ..profiles.templates import fill_template
+from ..profiles.templates import fill_template, fill_url
+from ..record.token_document import build_consumer_headers
 from ..secret import Secret
 from ..settings import Settings
 from .links import Authorization
@@ -98,3 +100,16 @@ def require_same_account(expected: str | None, found: str | None) -> None:
     """
     if expected is not None and found != expected:
         raise WrongAccount("The account is not the one that was connected before.")
+
+
+def build_userinfo_request(
+    profile: Profile, variables: Mapping[str, str], tokens: TokenSet, *, loopback: bool = False
+) -> HttpRequest:
+    """Build the request for the account's subject, authorized as a consumer's call is (see the profile's ``subject``).
+
+    In OpenID Connect this is the UserInfo request (Core 1.0 section 5.3.1).
+    """
+    url = fill_url(profile.subject.url or "", variables, loopback=loopback) if profile.subject else ""
+    given = build_consumer_headers(profile, variables, tokens)
+    headers = {"accept": "application/json", **{name.lower(): value for name, value in given.items()}}
+    return HttpRequest("GET", url, headers, b"")

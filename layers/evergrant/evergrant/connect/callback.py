@@ -13,8 +13,7 @@ from ..errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
 from ..oauth.authorization_response import parse_authorization_response
 from ..ports import ConnectPorts
 from ..profiles.model import Profile
-from ..record.change import RecordFields
-from ..record.connection import Connection
+from ..record.connection import Connection, RecordFields
 from ..settings import Settings
 from .account_binding import AccountBinding, require_same_account
 from .code_exchange import CodeExchange

@@ -8,14 +8,12 @@ from ..errors import LostResponse, NoRefreshToken, NotSent, ProviderRefused, Unr
 from ..http_messages import HttpRequest
 from ..oauth.client import Client
 from ..oauth.error_response import Refusal
-from ..oauth.response_body import read_value
-from ..oauth.token_request import build_token_requests
-from ..oauth.token_response import parse_token_response
+from ..oauth.token_request import build_token_requests, try_each_secret
+from ..oauth.token_response import parse_token_response, read_value
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, Provider
 from ..profiles.model import Profile
 from ..profiles.validation import LONG_LIVED_SECONDS
-from ..rotation.client_secrets import try_each_secret
 from ..secret import Secret
 from ..settings import Settings
 from .links import Authorization

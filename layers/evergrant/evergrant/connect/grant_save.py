@@ -13,8 +13,7 @@ from ..oauth.token_set import TokenSet
 from ..ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
 from ..profiles.model import Profile
 from ..record import queued_save, state_machine, token_save
-from ..record.change import RecordFields
-from ..record.connection import Connection
+from ..record.connection import Connection, RecordFields
 from ..record.status import Status
 from ..rotation import revocation
 from ..rotation.fenced_save import POLL_SECONDS, SaveStep

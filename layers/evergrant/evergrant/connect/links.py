@@ -16,7 +16,7 @@ from typing import Literal
 
 from ..errors import InvalidRequest
 from ..ports import Authorizations
-from ..record.change import RecordFields
+from ..record.connection import RecordFields
 
 TICKET_LIFETIME_SECONDS = 900
 #: A mailed link may be valid for a week. One found later is worth nothing (seconds).

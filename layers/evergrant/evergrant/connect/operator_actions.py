@@ -11,9 +11,8 @@ from ..names import check_client, split_connection
 from ..ports import Clock, Records
 from ..profiles.model import HEADLESS_GRANTS, Profile, content_hash
 from ..record import state_machine, token_save
-from ..record.change import RecordChange, RecordFields
-from ..record.connection import Connection, create_event
-from ..record.due_index import deliver_soon, schedule_due, schedule_refresh
+from ..record.connection import Connection, RecordChange, RecordFields, create_event
+from ..record.refresh_schedule import deliver_soon, schedule_due, schedule_refresh
 from ..record.status import EventType, Status
 from ..times import TICK_SECONDS
 from .links import Authorization

@@ -7,7 +7,7 @@ from urllib.parse import quote, urlencode
 
 from ..profiles.model import Profile
 from ..profiles.request_specs import Authorize
-from .request_parts import fill_params, fill_url
+from ..profiles.templates import fill_params, fill_url
 
 _PARAMS = {
     "response_type": "code",

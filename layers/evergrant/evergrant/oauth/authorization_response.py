@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from ..profiles.model import Profile
 from .error_response import filter_error_code
-from .response_body import is_capturable
+from .token_response import is_capturable
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from ..http_messages import HttpResponse
-from ..profiles.dotted_path import look_up
+from ..profiles.expiry import look_up
 from ..profiles.model import Profile
 from ..profiles.response_specs import ErrorRule, FailureKind
 
@@ -77,18 +77,6 @@ class _ErrorResponse:
             and (rule.description is None or rule.description in self.descriptions)
             and (self.is_empty or not rule.empty)
         )
-
-
-def is_success(profile: Profile, response: HttpResponse, body: Any) -> bool:
-    """Whether a response is a success: a 2xx that passes the profile's ``success_when``, or else names no error."""
-    if not 200 <= response.status < 300:
-        return False
-    condition = profile.response.success_when
-    if condition is None:
-        return not any(look_up(body, path) for path in profile.response.error)
-    value = look_up(body, condition.path)
-    # In Python, 1 equals True.
-    return value == condition.equals and isinstance(value, bool) is isinstance(condition.equals, bool)
 
 
 def classify_error_response(profile: Profile, response: HttpResponse, body: Any) -> Refusal:

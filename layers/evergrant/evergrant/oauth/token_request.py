@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple, TypeVar
 from urllib.parse import quote_plus, urlencode
 
 from ..errors import InvalidClient, InvalidVariable
 from ..http_messages import HttpRequest
 from ..profiles.model import Profile
 from ..profiles.request_specs import JwtBearer, Login, TokenRequest
-from ..profiles.templates import fill_template
+from ..profiles.templates import fill_headers, fill_params, fill_template, fill_url
 from ..secret import Secret
 from .client import Client
 from .client_assertion import CLIENT_ASSERTION_TYPE, sign_assertion
-from .request_parts import fill_headers, fill_params, fill_url
 from .token_set import TokenSet
 
+Sent = TypeVar("Sent")
+Answer = TypeVar("Answer")
 Phase = Literal["exchange", "refresh", "client_credentials", "login", "jwt_bearer", "revoke"]
 
 #: A request's parameters before those of the profile; a parameter without a value is left out.
@@ -149,6 +150,18 @@ def build_token_requests(
         build_token_request(profile, phase, variables, client, secret, values, now=now, loopback=loopback)
         for secret in client.secrets or (None,)
     )
+
+
+def try_each_secret(
+    requests: Sequence[Sent], send: Callable[[Sent], Answer], is_client_refused: Callable[[Answer], bool]
+) -> Answer:
+    """Send the requests, one for each secret, until the provider accepts the client. Returns the last answer."""
+    *newer, oldest = requests
+    for request in newer:
+        answer = send(request)
+        if not is_client_refused(answer):
+            return answer
+    return send(oldest)
 
 
 def _authenticate_client(

@@ -59,3 +59,20 @@ class TokenSet:
             refresh_token=Secret(refresh) if refresh else None,
             **fields,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLifetime:
+    """What scheduling needs to know of a token set."""
+
+    issued_at: int
+    expires_at: int
+
+    @property
+    def lifetime(self) -> int:
+        return self.expires_at - self.issued_at
+
+    @property
+    def last_quarter_at(self) -> int:
+        """When the last quarter of the lifetime begins: from then on the token is about to expire."""
+        return self.expires_at - self.lifetime // 4

@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from ..errors import InvalidIssuer, InvalidMetadata, IssuerMismatch, NoMetadata
 from ..http_messages import HttpResponse
-from ..names import is_host
+from .templates import is_host
 
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "revocation_endpoint")
 _LISTS = (

@@ -50,13 +50,6 @@ class ExpiryRule(Struct, frozen=True, forbid_unknown_fields=True):
         """The variable whose value is the default, if one is."""
         return self.default.strip("{}") if isinstance(self.default, str) else None
 
-    @property
-    def name(self) -> str:
-        """The name of this rule in the record."""
-        if self.default is not None:
-            return "default"
-        return f"jwt:{self.jwt}" if self.jwt is not None else f"{self.path}:{self.format}"
-
 
 class Success(Struct, frozen=True, forbid_unknown_fields=True):
     """The condition that a response with HTTP 200 must meet to be a success."""

@@ -10,7 +10,9 @@ import difflib
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
+
+from ..errors import InvalidVariable
 
 #: Name to the function and its description in docs/profiles.md. Each takes a text and returns one.
 FUNCTIONS: dict[str, tuple[Callable[[str], str], str]] = {
@@ -24,6 +26,7 @@ FUNCTIONS: dict[str, tuple[Callable[[str], str], str]] = {
     ),
     "lower": (str.lower, "Lower case, for values that people write in either case, such as a shop's sub-domain"),
 }
+_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?(?::[0-9]{1,5})?")
 _ARGUMENT = r"\s*(?:[a-z][a-z0-9_]*|'[^'{}]*')\s*"
 _PLACEHOLDER = re.compile(rf"\{{\{{|\}}\}}|\{{([a-z][a-z0-9_]*)(?:\(({_ARGUMENT}(?:,{_ARGUMENT})*)\))?\}}|[{{}}]")
 _PARTS = re.compile(r"([a-z][a-z0-9_]*)|'([^']*)'")
@@ -88,3 +91,65 @@ def _describe_unknown(function: str) -> str:
     near = difflib.get_close_matches(function.lower(), FUNCTIONS, n=1)
     meant = f". Did you mean {near[0]}?" if near else ""
     return f"there is no function {function}; allowed are {', '.join(FUNCTIONS)}{meant}"
+
+
+def fill_params(templates: Mapping[str, str], values: Mapping[str, str | None]) -> dict[str, str]:
+    """Fill the templates of parameters; a parameter without a value is left out.
+
+    Raises
+    ------
+    InvalidVariable
+        A filled value holds a line break.
+    """
+    filled = {}
+    for name, template in templates.items():
+        value = fill_template(template, values)
+        if value:
+            if "\r" in value or "\n" in value:
+                raise InvalidVariable(f"The value for {name} holds a line break.")
+            filled[name] = value
+    return filled
+
+
+def fill_headers(templates: Mapping[str, str], values: Mapping[str, str | None]) -> dict[str, str]:
+    """Fill the templates of headers; a header without a value is left out.
+
+    Raises
+    ------
+    InvalidVariable
+        A filled value is not ASCII, or holds a line break (RFC 9110 section 5.5).
+    """
+    filled = fill_params(templates, values)
+    for name, value in filled.items():
+        if not value.isascii():
+            raise InvalidVariable(f"The value for the header {name} holds a character that no header may hold.")
+    return filled
+
+
+def fill_url(template: str, variables: Mapping[str, str], *, loopback: bool) -> str:
+    """Fill the template of an endpoint's URL, with every variable in the path percent-encoded.
+
+    Parameters
+    ----------
+    loopback
+        Set by the local run alone: requests to a host on loopback use plain HTTP.
+
+    Raises
+    ------
+    InvalidVariable
+        A variable does not give a host name.
+    """
+    scheme, _, rest = template.partition("://")
+    authority, slash, path = rest.partition("/")
+    host = fill_template(authority, variables) or ""
+    if host != authority and not is_host(host):  # the profile's own text was checked when it was loaded
+        raise InvalidVariable("A variable makes the URL's host unusable.", "It must be a host name, or host:port.")
+    path = fill_template(path, variables, lambda value: quote(value, safe="")) or ""
+    if loopback and urlsplit(f"//{host}").hostname in ("localhost", "127.0.0.1"):
+        scheme = "http"
+    return f"{scheme}://{host}{slash}{path}"
+
+
+def is_host(value: str) -> bool:
+    """Whether ``value`` can be a URL's authority: a host name or IPv4 address, with or without a port."""
+    return _HOST.fullmatch(value) is not None

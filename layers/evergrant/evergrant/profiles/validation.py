@@ -7,13 +7,13 @@ import warnings
 from collections.abc import Iterator
 
 from ..errors import InvalidName
-from ..names import check_provider, is_host
+from ..names import check_provider
 from ..times import TICK_SECONDS
 from .expiry import compute_expiry
 from .model import Profile
 from .request_specs import REQUESTS, TokenRequest
 from .response_specs import ExpiryRule
-from .templates import fill_template, find_names
+from .templates import fill_template, find_names, is_host
 
 _CLIENT = {"client_id", "client_secret"}
 #: The names that each phase's templates may use besides the profile's variables: no more than the phase needs. Those of

@@ -17,10 +17,9 @@ from typing import Any
 
 from ..times import DAY_SECONDS
 from . import state_machine
-from .change import RecordChange
-from .connection import Connection, create_event
-from .due_index import schedule_refresh
+from .connection import Connection, RecordChange, create_event
 from .failures import CLIENT_PROBE_SECONDS
+from .refresh_schedule import schedule_refresh
 from .status import EventType, Status
 
 #: Two rejections that may mean either count against the client only if they began within so many seconds.

@@ -1,20 +1,39 @@
-"""The warnings 30, 7 and 1 days before a grant ends. Pure."""
+"""The end of a grant: whether a refresh moves it, and the warnings 30, 7 and 1 days before. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
+from ..oauth.token_set import TokenSet
 from ..profiles.model import Profile
 from ..times import DAY_SECONDS, format_rfc3339
 from . import outbox
-from .change import RecordChange
-from .connection import Connection, create_event
-from .due_index import deliver_soon, schedule_due
-from .grant_expiry import GrantEnd
-from .status import STATUSES_WITHOUT_GRANT, EventType
+from .connection import Connection, RecordChange, create_event
+from .refresh_schedule import deliver_soon, schedule_due
+from .status import STATUSES_WITHOUT_GRANT, EventType, Status
 
 #: Days before the end of a grant on which its owner is warned.
 WARNING_DAYS = (30, 7, 1)
+#: A fixed end may seem to move by this much, where the provider reports it as seconds from now on.
+_MAX_CLOCK_SKEW_SECONDS = 10
+
+GrantEnd = Literal["stays", "moves", "unclear"]
+
+
+def classify_end(connection: Connection, tokens: TokenSet) -> GrantEnd:
+    """Decide whether a refresh has moved the end of its grant.
+
+    A refresh that prolongs the grant moves the end by the time since the last refresh. A fixed end, reported as seconds
+    from now on, differs by a second or two. Shortly after a refresh the two look alike.
+    """
+    before, after = connection.refresh_expires_at, tokens.refresh_expires_at
+    if connection.status is Status.AWAITING_AUTHORIZATION or before is None or after is None:
+        return "moves"
+    apart, since = abs(after - before), tokens.issued_at - (connection.issued_at or tokens.issued_at)
+    if apart == 0 or 2 * apart < since:
+        return "stays"
+    return "unclear" if apart < _MAX_CLOCK_SKEW_SECONDS else "moves"
 
 
 def compute_warn_at(

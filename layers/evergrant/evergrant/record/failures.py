@@ -9,9 +9,8 @@ from ..profiles.model import HEADLESS_GRANTS
 from ..profiles.response_specs import FailureKind
 from ..times import format_rfc3339
 from . import outbox, refresh_schedule
-from .change import RecordChange, RecordFields
-from .connection import Connection, create_event
-from .due_index import schedule_refresh
+from .connection import Connection, RecordChange, RecordFields, create_event
+from .refresh_schedule import schedule_refresh
 from .state_machine import event_of, ignore_client_refusal, move
 from .status import EventType, Status
 from .token_save import NO_ATTEMPT

@@ -10,10 +10,9 @@ from dataclasses import replace
 from ..oauth.error_response import Refusal
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from . import refresh_schedule
-from .change import RecordChange, RecordFields
-from .connection import Connection
-from .due_index import schedule_refresh
+from .connection import Connection, RecordChange, RecordFields
 from .failures import UNREADABLE, announce_failure, apply_refusal, count_failure, worsen_status
+from .refresh_schedule import schedule_refresh
 from .sealed import Sealed
 from .state_machine import ignore_client_refusal, move
 from .status import STATUSES_WITHOUT_GRANT, EventType, Status

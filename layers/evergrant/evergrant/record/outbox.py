@@ -9,8 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from .alerts import is_alert
-from .change import Events, RecordChange
-from .connection import Connection
+from .connection import Connection, Events, RecordChange
 
 #: Events that wait in one outbox. Beyond them it takes alerts only, one of each kind at most.
 MAX_PENDING_EVENTS = 100

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from .change import RecordChange, RecordFields, RecordState
-from .connection import Connection
+from .connection import Connection, RecordChange, RecordFields, RecordState
 from .sealed import Sealed
 from .status import Status
 

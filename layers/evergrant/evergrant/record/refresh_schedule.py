@@ -1,14 +1,15 @@
-"""When to refresh, and when to try again. Pure; all times and durations in whole seconds."""
+"""When to refresh, when to try again, and when a record is due. Pure; times and durations in whole seconds."""
 
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
 from hashlib import sha256
 
+from ..oauth.token_set import TokenLifetime
 from ..profiles.expiry import MAX_LIFETIME_SECONDS
 from ..profiles.model import Rotation
-from ..times import DAY_SECONDS
+from ..times import DAY_SECONDS, TICK_SECONDS
+from .connection import Connection, RecordChange, RecordFields, find_earliest
 
 #: Refresh at least this early, lifetime permitting.
 MIN_LEAD_SECONDS = 600
@@ -17,26 +18,9 @@ BACKOFF_BASE_SECONDS, MAX_BACKOFF_SECONDS = 5, 900
 SHARD_COUNT = 8
 
 
-@dataclass(frozen=True, slots=True)
-class TokenLifetime:
-    """What scheduling needs to know of a token set."""
-
-    issued_at: int
-    expires_at: int
-
-    @property
-    def lifetime(self) -> int:
-        return self.expires_at - self.issued_at
-
-    @property
-    def last_quarter_at(self) -> int:
-        """When the last quarter of the lifetime begins: from then on the token is about to expire."""
-        return self.expires_at - self.lifetime // 4
-
-
-def compute_lead(life: TokenLifetime, rotation: Rotation, consumer_cache: int) -> int:
+def compute_lead(lifetime: int, rotation: Rotation, consumer_cache: int) -> int:
     """Return how long before its end a token set is refreshed at the latest (seconds)."""
-    return min(max(rotation.lead, MIN_LEAD_SECONDS, 2 * consumer_cache), life.lifetime // 2)
+    return min(max(rotation.lead, MIN_LEAD_SECONDS, 2 * consumer_cache), lifetime // 2)
 
 
 def compute_refresh_at(
@@ -52,9 +36,10 @@ def compute_refresh_at(
     consumer_cache
         The longest time (seconds) that a consumer keeps a token without reading it again.
     """
-    ahead = compute_lead(life, rotation, consumer_cache)
+    lifetime = life.lifetime
+    ahead = compute_lead(lifetime, rotation, consumer_cache)
     # A tenth of the lifetime at most, and never so much that it doubles the lead.
-    spread = min(life.lifetime // 10, ahead // 2)
+    spread = min(lifetime // 10, ahead // 2)
     at = life.expires_at - ahead - _share(f"{connection}:{generation}", spread)
     return max(at, life.issued_at + rotation.minimum_age)
 
@@ -115,3 +100,22 @@ def choose_shard(connection: str) -> str:
 def _share(key: str, most: int) -> int:
     """Return a number from 0 to ``most``, the same for the same key, evenly spread over keys."""
     return int.from_bytes(sha256(key.encode()).digest()[:8], "big") % (most + 1)
+
+
+def schedule_due(connection: Connection, at: int | None) -> RecordFields:
+    """Put the connection into the due index at ``at`` (epoch seconds), or take it out with None."""
+    return {"due_at": at, "due_shard": None if at is None else choose_shard(connection.name)}
+
+
+def schedule_refresh(connection: Connection, at: int | None) -> RecordFields:
+    """Plan the next refresh for ``at`` (epoch seconds); None: there is none."""
+    return {"refresh_at": at, **schedule_due(connection, find_earliest(at, connection.warn_at))}
+
+
+def deliver_soon(connection: Connection, change: RecordChange, now: int) -> RecordChange:
+    """Make a change that carries events due at the next tick: the next pass delivers them."""
+    if not change.events:
+        return change
+    refresh_at = change.fields.get("refresh_at", connection.refresh_at)
+    next_tick = now + TICK_SECONDS
+    return change.set(schedule_due(connection, next_tick if refresh_at is None else min(refresh_at, next_tick)))

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Final, cast
 
-from .change import RecordChange, RecordState
-from .connection import Connection
+from .connection import WRITABLE_FIELDS, Connection, RecordChange, RecordFields, RecordState
 from .status import EventType, Status
 
 _AWAITING = Status.AWAITING_AUTHORIZATION
@@ -86,6 +85,26 @@ def require_legal(source: Status, target: Status) -> None:
     """Raise IllegalTransition unless the table has this change, or nothing changes."""
     if source is not target and (source, target) not in TRANSITIONS:
         raise IllegalTransition(f"A connection does not go from {source} to {target}.")
+
+
+def require_writable(fields: RecordFields, only_if: RecordState) -> None:
+    """Refuse a field that no record has, and a change of status that the state machine has not.
+
+    Raises
+    ------
+    TypeError, IllegalTransition
+        A mistake in the code: nothing is written.
+    """
+    unknown = fields.keys() - WRITABLE_FIELDS
+    if unknown:
+        raise TypeError(f"A connection record has no field {', '.join(sorted(unknown))}.")
+    target = cast(RecordState, fields).get("status")
+    if target is None:
+        return
+    source = only_if.get("status")
+    if source is None:
+        raise TypeError("A change of status requires the status that it starts from.")
+    require_legal(source, target)
 
 
 def event_of(source: Status, target: Status) -> EventType | None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
-from ..oauth.consumer_headers import build_consumer_headers
 from ..oauth.token_set import TokenSet
 from ..profiles.model import Profile
+from ..profiles.templates import fill_headers
 from ..times import format_rfc3339
 from .connection import Connection
 
@@ -45,3 +45,15 @@ def derive_request_token(connection: Connection, published: Mapping[str, Any]) -
     text = json.dumps(published, sort_keys=True)
     seed = f"{connection.name}|{connection.authorization_id}|{connection.generation}|{connection.issued_at}|{text}"
     return f"{connection.generation:016x}{sha256(seed.encode()).hexdigest()[:48]}"
+
+
+def build_consumer_headers(
+    profile: Profile, variables: Mapping[str, str], tokens: TokenSet, grant: str | None = None
+) -> dict[str, str]:
+    """Build the headers with which a consumer calls the provider's API, ready to send.
+
+    A pasted key (the grant ``static``) may have headers of its own in the profile.
+    """
+    known = {**variables, "access_token": tokens.access_token.reveal(), "token_type": tokens.token_type}
+    own = profile.static.headers if profile.static and grant == "static" else {}
+    return fill_headers(own or profile.consumer.headers, known)

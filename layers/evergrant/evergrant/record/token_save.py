@@ -1,21 +1,27 @@
-"""What saving a token set changes in the record. Pure: record in, change out, ``now`` an argument."""
+"""What saving and publishing a token set change in the record. Pure: record in, change out, ``now`` an argument.
+
+Refreshing works while Secrets Manager refuses a token set, so a save alone does not end that trouble. Consumers of the
+secret hold an older token, which expires about one lead after the refresh.
+"""
 
 from __future__ import annotations
 
-from ..oauth.token_set import TokenSet
+from ..oauth.token_set import TokenLifetime, TokenSet
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..settings import Settings
 from ..times import TICK_SECONDS, format_rfc3339
-from . import expiry_warning, grant_expiry, outbox, refresh_schedule, state_machine, unpublished
-from .change import Events, RecordChange, RecordFields
-from .connection import Connection, create_event
-from .due_index import schedule_due
-from .refresh_schedule import TokenLifetime
+from . import expiry_warning, outbox, refresh_schedule, state_machine
+from .connection import UNPUBLISHED, Connection, Events, RecordChange, RecordFields, create_event
+from .refresh_schedule import schedule_due
 from .sealed import Sealed
 from .status import EventType, Status
 
 RELEASED_LEASE: RecordFields = {"lease_owner": None, "lease_until": None}
 NO_ATTEMPT: RecordFields = {"attempt_id": None, "attempt_at": None, "attempt_replays": 0, "in_doubt_since": None}
+#: Seconds of failed publications after which the operator is alerted: half of the shortest lead.
+ALERT_DELAY_SECONDS = 300
+
+_RUNNING = (Status.ACTIVE, Status.DEGRADED)
 
 
 def is_directly_readable(connection: Connection, tokens: TokenSet, profile: Profile, settings: Settings) -> bool:
@@ -24,13 +30,13 @@ def is_directly_readable(connection: Connection, tokens: TokenSet, profile: Prof
     It gets none where it could not be refreshed twice the largest consumer cache before it expires: a consumer would
     send an expired token from its cache. A pasted key expires once, so its cache makes no difference.
     """
-    if not connection.direct_read or tokens.lifetime < settings.direct_read_min_lifetime:
+    lifetime = tokens.lifetime
+    if not connection.direct_read or lifetime < settings.direct_read_min_lifetime:
         return False
     if connection.grant == "static":
         return True
-    lifetime = TokenLifetime(tokens.issued_at, tokens.expires_at)
     lead = refresh_schedule.compute_lead(lifetime, profile.rotation, settings.consumer_cache)
-    is_in_time = 2 * settings.consumer_cache <= lead <= tokens.lifetime - profile.rotation.minimum_age
+    is_in_time = 2 * settings.consumer_cache <= lead <= lifetime - profile.rotation.minimum_age
     return is_in_time and not profile.rotation.old_access_token_revoked
 
 
@@ -39,7 +45,7 @@ def save_token_set(
 ) -> RecordChange:
     """Make a token response the next generation, due for publication soon."""
     generation = connection.generation + 1
-    end = grant_expiry.classify_end(connection, tokens)
+    end = expiry_warning.classify_end(connection, tokens)
     ends_at = tokens.refresh_expires_at if end == "moves" else connection.refresh_expires_at
     fields: RecordFields = {
         **NO_ATTEMPT,
@@ -63,7 +69,7 @@ def save_token_set(
     }
     change = state_machine.move(connection.status, Status.ACTIVE).set(fields)
     if is_directly_readable(connection, tokens, profile, settings):
-        still_unpublished = unpublished.carry_over(connection, now)
+        still_unpublished = carry_over(connection, now)
     else:
         change = change.set({"published_generation": generation})
         still_unpublished = RecordChange()
@@ -100,8 +106,8 @@ def _compute_refresh_at(
 
 def _report_save(connection: Connection, tokens: TokenSet, generation: int, now: int, *, is_recovered: bool) -> Events:
     """Report the save, and the change of status where there is one."""
-    detail = {"generation": generation, "expires_at": format_rfc3339(tokens.expires_at)}
     event = state_machine.event_of(connection.status, Status.ACTIVE)
+    detail = {"generation": generation, "expires_at": format_rfc3339(tokens.expires_at)}
     if event is EventType.AUTHORIZED:
         return create_event(event, connection, now, **detail)
     events = create_event(EventType.ROTATED, connection, now, **detail)
@@ -109,3 +115,41 @@ def _report_save(connection: Connection, tokens: TokenSet, generation: int, now:
         alerted = connection.alerted_at is not None
         return {**events, **create_event(event, connection, now, alert=alerted)}
     return events
+
+
+def apply_publish_failure(connection: Connection, now: int) -> RecordChange:
+    """Count one more failed publication: no change, or the alert."""
+    is_known = connection.status is Status.DEGRADED and connection.alerted_at is not None
+    is_early = now < (connection.issued_at or 0) + ALERT_DELAY_SECONDS
+    if is_known or is_early or connection.status not in _RUNNING:
+        return RecordChange()
+    event = create_event(EventType.DEGRADED, connection, now, reason=UNPUBLISHED, client=connection.client, alert=True)
+    change = state_machine.move(connection.status, Status.DEGRADED).set({"alerted_at": now}) | outbox.add_events(
+        connection, event
+    )
+    if not connection.failures:
+        change = change.set({"last_error": UNPUBLISHED, "last_error_at": now})
+    return change
+
+
+def carry_over(connection: Connection, now: int) -> RecordChange:
+    """Keep the trouble over the save of another token set; no change if the one before was published."""
+    waits = connection.direct_read and connection.published_generation != connection.generation
+    if not waits or connection.status is not Status.DEGRADED:
+        return RecordChange()
+    return state_machine.move(connection.status, Status.DEGRADED).set(
+        {"alerted_at": connection.alerted_at, "last_error": UNPUBLISHED, "last_error_at": now}
+    )
+
+
+def apply_publish_success(connection: Connection, now: int) -> RecordChange:
+    """Note that the current token set is published."""
+    change = RecordChange({"published_generation": connection.generation})
+    if connection.last_error != UNPUBLISHED or connection.status not in _RUNNING:
+        return change
+    alerted = connection.alerted_at is not None
+    event = create_event(EventType.RECOVERED, connection, now, alert=alerted)
+    change |= state_machine.move(connection.status, Status.ACTIVE).set(
+        {"last_error": None, "last_error_at": None, "alerted_at": None}
+    )
+    return change | outbox.add_events(connection, event)

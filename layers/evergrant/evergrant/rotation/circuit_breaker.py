@@ -16,10 +16,9 @@ from ..oauth.error_response import Refusal
 from ..ports import Circuits, Clock, PortUnavailable, Queue
 from ..record import circuit as circuits
 from ..record import failures, lost_response, outbox, queued_wakeup, state_machine
-from ..record.change import Events, RecordChange
 from ..record.circuit import Circuit, CircuitChanges
-from ..record.connection import Connection
-from ..record.due_index import schedule_refresh
+from ..record.connection import Connection, Events, RecordChange
+from ..record.refresh_schedule import schedule_refresh
 from ..record.status import EventType
 from .refresh_attempt import RefreshAttempt
 

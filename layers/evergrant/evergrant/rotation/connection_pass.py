@@ -23,6 +23,7 @@ from typing import Any
 from ..errors import Conflict, UnknownConnection
 from ..oauth.token_set import TokenSet
 from ..ports import PortUnavailable, RotationPorts
+from ..profiles.model import Profile
 from ..record import token_save
 from ..record.connection import Connection
 from ..record.expiry_warning import warn_of_expiry
@@ -30,12 +31,10 @@ from ..record.status import INACTIVE_STATUSES
 from ..settings import Settings
 from . import disconnection, revocation
 from .fenced_save import POLL_SECONDS, SaveStep
-from .invocation import Invocation
 from .publication import Publication
 from .refresh_demand import Outcome, Result, TokenDemand, is_refresh_wanted, serve_current
-from .refresh_steps import Refresh
+from .refresh_steps import Invocation, Refresh
 from .reparse import reparse_response
-from .unsealing import SealedTokenSets
 
 
 class Rotation:
@@ -58,10 +57,10 @@ class Rotation:
     ) -> None:
         self._ports = ports
         self._invocation = Invocation(ports, settings, deadline, turn or nullcontext(), give_up_at=deadline)
-        self._token_sets = SealedTokenSets(ports.seal)
-        self._publication = Publication(ports, self.dependency_errors)
+        self._publication = Publication(ports, self._invocation.dependency_errors)
         self._save_step = SaveStep(ports.records, ports.queue, ports.clock, settings.budgets.save)
-        self._refresh = Refresh(self._invocation, self._token_sets, self._save_step, self._publication)
+        self._refresh = Refresh(self._invocation, self._save_step, self._publication)
+        self._token_sets = self._refresh.token_sets
 
     @property
     def dependency_errors(self) -> list[str]:
@@ -91,7 +90,7 @@ class Rotation:
             try:
                 if not self._is_refresh_wanted(connection, demand, tokens):
                     return self._publish_unpublished(connection, demand, tokens)
-                if not connection.is_leased(self._invocation.now):
+                if not connection.is_leased(self._now):
                     return self._refresh.run(connection, demand, tokens)
             except Conflict:
                 pass  # another worker was quicker between our read and our write
@@ -130,7 +129,7 @@ class Rotation:
         return Result("inactive", self._publication.deliver(connection))
 
     def _publish_unpublished(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None) -> Result:
-        now = self._invocation.now
+        invocation, now = self._invocation, self._now
         if connection.warn_at is not None and connection.warn_at <= now:
             warning = warn_of_expiry(connection, now)
             connection = self._ports.records.change(
@@ -144,20 +143,20 @@ class Rotation:
             return self._serve(connection, demand, tokens, "fresh")
         connection = self._ports.records.change(
             connection.name,
-            self._invocation.lease,
+            {"lease_owner": invocation.worker, "lease_until": now + invocation.settings.budgets.lease},
             only_if=connection.snapshot("generation", "status"),
             lease_free_at=now,
         )
         tokens = tokens or self._token_sets.open_current(connection)
-        profile = self._invocation.profile_of(connection)
-        connection = self._publication.publish(connection, profile, tokens, self._invocation.worker, anew=anew)
+        profile = self._load_profile(connection)
+        connection = self._publication.publish(connection, profile, tokens, invocation.worker, anew=anew)
         return self._serve(connection, demand, tokens, "unpublished" if connection.is_unpublished else "published")
 
     def _is_outdated(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None) -> bool:
         """Whether consumers read an older token: a caller that reads the current one has no reason to ask."""
         if tokens is None or not demand.caller_waits or demand.is_rejected(tokens):
             return False
-        profile = self._invocation.profile_of(connection)
+        profile = self._load_profile(connection)
         is_readable = token_save.is_directly_readable(connection, tokens, profile, self._invocation.settings)
         return is_readable and self._publication.is_outdated(connection, profile, tokens)
 
@@ -172,11 +171,18 @@ class Rotation:
         return disconnection.revoke_and_forget(self._ports, invocation.settings, invocation.worker, connection)
 
     def _is_refresh_wanted(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None) -> bool:
-        minimum_age = self._invocation.profile_of(connection).rotation.minimum_age if tokens else 0
-        return is_refresh_wanted(connection, demand, tokens, minimum_age, self._invocation.now)
+        minimum_age = self._load_profile(connection).rotation.minimum_age if tokens else 0
+        return is_refresh_wanted(connection, demand, tokens, minimum_age, self._now)
 
     def _serve(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None, outcome: Outcome) -> Result:
-        return serve_current(connection, demand, tokens, outcome, self._invocation.now)
+        return serve_current(connection, demand, tokens, outcome, self._now)
+
+    def _load_profile(self, connection: Connection) -> Profile:
+        return self._ports.profiles.load_pinned(connection.profile_hash)
+
+    @property
+    def _now(self) -> int:
+        return int(self._time)
 
     @property
     def _time(self) -> float:

@@ -9,8 +9,7 @@ from typing import Any
 from ..errors import Conflict
 from ..ports import Clock, PortUnavailable, Queue, Records, Seal
 from ..record import queued_save, state_machine
-from ..record.change import RecordChange, RecordState
-from ..record.connection import Connection
+from ..record.connection import Connection, RecordChange, RecordState
 from ..record.status import Status
 
 #: Between two tries at a service that fails, and between two looks at a record that another worker has.
@@ -44,9 +43,10 @@ class SaveStep:
             Neither took it until ``deadline`` (epoch seconds).
         """
         queue_from = self.clock.now() + self.patience / 2
+        seen = connection.snapshot("generation", "status")
         while True:
             try:
-                return self.save_fenced(connection.name, change, connection.snapshot("generation", "status"))
+                return self.save_fenced(connection.name, change, seen)
             except PortUnavailable:
                 if self.clock.now() >= queue_from and self._send(connection, change, deadline):
                     return None

@@ -9,16 +9,15 @@ from ..http_messages import HttpRequest
 from ..oauth.client import Client
 from ..oauth.token_request import Phase, build_token_requests, choose_phase
 from ..oauth.token_set import TokenSet
-from ..ports import DataKey, PortUnavailable, RotationPorts
+from ..ports import DataKey, PortUnavailable, RotationPorts, Seal
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..record import failures, lost_response
-from ..record.change import RecordChange
-from ..record.connection import Connection
+from ..record.connection import Connection, RecordChange
+from ..record.sealed import Sealed
 from ..settings import Settings
 from .circuit_breaker import CircuitBreaker, CircuitDecision
 from .refresh_attempt import TokenRequests
 from .refresh_demand import Outcome, TokenDemand
-from .unsealing import SealedTokenSets
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,27 @@ class HeldBack:
     outcome: Outcome
     previous: TokenSet | None = field(default=None, repr=False)
     error: EvergrantError | None = None
+
+
+class SealedTokenSets:
+    """Opens token sets. The current one of a connection is opened once per generation and pass: each call is in KMS."""
+
+    def __init__(self, seal: Seal) -> None:
+        self._seal = seal
+        self._last: tuple[tuple[str, int], TokenSet] | None = None
+
+    def open_current(self, connection: Connection) -> TokenSet | None:
+        """Open a connection's current token set, None when there is none. Raises PortUnavailable, SealBroken."""
+        if connection.sealed is None:
+            return None
+        key = connection.name, connection.generation
+        if self._last is None or self._last[0] != key:
+            self._last = key, self.open(connection.sealed, *key)
+        return self._last[1]
+
+    def open(self, sealed: Sealed, name: str, generation: int) -> TokenSet:
+        """Open a token set that was sealed for this connection and generation. Raises PortUnavailable, SealBroken."""
+        return TokenSet.decode(self._seal.unseal(sealed, name, generation))
 
 
 @dataclass(frozen=True, slots=True)

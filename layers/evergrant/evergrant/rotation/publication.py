@@ -8,12 +8,11 @@ from ..errors import Conflict, EvergrantError
 from ..oauth.token_set import TokenSet
 from ..ports import PortUnavailable, RotationPorts
 from ..profiles.model import Profile, Rotation
-from ..record import refresh_schedule, token_document, unpublished
-from ..record.change import RecordChange, RecordState
-from ..record.connection import Connection
-from ..record.due_index import schedule_due
+from ..record import refresh_schedule, token_document
+from ..record.connection import Connection, RecordChange, RecordState
+from ..record.refresh_schedule import schedule_due
 from ..record.status import INACTIVE_STATUSES
-from ..record.token_save import RELEASED_LEASE
+from ..record.token_save import RELEASED_LEASE, apply_publish_failure, apply_publish_success
 from ..times import TICK_SECONDS
 
 #: Counts as so many failures where a publication has to be tried again: seconds to a minute.
@@ -82,8 +81,8 @@ class Publication:
 
     def deliver(self, connection: Connection) -> Connection:
         """Deliver the events of a change that published nothing, and make the next try come in time."""
-        is_on_time = connection.due_at == _due_date(connection)
-        if not connection.outbox and is_on_time and not self._cannot_wait(connection, self._now):
+        due_at = _due_date(connection)
+        if not connection.outbox and connection.due_at == due_at and not self._cannot_wait(connection, due_at):
             return connection
         only_if = connection.snapshot("generation", "status", "refresh_at")
         return self._deliver(connection, RecordChange(), only_if, complete=True)
@@ -92,6 +91,7 @@ class Publication:
         self, connection: Connection, profile: Profile, tokens: TokenSet, anew: bool
     ) -> tuple[bool, RecordChange]:
         """Put the token document where consumers read it. Returns whether it is there, and the change of the record."""
+        now = self._now
         try:
             document = token_document.build_document(connection, profile, tokens)
             self.ports.vault.publish(
@@ -105,8 +105,8 @@ class Publication:
             self.dependency_errors.append(str(error))
             if connection.published_generation == connection.generation:
                 return False, RecordChange()
-            return False, unpublished.apply_publish_failure(connection, self._now)
-        return True, unpublished.apply_publish_success(connection, self._now)
+            return False, apply_publish_failure(connection, now)
+        return True, apply_publish_success(connection, now)
 
     def _is_lease_held(self, connection: Connection) -> bool:
         """Whether this lease lasts for the time to restore a secret: no operator disconnects before it is over."""
@@ -134,7 +134,7 @@ class Publication:
     def _send_ahead(self, connection: Connection) -> int | None:
         """Send a message for what falls due before the next tick could see it, and count it as claimed."""
         due_at, now = _due_date(connection), self._now
-        if due_at is None or not self._cannot_wait(connection, now):
+        if due_at is None or not self._cannot_wait(connection, due_at):
             return due_at
         try:
             self.ports.queue.send({"connection": connection.name}, delay=max(due_at - now, 0))
@@ -142,13 +142,13 @@ class Publication:
             return due_at
         return refresh_schedule.compute_claim_until(due_at, now, connection.expires_at)
 
-    def _cannot_wait(self, connection: Connection, now: int) -> bool:
+    def _cannot_wait(self, connection: Connection, due_at: int | None) -> bool:
         """Whether it falls due before the next tick could see it, and may be sent out of turn.
 
         Where its profile declares a rate, only the tick may say when, unless the tick would come too late: for a token
         just issued, until its provider refuses, and for a replay within the grace.
         """
-        due_at = _due_date(connection)
+        now = self._now
         if due_at is None or due_at >= now + TICK_SECONDS:
             return False
         too_late_at = now + 2 * TICK_SECONDS

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from ..errors import LostResponse, NotSent, UnreadableResponse
 from ..http_messages import HttpRequest
 from ..oauth.error_response import Refusal
+from ..oauth.token_request import try_each_secret
 from ..oauth.token_response import parse_token_response
 from ..oauth.token_set import TokenSet
 from ..oauth.unreadable_response import KeptResponse
@@ -16,7 +17,6 @@ from ..profiles.model import Profile
 from ..record import lost_response
 from ..record.connection import Connection
 from ..settings import Budgets
-from .client_secrets import try_each_secret
 
 #: How often a lost response is replayed within one attempt, where that is safe.
 MAX_REQUESTS = 3

@@ -39,7 +39,7 @@ class TokenDemand:
 
     def is_rejected(self, tokens: TokenSet | None) -> bool:
         """Whether the API rejected the access token of this set."""
-        return tokens is not None and self.rejected == tokens.access_token.fingerprint
+        return self.rejected is not None and tokens is not None and self.rejected == tokens.access_token.fingerprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +78,7 @@ def count_early_refreshes(
         return 0
     if tokens.access_token == previous.access_token:
         return MAX_EARLY_REFRESHES  # refreshing does not replace the token, however often it is rejected
-    is_early = tokens.issued_at - previous.issued_at < previous.lifetime // 2
-    if demand.caller_waits and (demand.is_rejected(previous) or is_early):
+    if demand.caller_waits and (demand.is_rejected(previous) or _is_early(previous, tokens)):
         return min(connection.early_refreshes + 1, MAX_EARLY_REFRESHES)
     return max(connection.early_refreshes - 1, 0)
 
@@ -140,6 +139,11 @@ def build_warning(result: Result, demand: TokenDemand, minimum_age: int, now: in
             "retry_after": max(tokens.issued_at + _compute_cooldown(connection, tokens, minimum_age) - now, 1),
         }
     return None
+
+
+def _is_early(previous: TokenSet, tokens: TokenSet) -> bool:
+    """Whether the previous token set had more than half of its lifetime left."""
+    return tokens.issued_at - previous.issued_at < previous.lifetime // 2
 
 
 def _is_key_over(connection: Connection, demand: TokenDemand, tokens: TokenSet | None, now: int) -> bool:

@@ -3,26 +3,43 @@
 from __future__ import annotations
 
 import uuid
-from contextlib import suppress
-from dataclasses import replace
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from ..errors import Conflict, EvergrantError, LostResponse, NotSent
 from ..oauth.token_set import TokenSet
-from ..ports import DataKey, PortUnavailable
+from ..ports import DataKey, PortUnavailable, RotationPorts
 from ..record import failures, lost_response, token_save
-from ..record.change import RecordChange, RecordFields
-from ..record.connection import Connection
-from ..record.due_index import deliver_soon, schedule_refresh
+from ..record.connection import Connection, RecordChange, RecordFields
+from ..record.refresh_schedule import deliver_soon, schedule_refresh
 from ..record.token_save import RELEASED_LEASE
+from ..settings import Settings
 from .circuit_breaker import CircuitBreaker
 from .fenced_save import POLL_SECONDS, SaveStep
-from .invocation import Invocation
-from .preparation import HeldBack, Preparation, Prepared
+from .preparation import HeldBack, Preparation, Prepared, SealedTokenSets
 from .publication import Publication
 from .refresh_attempt import AttemptOutcome, KeptUnreadable, RefreshAttempt
 from .refresh_demand import Outcome, Result, TokenDemand, count_early_refreshes, serve_current
-from .unsealing import SealedTokenSets
+
+
+@dataclass(slots=True)
+class Invocation:
+    """One invocation of rotator.
+
+    ``deadline`` is the epoch second at which it ends. ``turn`` is held from the attempt's marker to the provider's
+    response: it limits how many requests are at providers at once. ``give_up_at`` is when a waiting caller has waited
+    long enough. ``dependency_errors`` collects the calls that services of AWS refused, with their own codes: the next
+    pass has yet to make them.
+    """
+
+    ports: RotationPorts
+    settings: Settings
+    deadline: float
+    turn: AbstractContextManager[Any] = field(default_factory=nullcontext)
+    worker: str = field(default_factory=lambda: str(uuid.uuid4()))
+    give_up_at: float = float("inf")
+    dependency_errors: list[str] = field(default_factory=list)
 
 
 class Refresh:
@@ -31,7 +48,6 @@ class Refresh:
     def __init__(
         self,
         invocation: Invocation,
-        token_sets: SealedTokenSets,
         save_step: SaveStep,
         publication: Publication,
     ) -> None:
@@ -39,11 +55,11 @@ class Refresh:
         self._invocation = invocation
         self._records, self._clock = ports.records, ports.clock
         self._budgets = settings.budgets
-        self._token_sets = token_sets
+        self.token_sets = SealedTokenSets(ports.seal)
         self._save_step = save_step
         self._publication = publication
         self._breaker = CircuitBreaker(ports.circuits, ports.queue, ports.clock, settings.budgets.lease)
-        self._preparation = Preparation(ports, settings, self._breaker, token_sets, invocation.dependency_errors)
+        self._preparation = Preparation(ports, settings, self._breaker, self.token_sets, invocation.dependency_errors)
 
     def run(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None) -> Result:
         """Refresh a connection as it was read.
@@ -81,7 +97,7 @@ class Refresh:
 
     def _find_late_obstacle(self, connection: Connection, demand: TokenDemand, prepared: Prepared) -> Outcome | None:
         """Find what keeps a prepared request from being sent, now that it is this worker's turn."""
-        if self._invocation.deadline - self._invocation.now < self._budgets.request + 2 * self._budgets.save:
+        if self._invocation.deadline - self._now < self._budgets.request + 2 * self._budgets.save:
             return "no_time"
         if self._preparation.find_obstacle(connection, demand, prepared.profile, prepared.previous):
             # The grace ended while this waited for its turn. The claim on the due index brings it back.
@@ -90,11 +106,11 @@ class Refresh:
 
     def _begin_attempt(self, connection: Connection, prepared: Prepared) -> RefreshAttempt:
         """Take the lease and mark the attempt."""
-        budgets, now = self._budgets, self._invocation.now
+        budgets, now = self._budgets, self._now
         in_doubt = connection.attempt_id is not None
         is_counted = in_doubt and not lost_response.may_replay(connection, prepared.profile, now)
         marker: RecordFields = {
-            **self._invocation.lease,
+            **self._lease,
             "attempt_id": connection.attempt_id or str(uuid.uuid4()),
             "attempt_at": connection.attempt_at if in_doubt else now,
             "attempt_replays": connection.attempt_replays + is_counted,
@@ -123,9 +139,9 @@ class Refresh:
 
     def _mark(self, connection: Connection, marker: RecordFields) -> Connection:
         """Write lease and marker, in one write, if nothing has changed since the read."""
-        seen = connection.snapshot("generation", "status", "attempt_id", "attempt_replays")
+        now, seen = self._now, connection.snapshot("generation", "status", "attempt_id", "attempt_replays")
         try:
-            return self._records.change(connection.name, marker, only_if=seen, lease_free_at=self._invocation.now)
+            return self._records.change(connection.name, marker, only_if=seen, lease_free_at=now)
         except PortUnavailable:
             # It may have been written all the same. Nothing is sent now, and a marker left behind would say "in doubt".
             # It is taken back unless another worker has drawn a conclusion from it: its next try stands then.
@@ -144,20 +160,20 @@ class Refresh:
     ) -> Result:
         """Save the token set, or record the failure."""
         connection, decision = attempt.connection, prepared.decision
-        by_itself = decision.ignore_client_refusal(connection)
         if isinstance(outcome, TokenSet):
             result = self._save_token_set(attempt, demand, outcome, prepared.data_key)
             self._breaker.record_acceptance(connection, decision)
             return result
+        by_itself = decision.ignore_client_refusal(connection)
         if isinstance(outcome, KeptUnreadable):
             sealed = prepared.data_key.seal(outcome.kept.encode())
-            change = lost_response.apply_unreadable_response(by_itself, attempt.profile, sealed, self._invocation.now)
+            change = lost_response.apply_unreadable_response(by_itself, attempt.profile, sealed, self._now)
             if "unreadable_response" in change.fields:
-                kept = self._keep(connection, deliver_soon(connection, change, self._invocation.now))
+                kept = self._keep(connection, deliver_soon(connection, change, self._now))
                 self._breaker.release_probe(decision, change)
                 return self._serve(self._publication.deliver(kept), demand, attempt.previous, "failed")
         elif isinstance(outcome, LostResponse):
-            change = lost_response.apply_lost_response(by_itself, attempt.profile, self._invocation.now)
+            change = lost_response.apply_lost_response(by_itself, attempt.profile, self._now)
             self._breaker.release_probe(decision, change)
         else:
             refusal = failures.NOT_SENT if isinstance(outcome, NotSent) else outcome
@@ -167,7 +183,7 @@ class Refresh:
         except Conflict as conflict:
             # Another worker rotated, re-connected, paused or took over meanwhile: its record is the truth.
             current = conflict.current or connection
-            tokens = self._token_sets.open_current(current) if demand.caller_waits else None
+            tokens = self.token_sets.open_current(current) if demand.caller_waits else None
             return self._serve(current, demand, tokens, "busy")
 
     def _record_failure(
@@ -189,21 +205,21 @@ class Refresh:
         is_ours = connection.lease_owner == invocation.worker
         # A refresh that keeps failing does not keep the current token from consumers: then this lease publishes it.
         publishes = tokens is not None and _is_document_unpublished(connection)
-        change = failures.alert_when_urgent(connection, change, invocation.now)
-        change = deliver_soon(connection, change, invocation.now)
+        change = failures.alert_when_urgent(connection, change, self._now)
+        change = deliver_soon(connection, change, self._now)
         seen = connection.snapshot("generation", "status", "attempt_id", *(("lease_owner",) if is_ours else ()))
         until = self._write_until(is_ours=is_ours, change=change)
         while True:
             lease: RecordFields = RELEASED_LEASE if is_ours else {}
             if publishes:
-                lease = invocation.lease
+                lease = self._lease
             try:
                 recorded = self._records.change(
                     connection.name,
                     {**change.fields, **lease},
                     events=change.events,
                     only_if=seen,
-                    lease_free_at=None if is_ours else invocation.now,
+                    lease_free_at=None if is_ours else self._now,
                 )
             except PortUnavailable as error:
                 # The claim on the due index brings the connection back; until then the record says less than we know.
@@ -230,14 +246,12 @@ class Refresh:
     ) -> Result:
         """Save and publish: nothing else stands between the provider's response and safety."""
         connection, profile, sealed = attempt.connection, attempt.profile, data_key.seal(tokens.encode())
-        change = token_save.save_token_set(
-            connection, tokens, sealed, profile, self._invocation.settings, self._invocation.now
-        )
+        change = token_save.save_token_set(connection, tokens, sealed, profile, self._invocation.settings, self._now)
         early = count_early_refreshes(connection, demand, attempt.previous, tokens)
         saved = self._keep(connection, change.set({"early_refreshes": early}))
         if saved.sealed != sealed:
             # Another response of this generation arrived first.
-            return Result("busy", saved, self._token_sets.open_current(saved))
+            return Result("busy", saved, self.token_sets.open_current(saved))
         published = self._publication.publish(saved, profile, tokens, self._invocation.worker)
         return Result("rotated", published, tokens)
 
@@ -250,13 +264,22 @@ class Refresh:
 
     def _publish(self, connection: Connection, tokens: TokenSet | None) -> Connection:
         try:
-            profile = self._invocation.profile_of(connection)
+            profile = self._invocation.ports.profiles.load_pinned(connection.profile_hash)
         except (EvergrantError, PortUnavailable):
             return connection  # the lease expires, and the next pass publishes
         return self._publication.publish(connection, profile, tokens, self._invocation.worker)
 
+    @property
+    def _now(self) -> int:
+        return int(self._clock.now())
+
+    @property
+    def _lease(self) -> RecordFields:
+        """The fields of a lease that begins now."""
+        return {"lease_owner": self._invocation.worker, "lease_until": self._now + self._budgets.lease}
+
     def _serve(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None, outcome: Outcome) -> Result:
-        return serve_current(connection, demand, tokens, outcome, self._invocation.now)
+        return serve_current(connection, demand, tokens, outcome, self._now)
 
 
 def _is_document_unpublished(connection: Connection) -> bool:

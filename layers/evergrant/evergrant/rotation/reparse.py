@@ -13,13 +13,12 @@ from ..oauth.unreadable_response import KeptResponse
 from ..ports import RotationPorts
 from ..profiles.model import Profile
 from ..record import failures, token_save
-from ..record.change import RecordChange, RecordFields
-from ..record.connection import Connection
-from ..record.due_index import deliver_soon
+from ..record.connection import Connection, RecordChange, RecordFields
+from ..record.refresh_schedule import deliver_soon
 from ..record.status import Status
 from ..settings import Settings
 from .fenced_save import SaveStep
-from .unsealing import SealedTokenSets
+from .preparation import SealedTokenSets
 
 
 def reparse_response(ports: RotationPorts, settings: Settings, deadline: float, name: str, profile_hash: str) -> None:

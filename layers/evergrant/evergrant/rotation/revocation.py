@@ -23,7 +23,7 @@ from typing import Any, Literal
 
 from ..errors import EvergrantError, LostResponse, NotSent
 from ..oauth.client import Client
-from ..oauth.token_request import build_token_requests
+from ..oauth.token_request import build_token_requests, try_each_secret
 from ..oauth.token_set import TokenSet
 from ..ports import PortUnavailable, RotationPorts
 from ..profiles.model import Profile
@@ -31,8 +31,7 @@ from ..record.connection import Connection
 from ..record.sealed import Sealed
 from ..record.status import Status
 from ..settings import Settings
-from .client_secrets import try_each_secret
-from .unsealing import SealedTokenSets
+from .preparation import SealedTokenSets
 
 TASK = "revoke"
 #: Delays before each further try.

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ...errors import Conflict
-from ...record import state_machine
-from ...record.change import ANY_STATE, NO_EVENTS, WRITABLE_FIELDS, Events, RecordFields, RecordState
-from ...record.connection import Connection
+from ...record.connection import ANY_STATE, NO_EVENTS, Connection, Events, RecordFields, RecordState
+from ...record.state_machine import require_writable
 from .conditional_update import update_item
 from .expressions import Expression
 from .items import build_key, to_attribute, to_connection, to_item
@@ -133,26 +132,6 @@ def _conflicting(error: ClientError) -> Connection | None:
         raise error
     item: Any = error.response.get("Item")
     return to_connection(item) if item else None
-
-
-def require_writable(fields: RecordFields, only_if: RecordState) -> None:
-    """Refuse a field that no record has, and a change of status that the state machine has not.
-
-    Raises
-    ------
-    TypeError, IllegalTransition
-        A mistake in the code: nothing is written.
-    """
-    unknown = fields.keys() - WRITABLE_FIELDS
-    if unknown:
-        raise TypeError(f"A connection record has no field {', '.join(sorted(unknown))}.")
-    target = cast(RecordState, fields).get("status")
-    if target is None:
-        return
-    source = only_if.get("status")
-    if source is None:
-        raise TypeError("A change of status requires the status that it starts from.")
-    state_machine.require_legal(source, target)
 
 
 def is_already_applied(current: Connection, fields: RecordFields, events: Events) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from ...errors import InvalidClient, UnknownClient
-from ...names import is_host
 from ...oauth.client import Client
 from ...ports import PortUnavailable
+from ...profiles.templates import is_host
 from ...secret import Secret
 from ...secret_names import client_secret_name, token_secret_name
 from ..rate_limiter import RateLimiter
