@@ -105,7 +105,11 @@ def write_reference() -> str:
 
 def write_schema() -> str:
     """Write the text of docs/profile.schema.json."""
-    return json.dumps(build_schema(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
+    schema = build_schema()
+    for table in schema["$defs"].values():
+        # Python 3.13 removes the indentation of docstrings, older ones keep it.
+        table["description"] = inspect.cleandoc(table["description"])
+    return json.dumps(schema, indent=2, sort_keys=True, ensure_ascii=False) + "\n"
 
 
 def _list_tables(table: type[Struct], path: str) -> Iterator[tuple[str, type[Struct]]]:
