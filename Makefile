@@ -43,10 +43,10 @@ $(STAMPS)/uv: requirements/uv.txt | $(STAMPS)
 	@$(TOOLS)/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --no-deps --only-binary :all: -r requirements/uv.txt
 	@touch $@
 
-# $(1): name of the lock, $(2): directory of the environment. An environment that works is kept and brought up to date,
-# unless the machine has got the Python that is deployed since.
+# $(1): name of the lock, $(2): directory of the environment. A working environment is kept and updated. One of another
+# Python than the deployed one is made anew as soon as the machine has that Python.
 define environment
-	@python=$$(scripts/find-python); minor='import sys; print(*sys.version_info[:2])'; \
+	@python=$$(scripts/find-python $(2)/bin/python); minor='import sys; print(*sys.version_info[:2])'; \
 	[ "$$($(2)/bin/python -c "$$minor" 2>/dev/null)" = "$$("$$python" -c "$$minor")" ] \
 		|| $(UV) venv --quiet --clear --python "$$python" $(2)
 	@$(UV) pip install --compile-bytecode --python $(2)/bin/python --require-hashes -r requirements/$(1).txt
