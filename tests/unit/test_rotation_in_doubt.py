@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 
 from evergrant.errors import LostResponse, NotSent, ResponsePending, TemporarilyUnavailable
+from evergrant.record.circuit import Circuit
 from evergrant.record.status import Status
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.refresh_demand import TokenDemand
 from evergrant.secret import Secret
-from tests.unit.memory import Crash, MemoryKey, answer
+from tests.unit.memory import Crash, MemoryCircuits, MemoryKey, answer
 from tests.unit.rotation_world import (
     KEAP,
     LIFETIME,
@@ -61,6 +62,25 @@ def test_a_replay_whose_turn_comes_after_the_grace_is_not_sent() -> None:
     result = Rotation(w.ports, w.settings, w.clock.now() + 59, turn()).run(TokenDemand(NAME))
     assert result.outcome == "waiting"
     assert not w.provider.revoked
+    assert w.record().attempt_replays == 0
+
+
+def test_a_replay_whose_probe_is_claimed_after_the_grace_is_not_sent() -> None:
+    """The replay was free of harm when it was decided, so it does not count, and is not sent once it would harm."""
+    now = 1_800_000_000
+    w = world(with_grace(KEAP, 60), attempt_id="before", attempt_at=now - 55, in_doubt_since=now - 40)
+    circuits = MemoryCircuits(w.faults)
+    circuits.items["keap"] = Circuit("keap", refused_at=now - 7200, error="invalid_client", probe_at=now)
+    w.ports = replace(w.ports, circuits=circuits)
+    change = circuits.change
+
+    def slow(*args: Any, **kwargs: Any) -> Circuit:
+        w.clock.advance(10)
+        return change(*args, **kwargs)
+
+    circuits.change = slow  # type: ignore[method-assign]
+    w.run()
+    assert w.provider.requests == []
     assert w.record().attempt_replays == 0
 
 

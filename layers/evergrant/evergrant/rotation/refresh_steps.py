@@ -75,10 +75,12 @@ class Refresh:
         if isinstance(prepared, HeldBack):
             return self._stop(connection, demand, prepared, tokens)
         with self._invocation.turn:
-            obstacle = self._find_late_obstacle(connection, demand, prepared)
+            # One time for the checks and the marker: the provider's grace may end while the probe is claimed.
+            now = self._now
+            obstacle = self._find_late_obstacle(connection, demand, prepared, now)
             if obstacle:
                 return self._serve(connection, demand, prepared.previous, obstacle)
-            attempt = self._begin_attempt(connection, prepared)
+            attempt = self._begin_attempt(connection, prepared, now)
             outcome = attempt.run(self._invocation.ports.provider, self._clock, self._budgets)
         return self._conclude(attempt, outcome, prepared, demand)
 
@@ -95,22 +97,25 @@ class Refresh:
             return self._serve(connection, demand, tokens, held_back.outcome)
         return self._record_failure(connection, demand, tokens, held_back.change, held_back.outcome)
 
-    def _find_late_obstacle(self, connection: Connection, demand: TokenDemand, prepared: Prepared) -> Outcome | None:
+    def _find_late_obstacle(
+        self, connection: Connection, demand: TokenDemand, prepared: Prepared, now: int
+    ) -> Outcome | None:
         """Find what keeps a prepared request from being sent, now that it is this worker's turn."""
-        if self._invocation.deadline - self._now < self._budgets.request + 2 * self._budgets.save:
+        if self._invocation.deadline - now < self._budgets.request + 2 * self._budgets.save:
             return "no_time"
         if self._preparation.find_obstacle(connection, demand, prepared.profile, prepared.previous):
             # The grace ended while this waited for its turn. The claim on the due index brings it back.
             return "waiting"
         return None if self._breaker.claim(connection, prepared.decision) else "busy"
 
-    def _begin_attempt(self, connection: Connection, prepared: Prepared) -> RefreshAttempt:
-        """Take the lease and mark the attempt."""
-        budgets, now = self._budgets, self._now
+    def _begin_attempt(self, connection: Connection, prepared: Prepared, now: int) -> RefreshAttempt:
+        """Take the lease and mark the attempt, both as of ``now``."""
+        budgets = self._budgets
         in_doubt = connection.attempt_id is not None
         is_counted = in_doubt and not lost_response.may_replay(connection, prepared.profile, now)
         marker: RecordFields = {
-            **self._lease,
+            "lease_owner": self._invocation.worker,
+            "lease_until": now + budgets.lease,
             "attempt_id": connection.attempt_id or str(uuid.uuid4()),
             "attempt_at": connection.attempt_at if in_doubt else now,
             "attempt_replays": connection.attempt_replays + is_counted,
