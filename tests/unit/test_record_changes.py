@@ -17,7 +17,7 @@ from evergrant.record import lost_response, token_save
 from evergrant.record.connection import FIELDS, Connection, RecordChange
 from evergrant.record.refresh_schedule import choose_shard, deliver_soon, schedule_due, schedule_refresh
 from evergrant.record.sealed import Sealed
-from evergrant.record.state_machine import keep_status
+from evergrant.record.state_machine import rebase_change
 from evergrant.record.status import INACTIVE_STATUSES, Status
 from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS, TICK_SECONDS
@@ -136,7 +136,7 @@ def test_only_tokens_that_live_long_enough_get_a_secret(
 
 def test_a_connection_put_to_rest_meanwhile_keeps_the_set_and_its_rest() -> None:
     changes = save(attempting())
-    kept = keep_status(changes)
+    kept = rebase_change(changes, Status.PAUSED)
     assert fields_of(changes).keys() - fields_of(kept).keys() == {"status"}, (
         "due, since a worker has to deliver its events"
     )

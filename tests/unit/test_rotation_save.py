@@ -65,6 +65,39 @@ def test_a_pause_during_the_attempt_keeps_the_response_and_stays_paused() -> Non
     assert w.record().due_at is None
 
 
+@pytest.mark.parametrize(
+    ("meanwhile", "stands"),
+    [
+        (Status.AUTHORIZATION_REQUIRED, Status.DEGRADED),
+        (Status.CLIENT_REFUSED, Status.DEGRADED),
+        (Status.AWAITING_AUTHORIZATION, Status.AWAITING_AUTHORIZATION),
+        (Status.PAUSED, Status.PAUSED),
+    ],
+)
+@pytest.mark.parametrize("queued", [False, True], ids=["in-the-record", "in-the-queue"])
+def test_a_status_that_changed_meanwhile_costs_no_response(meanwhile: Status, stands: Status, queued: bool) -> None:
+    """A token set and an unreadable response are saved over any status that another worker or an operator has set."""
+
+    def change_status() -> None:
+        w.records.items[NAME] = replace(w.record(), status=meanwhile)
+        if queued:
+            break_table(w)
+
+    for response in (None, answer(200, b"<html>welcome</html>")):
+        # Its last token set is unpublished, so that the save of the next one leaves it degraded.
+        w = world(status=Status.DEGRADED, alerted_at=1, published_generation=0)
+        w.provider.script = [response] if response else []
+        w.vault.publish = down  # type: ignore[method-assign]
+        change = w.records.change
+        after_the_answer(w, change_status)
+        w.run()
+        w.records.change = change  # type: ignore[method-assign]
+        for message, _ in w.queue.messages:
+            assert Rotation(w.ports, w.settings).save_from_queue(message)
+        assert w.record().status is stands
+        assert w.record().unreadable_response if response else w.stored.refresh_token == Secret("refresh-1")
+
+
 def test_a_disconnect_during_the_attempt_is_not_undone_by_its_response() -> None:
     w = world()
     send = w.provider.send

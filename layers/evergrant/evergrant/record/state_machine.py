@@ -34,6 +34,8 @@ TRANSITIONS: Mapping[tuple[Status, Status], EventType | None] = {
     # A refresh, or a publication, fails.
     (_ACTIVE, _DEGRADED): EventType.DEGRADED,
     (_REFUSED, _DEGRADED): EventType.DEGRADED,
+    # A response in hand is saved although another worker has given the grant up.
+    (_REQUIRED, _DEGRADED): EventType.DEGRADED,
     # The grant needs a person.
     (_AWAITING, _REQUIRED): EventType.AUTHORIZATION_REQUIRED,
     (_ACTIVE, _REQUIRED): EventType.AUTHORIZATION_REQUIRED,
@@ -112,12 +114,15 @@ def event_of(source: Status, target: Status) -> EventType | None:
     return TRANSITIONS.get((source, target))
 
 
-def keep_status(change: RecordChange) -> RecordChange:
-    """Return ``change`` without its status, for a connection that was paused since the change was made.
+def rebase_change(change: RecordChange, current: Status) -> RecordChange:
+    """Return ``change`` for a record whose status became ``current`` since the change was made.
 
-    The token set is kept, the pause too. The record stays due, so that its events are delivered.
+    The response in the change is kept in any case. The status stays where the connection was paused, and where the
+    state machine has no such change of status. The record stays due, so that its events are delivered.
     """
-    return change.without("status")
+    target = change.status
+    is_legal = target is None or target is current or (current, target) in TRANSITIONS
+    return change if is_legal and current is not _PAUSED else change.without("status")
 
 
 def ignore_client_refusal(connection: Connection) -> Connection:

@@ -62,9 +62,8 @@ class SaveStep:
                 raise
             if current.generation != seen["generation"] or current.status is Status.DISCONNECTED:
                 return current  # no record takes the response for a grant that was given up
-            if current.status is Status.PAUSED:
-                change = state_machine.keep_status(change)
-            return self.save_fenced(name, change, current.snapshot("generation", "status"))
+            rebased = state_machine.rebase_change(change, current.status)
+            return self.save_fenced(name, rebased, current.snapshot("generation", "status"))
 
     def save_message(self, message: Mapping[str, Any], seal: Seal) -> bool:
         """Save what a message of the queue carries; ``seal`` is for a new grant that has to go on top of another.
