@@ -86,8 +86,14 @@ def test_status_is_stored_as_its_word() -> None:
 
 @pytest.mark.parametrize(
     "broken",
-    [{"status": {"S": "bogus"}}, {"expires_at": {"N": "1.5"}}, {"sealed": {"M": {"key": {"B": b""}}}}, {"grant": None}],
-    ids=["an unknown status", "half a second", "half a seal", "no grant"],
+    [
+        {"status": {"S": "bogus"}},
+        {"expires_at": {"N": "1.5"}},
+        {"sealed": {"M": {"key": {"B": b""}}}},
+        {"grant": None},
+        {"format_version": {"N": "1.5"}},
+    ],
+    ids=["an unknown status", "half a second", "half a seal", "no grant", "half a format"],
 )
 def test_an_item_that_is_no_record_is_an_error_that_names_the_connection(broken: dict[str, Any]) -> None:
     item = {name: value for name, value in {**to_item(full()), **broken}.items() if value is not None}

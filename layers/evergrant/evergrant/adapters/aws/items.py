@@ -82,10 +82,11 @@ def to_connection(item: Mapping[str, Any]) -> Connection:
         A field is missing or wrong, or another release wrote the item in another format.
     """
     name = item["pk"]["S"].partition("#")[2]
-    version = from_attribute(item.get("format_version", {"NULL": True}))
-    if version != FORMAT_VERSION:
-        raise RecordBroken(name, f"it has format {version or 'none'}, and this release reads format {FORMAT_VERSION}")
     try:
+        version = from_attribute(item.get("format_version", {"NULL": True}))
+        if version != FORMAT_VERSION:
+            reason = f"it has format {version or 'none'}, and this release reads format {FORMAT_VERSION}"
+            raise RecordBroken(name, reason)
         known = {name: from_attribute(value) for name, value in item.items() if name in _NAMES}
         for sealed in _SEALED:
             if known.get(sealed) is not None:
