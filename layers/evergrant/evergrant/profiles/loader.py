@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
-from inspect import cleandoc
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -52,18 +51,8 @@ def build_schema() -> dict[str, Any]:
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Evergrant provider profile",
-        **_clean_descriptions(msgspec.json.schema(Profile)),
+        **msgspec.json.schema(Profile),
     }
-
-
-def _clean_descriptions(schema: Any) -> Any:
-    """Remove the indentation of docstrings from descriptions: Python 3.13 does so itself, and older ones do not."""
-    if isinstance(schema, dict):
-        return {
-            name: cleandoc(value) if name == "description" and isinstance(value, str) else _clean_descriptions(value)
-            for name, value in schema.items()
-        }
-    return [_clean_descriptions(item) for item in schema] if isinstance(schema, list) else schema
 
 
 def _find_type_errors(value: Any, kind: Any, path: str) -> Iterator[str]:
