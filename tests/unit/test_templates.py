@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.profiles.templates import fill_template, find_names
+from evergrant.errors import InvalidVariable
+from evergrant.profiles.templates import fill_template, fill_url, find_names
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 
@@ -107,3 +108,14 @@ def test_a_template_without_lone_braces_needs_exactly_the_names_it_tells(templat
     assert fill_template(template, values) is not None
     for name in needed:
         assert fill_template(template, {**values, name: None}) is None
+
+
+@pytest.mark.parametrize(
+    ("template", "host"),
+    [("", "api.example.com"), ("https://user@api.example.com/token", ""), ("https://{host}/token", "{host}")],
+    ids=["no-url", "an-authority-of-the-profile", "a-variable-that-is-its-own-template"],
+)
+def test_a_url_whose_authority_is_no_host_is_never_built(template: str, host: str) -> None:
+    """The filled authority is checked, also where it is the template's own text: stored profiles are not validated."""
+    with pytest.raises(InvalidVariable):
+        fill_url(template, {"host": host}, loopback=False)

@@ -142,7 +142,7 @@ def fill_url(template: str, variables: Mapping[str, str], *, loopback: bool) -> 
     scheme, _, rest = template.partition("://")
     authority, slash, path = rest.partition("/")
     host = fill_template(authority, variables) or ""
-    if host != authority and not is_host(host):  # the profile's own text was checked when it was loaded
+    if not is_host(host):
         raise InvalidVariable("A variable makes the URL's host unusable.", "It must be a host name, or host:port.")
     path = fill_template(path, variables, lambda value: quote(value, safe="")) or ""
     if loopback and urlsplit(f"//{host}").hostname in ("localhost", "127.0.0.1"):
