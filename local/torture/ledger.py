@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 
@@ -115,8 +116,15 @@ class Ledger:
                 used_at.setdefault(entry.presented, entry.at)
         return dict(later)
 
-    def find_reuses(self) -> list[str]:
-        """Describe each forbidden reuse: of a token whose response was saved, or a second one outside the grace."""
+    def find_reuses(self, probes: Mapping[str, Sequence[float]] | None = None) -> list[str]:
+        """Describe each forbidden reuse: of a token whose response was saved, or a second one outside the grace.
+
+        Parameters
+        ----------
+        probes
+            By refresh token: the times at which a probe with it was made due. A probe follows a replay whose response
+            was lost too; there is nothing left to lose then. Between any two uses a probe must have been made due.
+        """
         issued: dict[str, list[str]] = defaultdict(list)
         for commit in self.list_commits():
             issued[commit.presented].append(commit.issued)
@@ -124,7 +132,8 @@ class Ledger:
         found = []
         for token, uses in self.find_late_uses().items():
             name = self.find_connection(token) or "?"
-            if len(uses) > 1:
+            made_due = (probes or {}).get(token, ())
+            if any(not any(before.at < at <= use.at for at in made_due) for before, use in pairwise(uses)):
                 found.append(f"{name}: a used refresh token was sent {len(uses)} times after the grace.")
             if not set(issued[token]) <= lost:
                 found.append(f"{name}: a refresh token was sent again although its response had been saved.")

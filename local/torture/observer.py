@@ -86,11 +86,13 @@ class Observer:
         self.stored[self._fingerprints[key]] = record.name
         return self._fingerprints[key]
 
-    def make_due(self, record: Connection, now: int) -> None:
-        """Make a connection due, and send it to rotator: only tokens are short-lived here, backoffs are not."""
+    def make_due(self, record: Connection, now: int) -> bool:
+        """Make a connection due, and send it to rotator: only tokens are short-lived here, backoffs are not.
+
+        Return False if the record has changed meanwhile: it needs no help.
+        """
         doubt = "attribute_not_exists(attempt_id)" if record.attempt_id is None else "attempt_id = :attempt"
         condition = f"generation = :generation AND refresh_at = :before AND {doubt}"
-        # A record that has changed meanwhile needs no help.
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
             self._dynamodb.update_item(
                 TableName=self._table,
@@ -105,6 +107,8 @@ class Observer:
                 },
             )
             self.enqueue(record.name)
+            return True
+        return False
 
     def allow_replay(self, record: Connection, now: int) -> bool:
         """Move the times of an attempt in doubt back, so that its one replay outside the grace may be sent now.

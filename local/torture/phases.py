@@ -63,7 +63,7 @@ class Torture:
                 self._run_in_sequence()
             else:
                 self._run_at_once()
-            self.results.finish()
+            self.results.finish(self._shortener.probes)
 
     def _run_in_sequence(self) -> None:
         """Inject each fault alone, and check every connection after it."""

@@ -50,7 +50,7 @@ class WaitShortener:
 
     A connection in backoff, or one whose worker was killed minutes ago, becomes due at once. An attempt in doubt
     outside the grace is replayed as soon as no worker and no message can hold its response, not after 15 minutes. If
-    that replay was lost as well, the next day's probe is due at once.
+    that replay was lost as well, the probe that follows is due as soon as the access token has expired.
 
     Parameters
     ----------
@@ -62,6 +62,9 @@ class WaitShortener:
     def __init__(self, testbed: Testbed, observer: Observer, may_be_held: MayBeHeld) -> None:
         self._testbed, self._observer, self._may_be_held = testbed, observer, may_be_held
         self._shortened_at: dict[str, float] = {}
+        #: Fingerprint of a refresh token, to the times (epoch seconds) at which a probe with it was made due: after a
+        #: counted replay whose response was lost too, and with the access token expired, nothing is left to lose.
+        self.probes: dict[str, list[float]] = {}
 
     def shorten(self, records: Iterable[Connection]) -> None:
         """Shorten the waits of these connections once."""
@@ -75,16 +78,29 @@ class WaitShortener:
 
     def _shorten_wait(self, record: Connection, now: int) -> bool:
         """Shorten the wait of one connection; return whether there was one."""
-        if record.attempt_id is not None and not self._is_in_grace(record, now) and not _is_probed(record):
-            # More than once if the replay was never sent: the attempt stays in doubt, and the connection backs off.
-            return self._may_replay(record, now) and self._observer.allow_replay(record, now)
+        if record.attempt_id is not None and not self._is_in_grace(record, now):
+            return self._shorten_doubt(record, now)
         if _has_to_wait(record, now):
-            self._observer.make_due(record, now)
-            return True
+            return self._observer.make_due(record, now)
         if record.is_unpublished:
             self._observer.enqueue(record.name)
             return True
         return False
+
+    def _shorten_doubt(self, record: Connection, now: int) -> bool:
+        """Shorten the wait of an attempt in doubt outside the grace, and note what is then sent as a probe."""
+        is_probe, made_at = record.attempt_replays > 0, time.time()
+        if is_probe and record.expires_at is not None and record.expires_at > now:
+            return False  # a probe is sent only after the access token has expired
+        if _is_probed_daily(record):
+            is_shortened = _has_to_wait(record, now) and self._observer.make_due(record, now)
+        else:
+            # More than once if the replay was never sent: the attempt stays in doubt, and the connection backs off.
+            is_shortened = self._may_replay(record, now) and self._observer.allow_replay(record, now)
+        token = self._observer.fingerprint_refresh_token(record) if is_shortened and is_probe else None
+        if token is not None:
+            self.probes.setdefault(token, []).append(made_at)
+        return is_shortened
 
     def _is_in_grace(self, record: Connection, now: int) -> bool:
         return now <= (record.attempt_at or 0) + self._testbed.find_party(record.name).grace
@@ -103,7 +119,7 @@ def _has_to_wait(record: Connection, now: int) -> bool:
     return (record.failures > 0 and record.refresh_at > now + 2) or record.refresh_at < now - 2
 
 
-def _is_probed(record: Connection) -> bool:
+def _is_probed_daily(record: Connection) -> bool:
     """Whether the replay of an attempt in doubt was lost too: from then on it is probed once a day."""
     return record.status is Status.AUTHORIZATION_REQUIRED and record.attempt_id is not None
 

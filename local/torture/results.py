@@ -6,7 +6,7 @@ import json
 import statistics
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -140,10 +140,10 @@ class Results:
         self.failures += [f"{_find_row(name, rows).fault}: {text}" for name, text in recovered.failures.items()]
         self.rows += rows
 
-    def finish(self) -> None:
-        """Add the failures of the whole run."""
+    def finish(self, probes: Mapping[str, Sequence[float]]) -> None:
+        """Add the failures of the whole run; ``probes`` are those made due (see :class:`.WaitShortener`)."""
         for ledger in self.read_ledgers().values():
-            self.failures += ledger.find_reuses()
+            self.failures += ledger.find_reuses(probes)
 
     def count_kills_by_step(self) -> dict[str, int]:
         """Count the kills by the last step of the rotation that was seen."""

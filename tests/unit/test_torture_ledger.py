@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from local.torture.ledger import Commit, Ledger, Presentation, measure_windows
 
 
@@ -42,6 +44,25 @@ def test_a_second_attempt_outside_the_grace_is_a_mistake() -> None:
     ledger = Ledger(log((0, None, "t1"), (1, "t1", "t2"), (20, "t1", None), (30, "t1", None)), 0, {"t1": "keap/a"})
 
     assert len(ledger.find_reuses()) == 1
+
+
+TWICE = log((0, None, "t1"), (1, "t1", "t2"), (20, "t1", None), (30, "t1", None))
+
+
+def test_a_probe_after_a_lost_replay_is_no_mistake() -> None:
+    assert Ledger(TWICE, 0, {"t1": "keap/a"}).find_reuses({"t1": [29.5]}) == []
+
+
+@pytest.mark.parametrize("probes", [{"t1": [30.5]}, {"t1": [19.5]}, {"t2": [29.5]}])
+def test_a_second_attempt_before_its_probe_is_due_is_a_mistake(probes: dict[str, list[float]]) -> None:
+    assert len(Ledger(TWICE, 0, {"t1": "keap/a"}).find_reuses(probes)) == 1
+
+
+def test_each_probe_made_due_allows_one_attempt() -> None:
+    ledger = Ledger([*TWICE, Presentation(40, "t1", None)], 0, {"t1": "keap/a"})
+
+    assert ledger.find_reuses({"t1": [28.5, 29.5, 39.5]}) == []
+    assert len(ledger.find_reuses({"t1": [28.5, 29.5]})) == 1
 
 
 def test_presenting_a_token_whose_response_was_saved_is_a_mistake() -> None:
