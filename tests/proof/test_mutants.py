@@ -1,6 +1,7 @@
 """Shows that the proof can fail: each of these mistakes, planted while it runs, is found by it.
 
-Without a mistake it finds none: the same explorations are :mod:`tests.proof.test_exhaustion`'s.
+Without a mistake it finds none: ``test_one_fault_at_any_call_loses_no_token`` explores all these scenarios alike, and
+``test_two_faults_at_any_two_calls_lose_no_token`` and ``..._of_a_worker_lose_no_token`` those of two faults.
 """
 
 from __future__ import annotations
