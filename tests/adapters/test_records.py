@@ -98,6 +98,14 @@ def test_a_field_that_no_record_has_is_refused(stored: DynamoRecords) -> None:
     assert writes == []
 
 
+def test_a_required_field_that_no_record_has_is_refused(stored: DynamoRecords) -> None:
+    """Required to be absent, a misspelt field would always be, and the write would not be fenced."""
+    required: Any = {"attemptid": None}
+    with parameters("dynamodb", "UpdateItem") as writes, pytest.raises(TypeError, match="attemptid"):
+        stored.change(NAME, {"failures": 1}, only_if=required)
+    assert writes == []
+
+
 def test_a_status_is_not_among_the_fields_that_anyone_may_write(stored: DynamoRecords) -> None:
     """Only the state machine makes a change of status, and the write requires the status that it starts from."""
     with pytest.raises(TypeError, match="starts from"):

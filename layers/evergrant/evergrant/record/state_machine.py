@@ -90,14 +90,15 @@ def require_legal(source: Status, target: Status) -> None:
 
 
 def require_writable(fields: RecordFields, only_if: RecordState) -> None:
-    """Refuse a field that no record has, and a change of status that the state machine has not.
+    """Refuse a field that no record has, written or required, and a change of status that the state machine has not.
 
     Raises
     ------
     TypeError, IllegalTransition
         A mistake in the code: nothing is written.
     """
-    unknown = fields.keys() - WRITABLE_FIELDS
+    # A misspelt field that is required to be absent would always be, and the write would not be fenced.
+    unknown = (fields.keys() | only_if.keys()) - WRITABLE_FIELDS
     if unknown:
         raise TypeError(f"A connection record has no field {', '.join(sorted(unknown))}.")
     target = cast(RecordState, fields).get("status")
