@@ -126,6 +126,16 @@ def test_a_module_imports_only_what_its_room_may(module: str) -> None:
     assert third_party(module) <= THIRD_PARTY.get(room, frozenset())
 
 
+@pytest.mark.parametrize("module", sorted(modules()))
+def test_no_module_imports_another_by_its_name_as_text(module: str) -> None:
+    """The table of rooms cannot see such an import."""
+    assert {name for name in imports(module) if name.startswith("importlib")} <= {"importlib.resources"}
+    names = {
+        node.id for node in ast.walk(ast.parse(modules()[module].read_text("utf-8"))) if isinstance(node, ast.Name)
+    }
+    assert not names & {"__import__", "exec", "eval"}
+
+
 def test_the_table_of_rooms_has_no_cycle() -> None:
     """A room never needs, directly or through others, a room that needs it."""
     order = list(TopologicalSorter(ROOMS).static_order())
