@@ -1,8 +1,8 @@
 """The state machine of a connection: every legal change of status, and the event that reports it.
 
 Only this module writes a status. Who decides on one: :mod:`.failures` (``authorization_required``, ``degraded``,
-``client_refused``), :mod:`.lost_response`, :mod:`.token_save` and the operator's actions. The diagram in docs/concepts.md is generated from :data:`TRANSITIONS`
-(``scripts/state_diagram.py``).
+``client_refused``), :mod:`.lost_response`, :mod:`.token_save` and the operator's actions. The diagram in
+docs/concepts.md is generated from :data:`TRANSITIONS` (``scripts/state_diagram.py``).
 """
 
 from __future__ import annotations
