@@ -88,6 +88,17 @@ class World:
         self.codes[state] = self.codes.get(state) or f"code-{len(self.codes) + 1}"
         return self.flow.handle_callback({"state": state, "code": self.codes[state], **params}, cookie)
 
+    def refuse_during_exchange(self, state: str, cookie: str | None) -> None:
+        """Have this response come while a code is being exchanged, and be refused."""
+        send = self.provider.send
+
+        def meanwhile(*args: Any, **kwargs: Any) -> Any:
+            with pytest.raises(LinkUsed):
+                self.handle_callback(state, cookie)
+            return send(*args, **kwargs)
+
+        self.provider.send = meanwhile  # type: ignore[method-assign]
+
     def stored(self) -> TokenSet:
         sealed = self.record().sealed
         assert sealed
@@ -277,14 +288,7 @@ def test_a_reload_shows_the_outcome_and_sends_nothing() -> None:
 def test_a_second_response_during_the_exchange_sends_nothing() -> None:
     w = world()
     started, params = w.start_authorization()
-    send = w.provider.send
-
-    def meanwhile(*args: Any, **kwargs: Any) -> Any:
-        with pytest.raises(LinkUsed):
-            w.handle_callback(params["state"], started.cookie)
-        return send(*args, **kwargs)
-
-    w.provider.send = meanwhile  # type: ignore[method-assign]
+    w.refuse_during_exchange(params["state"], started.cookie)
     w.handle_callback(params["state"], started.cookie)
     assert len(w.provider.requests) == 1
 
@@ -367,14 +371,7 @@ def test_of_two_tabs_that_come_back_at_once_one_exchanges_its_code() -> None:
     w = world()
     first, one = w.start_authorization()
     _, two = w.start_authorization(first.cookie)
-    send = w.provider.send
-
-    def meanwhile(*args: Any, **kwargs: Any) -> Any:
-        with pytest.raises(LinkUsed):
-            w.handle_callback(two["state"], first.cookie)
-        return send(*args, **kwargs)
-
-    w.provider.send = meanwhile  # type: ignore[method-assign]
+    w.refuse_during_exchange(two["state"], first.cookie)
     w.handle_callback(one["state"], first.cookie)
     assert len(w.provider.requests) == 1
     assert w.record().generation == 1
