@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from ...errors import InvalidProfile, UnknownProfile
 from ...profiles import built_in as catalogue
 from ...profiles.model import Profile, content_hash, decode, encode
-from .sdk import client, read_error_code, unavailable
+from .sdk import client, read_error_code, scan_items, unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +43,9 @@ class StoredProfiles:
 
     def list_added(self) -> list[Profile]:
         """Return the profiles that operators added to this deployment."""
-        pages = (
-            client("dynamodb")
-            .get_paginator("scan")
-            .paginate(
-                TableName=self.table,
-                FilterExpression="begins_with(pk, :kind)",
-                ExpressionAttributeValues={":kind": {"S": "provider#"}},
-            )
-        )
+        items = scan_items(self.table, "provider#")
         with unavailable("listing the profiles"):
-            return [decode(item["profile"]["B"]) for page in pages for item in page["Items"]]
+            return [decode(item["profile"]["B"]) for item in items]
 
     def add(self, profile: Profile) -> str:
         """Add or replace a provider. Connections keep the profile that they pinned. Returns the content hash."""

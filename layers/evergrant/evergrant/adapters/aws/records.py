@@ -17,7 +17,7 @@ from ...record.state_machine import require_writable
 from .conditional_update import update_item
 from .expressions import Expression
 from .items import build_key, to_attribute, to_connection, to_item
-from .sdk import client, read_error_code, unavailable
+from .sdk import client, read_error_code, scan_items, unavailable
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,18 +104,9 @@ class DynamoRecords:
 
     def all(self) -> Iterator[Connection]:
         """Every connection, by a scan: for an operator's overview, never for a tick."""
-        pages = (
-            client("dynamodb")
-            .get_paginator("scan")
-            .paginate(
-                TableName=self.table,
-                FilterExpression="begins_with(pk, :kind)",
-                ExpressionAttributeValues={":kind": to_attribute("connection#")},
-            )
-        )
+        items = scan_items(self.table, "connection#")
         with unavailable("listing the records"):
-            for page in pages:
-                yield from map(to_connection, page["Items"])
+            yield from map(to_connection, items)
 
 
 def _conditions(expression: Expression, only_if: RecordState, lease_free_at: int | None) -> Iterator[str]:

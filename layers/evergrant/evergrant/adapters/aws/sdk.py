@@ -1,7 +1,8 @@
-"""Make boto3 clients once, and translate their failures."""
+"""Make boto3 clients once, scan a table by their paginator, and translate their failures."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 from threading import Lock
 from typing import Any
@@ -32,6 +33,20 @@ def client(service: str) -> Any:
     config = _SAVE_CONFIG if service in _SAVE_SERVICES else _DEFAULT_CONFIG
     with _creation:
         return boto3.client(service, config=config)  # type: ignore[call-overload]
+
+
+def scan_items(table: str, prefix: str) -> Iterator[dict[str, Any]]:
+    """Scan a table for the items whose key begins with ``prefix``. Each page is read when its first item is needed."""
+    pages = (
+        client("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=table,
+            FilterExpression="begins_with(pk, :kind)",
+            ExpressionAttributeValues={":kind": {"S": prefix}},
+        )
+    )
+    return (item for page in pages for item in page["Items"])
 
 
 def read_error_code(error: ClientError) -> str:
