@@ -108,6 +108,11 @@ def test_catching_a_kind_of_error_catches_its_subclasses() -> None:
     assert not isinstance(UnknownConnection("a/b"), InvalidRequest)
 
 
+def test_an_unreachable_provider_has_a_reason_of_its_kind() -> None:
+    assert (NotSent("x").reason, NotSent("x", reason="dns").reason) == ("connect", "dns")
+    assert (errors.LostResponse("x").reason, errors.LostResponse("x", reason="timeout").reason) == ("reset", "timeout")
+
+
 def test_every_refusal_of_a_link_has_a_status_that_says_refusal() -> None:
     statuses = {kind.code: kind.status for kind in EVERY.values() if issubclass(kind, LinkError)}
     assert all(400 <= status < 600 for status in statuses.values())

@@ -50,7 +50,7 @@ No message ever holds a provider's own text, a token, a code or a secret.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 
 class EvergrantError(Exception):
@@ -329,16 +329,33 @@ class ProviderUnreachable(EvergrantError):
     code = "provider_unreachable"
 
 
+#: How far a request came that was not sent: its own form, the host, the name, the address, the connection, TLS, time.
+NotSentReason = Literal["request", "host", "dns", "address", "connect", "tls", "timeout"]
+#: How a response was lost: none in time, the connection reset, closed too early, too large, or not HTTP.
+LostReason = Literal["timeout", "reset", "truncated", "too_large", "protocol"]
+
+
 class NotSent(ProviderUnreachable):
-    """DNS, connection or TLS failed, or the address is forbidden: the provider cannot have acted on the request."""
+    """The provider cannot have acted on the request; ``reason`` says what kept it back."""
 
     code = "not_sent"
 
+    def __init__(self, message: str, hint: str | None = None, *, reason: NotSentReason = "connect") -> None:
+        super().__init__(message, hint)
+        self.reason: NotSentReason = reason
+
 
 class LostResponse(ProviderUnreachable):
-    """The request was sent, at least in part, and no complete response came: the provider may have acted on it."""
+    """The request was sent, at least in part, and no complete response came: the provider may have acted on it.
+
+    ``reason`` says how the response was lost.
+    """
 
     code = "lost_response"
+
+    def __init__(self, message: str, hint: str | None = None, *, reason: LostReason = "reset") -> None:
+        super().__init__(message, hint)
+        self.reason: LostReason = reason
 
 
 class SealBroken(EvergrantError):
