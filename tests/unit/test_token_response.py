@@ -204,7 +204,7 @@ def test_a_success_that_is_no_token_set_is_unread(body: Any) -> None:
         (400, {"error": "invalid_request", "error_description": "Missing grant_type"}, "malformed", "invalid_request"),
         (400, {"error": "invalid_request"}, "malformed", "invalid_request"),
         (401, {"error": "invalid_client"}, "client_rejected", "invalid_client"),
-        (400, {"error": "unauthorized_client"}, "grant_rejected", "unauthorized_client"),
+        (400, {"error": "unauthorized_client"}, "client_unauthorized", "unauthorized_client"),
         (400, {"error": "unsupported_grant_type"}, "malformed", "unsupported_grant_type"),
         (400, {"error": "invalid_scope"}, "malformed", "invalid_scope"),
         (429, b"", "rate_limited", None),
@@ -230,7 +230,7 @@ def test_wealthyhoods_refusals_blame_the_client(code: str) -> None:
 def test_a_failing_server_may_have_acted(status: int) -> None:
     for body in (b"", b"<html>", {"error": "server_error"}, {"error": "temporarily_unavailable"}):
         refusal = parse_refusal(KEAP, status, body)
-        assert (refusal.kind, refusal.in_doubt) == ("transient", True)
+        assert (refusal.kind, refusal.in_doubt) == ("unclear", True)
     assert parse_refusal(KEAP, status, {"error": "invalid_grant"}).in_doubt, "a gateway's word is not the provider's"
 
 

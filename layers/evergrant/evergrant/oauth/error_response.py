@@ -8,19 +8,36 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, Literal
 
 from ..http_messages import HttpResponse
 from ..profiles.expiry import look_up
 from ..profiles.model import Profile
 from ..profiles.response_specs import ErrorRule, FailureKind
 
+#: What a refusal means: what a profile's rule can say, and three that only the response itself can.
+RefusalKind = FailureKind | Literal["client_unauthorized", "not_reached", "unclear"]
+#: The classes of responses.
+AnswerClass = Literal["token_set", "not_acted_upon", "refusal", "vague", "not_reached", "unclear", "lost"]
+
+#: The class that each kind belongs to.
+CLASS_BY_KIND: dict[RefusalKind, AnswerClass] = {
+    "transient": "not_acted_upon",
+    "rate_limited": "not_acted_upon",
+    "not_used": "not_acted_upon",
+    "grant_rejected": "refusal",
+    "client_rejected": "refusal",
+    "client_unauthorized": "refusal",
+    "malformed": "refusal",
+    "rejected_unknown": "vague",
+    "not_reached": "not_reached",
+    "unclear": "unclear",
+}
+
 #: RFC 6749 sections 4.1.2.1 and 5.2, and HTTP, for responses that no rule of the profile matches.
 _STANDARD_ERRORS = (
     ErrorRule(kind="grant_rejected", code="invalid_grant"),
     ErrorRule(kind="client_rejected", code="invalid_client"),
-    # Exact Online, Atlassian and Microsoft send it for one grant or one tenant of a client that works elsewhere.
-    ErrorRule(kind="grant_rejected", code="unauthorized_client"),
     ErrorRule(kind="transient", code="temporarily_unavailable"),
     ErrorRule(kind="transient", code="server_error"),
     ErrorRule(kind="rate_limited", status=429),
@@ -29,35 +46,57 @@ _STANDARD_ERRORS = (
     ErrorRule(kind="malformed", code="unsupported_grant_type"),
     ErrorRule(kind="transient", status=408),
 )
-_STANDARD_CODES = {rule.code for rule in _STANDARD_ERRORS} | {"access_denied"}
+_STANDARD_CODES = {rule.code for rule in _STANDARD_ERRORS} | {"access_denied", "unauthorized_client"}
 _MAX_RETRY_AFTER_SECONDS = 86_400
+#: The media types that are shown. Another one is the provider's own text.
+_SHOWN_MEDIA_TYPES = frozenset(
+    (
+        *("application/json", "application/problem+json", "application/x-www-form-urlencoded", "application/xml"),
+        *("application/octet-stream", "application/xhtml+xml", "application/javascript", "application/jwt"),
+        *("text/html", "text/plain", "text/xml", "text/json", "text/javascript"),
+    )
+)
 #: A number with more digits is no error code.
 _MAX_NUMERIC_CODE = 10**9
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A classified error response.
+    """A complete response that is no token set, classified.
 
     Attributes
     ----------
+    kind
+        What it means. ``client_unauthorized`` is ``unauthorized_client`` without a rule of the profile (RFC 6749
+        section 5.2: the client was authenticated). ``not_reached`` comes from something in front of the authorization
+        server. After ``unclear`` the provider may have acted on the request.
     code
         The provider's error code if it is allow-listed.
     retry_after
         Seconds that the provider asks us to wait.
-    in_doubt
-        Whether the provider may have acted on the request all the same.
+    content_type
+        The media type alone, for operators.
     rule
         The error rule that matched, as ``errors[0]`` of the profile or ``standard``, None where none did. It helps to
         correct a profile, and does not count when refusals are compared.
     """
 
-    kind: FailureKind
+    kind: RefusalKind
     status: int
     code: str | None = None
     retry_after: int | None = None
-    in_doubt: bool = False
+    content_type: str | None = field(default=None, compare=False)
     rule: str | None = field(default=None, compare=False)
+
+    @property
+    def answer_class(self) -> AnswerClass:
+        """The class of the response."""
+        return CLASS_BY_KIND[self.kind]
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether the provider may have acted on the request all the same."""
+        return self.kind == "unclear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +132,39 @@ def classify_error_response(profile: Profile, response: HttpResponse, body: Any)
         descriptions=tuple(look_up(body, path) for path in profile.response.error_description),
         is_empty=not response.body.strip(),
     )
-    shown_code = filter_error_code(profile, error.code)
-    retry_after = _parse_retry_after(response)
-    is_server_error = response.status >= 500
+    kind, rule = _choose_kind(profile, error)
+    return Refusal(
+        kind,
+        response.status,
+        filter_error_code(profile, error.code),
+        _parse_retry_after(response),
+        read_media_type(response),
+        rule,
+    )
+
+
+def _choose_kind(profile: Profile, error: _ErrorResponse) -> tuple[RefusalKind, str | None]:
+    """Return the kind of an error response, and the rule that matched."""
     for index, rule in enumerate(profile.errors):
         if error.matches(rule):
             # The profile gives this response a meaning of its own, even with a 5xx: nothing is in doubt.
-            return Refusal(rule.kind, response.status, shown_code, retry_after, False, f"errors[{index}]")
+            return rule.kind, f"errors[{index}]"
+    if error.status >= 500:
+        return "unclear", None
+    if error.code == "unauthorized_client":
+        return "client_unauthorized", "standard"
     for rule in _STANDARD_ERRORS:
         if error.matches(rule):
-            return Refusal(rule.kind, response.status, shown_code, retry_after, is_server_error, "standard")
-    kind: FailureKind = "transient" if is_server_error else "rejected_unknown"
-    return Refusal(kind, response.status, shown_code, retry_after, is_server_error)
+            return rule.kind, "standard"
+    return "rejected_unknown", None
+
+
+def read_media_type(response: HttpResponse) -> str | None:
+    """Return the media type without its parameters if it is a usual one, else ``"other"``; None where none is given."""
+    stated = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if not stated:
+        return None
+    return stated if stated in _SHOWN_MEDIA_TYPES else "other"
 
 
 def filter_error_code(profile: Profile, code: str | None) -> str | None:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..oauth.error_response import Refusal
+from ..oauth.error_response import Refusal, RefusalKind
 from ..profiles.model import HEADLESS_GRANTS
-from ..profiles.response_specs import FailureKind
 from ..times import format_rfc3339
 from . import outbox, refresh_schedule
 from .connection import Connection, RecordChange, RecordFields, create_event
@@ -37,7 +36,7 @@ def apply_refusal(connection: Connection, refusal: Refusal, now: int) -> RecordC
     if kind == "client_rejected":
         change |= worsen_status(connection, Status.CLIENT_REFUSED, now, error)
         return change.set(schedule_refresh(connection, now + CLIENT_PROBE_SECONDS))
-    if kind in ("grant_rejected", "rejected_unknown"):
+    if kind in ("grant_rejected", "client_unauthorized", "rejected_unknown"):
         return change | _apply_grant_rejection(connection, now, error)
     failures = connection.failures + 1
     is_malformed = kind == "malformed"
@@ -80,9 +79,10 @@ def alert_when_urgent(connection: Connection, change: RecordChange, now: int) ->
     return change | announce_failure(EventType.DEGRADED, connection, now, error, urgent=True)
 
 
-def classify_refusal(connection: Connection, refusal: Refusal) -> FailureKind:
+def classify_refusal(connection: Connection, refusal: Refusal) -> RefusalKind:
     """Return the kind of a refusal for this connection. Of a headless grant, the client is all there is to reject."""
-    if connection.grant in HEADLESS_GRANTS and refusal.kind in ("grant_rejected", "rejected_unknown"):
+    means_either = ("grant_rejected", "client_unauthorized", "rejected_unknown")
+    if connection.grant in HEADLESS_GRANTS and refusal.kind in means_either:
         return "client_rejected"
     return refusal.kind
 
@@ -93,7 +93,7 @@ def says_nothing_of_client(refusal: Refusal) -> bool:
     RFC 6749 section 5.2 has ``unauthorized_client`` for a client that was authenticated. Microsoft also answers it
     where one tenant does not know the client. A profile that gives the code another meaning is followed.
     """
-    return refusal.kind == "grant_rejected" and refusal.code == "unauthorized_client"
+    return refusal.kind == "client_unauthorized"
 
 
 def count_failure(connection: Connection, error: str, now: int) -> RecordFields:

@@ -60,7 +60,7 @@ def apply_refusal_in_doubt(connection: Connection, profile: Profile, refusal: Re
     grant leaves the doubt as it was.
     """
     change = apply_refusal(connection, refusal, now)
-    if refusal.kind == "grant_rejected" or not _is_single_use(connection, profile):
+    if refusal.kind in ("grant_rejected", "client_unauthorized") or not _is_single_use(connection, profile):
         return change
     if refusal.kind == "rejected_unknown":
         failure = RecordChange(count_failure(connection, refusal.code or refusal.kind, now))

@@ -20,6 +20,8 @@ from ..settings import Budgets
 
 #: How often a lost response is replayed within one attempt, where that is safe.
 MAX_REQUESTS = 3
+#: The refusals that say that the grant is dead.
+_GRANT_KINDS = ("grant_rejected", "client_unauthorized")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,7 @@ class RefreshAttempt:
             It has, and its response makes no sense.
         """
         answer = self._try_secrets(self.requests, provider, clock, budgets)
-        if self.fallback and isinstance(answer, Refusal) and answer.kind in ("grant_rejected", "rejected_unknown"):
+        if self.fallback and isinstance(answer, Refusal) and answer.kind in (*_GRANT_KINDS, "rejected_unknown"):
             answer = self._try_secrets(self.fallback, provider, clock, budgets)
         return answer
 
@@ -118,7 +120,7 @@ class RefreshAttempt:
                 raise (lost or error) from error
             else:
                 if not _is_in_doubt(answer):
-                    if lost and isinstance(answer, Refusal) and answer.kind != "grant_rejected":
+                    if lost and isinstance(answer, Refusal) and answer.kind not in _GRANT_KINDS:
                         raise lost
                     return answer
                 lost = LostResponse("The provider failed with the outcome unknown.")
