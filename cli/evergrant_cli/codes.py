@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from .provider_failures import describe_failure
+
 #: Each reads after "could not be refreshed:".
 _SENTENCES = {
     # of Evergrant
@@ -45,6 +51,7 @@ _SENTENCES = {
 #: Of a step at the connect pages, for the operator who sent the link.
 _LINK_PROBLEMS = {
     "access_denied": "the link was opened, and access was denied at the provider",
+    "not_finished": "the link was opened, but the person did not sign in, or did not choose, at the provider",
     "wrong_account": "the link was opened with another account than the one connected before",
     "no_refresh_token": "the link was opened, but the provider gave no refresh token; its profile may say why",
     "link_used": "the browser came back from the provider twice",
@@ -57,8 +64,10 @@ _LINK_PROBLEMS = {
 }
 
 
-def describe_link_problem(code: str, client: str) -> str:
-    """Describe why an attempt to use a link failed."""
+def describe_link_problem(code: str, client: str, failure: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """Describe why an attempt to use a link failed, and how, where it did at the provider."""
+    if code == "provider_refused" and failure:
+        return f"the link was opened, but {describe_failure(failure)}"
     return _LINK_PROBLEMS.get(code, f"the link was opened, but the account was not connected ({code})").format(
         client=client
     )

@@ -34,7 +34,9 @@ def build_connection_view(connection: Connection, now: int) -> dict[str, Any]:
         "last_error_at": _format_time(shown.last_error_at),
         "variables": dict(connection.variables),
         "scope": connection.scope,
-        "missing_scope": shown.missing_scope,
+        "granted_scope": shown.granted_scope,
+        "missing_scope": shown.lacking_scope,
+        "authorization_failure": _build_failure_view(shown),
         "account_known": shown.subject is not None,
         "direct_read": connection.direct_read,
         "created_at": _format_time(connection.created_at),
@@ -64,7 +66,15 @@ def drop_meaningless_times(connection: Connection, now: int) -> Connection:
         last_error_at=None,
         subject=None,
         missing_scope=None,
+        granted_scope=None,
+        lost_scope=None,
+        authorization_failure=None,
     )
+
+
+def _build_failure_view(connection: Connection) -> dict[str, Any] | None:
+    failure = connection.authorization_failure
+    return None if failure is None else {**failure, "at": _format_time(failure["at"])}
 
 
 #: 50 years: twice the longest lifetime that a profile can state, and half of what the record writes for "never".

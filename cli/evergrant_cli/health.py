@@ -9,7 +9,7 @@ from enum import IntEnum
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
 
-from .codes import describe_code
+from .codes import describe_code, describe_link_problem
 from .connection_view import NEEDS_ACTION, describe_variable_fix, find_advice
 from .output import format_span
 
@@ -67,7 +67,7 @@ def assess_health(connection: Connection, now: int, *, prolonged: bool = True) -
             find_advice(connection),
         )
     if connection.status is Status.AWAITING_AUTHORIZATION and connection.grant in ("authorization_code", "static"):
-        return Health(Level.WATCH, "not authorized yet", f"evergrant connect {name}")
+        return Health(Level.WATCH, f"not authorized yet{_format_link_problem(connection)}", f"evergrant connect {name}")
     return _assess_running(connection, now, prolonged)
 
 
@@ -89,6 +89,9 @@ def _assess_running(connection: Connection, now: int, prolonged: bool) -> Health
     if end is not None and end - now < NOTICE_SECONDS and not (prolonged and _is_before(connection.refresh_at, end)):
         why = f"its grant ends in {format_span(end - now)}, and only a new authorization prolongs it"
         return Health(Level.ACT, why, f"evergrant connect {connection.name}")
+    if connection.lost_scope:
+        why = f"its token has fewer scopes than were granted; it lacks {connection.lost_scope}"
+        return Health(Level.WATCH, why, f"evergrant connect {connection.name}")
     if connection.missing_scope:
         why = f"not everything that was asked for was granted; missing: {connection.missing_scope}"
         return Health(Level.WATCH, why, f"evergrant connect {connection.name}")
@@ -125,6 +128,13 @@ def summarize_health(judged: Sequence[tuple[str, Health]]) -> str:
 
 def _format_error(connection: Connection) -> str:
     return f": {describe_code(connection.last_error)}" if connection.last_error else ""
+
+
+def _format_link_problem(connection: Connection) -> str:
+    failure = connection.authorization_failure
+    if failure is None:
+        return ""
+    return f"; {describe_link_problem(failure['code'], connection.client, failure)}"
 
 
 def _format_remaining(connection: Connection, now: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 
-from evergrant.connect.links import read_progress
+from evergrant.connect.links import LinkProblem, read_progress
 from evergrant.ports import Authorizations, Clock, Records
 from evergrant.record.connection import Connection
 
@@ -40,15 +40,19 @@ _FINAL_PROBLEMS = frozenset(
 
 
 class TicketExpired(Exception):
-    """The link expired before the account was connected."""
+    """The link expired before the account was connected; ``problem`` ended the last attempt, if there was one."""
+
+    def __init__(self, message: str, problem: LinkProblem | None) -> None:
+        super().__init__(message)
+        self.problem = problem
 
 
 class AttemptFailed(Exception):
-    """The link was used and cannot succeed; ``code`` is the problem's."""
+    """The link was used and cannot succeed."""
 
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
+    def __init__(self, problem: LinkProblem) -> None:
+        super().__init__(problem.code)
+        self.problem = problem
 
 
 def wait_until_connected(
@@ -59,7 +63,7 @@ def wait_until_connected(
     ticket: str,
     expires_at: int,
     show: Callable[[Stage, int | None], None],
-    report: Callable[[str], None],
+    report: Callable[[LinkProblem], None],
 ) -> Connection:
     """Wait until the grant is saved and its token is published. Returns the record.
 
@@ -72,14 +76,14 @@ def wait_until_connected(
     show
         Called at each poll with the stage, and with the seconds until the link expires.
     report
-        Called with the code of each problem that ended an attempt, where another attempt may succeed.
+        Called with each problem that ended an attempt, where another attempt may succeed.
 
     Raises
     ------
     TicketExpired, AttemptFailed
     """
     stage = Stage.OPENING
-    reported: str | None = None
+    reported: LinkProblem | None = None
     while True:
         record = records.get(before.name) or before
         if record.authorization_id not in (None, before.authorization_id):
@@ -88,13 +92,13 @@ def wait_until_connected(
         if progress == "opened":
             stage = Stage.CONSENT
         show(stage, max(int(expires_at - clock.now()), 0))
-        if problem in _FINAL_PROBLEMS:
+        if problem and problem.code in _FINAL_PROBLEMS:
             raise AttemptFailed(problem)
         if problem and problem != reported:
             report(problem)
         reported = problem
         if clock.now() >= expires_at:
-            raise TicketExpired(f"The link has expired, and {before.name} was not connected.")
+            raise TicketExpired(f"The link has expired, and {before.name} was not connected.", problem)
         clock.sleep(_POLL_SECONDS)
     show(Stage.PUBLICATION, None)
     return wait_until_published(records, clock, record)

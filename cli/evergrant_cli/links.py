@@ -11,7 +11,7 @@ from .problems import CommandFailed, Problem
 from .run import Run
 
 if TYPE_CHECKING:
-    from evergrant.connect.links import Authorization
+    from evergrant.connect.links import Authorization, LinkProblem
     from evergrant.record.connection import Connection
 
 
@@ -87,9 +87,17 @@ def _wait_for_use(
 
     deployment = run.deployment
 
-    def report(code: str) -> None:
+    seen: list[LinkProblem] = []
+
+    def report(problem: LinkProblem) -> None:
+        seen.append(problem)
         again = f"it can be tried again until {invitation['expires_at']}"
-        run.output.write_aside(f"✗ {describe_link_problem(code, client)}; {again}.", "yellow")
+        run.output.write_aside(f"✗ {describe_link_problem(problem.code, client, problem.failure)}; {again}.", "yellow")
+
+    def say_last_attempt() -> str:
+        if not seen:
+            return ""
+        return f" The last attempt: {describe_link_problem(seen[-1].code, client, seen[-1].failure)}."
 
     try:
         with show_stages(run.output, deployment.clock) as show:
@@ -106,14 +114,16 @@ def _wait_for_use(
     except KeyboardInterrupt:
         run.output.write_aside(
             f"No longer waiting. The link works until {invitation['expires_at']}; "
-            f"`evergrant status {before.name}` shows when it is done."
+            f"`evergrant status {before.name}` shows when it is done.{say_last_attempt()}"
         )
         raise typer.Exit(130) from None
     except AttemptFailed as failed:
-        raise CommandFailed(explain_refused_link(failed.code, before, client)) from failed
+        raise CommandFailed(explain_refused_link(failed.problem.code, before, client)) from failed
     except TicketExpired as expired:
         raise CommandFailed(
-            Problem("link_expired", str(expired), f"For a new link: `evergrant connect {before.name}`.")
+            Problem(
+                "link_expired", f"{expired}{say_last_attempt()}", f"For a new link: `evergrant connect {before.name}`."
+            )
         ) from expired
     if run.output.as_json:
         run.output.write_document({**build_connection_view(record, run.now), "link": invitation["link"]})

@@ -193,7 +193,10 @@ def _write_one(run: Run, record: Connection, health: Health) -> None:
             ("revocation", "the provider has not been asked yet" if record.to_revoke else ""),
             ("variables", ", ".join(f"{name}={value}" for name, value in record.variables.items())),
             ("scope", record.scope or ""),
+            ("granted", record.granted_scope or ""),
             ("not granted", record.missing_scope or ""),
+            ("lost since", record.lost_scope or ""),
+            ("failed to connect", _format_authorization_failure(record, now)),
             ("account", "known; another one is refused" if record.subject else ""),
             ("read", "" if record.direct_read else "through getter only"),
             ("created", moment(record.created_at)),
@@ -205,6 +208,15 @@ def _format_error(record: Connection, now: int) -> str:
     from .codes import describe_code
 
     return f"{format_until(record.last_error_at, now)}: {describe_code(record.last_error)}" if record.last_error else ""
+
+
+def _format_authorization_failure(record: Connection, now: int) -> str:
+    from .codes import describe_link_problem
+
+    failure = record.authorization_failure
+    if failure is None:
+        return ""
+    return f"{format_until(failure['at'], now)}: {describe_link_problem(failure['code'], record.client, failure)}"
 
 
 def _format_next_refresh(record: Connection, now: int) -> str:

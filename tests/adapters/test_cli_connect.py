@@ -221,9 +221,15 @@ class Browser:
     def meets_a_wrong_client(self) -> None:
         self.fails("invalid_client_entry")
 
-    def fails(self, code: str) -> None:
+    def interrupts(self) -> None:
+        raise KeyboardInterrupt
+
+    def fails(self, code: str, **failure: Any) -> None:
         (item,) = client("dynamodb").scan(TableName=self.authorizations.table)["Items"]
-        self.authorizations.change(item["pk"]["S"], {"problem": code}, only_if={})
+        self.authorizations.change(item["pk"]["S"], {"problem": code, "failure": failure}, only_if={})
+
+    def is_refused(self) -> None:
+        self.fails("provider_refused", step="exchange", status=401, error="invalid_client")
 
     def consents(self) -> None:
         self.change(authorization_id="a-1", generation=1, status=Status.ACTIVE, expires_at=NOW + 86_400)
@@ -256,6 +262,32 @@ def test_each_refusal_is_said_at_once_and_waiting_goes_on(desk: Desk, authorizat
     assert "keap/main is connected" in said
     denied = "✗ the link was opened, and access was denied at the provider; it can be tried again until "
     assert aside.count(f"{denied}2027-01-15T08:15:00Z.") == 2
+
+
+REFUSED = "the link was opened, but the provider refused the code's exchange (HTTP 401, invalid_client)"
+
+
+def test_the_last_line_says_what_the_provider_answered(desk: Desk, authorizations: StoredAuthorizations) -> None:
+    Browser(desk, authorizations, "opens is_refused")
+    desk.hurry = 300
+    aside = desk.both("connect", "keap/main", status=1)[1]
+    assert f"✗ {REFUSED}; it can be tried again until " in aside
+    assert f"keap/main was not connected. The last attempt: {REFUSED}." in " ".join(aside.split())
+
+
+def test_ctrl_c_repeats_what_the_provider_answered_last(desk: Desk, authorizations: StoredAuthorizations) -> None:
+    Browser(desk, authorizations, "opens denies is_refused nothing interrupts")
+    assert desk.both("connect", "keap/main", status=130)[1].splitlines()[-1].endswith(f"The last attempt: {REFUSED}.")
+
+
+def test_status_says_how_the_last_attempt_to_connect_failed(desk: Desk) -> None:
+    desk("connect", "keap/main", "--no-wait")
+    failure = {"code": "provider_refused", "at": NOW, "step": "exchange", "status": 401, "error": "invalid_client"}
+    desk.records.change("keap/main", {"authorization_failure": failure})
+    assert REFUSED in " ".join(desk("status", "keap/main").split())
+    [connection] = desk.json("status", "keap/main")["connections"]
+    shown = connection["authorization_failure"]
+    assert (shown["status"], shown["error"], shown["at"]) == (401, "invalid_client", "2027-01-15T08:00:00Z")
 
 
 def test_what_only_the_operator_can_fix_ends_the_waiting(desk: Desk, authorizations: StoredAuthorizations) -> None:

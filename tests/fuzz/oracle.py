@@ -54,6 +54,12 @@ STANDARD_CODES = {
     "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
     "invalid_scope", "access_denied", "server_error", "temporarily_unavailable",
 }  # fmt: skip
+#: OpenID Connect Core 1.0 section 3.1.2.6, and RFC 6749 section 4.1.2.1 for this endpoint alone.
+CALLBACK_CODES = STANDARD_CODES | {
+    "interaction_required", "login_required", "account_selection_required", "consent_required", "invalid_request_uri",
+    "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
+    "unsupported_response_type",
+}  # fmt: skip
 _VISIBLE = re.compile(r"[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _LOST = re.compile(r"The provider's answer is lost \([A-Z][A-Za-z]+\)\.")
@@ -277,8 +283,9 @@ def _check_use(profile: Profile, tokens: TokenSet) -> None:
 def check_callback(profile: Profile, query: str) -> None:
     """What the browser came back with: read, and its code put into the exchange."""
     answer = parse_authorization_response(profile, dict(parse_qsl(query)))
-    allowed = STANDARD_CODES | {rule.code for rule in profile.errors} | {"refused"}
+    allowed = CALLBACK_CODES | {rule.code for rule in profile.errors} | {*profile.callback.declined, "refused"}
     assert answer.error is None or answer.error in allowed
+    assert (answer.meaning is None) is (answer.error is None)
     assert answer.captured.keys() <= profile.callback.capture.keys()
     assert all(value and len(value) <= 2000 for value in answer.captured.values())
     assert repr(answer) == repr(replace(answer, code=None, captured={})), "a callback's text is in its repr"

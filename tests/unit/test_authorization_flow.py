@@ -526,7 +526,8 @@ def test_who_waits_for_the_link_learns_how_the_last_attempt_ended() -> None:
     assert read_progress(w.authorizations, w.ticket) == ("opened", None)
     with pytest.raises(Denied):
         w.flow.handle_callback({"state": params["state"], "error": "access_denied"}, started.cookie)
-    assert read_progress(w.authorizations, w.ticket) == ("opened", "access_denied")
+    denial = {"step": "authorization", "error": "access_denied"}
+    assert read_progress(w.authorizations, w.ticket) == ("opened", ("access_denied", denial))
     again, params = w.start_authorization(started.cookie)
     w.handle_callback(params["state"], again.cookie)
     assert read_progress(w.authorizations, w.ticket) == ("used", None)
@@ -540,7 +541,7 @@ def test_a_client_not_allowed_at_the_provider_is_found_before_consent() -> None:
     vault.clients["keap"] = replace(vault.clients["keap"], hosts=("elsewhere.example.com",))
     with pytest.raises(InvalidClient, match=r"api\.example\.com"):
         w.start_authorization()
-    assert read_progress(w.authorizations, w.ticket) == ("opened", "invalid_client_entry")
+    assert read_progress(w.authorizations, w.ticket) == ("opened", ("invalid_client_entry", {}))
 
 
 # --- connecting again -------------------------------------------------------------------------------------------------

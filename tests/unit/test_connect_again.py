@@ -16,6 +16,7 @@ from evergrant.errors import LostResponse, NoRefreshToken, ProviderRefused, Wron
 from evergrant.http_messages import HttpResponse
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Subject
+from evergrant.profiles.request_specs import Scopes
 from evergrant.record.status import Status
 from evergrant.rotation import revocation
 from evergrant.settings import Settings
@@ -247,6 +248,24 @@ def test_what_is_granted_in_full_the_next_time_is_missing_no_more() -> None:
     connect(w, build_grant(scope="read"))
     again(w, build_grant(scope="read write"))
     assert w.record().missing_scope is None
+
+
+def test_a_scope_that_is_never_named_is_not_missing_for_ever() -> None:
+    """The server names it otherwise each time: connecting again does not find it missing for ever."""
+    w = with_profile(_asking("read write"))
+    assert connect(w, build_grant(scope="read w")).missing == ("write",)
+    view = again(w, build_grant(scope="read w"))
+    assert (w.record().missing_scope, w.record().granted_scope) == (None, "read")
+    assert view.missing == ("write",), "the page says what it knows: it is not among those that were allowed"
+    again(w, build_grant(scope="w"))
+    assert w.record().missing_scope == "read", "less than was granted before"
+
+
+def test_a_profile_says_which_scope_includes_another() -> None:
+    profile = msgspec.structs.replace(_asking("read write"), scopes=Scopes(implied={"write": ("read",)}))
+    w = with_profile(profile)
+    assert connect(w, build_grant(scope="write")).missing == ()
+    assert (w.record().missing_scope, w.record().granted_scope) == (None, "read write")
 
 
 def _asking(scope: str) -> Profile:

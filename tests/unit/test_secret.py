@@ -94,7 +94,7 @@ HOLDERS: dict[str, Callable[[], Any]] = {
     "TokenSet": secret_tokens,
     "Client": lambda: Client("keap", "client-1", (Secret(CANARY),), ("api.example.com",)),
     "Client that logs in": lambda: Client("x", None, (), (), {"password": Secret(CANARY)}, Secret(CANARY), "key-1"),
-    "CallbackAnswer": lambda: AuthorizationResponse(CANARY, None, {"realm": CANARY}),
+    "CallbackAnswer": lambda: AuthorizationResponse(CANARY, None, None, {"realm": CANARY}),
     "HttpRequest": a_request,
     "HttpRequest with all in its URL": lambda: HttpRequest("GET", f"https://x/?secret={CANARY}", {}, b""),
     "HttpResponse": lambda: HttpResponse(200, {"x-token": CANARY}, CANARY.encode()),

@@ -20,6 +20,7 @@ def test_the_document_is_what_consumers_were_promised() -> None:
         "token_type": "Bearer",
         "expires_at": "2026-11-23T10:00:00Z",
         "scope": "full",
+        "missing_scope": None,
         "headers": {"Authorization": "Bearer access-1"},
         "required_headers": [],
         "reject_statuses": [401],

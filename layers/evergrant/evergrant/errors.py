@@ -30,6 +30,7 @@
     │   ├── WrongMethod           wrong_method
     │   ├── WrongContentType      wrong_content_type
     │   ├── Denied                access_denied
+    │   ├── NotFinished           not_finished             the person did not sign in, or choose an account
     │   ├── WrongAccount          wrong_account            connecting again with another account than before
     │   ├── NoRefreshToken        no_refresh_token         a grant that would end with its first token
     │   └── ProviderRefused       provider_refused
@@ -52,6 +53,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
 
+from .authorization_failure import AuthorizationFailure
+
 
 class EvergrantError(Exception):
     """The base class: ``code`` is stable, ``message`` says what happened, ``hint`` what to do.
@@ -73,6 +76,8 @@ class EvergrantError(Exception):
         self.hint = self.hint_default if hint is None else hint
         #: The provider's title and the account's name, where they are known, for the connect page.
         self.about: tuple[str, str] | None = None
+        #: The connection that was being authorized, for the log.
+        self.authorizing: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the error as callers in any language receive it."""
@@ -213,9 +218,16 @@ class TemporarilyUnavailable(EvergrantError):
 
 
 class LinkError(EvergrantError):
-    """A step of the connect flow was refused; ``status`` is the HTTP status of its page."""
+    """A step of the connect flow was refused; ``status`` is the HTTP status of its page.
+
+    ``failure`` says how the provider ended the authorization, where it did.
+    """
 
     status: ClassVar[int] = 400
+
+    def __init__(self, message: str, hint: str | None = None, *, failure: AuthorizationFailure | None = None) -> None:
+        super().__init__(message, hint)
+        self.failure = failure
 
 
 class LinkInvalid(LinkError):
@@ -268,6 +280,13 @@ class Denied(LinkError):
     status = 403
 
 
+class NotFinished(LinkError):
+    """The provider wanted something of the person that did not happen, such as a sign-in."""
+
+    code = "not_finished"
+    status = 403
+
+
 class WrongAccount(LinkError):
     code = "wrong_account"
     status = 403
@@ -283,7 +302,7 @@ class NoRefreshToken(LinkError):
     code = "no_refresh_token"
     status = 502
 
-    def __init__(self, message: str, hint: str | None = None, remedy: str | None = None) -> None:
+    def __init__(self, message: str, hint: str | None = None, *, remedy: str | None = None) -> None:
         super().__init__(message, hint)
         self.remedy = remedy
 

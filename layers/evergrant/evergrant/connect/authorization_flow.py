@@ -16,14 +16,25 @@ person's authorization.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import Conflict, Denied, InvalidClient, LinkError, LinkExpired, LinkInvalid, LinkUsed, NoCookie
+from ..errors import (
+    Conflict,
+    Denied,
+    InvalidClient,
+    LinkError,
+    LinkExpired,
+    LinkInvalid,
+    LinkUsed,
+    NoCookie,
+    NotFinished,
+)
 from ..oauth.authorization_request import build_authorization_url
+from ..oauth.authorization_response import is_denial_without_state
 from ..oauth.client import Client
 from ..oauth.token_request import build_token_requests
 from ..ports import ConnectPorts, PortUnavailable
@@ -161,8 +172,12 @@ class AuthorizationFlow:
 
         Raises
         ------
-        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, Denied, WrongAccount, NoRefreshToken, ProviderRefused
+        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser
+        Denied, NotFinished, WrongAccount, NoRefreshToken, ProviderRefused
         """
+        if cookie and is_denial_without_state(params):
+            # Which authorization it ends is unknown, so it ends none: the link still works.
+            raise Denied("Access was not allowed, at a provider that did not send the state back.")
         state = params.get("state", "")
         key = state_key(state)
         pending = self._ports.authorizations.get(key) if state else None
@@ -204,7 +219,11 @@ class AuthorizationFlow:
         """Exchange the code and save the grant, with the ticket claimed; store the outcome with the state."""
         authorization, outcome = _read_authorization(ticket), "failed"
         try:
-            with self._tickets.record_problem(pending["ticket"]), self._tickets.claim(pending["ticket"], ticket):
+            with (
+                self._tickets.record_problem(pending["ticket"]),
+                self._keep_failure(authorization.connection),
+                self._tickets.claim(pending["ticket"], ticket),
+            ):
                 connection = CallbackExchange(self._ports, self._settings).obtain_grant(
                     params,
                     self._profile(authorization),
@@ -222,12 +241,26 @@ class AuthorizationFlow:
                 self._ports.authorizations.change(key, {"outcome": outcome}, only_if={"outcome": "begun"})
         return connection
 
+    @contextmanager
+    def _keep_failure(self, connection: str) -> Iterator[None]:
+        """Keep in the record how the provider ended an authorization. The grant that it has is not touched."""
+        try:
+            yield
+        except LinkError as error:
+            if error.failure is not None:
+                failure = {"code": error.code, "at": self._now, **error.failure.as_dict()}
+                with suppress(Conflict, PortUnavailable):
+                    self._ports.records.change(connection, {"authorization_failure": failure})
+            raise
+
     def _repeat_outcome(self, outcome: str, authorization: Authorization) -> AuthorizationView:
         """Answer a reload of the callback as the first request ended."""
         if outcome == "connected":
             return self._views.describe_result(authorization)
         if outcome == Denied.code:
             raise Denied("Access was not allowed.")
+        if outcome == NotFinished.code:
+            raise NotFinished("The person did not finish at the provider.")
         if outcome == "begun":
             raise LinkUsed("This answer is being handled already.")
         raise LinkUsed("This answer was used already, without success.")

@@ -7,10 +7,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from ..errors import EvergrantError
+from ..oauth.scopes import find_missing_scopes
 from ..ports import ConnectPorts, PortUnavailable
 from ..record.status import Status
 from .links import Authorization
-from .scopes import ReconnectChanges, compare_grants, split_scopes
+from .scopes import ReconnectChanges, compare_grants
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class AuthorizationViews:
         view, record = self.describe(authorization), None
         with suppress(PortUnavailable):
             record = self.ports.records.get(authorization.connection)
-        return replace(view, missing=split_scopes(record.missing_scope)) if record else view
+        return replace(view, missing=find_missing_scopes(authorization.scope, record.granted_scope)) if record else view
 
     def describe_changes(self, authorization: Authorization, *, another_account: bool) -> ReconnectChanges | None:
         """Return what connecting again changes; None where there was no grant before."""
@@ -73,10 +74,11 @@ class AuthorizationViews:
 
     @contextmanager
     def name_in_errors(self, authorization: Authorization) -> Iterator[None]:
-        """Let the page of an error that is raised inside name the provider and the account."""
+        """Let an error that is raised inside name the connection, and its page the provider and the account."""
         try:
             yield
         except EvergrantError as error:
+            error.authorizing = authorization.connection
             with suppress(EvergrantError, PortUnavailable):
                 view = self.describe(authorization)
                 error.about = view.provider, view.account

@@ -6,11 +6,15 @@ that a refusal leaves an earlier grant as it was.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
-from ..errors import Conflict, Denied, LinkInvalid, LinkUsed, ProviderRefused
-from ..oauth.authorization_response import parse_authorization_response
+from ..authorization_failure import AuthorizationFailure
+from ..errors import Conflict, Denied, LinkError, LinkInvalid, LinkUsed, NotFinished, ProviderRefused
+from ..oauth.authorization_response import RefusalMeaning, parse_authorization_response
+from ..oauth.scopes import find_missing_scopes, name_granted_scope
+from ..oauth.token_set import TokenSet
 from ..ports import ConnectPorts
 from ..profiles.model import Profile
 from ..record.connection import Connection, RecordFields
@@ -20,7 +24,13 @@ from .code_exchange import CodeExchange
 from .grant_save import GrantSave, require_connected
 from .links import RETENTION_SECONDS, Authorization, code_key
 from .pkce_binding import PkceBinding
-from .scopes import find_missing_scopes
+
+#: The error that each meaning of a refused authorization raises.
+_REFUSALS: Mapping[RefusalMeaning, Callable[..., LinkError]] = {
+    "declined": partial(Denied, "Access was not allowed."),
+    "not_finished": partial(NotFinished, "The person did not finish at the provider."),
+    "refused": partial(ProviderRefused, "The provider refused the authorization."),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +57,13 @@ class CallbackExchange:
         """
         _check_issuer(profile, params)
         callback = parse_authorization_response(profile, params)
-        if callback.error:
-            if callback.error == "access_denied":
-                raise Denied("Access was not allowed.")
-            raise ProviderRefused("The provider refused the authorization.")
+        if callback.meaning is not None:
+            raise _REFUSALS[callback.meaning](failure=AuthorizationFailure("authorization", error=callback.error))
         if callback.code is None:
-            raise ProviderRefused("The provider's answer holds no authorization code.")
+            raise ProviderRefused(
+                "The provider's answer holds no authorization code.",
+                failure=AuthorizationFailure("authorization", reason="no_code"),
+            )
         client = self.ports.vault.client(authorization.client)
         current = self.ports.records.get(authorization.connection)
         if current is None:
@@ -69,8 +80,7 @@ class CallbackExchange:
         subject = accounts.find_subject(profile, authorization, client, tokens, exchanged.id_token, binding.nonce)
         if profile.subject and not another_account:
             require_same_account(current.subject, subject)
-        missing = " ".join(find_missing_scopes(authorization.scope, tokens.scope))
-        learned: RecordFields = {"subject": subject, "missing_scope": missing or None}
+        learned: RecordFields = {"subject": subject, **_compare_scopes(current, authorization, tokens, profile)}
         granting = GrantSave(ports.records, ports.seal, ports.queue, ports.clock, self.settings)
         return granting.save(current, authorization, "authorization_code", profile, tokens, data_key, learned)
 
@@ -83,6 +93,22 @@ class CallbackExchange:
             raise LinkUsed("This code was used already.") from conflict
 
 
+def _compare_scopes(
+    current: Connection, authorization: Authorization, tokens: TokenSet, profile: Profile
+) -> RecordFields:
+    """Return what was granted, and what is missing.
+
+    Where the same was asked for before, what was granted then is the measure: a server that never names a scope as it
+    was asked for does not seem to refuse it for ever. A server that names no scope granted what was asked for (RFC 6749
+    section 5.1).
+    """
+    asked, implied = authorization.scope, profile.scopes.implied
+    is_repeated = current.authorization_id is not None and current.scope == asked
+    measure = (current.granted_scope if is_repeated else None) or asked
+    missing = " ".join(find_missing_scopes(measure, tokens.scope, implied))
+    return {"granted_scope": name_granted_scope(asked, tokens.scope, implied), "missing_scope": missing or None}
+
+
 def _check_issuer(profile: Profile, params: Mapping[str, str]) -> None:
     """Refuse the answer of another server than the one asked (RFC 9207 section 2.4)."""
     if profile.authorize is None or profile.authorize.issuer is None:
@@ -91,4 +117,7 @@ def _check_issuer(profile: Profile, params: Mapping[str, str]) -> None:
     # A server that always sends iss may still omit it from an error, after which nothing is sent anywhere.
     missing = issuer is None and profile.authorize.issuer_always and not params.get(profile.callback.error)
     if missing or issuer not in (None, profile.authorize.issuer):
-        raise ProviderRefused("The answer came from another server than the one asked (RFC 9207).")
+        raise ProviderRefused(
+            "The answer came from another server than the one asked (RFC 9207).",
+            failure=AuthorizationFailure("authorization", reason="other_issuer"),
+        )

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..authorization_failure import AuthorizationFailure
 from ..errors import LostResponse, NoRefreshToken, NotSent, ProviderRefused, UnreadableResponse
 from ..http_messages import HttpRequest
 from ..oauth.client import Client
-from ..oauth.error_response import Refusal
+from ..oauth.error_response import Refusal, read_media_type
 from ..oauth.token_request import build_token_requests, try_each_secret
 from ..oauth.token_response import parse_token_response, read_value
 from ..oauth.token_set import TokenSet
@@ -67,7 +68,8 @@ class CodeExchange:
             lambda answer: isinstance(answer, Refusal) and answer.kind == "client_rejected",
         )
         if isinstance(answer, Refusal):
-            raise ProviderRefused(f"The provider refused the code's exchange ({answer.code or answer.status}).")
+            failure = AuthorizationFailure("exchange", answer.status, answer.code, answer.content_type)
+            raise ProviderRefused("The provider refused the code's exchange.", failure=failure)
         tokens = answer.tokens
         if tokens.refresh_token is None and profile.refresh and tokens.lifetime < LONG_LIVED_SECONDS:
             remedy = profile.authorize.refresh_token_remedy if profile.authorize else None
@@ -80,9 +82,17 @@ class CodeExchange:
         sent_at = self._now
         try:
             response = self.provider.send(request, hosts=hosts, timeout=self.settings.budgets.request)
+        except (NotSent, LostResponse) as error:
+            raise ProviderRefused(
+                error.message, failure=AuthorizationFailure("exchange", reason=error.reason)
+            ) from error
+        try:
             answer = parse_token_response(profile, response, sent_at, variables=authorization.variables)
-        except (NotSent, LostResponse, UnreadableResponse) as error:
-            raise ProviderRefused(error.message) from error
+        except UnreadableResponse as error:
+            failure = AuthorizationFailure(
+                "exchange", response.status, content_type=read_media_type(response), reason="unreadable"
+            )
+            raise ProviderRefused(error.message, failure=failure) from error
         if isinstance(answer, Refusal):
             return answer
         wanted = profile.subject is not None and profile.subject.source == "id_token"

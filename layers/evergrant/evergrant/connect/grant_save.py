@@ -52,7 +52,7 @@ class GrantSave:
         data_key
             For the generation after ``current``'s, fetched before anything was sent to the provider.
         learned
-            What else is known of the new grant: ``subject`` and ``missing_scope``, see
+            What else is known of the new grant: ``subject``, ``missing_scope`` and ``granted_scope``, see
             :class:`~evergrant.record.connection.Connection`.
         consented
             Whether the account's owner consented just now. An imported set may belong to the grant that it replaces,
@@ -82,6 +82,7 @@ class GrantSave:
                     "authorization_id": authorization_id,
                     "subject": None,
                     "missing_scope": None,
+                    "authorization_failure": None,
                     **learned,
                 }
             )
@@ -137,6 +138,6 @@ def require_connected(connection: Connection) -> None:
 
 
 def _apply_authorization(current: Connection, authorization: Authorization, grant: str) -> Connection:
-    """Return the record as if this authorization were its first: the old grant's failures do not count."""
+    """Return the record as if this authorization were its first: the old grant's failures and scopes do not count."""
     fields = cast(dict[str, Any], authorization.fields(grant))
-    return replace(state_machine.await_authorization(current), **fields)
+    return replace(state_machine.await_authorization(current), **fields, granted_scope=None, lost_scope=None)

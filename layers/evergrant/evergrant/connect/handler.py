@@ -23,7 +23,9 @@ def respond(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str = ""
     try:
         answer = _answer(flow, event, method, path, contact)
     except LinkError as error:
-        logger.info("connect refused", code=error.code, route=path)
+        failure = error.failure.as_dict() if error.failure else {}
+        at_provider = {f"provider_{name}": value for name, value in failure.items()}
+        logger.info("connect refused", code=error.code, route=path, connection=error.authorizing, **at_provider)
         allow = {"allow": ", ".join(_METHODS[path])} if isinstance(error, WrongMethod) else {}
         answer = http_api.build_page(
             error.status, pages.render_refused(error, contact), {**pages.build_headers(), **allow}
@@ -31,7 +33,7 @@ def respond(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str = ""
     except (EvergrantError, PortUnavailable) as error:
         known = error if isinstance(error, EvergrantError) else EvergrantError("A service of AWS does not answer.")
         # For the operator, who has to act. The exception's own text may name a service, never a secret.
-        logger.error("connect failed", code=known.code, reason=str(error), route=path)
+        logger.error("connect failed", code=known.code, reason=str(error), route=path, connection=known.authorizing)
         answer = http_api.build_page(503, pages.render_refused(known, contact), pages.build_headers())
     return {**answer, "body": ""} if method == "HEAD" else answer
 

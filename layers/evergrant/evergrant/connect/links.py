@@ -12,7 +12,7 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
-from typing import Literal
+from typing import Any, Literal, NamedTuple
 
 from ..errors import InvalidRequest
 from ..ports import Authorizations
@@ -83,17 +83,28 @@ def issue_ticket(
     return ticket
 
 
+class LinkProblem(NamedTuple):
+    """The error that ended the last attempt: its code, and the fields of its failure at the provider, if it has one.
+
+    For the fields see :class:`~evergrant.authorization_failure.AuthorizationFailure`.
+    """
+
+    code: str
+    failure: Mapping[str, Any]
+
+
 def read_progress(
     authorizations: Authorizations, ticket: str
-) -> tuple[Literal["unopened", "opened", "used"], str | None]:
-    """Return how far a ticket is, and the code of the error that ended the last attempt, if one did.
+) -> tuple[Literal["unopened", "opened", "used"], LinkProblem | None]:
+    """Return how far a ticket is, and what ended the last attempt, if anything did.
 
     *Opened*: a browser was sent to the provider. *Used*: the grant is saved.
     """
     held = authorizations.get(ticket_key(ticket)) or {}
     if held.get("used_at"):
         return "used", None
-    return "opened" if held.get("cookie_hash") else "unopened", held.get("problem") or None
+    problem = LinkProblem(held["problem"], held.get("failure") or {}) if held.get("problem") else None
+    return "opened" if held.get("cookie_hash") else "unopened", problem
 
 
 def ticket_key(ticket: str) -> str:

@@ -89,7 +89,8 @@ def begin(records: Records, authorization: Authorization, grant: str, clock: Clo
             return change
         # A headless grant has no use for an attempt in doubt, or a kept response, of an earlier grant.
         fresh: RecordFields = {**token_save.NO_ATTEMPT, "unreadable_response": None, "failures": 0}
-        return change.set({**authorization.fields(grant), **fresh, **schedule_refresh(current, now)})
+        scopes: RecordFields = {"missing_scope": None, "granted_scope": None, "lost_scope": None}
+        return change.set({**authorization.fields(grant), **fresh, **scopes, **schedule_refresh(current, now)})
 
     try:
         records.create(record)

@@ -162,6 +162,16 @@ REFUSALS = {
         ),
         "If you want to connect it after all",
     ),
+    "not_finished": Refusal(
+        "Something was left open",
+        "The other service wanted something of you first, such as to sign in or to choose an account, and that did not "
+        "happen. Nothing was connected.",
+        (
+            "Sign in at the other service, in this browser.",
+            "Open the link from your message once more, and go through to the end.",
+            _TWICE,
+        ),
+    ),
     "wrong_account": Refusal(
         "This is another account",
         "You signed in with another account than the one that was connected before. Nothing was changed.",

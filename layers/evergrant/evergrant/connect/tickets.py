@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import Conflict, EvergrantError, LinkExpired, LinkInvalid, LinkUsed
+from ..errors import Conflict, EvergrantError, LinkError, LinkExpired, LinkInvalid, LinkUsed
 from ..ports import Authorizations, Clock, PortUnavailable
 
 #: How long one callback may hold the ticket: longer than the function's timeout (seconds).
@@ -81,16 +81,17 @@ class Tickets:
 
     @contextmanager
     def record_problem(self, key: str) -> Iterator[None]:
-        """Store the code of an error with the ticket, for the operator who waits for the result."""
-        problem = ""
+        """Store an error's code and failure with the ticket, for the operator who waits for the result."""
+        problem: dict[str, Any] = {"problem": "", "failure": {}}
         try:
             yield
         except EvergrantError as error:
-            problem = error.code
+            failure = error.failure if isinstance(error, LinkError) else None
+            problem = {"problem": error.code, "failure": failure.as_dict() if failure else {}}
             raise
         finally:
             with suppress(PortUnavailable):
-                self.authorizations.change(key, {"problem": problem}, only_if={})
+                self.authorizations.change(key, problem, only_if={})
 
     @property
     def _now(self) -> int:

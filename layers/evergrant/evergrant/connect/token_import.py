@@ -18,11 +18,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import InvalidRequest
+from ..oauth.scopes import name_granted_scope
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, PortUnavailable, Queue, Records, Seal
 from ..profiles.expiry import MAX_LIFETIME_SECONDS, compute_expiry
 from ..profiles.model import Profile
-from ..record.connection import Connection
+from ..record.connection import Connection, RecordFields
 from ..secret import Secret
 from ..settings import Settings
 from ..times import parse_rfc3339
@@ -238,7 +239,8 @@ class TokenImport:
         current = operator_actions.begin(self.records, authorization, grant, self.clock)
         data_key = self.seal.prepare(current.name, current.generation + 1)
         grant_save = GrantSave(self.records, self.seal, self.queue, self.clock, self.settings)
-        saved = grant_save.save(current, authorization, grant, profile, tokens, data_key, consented=False)
+        learned: RecordFields = {"granted_scope": name_granted_scope(None, tokens.scope)}
+        saved = grant_save.save(current, authorization, grant, profile, tokens, data_key, learned, consented=False)
         with suppress(PortUnavailable):
             self.queue.send({"connection": saved.name})
         return saved

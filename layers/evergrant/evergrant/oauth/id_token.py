@@ -12,6 +12,7 @@ import hmac
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ..authorization_failure import AuthorizationFailure
 from ..errors import ProviderRefused
 from ..jwt_payload import decode_jwt_payload
 
@@ -46,7 +47,10 @@ def verify_claims(token: str, *, issuers: Collection[str], client_id: str, nonce
     }
     for claim, holds in checks.items():
         if not holds:
-            raise ProviderRefused(f"The provider's ID token is not valid here: its {claim} is not as it must be.")
+            raise ProviderRefused(
+                f"The provider's ID token is not valid here: its {claim} is not as it must be.",
+                failure=AuthorizationFailure("id_token", reason=claim),
+            )
     return claims
 
 
@@ -82,5 +86,7 @@ def _has_nonce(claims: Mapping[str, Any], nonce: str) -> bool:
 def _decode_claims(token: str) -> Mapping[str, Any]:
     claims = decode_jwt_payload(token)
     if claims is None:
-        raise ProviderRefused("The provider's ID token cannot be read.")
+        raise ProviderRefused(
+            "The provider's ID token cannot be read.", failure=AuthorizationFailure("id_token", reason="unreadable")
+        )
     return claims

@@ -19,7 +19,19 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..errors import InvalidVariable
-from .request_specs import Authorize, Callback, JwtBearer, Login, Revoke, Seconds, Static, Text, TokenRequest, document
+from .request_specs import (
+    Authorize,
+    Callback,
+    JwtBearer,
+    Login,
+    Revoke,
+    Scopes,
+    Seconds,
+    Static,
+    Text,
+    TokenRequest,
+    document,
+)
 from .response_specs import ErrorRule, Path, Response, Status
 
 Grant = Literal["authorization_code", "client_credentials", "login", "jwt_bearer", "static"]
@@ -152,6 +164,7 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
     ] = {}
     authorize: Annotated[Authorize | None, Meta(description="Where a person consents; with `exchange`.")] = None
     callback: Callback = Callback()
+    scopes: Scopes = Scopes()
     exchange: Annotated[
         TokenRequest | None, Meta(description="The exchange of the code for tokens (RFC 6749 section 4.1.3).")
     ] = None

@@ -73,6 +73,26 @@ class Callback(Struct, frozen=True, forbid_unknown_fields=True):
     capture: Annotated[
         dict[str, str], document("Values for consumers: the name of each, and its parameter.", {"realm_id": "realmId"})
     ] = {}
+    declined: Annotated[
+        tuple[Text, ...],
+        document(
+            "The error codes with which the person declined, beside `access_denied` and `consent_required`.",
+            ["user_cancelled_login"],
+        ),
+    ] = ()
+
+
+class Scopes(Struct, frozen=True, forbid_unknown_fields=True):
+    """How the provider names the scopes that it granted."""
+
+    implied: Annotated[
+        dict[str, tuple[Text, ...]],
+        document(
+            "What a granted scope includes: scopes that the provider does not name beside it, or names otherwise than "
+            "they were asked for. Each `*` stands for one same text in the scope and in what it includes.",
+            {"write_*": ["read_*"], "user": ["read:user", "user:email"]},
+        ),
+    ] = {}
 
 
 class TokenRequest(Struct, frozen=True, forbid_unknown_fields=True):

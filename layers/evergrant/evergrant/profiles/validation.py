@@ -58,6 +58,7 @@ def find_problems(profile: Profile) -> Iterator[str]:
     yield from _check_assertions(profile)
     yield from _check_response(profile)
     yield from _check_subject(profile)
+    yield from _check_scopes(profile)
     for place, template, allowed in _list_templates(profile):
         yield from _check_template(place, template, allowed | profile.variables.keys())
     yield from _check_headers(profile)
@@ -190,6 +191,20 @@ def _check_subject(profile: Profile) -> Iterator[str]:
     captured = profile.response.capture.keys() | profile.callback.capture.keys()
     if subject.source == "capture" and subject.path not in captured:
         yield f"subject.path: there is no captured value {subject.path}"
+
+
+def _check_scopes(profile: Profile) -> Iterator[str]:
+    for pattern, included in profile.scopes.implied.items():
+        place = f"scopes.implied.{pattern}"
+        if pattern.count("*") > 1 or pattern == "*":
+            yield f"{place}: write one scope, with one * at most, and more than that"
+        if not included:
+            yield f"{place}: it names at least one scope"
+        for scope in (pattern, *included):
+            if re.search(r"[\s,]", scope):
+                yield f"{place}: {scope!r} holds a separator; write one scope"
+        if "*" not in pattern and any("*" in scope for scope in included):
+            yield f"{place}: only a pattern with * may include one"
 
 
 def _check_template(place: str, template: str, allowed: set[str]) -> Iterator[str]:

@@ -60,6 +60,10 @@ def describe_event(event: Mapping[str, Any]) -> dict[str, Any]:
             "its owner has to authorize it again before.",
             connect,
         ),
+        EventType.SCOPE_REDUCED: (
+            f"The token of {name} has fewer scopes than were granted; it lacks {detail.get('lost_scope', '')}.",
+            connect,
+        ),
         EventType.DISCONNECTED: (f"{name} is disconnected.", status),
     }[kind]
     return {**detail, "alert": is_alert(event), "summary": summary, "command": command}

@@ -55,6 +55,9 @@ class RecordFields(TypedDict, total=False):
     warn_at: int | None
     subject: str | None
     missing_scope: str | None
+    granted_scope: str | None
+    lost_scope: str | None
+    authorization_failure: Mapping[str, Any] | None
 
 
 class RecordState(RecordFields, total=False):
@@ -117,9 +120,12 @@ class Connection:
     ``early_refreshes`` counts refreshes in a row that a caller demanded long before they were due. ``outbox`` holds the
     events that are not delivered yet, by their id.
 
-    ``subject`` is a digest of the account's id at the provider, None where it is unknown; ``missing_scope`` is the part
-    of ``scope`` that was not granted. ``to_revoke`` is the token set of a disconnected connection, sealed for the
-    generation before, until its provider was asked to revoke it.
+    ``subject`` is a digest of the account's id at the provider, None where it is unknown. ``missing_scope`` is the part
+    of ``scope`` that was not granted, ``granted_scope`` the part that was (where nothing was asked for, what the
+    provider named), and ``lost_scope`` what the last refresh did not bring of that.
+
+    ``authorization_failure`` is the last attempt to authorize it that failed at the provider. ``to_revoke`` is the
+    token set of a disconnected connection, sealed for the generation before, until its provider was asked to revoke it.
     """
 
     name: str
@@ -161,6 +167,9 @@ class Connection:
     warn_at: int | None = None
     subject: str | None = None
     missing_scope: str | None = None
+    granted_scope: str | None = None
+    lost_scope: str | None = None
+    authorization_failure: Mapping[str, Any] | None = None
     outbox: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
@@ -170,6 +179,11 @@ class Connection:
     @property
     def account(self) -> str:
         return self.name.partition("/")[2]
+
+    @property
+    def lacking_scope(self) -> str | None:
+        """All scopes that the current token lacks: never granted, or lost since; None where there are none."""
+        return " ".join(filter(None, (self.missing_scope, self.lost_scope))) or None
 
     @property
     def token_lifetime(self) -> TokenLifetime | None:

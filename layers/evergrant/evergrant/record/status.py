@@ -33,4 +33,5 @@ class EventType(StrEnum):
     AUTHORIZATION_REQUIRED = "Authorization Required"
     CLIENT_REFUSED = "Client Refused"
     GRANT_EXPIRING = "Grant Expiring"
+    SCOPE_REDUCED = "Scope Reduced"
     DISCONNECTED = "Connection Disconnected"

@@ -23,6 +23,7 @@ def build_document(connection: Connection, profile: Profile, tokens: TokenSet) -
         "token_type": tokens.token_type,
         "expires_at": format_rfc3339(tokens.expires_at),
         "scope": tokens.scope,
+        "missing_scope": connection.lacking_scope,
         "headers": build_consumer_headers(profile, connection.variables, tokens, connection.grant),
         "required_headers": list(profile.consumer.required_headers),
         "reject_statuses": list(profile.consumer.reject_statuses),

@@ -10,7 +10,7 @@ from ..oauth.token_set import TokenLifetime, TokenSet
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..settings import Settings
 from ..times import TICK_SECONDS, format_rfc3339
-from . import expiry_warning, outbox, refresh_schedule, state_machine
+from . import expiry_warning, granted_scope, outbox, refresh_schedule, state_machine
 from .connection import UNPUBLISHED, Connection, Events, RecordChange, RecordFields, create_event
 from .refresh_schedule import schedule_due
 from .sealed import Sealed
@@ -67,13 +67,16 @@ def save_token_set(
         # Due soon until it is published, so that a worker that dies now is followed by another.
         **schedule_due(connection, now + TICK_SECONDS),
     }
-    change = state_machine.move(connection.status, Status.ACTIVE).set(fields)
+    scopes = granted_scope.compare_scopes(connection, tokens, profile) if tokens.scope else RecordFields()
+    change = state_machine.move(connection.status, Status.ACTIVE).set({**fields, **scopes})
     if is_directly_readable(connection, tokens, profile, settings):
         still_unpublished = carry_over(connection, now)
     else:
         change = change.set({"published_generation": generation})
         still_unpublished = RecordChange()
     events = _report_save(connection, tokens, generation, now, is_recovered=not still_unpublished)
+    if scopes.get("lost_scope"):
+        events = {**events, **granted_scope.report_lost_scopes(connection, scopes.get("lost_scope"), now)}
     return change | still_unpublished | outbox.add_events(connection, events)
 
 
