@@ -175,7 +175,7 @@ test: lint ## Everything CI runs
 		else echo "tests in a browser: left out"; fi
 
 .PHONY: bench
-bench: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(if $(LINUX),$(STAMPS)/rie) ## Measure it beside its alternatives (PARTS="rotation start warm load"; takes minutes)
+bench: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack $(if $(LINUX),$(STAMPS)/rie) ## Measure it beside its alternatives (PARTS="rotation outbound start warm load"; takes minutes)
 	@POWERTOOLS_METRICS_NAMESPACE=Evergrant POWERTOOLS_SERVICE_NAME=rotator $(VENV)/bin/python -m benchmarks $(PARTS)
 
 # --- maintaining it -------------------------------------------------------------------------------------------------

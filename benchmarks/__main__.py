@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from importlib import import_module
 
-PARTS = ("rotation", "start", "warm", "load")
+PARTS = ("rotation", "outbound", "start", "warm", "load")
 
 
 def main(names: list[str]) -> int:

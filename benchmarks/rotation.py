@@ -130,7 +130,7 @@ def run() -> None:
         met=per["secrets-manager:PutSecretValue"] == 1,
     )
     print_goal(f"at most two calls of KMS: {kms:.2f}", met=kms <= 2)
-    print_goal(f"below 3 ms of CPU beyond the SDK's own: {beyond_sdk * 1000:.1f} ms", met=beyond_sdk < 0.003)
+    print_goal(f"below 4 ms of CPU beyond the SDK's own: {beyond_sdk * 1000:.1f} ms", met=beyond_sdk < 0.004)
     print_goal(f"wall within 1.1 of the ideal: {ours.seconds / ours.ideal:.2f}", met=ours.seconds <= 1.1 * ours.ideal)
 
 

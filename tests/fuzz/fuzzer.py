@@ -7,7 +7,7 @@ from random import Random
 
 import atheris
 
-with atheris.instrument_imports(include=["evergrant", "h11", "tomllib", "json", "email"]):
+with atheris.instrument_imports(include=["evergrant", "h11", "httpcore", "tomllib", "json", "email"]):
     from tests.fuzz import mutations
     from tests.fuzz.targets import TARGETS
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -397,14 +398,14 @@ class _Said:
         self._said = said
         self.taken = 0
 
-    def __enter__(self) -> _Said:
-        return self
-
-    def __exit__(self, *_: object) -> None: ...
-
     def settimeout(self, seconds: float) -> None: ...
 
-    def sendall(self, data: bytes) -> None: ...
+    def setsockopt(self, *option: int) -> None: ...
+
+    def send(self, data: bytes) -> int:
+        return len(data)
+
+    def close(self) -> None: ...
 
     def recv(self, most: int) -> bytes:
         piece = self._said[self.taken : self.taken + most]
@@ -412,15 +413,16 @@ class _Said:
         return piece
 
 
+_HTTP = http.GuardedHttp(allow_loopback=True)
 _ASKED = HttpRequest("POST", "http://127.0.0.1:1/token", {"authorization": "Basic hush"}, b"refresh_token=hush")
 
 
 def check_wire(said: bytes) -> HttpResponse | LostResponse:
-    """Raw bytes in place of an answer: a whole one of at most 128 KiB, or lost, without a word of it."""
+    """Raw bytes in place of an answer: one of at most 128 KiB, also unpacked, or lost, without a word of it."""
     connection = _Said(said)
     try:
-        with patch.object(http.GuardedHttp, "_connect", lambda *_: connection):
-            response = http.GuardedHttp(allow_loopback=True).send(_ASKED, hosts=("127.0.0.1:1",), timeout=600)
+        with patch.object(socket, "create_connection", lambda *_: connection):
+            response = _HTTP.send(_ASKED, hosts=("127.0.0.1:1",), timeout=600)
     except LostResponse as lost:
         assert _LOST.fullmatch(lost.message), "a text that depends on the answer is in the error"
         assert lost.__context__ is lost.__cause__ is None, "a cause may quote the answer"
@@ -430,5 +432,7 @@ def check_wire(said: bytes) -> HttpResponse | LostResponse:
         assert connection.taken <= http.MAX_RESPONSE_BYTES + 400 * 1024, "it was read on past the limit"
     assert len(response.body) <= http.MAX_RESPONSE_BYTES
     assert all(name == name.lower() for name in response.headers)
+    assert "set-cookie" not in response.headers
+    assert isinstance(response.text(), str)
     check_answer(CASES[0], response)
     return response

@@ -6,7 +6,9 @@ All bytes mean something, so nothing that a fuzzer tries is wasted.
 
 from __future__ import annotations
 
+import gzip
 import json
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -164,6 +166,9 @@ def _wire_seeds() -> Iterator[bytes]:
     yield b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 Bad\r\ncontent-length: 0\r\n\r\n"
     yield b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n24;x=y\r\n" + body + b"\r\n0\r\nx: y\r\n\r\n"
     yield b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x8b\x08\x00"
+    for coding, packed in (("gzip", gzip.compress(body)), ("deflate, GZIP", gzip.compress(zlib.compress(body)))):
+        yield f"HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\n\r\n".encode() + packed
+    yield b"HTTP/1.1 503 No\r\ncontent-type: text/html; charset=shift_jis\r\nx: a\r\nX: b\r\n\r\n<\x93\xfa>"
     yield b"HTTP/1.1 204 No\r\n\r\n"
     yield b"HTTP/1.1 101 Switching Protocols\r\nupgrade: x\r\nconnection: upgrade\r\n\r\nx"
     yield b"HTTP/1.1 302 Found\r\nlocation: //x\r\nset-cookie: a\r\n" + length + body
@@ -188,6 +193,7 @@ _ODD_WORDS = (
     "3600", str(NOW + 60), str((NOW + 60) * 1000), "2026-11-22T11:00:00Z", "2026-11-22 11:00", "9" * 30, "\\ud800",
     "\\u0000", "\\r\\n", '""', '" "', "[]", "{}", '["a","b"]', '{"', '":', "%00", "%ff", "&", "=", "+", "200", "204",
     "302", "400", "401", "429", "500", "503", "Retry-After: ", "Date: ", _FORM, _JSON, "content-encoding: gzip",
+    "deflate", "x-gzip, identity",
     "transfer-encoding: chunked", "content-length: ", "Sun, 22 Nov 2026 10:02:00 GMT", "\ufeff", "{{", "}}", "{", "}",
     "{client_id}", "{client_secret}", "{access_token}", "[[", "]]", '"""', "'''", "a.eyJleHAiOjE3OTUzNDUyMDB9.c",
     "https://", "(?:", "[a-z]+", "{1,9}",

@@ -1,4 +1,4 @@
-"""Protects the text of a response: whatever a server declares, its tokens are read, and nothing is raised."""
+"""Protects the text of a response: its tokens are read under any declared charset, and nothing is raised."""
 
 from __future__ import annotations
 
