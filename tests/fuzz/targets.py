@@ -166,7 +166,10 @@ def _wire_seeds() -> Iterator[bytes]:
     yield b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 400 Bad\r\ncontent-length: 0\r\n\r\n"
     yield b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n24;x=y\r\n" + body + b"\r\n0\r\nx: y\r\n\r\n"
     yield b"HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 4\r\n\r\n\x1f\x8b\x08\x00"
-    for coding, packed in (("gzip", gzip.compress(body)), ("deflate, GZIP", gzip.compress(zlib.compress(body)))):
+    for coding, packed in (
+        ("gzip", gzip.compress(body, mtime=0)),
+        ("deflate, GZIP", gzip.compress(zlib.compress(body), mtime=0)),
+    ):
         yield f"HTTP/1.1 200 OK\r\ncontent-encoding: {coding}\r\n\r\n".encode() + packed
     yield b"HTTP/1.1 503 No\r\ncontent-type: text/html; charset=shift_jis\r\nx: a\r\nX: b\r\n\r\n<\x93\xfa>"
     yield b"HTTP/1.1 204 No\r\n\r\n"
