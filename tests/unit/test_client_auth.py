@@ -205,13 +205,20 @@ def test_getters_error_leaves_the_providers_answer_and_is_logged(
 
 
 def test_no_log_at_any_level_shows_a_token(
-    send: Send, provider: Provider, elsewhere: Provider, aws: FakeAws, caplog: pytest.LogCaptureFixture
+    send: Send,
+    provider: Provider,
+    elsewhere: Provider,
+    aws: FakeAws,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     aws.publish(KEAP, "hush-first", expires_at=HOUR, headers={"X-Api-Token": "hush-first"})
     aws.getter = lambda _: build_answer(KEAP, "hush-next", expires_at=HOUR, headers={"X-Api-Token": "hush-next"})
     provider.header, provider.accepted = "X-Api-Token", {"hush-next"}
     provider.redirects["/moved"] = elsewhere.url + "/"
-    # Evergrant's own functions keep urllib3 at INFO; a consumer's function may not.
+    # Evergrant's own functions keep urllib3 at INFO, and httpx silent; a consumer's function may not.
+    for name in ("httpx", "httpcore.connection", "httpcore.http11"):
+        monkeypatch.setattr(logging.getLogger(name), "disabled", False)
     with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="urllib3"):
         send(provider.url + "/moved")
     assert provider.tokens == ["hush-first", "hush-next"]
