@@ -136,7 +136,7 @@ def test_a_snippet_of_the_page_runs_and_has_the_live_token(
 
 
 def test_the_page_shows_every_way_in_and_each_is_short() -> None:
-    assert len(PYTHON) == 8
+    assert len(PYTHON) == 9
     for snippet in PYTHON:
         steps = [line for line in snippet.splitlines() if line and not line.startswith(("import", "from"))]
         assert len(steps) <= 5, snippet

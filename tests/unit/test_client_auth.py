@@ -12,11 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
+import httpx2
 import pytest
 import requests
 
+import evergrant_client.httpx
+import evergrant_client.httpx2
 from evergrant_client import AuthorizationRequired, Evergrant, MissingHeaders
-from evergrant_client.httpx import EvergrantAuth as HttpxAuth
 from evergrant_client.requests import EvergrantAuth as RequestsAuth
 from tests.unit.client_fakes import GETTER, START, Clock, FakeAws, build_answer, fingerprint
 
@@ -106,13 +108,29 @@ def evergrant(aws: FakeAws) -> Evergrant:
 
 
 Send = Callable[..., Any]
+_AUTH_CLASSES = {"httpx": evergrant_client.httpx.EvergrantAuth, "httpx2": evergrant_client.httpx2.EvergrantAuth}
 
 
-@pytest.fixture(params=["httpx", "requests"])
+class Library:
+    """httpx or httpx2, and the auth class for it."""
+
+    def __init__(self, name: str) -> None:
+        self.module: Any = {"httpx": httpx, "httpx2": httpx2}[name]
+        self.auth: Any = _AUTH_CLASSES[name]
+
+
+@pytest.fixture(params=["httpx", "httpx2"])
+def library(request: pytest.FixtureRequest) -> Library:
+    return Library(request.param)
+
+
+@pytest.fixture(params=["httpx", "httpx2", "requests"])
 def send(request: pytest.FixtureRequest, evergrant: Evergrant) -> Iterator[Send]:
-    """Send one call with either library; the answer has status_code, headers and history in both."""
-    if request.param == "httpx":
-        with httpx.Client(auth=HttpxAuth(KEAP, evergrant=evergrant), trust_env=False, follow_redirects=True) as client:
+    """Send one call with each library; the answer has status_code, headers and history in all."""
+    if request.param != "requests":
+        library = Library(request.param)
+        auth = library.auth(KEAP, evergrant=evergrant)
+        with library.module.Client(auth=auth, trust_env=False, follow_redirects=True) as client:
             yield lambda url, data=None, **kw: client.request("POST" if data else "GET", url, content=data, **kw)
     else:
         with requests.Session() as session:
@@ -125,7 +143,7 @@ def renew(aws: FakeAws, token: str = "second") -> None:
     aws.getter = lambda _: build_answer(KEAP, token, expires_at=HOUR, generation=2)
 
 
-# With both libraries, against a real server
+# With all libraries, against a real server
 
 
 def test_profile_headers_are_sent_and_override_the_librarys_own(send: Send, provider: Provider, aws: FakeAws) -> None:
@@ -316,7 +334,7 @@ def test_auth_object_is_shared_between_threads(send: Send, provider: Provider, a
     assert len(aws.caller_waits) == 1
 
 
-# What only one of the libraries has
+# What requests alone has, and what httpx and httpx2 have
 
 
 def test_file_body_is_sent_again_from_where_it_began(provider: Provider, aws: FakeAws, evergrant: Evergrant) -> None:
@@ -331,7 +349,7 @@ def test_file_body_is_sent_again_from_where_it_began(provider: Provider, aws: Fa
 
 
 async def test_async_client_renews_by_the_same_steps_without_blocking_the_loop(
-    aws: FakeAws, evergrant: Evergrant
+    aws: FakeAws, evergrant: Evergrant, library: Library
 ) -> None:
     loop_thread = threading.get_ident()
     fetched_in: list[int] = []
@@ -339,12 +357,12 @@ async def test_async_client_renews_by_the_same_steps_without_blocking_the_loop(
     renew(aws)
     sent: list[str] = []
 
-    def api(request: httpx.Request) -> httpx.Response:
+    def api(request: Any) -> Any:
         sent.append(request.headers["Authorization"])
-        return httpx.Response(200 if sent[-1] == "Bearer second" else 401)
+        return library.module.Response(200 if sent[-1] == "Bearer second" else 401)
 
-    auth = HttpxAuth(KEAP, evergrant=evergrant)
-    async with httpx.AsyncClient(auth=auth, transport=httpx.MockTransport(api)) as client:
+    auth = library.auth(KEAP, evergrant=evergrant)
+    async with library.module.AsyncClient(auth=auth, transport=library.module.MockTransport(api)) as client:
         answer = await client.post("https://api.example.com/", content=b"body")
         assert answer.status_code == 200
         assert sent == ["Bearer first", "Bearer second"]
@@ -353,7 +371,7 @@ async def test_async_client_renews_by_the_same_steps_without_blocking_the_loop(
 
 
 async def test_async_client_takes_a_token_in_another_header_to_no_other_host(
-    provider: Provider, elsewhere: Provider, aws: FakeAws, evergrant: Evergrant
+    provider: Provider, elsewhere: Provider, aws: FakeAws, evergrant: Evergrant, library: Library
 ) -> None:
     aws.publish(KEAP, "first", expires_at=HOUR, headers={"X-Api-Token": "first"})
     provider.header, provider.accepted = "X-Api-Token", {"first"}
@@ -363,8 +381,8 @@ async def test_async_client_takes_a_token_in_another_header_to_no_other_host(
     async def trace(event: str, info: object) -> None:
         events.append(event)
 
-    auth = HttpxAuth(KEAP, evergrant=evergrant)
-    async with httpx.AsyncClient(auth=auth, trust_env=False, follow_redirects=True) as client:
+    auth = library.auth(KEAP, evergrant=evergrant)
+    async with library.module.AsyncClient(auth=auth, trust_env=False, follow_redirects=True) as client:
         await client.get(provider.url + "/moved", extensions={"trace": trace})
     assert provider.tokens == ["first"]
     assert "X-Api-Token" not in elsewhere.headers[0]
@@ -372,7 +390,7 @@ async def test_async_client_takes_a_token_in_another_header_to_no_other_host(
 
 
 async def test_tasks_that_wait_for_a_token_share_its_fetch_and_hold_no_threads(
-    aws: FakeAws, evergrant: Evergrant
+    aws: FakeAws, evergrant: Evergrant, library: Library
 ) -> None:
     going, entered = threading.Event(), asyncio.Event()
     loop, threads_before = asyncio.get_running_loop(), threading.active_count()
@@ -384,9 +402,9 @@ async def test_tasks_that_wait_for_a_token_share_its_fetch_and_hold_no_threads(
         assert going.wait(10)
 
     aws.before_read = hold
-    auth = HttpxAuth(KEAP, evergrant=evergrant)
-    transport = httpx.MockTransport(lambda _: httpx.Response(200))
-    async with httpx.AsyncClient(auth=auth, transport=transport) as client:
+    auth = library.auth(KEAP, evergrant=evergrant)
+    transport = library.module.MockTransport(lambda _: library.module.Response(200))
+    async with library.module.AsyncClient(auth=auth, transport=transport) as client:
         tasks = [asyncio.create_task(client.get("https://api.example.com/")) for _ in range(100)]
         await entered.wait()
         for _turn in range(10):
@@ -398,20 +416,22 @@ async def test_tasks_that_wait_for_a_token_share_its_fetch_and_hold_no_threads(
     assert (len(aws.reads), len(aws.caller_waits)) == (1, 1)
 
 
-async def test_tasks_refused_with_the_same_token_renew_it_once(aws: FakeAws, evergrant: Evergrant) -> None:
+async def test_tasks_refused_with_the_same_token_renew_it_once(
+    aws: FakeAws, evergrant: Evergrant, library: Library
+) -> None:
     renew(aws)
 
-    def api(request: httpx.Request) -> httpx.Response:
-        return httpx.Response(200 if request.headers["Authorization"] == "Bearer second" else 401)
+    def api(request: Any) -> Any:
+        return library.module.Response(200 if request.headers["Authorization"] == "Bearer second" else 401)
 
-    auth = HttpxAuth(KEAP, evergrant=evergrant)
-    async with httpx.AsyncClient(auth=auth, transport=httpx.MockTransport(api)) as client:
+    auth = library.auth(KEAP, evergrant=evergrant)
+    async with library.module.AsyncClient(auth=auth, transport=library.module.MockTransport(api)) as client:
         answers = await asyncio.gather(*(client.get("https://api.example.com/") for _ in range(50)))
     assert {answer.status_code for answer in answers} == {200}
     assert (len(aws.reads), len(aws.caller_waits)) == (2, 1)
 
 
-async def test_slow_connection_does_not_hold_up_another(aws: FakeAws, evergrant: Evergrant) -> None:
+async def test_slow_connection_does_not_hold_up_another(aws: FakeAws, evergrant: Evergrant, library: Library) -> None:
     aws.publish("acme/other", "other", expires_at=HOUR)
     going, entered = threading.Event(), asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -422,22 +442,24 @@ async def test_slow_connection_does_not_hold_up_another(aws: FakeAws, evergrant:
         return build_answer("acme/slow", "slow", expires_at=HOUR)
 
     aws.getter = getter
-    transport = httpx.MockTransport(lambda _: httpx.Response(200))
-    async with httpx.AsyncClient(transport=transport) as client:
+    transport = library.module.MockTransport(lambda _: library.module.Response(200))
+    async with library.module.AsyncClient(transport=transport) as client:
         slow = asyncio.create_task(
-            client.get("https://api.example.com/", auth=HttpxAuth("acme/slow", evergrant=evergrant))
+            client.get("https://api.example.com/", auth=library.auth("acme/slow", evergrant=evergrant))
         )
         await entered.wait()
-        other = await client.get("https://api.example.com/", auth=HttpxAuth("acme/other", evergrant=evergrant))
+        other = await client.get("https://api.example.com/", auth=library.auth("acme/other", evergrant=evergrant))
         going.set()
         assert {other.status_code, (await slow).status_code} == {200}
 
 
-def test_each_event_loop_is_served(aws: FakeAws, evergrant: Evergrant) -> None:
+def test_each_event_loop_is_served(aws: FakeAws, evergrant: Evergrant, library: Library) -> None:
     async def call() -> int:
-        transport = httpx.MockTransport(lambda _: httpx.Response(200))
-        async with httpx.AsyncClient(auth=HttpxAuth(KEAP, evergrant=evergrant), transport=transport) as client:
-            return (await client.get("https://api.example.com/")).status_code
+        transport = library.module.MockTransport(lambda _: library.module.Response(200))
+        async with library.module.AsyncClient(
+            auth=library.auth(KEAP, evergrant=evergrant), transport=transport
+        ) as client:
+            return int((await client.get("https://api.example.com/")).status_code)
 
     for _ in range(2):  # a function that calls asyncio.run in each invocation
         assert asyncio.run(call()) == 200
@@ -445,18 +467,27 @@ def test_each_event_loop_is_served(aws: FakeAws, evergrant: Evergrant) -> None:
     assert len(aws.reads) == 2
 
 
-async def test_async_stream_body_is_not_replayed(aws: FakeAws, evergrant: Evergrant) -> None:
+async def test_async_stream_body_is_not_replayed(aws: FakeAws, evergrant: Evergrant, library: Library) -> None:
     renew(aws)
     calls: list[bytes] = []
 
-    async def api(request: httpx.Request) -> httpx.Response:
+    async def api(request: Any) -> Any:
         calls.append(await request.aread())
-        return httpx.Response(401)
+        return library.module.Response(401)
 
     async def body() -> AsyncIterator[bytes]:
         yield b"a"
 
-    auth = HttpxAuth(KEAP, evergrant=evergrant)
-    async with httpx.AsyncClient(auth=auth, transport=httpx.MockTransport(api)) as client:
+    auth = library.auth(KEAP, evergrant=evergrant)
+    async with library.module.AsyncClient(auth=auth, transport=library.module.MockTransport(api)) as client:
         assert (await client.post("https://api.example.com/", content=body())).status_code == 401
     assert calls == [b"a"]
+
+
+def test_each_library_takes_the_auth_class_that_is_its_own(library: Library) -> None:
+    other = next(each for name, each in _AUTH_CLASSES.items() if name != library.module.__name__)
+    with library.module.Client(auth=library.auth(KEAP)):
+        pass
+    # It is no subclass of the library's Auth, and no function either.
+    with pytest.raises(TypeError):
+        library.module.Client(auth=other(KEAP))

@@ -81,12 +81,13 @@ def test_import_needs_the_standard_library_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("module", "library"), [("httpx", "httpx"), ("requests", "requests"), ("powertools", "aws_lambda_powertools")]
+    ("module", "library"),
+    [("httpx", "httpx"), ("httpx2", "httpx2"), ("requests", "requests"), ("powertools", "aws_lambda_powertools")],
 )
 def test_each_further_module_imports_its_own_library_and_exports_one_class(module: str, library: str) -> None:
     program = (
         f"import sys, evergrant_client.{module} as module\n"
-        "print(*sorted({'httpx', 'requests', 'aws_lambda_powertools'} & set(sys.modules)), module.__all__)"
+        "print(*sorted({'httpx', 'httpx2', 'requests', 'aws_lambda_powertools'} & set(sys.modules)), module.__all__)"
     )
     exported = "TokenProvider" if module == "powertools" else "EvergrantAuth"
     assert in_a_fresh_interpreter(program) == f"{library} ['{exported}']"
@@ -118,13 +119,14 @@ def test_wheel_holds_the_package_and_says_what_it_needs(wheel: zipfile.ZipFile) 
     metadata = email.message_from_bytes(wheel.read(name))
     needed = {line.partition(">")[0] for line in metadata.get_all("Requires-Dist", []) if "extra ==" not in line}
     assert needed == {"botocore"}
-    assert metadata.get_all("Provides-Extra") == ["httpx", "powertools", "requests"]
+    assert metadata.get_all("Provides-Extra") == ["httpx", "httpx2", "powertools", "requests"]
 
 
 def test_package_of_the_wheel_works_by_itself(wheel: zipfile.ZipFile) -> None:
     program = (
         f"import sys; sys.path.insert(0, {wheel.filename!r})\n"
-        "import evergrant_client, evergrant_client.httpx, evergrant_client.requests, evergrant_client.powertools\n"
+        "import evergrant_client\n"
+        "from evergrant_client import httpx, httpx2, powertools, requests\n"
         "print(evergrant_client.__file__)"
     )
     assert in_a_fresh_interpreter(program).startswith(str(wheel.filename))

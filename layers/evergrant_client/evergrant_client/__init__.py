@@ -4,9 +4,9 @@
 >>> evergrant_client.token("keap/main")  # doctest: +SKIP
 >>> evergrant_client.headers("wealthyhood/main", {"x-user-id": "u-17"})  # doctest: +SKIP
 
-The auth classes are in `evergrant_client.httpx` and `evergrant_client.requests`, each named `EvergrantAuth`,
-so that only the library in use is imported. Needs botocore, which the Lambda runtime has, and imports it
-at the first fetch.
+The auth classes are in `evergrant_client.httpx`, `evergrant_client.httpx2` and `evergrant_client.requests`, each
+named `EvergrantAuth`, so that only the library in use is imported. Needs botocore, which the Lambda runtime has, and
+imports it at the first fetch.
 
 Configuration, from the environment: ``EVERGRANT_PREFIX`` (default ``evergrant``) and ``EVERGRANT_GETTER``
 (name or ARN of getter's function; without it only connections that have a secret can be read).

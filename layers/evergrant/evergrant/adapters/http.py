@@ -12,7 +12,7 @@ import ssl
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import closing
-from functools import cache
+from functools import cache, lru_cache
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 import certifi
@@ -157,9 +157,14 @@ def _build_request(request: HttpRequest, url: SplitResult, exchange: Exchange) -
     target = urlunsplit(("", "", url.path or "/", url.query, "")).encode()
     headers = [(name.encode(), value.encode()) for name, value in {**own, **request.headers}.items()]
     h11.Request(method=request.method, target=target, headers=headers)
-    origin = httpx.URL(scheme=url.scheme, host=url.hostname, port=url.port)
+    origin = _build_origin(url.scheme, url.hostname or "", url.port)
     extensions = {"exchange": exchange, "target": target}
     return httpx.Request(request.method, origin, headers=headers, content=request.body, extensions=extensions)
+
+
+@lru_cache(maxsize=64)
+def _build_origin(scheme: str, host: str, port: int | None) -> httpx.URL:
+    return httpx.URL(scheme=scheme, host=host, port=port)
 
 
 def _read_response(response: httpx.Response) -> HttpResponse:
