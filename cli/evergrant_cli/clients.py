@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .client_entry import read_entry, trim_entry
 from .problems import CommandFailed, Problem
-from .run import AsJson, Run, Var, get_run, is_interactive, parse_variables
-from .standard_input import parse_json_object, read_standard_input
+from .run import AsJson, Run, Var, get_run, parse_variables
 from .usage import Verb, Verbs
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def set_client(
     run = get_run(context)
     check_client(name)
     variables = parse_variables(var)
-    entry = _read_entry(name, client_id)
+    entry = trim_entry(run, read_entry(name, client_id))
     if host:
         entry["hosts"] = host
     elif provider or "hosts" not in entry:
@@ -160,30 +160,6 @@ def show(
     if circuit.is_open:
         run.output.write()
         run.output.write(f"  → evergrant client set {name}")
-
-
-def _read_entry(name: str, client_id: str | None) -> dict[str, Any]:
-    """Read the entry that the operator gives. No error repeats any of it."""
-    if is_interactive():
-        client_id = client_id or typer.prompt(f"Client id of {name}", err=True)
-        secret = typer.prompt("Client secret (not shown)", hide_input=True, err=True)
-        return {"client_id": client_id, "client_secrets": [secret]}
-    text = read_standard_input()
-    if client_id is None:
-        entry = parse_json_object(text)
-        if entry is not None:
-            return entry
-        raise CommandFailed(
-            Problem(
-                "invalid_client_entry",
-                "Standard input holds no JSON object.",
-                'Write {"client_id": "…", "client_secrets": ["…"]}, or give --client-id and the secret alone.',
-            )
-        )
-    secrets = [line.strip() for line in text.splitlines() if line.strip()]
-    if not secrets:
-        raise CommandFailed(Problem("invalid_client_entry", "Standard input holds no secret.", "One secret a line."))
-    return {"client_id": client_id, "client_secrets": secrets}
 
 
 def _find_hosts(run: Run, client: str, provider: str | None, variables: Mapping[str, str]) -> list[str]:

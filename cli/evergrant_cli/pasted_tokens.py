@@ -23,12 +23,16 @@ def connect_by_key(
 ) -> None:
     """Connect with ``--grant static``: the pasted key becomes the connection's token."""
     from evergrant.connect.token_import import parse_expiry, parse_pasted_key
+    from evergrant.entered_secret import trim_secret
 
     from .connection_view import build_connection_view
 
     # Check the arguments before asking for the key.
     at = None if expires_at is None else parse_expiry(expires_at)
-    key, key_expires_at = _read_key(authorization.connection, profile)
+    entered, key_expires_at = _read_key(authorization.connection, profile)
+    key, removed = trim_secret(entered)
+    if removed:
+        run.output.write_aside(f"The key had {removed} around it, which was removed.", "yellow")
     if at is None and key_expires_at is not None:
         at = parse_expiry(key_expires_at)
     tokens = parse_pasted_key(profile, key, run.now, at)
@@ -70,7 +74,7 @@ def _read_key(connection: str, profile: Profile) -> tuple[str, str | None]:
         if profile.static:
             typer.echo(f"{profile.title}: {profile.static.describe}", err=True)
         typed: str = typer.prompt(f"Key for {connection} (not shown)", hide_input=True, err=True)
-        return typed.strip(), None
+        return typed, None
     text = read_standard_input()
     if not text.startswith("{"):
         return text, None
@@ -88,4 +92,4 @@ def _read_key(connection: str, profile: Profile) -> tuple[str, str | None]:
                 'Write the key alone, or {"access_token": "…", "expires_at": "2027-01-31T00:00:00Z"}.',
             )
         )
-    return key.strip(), expires_at
+    return key, expires_at

@@ -29,7 +29,7 @@ _WRONG_ANSWERS = {
 def describe_failure(failure: Mapping[str, Any]) -> str:
     """Describe a failed step, from the fields of :class:`~evergrant.authorization_failure.AuthorizationFailure`.
 
-    A timeout, a reset, a 5xx, a page of HTML and a refusal are told apart.
+    A timeout, a reset, a 5xx, a page of HTML and a refusal have words of their own.
     """
     step, reason, status = failure.get("step"), failure.get("reason"), failure.get("status")
     if step == "id_token":

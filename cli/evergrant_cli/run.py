@@ -52,14 +52,19 @@ def is_interactive() -> bool:
 
 
 def parse_variables(given: list[str] | None) -> dict[str, str]:
+    """Parse the values of ``--var``, as :func:`parse_pairs` does."""
+    return parse_pairs(given, "--var")
+
+
+def parse_pairs(given: list[str] | None, option: str) -> dict[str, str]:
     """Parse ``["host=api.example.com"]`` to a mapping. A value may contain equals signs."""
-    variables = {}
+    pairs = {}
     for pair in given or []:
         name, equals, value = pair.partition("=")
         if not equals or not name:
-            raise WrongUsage(f"{pair!r} is no variable; write --var name=value.")
-        variables[name] = value
-    return variables
+            raise WrongUsage(f"{pair!r} is no name with a value; write {option} name=value.")
+        pairs[name] = value
+    return pairs
 
 
 AsJson = Annotated[bool, typer.Option("--json", callback=_set_json, help="One JSON document on standard output.")]

@@ -23,8 +23,10 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
 from evergrant.connect import operator_actions
 from evergrant.connect.authorization_flow import AuthorizationFlow
+from evergrant.connect.imported_set import parse_token_set
 from evergrant.connect.links import Authorization, issue_ticket
-from evergrant.connect.token_import import TokenImport, parse_pasted_key, parse_token_set
+from evergrant.connect.token_import import TokenImport, parse_pasted_key
+from evergrant.oauth.token_files import find_token_sets
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
@@ -313,8 +315,10 @@ def test_another_systems_token_set_leaks_only_its_access_token(environment: None
         ports = on_stage.ports
         importing = TokenImport(ports.records, ports.seal, ports.queue, on_stage.clock, deployment.load_settings())
         authorization, grant = operator_actions.plan(keap, NAME)
-        tokens = parse_token_set(keap, {name: GRANTED[name] for name in _GIVEN}, NOW, authorization.variables)
-        importing.keep(authorization, grant, keap, tokens)
+        [found] = find_token_sets(json.dumps({name: GRANTED[name] for name in _GIVEN}))
+        imported = parse_token_set(keap, found, NOW, authorization.variables)
+        assert find_secrets(repr((found, imported)), CANARIES) == set()
+        importing.keep(authorization, grant, keap, imported.tokens)
         on_stage.work()
     assert on_stage.record.published_generation == 8
     assert on_stage.server.requests == []

@@ -60,7 +60,7 @@ def test_with_the_client_id_given_standard_input_is_the_secret_alone(desk: Desk)
 
 
 def test_at_a_terminal_it_asks_and_does_not_show_the_secret(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("evergrant_cli.clients.is_interactive", lambda: True)
+    monkeypatch.setattr("evergrant_cli.client_entry.is_interactive", lambda: True)
     desk("client", "set", "keap", given=f"id-1\n{CLIENT_SECRET}\n")
     assert stored_client("keap")["client_secrets"] == [CLIENT_SECRET]
 
@@ -88,13 +88,44 @@ def test_hosts_that_no_profile_names_must_be_given(desk: Desk) -> None:
     assert "--provider" in error["hint"]
 
 
+@pytest.mark.parametrize(
+    ("secret", "removed"),
+    [("s-1\n", "a line break"), (" s-1\t", "white space"), ('"s-1"', "quotes"), ("\ufeffs-1\r\n", "a line break")],
+)
+def test_what_stands_around_a_secret_is_removed_with_a_word(desk: Desk, secret: str, removed: str) -> None:
+    given = json.dumps({"client_id": "id-1 ", "client_secrets": ["s-0", secret]})
+    aside = desk.both("client", "set", "keap", given=given)[1]
+    assert f"client_secrets[1] had {removed} around it, which was removed." in aside
+    assert "client_id had white space around it" in aside
+    assert (stored_client("keap")["client_secrets"], stored_client("keap")["client_id"]) == (["s-0", "s-1"], "id-1")
+
+
+def test_a_password_keeps_its_spaces_and_loses_its_line_break(desk: Desk) -> None:
+    given = json.dumps({"credentials": {"username": "ann", "password": " a b \n"}})
+    aside = desk.both("client", "set", "x", "--host", "a.example", given=given)[1]
+    assert "credentials.password had a line break around it" in aside
+    assert stored_client("x")["credentials"]["password"] == " a b "
+
+
+def test_a_secret_with_a_line_break_inside_is_refused(desk: Desk) -> None:
+    error = desk.error("client", "set", "keap", given=json.dumps({"client_id": "a", "client_secrets": ["x\ny"]}))
+    assert error["code"] == "invalid_client_entry"
+    assert "client_secrets[0] of client keap holds a line break" in error["message"]
+
+
+def test_an_entry_that_is_no_json_says_where_it_breaks(desk: Desk) -> None:
+    error = desk.error("client", "set", "keap", given='{"client_id": "a",\n "client_secrets": [canary]}')
+    assert "line 2, column 21" in error["message"]
+    assert "canary" not in json.dumps(error)
+
+
 def test_ctrl_c_at_a_prompt_is_quiet(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     def prompt(*_: object, **__: object) -> str:
         aborted = typer.Abort()
         aborted.__context__ = KeyboardInterrupt()
         raise aborted
 
-    monkeypatch.setattr("evergrant_cli.clients.is_interactive", lambda: True)
+    monkeypatch.setattr("evergrant_cli.client_entry.is_interactive", lambda: True)
     monkeypatch.setattr(typer, "prompt", prompt)
     assert desk.both("client", "set", "keap", status=130) == ("", "\n")
 

@@ -12,6 +12,7 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.seal import KmsSeal
 from evergrant.oauth.token_set import TokenSet
 from evergrant.record.status import Status
+from evergrant.secret import Secret
 from tests.adapters.cli_desk import Desk, store_client
 from tests.adapters.overwriting import overwrite
 from tests.adapters.samples import NOW
@@ -91,20 +92,23 @@ def test_what_is_known_of_the_refresh_tokens_end_is_kept(desk: Desk) -> None:
     ("text", "said"),
     [
         ("", "no JSON object"),
-        (f'["{CANARY}"]', "no JSON object"),
-        (build_input(access_token=None), "access_token is missing"),
+        (f'["{CANARY}"]', "access_token is missing"),
+        (f'{{\n  "access_token": "{CANARY}",\n  oops }}', "no JSON at line 3, column 3"),
+        (f'{{"access_token": "{CANARY}', "no JSON at line 1, column 18"),
+        (build_input(access_token=None, refresh_token=None), "access_token is missing"),
         (build_input(refresh_token=f"{CANARY} {CANARY}"), "refresh_token is none"),
         (build_input(refresh_token=[CANARY]), "refresh_token is no text"),
-        (build_input(expires_in=None), "does not say when"),
-        (build_input(expires_in="3600"), "does not say when"),
-        (build_input(expires_in=-1), "does not say when"),
+        (build_input(expires_in=None, refresh_token=None), "does not say when"),
+        (build_input(expires_in=0, refresh_token=None), "has expired"),
+        (build_input(expires_in="soon"), "expires_in is no lifetime that can be read"),
         (build_input(expires_at=CANARY), "expires_at is no time that can be read"),
         (build_input(expires_at=True), "expires_at is no time"),
-        (build_input(expires_at=NOW * 1000), "expires_at is no time"),
+        (build_input(expires_at=3600), "expires_at is no time"),
         (build_input(expires_at=[CANARY]), "expires_at is no time"),
+        (build_input(expiry=CANARY), "expiry is no time"),
         (build_input(refresh_expires_at=CANARY), "refresh_expires_at is no time"),
         (build_input(refresh_expires_at="2020-01-01"), "refresh_expires_at is not ahead"),
-        (build_input(**{CANARY: "x"}), "a field that is not known"),
+        (build_input(refresh_token_expires_in=CANARY), "refresh_token_expires_in is no lifetime"),
         (build_input(scope=f"{CANARY}\x00"), "scope is no text"),
     ],
 )
@@ -127,6 +131,77 @@ def test_what_needs_no_import_is_refused(desk: Desk) -> None:
 
 def test_the_client_that_refreshes_it_must_be_stored(desk: Desk) -> None:
     assert desk.error("import", "keap/main", "--client", "absent", given=build_input())["code"] == "unknown_client"
+
+
+def test_a_refresh_token_alone_is_enough_and_its_first_refresh_is_due_now(desk: Desk) -> None:
+    said = desk("import", "keap/main", given=json.dumps({"refresh_token": f"{CANARY}-refresh"}))
+    record = desk.record()
+    assert "its first refresh is due now" in " ".join(said.split())
+    assert record.refresh_at is not None
+    assert record.expires_at is not None
+    assert max(record.refresh_at, record.expires_at) <= NOW, "the missing access token is served at no moment"
+    assert record.published_generation == record.generation, "there is nothing to publish"
+    assert read_token_set(desk).refresh_token is not None
+
+
+def test_a_refresh_token_alone_is_proven_at_once(desk: Desk) -> None:
+    answer = desk.json("import", "keap/main", "--prove", given=json.dumps({"refresh_token": "r-1"}))
+    assert desk.asked == [{"connection": "keap/main", "force": True}]
+    assert answer["status"] == "active"
+
+
+def test_fields_that_are_not_used_are_listed_and_never_their_values(desk: Desk) -> None:
+    extra = {"id_token": CANARY, "ext_expires_in": 3600, f"{CANARY}\n": "x"}
+    said, aside = desk.both("import", "keap/main", given=build_input(**extra))
+    assert "Read as a token response." in aside
+    assert "Ignored: id_token, ext_expires_in." in aside
+    assert CANARY not in said + aside
+
+
+def test_a_set_of_several_is_chosen_by_its_name_or_its_number(desk: Desk) -> None:
+    remotes = "".join(
+        f'[{name}]\ntype = drive\ntoken = {{"access_token":"a-{name}","refresh_token":"r-{name}",'
+        '"expiry":"2027-01-15T09:00:00.955387075+00:00"}\n\n'
+        for name in ("work", "home")
+    )
+    error = desk.error("import", "keap/main", given=remotes)
+    assert "2 token sets" in error["message"]
+    assert error["hint"] == "They are 1: work; 2: home."
+    answer = desk.json("import", "keap/main", "--entry", "home", given=remotes)
+    assert answer["read_as"] == "a token of rclone or of Go's oauth2"
+    assert read_token_set(desk).access_token == Secret("a-home")
+    desk("import", "keap/second", "--entry", "1", given=remotes)
+    assert desk.record("keap/second").expires_at == NOW + 3600
+
+
+def test_a_value_that_only_the_callback_brings_is_demanded_and_kept(desk: Desk) -> None:
+    store_client("quickbooks", "oauth.platform.intuit.com")
+    desk.meanwhile = lambda: overwrite(desk.records, "quickbooks/main", published_generation=1, outbox={})
+    error = desk.error("import", "quickbooks/main", given=build_input())
+    assert "--capture realm_id=…" in error["hint"]
+    assert list(desk.records.all()) == []
+    desk("import", "quickbooks/main", "--capture", "realm_id=9130", given=build_input())
+    record = desk.record("quickbooks/main")
+    assert record.sealed
+    plain = KmsSeal(desk.outputs["SealKeyArn"]).unseal(record.sealed, record.name, record.generation)
+    assert TokenSet.decode(plain).captured == {"realm_id": "9130"}
+    assert (
+        "captures no other"
+        in desk.error("import", "quickbooks/b", "--capture", "other=1", given=build_input())["message"]
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_file_as_windows_writes_it_is_read(desk: Desk, encoding: str) -> None:
+    desk("import", "keap/main", given=build_input().encode(encoding))  # type: ignore[arg-type]  # bytes, as of a file
+    assert desk.record().expires_at == NOW + 3600
+
+
+def test_what_stands_around_a_token_is_removed_with_a_word(desk: Desk) -> None:
+    aside = desk.both("import", "keap/main", given=build_input(access_token="Bearer a-1\n", refresh_token='"r-1"'))[1]
+    assert "access_token had a line break and the word Bearer around it, which was removed." in aside
+    assert "refresh_token had quotes around it, which was removed." in aside
+    assert read_token_set(desk).refresh_token == Secret("r-1")
 
 
 def test_epoch_seconds_as_libraries_store_them_are_times_too(desk: Desk) -> None:

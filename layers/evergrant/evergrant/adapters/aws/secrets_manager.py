@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,6 +21,7 @@ from ..rate_limiter import RateLimiter
 from .sdk import client, read_error_code, unavailable
 
 _CURRENT = "AWSCURRENT"
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +183,7 @@ def parse_client(name: str, text: str) -> Client:
     secrets, hosts = entry.get("client_secrets", []), entry.get("hosts")
     if not _are_texts(secrets):
         raise InvalidClient(f"client_secrets of client {name} must be a list of texts, newest first.", _ENTRY_HINT)
+    _require_sendable(name, entry, secrets, credentials)
     if not _are_texts(hosts) or not hosts or not all(map(is_host, hosts)):
         raise InvalidClient(
             f"hosts of client {name} must list the hosts it may be sent to, without https://.", _ENTRY_HINT
@@ -194,6 +197,27 @@ def parse_client(name: str, text: str) -> Client:
         Secret(entry["private_key"]) if "private_key" in entry else None,
         entry.get("key_id"),
     )
+
+
+def _require_sendable(
+    name: str, entry: Mapping[str, Any], secrets: Sequence[str], credentials: Mapping[str, str]
+) -> None:
+    """Refuse a value that no request can carry: most often, a line break came along when it was stored.
+
+    Raises
+    ------
+    InvalidClient
+        It names the field, and not its value.
+    """
+    values = {"client_id": entry.get("client_id", ""), "key_id": entry.get("key_id", "")}
+    values |= {f"client_secrets[{index}]": secret for index, secret in enumerate(secrets)}
+    values |= {f"credentials.{key}": value for key, value in credentials.items()}
+    for field, value in values.items():
+        if _CONTROL.search(value):
+            raise InvalidClient(
+                f"{field} of client {name} holds a line break or another control character, and cannot be sent.",
+                f"Store it again without: `evergrant client set {name}`.",
+            )
 
 
 def _are_texts(value: Any) -> bool:

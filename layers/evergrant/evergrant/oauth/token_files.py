@@ -1,0 +1,307 @@
+"""The files in which other tools keep a token set: find the sets in a text, and name the tool. Pure.
+
+A tool is known by the fields that its file has (:data:`SHAPES`), and a field by any of its usual names
+(:data:`NAMES`), without regard to case, ``_`` and ``-``. So an unknown file with the usual names is read too.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+from urllib.parse import parse_qsl
+
+from ..errors import InvalidRequest
+
+#: Larger than any token file, so that a wrong one is not read to its end.
+MAX_FILE_CHARACTERS = 1_048_576
+_MAX_DEPTH = 12
+_MAX_LABEL_CHARACTERS = 80
+#: A section or a ``name = value`` line of rclone's configuration (rclone.org/docs, "Configuration file"), or of an
+#: environment file.
+_SECTION = re.compile(r"\[([^\]]+)\]")
+_LINE = re.compile(r"(?:export\s+)?([\w.-]+)\s*[=:]\s*(.*)")
+#: Objects whose fields stand beside those of the set: the provider's response as Nango and oauth2client keep it, and
+#: the callback's parameters as n8n keeps them.
+_BESIDE = ("raw", "token_response", "callbackQueryString")
+_LABELS = ("name", "connection_id", "username", "provider", "userId", "id")
+
+#: Each field of a token response, and times of it, under the names that tools give it. The first that is there counts.
+NAMES: Mapping[str, tuple[str, ...]] = {
+    "access_token": ("accesstoken", "token", "tokenvalue", "accesstokenvalue", "oauthtoken"),
+    "refresh_token": ("refreshtoken", "refreshtokenvalue", "tokensecret"),
+    "token_type": ("tokentype", "accesstokentype"),
+    "scope": ("scope", "scopes", "approvedscopes", "grantedscopes", "accesstokenscopes"),
+    "expires_at": (
+        *("expiresat", "expiry", "expireson", "tokenexpiry", "expirydate", "tokenexpirydate", "expiresatutc"),
+        *("accesstokenexpiresat", "tokenexpiresat", "accesstokenexpiry", "expiration", "expires"),
+    ),
+    "expires_in": ("expiresin", "accesstokenexpiresin", "tokenexpiresin", "expires"),
+    "obtained_at": ("createdat", "created", "issuedat", "obtainedat", "authtime", "cachedat", "accesstokenissuedat"),
+    "refresh_expires_at": (
+        *("refreshexpiresat", "refreshtokenexpiresat", "refreshtokenexpiry", "xrefreshtokenexpiresat"),
+        "refreshtokenexpireson",
+    ),
+    "refresh_expires_in": ("refreshexpiresin", "refreshtokenexpiresin", "xrefreshtokenexpiresin"),
+}
+_TOKEN_NAMES = frozenset((*NAMES["access_token"], *NAMES["refresh_token"]))
+
+
+class Shape(NamedTuple):
+    """A tool's file: its name for operators, the fields that show it (:func:`normalize_name`), and who documents it."""
+
+    title: str
+    marks: tuple[str, ...]
+    source: str
+
+
+#: The first whose marks are all there counts.
+SHAPES = (
+    Shape(
+        "a Google authorized-user file",
+        ("token", "refreshtoken", "tokenuri"),
+        "https://googleapis.dev/python/google-auth/latest/reference/google.oauth2.credentials.html",
+    ),
+    Shape(
+        "an oauth2client file",
+        ("tokenexpiry", "tokenuri"),
+        "https://oauth2client.readthedocs.io/en/latest/source/oauth2client.client.html",
+    ),
+    Shape(
+        "gcloud's application-default credentials",
+        ("type", "clientid", "clientsecret", "refreshtoken"),
+        "https://cloud.google.com/docs/authentication/application-default-credentials",
+    ),
+    Shape(
+        "a token of Google's library for Node.js",
+        ("accesstoken", "expirydate"),
+        "https://github.com/googleapis/google-auth-library-nodejs",
+    ),
+    Shape(
+        "a token of Google's library for PHP",
+        ("accesstoken", "created", "expiresin"),
+        "https://github.com/googleapis/google-api-php-client",
+    ),
+    Shape(
+        "an ADAL cache", ("accesstoken", "ismrrt"), "https://learn.microsoft.com/en-us/cli/azure/msal-based-azure-cli"
+    ),
+    Shape("an account of Auth.js", ("provideraccountid",), "https://authjs.dev/concepts/database-models"),
+    Shape("a token of django-allauth", ("token", "tokensecret"), "https://docs.allauth.org/en/latest/socialaccount/"),
+    Shape("a user of Laravel Socialite", ("token", "refreshtoken", "expiresin"), "https://laravel.com/docs/socialite"),
+    Shape(
+        "a token of python-social-auth",
+        ("accesstoken", "authtime"),
+        "https://python-social-auth.readthedocs.io/en/latest/storage.html",
+    ),
+    Shape(
+        "a token of League's OAuth client for PHP",
+        ("accesstoken", "expires"),
+        "https://github.com/thephpleague/oauth2-client",
+    ),
+    Shape(
+        "an Airbyte configuration",
+        ("refreshtoken", "tokenexpirydate"),
+        "https://docs.airbyte.com/connector-development/connector-specification-reference",
+    ),
+    Shape(
+        "an Airbyte configuration",
+        ("authtype", "refreshtoken"),
+        "https://docs.airbyte.com/connector-development/connector-specification-reference",
+    ),
+    Shape(
+        "a token of Intuit's SDK",
+        ("accesstoken", "xrefreshtokenexpiresin"),
+        "https://github.com/intuit/oauth-jsclient",
+    ),
+    Shape("a token of Xero's SDK", ("accesstoken", "expiresatutc"), "https://github.com/XeroAPI/Xero-NetStandard"),
+    Shape("a token of rclone or of Go's oauth2", ("accesstoken", "expiry"), "https://rclone.org/remote_setup/"),
+    Shape(
+        "a token with expires_at, as of requests-oauthlib, Authlib or simple-oauth2",
+        ("accesstoken", "expiresat"),
+        "https://requests-oauthlib.readthedocs.io/en/latest/oauth2_workflow.html",
+    ),
+)
+_PLAIN = "a token response"
+
+
+@dataclass(frozen=True, slots=True)
+class FoundSet:
+    """A token set in a file.
+
+    ``label`` tells it from the others of the file; ``fields`` are its fields under the file's own names; ``document``
+    is all of the file, where the callback's values may be.
+    """
+
+    label: str
+    title: str
+    fields: Mapping[str, Any] = field(repr=False)
+    document: Any = field(repr=False, default=None)
+
+
+def normalize_name(name: str) -> str:
+    """Return a field's name without case and separators: ``accesstoken`` for ``access_token`` and ``AccessToken``."""
+    return re.sub(r"[\s_.-]", "", name).lower()
+
+
+def find_name(fields: Mapping[str, Any], wanted: str) -> str | None:
+    """Return the name under which the fields hold what :data:`NAMES` calls ``wanted``; None if there is no value."""
+    by_name = {normalize_name(name): name for name, value in fields.items() if value not in (None, "")}
+    return next((by_name[alias] for alias in NAMES[wanted] if alias in by_name), None)
+
+
+def find_token_sets(text: str) -> list[FoundSet]:
+    """Find the token sets in a file.
+
+    Raises
+    ------
+    InvalidRequest
+        The text is too long, or can be read in no form. It names the line and column, and repeats nothing.
+    """
+    if len(text) > MAX_FILE_CHARACTERS:
+        raise InvalidRequest(f"The token set is longer than {MAX_FILE_CHARACTERS} characters.", "Is it the right file?")
+    document = _decode(text.strip().removeprefix("\ufeff").strip())
+    found: list[FoundSet] = []
+    for one in _find(document, (), ""):
+        if all(_name_tokens(one.fields) != _name_tokens(other.fields) for other in found):
+            found.append(FoundSet(one.label, one.title, one.fields, document))
+    return found
+
+
+def _decode(text: str) -> Any:
+    first_line = text.partition("\n")[0].strip()
+    is_section = _SECTION.fullmatch(first_line) is not None and first_line[1:2] not in ('"', "{", "[")
+    if text[:1] in ("{", "[") and not is_section:
+        try:
+            return json.loads(text)
+        except RecursionError:
+            raise InvalidRequest("The token set is nested too deeply.") from None
+        except json.JSONDecodeError as error:
+            # Not chained: the error carries the whole text, secrets and all, as its ``doc``.
+            place = f"line {error.lineno}, column {error.colno}: {error.msg.partition(':')[0]}"
+        raise InvalidRequest(f"The token set is no JSON at {place}.", _FORM_HINT)
+    if "=" in text and "\n" not in text and "&" in text:
+        return dict(parse_qsl(text))
+    lines = _decode_lines(text)
+    if not lines:
+        raise InvalidRequest("The token set is no JSON object, at line 1, column 1.", _FORM_HINT)
+    return lines
+
+
+_FORM_HINT = 'Write {"access_token": "…", "refresh_token": "…", "expires_at": "2027-01-31T00:00:00Z"}.'
+
+
+def _decode_lines(text: str) -> dict[str, Any]:
+    """Decode ``name = value`` lines, in sections or not."""
+    sections: dict[str, Any] = {}
+    current = sections
+    for line in text.splitlines():
+        stripped = line.strip()
+        if section := _SECTION.fullmatch(stripped):
+            current = sections.setdefault(section[1].strip(), {})
+        elif (pair := _LINE.fullmatch(stripped)) and not stripped.startswith(("#", ";")):
+            value = pair[2].strip()
+            is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
+            current[pair[1]] = value[1:-1] if is_quoted else value
+    return sections
+
+
+def _find(value: Any, path: tuple[str, ...], label: str) -> Iterator[FoundSet]:
+    """Find the token sets in a decoded value, the outermost first."""
+    if len(path) > _MAX_DEPTH:
+        return
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):  # JSON as a text, in rclone's dump and in secrets
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from _find(item, (*path, str(index + 1)), label)
+    if not isinstance(value, Mapping):
+        return
+    label = next((text for name in _LABELS if (text := _as_label(value.get(name)))), label)
+    if isinstance(value.get("AccessToken"), Mapping) or isinstance(value.get("RefreshToken"), Mapping):
+        yield from _find_in_msal_cache(value)
+        return
+    fields = _flatten(value)
+    if _name_tokens(fields):
+        yield FoundSet(label or ".".join(path), _name_shape(fields, path), fields)
+        return
+    for name, item in value.items():
+        yield from _find(item, (*path, name), label if len(path) else (label or _as_label(name) or ""))
+
+
+def _flatten(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Bring the fields of a set side by side, its own before those of :data:`_BESIDE`."""
+    beside: dict[str, Any] = {}
+    for name in _BESIDE:
+        if isinstance(value.get(name), Mapping):
+            beside |= value[name]
+    own = {name: item for name, item in value.items() if name not in _BESIDE}
+    # Spring Security, OAuth2AuthorizedClient: each token is an object with a tokenValue.
+    access, refresh = value.get("accessToken"), value.get("refreshToken")
+    if isinstance(access, Mapping) and "tokenValue" in access:
+        own |= {**access, "accessToken": access["tokenValue"]}
+        own["refreshToken"] = refresh.get("tokenValue") if isinstance(refresh, Mapping) else None
+        kind = access.get("tokenType")
+        own["tokenType"] = kind.get("value") if isinstance(kind, Mapping) else kind
+        own.pop("tokenValue", None)
+    return {**beside, **own}
+
+
+def _name_tokens(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the tokens themselves, of an object that holds any."""
+    names = (find_name(fields, "access_token"), find_name(fields, "refresh_token"))
+    texts = (fields[name] for name in names if name is not None)
+    return tuple(text for text in texts if isinstance(text, str) and text.lstrip()[:1] not in ("{", "["))
+
+
+def _name_shape(fields: Mapping[str, Any], path: tuple[str, ...]) -> str:
+    if "oauthTokenData" in path:  # docs.n8n.io, "Export credentials"
+        return "a credential of n8n"
+    if path and path[-1] == "credentials" and fields.get("type") == "OAUTH2":  # nango.dev/docs, "Get a connection"
+        return "a connection of Nango"
+    if "tokenType" in fields and "issuedAt" in fields:  # docs.spring.io, "OAuth2AuthorizedClient"
+        return "an authorized client of Spring Security"
+    names = {normalize_name(name) for name, value in fields.items() if value is not None}
+    return next((shape.title for shape in SHAPES if names.issuperset(shape.marks)), _PLAIN)
+
+
+def _find_in_msal_cache(cache: Mapping[str, Any]) -> Iterator[FoundSet]:
+    """Find the sets in MSAL's cache: each access token with the refresh token of its account and client.
+
+    The schema is that of the unified cache (github.com/AzureAD/microsoft-authentication-library-for-python,
+    msal/token_cache.py): maps of entries, whose token is ``secret``.
+    """
+
+    def list_entries(kind: str) -> list[Mapping[str, Any]]:
+        held = cache.get(kind)
+        return [one for one in held.values() if isinstance(one, Mapping)] if isinstance(held, Mapping) else []
+
+    def whose(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(entry.get(name) for name in ("home_account_id", "environment", "client_id"))
+
+    names = {one.get("home_account_id"): one.get("username") for one in list_entries("Account")}
+    refresh_tokens = {whose(one): one for one in list_entries("RefreshToken")}
+    accounts = {whose(one) for one in list_entries("AccessToken")}
+    entries = [*list_entries("AccessToken"), *(one for key, one in refresh_tokens.items() if key not in accounts)]
+    for entry in entries:
+        is_access = entry.get("credential_type") != "RefreshToken"
+        refresh = refresh_tokens.get(whose(entry), {})
+        fields = {
+            "access_token": entry.get("secret") if is_access else None,
+            "refresh_token": refresh.get("secret"),
+            "token_type": entry.get("token_type"),
+            "scope": entry.get("target"),
+            "expires_on": entry.get("expires_on"),
+        }
+        said = (names.get(entry.get("home_account_id")), entry.get("realm"), entry.get("target"))
+        yield FoundSet(_as_label(" ".join(str(part) for part in said if part)) or "entry", "a cache of MSAL", fields)
+
+
+def _as_label(value: Any) -> str | None:
+    """Return a text or number that tells one set from another; None where it cannot be shown."""
+    text = str(value).strip() if isinstance(value, str | int) and not isinstance(value, bool) else ""
+    return text[:_MAX_LABEL_CHARACTERS] if text.isprintable() and text else None
