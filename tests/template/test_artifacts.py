@@ -72,7 +72,7 @@ def test_everything_that_is_imported_is_in_the_layer_or_the_runtime(layer: Path)
         imports.follow(ROOT / "functions" / function / "app.py", "app")
     for source in (site / "evergrant").rglob("*.py"):
         imports.follow(source, ".".join(source.relative_to(site).with_suffix("").parts).removesuffix(".__init__"))
-    assert not imports.missing
+    assert imports.missing <= {"evergrant.adapters.content_coding needs compression.zstd"}, "which Python 3.14 has"
 
 
 def test_the_client_layer_needs_nothing_but_the_runtime(client_layer: Path) -> None:
@@ -81,7 +81,13 @@ def test_the_client_layer_needs_nothing_but_the_runtime(client_layer: Path) -> N
     assert not list(site.rglob("*.so"))
     imports = Imports(site, ours={"evergrant_client"})
     for source in (site / "evergrant_client").glob("*.py"):
-        if source.stem not in {"httpx", "requests", "powertools"}:  # for consumers who have these libraries
+        if source.stem not in {
+            "_auth_flow",
+            "httpx",
+            "httpx2",
+            "requests",
+            "powertools",
+        }:  # for consumers who have these libraries
             imports.follow(source, f"evergrant_client.{source.stem}".removesuffix(".__init__"))
     assert not imports.missing
 
@@ -123,6 +129,8 @@ def test_no_import_reads_a_source_when_its_byte_code_is_there(version: str, tmp_
         pytest.skip(f"no Python {version} on this machine")
     layers = [build("layer", name, tmp_path / name, f"python{version}", "host") for name in LAYERS]
     for source in tmp_path.rglob("*.py"):
+        if source.match("anyio/__init__.py"):  # parses itself, for the names that it imports late
+            continue
         source.write_text("this is no Python")
 
     done = subprocess.run(
@@ -135,7 +143,7 @@ def test_no_import_reads_a_source_when_its_byte_code_is_there(version: str, tmp_
     assert done.returncode == 0, done.stderr
     modules, absent = json.loads(done.stdout)
     assert {"evergrant.rotation.refresh_steps", "evergrant.adapters.http", "evergrant_client._api"} <= set(modules)
-    assert set(absent) <= {"anyio", "boto3", "botocore", "requests"}, "of the runtime, or of a consumer"
+    assert set(absent) <= {"boto3", "botocore", "httpx2", "requests"}, "of the runtime, or of a consumer"
 
 
 @pytest.mark.parametrize(
