@@ -185,6 +185,7 @@ def test_a_value_that_only_the_callback_brings_is_demanded_and_kept(desk: Desk) 
     assert record.sealed
     plain = KmsSeal(desk.outputs["SealKeyArn"]).unseal(record.sealed, record.name, record.generation)
     assert TokenSet.decode(plain).captured == {"realm_id": "9130"}
+    assert record.subject, "another company cannot replace this one unnoticed"
     assert (
         "captures no other"
         in desk.error("import", "quickbooks/b", "--capture", "other=1", given=build_input())["message"]

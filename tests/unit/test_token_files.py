@@ -6,6 +6,7 @@ The shapes are those of the tools' own documentation (the sources in evergrant.o
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import msgspec
@@ -231,6 +232,21 @@ def test_the_life_of_the_refresh_token_is_read_under_each_usual_name(name: str) 
     assert read({**PAIR, "expires_in": 60, name: "86400"}).tokens.refresh_expires_at == NOW + 86_400
 
 
+def test_the_life_of_the_refresh_token_counts_from_when_it_was_obtained() -> None:
+    old = {**PAIR, "expires_in": 3600, "created_at": NOW - 10_000, "refresh_token_expires_in": 86_400}
+    tokens = read(old).tokens
+    assert (tokens.expires_at, tokens.refresh_expires_at) == (NOW, NOW + 76_400)
+    over = read({**old, "refresh_token_expires_in": 9_000})
+    assert over.remarks == (
+        "The refresh token has expired, as refresh_token_expires_in says. It is tried all the same.",
+    )
+
+
+def test_an_endless_refresh_token_is_one_without_a_known_end() -> None:
+    keycloak = built_in.load_built_in()["keycloak"]
+    assert read({**PAIR, "expires_in": 60, "refresh_expires_in": 0}, keycloak).tokens.refresh_token == Secret("r-1")
+
+
 def test_several_sets_are_listed_and_one_is_chosen() -> None:
     accounts = json.loads(json.dumps(MSAL))
     accounts["AccessToken"]["k2"] = {**MSAL["AccessToken"]["k"], "secret": "a-2", "target": "mail"}
@@ -285,3 +301,45 @@ def test_a_time_without_a_zone_is_said_to_be_read_as_utc() -> None:
 def test_any_other_text_is_refused_in_words(text: str) -> None:
     with pytest.raises(InvalidRequest):
         choose_set(KEAP, text, None)
+
+
+MANGLED: tuple[Any, ...] = (
+    *(
+        None,
+        True,
+        0,
+        -1,
+        1e300,
+        float("nan"),
+        10**400,
+        "",
+        "x",
+        "9" * 400,
+        "{",
+        "[1",
+        "Bearer ",
+        "0001-01-01T00:00:00Z",
+    ),
+    *([], {}, [{}], {"a": 1}, "9999-12-31T23:59:59+14:00", "\ud800"),
+)
+
+
+def mangle(value: Any, chance: random.Random) -> Any:
+    if chance.random() < 0.12:
+        return chance.choice(MANGLED)
+    if isinstance(value, dict):
+        return {name: mangle(item, chance) for name, item in value.items()}
+    return [mangle(item, chance) for item in value] if isinstance(value, list) else value
+
+
+def test_a_mangled_file_is_read_or_refused_in_words() -> None:
+    chance, read_sets = random.Random(7), 0
+    files = [given for given, _ in FILES.values() if not isinstance(given, str)]
+    for _ in range(3000):
+        try:
+            tokens = read(mangle(chance.choice(files), chance), chance.choice((KEAP, QUICKBOOKS))).tokens
+        except InvalidRequest:
+            continue
+        assert tokens.issued_at < tokens.expires_at
+        read_sets += 1
+    assert 300 < read_sets < 2700

@@ -41,9 +41,6 @@ class AccountBinding:
     ) -> str | None:
         """Return a digest of the account's id; None where the provider does not name the account.
 
-        The digest serves to compare, so that a table, a backup or a log does not reveal the account. It covers the
-        connection's name too, and so does not reveal which connections share an account.
-
         Raises
         ------
         ProviderRefused
@@ -58,10 +55,7 @@ class AccountBinding:
             value = self._read_claim(rule, authorization, client, id_token, nonce)
         else:
             value = self._ask_provider(profile, rule, authorization, client, tokens)
-        if not value:
-            return None
-        digest = sha256("\0".join((authorization.connection, rule.source, rule.path, value)).encode()).hexdigest()
-        return f"sha256:{digest}"
+        return digest_account(authorization.connection, rule, value)
 
     def _read_claim(
         self, rule: Subject, authorization: Authorization, client: Client, id_token: Secret | None, nonce: str
@@ -89,6 +83,18 @@ class AccountBinding:
         except (NotSent, LostResponse):
             return None
         return read_value(answer, rule.path) if answer.status == 200 else None
+
+
+def digest_account(connection: str, rule: Subject, value: str | None) -> str | None:
+    """Return the digest by which an account is recognized; None without a value.
+
+    It serves to compare, so that a table, a backup or a log does not reveal the account. It covers the connection's
+    name too, and so does not reveal which connections share an account.
+    """
+    if not value:
+        return None
+    digest = sha256("\0".join((connection, rule.source, rule.path, value)).encode()).hexdigest()
+    return f"sha256:{digest}"
 
 
 def require_same_account(expected: str | None, found: str | None) -> None:

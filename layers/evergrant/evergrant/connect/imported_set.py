@@ -34,6 +34,8 @@ from ..secret import Secret
 GIVEN = "given"
 #: Stands for the access token of a set that has none, until the first refresh. It is never served.
 _NO_ACCESS_TOKEN = Secret("")
+#: Stands for the lifetime of a set that has expired, while it is read.
+_PLACEHOLDER_SECONDS = 60
 #: Visible ASCII without spaces: what a header carries unchanged.
 _TOKEN = re.compile(r"[!-~]{1,16384}")
 _MAX_TEXT_CHARACTERS = 16_384
@@ -105,17 +107,28 @@ def parse_token_set(
     is_expired = access_token is None or lifetime is None or base + lifetime <= now
     if is_expired and refresh_token is None:
         raise InvalidRequest("The token set's access token has expired, and it has no refresh_token.")
-    known["expires_in"] = lifetime if lifetime is not None and not is_expired else 60
-    known["refresh_expires_in"] = reader.read_refresh_lifetime(base, now, has_refresh_token=refresh_token is not None)
-    tokens = _read(profile, found, known, base if not is_expired else now, variables)
+    sent_at = now if is_expired else base
+    known["expires_in"] = lifetime if lifetime is not None and not is_expired else _PLACEHOLDER_SECONDS
+    refresh_lifetime = reader.read_refresh_lifetime(base, now, has_refresh_token=refresh_token is not None)
+    known["refresh_expires_in"] = None if refresh_lifetime is None else base + refresh_lifetime - sent_at
+    tokens = _read(profile, found, known, sent_at, variables)
     tokens = replace(tokens, expiry_rule=GIVEN, captured=_capture(profile, found, tokens, captured or {}))
     if is_expired:
-        # Older than the provider's minimum age, so that the first refresh is due now.
-        issued_at = now - 1 - profile.rotation.minimum_age
-        tokens = replace(tokens, issued_at=issued_at, expires_at=now)
+        tokens = _expire(tokens, profile, now, has_known_end=refresh_lifetime is not None)
     if access_token is None:
         tokens = replace(tokens, access_token=_NO_ACCESS_TOKEN)
     return ImportedSet(tokens, found.title, reader.list_ignored(), tuple(reader.remarks))
+
+
+def _expire(tokens: TokenSet, profile: Profile, now: int, *, has_known_end: bool) -> TokenSet:
+    """Return the set as one that expires now, and is older than the provider's minimum age: its refresh is due now."""
+    ends_with_it = profile.rotation.refresh_token_life == "with_access_token"  # noqa: S105
+    return replace(
+        tokens,
+        issued_at=now - 1 - profile.rotation.minimum_age,
+        expires_at=now,
+        refresh_expires_at=None if ends_with_it and not has_known_end else tokens.refresh_expires_at,
+    )
 
 
 class _Fields:
@@ -202,6 +215,9 @@ class _Fields:
         known = compute_expiry((ExpiryRule(path="x"),), {"x": value}, base)
         if known is None:
             raise InvalidRequest(f"The token set's {_show(name)} is no lifetime that can be read.")
+        if known[0] <= now:
+            self.remarks.append(f"The refresh token has expired, as {_show(name)} says. It is tried all the same.")
+            return None
         return known[0] - base
 
     def _read_moment(self, wanted: str, *, may_be_duration: bool = False) -> Moment | None:
@@ -279,5 +295,5 @@ def _show(name: str) -> str:
 def _is_zero_or_less(value: Any) -> bool:
     try:
         return not isinstance(value, bool) and float(value) <= 0
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False

@@ -26,6 +26,7 @@ from ..secret import Secret
 from ..settings import Settings
 from ..times import parse_rfc3339
 from . import operator_actions
+from .account_binding import digest_account
 from .grant_save import GrantSave
 from .imported_set import GIVEN
 from .links import Authorization
@@ -121,6 +122,9 @@ class TokenImport:
         data_key = self.seal.prepare(current.name, current.generation + 1)
         grant_save = GrantSave(self.records, self.seal, self.queue, self.clock, self.settings)
         learned: RecordFields = {"granted_scope": name_granted_scope(None, tokens.scope)}
+        rule = profile.subject
+        if rule is not None and rule.source == "capture":
+            learned["subject"] = digest_account(current.name, rule, tokens.captured.get(rule.path))
         saved = grant_save.save(current, authorization, grant, profile, tokens, data_key, learned, consented=False)
         with suppress(PortUnavailable):
             self.queue.send({"connection": saved.name})

@@ -280,10 +280,10 @@ def _find_in_msal_cache(cache: Mapping[str, Any]) -> Iterator[FoundSet]:
         held = cache.get(kind)
         return [one for one in held.values() if isinstance(one, Mapping)] if isinstance(held, Mapping) else []
 
-    def whose(entry: Mapping[str, Any]) -> tuple[Any, ...]:
-        return tuple(entry.get(name) for name in ("home_account_id", "environment", "client_id"))
+    def whose(entry: Mapping[str, Any]) -> tuple[str, ...]:
+        return tuple(str(entry.get(name)) for name in ("home_account_id", "environment", "client_id"))
 
-    names = {one.get("home_account_id"): one.get("username") for one in list_entries("Account")}
+    names = {str(one.get("home_account_id")): one.get("username") for one in list_entries("Account")}
     refresh_tokens = {whose(one): one for one in list_entries("RefreshToken")}
     accounts = {whose(one) for one in list_entries("AccessToken")}
     entries = [*list_entries("AccessToken"), *(one for key, one in refresh_tokens.items() if key not in accounts)]
@@ -297,7 +297,7 @@ def _find_in_msal_cache(cache: Mapping[str, Any]) -> Iterator[FoundSet]:
             "scope": entry.get("target"),
             "expires_on": entry.get("expires_on"),
         }
-        said = (names.get(entry.get("home_account_id")), entry.get("realm"), entry.get("target"))
+        said = (names.get(str(entry.get("home_account_id"))), entry.get("realm"), entry.get("target"))
         yield FoundSet(_as_label(" ".join(str(part) for part in said if part)) or "entry", "a cache of MSAL", fields)
 
 
