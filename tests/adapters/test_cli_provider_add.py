@@ -76,7 +76,7 @@ def test_a_provider_is_added_from_its_issuer_alone(desk: Desk, server: Publishin
     assert "evergrant connect acme/main" in said
     stored = StoredProfiles(desk.records.table).load_named("acme")
     assert stored.authorize is not None
-    assert (stored.authorize.scopes, stored.authorize.pkce) == (("offline_access",), True)
+    assert (stored.authorize.scopes, stored.authorize.pkce) == (("openid", "offline_access"), True)
     assert server.asked == [OAUTH, OPENID]
 
 

@@ -100,8 +100,46 @@ def test_offline_access_is_asked_of_people_and_not_of_headless_grants() -> None:
     profile = build_acme(scopes_supported=["openid", "offline_access"])
     assert profile.authorize is not None
     assert profile.client_credentials is not None
-    assert profile.authorize.scopes == ("offline_access",)
+    assert profile.authorize.scopes == ("openid", "offline_access")
     assert profile.join_scopes("client_credentials") is None
+
+
+def test_an_openid_server_names_the_account_and_is_asked_to_prompt() -> None:
+    """OpenID Connect Core 1.0 section 11: without a prompt for consent, offline_access is ignored."""
+    profile = build_acme(scopes_supported=["openid", "offline_access"])
+    assert profile.authorize is not None
+    assert profile.authorize.params == {"prompt": "consent"}
+    assert profile.subject is not None
+    assert (profile.subject.source, profile.subject.issuers) == ("id_token", (ISSUER,))
+
+
+def test_an_oauth_server_is_asked_for_offline_access_without_a_prompt() -> None:
+    profile = build_acme(scopes_supported=["offline_access"])
+    assert profile.authorize is not None
+    assert (profile.authorize.scopes, profile.authorize.params) == (("offline_access",), {})
+    assert profile.subject is None
+
+
+def test_iss_is_required_where_it_is_announced() -> None:
+    """RFC 9207 section 3."""
+    announced = build_acme(authorization_response_iss_parameter_supported=True).authorize
+    silent = build_acme().authorize
+    assert announced is not None
+    assert silent is not None
+    assert (announced.issuer_always, silent.issuer_always) == (True, False)
+
+
+def test_one_client_authentication_serves_both_endpoints_if_one_can() -> None:
+    """A client is registered for one method."""
+    profile = build_acme(
+        token_endpoint_auth_methods_supported=["client_secret_post", "client_secret_basic"],
+        revocation_endpoint=f"{ISSUER}/revoke",
+        revocation_endpoint_auth_methods_supported=["client_secret_basic"],
+    )
+    assert profile.exchange is not None
+    assert profile.revoke is not None
+    assert (profile.exchange.client_auth, profile.revoke.client_auth) == ("basic", "basic")
+    assert "registered for client_secret_basic" in notes(profile)
 
 
 @pytest.mark.parametrize(

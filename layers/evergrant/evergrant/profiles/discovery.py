@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from ..errors import InvalidMetadata
 from ..names import check_provider
 from .metadata import Metadata
-from .model import Documentation, Profile
+from .model import Documentation, Profile, Subject
 from .request_specs import Authorize, Revoke, TokenRequest
 from .response_specs import ExpiryRule, Response
 
@@ -27,6 +27,9 @@ _CLIENT_AUTH_BY_METHOD: dict[str, ClientAuth] = {
 _SIGNING_ALGORITHMS = {"RS256", "ES256"}
 #: The first labels of many authorization servers' hosts, which do not name the provider.
 _GENERIC = {"www", "login", "auth", "account", "accounts", "sso", "id", "identity", "oauth", "oauth2", "api", "idp"}
+
+#: What an OpenID server is asked for, where it lists them.
+_OPENID_SCOPES = ("openid", "offline_access")
 
 _LIFETIME_NOTE = (
     "Not known: how long a refresh token lives. Unless token responses say it, Evergrant cannot warn before it "
@@ -92,6 +95,7 @@ def build_profile(metadata: Metadata, name: str, now: int) -> Profile:
     if client_credentials and grants is None:
         notes.append("Not known: whether a client may obtain tokens for itself ([client_credentials]).")
     revocation_url = metadata.endpoints.get("revocation_endpoint")
+    subject = _choose_subject(metadata, authorize)
     return Profile(
         name=name,
         title=urlsplit(metadata.issuer).hostname or name,
@@ -104,6 +108,7 @@ def build_profile(metadata: Metadata, name: str, now: int) -> Profile:
         revoke=Revoke(url=_write_template(revocation_url), client_auth=_choose_revocation_auth(metadata, auth))
         if revocation_url
         else None,
+        subject=subject,
         response=_build_response(with_refresh=authorize is not None),
     )
 
@@ -123,13 +128,25 @@ def _build_authorize(metadata: Metadata, notes: list[str]) -> Authorize | None:
         notes.append(
             "Not known: the scopes, and whether a refresh token needs a scope of its own. See authorize.scopes."
         )
+    issuer = metadata.issuer if metadata.issuer.startswith("https://") else None
+    asked = tuple(scope for scope in _OPENID_SCOPES if scopes and scope in scopes)
     return Authorize(
         url=_write_template(url),
-        scopes=("offline_access",) if scopes and "offline_access" in scopes else (),
+        scopes=asked,
+        # OpenID Connect Core 1.0 section 11: offline_access is ignored without a prompt for consent.
+        params={"prompt": "consent"} if asked == _OPENID_SCOPES else {},
         pkce=challenges is None or "S256" in challenges,
-        # Whether announced or not: an `iss` that comes must be right (RFC 9207); its absence is accepted.
-        issuer=metadata.issuer if metadata.issuer.startswith("https://") else None,
+        # Whether announced or not: an `iss` that comes must be right. Where it is announced it always comes (RFC 9207).
+        issuer=issuer,
+        issuer_always=issuer is not None and metadata.announces_iss,
     )
+
+
+def _choose_subject(metadata: Metadata, authorize: Authorize | None) -> Subject | None:
+    """Recognize the account by the ID token, which an OpenID server sends for the scope ``openid``."""
+    if authorize is None or authorize.issuer is None or "openid" not in authorize.scopes:
+        return None
+    return Subject(source="id_token", issuers=(_write_template(metadata.issuer),))
 
 
 def _choose_client_auth(metadata: Metadata) -> tuple[ClientAuth, list[str]]:
@@ -140,15 +157,26 @@ def _choose_client_auth(metadata: Metadata) -> tuple[ClientAuth, list[str]]:
             'try client_auth = "post" in each phase.'
         ]
     signatures = metadata.lists["token_endpoint_auth_signing_alg_values_supported"]
-    for method, auth in _CLIENT_AUTH_BY_METHOD.items():
-        if method in methods and (
-            auth != "private_key_jwt" or signatures is None or _SIGNING_ALGORITHMS & set(signatures)
-        ):
-            return auth, []
+    can_sign = signatures is None or _SIGNING_ALGORITHMS & set(signatures)
+    possible = [method for method in _CLIENT_AUTH_BY_METHOD if method in methods]
+    usable = [method for method in possible if can_sign or _CLIENT_AUTH_BY_METHOD[method] != "private_key_jwt"]
+    if usable:
+        # A client is registered for one method, which has to do for the revocation endpoint too.
+        revoking = metadata.lists["revocation_endpoint_auth_methods_supported"] or usable
+        chosen = next((method for method in usable if method in revoking), usable[0])
+        others = [method for method in usable if method != chosen and method != "none"]
+        return _CLIENT_AUTH_BY_METHOD[chosen], [_write_method_note(chosen, others)] if others else []
     raise InvalidMetadata(
         "The token endpoint accepts no client authentication that Evergrant supports: "
         f"{', '.join(_CLIENT_AUTH_BY_METHOD)} (the third signed with {' or '.join(sorted(_SIGNING_ALGORITHMS))}).",
         "If the provider's documentation says otherwise, write a profile by hand (docs/profiles.md).",
+    )
+
+
+def _write_method_note(chosen: str, others: list[str]) -> str:
+    return (
+        f"Assumed: the client is registered for {chosen}. The server also offers {', '.join(others)}. If the exchange "
+        "is refused with invalid_client, set client_auth in each phase to what the client is registered for."
     )
 
 
