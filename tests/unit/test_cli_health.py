@@ -71,6 +71,7 @@ def test_what_is_fine_is_left_alone(fields: dict[str, Any]) -> None:
         ),
         ({"failures": 1, "last_error": "server_error"}, "retried by itself"),
         ({"missing_scope": "contacts.write"}, "missing: contacts.write"),
+        ({"lost_scope": "contacts.write"}, "fewer scopes than were granted; it lacks contacts.write"),
         ({"status": Status.AWAITING_AUTHORIZATION, "expires_at": None, "refresh_at": None}, "not authorized yet"),
     ],
 )

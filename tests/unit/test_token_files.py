@@ -1,6 +1,6 @@
 """Protects taking over the files that people have: each tool's file is recognized and read with its form of dates.
 
-The shapes are those of the tools' own documentation (the sources in evergrant.oauth.token_files).
+The shapes are those of the tools' own documentation (the sources in evergrant.oauth.token_file_shapes).
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from evergrant.connect.imported_set import ImportedSet, parse_token_set
 from evergrant.errors import InvalidRequest
 from evergrant.oauth.moments import Moment, parse_moment
 from evergrant.oauth.token_file_choice import choose_set
-from evergrant.oauth.token_files import SHAPES, find_token_sets
+from evergrant.oauth.token_file_shapes import SHAPES
+from evergrant.oauth.token_files import find_token_sets
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret

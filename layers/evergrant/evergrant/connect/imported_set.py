@@ -1,6 +1,6 @@
 """Read a token set that another system held: its fields by their usual names, then as the provider's response is read.
 
-1. **Take** the fields of :data:`~evergrant.oauth.token_files.NAMES`, and trim what stands around a token by mistake.
+1. **Take** the fields of :data:`~evergrant.oauth.token_file_shapes.NAMES`, and trim what stands around a token.
 2. **Date** the access token: by a moment, by a lifetime from when it was obtained, by its own ``exp``. Where nothing
    says it, a set with a refresh token is due at once.
 3. **Read** the set by :func:`~evergrant.oauth.token_response.parse_token_response`, as the provider's responses are.

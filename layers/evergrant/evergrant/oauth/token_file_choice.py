@@ -34,7 +34,11 @@ def choose_set(profile: Profile, text: str, entry: str | None) -> FoundSet:
         )
     labels = [one.label for one in sets]
     if entry is not None:
-        chosen = sets[int(entry) - 1 :][:1] if entry.isascii() and entry.isdecimal() and len(entry) < 5 and int(entry) else []
+        chosen = (
+            sets[int(entry) - 1 :][:1]
+            if entry.isascii() and entry.isdecimal() and len(entry) < 5 and int(entry)
+            else []
+        )
         chosen = [one for one in sets if one.label == entry] or chosen
         if len(chosen) == 1:
             return chosen[0]

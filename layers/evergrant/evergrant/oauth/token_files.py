@@ -1,7 +1,7 @@
 """The files in which other tools keep a token set: find the sets in a text, and name the tool. Pure.
 
-A tool is known by the fields that its file has (:data:`SHAPES`), and a field by any of its usual names
-(:data:`NAMES`), without regard to case, ``_`` and ``-``. So an unknown file with the usual names is read too.
+A tool is known by the fields that its file has, and a field by any of its usual names, without regard to case, ``_``
+and ``-`` (:mod:`.token_file_shapes`). So an unknown file with the usual names is read too.
 """
 
 from __future__ import annotations
@@ -10,10 +10,11 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import parse_qsl
 
 from ..errors import InvalidRequest
+from .token_file_shapes import NAMES, SHAPES
 
 #: Larger than any token file, so that a wrong one is not read to its end.
 MAX_FILE_CHARACTERS = 1_048_576
@@ -28,101 +29,9 @@ _LINE = re.compile(r"(?:export\s+)?([\w.-]+)\s*[=:]\s*(.*)")
 _BESIDE = ("raw", "token_response", "callbackQueryString")
 _LABELS = ("name", "connection_id", "username", "provider", "userId", "id")
 
-#: Each field of a token response, and times of it, under the names that tools give it. The first that is there counts.
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "access_token": ("accesstoken", "token", "tokenvalue", "accesstokenvalue", "oauthtoken"),
-    "refresh_token": ("refreshtoken", "refreshtokenvalue", "tokensecret"),
-    "token_type": ("tokentype", "accesstokentype"),
-    "scope": ("scope", "scopes", "approvedscopes", "grantedscopes", "accesstokenscopes"),
-    "expires_at": (
-        *("expiresat", "expiry", "expireson", "tokenexpiry", "expirydate", "tokenexpirydate", "expiresatutc"),
-        *("accesstokenexpiresat", "tokenexpiresat", "accesstokenexpiry", "expiration", "expires"),
-    ),
-    "expires_in": ("expiresin", "accesstokenexpiresin", "tokenexpiresin", "expires"),
-    "obtained_at": ("createdat", "created", "issuedat", "obtainedat", "authtime", "cachedat", "accesstokenissuedat"),
-    "refresh_expires_at": (
-        *("refreshexpiresat", "refreshtokenexpiresat", "refreshtokenexpiry", "xrefreshtokenexpiresat"),
-        "refreshtokenexpireson",
-    ),
-    "refresh_expires_in": ("refreshexpiresin", "refreshtokenexpiresin", "xrefreshtokenexpiresin"),
-}
 _TOKEN_NAMES = frozenset((*NAMES["access_token"], *NAMES["refresh_token"]))
 
 
-class Shape(NamedTuple):
-    """A tool's file: its name for operators, the fields that show it (:func:`normalize_name`), and who documents it."""
-
-    title: str
-    marks: tuple[str, ...]
-    source: str
-
-
-#: The first whose marks are all there counts.
-SHAPES = (
-    Shape(
-        "a Google authorized-user file",
-        ("token", "refreshtoken", "tokenuri"),
-        "https://googleapis.dev/python/google-auth/latest/reference/google.oauth2.credentials.html",
-    ),
-    Shape(
-        "an oauth2client file",
-        ("tokenexpiry", "tokenuri"),
-        "https://oauth2client.readthedocs.io/en/latest/source/oauth2client.client.html",
-    ),
-    Shape(
-        "gcloud's application-default credentials",
-        ("type", "clientid", "clientsecret", "refreshtoken"),
-        "https://cloud.google.com/docs/authentication/application-default-credentials",
-    ),
-    Shape(
-        "a token of Google's library for Node.js",
-        ("accesstoken", "expirydate"),
-        "https://github.com/googleapis/google-auth-library-nodejs",
-    ),
-    Shape(
-        "a token of Google's library for PHP",
-        ("accesstoken", "created", "expiresin"),
-        "https://github.com/googleapis/google-api-php-client",
-    ),
-    Shape(
-        "an ADAL cache", ("accesstoken", "ismrrt"), "https://learn.microsoft.com/en-us/cli/azure/msal-based-azure-cli"
-    ),
-    Shape("an account of Auth.js", ("provideraccountid",), "https://authjs.dev/concepts/database-models"),
-    Shape("a token of django-allauth", ("token", "tokensecret"), "https://docs.allauth.org/en/latest/socialaccount/"),
-    Shape("a user of Laravel Socialite", ("token", "refreshtoken", "expiresin"), "https://laravel.com/docs/socialite"),
-    Shape(
-        "a token of python-social-auth",
-        ("accesstoken", "authtime"),
-        "https://python-social-auth.readthedocs.io/en/latest/storage.html",
-    ),
-    Shape(
-        "a token of League's OAuth client for PHP",
-        ("accesstoken", "expires"),
-        "https://github.com/thephpleague/oauth2-client",
-    ),
-    Shape(
-        "an Airbyte configuration",
-        ("refreshtoken", "tokenexpirydate"),
-        "https://docs.airbyte.com/connector-development/connector-specification-reference",
-    ),
-    Shape(
-        "an Airbyte configuration",
-        ("authtype", "refreshtoken"),
-        "https://docs.airbyte.com/connector-development/connector-specification-reference",
-    ),
-    Shape(
-        "a token of Intuit's SDK",
-        ("accesstoken", "xrefreshtokenexpiresin"),
-        "https://github.com/intuit/oauth-jsclient",
-    ),
-    Shape("a token of Xero's SDK", ("accesstoken", "expiresatutc"), "https://github.com/XeroAPI/Xero-NetStandard"),
-    Shape("a token of rclone or of Go's oauth2", ("accesstoken", "expiry"), "https://rclone.org/remote_setup/"),
-    Shape(
-        "a token with expires_at, as of requests-oauthlib, Authlib or simple-oauth2",
-        ("accesstoken", "expiresat"),
-        "https://requests-oauthlib.readthedocs.io/en/latest/oauth2_workflow.html",
-    ),
-)
 _PLAIN = "a token response"
 
 
@@ -146,7 +55,7 @@ def normalize_name(name: str) -> str:
 
 
 def find_name(fields: Mapping[str, Any], wanted: str) -> str | None:
-    """Return the name under which the fields hold what :data:`NAMES` calls ``wanted``; None if there is no value."""
+    """Return the name under which the fields hold what ``NAMES`` calls ``wanted``; None if there is no value."""
     by_name = {normalize_name(name): name for name, value in fields.items() if value not in (None, "")}
     return next((by_name[alias] for alias in NAMES[wanted] if alias in by_name), None)
 
