@@ -16,7 +16,10 @@ NAMES: Mapping[str, tuple[str, ...]] = {
         *("accesstokenexpiresat", "tokenexpiresat", "accesstokenexpiry", "expiration", "expires"),
     ),
     "expires_in": ("expiresin", "accesstokenexpiresin", "tokenexpiresin", "expires"),
-    "obtained_at": ("createdat", "created", "issuedat", "obtainedat", "authtime", "cachedat", "accesstokenissuedat"),
+    "obtained_at": (
+        *("createdat", "created", "issuedat", "obtainedat", "authtime", "cachedat", "accesstokenissuedat"),
+        "grantedtime",
+    ),
     "refresh_expires_at": (
         *("refreshexpiresat", "refreshtokenexpiresat", "refreshtokenexpiry", "xrefreshtokenexpiresat"),
         "refreshtokenexpireson",
