@@ -197,6 +197,10 @@ profile-docs: $(STAMPS)/dev ## Rewrite docs/profiles.md and its JSON Schema from
 state-diagram: $(STAMPS)/dev ## Write the state diagram in docs/concepts.md anew from the state machine
 	@$(VENV)/bin/python -m scripts.state_diagram
 
+.PHONY: answer-table
+answer-table: $(STAMPS)/dev ## Write the table of answer classes in docs/rotation.md anew from the code
+	@$(VENV)/bin/python -m scripts.answer_table
+
 .PHONY: page-images
 page-images: browser ## Retake the pictures in docs/images
 	@for page in landing connected link_expired; do cp .local/browser-tests/pictures/$$page-phone-light.png docs/images/$$page.png; done

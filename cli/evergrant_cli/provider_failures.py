@@ -43,6 +43,6 @@ def describe_failure(failure: Mapping[str, Any]) -> str:
         return f"the provider failed at the code's exchange ({detail})"
     if failure.get("content_type") in ("text/html", "application/xhtml+xml"):
         return f"a page of HTML came instead of tokens, from the provider or from something before it ({detail})"
-    if reason == "unreadable":
+    if reason == "unreadable" or (status < 300 and not failure.get("error")):
         return f"the provider's answer holds no token set where the profile looks for it ({detail})"
     return f"the provider refused the code's exchange ({detail})"

@@ -49,7 +49,9 @@ def interpret_response(
     except UnreadableResponse as error:
         fields, others = _find_field_names(response)
         problem = Problem(
-            error.code, error.message, "Correct response.access_token or response.expires in the profile."
+            error.code,
+            error.message,
+            "Correct response.access_token, response.expires or response.bearer_types in the profile.",
         )
         return {
             "response": {"status": response.status, "fields": fields, "other_fields": others},

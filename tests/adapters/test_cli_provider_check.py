@@ -52,6 +52,9 @@ url = "https://api.acme.example/token"
 [response]
 capture = { site = "site" }
 
+[consumer]
+headers = { Authorization = "{token_type} {access_token}" }
+
 [[errors]]
 status = 409
 as = "transient"
@@ -151,7 +154,7 @@ def test_each_phase_shows_its_request_with_placeholders_for_secrets(file: str) -
     }
     assert "assertion=SIGNED_ASSERTION" in phases["jwt_bearer"]["body"]
     assert "client_secret=CLIENT_SECRET" in phases["client_credentials"]["body"]
-    assert found["consumer"]["headers"] == {"Authorization": "Bearer ACCESS_TOKEN"}
+    assert found["consumer"]["headers"] == {"Authorization": "TOKEN_TYPE ACCESS_TOKEN"}
 
 
 def test_a_variable_without_a_value_stands_there_by_its_name(file: str) -> None:

@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.adapters.content_coding import Content, NotDecodable, decode_content
 from evergrant.adapters.http import MAX_RESPONSE_BYTES, GuardedHttp
+from evergrant.content_coding import Content, NotDecodable, decode_content
 from evergrant.errors import LostResponse
 from evergrant.http_messages import HttpRequest, HttpResponse
 from tests.adapters.loopback import Behaviour, answers, serving

@@ -30,10 +30,12 @@ from evergrant.errors import (
     UnreadableResponse,
 )
 from evergrant.http_messages import HttpRequest, HttpResponse
+from evergrant.oauth.answer_classes import CLASS_BY_KIND
 from evergrant.oauth.authorization_request import build_authorization_url
 from evergrant.oauth.authorization_response import parse_authorization_response
 from evergrant.oauth.client import Client
-from evergrant.oauth.error_response import CLASS_BY_KIND, Refusal
+from evergrant.oauth.error_codes import REGISTERED_ERRORS
+from evergrant.oauth.error_response import Refusal
 from evergrant.oauth.token_request import Phase, build_token_request
 from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
@@ -50,17 +52,10 @@ from evergrant.secret import Secret
 #: 2026-11-22T10:00:00Z
 NOW = 1_795_341_600
 HUNDRED_YEARS = 100 * 365 * 86_400
-#: Error codes of RFC 6749 sections 4.1.2.1 and 5.2, which may be shown with any profile.
-STANDARD_CODES = {
-    "invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type",
-    "invalid_scope", "access_denied", "server_error", "temporarily_unavailable",
-}  # fmt: skip
-#: OpenID Connect Core 1.0 section 3.1.2.6, and RFC 6749 section 4.1.2.1 for this endpoint alone.
-CALLBACK_CODES = STANDARD_CODES | {
-    "interaction_required", "login_required", "account_selection_required", "consent_required", "invalid_request_uri",
-    "invalid_request_object", "request_not_supported", "request_uri_not_supported", "registration_not_supported",
-    "unsupported_response_type",
-}  # fmt: skip
+#: Error codes of RFC 6749, the IANA registry and OpenID Connect, which may be shown with any profile.
+STANDARD_CODES = set(REGISTERED_ERRORS)
+#: Those of the authorization endpoint are among them.
+CALLBACK_CODES = STANDARD_CODES
 _VISIBLE = re.compile(r"[\x20-\x7e]*[\x21-\x7e][\x20-\x7e]*")
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _LOST = re.compile(r"The provider's answer is lost \([A-Z][A-Za-z]+\)\.")
@@ -152,7 +147,8 @@ def _unread_texts() -> set[str]:
             put(timeless, rule.path or "expires", None)
         for path in case.profile.response.access_token:
             put(tokenless, path, None)
-        read = [_read(case, HttpResponse(200, {}, json.dumps(body).encode())) for body in (timeless, tokenless)]
+        bodies = (timeless, tokenless, {**granting(case.profile), "token_type": "mac"})
+        read = [_read(case, HttpResponse(200, {}, json.dumps(body).encode())) for body in bodies]
         texts |= {_show(unread) for unread in read if isinstance(unread, UnreadableResponse)}
     return texts
 
@@ -192,8 +188,9 @@ def _check_refusal(profile: Profile, response: HttpResponse, refusal: Refusal) -
     assert refusal.status is response.status
     assert refusal.code is None or refusal.code in STANDARD_CODES | {rule.code for rule in profile.errors}
     wait = refusal.retry_after
-    assert wait is None or (type(wait) is int and 0 <= wait <= 86_400)
-    assert response.status >= 500 or not refusal.in_doubt
+    assert wait is None or (type(wait) is int and 0 <= wait <= profile.rotation.max_retry_after)
+    assert not (300 <= response.status < 500 and refusal.in_doubt)
+    assert refusal.content_type is None or re.fullmatch(r"[a-z]+(/[a-z+-]+)?", refusal.content_type)
 
 
 def _check_tokens(case: Case, response: HttpResponse, tokens: TokenSet) -> None:
@@ -202,12 +199,15 @@ def _check_tokens(case: Case, response: HttpResponse, tokens: TokenSet) -> None:
     access_token = tokens.access_token.reveal()
     assert access_token in stated, "the access token is not what the answer stated"
     assert _VISIBLE.fullmatch(access_token), "the access token is not printable"
-    _check_not_an_error(profile, answer)
+    _check_not_an_error(profile, answer, tokens, before)
 
     assert tokens.issued_at == NOW
     assert type(tokens.expires_at) is int
-    assert NOW < tokens.expires_at <= NOW + HUNDRED_YEARS, "the expiry is absurd"
-    assert tokens.expiry_rule in {name_rule(rule) for rule in profile.response.expires}
+    assert NOW <= tokens.expires_at <= NOW + HUNDRED_YEARS, "the expiry is absurd"
+    assert tokens.expires_at > NOW or tokens.expired_arrivals in (1, 2), "an expired token was not counted"
+    named = {name_rule(rule) for rule in profile.response.expires}
+    assert tokens.expiry_rule.removesuffix(":never") in named | {"jwt:access_token", "previous", "unknown"}
+    assert tokens.expiry_doubt in (None, "not_credible", "expired")
 
     known = before.refresh_token if before else None
     if tokens.refresh_token is None:
@@ -221,7 +221,7 @@ def _check_tokens(case: Case, response: HttpResponse, tokens: TokenSet) -> None:
     ends = tokens.refresh_expires_at
     if ends is not None and not (before and ends == before.refresh_expires_at):
         assert type(ends) is int
-        assert NOW < ends <= NOW + HUNDRED_YEARS, "the refresh token's expiry is absurd"
+        assert NOW <= ends <= NOW + HUNDRED_YEARS, "the refresh token's expiry is absurd"
 
     assert _VISIBLE.fullmatch(tokens.token_type), "the token type is not printable"
     assert tokens.scope is None or tokens.scope.strip()
@@ -241,20 +241,24 @@ def _read_stated(response: HttpResponse) -> tuple[set[str], Any]:
                 texts.update(item for item in value if isinstance(item, str))
         return dict(pairs)
 
-    text = response.body.decode("utf-8-sig")
-    if response.headers.get("content-type", "").lower().split(";")[0].strip() == "application/x-www-form-urlencoded":
-        pairs = parse_qsl(text)
+    text = response.body.decode(json.detect_encoding(response.body), "replace").strip()
+    try:
+        return texts, json.loads(text, object_pairs_hook=take)
+    except ValueError:
+        pairs = parse_qsl(text.strip())
         texts.update(value for _, value in pairs)
         return texts, dict(pairs)
-    return texts, json.loads(text, object_pairs_hook=take)
 
 
-def _check_not_an_error(profile: Profile, answer: Any) -> None:
+def _check_not_an_error(profile: Profile, answer: Any, tokens: TokenSet, before: TokenSet | None) -> None:
     rule = profile.response.success_when
     if rule is not None:
         assert look_up(answer, rule.path) == rule.equals, "a 200 that says it is no success was taken for one"
-    elif "error" in profile.response.error and isinstance(answer, dict):
-        assert not answer.get("error"), "a 200 that is an error was taken for a success"
+    is_renewed = tokens.refresh_token is not None and (before is None or tokens.refresh_token != before.refresh_token)
+    rotates = profile.rotation.rotates and profile.refresh is not None
+    if rotates and not is_renewed and isinstance(answer, dict) and "error" in profile.response.error:
+        error = answer.get("error")
+        assert not (isinstance(error, str) and error.lower() in STANDARD_CODES), "a refusal was taken for a success"
 
 
 def _check_use(profile: Profile, tokens: TokenSet) -> None:

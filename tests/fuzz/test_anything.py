@@ -79,10 +79,17 @@ def test_an_empty_answer_that_is_no_success_is_a_refusal(case: Case) -> None:
 
 
 @every_case
-def test_a_200_that_is_an_error_is_no_token(case: Case) -> None:
-    spec = case.profile.response
-    said = spec.success_when.path if spec.success_when else spec.error[0]
-    assert isinstance(check_answer(case, respond(put(granting(case.profile), said, "invalid_grant"))), Refusal)
+def test_a_200_with_a_code_is_a_token_set_only_where_it_is_complete(case: Case) -> None:
+    spec, whole = case.profile.response, granting(case.profile)
+    refused = spec.success_when.path if spec.success_when else None
+    if refused:
+        assert isinstance(check_answer(case, respond(put(whole, refused, "invalid_grant"))), Refusal)
+        return
+    put(whole, spec.error[0], "invalid_grant")
+    assert isinstance(check_answer(case, respond(whole)), TokenSet)
+    for path in spec.access_token:
+        put(whole, path, None)
+    assert isinstance(check_answer(case, respond(whole)), Refusal)
 
 
 @pytest.mark.parametrize("depth", [10, 400, 990, 5_000, 60_000])
@@ -206,6 +213,7 @@ def test_the_oracle_holds_for_every_seed(target: Target) -> None:
 
 def test_an_unreadable_response_is_reported_alike_for_any_content() -> None:
     case = next(case for case in CASES if not any(rule.default for rule in case.profile.response.expires))
-    shown = {str(check_answer(case, respond(body))) for body in ({"x": "canary"}, {"access_token": ["canary"]}, {})}
-    assert len(shown) == 1
-    assert isinstance(check_answer(case, respond({})), UnreadableResponse)
+    bodies = ({"x_token": "canary"}, {"access_token": ["canary"]}, {"refresh_token": "canary"})
+    read = [check_answer(case, respond(body)) for body in bodies]
+    assert all(isinstance(answer, UnreadableResponse) for answer in read)
+    assert len({str(answer) for answer in read}) == 1

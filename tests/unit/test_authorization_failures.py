@@ -106,7 +106,7 @@ EXCHANGES = [
         "refused the code's exchange (HTTP 401, invalid_client)",
     ),
     (
-        answer(200, {"canary": "canary"}),
+        answer(200, {"canary_token": "canary"}),
         {"status": 200, "content_type": "application/json", "reason": "unreadable"},
         "holds no token set where the profile looks for it (HTTP 200)",
     ),

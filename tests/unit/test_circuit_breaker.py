@@ -299,7 +299,7 @@ def test_one_connections_own_failure_does_not_keep_holding_back_others() -> None
         (answer(400, {"error": "invalid_scope"}), "invalid_scope"),
         (answer(429, b""), "rate_limited"),
         (NotSent("no route"), "not_sent"),
-        (answer(200, b"<html>"), "unreadable_response"),
+        (answer(200, {"result": {"token": "access-9"}}), "unreadable_response"),
         (UnknownClient("gone"), "unknown_client"),
         (PortUnavailable("made to fail"), "service_unavailable"),
     ],

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evergrant.oauth.token_set import TokenSet
-from evergrant.profiles.expiry import MAX_LIFETIME_SECONDS, compute_expiry, look_up, name_rule
+from evergrant.profiles.expiry import MAX_LIFETIME_SECONDS, compute_expiry, look_up, measure_jwt, name_rule
 from evergrant.profiles.response_specs import ExpiryRule
 from evergrant.secret import Secret
 from tests.unit.samples import NOW, tokens
@@ -54,7 +54,7 @@ def test_a_number_of_seconds_counts_from_the_sending_of_the_request(value: Any, 
 @pytest.mark.parametrize(
     "value",
     [
-        *(None, "", "soon", True, False, [], {}, [3600], 0, "0", 0.4, -1, "-3600"),
+        *(None, "", "soon", True, False, [], {}, [3600]),
         *(math.nan, math.inf, -math.inf, "nan", "inf", "Infinity", 1e300, 10**400, "9" * 33),
         MAX_LIFETIME_SECONDS + 1,
         NOW * 1000,  # an epoch time in milliseconds where a duration is promised
@@ -63,6 +63,64 @@ def test_a_number_of_seconds_counts_from_the_sending_of_the_request(value: Any, 
 def test_an_absurd_lifetime_is_no_lifetime_and_the_next_rule_is_asked(value: Any) -> None:
     assert compute_expiry((SECONDS,), {"expires_in": value}, NOW) is None
     assert compute_expiry((SECONDS, DEFAULT), {"expires_in": value}, NOW) == (NOW + 3600, "default")
+
+
+@pytest.mark.parametrize("value", [0, "0", 1e-7, -1, "-3600", -(10**400)])
+@pytest.mark.parametrize("spelling", ["seconds", "milliseconds", "days", "epoch", "epoch_milliseconds"])
+def test_zero_and_below_mean_expired_now_in_any_format(value: Any, spelling: Any) -> None:
+    rule = ExpiryRule(path="t", format=spelling)
+    assert compute_expiry((rule, DEFAULT), {"t": value}, NOW) == (NOW, f"t:{spelling}")
+
+
+@pytest.mark.parametrize("value", [0, "0", -1])
+def test_zero_means_never_where_the_profile_says_so(value: Any) -> None:
+    rule = ExpiryRule(path="expires_in", zero="never")
+    found = compute_expiry((rule, DEFAULT), {"expires_in": value}, NOW)
+    assert found == (NOW + MAX_LIFETIME_SECONDS, "expires_in:seconds:never")
+    assert compute_expiry((rule, DEFAULT), {"expires_in": 60}, NOW) == (NOW + 60, "expires_in:seconds")
+    assert compute_expiry((rule, DEFAULT), {}, NOW) == (NOW + 3600, "default")
+
+
+@pytest.mark.parametrize("spelling", ["epoch", "iso8601"])
+def test_a_moment_that_is_past_means_expired_now(spelling: Any) -> None:
+    value = "2026-11-22T09:59:00Z" if spelling == "iso8601" else NOW - 60
+    rule = ExpiryRule(path="t", format=spelling)
+    assert compute_expiry((rule, DEFAULT), {"t": value}, NOW) == (NOW, f"t:{spelling}")
+
+
+@pytest.mark.parametrize(("skew", "lifetime"), [(900, 3600), (-900, 2700), (-7200, 3600), (0, 3600)])
+def test_a_moment_counts_by_the_clock_that_leaves_less_time(skew: int, lifetime: int) -> None:
+    """The server's clock is wrong by ``skew``, as its Date shows, and the token lives for an hour."""
+    rule = ExpiryRule(path="t", format="epoch")
+    found = compute_expiry((rule,), {"t": NOW + skew + 3600}, NOW, answered_at=NOW + skew)
+    assert found == (NOW + lifetime, "t:epoch")
+
+
+@pytest.mark.parametrize(
+    ("claims", "date", "lifetime"),
+    [
+        ({"iat": 0, "exp": 3600}, 0, 3600),
+        ({"iat": 0, "exp": 3600}, None, 3600),
+        ({"exp": 3600}, None, 3600),
+        ({"exp": 3600}, 60, 3540),
+        ({"iat": 7200, "exp": 10800}, 7200, 3600),  # the server's clock is ahead
+        ({"iat": 7200, "exp": 10800}, 0, 3600),  # and a CDN writes the Date
+        ({"iat": -7200, "exp": -3600}, -7200, 3600),  # it is behind
+        ({"iat": -7200, "exp": -3600}, None, 3600),
+        ({"iat": -900, "exp": 2700}, 0, 2700),  # the token was made before
+        ({"iat": -900, "exp": 2700}, -900, 2700),  # or a cache has kept the response
+        ({"iat": 0, "exp": 3600}, -7200, 3600),  # a cache has kept the Date alone
+        ({"iat": -7200, "exp": -3600}, 0, -3600),
+        ({"exp": -5}, None, 0),
+        ({"iat": 0}, 0, None),
+        ({"iat": "soon", "exp": "later"}, 0, None),
+    ],
+)
+def test_a_jwt_says_how_long_it_lives_by_any_clock(
+    claims: dict[str, Any], date: int | None, lifetime: int | None
+) -> None:
+    stated = {name: NOW + value if isinstance(value, int) else value for name, value in claims.items()}
+    assert measure_jwt(jwt(stated), NOW, None if date is None else NOW + date) == lifetime
 
 
 def test_a_missing_lifetime_falls_back_to_the_declared_one() -> None:
@@ -157,12 +215,14 @@ def test_a_jwt_nested_beyond_reason_says_nothing() -> None:
     spelling=st.sampled_from(FORMATS),
     sent_at=st.integers(min_value=0, max_value=4_000_000_000),
 )
-def test_no_answer_makes_an_expiry_that_is_past_or_beyond_a_hundred_years(
+def test_no_answer_makes_an_expiry_before_now_or_beyond_a_hundred_years(
     value: Any, path: str, spelling: Any, sent_at: int
 ) -> None:
     for rule in (ExpiryRule(path=path, format=spelling), ExpiryRule(jwt=path)):
         found = compute_expiry((rule,), {"v": value}, sent_at)
-        assert found is None or (sent_at < found[0] <= sent_at + MAX_LIFETIME_SECONDS and found[1] == name_rule(rule))
+        assert found is None or (
+            sent_at <= found.at <= sent_at + MAX_LIFETIME_SECONDS and found.rule == name_rule(rule)
+        )
         assert found is None or isinstance(found[0], int)
 
 

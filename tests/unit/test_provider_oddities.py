@@ -148,8 +148,8 @@ def test_nothing_unsendable_is_captured(value: str) -> None:
         ('{ path = "t", format = "epoch_milliseconds" }', (NOW + 60) * 1000, 60),
         ('{ path = "t", format = "iso8601" }', "2026-11-22T10:01:00Z", 60),
         ('{ path = "t", format = "iso8601" }', "2026-11-22T11:01:00+01:00", 60),
-        ('{ path = "t" }, { default = 7 }', 0, 7),
-        ('{ path = "t" }, { default = 7 }', -1, 7),
+        ('{ path = "t" }, { default = 7 }', 0, 0),
+        ('{ path = "t" }, { default = 7 }', -1, 0),
         ('{ path = "t" }, { default = 7 }', None, 7),
         ('{ path = "t" }, { default = 7 }', 10**300, 7),
         ('{ path = "t" }, { default = 7 }', True, 7),
@@ -236,7 +236,7 @@ def test_an_error_is_found_where_the_profile_says() -> None:
 def test_an_empty_400_means_what_the_profile_says() -> None:
     profile = acme('[[errors]]\nstatus = 400\nempty = true\nas = "grant_rejected"')
     assert parse_refusal(profile, 400, b"").kind == parse_refusal(profile, 400, b" \n").kind == "grant_rejected"
-    assert parse_refusal(profile, 400, b"x").kind == parse_refusal(profile, 401, b"").kind == "rejected_unknown"
+    assert parse_refusal(profile, 400, b"{}").kind == parse_refusal(profile, 401, b"").kind == "rejected_unknown"
     assert parse_refusal(acme(), 400, b"").kind == "rejected_unknown", (
         "a dead token or a wrong secret: the answer does not say which"
     )

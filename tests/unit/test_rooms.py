@@ -43,10 +43,11 @@ ROOMS: Mapping[str, frozenset[str]] = {
 }
 #: Room to the third-party packages that it may import; every other room has none.
 THIRD_PARTY: Mapping[str, frozenset[str]] = {
+    # The standard library's from Python 3.14.
+    BASE: frozenset({"compression"}),
     "profiles": frozenset({"msgspec"}),
     "oauth": frozenset({"cryptography", "joserfc"}),
-    # compression is the standard library's from Python 3.14.
-    "adapters": frozenset({"boto3", "botocore", "certifi", "compression", "cryptography", "h11", "httpcore", "httpx"}),
+    "adapters": frozenset({"boto3", "botocore", "certifi", "cryptography", "h11", "httpcore", "httpx"}),
     "adapters.observability": frozenset({"aws_lambda_powertools"}),
 }
 #: Rooms of decisions and protocols: the time is an argument, and they reach the world through ports only.

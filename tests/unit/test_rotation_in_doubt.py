@@ -159,7 +159,7 @@ def test_a_server_error_counts_as_a_lost_response() -> None:
 
 def test_an_unreadable_success_is_kept_and_no_further_attempt_is_made() -> None:
     w = world()
-    w.provider.script = [answer(200, b"<html>welcome</html>")]
+    w.provider.script = [answer(200, {"result": {"token": "access-9"}})]
     w.run()
     assert w.record().unreadable_response is not None
     assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unreadable_response")
@@ -172,7 +172,7 @@ def test_an_unreadable_success_is_kept_and_no_further_attempt_is_made() -> None:
 @pytest.mark.parametrize("status", [Status.DEGRADED, Status.CLIENT_REFUSED])
 def test_an_unreadable_response_is_reported_after_any_earlier_failure(status: Status) -> None:
     w = world(status=status, failures=3, last_error="invalid_client")
-    w.provider.script = [answer(200, b"<html>welcome</html>")]
+    w.provider.script = [answer(200, {"result": {"token": "access-9"}})]
     w.run()
     assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "unreadable_response")
     [event] = w.bus.events.values()

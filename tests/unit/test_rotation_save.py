@@ -83,7 +83,7 @@ def test_a_status_that_changed_meanwhile_costs_no_response(meanwhile: Status, st
         if queued:
             break_table(w)
 
-    for response in (None, answer(200, b"<html>welcome</html>")):
+    for response in (None, answer(200, {"result": {"token": "access-9"}})):
         # Its last token set is unpublished, so that the save of the next one leaves it degraded.
         w = world(status=Status.DEGRADED, alerted_at=1, published_generation=0)
         w.provider.script = [response] if response else []
@@ -178,7 +178,7 @@ def test_a_queued_save_that_fails_again_comes_back_in_seconds() -> None:
 def test_an_unreadable_response_is_kept_despite_table_and_lease() -> None:
     """An unreadable response is kept, even if the table is down and the lease ran out."""
     w = world()
-    w.provider.script = [answer(200, b"<html>welcome</html>")]
+    w.provider.script = [answer(200, {"result": {"token": "access-9"}})]
     change = w.records.change
 
     def late_and_down() -> None:

@@ -151,7 +151,7 @@ def test_a_dataclass_with_secrets_is_not_turned_into_a_dict(make: Callable[[], A
         {"refresh_token": CANARY},
         {"access_token": {"value": CANARY}, "refresh_token": CANARY},
         f'{{"access_token": "{CANARY}'.encode(),
-        f"access_token={CANARY}".encode(),
+        f"access_token={CANARY}&token_type=mac".encode(),
     ],
 )
 def test_an_unreadable_response_is_shown_without_any_of_its_content(body: Any) -> None:

@@ -83,9 +83,7 @@ OTHER_STATUSES = {
     ("adapters/aws/items.py", "Status(known['status'])"),  # a stored record is decoded
     ("connect/operator_actions.py", "state_machine.INITIAL_STATUS"),  # a new record
     ("getter/handler.py", "status"),  # the response to a consumer
-    ("oauth/error_response.py", "408"),
-    ("oauth/error_response.py", "429"),
-    ("oauth/error_response.py", "response.status"),
+    ("oauth/answer.py", "response.status"),
     ("oauth/unreadable_response.py", "self.response.status"),
     ("record/queued_save.py", "Status(fields['status'])"),  # a message is decoded; the adapter checks the transition
     ("record/queued_save.py", "Status(message['status'])"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
+from email.utils import parsedate_to_datetime
 
 DAY_SECONDS = 86_400
 #: The interval between two ticks of the scheduler.
@@ -32,3 +33,12 @@ def parse_rfc3339(text: str) -> int:
             raise ValueError("a time without an offset") from None
         return int(at.timestamp())
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
+
+
+def parse_http_date(text: str) -> int | None:
+    """Parse a date of HTTP (RFC 9110 section 5.6.7) into epoch seconds; None if it is none."""
+    try:
+        moment: datetime = parsedate_to_datetime(text.strip())
+        return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (TypeError, ValueError, OverflowError):
+        return None

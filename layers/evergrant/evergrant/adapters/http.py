@@ -2,7 +2,7 @@
 
 httpx speaks HTTP. This module gives it a transport that makes a connection for each request
 (:mod:`evergrant.adapters.guarded_network`), and keeps from it what a token request must not have: redirects, proxies,
-cookies, credentials of the environment, and decoding without a limit (:mod:`evergrant.adapters.content_coding`).
+cookies, credentials of the environment, and decoding without a limit (:mod:`evergrant.content_coding`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import h11
 import httpcore
 import httpx
 
+from ..content_coding import NotDecodable, decode_content
 from ..errors import LostReason, LostResponse, NotSent
 from ..http_messages import HttpRequest, HttpResponse
-from .content_coding import NotDecodable, decode_content
 from .guarded_network import Exchange, GuardedNetwork
 from .name_lookup import KeptAddresses
 

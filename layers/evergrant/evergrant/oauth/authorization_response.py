@@ -8,7 +8,7 @@ from typing import Literal
 
 from ..profiles.model import Profile
 from ..profiles.request_specs import Callback
-from .error_response import filter_error_code
+from .answer import filter_error_code
 from .token_response import is_capturable
 
 #: What an error of the authorization endpoint means: the person said no, did not sign in or choose, or neither.

@@ -1,16 +1,15 @@
 """A response of the token endpoint, parsed by its profile (RFC 6749 sections 5.1 and 5.2). Pure.
 
 It becomes a token set, a :class:`~evergrant.oauth.error_response.Refusal`, or
-:class:`~evergrant.errors.UnreadableResponse`.
+:class:`~evergrant.errors.UnreadableResponse`. :mod:`.answer_classes` has the table of what each kind of response means.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
-from urllib.parse import parse_qsl
 
 from ..errors import UnreadableResponse
 from ..http_messages import HttpResponse
@@ -18,7 +17,10 @@ from ..profiles.expiry import compute_expiry, look_up
 from ..profiles.model import Profile
 from ..profiles.response_specs import Response
 from ..secret import Secret
-from .error_response import Refusal, classify_error_response
+from ..times import parse_http_date
+from .answer import decode_body, read_answer
+from .error_response import Refusal, classify_answer
+from .token_expiry import ExpiryEvidence
 from .token_set import TokenSet
 
 #: Visible ASCII, with spaces inside (RFC 9110 section 5.5): what consumers' headers are made of.
@@ -27,6 +29,12 @@ _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 _MAX_CAPTURED_CHARACTERS = 2000
 #: Control characters, and halves of surrogate pairs, which JSON can name and UTF-8 cannot.
 _UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+
+_NO_TOKEN = "The provider's response holds no access token where the profile looks for it."  # noqa: S105
+_NO_EXPIRY = "Neither the provider's response nor the profile says when the access token expires."
+_OTHER_TYPE = "The access token is of another type than Bearer, as which the profile's consumers would send it."
+#: What servers call a bearer token beside ``Bearer`` (RFC 6750), in lower case. A profile can name more.
+_BEARER_TYPES = frozenset({"bearertoken", "bearer_token", "bearer token", "user"})
 
 
 class _Texts(NamedTuple):
@@ -53,97 +61,141 @@ def parse_token_response(
         Epoch seconds at which the request was sent.
     previous
         The token set that was refreshed: a refresh token or scope that the response leaves out stays as it was
-        (RFC 6749 sections 5.1 and 6).
+        (RFC 6749 sections 5.1 and 6). That holds for a provider that rotates too: it gave an access token, and did not
+        replace the refresh token.
     variables
         The connection's, over the profile's defaults: a documented lifetime may be one of them.
 
     Raises
     ------
     UnreadableResponse
-        The response is a success that holds no token set, or no rule of the profile gives its expiry.
+        The response is a success that may hold tokens, and no token set can be read from it.
     """
-    body = decode_body(response)
-    if not _is_success(profile, response, body):
-        return classify_error_response(profile, response, body)
-    spec = profile.response
-    texts = _read_texts(body, spec)
-    access_token, refresh_token, token_type = texts.access_token, texts.refresh_token, texts.token_type or ""
-    if not access_token or not _HEADER_VALUE.fullmatch(access_token):
-        raise UnreadableResponse("The provider's response holds no access token where the profile looks for it.")
-    variables = variables or {}
-    expires = compute_expiry(spec.expires, body, sent_at, variables, profile.variables)
-    if not expires:
-        raise UnreadableResponse("Neither the provider's response nor the profile says when the access token expires.")
-    renewed = Secret(refresh_token) if refresh_token else None
-    kept = previous.refresh_token if previous else None
-    return TokenSet(
-        access_token=Secret(access_token),
-        issued_at=sent_at,
-        expires_at=expires[0],
-        expiry_rule=expires[1],
-        refresh_token=renewed or kept,
-        refresh_expires_at=_compute_refresh_expiry(profile, body, sent_at, expires[0], renewed, previous, variables),
-        token_type=token_type if _HEADER_VALUE.fullmatch(token_type) else "Bearer",
-        scope=texts.scope or (previous.scope if previous else None),
-        captured=_capture_values(spec.capture, body, previous),
-    )
+    answer = read_answer(profile, response)
+    read: TokenSet | str = _NO_TOKEN
+    if answer.is_success and not answer.is_denied:
+        answered_at = parse_http_date(response.headers.get("date", ""))
+        reader = _Reader(profile, answer.document, sent_at, answered_at, previous, variables or {})
+        read = reader.read()
+        is_used = isinstance(read, TokenSet) and (answer.code is None or reader.is_complete)
+        answer = replace(
+            answer, holds_token_set=is_used, may_hold_tokens=answer.may_hold_tokens or reader.has_any_token
+        )
+        if is_used and isinstance(read, TokenSet):
+            return read
+    refusal = classify_answer(profile, answer, response, sent_at)
+    if refusal is None:
+        raise UnreadableResponse(read if isinstance(read, str) else _NO_TOKEN)
+    return refusal
 
 
-def _compute_refresh_expiry(
-    profile: Profile,
-    body: Any,
-    sent_at: int,
-    expires_at: int,
-    renewed: Secret | None,
-    previous: TokenSet | None,
-    variables: Mapping[str, str],
-) -> int | None:
-    """Compute when the refresh token expires; None without a refresh token, and where nothing is known."""
-    before = previous.refresh_expires_at if previous and previous.refresh_token else None
-    if not renewed and not (previous and previous.refresh_token):
-        return None
-    life = profile.rotation.refresh_token_life
-    known = compute_expiry(profile.response.refresh_expires, body, sent_at, variables, profile.variables)
-    if life == "with_access_token":
-        return min(known[0], expires_at) if known else expires_at
-    is_fixed = life == "hard" and before is not None and before > sent_at
-    is_stated = known is not None and known[1] != "default"
-    if is_fixed and not is_stated:
-        return before  # the lifetime that the provider documents counts from the authorization
-    if known:
-        return known[0]
-    return None if renewed else before
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads a token set from the decoded body of a success. Times are epoch seconds."""
+
+    profile: Profile
+    document: Any = field(repr=False)
+    sent_at: int
+    answered_at: int | None
+    previous: TokenSet | None
+    variables: Mapping[str, str]
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether there is a new refresh token, or none is to be expected."""
+        rotates = self.profile.rotation.rotates and self.profile.refresh is not None
+        return not rotates or _read_texts(self.document, self.profile.response).refresh_token is not None
+
+    @property
+    def has_any_token(self) -> bool:
+        """Whether there is a text where the profile looks for a token."""
+        texts = _read_texts(self.document, self.profile.response)
+        return texts.access_token is not None or texts.refresh_token is not None
+
+    def read(self) -> TokenSet | str:
+        """Return the token set, or why there is none."""
+        spec, previous = self.profile.response, self.previous
+        texts = _read_texts(self.document, spec)
+        access_token = texts.access_token
+        if not access_token or not _HEADER_VALUE.fullmatch(access_token):
+            return _NO_TOKEN
+        token_type = _choose_token_type(self.profile, texts.token_type)
+        if token_type is None:
+            return _OTHER_TYPE
+        renewed = Secret(texts.refresh_token) if texts.refresh_token else None
+        refresh_token = renewed or (previous.refresh_token if previous else None)
+        expiry = ExpiryEvidence(
+            self.profile,
+            self.document,
+            access_token,
+            self.sent_at,
+            self.answered_at,
+            self.variables,
+            previous,
+            is_renewable=refresh_token is not None,
+        ).judge()
+        if expiry is None:
+            return _NO_EXPIRY
+        return TokenSet(
+            access_token=Secret(access_token),
+            issued_at=self.sent_at,
+            expires_at=expiry.at,
+            expiry_rule=expiry.rule,
+            refresh_token=refresh_token,
+            refresh_expires_at=self._compute_refresh_expiry(expiry.at, renewed),
+            token_type=token_type,
+            scope=texts.scope or (previous.scope if previous else None),
+            captured=self._capture_values(),
+            expiry_doubt=expiry.doubt,
+            expired_arrivals=expiry.expired_arrivals,
+            is_repeated=previous is not None and previous.access_token == Secret(access_token),
+        )
+
+    def _compute_refresh_expiry(self, expires_at: int, renewed: Secret | None) -> int | None:
+        """Compute when the refresh token expires; None without one, and where nothing is known."""
+        previous, sent_at, profile = self.previous, self.sent_at, self.profile
+        before = previous.refresh_expires_at if previous and previous.refresh_token else None
+        if not renewed and not (previous and previous.refresh_token):
+            return None
+        life = profile.rotation.refresh_token_life
+        rules = profile.response.refresh_expires
+        known = compute_expiry(rules, self.document, sent_at, self.variables, profile.variables, self.answered_at)
+        is_endless = known is not None and known.rule.endswith(":never")
+        if life == "with_access_token":
+            return min(known.at, expires_at) if known else expires_at
+        if is_endless:
+            return None
+        is_fixed = life == "hard" and before is not None and before > sent_at
+        is_stated = known is not None and known.rule != "default"
+        if is_fixed and not is_stated:
+            return before  # the lifetime that the provider documents counts from the authorization
+        if known:
+            return known.at
+        return None if renewed else before
+
+    def _capture_values(self) -> dict[str, str]:
+        captured = dict(self.previous.captured) if self.previous else {}
+        for name, path in self.profile.response.capture.items():
+            value = look_up(self.document, path)
+            if is_text_or_integer(value) and is_capturable(str(value)):
+                captured[name] = str(value)
+        return captured
 
 
-def _capture_values(paths: Mapping[str, str], body: Any, previous: TokenSet | None) -> dict[str, str]:
-    captured = dict(previous.captured) if previous else {}
-    for name, path in paths.items():
-        value = look_up(body, path)
-        if is_text_or_integer(value) and is_capturable(str(value)):
-            captured[name] = str(value)
-    return captured
+def _choose_token_type(profile: Profile, stated: str | None) -> str | None:
+    """Return the type under which consumers send a token; None if the profile's headers would send another as Bearer.
 
-
-def _is_success(profile: Profile, response: HttpResponse, body: Any) -> bool:
-    """Whether a response is a success: a 2xx that passes the profile's ``success_when``, or else names no error."""
-    if not 200 <= response.status < 300:
-        return False
-    condition = profile.response.success_when
-    if condition is None:
-        return not any(look_up(body, path) for path in profile.response.error)
-    value = look_up(body, condition.path)
-    # In Python, 1 equals True.
-    return value == condition.equals and isinstance(value, bool) is isinstance(condition.equals, bool)
-
-
-def decode_body(response: HttpResponse) -> Any:
-    """Decode the body as JSON, or as a form where the content type says so; {} when it is neither."""
-    content_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-    try:
-        text = response.body.decode("utf-8-sig")  # some servers put a byte order mark before their JSON
-        return dict(parse_qsl(text)) if content_type == "application/x-www-form-urlencoded" else json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
+    A client must not use a token of a type that it does not understand (RFC 6749 section 7.1). Many servers leave the
+    type out: then it is Bearer.
+    """
+    if stated is None or not _HEADER_VALUE.fullmatch(stated):
+        return "Bearer"
+    lower = stated.lower()
+    if lower == "bearer":
+        return stated
+    if lower in _BEARER_TYPES or lower in (name.lower() for name in profile.response.bearer_types):
+        return "Bearer"
+    return None if any("bearer" in template.lower() for template in profile.consumer.headers.values()) else stated
 
 
 def _read_texts(body: Any, spec: Response) -> _Texts:

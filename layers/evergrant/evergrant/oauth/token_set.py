@@ -9,13 +9,19 @@ from typing import Any
 
 from ..secret import Secret
 
+#: The rules of an expiry that no response states: the profile's default, the lifetime of the set before, and a guess.
+ASSUMED_EXPIRY_RULES = frozenset({"default", "previous", "unknown"})
+
 
 @dataclass(frozen=True, slots=True)
 class TokenSet:
     """The tokens of one token response. Times are epoch seconds.
 
     ``issued_at`` is the local time at which the *request* was sent, so a delayed response never lengthens the lifetime.
-    ``expiry_rule`` names the rule of the profile that gave ``expires_at``.
+    ``expiry_rule`` names the rule of the profile that gave ``expires_at``, or is one of
+    :data:`ASSUMED_EXPIRY_RULES`. ``expiry_doubt`` says why the response's own statement was not followed:
+    ``not_credible`` or ``expired``, None where it was. ``expired_arrivals`` counts the answers in a row whose access
+    token had expired on arrival. ``is_repeated`` says that the access token is that of the set before.
     """
 
     access_token: Secret
@@ -28,6 +34,14 @@ class TokenSet:
     token_type: str = field(default="Bearer", repr=False)
     scope: str | None = field(default=None, repr=False)
     captured: Mapping[str, str] = field(default_factory=dict, repr=False)
+    expiry_doubt: str | None = None
+    expired_arrivals: int = 0
+    is_repeated: bool = False
+
+    @property
+    def is_expiry_assumed(self) -> bool:
+        """Whether no response states the expiry: then a consumer's refusal says more."""
+        return self.expiry_rule in ASSUMED_EXPIRY_RULES
 
     @property
     def lifetime(self) -> int:
@@ -47,6 +61,13 @@ class TokenSet:
             "scope": self.scope,
             "captured": dict(self.captured),
         }
+        # Left out where they say nothing, so that an earlier release reads the set too.
+        rare = {
+            "expiry_doubt": self.expiry_doubt,
+            "expired_arrivals": self.expired_arrivals,
+            "is_repeated": self.is_repeated,
+        }
+        plain |= {name: value for name, value in rare.items() if value}
         return json.dumps(plain, separators=(",", ":"), sort_keys=True).encode()
 
     @classmethod

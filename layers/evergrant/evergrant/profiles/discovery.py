@@ -191,7 +191,7 @@ def _build_response(*, with_refresh: bool) -> Response:
     """Build the expiry rules: ``expires_in`` is only recommended (RFC 6749 section 5.1); a JWT has its ``exp``."""
     expires = (ExpiryRule(path="expires_in"), ExpiryRule(jwt="access_token"))
     stated = ("refresh_token_expires_in", "refresh_expires_in") if with_refresh else ()
-    return Response(expires=expires, refresh_expires=tuple(ExpiryRule(path=path) for path in stated))
+    return Response(expires=expires, refresh_expires=tuple(ExpiryRule(path=path, zero="never") for path in stated))
 
 
 def _build_documentation(metadata: Metadata, now: int) -> tuple[Documentation, ...]:

@@ -97,6 +97,18 @@ class Rotation(Struct, frozen=True, forbid_unknown_fields=True):
             {"requests": 100, "seconds": 60},
         ),
     ] = None
+    max_retry_after: Annotated[
+        Seconds,
+        document("The longest wait that a `Retry-After` of this provider is followed for.", 86400),
+    ] = 3600
+    unknown_lifetime: Annotated[
+        Annotated[int, Meta(ge=1, le=315_360_000)] | None,
+        document(
+            "The lifetime to assume where nothing credible says how long an access token is valid. Without it, that is "
+            "a day for a token that comes with a refresh token.",
+            43200,
+        ),
+    ] = None
     fall_back_to_login: Annotated[
         bool, document("Whether Evergrant logs in again after the provider refuses a refresh.", True)
     ] = False

@@ -45,6 +45,14 @@ class ExpiryRule(Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ] = None
 
+    zero: Annotated[
+        Literal["expired", "never"],
+        document(
+            "What a value of zero or below means: the token has expired now, or it never does.",
+            "never",
+        ),
+    ] = "expired"
+
     @property
     def variable(self) -> str | None:
         """The variable whose value is the default, if one is."""
@@ -74,6 +82,14 @@ class Response(Struct, frozen=True, forbid_unknown_fields=True):
     refresh_expires: Annotated[
         tuple[ExpiryRule, ...],
         document("The same for the refresh token.", [{"path": "x_refresh_token_expires_in"}, {"default": 8640000}]),
+    ] = ()
+    bearer_types: Annotated[
+        tuple[Text, ...],
+        document(
+            "Token types that mean Bearer at this provider, beside `Bearer`, `BearerToken` and `user`. Where "
+            "`consumer.headers` say Bearer, a token of another type is kept and never sent.",
+            ["bot"],
+        ),
     ] = ()
     capture: Annotated[
         dict[str, Path],
@@ -105,6 +121,13 @@ class ErrorRule(Struct, frozen=True, forbid_unknown_fields=True, rename={"kind":
         ),
     ]
     status: Annotated[Status | None, document("The HTTP status.", 400)] = None
-    code: Annotated[str | None, document("The error code, in full.", "invalid_request")] = None
+    code: Annotated[str | None, document("The error code, in full and in any case.", "invalid_request")] = None
     description: Annotated[str | None, document("The error's description, in full.", "Invalid Refresh Token")] = None
+    description_contains: Annotated[
+        Text | None,
+        document(
+            "A part of the error's description, in any case, for texts that also hold an id or a time.",
+            "AADSTS7000222:",
+        ),
+    ] = None
     empty: Annotated[bool, document("Whether the response's body must be empty.", True)] = False

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..oauth.error_response import Refusal, RefusalKind
+from ..oauth.error_codes import RefusalKind
+from ..oauth.error_response import Refusal
 from ..profiles.model import HEADLESS_GRANTS
 from ..times import format_rfc3339
 from . import outbox, refresh_schedule
