@@ -19,6 +19,7 @@ EXEMPT = (
     "layers/evergrant_client/LICENSE",
     "requirements/",
     "tests/unit/catalogue_answers/",
+    "tests/field/cases/",
 )
 #: A provider's own words, in a profile's list of the pages that it rests on.
 QUOTATION = re.compile(r'\bsays = "(?:[^"\\]|\\.)*"')
