@@ -25,6 +25,8 @@ _SENTENCES = {
     "not_reached": "something in front of the provider responded, such as a proxy or a firewall",
     "unclear": "the provider failed, and whether it used the refresh token is unknown",
     "rejected_unknown": "the provider refused, and did not say whether for the grant or the client",
+    "expired_on_arrival": "its access tokens had expired when they came, several times in a row; "
+    "they are used for the lifetime that its profile assumes",
     "service_unavailable": "a service of AWS that is needed did not answer",
     "no_refresh_token": "there is no refresh token to refresh with",
     "key_expired": "the pasted key has expired",

@@ -17,7 +17,7 @@ from evergrant_cli.codes import describe_code, describe_link_problem
             "rate_limited",
             "transient",
             "malformed",
-            *("rejected_unknown", "client_unauthorized", "not_reached", "unclear"),
+            *("rejected_unknown", "client_unauthorized", "not_reached", "unclear", "expired_on_arrival"),
         ),
         *("service_unavailable", "no_refresh_token", "unknown_client", "unknown_profile", "invalid_variable"),
         *("invalid_client_entry", "seal_broken", "invalid_grant", "invalid_client", "unauthorized_client"),

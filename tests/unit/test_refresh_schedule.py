@@ -17,6 +17,7 @@ from evergrant.record.refresh_schedule import (
     compute_claim_until,
     compute_daily_probe_at,
     compute_refresh_at,
+    compute_repeated_refresh_at,
 )
 from evergrant.times import DAY_SECONDS, TICK_HORIZON_SECONDS
 from tests.unit.samples import KEAP, NOW, WEALTHYHOOD
@@ -198,3 +199,11 @@ def test_connections_are_spread_evenly_over_all_shards_and_stay_there() -> None:
     assert choose_shard("keap/main") == choose_shard("keap/main")
     # Pinned: another spreading would leave every record in a partition that is never asked for it.
     assert [choose_shard(f"keap/{number}") for number in range(4)] == ["4", "2", "1", "1"]
+
+
+@pytest.mark.parametrize(("left", "ahead"), [(600, 0), (1200, 0), (1202, 600), (3600, 600), (1, 0)])
+def test_a_repeated_token_is_refreshed_at_its_end_or_with_a_lead(left: int, ahead: int) -> None:
+    life = TokenLifetime(NOW, NOW + left)
+    regular = life.expires_at - ahead
+    assert compute_repeated_refresh_at(life, Rotation(), 300, regular) == regular
+    assert compute_repeated_refresh_at(life, Rotation(minimum_age=7200), 300, regular) == NOW + 7200

@@ -76,6 +76,16 @@ def test_the_third_arrival_in_a_row_that_has_expired_lives_by_default() -> None:
     assert (current.lifetime, current.expired_arrivals, current.expiry_doubt) == (60, 0, None)
 
 
+def test_a_repeated_token_that_counts_down_to_zero_is_no_expired_arrival() -> None:
+    profile, current = acme(HOURLY), tokens(2)
+    current = read(profile, current, access_token="access-1", expires_in=0)
+    assert (current.lifetime, current.expired_arrivals, current.expiry_doubt) == (0, 0, "expired")
+    for arrivals in (1, 2, 3):
+        current = read(profile, current, access_token="access-1", expires_in=0)
+        assert current.expired_arrivals == arrivals, "but one that stays at zero is"
+    assert (current.lifetime, current.expiry_rule) == (HOUR, "default")
+
+
 def test_an_expired_arrival_without_a_default_lives_for_a_day_in_the_end() -> None:
     current = None
     for _ in range(3):

@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from ..profiles.expiry import Expiry, compute_expiry, is_overstated, measure_jwt
 from ..profiles.model import Profile
 from ..times import DAY_SECONDS
-from .token_set import TokenSet
+from .token_set import MAX_EXPIRED_ARRIVALS, TokenSet
 
 #: From this lifetime on (a year) a default stands for "never", which a token with a refresh token does not mean.
 MIN_ENDLESS_SECONDS = 365 * DAY_SECONDS
@@ -25,8 +25,6 @@ MAX_CREDIBLE_RATIO = 100
 MIN_SUSPICIOUS_SECONDS = 3 * DAY_SECONDS
 #: The lifetime of a token that is renewed, where nothing credible says how long it lives.
 UNKNOWN_LIFETIME_SECONDS = DAY_SECONDS
-#: So many answers in a row whose token has expired on arrival: the statement is wrong, not the token.
-MAX_EXPIRED_ARRIVALS = 3
 _JWT_RULE = "jwt:access_token"
 
 #: Why an expiry is not what the response states: it is not credible, or the token had expired on arrival.
@@ -98,7 +96,10 @@ class ExpiryEvidence:
 
     def _count_expired_arrival(self, stated: Expiry, own: Expiry | None) -> TokenExpiry:
         """Count a token that has expired on arrival. From the third in a row on, a lifetime is assumed all the same."""
-        arrivals = (self.previous.expired_arrivals if self.previous else 0) + 1
+        before = self.previous
+        is_at_its_end = before is not None and before.lifetime > 0 and before.access_token.reveal() == self.access_token
+        # A token that is handed out until its end, with the seconds that it has left, ends with zero.
+        arrivals = (before.expired_arrivals if before else 0) + (not is_at_its_end)
         if arrivals < MAX_EXPIRED_ARRIVALS:
             return TokenExpiry(stated.at, stated.rule, "expired", arrivals)
         is_own_ahead = own is not None and own.at > self.sent_at

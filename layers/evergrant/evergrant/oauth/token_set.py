@@ -11,6 +11,8 @@ from ..secret import Secret
 
 #: The rules of an expiry that no response states: the profile's default, the lifetime of the set before, and a guess.
 ASSUMED_EXPIRY_RULES = frozenset({"default", "previous", "unknown"})
+#: So many answers in a row whose token has expired on arrival: the statement is wrong, not the token.
+MAX_EXPIRED_ARRIVALS = 3
 
 
 @dataclass(frozen=True, slots=True)

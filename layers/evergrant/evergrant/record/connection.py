@@ -37,6 +37,7 @@ class RecordFields(TypedDict, total=False):
     expires_at: int | None
     refresh_expires_at: int | None
     expiry_rule: str | None
+    expiry_doubt: str | None
     refresh_at: int | None
     due_shard: str | None
     due_at: int | None
@@ -120,6 +121,9 @@ class Connection:
     ``early_refreshes`` counts refreshes in a row that a caller demanded long before they were due. ``outbox`` holds the
     events that are not delivered yet, by their id.
 
+    ``expiry_rule`` names the rule that gave ``expires_at``, ``expiry_doubt`` why the provider's own statement was not
+    followed (``not_credible``, ``expired``), as of :class:`~evergrant.oauth.token_set.TokenSet`.
+
     ``subject`` is a digest of the account's id at the provider, None where it is unknown. ``missing_scope`` is the part
     of ``scope`` that was not granted, ``granted_scope`` the part that was (where nothing was asked for, what the
     provider named), and ``lost_scope`` what the last refresh did not bring of that.
@@ -149,6 +153,7 @@ class Connection:
     expires_at: int | None = None
     refresh_expires_at: int | None = None
     expiry_rule: str | None = None
+    expiry_doubt: str | None = None
     refresh_at: int | None = None
     due_shard: str | None = None
     due_at: int | None = None

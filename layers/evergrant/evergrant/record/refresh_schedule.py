@@ -44,6 +44,25 @@ def compute_refresh_at(
     return max(at, life.issued_at + rotation.minimum_age)
 
 
+def compute_repeated_refresh_at(life: TokenLifetime, rotation: Rotation, consumer_cache: int, regular: int) -> int:
+    """Compute when to refresh a token set whose access token is that of the set before.
+
+    Its server issues another one only when this one has expired, or shortly before. Where a whole lead is left, the
+    next try is at its usual time; later than that it is exactly at the end: each try in between would bring the same
+    token again.
+
+    Parameters
+    ----------
+    life
+        Until the end of the access token by the earlier or the present statement, whichever is sooner.
+    regular
+        When it would be refreshed if it were a new token.
+    """
+    is_lead_whole = compute_lead(life.lifetime, rotation, consumer_cache) < life.lifetime // 2
+    at = min(regular, life.expires_at) if is_lead_whole else life.expires_at
+    return max(at, life.issued_at + rotation.minimum_age)
+
+
 def compute_keep_alive_at(life: TokenLifetime, ends_at: int | None, rotation: Rotation, regular: int) -> int:
     """Compute when to refresh a connection that no consumer reads, where refreshes happen on demand.
 

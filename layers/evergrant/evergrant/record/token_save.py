@@ -6,12 +6,12 @@ secret hold an older token, which expires about one lead after the refresh.
 
 from __future__ import annotations
 
-from ..oauth.token_set import TokenLifetime, TokenSet
+from ..oauth.token_set import MAX_EXPIRED_ARRIVALS, TokenLifetime, TokenSet
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..settings import Settings
 from ..times import TICK_SECONDS, format_rfc3339
-from . import expiry_warning, granted_scope, outbox, refresh_schedule, state_machine
-from .connection import UNPUBLISHED, Connection, Events, RecordChange, RecordFields, create_event
+from . import expired_arrivals, expiry_warning, granted_scope, outbox, refresh_schedule, state_machine
+from .connection import UNPUBLISHED, Connection, Events, RecordChange, RecordFields, create_event, find_earliest
 from .refresh_schedule import schedule_due
 from .sealed import Sealed
 from .status import EventType, Status
@@ -56,6 +56,7 @@ def save_token_set(
         "expires_at": tokens.expires_at,
         "refresh_expires_at": ends_at,
         "expiry_rule": tokens.expiry_rule,
+        "expiry_doubt": tokens.expiry_doubt,
         "failures": 0,
         "last_error": None,
         "last_error_at": None,
@@ -74,10 +75,13 @@ def save_token_set(
     else:
         change = change.set({"published_generation": generation})
         still_unpublished = RecordChange()
-    events = _report_save(connection, tokens, generation, now, is_recovered=not still_unpublished)
+    trouble = still_unpublished
+    if tokens.expired_arrivals >= MAX_EXPIRED_ARRIVALS:
+        trouble |= expired_arrivals.report_expired_arrivals(connection, now)
+    events = _report_save(connection, tokens, generation, now, is_recovered=not trouble)
     if scopes.get("lost_scope"):
         events = {**events, **granted_scope.report_lost_scopes(connection, scopes.get("lost_scope"), now)}
-    return change | still_unpublished | outbox.add_events(connection, events)
+    return change | trouble | outbox.add_events(connection, events)
 
 
 def _compute_refresh_at(
@@ -104,6 +108,15 @@ def _compute_refresh_at(
     is_renewable = connection.grant in HEADLESS_GRANTS or tokens.refresh_token is not None
     if profile.rotation.refresh == "on_demand" and is_renewable:
         return refresh_schedule.compute_keep_alive_at(lifetime, ends_at, profile.rotation, refresh_at)
+    if tokens.is_repeated:
+        over_at = find_earliest(
+            *(at for at in (connection.expires_at, tokens.expires_at) if (at or 0) > tokens.issued_at)
+        )
+        end = TokenLifetime(tokens.issued_at, over_at or tokens.issued_at + 1)
+        if ends_at is None or end.expires_at < ends_at:
+            return refresh_schedule.compute_repeated_refresh_at(
+                end, profile.rotation, settings.consumer_cache, refresh_at
+            )
     return refresh_at
 
 
