@@ -20,7 +20,7 @@ from evergrant.adapters.aws.records import is_already_applied
 from evergrant.errors import Conflict, LostResponse, NotSent, UnknownClient
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.client import Client
-from evergrant.ports import PortUnavailable
+from evergrant.ports import Clock, PortUnavailable, RotationPorts
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.record.circuit import Circuit
 from evergrant.record.connection import (
@@ -345,6 +345,25 @@ class MemoryProfiles:
 
     def load_pinned(self, content_hash: str) -> Profile:
         return self._by_hash[content_hash]
+
+
+def rotation_ports(
+    provider: Any, clock: Clock, *profiles: Profile, faults: Faults | None = None, **replaced: Any
+) -> RotationPorts:
+    """Rotator's ports, all in memory. ``replaced`` are others, by name, in the place of some."""
+    faults = faults or Faults()
+    ports: dict[str, Any] = {
+        "records": MemoryRecords(faults),
+        "profiles": MemoryProfiles(*profiles),
+        "vault": MemoryVault(faults),
+        "seal": MemorySeal(faults),
+        "provider": provider,
+        "queue": MemoryQueue(faults),
+        "clock": clock,
+        "bus": MemoryBus(faults),
+        "circuits": MemoryCircuits(faults),
+    }
+    return RotationPorts(**{**ports, **replaced})
 
 
 class RotatingProvider:
