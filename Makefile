@@ -112,7 +112,7 @@ format: $(STAMPS)/dev ## Fix format and import order
 	@$(VENV)/bin/ruff format $(PYTHON_DIRS)
 
 FAST = tests --ignore=tests/template --ignore=tests/contract --ignore=tests/stack --ignore=tests/browser \
-	--ignore=tests/proof --numprocesses auto --dist loadfile
+	--ignore=tests/proof --ignore=tests/simulation --numprocesses auto --dist loadfile
 # Python 3.12 and newer count executed lines at almost no cost (PEP 669). A trace function doubles the tests' CPU time.
 CORE = $$($(VENV)/bin/python -c 'import sys; print("sysmon" if hasattr(sys, "monitoring") else "ctrace")')
 
@@ -120,8 +120,8 @@ CORE = $$($(VENV)/bin/python -c 'import sys; print("sysmon" if hasattr(sys, "mon
 unit: $(STAMPS)/dev ## The fast tests: pure logic, adapters, command, client
 	$(call say,tests)
 	@COVERAGE_CORE=$(CORE) $(PYTEST) $(FAST) --cov --cov-report=term:skip-covered --cov-fail-under=98
-	$(call say,tests/proof)
-	@$(PYTEST) tests/proof --numprocesses auto --dist loadfile
+	$(call say,tests/proof and tests/simulation)
+	@$(PYTEST) tests/proof tests/simulation --numprocesses auto --dist loadfile
 
 .PHONY: coverage
 coverage: $(STAMPS)/dev ## The same tests, and which branches they leave out
@@ -132,6 +132,18 @@ proof: $(STAMPS)/dev ## The whole proof that rotation loses no token: every pair
 	$(call say,tests/proof)
 	@EVERGRANT_INTERLEAVINGS=5000 $(PYTEST) tests/proof -m "exhaustive or not exhaustive" -vv \
 		--numprocesses auto --dist loadfile
+
+SEED ?= 1
+HOURS ?= 24
+
+.PHONY: simulate
+simulate: $(STAMPS)/dev ## Fleets and random troubles in virtual time, decided by a seed (SEED=1 HOURS=24)
+	@PYTHONPATH=.:layers/evergrant:layers/evergrant_client:cli $(VENV)/bin/python -m tests.simulation --seed $(SEED) --hours $(HOURS)
+
+.PHONY: scenarios
+scenarios: $(STAMPS)/dev ## Every scenario of the simulation, at its full size
+	$(call say,tests/simulation)
+	@$(PYTEST) tests/simulation -m "exhaustive or not exhaustive" --numprocesses auto --dist load
 
 .PHONY: template
 template: $(STAMPS)/dev $(STAMPS)/sam ## The template's promises, and the artifacts built for Lambda
