@@ -88,6 +88,17 @@ as = "rejected_unknown"
 code = "invalid_request"
 description = "Invalid Refresh Token"
 as = "grant_rejected"
+
+[[errors]]
+description_contains = "Rate limit exceeded"
+as = "rate_limited"
+""",
+    "Zero means never, the token's type is the provider's own, and a `Retry-After` may be long": """[response]
+expires = [{ path = "expires_in", zero = "never" }, { jwt = "access_token" }]
+bearer_types = ["bot"]
+
+[rotation]
+max_retry_after = 86400
 """,
     "A refresh token can be used again for 30 seconds, and a token cannot be refreshed too early": """\
 [rotation]

@@ -231,6 +231,10 @@ def _list_facts(response: dict[str, Any]) -> list[tuple[str, str]]:
         ("access token", response["access_token"]),
         ("token type", response["token_type"]),
         ("expires", f"{response['expires_at']}, after {lifetime}, by the rule {response['expiry_rule']}"),
+        (
+            "in doubt",
+            f"what the response states is not followed ({doubt})" if (doubt := response["expiry_doubt"]) else "",
+        ),
         ("refreshed", f"{response['refreshed_at']}, about"),
         ("refresh token", f"{is_new}: {response['refresh_token']}" if is_new else "none"),
         ("it expires", response["refresh_expires_at"] or ("not known" if is_new else "")),

@@ -83,6 +83,7 @@ def _describe_tokens(profile: Profile, tokens: TokenSet, sent_token: Secret | No
         "expires_at": format_rfc3339(tokens.expires_at),
         "lifetime": tokens.lifetime,
         "expiry_rule": tokens.expiry_rule,
+        "expiry_doubt": tokens.expiry_doubt,
         "refresh_token": mask_token(tokens.refresh_token),
         "refresh_token_is_new": None if tokens.refresh_token is None else tokens.refresh_token != sent_token,
         "refresh_expires_at": format_rfc3339(tokens.refresh_expires_at) if tokens.refresh_expires_at else None,

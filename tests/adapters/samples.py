@@ -48,6 +48,7 @@ def full() -> Connection:
         expires_at=NOW + 86_340,
         refresh_expires_at=NOW + 3_888_000,
         expiry_rule="expires_in:seconds",
+        expiry_doubt="not_credible",
         refresh_at=NOW + 75_000,
         due_shard="5",
         due_at=NOW + 60,
