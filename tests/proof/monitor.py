@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -11,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 from evergrant.oauth.token_set import TokenSet
 from evergrant.oauth.unreadable_response import KeptResponse
 from evergrant.profiles.model import HEADLESS_GRANTS
+from evergrant.record import queued_save
 from evergrant.record.connection import Connection
 from evergrant.record.sealed import Sealed
 from evergrant.record.status import INACTIVE_STATUSES, EventType, Status
-from tests.proof.provider import access_token_of
+from tests.proof.provider import access_token_of, holds_tokens
+from tests.proof.resending import COUNTED, Stake
 from tests.unit import memory
 
 if TYPE_CHECKING:
@@ -36,6 +39,10 @@ _STATES = {
 }
 
 
+#: Whether it is an operator's command that sends.
+FORCED: ContextVar[bool] = ContextVar("forced", default=False)
+
+
 @lru_cache(512)
 def token_set(sealed: Sealed) -> TokenSet:
     return TokenSet.decode(memory.unseal(sealed))
@@ -52,6 +59,8 @@ class Seen:
     mark_event_persisted: Mapping[str, str] = field(default_factory=dict)
     #: The newest grant that was there when the connection was disconnected.
     given_up: int = -1
+    #: When consumers last reported access tokens rejected, by their fingerprints.
+    rejected: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -63,10 +72,17 @@ class Monitor:
     def __init__(self, world: Simulation) -> None:
         self.world = world
         self.seen = Seen()
+        #: What was written down of each refresh token: the set that it came with.
+        self.sets: dict[str, TokenSet] = {}
 
     def received(self, access_token: str) -> None:
         self.seen = replace(self.seen, received=self.seen.received | {access_token})
         self.world.faults.in_hand.add(access_token)
+
+    def asked(self, rejected: str | None) -> None:
+        """A caller asks, and may report an access token that an API rejected."""
+        if rejected is not None:
+            self.seen = replace(self.seen, rejected={**self.seen.rejected, rejected: self.world.clock.now()})
 
     def served(self, access_token: str) -> None:
         assert access_token not in self.seen.received - self.seen.kept, "served before it is saved"
@@ -85,10 +101,23 @@ class Monitor:
 
     def kept(self, changes: Mapping[str, Any]) -> None:
         """A response is stored, in the record or in a message: a token set, or an unreadable response."""
+        for access_token in self.answers(changes):
+            self._kept(access_token)
         if changes.get("sealed"):
-            self._kept(token_set(changes["sealed"]).access_token.reveal())
+            self.written_down(token_set(changes["sealed"]))
+
+    def written_down(self, tokens: TokenSet) -> None:
+        if tokens.refresh_token:
+            self.sets[tokens.refresh_token.reveal()] = tokens
+
+    @staticmethod
+    def answers(changes: Mapping[str, Any]) -> list[str]:
+        """The access tokens of the answers that a change carries."""
+        carried = [token_set(changes["sealed"]).access_token.reveal()] if changes.get("sealed") else []
         if changes.get("unreadable_response"):
-            self._kept(access_token_of(KeptResponse.decode(memory.unseal(changes["unreadable_response"])).response))
+            response = KeptResponse.decode(memory.unseal(changes["unreadable_response"])).response
+            carried += [access_token_of(response)] if holds_tokens(response) else []
+        return carried
 
     def _kept(self, access_token: str) -> None:
         if access_token not in self.seen.kept:
@@ -99,6 +128,38 @@ class Monitor:
         lost = self.world.faults.in_hand - self.seen.kept
         if lost:
             self.seen = replace(self.seen, windows=(*self.seen.windows, f"killed at {at} with {min(lost)}"))
+
+    # --- what is sent ---------------------------------------------------------------------------------------------
+
+    def stake(self, token: str) -> Stake:
+        """What another request with a refresh token puts at risk."""
+        world, tokens = self.world, self.sets[token]
+        # What a profile assumes may be too short by far.
+        is_assumed = tokens.expiry_rule.startswith("default")
+        ends_together = world.profile.rotation.refresh_token_life == "with_access_token"
+        revoke = world.profile.revoke
+        return Stake(
+            grace=world.provider.grace,
+            gone_at=tokens.expires_at + (tokens.lifetime if is_assumed else 0),
+            rejected_at=self.seen.rejected.get(tokens.access_token.fingerprint),
+            ends_at=tokens.expires_at if ends_together else None,
+            is_held=self._is_held(token),
+            is_counted=revoke is not None and revoke.scope == "grant",
+            is_forced=FORCED.get(),
+            has_grant=world.owner_of(token).grant not in HEADLESS_GRANTS,
+        )
+
+    def _is_held(self, token: str) -> bool:
+        """Whether a sender of this refresh token still waits, or a worker or a message has what was answered."""
+        world = self.world
+        if token in world.provider.underway:
+            return True
+        if token not in world.provider.used:
+            return False
+        queued = (message for message, _ in world.queue.messages if message.get("task") == queued_save.TASK)
+        carried = (self.answers(queued_save.decode_change(message).fields) for message in queued)
+        _, response = world.provider.used[token]
+        return any(access_token_of(response) in answers for answers in (*world.hands, *carried))
 
     # --- what is written ------------------------------------------------------------------------------------------
 
@@ -158,7 +219,8 @@ class Monitor:
             of_it = [kind for kind in kinds if kind in expected]
             assert len(of_it) == 1, f"{before.status} became {after.status} and is reported {len(of_it)} times"
         if after.status is Status.AUTHORIZATION_REQUIRED and before.status not in INACTIVE_STATUSES:
-            doubtful = after.attempt_id is not None and after.attempt_replays > 0
+            # Where reuse may end the whole permission of the account, one attempt is all that is made of a doubt.
+            doubtful = self._is_counted_out(after)
             # By an answer that may mean client or grant, where no other connection says which.
             vague = after.last_error == "rejected_unknown"
             assert doubtful or vague or not world.alive(after), "a person is asked for nothing"
@@ -170,4 +232,9 @@ class Monitor:
         stored = token_set(record.sealed) if record.sealed else None
         token = stored.refresh_token.reveal() if stored and stored.refresh_token else None
         last = self.world.provider.sent.get(token or "", ())
-        return token in self.world.provider.used and last[-1].known != "refused"
+        return token in self.world.provider.used and last[-1].known not in ("refused", "unclear")
+
+    def _is_counted_out(self, record: Connection) -> bool:
+        stored = token_set(record.sealed) if record.sealed else None
+        token = stored.refresh_token.reveal() if stored and stored.refresh_token else ""
+        return any(sent.why == COUNTED for sent in self.world.provider.sent.get(token, ()))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 from evergrant.errors import NotSent
 from evergrant.http_messages import HttpRequest, HttpResponse
-from evergrant.record import lost_response
+from tests.proof import resending
 from tests.proof.faults import Faults
+from tests.proof.resending import Known, Sent, Stake
 from tests.unit.memory import FakeClock, answer, basic_of
 
-_COUNTED = "the counted last attempt"
 REFUSED = answer(400, {"error": "invalid_grant"})
 CLIENT_REFUSED = answer(401, {"error": "invalid_client"})
 ASKED = HttpResponse(200, {}, b"")
@@ -26,20 +26,13 @@ OTHERS = 1000
 Oddity = tuple[Literal["acts", "does not act"], HttpResponse]
 
 
-@dataclass(frozen=True)
-class Sent:
-    """A refresh token on its way to the provider. ``known`` is what our side learnt of it."""
-
-    at: float
-    known: str = "nothing"
-
-
 class StrictProvider:
     """Grants are numbered, and each holds one live refresh token: ``refresh-<grant>-<number>``.
 
-    ``expired`` says whether nothing is left to lose of a token's grant. ``refuses`` are client secrets, each until when
-    it is refused, by the answer ``refusal``; ``unspent`` is one that says that nothing was used. ``oddities`` are
-    answers to the next requests, one each. ``shape`` is how it words its successes.
+    ``stake`` says what another request with a refresh token puts at risk. ``refuses`` are client secrets, each until
+    when it is refused, by the answer ``refusal``; ``unused`` is one that says that nothing was used. ``oddities`` are
+    answers to the next requests, one each. ``shape`` is how it words its successes. ``ends_together`` says that a
+    refresh token ends with its access token.
     """
 
     def __init__(self, faults: Faults, clock: FakeClock, lifetime: int, grace: int) -> None:
@@ -56,70 +49,65 @@ class StrictProvider:
         self.newest: dict[int, str] = {}
         #: How often a token was sent again, by why that was allowed.
         self.resent: dict[str, int] = {}
-        #: An operator takes part, who may have a token sent again and again, but not while its answer may be underway.
-        self.forced = False
+        #: The refresh tokens whose senders still wait, and when each one was issued.
+        self.underway: list[str] = []
+        self.issued = {"refresh-0-0": clock.now()}
+        self.ends_together = False
         self.refuses: Mapping[str, float] = {}
         self.refusal = CLIENT_REFUSED
-        self.unspent: HttpResponse | None = None
+        self.unused: HttpResponse | None = None
         #: Whether revoking a token ends all that its account ever granted, and whether anybody asked for it.
         self.revokes_all = self.asked_to_revoke = False
         self.oddities: tuple[Oddity, ...] = ()
         self.shape: Callable[[Mapping[str, object]], Mapping[str, object]] = dict
-        self.expired: Callable[[str], bool] = lambda _: False
+        self.stake: Callable[[str], Stake] = lambda _: Stake(grace, 0.0)
         self.after_answer: Callable[[], None] = lambda: None
         self.received: Callable[[str], None] = lambda _: None
 
     def send(self, request: HttpRequest, *, hosts: tuple[str, ...], timeout: float) -> HttpResponse:
         assert timeout > 0, "nothing may be sent when the time for it is over"
         token = _form(request).get("refresh_token", "")
-        before = self.sent.get(token, ())
-        counted = self.resent.get(f"{_COUNTED} of {token}", 0)
-        if token:
-            self._classify(token, before)
-            self.sent[token] = (*before, Sent(self._clock.now()))
+        sent = self._allow(token) if token else None
+        self.underway.append(token)
         try:
             response: HttpResponse = self._faults.around(
                 "provider.send", partial(self.act, request, self._clock.now()), lambda: NotSent("made to fail")
             )
         except NotSent:
-            self._unsent(token, before, counted)
+            self._learn(token, sent, None)
             raise
-        if token and response.status == 200:
-            self._known(token, "granted")
-        elif token and response == REFUSED:
-            self._known(token, "refused")
-        elif token and (response.status < 500 or response == self.unspent):
-            self._unsent(token, before, counted)  # we know that it was not acted upon
-        if response.status == 200 and response.body:
+        finally:
+            self.underway.remove(token)
+        self._learn(token, sent, self._read(response))
+        if holds_tokens(response):
             self.received(access_token_of(response))
         return response
 
-    def _unsent(self, token: str, before: tuple[Sent, ...], counted: int) -> None:
-        if token:
-            self.sent[token] = before
-            self.resent = {why: n for why, n in self.resent.items() if why != f"{_COUNTED} of {token}" or counted}
+    def _allow(self, token: str) -> Sent:
+        """Note that a refresh token is sent, if that is allowed."""
+        before, now = self.sent.get(token, ()), self._clock.now()
+        why = resending.allow(before, now, self.stake(token))
+        if before:
+            self.resent[why] = self.resent.get(why, 0) + 1
+        sent = Sent(now, why)
+        self.sent[token] = (*before, sent)
+        return sent
 
-    def _known(self, token: str, known: str) -> None:
-        self.sent[token] = (*self.sent[token][:-1], Sent(self.sent[token][-1].at, known))
-
-    def _classify(self, token: str, before: tuple[Sent, ...]) -> None:
-        """Why a token may be sent (again): the one rule that keeps a grant alive."""
-        if not before:
+    def _learn(self, token: str, sent: Sent | None, known: Known | None) -> None:
+        """Note what our side learned from a request. None: the provider has certainly not acted upon it."""
+        if sent is None:
             return
-        doubtful = [sent for sent in before if sent.known != "refused"]
-        if any(sent.known == "refused" for sent in before):
-            why = "after its refusal"  # there is no grant to lose
-        elif self._clock.now() <= doubtful[0].at + self.grace:
-            why = "within the grace"
-        elif self.expired(token):
-            why = "as a probe, its access token expired"
-        elif self.forced and self._clock.now() >= doubtful[-1].at + lost_response.MIN_REPLAY_DELAY_SECONDS:
-            why = "by an operator"
-        else:
-            why = _COUNTED
-            assert self.resent.get(f"{why} of {token}", 0) == 0, "a refresh token was sent twice outside the grace"
-            self.resent[f"{why} of {token}"] = 1
-        self.resent[why] = self.resent.get(why, 0) + 1
+        learned = [] if known is None else [replace(sent, known=known)]
+        kept = ([one] if one is not sent else learned for one in self.sent[token])
+        self.sent[token] = tuple(one for some in kept for one in some)
+
+    def _read(self, response: HttpResponse) -> Known | None:
+        if holds_tokens(response):
+            return "granted"
+        if response == REFUSED:
+            return "refused"
+        is_unclear = 200 <= response.status < 300 or response.status >= 500
+        return "unclear" if is_unclear and response != self.unused and "retry-after" not in response.headers else None
 
     def act(self, request: HttpRequest, sent_at: float) -> HttpResponse:
         """One arrival of a request. What left within the grace arrives within it."""
@@ -147,7 +135,7 @@ class StrictProvider:
         if token in self.used and sent_at <= self.used[token][0] + self.grace:
             return self.used[token][1]
         grant = grant_of(token)
-        if token != self.live[grant]:
+        if token != self.live[grant] or self.has_ended(token):
             self.live[grant] = None
             return REFUSED
         response = self._issue(grant, renewable=True)
@@ -166,9 +154,14 @@ class StrictProvider:
             self.live.update(dict.fromkeys(before if self.revokes_all else [grant]))
         return ASKED
 
+    def has_ended(self, token: str) -> bool:
+        return self.ends_together and self._clock.now() >= self.issued[token] + self.lifetime
+
     def _issue(self, grant: int, *, renewable: bool) -> HttpResponse:
         self.number += 1
-        self.live[grant] = f"refresh-{grant}-{self.number}" if renewable else None
+        token = f"refresh-{grant}-{self.number}"
+        self.live[grant] = token if renewable else None
+        self.issued[token] = self._clock.now()
         self.newest[grant] = f"access-{grant}-{self.number}"
         body = {"access_token": self.newest[grant], "token_type": "bearer", "refresh_token": self.live[grant]}
         lives = {"expires_in": self.lifetime, "expires_at": self.lifetime}
@@ -184,6 +177,14 @@ def access_token_of(response: HttpResponse) -> str:
     """Wherever the provider put it."""
     body = json.loads(response.body)
     return str(body.get("access_token") or body["result"]["token"])
+
+
+def holds_tokens(response: HttpResponse) -> bool:
+    try:
+        body: Any = json.loads(response.body)
+    except ValueError:
+        return False
+    return isinstance(body, dict) and response.status == 200 and ("access_token" in body or "result" in body)
 
 
 def _form(request: HttpRequest) -> dict[str, str]:

@@ -25,7 +25,7 @@ from evergrant.oauth.client import Client
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import HEADLESS_GRANTS, Profile, content_hash
-from evergrant.record import token_document
+from evergrant.record import queued_save, token_document
 from evergrant.record.circuit import Circuit
 from evergrant.record.connection import Connection
 from evergrant.record.refresh_schedule import schedule_refresh
@@ -37,7 +37,7 @@ from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.times import TICK_SECONDS
 from tests.proof.faults import Faults
-from tests.proof.monitor import NEVER_IN_CLEAR, Monitor, Seen, token_set
+from tests.proof.monitor import FORCED, NEVER_IN_CLEAR, Monitor, Seen, token_set
 from tests.proof.ports import Bus, Profiles, Queue, Records, Vault
 from tests.proof.provider import OTHERS, StrictProvider, grant_of
 from tests.unit import memory, rotation_world
@@ -77,7 +77,9 @@ class Simulation:
         self.bus, self.vault = Bus(self.faults, self.monitor), Vault(self.faults, self.monitor)
         self.provider = StrictProvider(self.faults, self.clock, lifetime, profile.rotation.reuse_grace)
         self.provider.received = self.monitor.received
-        self.provider.expired = self._expired
+        self.provider.stake = self.monitor.stake
+        #: The answers that each invocation has, which end with it.
+        self.hands: list[set[str]] = []
         self.circuits = memory.MemoryCircuits(self.faults)
         self.ports = RotationPorts(
             self.records,
@@ -105,11 +107,11 @@ class Simulation:
             *((self.queue, name) for name in ("messages",)),
             *((self.bus, name) for name in ("events",)),
             *((self.provider, name) for name in ("live", "used", "sent", "number", "newest", "resent")),
-            *((self.provider, name) for name in ("oddities", "after_answer", "asked_to_revoke", "begun", "forced")),
+            *((self.provider, name) for name in ("oddities", "after_answer", "asked_to_revoke", "begun", "issued")),
             *((self.faults, name) for name in ("pending",)),
             *((self.circuits, name) for name in ("items", "change_ids")),
             *((self.clock, name) for name in ("time",)),
-            *((self.monitor, name) for name in ("seen",)),
+            *((self.monitor, name) for name in ("seen", "sets")),
             *((self, name) for name in ("next_tick",)),
         )
 
@@ -118,11 +120,13 @@ class Simulation:
         record = replace(record, **schedule_refresh(record, record.refresh_at))
         self.provider.live[grant] = f"refresh-{grant}-0"
         self.provider.newest[grant] = f"access-{grant}-0"
+        self.provider.issued[f"refresh-{grant}-0"] = float(record.issued_at or 0)
         self.records.items[record.name] = record
         if tokens is None:
             return
         refresh_token = None if record.grant == "client_credentials" else Secret(f"refresh-{grant}-0")
         tokens = replace(tokens, access_token=Secret(f"access-{grant}-0"), refresh_token=refresh_token)
+        self.monitor.written_down(tokens)
         sealed = MemoryKey(record.name, record.generation).seal(tokens.encode())
         self.records.items[record.name] = record = replace(record, sealed=sealed)
         if self.provider.lifetime >= self.settings.direct_read_min_lifetime:
@@ -156,6 +160,7 @@ class Simulation:
                     seen.windows,
                     sorted(seen.mark_event_persisted.values()),
                     seen.given_up,
+                    sorted(seen.rejected.items()),
                 )
             ),
             repr(
@@ -196,23 +201,30 @@ class Simulation:
         """Whether the stored refresh token is the live one of its grant."""
         stored = self.stored(record)
         token = stored.refresh_token.reveal() if stored and stored.refresh_token else None
-        return token is not None and token in self.provider.live.values()
+        return token is not None and token in self.provider.live.values() and not self.provider.has_ended(token)
 
     def overtaken(self, name: str) -> bool:
         """Whether an older version came in after a newer one."""
         versions = [version for version, body in self.vault.versions.items() if body["connection"] == name]
         return self.vault.current_version.get(name) != max(versions, default=None)
 
-    def _expired(self, token: str) -> bool:
+    def owner_of(self, token: str) -> Connection:
+        """The connection whose grant a refresh token is of."""
         [record] = [record for name, record in self.records.items.items() if grant_of(token) in self.grants_of(name)]
-        return (record.expires_at or 0) <= self.clock.now()
+        return record
 
     # --- who acts ---------------------------------------------------------------------------------------------
 
     @contextmanager
-    def invocation(self) -> Iterator[Rotation]:
-        """One Lambda invocation: what it holds when it is killed is lost, and nothing else."""
-        before, self.faults.in_hand = self.faults.in_hand, set()
+    def invocation(self, *, forced: bool = False, answers: Sequence[str] = ()) -> Iterator[Rotation]:
+        """One Lambda invocation: what it holds when it is killed is lost, and nothing else.
+
+        ``answers`` are those that it is given; ``forced`` says that an operator has it send.
+        """
+        before, hand = self.faults.in_hand, set(answers)
+        self.faults.in_hand = hand
+        self.hands.append(hand)
+        decided = FORCED.set(forced)
         self.faults.killed_at = self.clock.now() + INVOCATION
         try:
             yield Rotation(self.ports, self.settings, self.clock.now() + INVOCATION - 1)
@@ -222,15 +234,20 @@ class Simulation:
             raise
         finally:
             self.faults.in_hand = before
+            self.hands = [other for other in self.hands if other is not hand]
+            FORCED.reset(decided)
 
     def worker(self, message: Mapping[str, Any] | None = None) -> bool:
         """A worker of the rotation queue. Whether the message is done with."""
-        with self.invocation() as rotation:
-            return handler.process_task(rotation, message or {"connection": NAME})
+        message = message or {"connection": NAME}
+        carried = queued_save.decode_change(message).fields if message.get("task") == queued_save.TASK else {}
+        with self.invocation(answers=self.monitor.answers(carried)) as rotation:
+            return handler.process_task(rotation, message)
 
     def ask(self, **wanted: Any) -> dict[str, Any]:
         """A caller asks for a token, and waits for the answer."""
-        with self.invocation() as rotation:
+        self.monitor.asked(wanted.get("rejected"))
+        with self.invocation(forced=wanted.get("force", False)) as rotation:
             answered = handler.handle_request(rotation, self.ports, {"connection": NAME, **wanted})
         if "access_token" in answered:
             self.monitor.served(answered["access_token"])
@@ -244,7 +261,6 @@ class Simulation:
 
     def rotate(self) -> None:
         """What `evergrant rotate` does, and `evergrant client set`."""
-        self.provider.forced = True
         self.ask(force=True)
 
     def reconnect(self, profile: Profile | None = None) -> None:

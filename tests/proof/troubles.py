@@ -26,6 +26,7 @@ KINDLY = with_grace(KEAP, 60)
 ON_DEMAND = msgspec.structs.replace(KEAP, rotation=msgspec.structs.replace(KEAP.rotation, refresh="on_demand"))
 VAGUE = answer(400, b"")
 BUSY = answer(503, {"error": "busy"})
+PAGE = HttpResponse(200, {"content-type": "text/html"}, b"<html>We are back in a moment.</html>")
 CAREFUL = msgspec.structs.replace(KEAP, errors=(ErrorRule(kind="not_used", status=503, code="busy"), *KEAP.errors))
 #: Finds the tokens where a provider that :func:`moved` them puts them.
 CORRECTED = msgspec.structs.replace(
@@ -86,7 +87,7 @@ def _secret(number: int) -> str:
 def odd(*oddities: Oddity, profile: Profile = KEAP) -> Callable[[], Simulation]:
     def build() -> Simulation:
         world = Simulation(profile)
-        world.provider.oddities, world.provider.unspent = oddities, BUSY
+        world.provider.oddities, world.provider.unused = oddities, BUSY
         return world
 
     return build
@@ -189,6 +190,8 @@ TROUBLES = [
     Scenario("500, not acted upon", odd(("does not act", answer(500, b"")))),
     Scenario("500, acted upon", odd(("acts", answer(500, b"")))),
     Scenario("500, acted upon, with a grace", odd(("acts", answer(500, b"")), profile=KINDLY)),
+    Scenario("200 without a token set, not acted upon", odd(("does not act", PAGE))),
+    Scenario("200 without a token set, acted upon", odd(("acts", PAGE))),
     Scenario("503 that says that nothing was used", odd(("does not act", BUSY), profile=CAREFUL)),
     Scenario("an answer that cannot be read", moved),
     Scenario("an answer read again", unread, lambda world: world.reparse(CORRECTED)),
