@@ -9,18 +9,18 @@ from __future__ import annotations
 import json
 import uuid
 from base64 import b64decode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl
 
-from evergrant.adapters.aws.records import is_already_applied
+from evergrant.adapters.aws.records import DueConnection, is_already_applied
 from evergrant.errors import Conflict, LostResponse, NotSent, UnknownClient
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.client import Client
-from evergrant.ports import Clock, PortUnavailable, RotationPorts
+from evergrant.ports import Clock, Due, PortUnavailable, RotationPorts
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.record.circuit import Circuit
 from evergrant.record.connection import (
@@ -116,6 +116,16 @@ class MemoryRecords:
     def get(self, connection: str) -> Connection | None:
         return self._faults.around("records.get", lambda: self.items.get(connection), _unavailable)  # type: ignore[no-any-return]
 
+    def due(self, shard: str, before: int) -> Iterator[Due]:
+        found = [
+            DueConnection(
+                record.name, record.due_at, record.expires_at, record.client, record.endpoint or "", record.profile_hash
+            )
+            for record in list(self.items.values())
+            if record.due_at is not None and record.due_shard == shard and record.due_at <= before
+        ]
+        return iter(sorted(found, key=attrgetter("due_at")))
+
     def create(self, connection: Connection) -> None:
         if connection.name in self.items:
             raise Conflict(connection.name, self.items[connection.name])
@@ -172,8 +182,9 @@ class MemoryCircuits:
         self.change_ids: dict[str, str] = {}
         self._faults = faults
 
-    def get(self, client: str) -> Circuit:
-        return self._faults.around("circuits.get", lambda: self.items.get(client, Circuit(client)), _unavailable)  # type: ignore[no-any-return]
+    def get_many(self, keys: Collection[str]) -> Mapping[str, Circuit]:
+        effect = lambda: {key: self.items.get(key, Circuit(key)) for key in keys}  # noqa: E731
+        return self._faults.around("circuits.get_many", effect, _unavailable)  # type: ignore[no-any-return]
 
     def change(self, client: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> Circuit:
         effect = partial(self.apply, client, dict(changes), dict(only_if), uuid.uuid4().hex)
@@ -187,7 +198,7 @@ class MemoryCircuits:
                 return current
             raise Conflict(client, current)
         values: dict[str, Any] = {name: value for name, value in changes.items() if "." not in name}
-        for kind in ("rejected", "waiting", "outbox"):
+        for kind in ("failures", "refusals"):
             named = {**getattr(current, kind)}
             for name, value in changes.items():
                 if name.startswith(f"{kind}."):

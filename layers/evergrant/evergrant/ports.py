@@ -7,7 +7,7 @@ after its effect, loses nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +28,23 @@ class Clock(Protocol):
         """Epoch seconds."""
 
     def sleep(self, seconds: float) -> None: ...
+
+
+class Due(Protocol):
+    """What the due index shows of a connection. Of a record that lacks a field, it is empty."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def due_at(self) -> int: ...
+    @property
+    def expires_at(self) -> int | None: ...
+    @property
+    def client(self) -> str: ...
+    @property
+    def endpoint(self) -> str: ...
+    @property
+    def profile_hash(self) -> str: ...
 
 
 class Records(Protocol):
@@ -73,17 +90,20 @@ class Records(Protocol):
             to be there already (an SDK's retry of a write that had happened) is success.
         """
 
+    def due(self, shard: str, before: int) -> Iterator[Due]:
+        """Connections of one shard of the due index that are due before ``before``, the most overdue first."""
+
 
 class Circuits(Protocol):
-    """One item for each client with which something is, or lately was, wrong."""
+    """One item for each client, and each token endpoint, with which something is, or lately was, wrong."""
 
-    def get(self, client: str) -> Circuit:
-        """A strongly consistent read; an empty circuit where there is no item."""
+    def get_many(self, keys: Collection[str]) -> Mapping[str, Circuit]:
+        """Strongly consistent reads, in one call; an empty circuit where there is no item."""
 
-    def change(self, client: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> Circuit:
+    def change(self, key: str, changes: Mapping[str, Any], *, only_if: Mapping[str, Any]) -> Circuit:
         """Change the item, or make it, all or nothing; ``changes`` and ``only_if`` as of :meth:`Records.change`.
 
-        ``rejected.<connection>``, ``waiting.<connection>`` and ``outbox.<id>`` name single entries.
+        ``failures.<connection>`` and ``refusals.<connection>`` name single entries.
 
         Raises
         ------

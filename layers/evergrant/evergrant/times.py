@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 from email.utils import parsedate_to_datetime
 
-DAY_SECONDS = 86_400
+HOUR_SECONDS, DAY_SECONDS = 3600, 86_400
 #: The interval between two ticks of the scheduler.
 TICK_SECONDS = 60
 #: A tick claims the connections that become due within this time. It is longer than the interval, so none is missed.

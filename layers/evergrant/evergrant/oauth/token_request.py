@@ -71,6 +71,12 @@ def choose_phase(profile: Profile, grant: str, tokens: TokenSet | None) -> Phase
     return "refresh"
 
 
+def find_endpoint(profile: Profile, phase: Phase, variables: Mapping[str, str], *, loopback: bool = False) -> str:
+    """Return the URL that the requests of a phase go to, without a query."""
+    spec: TokenRequest | None = getattr(profile, phase)
+    return fill_url(spec.url, variables, loopback=loopback).partition("?")[0] if spec else ""
+
+
 def build_token_request(
     profile: Profile,
     phase: Phase,

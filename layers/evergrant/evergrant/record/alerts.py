@@ -10,7 +10,7 @@ from .remedies import find_remedy
 from .status import EventType
 
 #: Events that are always alerts. Other events say so themselves, by ``alert`` in their detail.
-_ALWAYS_ALERTS = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANT_EXPIRING})
+_ALWAYS_ALERTS = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.GRANTS_REFUSED, EventType.GRANT_EXPIRING})
 
 _TRIED_AGAIN = "Evergrant tries again by itself."
 #: What follows an error after which nothing is tried again.
@@ -34,7 +34,10 @@ def describe_event(event: Mapping[str, Any]) -> dict[str, Any]:
     because = f" ({reason})" if reason else ""
     token = f" Its access token is valid until {detail['expires_at']}." if "expires_at" in detail else ""
     connect, status = f"evergrant connect {name}", f"evergrant status {name}"
-    degraded = f"{name} cannot be refreshed at present{because}.{token} {_NOT_TRIED_AGAIN.get(reason, _TRIED_AGAIN)}"
+    answered = _describe_answer(detail)
+    degraded = (
+        f"{name} cannot be refreshed at present{because}.{answered}{token} {_NOT_TRIED_AGAIN.get(reason, _TRIED_AGAIN)}"
+    )
     if reason == UNPUBLISHED:
         degraded = (
             f"Secrets Manager does not take the new access token of {name}{because}: consumers of the secret read an "
@@ -50,10 +53,15 @@ def describe_event(event: Mapping[str, Any]) -> dict[str, Any]:
             connect,
         ),
         EventType.CLIENT_REFUSED: (
-            f"The provider refuses the credentials of client {client}, with which "
-            f"{_join(detail.get('connections', [name]))} must be refreshed{because}. No owner has to authorize "
-            f"again; correct the client's entry.{token}",
+            f"The provider refuses the credentials of client {client} for {name}{because}. No owner has to authorize "
+            f"again: correct the client's entry, or the connection's variables.{token}",
             f"evergrant client set {client}",
+        ),
+        EventType.GRANTS_REFUSED: (
+            f"The provider refuses the grants of many connections of client {client} at once{because}: "
+            f"{_join(detail.get('connections', [name]))}. Look at the provider's status page and the client's "
+            "registration. Their owners are asked only if this lasts for two hours.",
+            "evergrant status",
         ),
         EventType.GRANT_EXPIRING: (
             f"The grant of {name} ends at {detail.get('ends_at', '')}, and refreshing does not prolong it: "
@@ -67,6 +75,16 @@ def describe_event(event: Mapping[str, Any]) -> dict[str, Any]:
         EventType.DISCONNECTED: (f"{name} is disconnected.", status),
     }[kind]
     return {**detail, "alert": is_alert(event), "summary": summary, "command": command}
+
+
+def _describe_answer(detail: Mapping[str, Any]) -> str:
+    """Say which endpoint answered what, where that is known."""
+    if "endpoint" not in detail or not ("http_status" in detail or "http_detail" in detail):
+        return ""
+    said = [f"HTTP {detail['http_status']}"] if "http_status" in detail else []
+    said += [str(detail["http_detail"])] if "http_detail" in detail else []
+    others = " Other connections of this endpoint wait, too." if "open_since" in detail else ""
+    return f" {detail['endpoint']} answered: {', '.join(said)}.{others}"
 
 
 def _join(names: Sequence[str]) -> str:

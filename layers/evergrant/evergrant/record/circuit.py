@@ -1,180 +1,275 @@
-"""A client's circuit: whether a provider refuses its credentials. Pure; times are epoch seconds.
+"""Circuits: what the answers to one connection say about its client, and about its token endpoint. Pure.
 
-The circuit opens for all connections of a client when the provider refuses the client for one of them. It also opens
-when two connections are rejected within a day by a response that may mean either client or grant, and none is accepted
-in between. While it is open, one connection probes, once an hour (half-open). Any acceptance by the provider closes it.
+There is one item for each client, and one for each token endpoint, with which something is, or lately was, wrong. While
+a circuit is open, nothing is sent but probes (:mod:`.probes`). Times are epoch seconds.
 
-A connection that is rejected while another one of its client is accepted has a trouble of its own, such as a wrong
-variable. Its rejection no longer counts against the client until the connection is accepted itself.
+A connection that fails while another one succeeds has a trouble of its own. Its failures do not count until it succeeds
+itself.
 """
 
 from __future__ import annotations
 
-import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, NamedTuple
 
 from ..times import DAY_SECONDS
-from . import state_machine
-from .connection import Connection, RecordChange, create_event
-from .failures import CLIENT_PROBE_SECONDS
-from .refresh_schedule import schedule_refresh
-from .status import EventType, Status
+from .connection import Connection
 
-#: Two rejections that may mean either count against the client only if they began within so many seconds.
-REJECTION_WINDOW_SECONDS = DAY_SECONDS
-#: Connections that the item remembers to wake. Those beyond look again by themselves, hourly.
-MAX_WAITING = 500
-#: Rejected connections that the item remembers, the latest ones: each refresh reads it.
-MAX_REJECTED = 500
-#: Entries that one change removes at most: an expression of DynamoDB is 4 KB at most.
-MAX_REMOVED_AT_ONCE = 100
+_CLIENT, _ENDPOINT = "client#", "endpoint#"
+#: Connections refused in a row after which the client is to blame, and failed ones after which the endpoint is.
+_MIN_FAILED = 3
+#: Failures of an endpoint count together within so many seconds.
+_ENDPOINT_WINDOW_SECONDS = 120
+#: So many connections refused by one code, within so many seconds and none accepted in between, are an incident.
+_MIN_INCIDENT, _INCIDENT_WINDOW_SECONDS = 5, 1800
+#: Entries that one item remembers: each refresh reads it.
+MAX_ENTRIES = 100
+#: An alert about a client or an endpoint is repeated after this time.
+ALERT_AGAIN_SECONDS = DAY_SECONDS
+
+VAGUE = "rejected_unknown"
+UNAUTHORIZED = "unauthorized_client"
 
 #: Field to new value, as :meth:`evergrant.ports.Circuits.change` takes them.
 CircuitChanges = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class Circuit:
-    """The state of one client while something is wrong with it: one item of the table. Most clients have none.
+class Failure(NamedTuple):
+    """The failure of one connection: when, and by which code."""
 
-    ``refused_at`` says since when the circuit is open; ``error`` is the provider's allow-listed code, ``version`` that
-    of the client's entry which was refused. ``probe_at`` is when the next probe may go. ``suspected`` says that no
-    response named the client, so that a connection which was not rejected itself may probe at once. ``rejected``
-    holds since when each connection has been rejected, ``waiting`` the connections held back, ``outbox`` the event
-    that reports it until it is delivered.
+    at: int
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one answer says about a client or an endpoint, and how it is shown to an operator.
+
+    ``kind`` is ``accepted`` for a token set, ``answered`` where client or endpoint did its part although the answer is
+    a refusal, ``failed`` where it did not. ``refused_code`` is the code by which a grant was refused.
     """
 
-    client: str
-    refused_at: int | None = None
-    error: str | None = None
+    kind: Literal["accepted", "answered", "failed"]
+    code: str = ""
+    http_status: int | None = None
+    detail: str | None = None
+    retry_after: int | None = None
+    refused_code: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Circuit:
+    """The state of one client or endpoint; most are empty.
+
+    ``opened_at`` says since when the circuit is open; ``code``, ``http_status`` and ``detail`` describe the last failure.
+    ``probes`` counts the failed probes in a row, ``probed_at`` is the last one that was planned, ``urgent_at`` the one
+    before the first held token expires, ``retry_at`` what Retry-After asks for. ``paced_until`` is until when a
+    dispatch has filled the declared rate.
+
+    ``answered_at`` is the last answer that showed client or endpoint at work, ``accepted_at`` the last token set: both
+    are written only where they change what else the item says. ``failures`` are the connections that failed since
+    their own last success, ``refusals`` those whose grants were refused after they had worked; ``incident_at`` is when
+    these became many.
+
+    Of a client, ``version`` is the entry that was refused, ``accepted_version`` the one last accepted, and
+    ``has_changed`` says that they differ.
+    """
+
+    key: str
+    opened_at: int | None = None
+    code: str | None = None
+    http_status: int | None = None
+    detail: str | None = None
+    probes: int = 0
+    probed_at: int | None = None
+    urgent_at: int | None = None
+    retry_at: int | None = None
+    paced_until: int | None = None
     version: str | None = None
-    probe_at: int | None = None
-    suspected: bool | None = None
+    accepted_version: str | None = None
+    has_changed: bool | None = None
+    answered_at: int | None = None
     accepted_at: int | None = None
-    rejected: Mapping[str, int] = field(default_factory=dict)
-    waiting: Mapping[str, int] = field(default_factory=dict)
-    outbox: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    incident_at: int | None = None
+    alerted_at: int | None = None
+    failures: Mapping[str, Failure] = field(default_factory=dict)
+    refusals: Mapping[str, Failure] = field(default_factory=dict)
 
     @property
     def is_open(self) -> bool:
-        """Whether only a probe may be sent for the client."""
-        return self.refused_at is not None
+        """Whether only probes may be sent."""
+        return self.opened_at is not None
 
-    def recent_rejections(self, now: int) -> frozenset[str]:
-        """Return the connections whose rejection may be the client's fault."""
-        return frozenset(
-            name
-            for name, since in self.rejected.items()
-            if self._counts(since) and since > now - REJECTION_WINDOW_SECONDS
-        )
+    @property
+    def is_client(self) -> bool:
+        """Whether this is a client's circuit, not an endpoint's."""
+        return self.key.startswith(_CLIENT)
 
-    def is_client_at_fault(self, connection: str, now: int, *, certain: bool) -> bool:
-        """Whether the rejection of a connection, written down already, opens the circuit."""
-        since = self.rejected.get(connection)
-        if self.is_open or since is None or not self._counts(since):
-            return False
-        return certain or len(self.recent_rejections(now)) > 1
+    @property
+    def name(self) -> str:
+        """The client's name, or the endpoint's URL."""
+        return self.key.partition("#")[2]
 
-    def may_probe(self, connection: str, version: str | None, now: int) -> bool:
-        """Whether this connection may probe now.
+    def counts(self, failure: Failure) -> bool:
+        """Whether nothing has shown since that the failing connection has a trouble of its own."""
+        # A refused grant shows that the client was authenticated; not that another one may use this grant type.
+        since = self.accepted_at if failure.code == UNAUTHORIZED else self.answered_at
+        return since is None or failure.at > since
 
-        It may after the hour, with another client's entry, or when its own rejection is not what the client is
-        suspected by.
-        """
-        uninvolved = bool(self.suspected) and connection not in self.rejected
-        return now >= (self.probe_at or 0) or version != self.version or uninvolved
+    def has_others_failing(self, connection: str) -> bool:
+        """Whether other connections fail too, with no success since."""
+        return any(name != connection and self.counts(failure) for name, failure in self.failures.items())
 
-    def is_changed_by_acceptance(self, connection: str, now: int) -> bool:
-        """Whether it changes anything that this connection was accepted."""
-        return self.is_open or connection in self.rejected or bool(self.recent_rejections(now))
-
-    def _counts(self, since: int) -> bool:
-        return self.accepted_at is None or since > self.accepted_at
+    def is_alert_due(self, now: int) -> bool:
+        """Whether an alert about this client or endpoint would be the first, or the first for a day."""
+        return self.alerted_at is None or now >= self.alerted_at + ALERT_AGAIN_SECONDS
 
 
-def record_rejection(
-    circuit: Circuit, connection: Connection, version: str | None, error: str, now: int, *, certain: bool
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a pass knows of the client and the endpoint of its connection. ``version`` is of the client's entry."""
+
+    client: Circuit
+    endpoint: Circuit
+    version: str | None = None
+
+    @property
+    def open_circuit(self) -> Circuit | None:
+        """The circuit that holds the connection back."""
+        return next((circuit for circuit in (self.endpoint, self.client) if circuit.is_open), None)
+
+
+#: Where nothing is known of other connections.
+NO_SURROUNDINGS = Surroundings(Circuit(_CLIENT), Circuit(_ENDPOINT))
+
+
+def create_client_key(client: str) -> str:
+    """Return the key of a client's circuit."""
+    return f"{_CLIENT}{client}"
+
+
+def create_endpoint_key(url: str) -> str:
+    """Return the key of the circuit of a token endpoint, by its URL after variables."""
+    return f"{_ENDPOINT}{url}"
+
+
+def record_answer(
+    circuit: Circuit, connection: Connection, answer: Answer, version: str | None, now: int
 ) -> CircuitChanges:
-    """Record that a connection was rejected, perhaps because of its client. The first time counts.
-
-    The connection's own record says when that was of a grant that is dead for so long that it is not remembered here.
-    """
-    others = circuit.rejected.keys() - {connection.name}
-    forgotten = sorted(others, key=circuit.rejected.__getitem__)[: max(len(others) + 1 - MAX_REJECTED, 0)]
-    since = now if certain else connection.rejected_at or now
-    changes: CircuitChanges = {f"rejected.{name}": None for name in forgotten[:MAX_REMOVED_AT_ONCE]}
-    changes[f"rejected.{connection.name}"] = circuit.rejected.get(connection.name, since)
-    if circuit.is_open:
-        changes |= {f"waiting.{connection.name}": now, "error": error, "version": version, "suspected": None}
+    """Record what an answer says about a client or an endpoint; nothing where it says what is known already."""
+    if answer.kind == "failed":
+        return _record_failure(circuit, connection, answer, version, now)
+    changes = _record_success(circuit, connection.name, version, now, is_accepted=answer.kind == "accepted")
+    if answer.refused_code:
+        changes |= _record_refused_grant(circuit, connection, answer.refused_code, now)
     return changes
 
 
-def open_circuit(
-    circuit: Circuit, connection: Connection, version: str | None, error: str, now: int, *, certain: bool
+def _record_success(
+    circuit: Circuit, connection: str, version: str | None, now: int, *, is_accepted: bool
 ) -> CircuitChanges:
-    """Blame the client: one event for all its connections, with the names of those that were rejected so far."""
-    known = sorted(circuit.recent_rejections(now) | {connection.name})
-    event = create_event(
-        EventType.CLIENT_REFUSED, connection, now, reason=error, client=connection.client, connections=known[:20]
-    )
-    return {
-        "refused_at": now,
-        f"waiting.{connection.name}": now,
-        "error": error,
-        "version": version,
-        "probe_at": compute_next_probe_at(now),
-        "suspected": None if certain else True,
-        **{f"outbox.{event_id}": body for event_id, body in event.items()},
+    """Close the circuit, and remember when it worked if that says something about other connections."""
+    changes: CircuitChanges = {f"failures.{connection}": None} if connection in circuit.failures else {}
+    if is_accepted and connection in circuit.refusals:
+        changes[f"refusals.{connection}"] = None
+    if circuit.is_open:
+        changes |= dict.fromkeys(_OF_AN_OPEN_CIRCUIT) | {"probes": 0}
+    if is_accepted and circuit.is_client and circuit.accepted_version != version:
+        changes["accepted_version"] = version
+    is_news = changes or any(map(circuit.counts, circuit.failures.values()))
+    if is_news or (is_accepted and any(_is_recent(circuit, refusal) for refusal in circuit.refusals.values())):
+        changes |= {"answered_at": now} | ({"accepted_at": now, "incident_at": None} if is_accepted else {})
+        if circuit.alerted_at is not None and (is_accepted or not circuit.incident_at):
+            changes["alerted_at"] = None
+    return changes
+
+
+_OF_AN_OPEN_CIRCUIT = (
+    "opened_at",
+    "code",
+    "http_status",
+    "detail",
+    "probed_at",
+    "urgent_at",
+    "retry_at",
+    "version",
+    "has_changed",
+)
+
+
+def _record_failure(
+    circuit: Circuit, connection: Connection, answer: Answer, version: str | None, now: int
+) -> CircuitChanges:
+    """Record that client or endpoint failed this connection, and open the circuit if that is enough."""
+    known = circuit.failures.get(connection.name)
+    is_own_trouble = known is not None and not circuit.counts(known)
+    changes: CircuitChanges = {}
+    if not is_own_trouble and (known or len(circuit.failures) < MAX_ENTRIES):
+        changes[f"failures.{connection.name}"] = Failure(now, answer.code)
+    shown: CircuitChanges = {"code": answer.code, "http_status": answer.http_status, "detail": answer.detail}
+    if answer.retry_after is not None:
+        shown["retry_at"] = now + answer.retry_after
+    if circuit.is_open:
+        # Of a client, a probe is the request of a connection that was not refused itself.
+        is_probe = not circuit.is_client or known is None
+        return changes | shown | ({"probes": circuit.probes + 1} if is_probe else {})
+    if is_own_trouble or answer.code == VAGUE:
+        return changes
+    has_changed = circuit.is_client and circuit.accepted_version not in (None, version)
+    is_enough = _is_client_to_blame if circuit.is_client else _is_endpoint_to_blame
+    if not is_enough(circuit, connection, answer.code, now, has_changed=has_changed):
+        return changes
+    opened: CircuitChanges = {"opened_at": now, "probes": 0, "probed_at": now}
+    if circuit.is_client:
+        opened |= {"version": version, "has_changed": has_changed}
+    return changes | shown | opened
+
+
+def _is_client_to_blame(circuit: Circuit, connection: Connection, code: str, _now: int, *, has_changed: bool) -> bool:
+    """Whether a refusal opens the client's circuit: the first one of a new entry, else the third in a row."""
+    if has_changed and code != UNAUTHORIZED and connection.generation > 0:
+        return True
+    alike = {name for name, other in circuit.failures.items() if other.code == code and circuit.counts(other)}
+    return len(alike | {connection.name}) >= _MIN_FAILED
+
+
+def _is_endpoint_to_blame(circuit: Circuit, connection: Connection, _code: str, now: int, *, has_changed: bool) -> bool:
+    """Whether a failure opens the endpoint's circuit: three connections within two minutes, or all that tried."""
+    del has_changed
+    window = now - _ENDPOINT_WINDOW_SECONDS
+    failed = {
+        name
+        for name, other in circuit.failures.items()
+        if circuit.counts(other) and other.at > window and other.code != VAGUE
     }
+    has_answered_lately = circuit.answered_at is not None and circuit.answered_at > window
+    return len(failed | {connection.name}) >= (_MIN_FAILED if has_answered_lately else 2)
 
 
-def claim_probe(version: str | None, now: int) -> CircuitChanges:
-    """Claim the probe; the next one follows an hour later. The entry that it shows is the one that counts."""
-    return {"probe_at": compute_next_probe_at(now), "version": version, "suspected": None}
-
-
-def record_acceptance(circuit: Circuit, connection: str, now: int) -> CircuitChanges:
-    """Record that the provider accepted the client, and close the circuit."""
-    return {**_close(circuit), "accepted_at": now, f"rejected.{connection}": None, f"waiting.{connection}": None}
-
-
-def reset_rejections(circuit: Circuit) -> Iterator[CircuitChanges]:
-    """Forget all rejections of the old credentials, in several changes, the last of which closes the circuit."""
-    rejected = sorted(circuit.rejected)
-    for start in range(0, len(rejected), MAX_REMOVED_AT_ONCE):
-        yield {f"rejected.{name}": None for name in rejected[start : start + MAX_REMOVED_AT_ONCE]}
-    yield {**_close(circuit), "accepted_at": None}
-
-
-def hold_back(connection: Connection, circuit: Circuit, now: int) -> RecordChange:
-    """Hold back a connection that is due: no event of its own, and a look after the next probe, with jitter."""
-    if connection.status is Status.CLIENT_REFUSED and (connection.refresh_at or 0) > now:
-        return RecordChange()  # woken, and the circuit opened again before it came
-    look_at = max(circuit.probe_at or now, now) + random.randint(30, 600)  # noqa: S311 - jitter, no secret
-    change = RecordChange(schedule_refresh(connection, look_at))
-    needs_its_owner = connection.status is Status.AUTHORIZATION_REQUIRED and connection.name not in circuit.rejected
-    if connection.status is Status.CLIENT_REFUSED or needs_its_owner:
-        return change
-    return change | state_machine.move(connection.status, Status.CLIENT_REFUSED).set(
-        {
-            "failures": max(connection.failures, 1),
-            "last_error": circuit.error,
-            "last_error_at": now,
-            "rejected_at": None,
-        }
-    )
-
-
-def compute_next_probe_at(now: int) -> int:
-    """Compute when the next probe may go: about an hour ahead, with jitter of an eighth."""
-    return now + int(CLIENT_PROBE_SECONDS * random.uniform(0.875, 1.125))  # noqa: S311
-
-
-def _close(circuit: Circuit) -> CircuitChanges:
-    # An event that was not delivered is no longer true, and would be reported at the next trouble, months later.
-    changes: CircuitChanges = {f"outbox.{key}": None for key in circuit.outbox}
-    if circuit.is_open:
-        changes |= dict.fromkeys(("refused_at", "error", "version", "probe_at", "suspected"))
+def _record_refused_grant(circuit: Circuit, connection: Connection, code: str, now: int) -> CircuitChanges:
+    """Record that a grant is refused which worked before: many at once, by one code, are an incident."""
+    if not circuit.is_client or not connection.generation or connection.name in circuit.refusals:
+        return {}
+    changes: CircuitChanges = {f"refusals.{name}": None for name in _list_old_refusals(circuit, now)}
+    alike = [
+        other
+        for other in circuit.refusals.values()
+        if other.code == code and _is_recent(circuit, other) and other.at > now - _INCIDENT_WINDOW_SECONDS
+    ]
+    if len(circuit.refusals) - len(changes) < MAX_ENTRIES:
+        changes[f"refusals.{connection.name}"] = Failure(now, code)
+    if circuit.incident_at is None and len(alike) + 1 >= _MIN_INCIDENT:
+        changes["incident_at"] = now
     return changes
+
+
+def _list_old_refusals(circuit: Circuit, now: int) -> Iterator[str]:
+    for name, refusal in circuit.refusals.items():
+        if not _is_recent(circuit, refusal) or refusal.at <= now - DAY_SECONDS:
+            yield name
+
+
+def _is_recent(circuit: Circuit, refusal: Failure) -> bool:
+    """Whether no connection of the client was accepted since."""
+    return circuit.accepted_at is None or refusal.at > circuit.accepted_at

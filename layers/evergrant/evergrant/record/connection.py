@@ -24,6 +24,7 @@ class RecordFields(TypedDict, total=False):
     client: str
     profile_hash: str
     variables: Mapping[str, str]
+    endpoint: str | None
     scope: str | None
     redirect_uri: str | None
     direct_read: bool
@@ -47,10 +48,17 @@ class RecordFields(TypedDict, total=False):
     attempt_at: int | None
     attempt_replays: int
     in_doubt_since: int | None
+    unclear_at: int | None
+    token_rejected_at: int | None
     failures: int
+    failing_since: int | None
+    alone_since: int | None
     last_error: str | None
     last_error_at: int | None
+    last_status: int | None
+    last_detail: str | None
     rejected_at: int | None
+    rejected_code: str | None
     alerted_at: int | None
     early_refreshes: int
     warn_at: int | None
@@ -116,6 +124,13 @@ class Connection:
     ``attempt_id`` marks a refresh attempt whose response is not saved yet; ``attempt_replays`` counts its replays
     outside the provider's grace. ``in_doubt_since`` is the moment from which the attempt is known to be in doubt: set
     by the worker that lost the response, or by the first one that finds the marker of a worker that is gone.
+    ``unclear_at`` is the first complete response after which the provider may have used the refresh token.
+    ``token_rejected_at`` is when a consumer reported, after that, that the access token is rejected.
+
+    ``failing_since`` is the first of the ``failures`` in a row, ``alone_since`` the moment from which other connections
+    of the same endpoint succeeded meanwhile. ``last_error`` is a code, ``last_status`` the HTTP status with which it
+    came, and ``last_detail`` its media type, or why no response came. ``rejected_at`` is the first rejection with the
+    code ``rejected_code``. ``endpoint`` is the token endpoint's URL.
 
     ``warn_at`` is the next warning that the grant ends; ``alerted_at`` is the alert about the present trouble.
     ``early_refreshes`` counts refreshes in a row that a caller demanded long before they were due. ``outbox`` holds the
@@ -139,6 +154,7 @@ class Connection:
     profile_hash: str
     format_version: int = FORMAT_VERSION
     variables: Mapping[str, str] = field(default_factory=dict)
+    endpoint: str | None = None
     scope: str | None = None
     redirect_uri: str | None = None
     direct_read: bool = True
@@ -163,10 +179,17 @@ class Connection:
     attempt_at: int | None = None
     attempt_replays: int = 0
     in_doubt_since: int | None = None
+    unclear_at: int | None = None
+    token_rejected_at: int | None = None
     failures: int = 0
+    failing_since: int | None = None
+    alone_since: int | None = None
     last_error: str | None = None
     last_error_at: int | None = None
+    last_status: int | None = None
+    last_detail: str | None = None
     rejected_at: int | None = None
+    rejected_code: str | None = None
     alerted_at: int | None = None
     early_refreshes: int = 0
     warn_at: int | None = None

@@ -1,62 +1,84 @@
-"""What a failed try changes in the record: the reason, the next try, and the event. Pure."""
+"""What a failed attempt changes in the record: the reason, the next attempt, and the event. Pure.
+
+:mod:`.refusals` has what each kind of refusal means, and :mod:`.lost_response` what follows a lost one.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, cast
 
-from ..oauth.error_codes import RefusalKind
-from ..oauth.error_response import Refusal
-from ..profiles.model import HEADLESS_GRANTS
-from ..times import format_rfc3339
+from ..profiles.model import Profile
+from ..times import DAY_SECONDS, HOUR_SECONDS, format_rfc3339
 from . import outbox, refresh_schedule
+from .circuit import ALERT_AGAIN_SECONDS, Circuit, Surroundings
 from .connection import Connection, RecordChange, RecordFields, create_event
 from .refresh_schedule import schedule_refresh
+from .retries import compute_retry_at
 from .state_machine import event_of, ignore_client_refusal, move
 from .status import EventType, Status
-from .token_save import NO_ATTEMPT
 
-#: A second rejection counts as final only this many seconds after the first.
-MIN_SECOND_REJECTION_SECONDS = 600
-#: From this many failures in a row on, a connection is degraded.
+#: From this many failures in a row on, a connection is degraded, and may be reported.
 MAX_QUIET_FAILURES = 3
-#: An operator corrects a client within hours, not seconds.
-CLIENT_PROBE_SECONDS = 3600
+#: A degraded connection is reported when its token is this close to its end.
+ALERT_BEFORE_EXPIRY_SECONDS = 300
+#: Without a valid token for so long, a connection needs a person, whatever the reason.
+MAX_SILENT_SECONDS = DAY_SECONDS
+#: A connection that fails alone, while others of its endpoint succeed, needs its owner after so long.
+MAX_ALONE_SECONDS = 6 * HOUR_SECONDS
 #: The error of a connection whose refresh failed because a service of AWS did.
 SERVICE_UNAVAILABLE = "service_unavailable"
 #: The error of a connection whose provider's response is kept until a corrected profile can read it.
 UNREADABLE = "unreadable_response"
-#: The outcome of a request that did not reach the provider: the refresh token is as good as before.
-NOT_SENT = Refusal("transient", 0, "not_sent")
+#: Why a connection that fails alone needs its owner.
+FAILS_ALONE = "fails_for_this_account"
 
 
-def apply_refusal(connection: Connection, refusal: Refusal, now: int) -> RecordChange:
-    """Apply a refusal that the provider has certainly not acted upon."""
-    kind = classify_refusal(connection, refusal)
-    error = refusal.code or kind
-    change = RecordChange({**NO_ATTEMPT, **count_failure(connection, error, now)})
-    if kind == "client_rejected":
-        change |= worsen_status(connection, Status.CLIENT_REFUSED, now, error)
-        return change.set(schedule_refresh(connection, now + CLIENT_PROBE_SECONDS))
-    if kind in ("grant_rejected", "client_unauthorized", "rejected_unknown"):
-        return change | _apply_grant_rejection(connection, now, error)
-    failures = connection.failures + 1
-    is_malformed = kind == "malformed"
-    again = refresh_schedule.compute_backoff_at(
-        MAX_QUIET_FAILURES + failures if is_malformed else failures, now, refusal.retry_after
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an attempt failed: a code, the HTTP status with it, and a detail (see :class:`.connection.Connection`)."""
+
+    code: str
+    status: int | None = None
+    detail: str | None = None
+
+
+def count_failure(connection: Connection, reason: Reason, now: int) -> RecordFields:
+    """Count one more failure, with its reason."""
+    return {
+        "failures": connection.failures + 1,
+        "failing_since": connection.failing_since or now,
+        "last_error": reason.code,
+        "last_error_at": now,
+        "last_status": reason.status,
+        "last_detail": reason.detail,
+    }
+
+
+def retry(
+    connection: Connection, profile: Profile, surroundings: Surroundings, now: int, retry_after: int | None = None
+) -> RecordFields:
+    """Plan the next attempt. While the endpoint's circuit is open, the connection is due, and held back."""
+    if surroundings.endpoint.is_open:
+        return schedule_refresh(connection, now)
+    return schedule_refresh(
+        connection, compute_retry_at(connection, profile, connection.failures + 1, now, retry_after)
     )
-    if is_malformed or failures >= MAX_QUIET_FAILURES or _is_too_late(connection, again, now):
-        change |= worsen_status(connection, Status.DEGRADED, now, error)
-    return change.set(schedule_refresh(connection, again))
+
+
+def degrade(connection: Connection, now: int, reason: Reason, *, at_once: bool = False) -> RecordChange:
+    """Degrade a connection from its third failure on, ``at_once`` from the first."""
+    if at_once or connection.failures + 1 >= MAX_QUIET_FAILURES:
+        return worsen_status(connection, Status.DEGRADED, now, reason.code)
+    return RecordChange()
 
 
 def apply_preparation_failure(connection: Connection, error: str, now: int) -> RecordChange:
     """Apply a failure on our side, before anything was sent."""
-    failures = connection.failures + 1
-    again = refresh_schedule.compute_backoff_at(failures, now)
-    change = RecordChange({**count_failure(connection, error, now), **schedule_refresh(connection, again)})
-    if error != SERVICE_UNAVAILABLE or failures >= MAX_QUIET_FAILURES:
-        change |= worsen_status(ignore_client_refusal(connection), Status.DEGRADED, now, error)
-    return change
+    reason = Reason(error)
+    again = refresh_schedule.compute_backoff_at(connection.failures + 1, now)
+    change = RecordChange({**count_failure(connection, reason, now), **schedule_refresh(connection, again)})
+    return change | degrade(ignore_client_refusal(connection), now, reason, at_once=error != SERVICE_UNAVAILABLE)
 
 
 def require_authorization(connection: Connection, now: int) -> RecordChange:
@@ -68,72 +90,120 @@ def require_authorization(connection: Connection, now: int) -> RecordChange:
     return change.set({"last_error": error, "last_error_at": now, **schedule_refresh(connection, None)})
 
 
-def alert_when_urgent(connection: Connection, change: RecordChange, now: int) -> RecordChange:
-    """Add an alert to the change of a failed try, once, when the current token is about to expire."""
-    status = change.status or connection.status
-    is_alerted = change.fields.get("alerted_at", connection.alerted_at)
-    if not change or status is not Status.DEGRADED or is_alerted:
-        return change
-    error = change.fields.get("last_error", connection.last_error) or status
-    if not (_is_urgent(connection, now) or _is_too_late(connection, change.fields.get("refresh_at"), now)):
-        return change
-    return change | announce_failure(EventType.DEGRADED, connection, now, error, urgent=True)
+def note_others(connection: Connection, surroundings: Surroundings, now: int) -> RecordChange:
+    """Note since when others of the endpoint have succeeded while this connection fails."""
+    succeeded_at = surroundings.endpoint.accepted_at
+    if connection.alone_since is not None or succeeded_at is None or connection.failing_since is None:
+        return RecordChange()
+    return RecordChange({"alone_since": now} if succeeded_at > connection.failing_since else {})
 
 
-def classify_refusal(connection: Connection, refusal: Refusal) -> RefusalKind:
-    """Return the kind of a refusal for this connection. Of a headless grant, the client is all there is to reject."""
-    means_either = ("grant_rejected", "client_unauthorized", "rejected_unknown")
-    if connection.grant in HEADLESS_GRANTS and refusal.kind in means_either:
-        return "client_rejected"
-    return refusal.kind
+def require_owner_if_alone(connection: Connection, now: int) -> RecordChange:
+    """Call for the owner of a connection that has failed alone for long enough after its token expired."""
+    if connection.alone_since is None or not connection.generation or connection.status is Status.CLIENT_REFUSED:
+        return RecordChange()
+    if now - max(connection.alone_since, connection.expires_at or 0) < MAX_ALONE_SECONDS:
+        return RecordChange()
+    change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, FAILS_ALONE)
+    return change.set({"last_error": FAILS_ALONE}) if change else change
 
 
-def says_nothing_of_client(refusal: Refusal) -> bool:
-    """Whether a refusal concerns this connection alone: it neither opens nor closes the client's circuit.
+def alert_when_due(
+    connection: Connection, change: RecordChange, surroundings: Surroundings | None, now: int
+) -> tuple[RecordChange, Circuit | None]:
+    """Add an alert to the change of a failed attempt where it is time for one.
 
-    RFC 6749 section 5.2 has ``unauthorized_client`` for a client that was authenticated. Microsoft also answers it
-    where one tenant does not know the client. A profile that gives the code another meaning is followed.
+    A degraded connection is reported once its token is about to expire, and again each day that it has no token; one
+    connection for each client or endpoint.
+
+    Returns
+    -------
+    tuple
+        The change, and the circuit of the client or endpoint whose trouble it reports.
     """
-    return refusal.kind == "client_unauthorized"
+    status = change.status or connection.status
+    circuit = _choose_reported(surroundings, status, change)
+    if status not in (Status.DEGRADED, Status.CLIENT_REFUSED) or not change:
+        return change, None
+    if change.fields.get("alerted_at"):
+        return change, circuit
+    if not _is_alert_due(connection, change, now, is_held=circuit is not None and circuit.is_open):
+        return change, None
+    if circuit is not None and not circuit.is_alert_due(now):
+        return change, None
+    kind = EventType.CLIENT_REFUSED if status is Status.CLIENT_REFUSED else EventType.DEGRADED
+    seen = replace(connection, **cast(dict[str, Any], change.fields))
+    reason = Reason(seen.last_error or status, seen.last_status, seen.last_detail)
+    others = {key: body for key, body in change.events.items() if body is None or body["type"] != kind}
+    alert = announce_failure(kind, connection, now, reason.code, is_alert=True, reason=reason, circuit=circuit)
+    return RecordChange(change.fields, others) | alert, circuit
 
 
-def count_failure(connection: Connection, error: str, now: int) -> RecordFields:
-    """Count one more failure, with its code."""
-    return {"failures": connection.failures + 1, "last_error": error, "last_error_at": now}
+def _is_alert_due(connection: Connection, change: RecordChange, now: int, *, is_held: bool) -> bool:
+    """Whether it is time for the connection's first alert, or for its daily one."""
+    ends_at = connection.expires_at or connection.failing_since or now
+    alerted_at = change.fields.get("alerted_at", connection.alerted_at)
+    if alerted_at is not None:
+        return now >= max(ends_at + MAX_SILENT_SECONDS, alerted_at + ALERT_AGAIN_SECONDS)
+    has_failed_enough = is_held or change.fields.get("failures", connection.failures) >= MAX_QUIET_FAILURES
+    return has_failed_enough and now >= ends_at - ALERT_BEFORE_EXPIRY_SECONDS
 
 
-def worsen_status(connection: Connection, status: Status, now: int, error: str) -> RecordChange:
-    """Change the status for the worse, with its event; no change where it is as bad already."""
+def _choose_reported(surroundings: Surroundings | None, status: Status, change: RecordChange) -> Circuit | None:
+    """Choose the circuit for which one alert is enough: the client's, or the endpoint's; None: this connection's own.
+
+    A refusal of this connection's own grant or request is nobody else's.
+    """
+    if surroundings is None:
+        return None
+    if status is Status.CLIENT_REFUSED or surroundings.client.incident_at is not None:
+        return surroundings.client
+    is_rejected = change.fields.get("rejected_code") is not None
+    return None if is_rejected and not surroundings.endpoint.is_open else surroundings.endpoint
+
+
+def worsen_status(
+    connection: Connection, status: Status, now: int, error: str, *, is_alert: bool | None = None
+) -> RecordChange:
+    """Change the status for the worse, with its event; no change where it is as bad already.
+
+    ``is_alert`` says whether a person has to act: by default, where the connection is not only degraded.
+    """
     if _is_as_bad(connection.status, status):
         return RecordChange()
     change = move(connection.status, status)
     event = event_of(connection.status, status)
-    return change if event is None else change | announce_failure(event, connection, now, error)
+    if event is None:
+        return change
+    if is_alert is None:
+        is_alert = event is not EventType.DEGRADED or error == UNREADABLE
+    return change | announce_failure(event, connection, now, error, is_alert=is_alert)
 
 
 def announce_failure(
-    kind: EventType, connection: Connection, now: int, error: str, *, urgent: bool = False
+    kind: EventType,
+    connection: Connection,
+    now: int,
+    error: str,
+    *,
+    is_alert: bool,
+    reason: Reason | None = None,
+    circuit: Circuit | None = None,
 ) -> RecordChange:
-    """Report a failure as an event. It is an alert where a person has to act, or may have to soon."""
-    is_alert = kind is not EventType.DEGRADED or error == UNREADABLE or urgent or _is_urgent(connection, now)
+    """Report a failure as an event."""
     detail: dict[str, Any] = {"reason": error, "client": connection.client, "alert": is_alert}
     if connection.expires_at is not None:
         detail["expires_at"] = format_rfc3339(connection.expires_at)
+    if connection.endpoint:
+        detail["endpoint"] = connection.endpoint
+    if reason and reason.status:
+        detail["http_status"] = reason.status
+    if reason and reason.detail:
+        detail["http_detail"] = reason.detail
+    if circuit and circuit.is_open:
+        detail["open_since"] = format_rfc3339(circuit.opened_at or now)
     change = outbox.add_events(connection, create_event(kind, connection, now, **detail))
     return change.set({"alerted_at": now if is_alert else None})
-
-
-def _apply_grant_rejection(connection: Connection, now: int, error: str) -> RecordChange:
-    """Degrade at the first rejection; call for a person at the second, at least ten minutes later and unbroken."""
-    connection = ignore_client_refusal(connection)  # the provider rejects the grant, so it has accepted the client
-    if connection.rejected_at is None:
-        again = schedule_refresh(connection, now + MIN_SECOND_REJECTION_SECONDS)
-        return worsen_status(connection, Status.DEGRADED, now, error).set({"rejected_at": now, **again})
-    final_at = connection.rejected_at + MIN_SECOND_REJECTION_SECONDS
-    if now < final_at:
-        return RecordChange(schedule_refresh(connection, final_at))
-    change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, error)
-    return change.set(schedule_refresh(connection, refresh_schedule.compute_daily_probe_at(now)))
 
 
 _WORSE_THAN_DEGRADED = (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED, Status.AWAITING_AUTHORIZATION)
@@ -141,13 +211,3 @@ _WORSE_THAN_DEGRADED = (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED, St
 
 def _is_as_bad(current: Status, status: Status) -> bool:
     return current is status or (status is Status.DEGRADED and current in _WORSE_THAN_DEGRADED)
-
-
-def _is_too_late(connection: Connection, again: int | None, now: int) -> bool:
-    """Whether the current token expires before the next try: Retry-After may ask for a day of patience."""
-    return again is not None and connection.expires_at is not None and now < connection.expires_at <= again
-
-
-def _is_urgent(connection: Connection, now: int) -> bool:
-    """Whether the current token is within its last quarter."""
-    return connection.token_lifetime is None or now >= connection.token_lifetime.last_quarter_at

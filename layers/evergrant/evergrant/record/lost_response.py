@@ -1,18 +1,28 @@
 """A refresh attempt in doubt: its response is lost, and the provider may have acted. Pure.
 
-Says when the same refresh token may be sent again, and what the record says meanwhile.
+Says when the same refresh token may be sent again, and what the record says meanwhile. A complete response is never
+lost, whatever it says: after it nobody else can hold an answer (see :mod:`.refusals`).
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from ..oauth.error_response import Refusal
-from ..profiles.model import HEADLESS_GRANTS, Profile
+from ..profiles.model import Profile
 from . import refresh_schedule
+from .circuit import Surroundings
 from .connection import Connection, RecordChange, RecordFields
-from .failures import UNREADABLE, announce_failure, apply_refusal, count_failure, worsen_status
+from .failures import (
+    UNREADABLE,
+    Reason,
+    announce_failure,
+    count_failure,
+    note_others,
+    require_owner_if_alone,
+    worsen_status,
+)
 from .refresh_schedule import schedule_refresh
+from .refusals import apply_refusal, explain
+from .retries import compute_retry_at, compute_spared_until, is_single_use, is_within_grace
 from .sealed import Sealed
 from .state_machine import ignore_client_refusal, move
 from .status import STATUSES_WITHOUT_GRANT, EventType, Status
@@ -22,75 +32,77 @@ from .token_save import NO_ATTEMPT
 #: that comes back a second time can still hold the response. It counts from the finding, not from the request: the
 #: table may have been down in between.
 MIN_REPLAY_DELAY_SECONDS = 900
+LOST = "lost_response"
 
 
-def apply_lost_response(connection: Connection, profile: Profile, now: int) -> RecordChange:
+def apply_lost_response(
+    connection: Connection, profile: Profile, detail: str | None, surroundings: Surroundings, now: int
+) -> RecordChange:
     """Keep the attempt's marker: the response is lost, and the provider may have rotated the refresh token."""
-    if not _is_single_use(connection, profile):
-        return apply_refusal(connection, Refusal("transient", 0, "lost_response"), now)
-    return RecordChange(count_failure(connection, "lost_response", now)) | wait_in_doubt(connection, profile, now)
+    if not is_single_use(connection, profile):
+        lost = Refusal("transient", 0, LOST)
+        return apply_refusal(connection, profile, lost, surroundings, now).set({"last_detail": detail})
+    change = RecordChange(count_failure(connection, Reason(LOST, detail=detail), now))
+    change |= note_others(connection, surroundings, now) | wait_in_doubt(connection, profile, now)
+    return change | require_owner_if_alone(connection, now)
 
 
 def wait_in_doubt(connection: Connection, profile: Profile, now: int) -> RecordChange:
     """Wait until the attempt may be replayed, and say since when; or call for a person.
 
-    Then it is probed daily like every grant that needs one, but only once the access token has expired: the provider
-    may never have acted, and there is nothing left to lose.
+    Then it is probed daily like every grant that needs one, but only once the access token has expired.
     """
     again = compute_replay_at(connection, profile, now)
     found: RecordFields = {"in_doubt_since": connection.in_doubt_since or now}
     if again is None:
         probe = max(refresh_schedule.compute_daily_probe_at(now), connection.expires_at or now)
-        change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, "lost_response")
+        change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, LOST)
         return change.set({**found, **schedule_refresh(connection, probe)})
     if again == now:
-        again = _limit_to_grace(connection, profile, refresh_schedule.compute_backoff_at(connection.failures, now), now)
-    change = worsen_status(ignore_client_refusal(connection), Status.DEGRADED, now, "lost_response")
+        retry_at = compute_retry_at(connection, profile, connection.failures + 1, now)
+        again = _limit_to_grace(connection, profile, retry_at, now)
+    change = worsen_status(ignore_client_refusal(connection), Status.DEGRADED, now, LOST)
     if connection.status is Status.CLIENT_REFUSED:
         # From now on it waits for the doubt, and not for the client's circuit.
-        change = change.set({"last_error": "lost_response"})
+        change = change.set({"last_error": LOST})
     return change.set({**found, **schedule_refresh(connection, again)})
 
 
-def apply_refusal_in_doubt(connection: Connection, profile: Profile, refusal: Refusal, now: int) -> RecordChange:
+def apply_refusal_in_doubt(
+    connection: Connection, profile: Profile, refusal: Refusal, surroundings: Surroundings, now: int
+) -> RecordChange:
     """Apply the refusal of a replay, while an earlier request of the same attempt is in doubt.
 
-    Only the grant's rejection says something about the earlier request. After any other refusal the marker stays, and
-    the replay does not count, since the provider has not acted upon it. A rejection that may mean either client or
-    grant leaves the doubt as it was.
+    A rejection of the grant ends the attempt. After any other refusal the marker stays while the earlier response may
+    still be in flight, and the replay does not count; later the attempt is over, and its outcome unclear.
     """
-    change = apply_refusal(connection, refusal, now)
-    if refusal.kind in ("grant_rejected", "client_unauthorized") or not _is_single_use(connection, profile):
+    change = apply_refusal(connection, profile, refusal, surroundings, now)
+    if refusal.kind == "grant_rejected" or not is_single_use(connection, profile):
         return change
-    if refusal.kind == "rejected_unknown":
-        failure = RecordChange(count_failure(connection, refusal.code or refusal.kind, now))
-        return failure | wait_in_doubt(connection, profile, now)
-    may_replay_at = compute_replay_at(replace(connection, attempt_replays=0), profile, now) or now
-    again = max(may_replay_at, change.fields["refresh_at"] or now)
-    if change.status is None:
-        change = worsen_status(connection, Status.DEGRADED, now, "lost_response") | change
-    return change.without(*NO_ATTEMPT).set(
-        {
-            "attempt_replays": 0,
-            "in_doubt_since": connection.in_doubt_since or now,
-            **schedule_refresh(connection, _limit_to_grace(connection, profile, again, now)),
-        }
-    )
+    found_at = connection.in_doubt_since or now
+    if now >= found_at + MIN_REPLAY_DELAY_SECONDS:
+        spared_until = compute_spared_until(connection, profile, now, now)
+        at = max(change.fields["refresh_at"] or now, spared_until)
+        return change.set({"unclear_at": now, **schedule_refresh(connection, at)})
+    reason = explain(refusal)
+    waiting = RecordChange(count_failure(connection, reason, now)) | wait_in_doubt(connection, profile, now)
+    return waiting.set({"attempt_replays": 0})
 
 
-def apply_unreadable_response(connection: Connection, profile: Profile, sealed: Sealed, now: int) -> RecordChange:
+def apply_unreadable_response(
+    connection: Connection, profile: Profile, sealed: Sealed, surroundings: Surroundings, now: int
+) -> RecordChange:
     """Keep a success that cannot be read, sealed, and stop refreshing until the operator has corrected the profile.
 
-    Where nothing was used up, as by a maintenance page before a token that can be demanded afresh, it is an ordinary
-    failure.
+    Where nothing was used up, as before a token that can be demanded afresh, it is an ordinary failure.
     """
-    if not _is_single_use(connection, profile):
-        return apply_refusal(connection, Refusal("malformed", 200, UNREADABLE), now)
-    change = RecordChange({**NO_ATTEMPT, **count_failure(connection, UNREADABLE, now)})
+    if not is_single_use(connection, profile):
+        return apply_refusal(connection, profile, Refusal("malformed", 200, UNREADABLE), surroundings, now)
+    change = RecordChange({**NO_ATTEMPT, **count_failure(connection, Reason(UNREADABLE, 200), now)})
     if connection.status not in STATUSES_WITHOUT_GRANT:
         # Nothing is tried again by itself, so it is an alert, also after another one.
         change |= move(connection.status, Status.DEGRADED)
-        change |= announce_failure(EventType.DEGRADED, connection, now, UNREADABLE)
+        change |= announce_failure(EventType.DEGRADED, connection, now, UNREADABLE, is_alert=True)
     return change.set({**schedule_refresh(connection, None), "unreadable_response": sealed})
 
 
@@ -100,40 +112,32 @@ def is_probe_due(connection: Connection, now: int) -> bool:
     return is_expired and connection.refresh_at is not None and connection.refresh_at <= now
 
 
-def compute_replay_at(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
+def compute_replay_at(connection: Connection, profile: Profile, now: int) -> int | None:
     """When an attempt in doubt may send the same refresh token again: now, later, or never again (None).
 
-    Within the provider's grace at once. Outside it a replay may revoke the whole grant, so it happens once, and late:
-    in the last quarter of the access token's life, and after half of what remained at the attempt. A provider that was
-    down has time to recover, and a person some time to act. It never happens before
-    :data:`MIN_REPLAY_DELAY_SECONDS`, even if the token has expired. An operator may force it after that.
+    Within the provider's grace at once. Outside it, never while another worker may still hold the response, and then
+    when a refresh token is no longer spared. Where a revocation ends all that the account has granted to this client,
+    the grants of other connections are at stake too: there it happens once.
     """
     if may_replay(connection, profile, now) or connection.attempt_at is None:
         return now
     found_at = now if connection.in_doubt_since is None else connection.in_doubt_since
     allowed_at = found_at + MIN_REPLAY_DELAY_SECONDS
-    if forced:
-        return max(allowed_at, now)
-    if connection.attempt_replays > 0:
+    if connection.attempt_replays > 0 and _ends_whole_permission(profile):
         return allowed_at if allowed_at > now else None
-    lifetime = connection.token_lifetime
-    if lifetime is None:
-        return max(allowed_at, now)
-    half_remaining_at = (connection.attempt_at + lifetime.expires_at) // 2
-    return max(lifetime.last_quarter_at, half_remaining_at, allowed_at, now)
+    return max(allowed_at, compute_spared_until(connection, profile, connection.attempt_at, now), now)
 
 
 def may_replay(connection: Connection, profile: Profile, now: int) -> bool:
     """Whether the same refresh token may be sent again without harm: it is not single use, or within the grace."""
-    grace = profile.rotation.reuse_grace
-    return not _is_single_use(connection, profile) or (grace > 0 and now <= (connection.attempt_at or now) + grace)
+    return not is_single_use(connection, profile) or is_within_grace(profile, connection.attempt_at or now, now)
+
+
+def _ends_whole_permission(profile: Profile) -> bool:
+    return profile.revoke is not None and profile.revoke.scope == "grant"
 
 
 def _limit_to_grace(connection: Connection, profile: Profile, at: int, now: int) -> int:
     """Return ``at``, but not after the end of the provider's grace, if that is still ahead."""
     ends_at = (connection.attempt_at or now) + profile.rotation.reuse_grace
     return min(at, ends_at) if now < ends_at else at
-
-
-def _is_single_use(connection: Connection, profile: Profile) -> bool:
-    return connection.grant not in HEADLESS_GRANTS and profile.rotation.rotates

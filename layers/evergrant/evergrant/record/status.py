@@ -32,6 +32,7 @@ class EventType(StrEnum):
     RECOVERED = "Connection Recovered"
     AUTHORIZATION_REQUIRED = "Authorization Required"
     CLIENT_REFUSED = "Client Refused"
+    GRANTS_REFUSED = "Grants Refused"
     GRANT_EXPIRING = "Grant Expiring"
     SCOPE_REDUCED = "Scope Reduced"
     DISCONNECTED = "Connection Disconnected"

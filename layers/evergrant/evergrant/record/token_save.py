@@ -18,6 +18,20 @@ from .status import EventType, Status
 
 RELEASED_LEASE: RecordFields = {"lease_owner": None, "lease_until": None}
 NO_ATTEMPT: RecordFields = {"attempt_id": None, "attempt_at": None, "attempt_replays": 0, "in_doubt_since": None}
+#: The record of a connection that last succeeded.
+NO_FAILURE: RecordFields = {
+    "failures": 0,
+    "failing_since": None,
+    "alone_since": None,
+    "last_error": None,
+    "last_error_at": None,
+    "last_status": None,
+    "last_detail": None,
+    "rejected_at": None,
+    "rejected_code": None,
+    "unclear_at": None,
+    "token_rejected_at": None,
+}
 #: Seconds of failed publications after which the operator is alerted: half of the shortest lead.
 ALERT_DELAY_SECONDS = 300
 
@@ -57,10 +71,7 @@ def save_token_set(
         "refresh_expires_at": ends_at,
         "expiry_rule": tokens.expiry_rule,
         "expiry_doubt": tokens.expiry_doubt,
-        "failures": 0,
-        "last_error": None,
-        "last_error_at": None,
-        "rejected_at": None,
+        **NO_FAILURE,
         "alerted_at": None,
         "early_refreshes": 0,
         "warn_at": expiry_warning.compute_warn_at(connection, profile, end, tokens.issued_at, ends_at),

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 from ..errors import Conflict, UnknownConnection
@@ -35,6 +36,7 @@ from .publication import Publication
 from .refresh_demand import Outcome, Result, TokenDemand, is_refresh_wanted, serve_current
 from .refresh_steps import Invocation, Refresh
 from .reparse import reparse_response
+from .tick import Tick, TickPorts, dispatch
 
 
 class Rotation:
@@ -88,6 +90,7 @@ class Rotation:
             if connection.status in INACTIVE_STATUSES:
                 return self._pass_inactive(connection, demand, tokens)
             try:
+                connection = self._note_rejected_token(connection, demand, tokens)
                 if not self._is_refresh_wanted(connection, demand, tokens):
                     return self._publish_unpublished(connection, demand, tokens)
                 if not connection.is_leased(self._now):
@@ -111,6 +114,15 @@ class Rotation:
         """Read a kept response by a corrected profile (see :mod:`~evergrant.rotation.reparse`)."""
         invocation = self._invocation
         reparse_response(self._ports, invocation.settings, invocation.deadline, connection, profile_hash)
+
+    def dispatch(self, circuit: str) -> Tick:
+        """Send what a circuit held back (see :func:`~evergrant.rotation.tick.dispatch`)."""
+        ports = self._ports
+        return dispatch(
+            TickPorts(ports.records, ports.circuits, ports.profiles, ports.queue, ports.clock),
+            circuit,
+            self._invocation.deadline,
+        )
 
     def revoke_from_queue(self, message: Mapping[str, Any]) -> revocation.Outcome:
         """Revoke a grant that is over (see :mod:`~evergrant.rotation.revocation`)."""
@@ -173,6 +185,13 @@ class Rotation:
     def _is_refresh_wanted(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None) -> bool:
         minimum_age = self._load_profile(connection).rotation.minimum_age if tokens else 0
         return is_refresh_wanted(connection, demand, tokens, minimum_age, self._now)
+
+    def _note_rejected_token(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None) -> Connection:
+        """Note that the access token is of no use any more, so that its refresh token need not be spared for it."""
+        is_spared = connection.unclear_at is not None or connection.attempt_id is not None
+        if not is_spared or connection.token_rejected_at is not None or not demand.is_rejected(tokens):
+            return connection
+        return replace(connection, token_rejected_at=self._now, refresh_at=self._now)
 
     def _serve(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None, outcome: Outcome) -> Result:
         return serve_current(connection, demand, tokens, outcome, self._now)

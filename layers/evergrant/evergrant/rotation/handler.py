@@ -13,7 +13,7 @@ from ..adapters.observability import MetricUnit, logger, metrics
 from ..errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
 from ..names import split_connection
 from ..ports import Clock, PortUnavailable, RotationPorts
-from ..record import queued_save, queued_wakeup, token_document
+from ..record import queued_dispatch, queued_save, queued_wakeup, token_document
 from . import revocation
 from .connection_pass import Rotation
 from .refresh_demand import Result, TokenDemand, build_warning
@@ -69,9 +69,12 @@ def _process_message(rotation: Rotation, body: str) -> bool:
     """Process one message. Returns whether it is done with."""
     try:
         task = json.loads(body)
-        connection = task["connection"]
-        split_connection(connection)
-    except (ValueError, TypeError, KeyError, RecursionError, InvalidRequest):
+        if task.get("task") == queued_dispatch.DISPATCH:
+            connection = str(task["circuit"])
+        else:
+            connection = task["connection"]
+            split_connection(connection)
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError, InvalidRequest):
         logger.error("unreadable message")  # handed back alone, until it is a dead letter
         return False
     try:
@@ -93,7 +96,10 @@ def _locate(error: Exception) -> str:
 
 def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
     """Do what a message says. Returns whether it is done with: an unsaved token set has only its message."""
-    connection, kind = task["connection"], task.get("task")
+    kind = task.get("task")
+    if kind == queued_dispatch.DISPATCH:
+        return _dispatch(rotation, task["circuit"])
+    connection = task["connection"]
     only_here = kind in (queued_save.TASK, revocation.TASK)
     try:
         if kind == queued_save.TASK:
@@ -105,7 +111,8 @@ def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         if kind == revocation.TASK:
             logger.info("revocation", connection=connection, outcome=rotation.revoke_from_queue(task))
             return True
-        result = rotation.run(TokenDemand(connection, woken=kind == queued_wakeup.TASK))
+        claim = task.get("claimed_until") if kind == queued_dispatch.PROBE else None
+        result = rotation.run(TokenDemand(connection, woken=kind == queued_wakeup.TASK, probe_claim=claim))
     except UnknownConnection:
         logger.warning("unknown connection", connection=connection)
         return True
@@ -123,9 +130,22 @@ def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         status=result.connection.status,
         generation=result.connection.generation,
         last_error=result.connection.last_error,
+        last_status=result.connection.last_status,
+        last_detail=result.connection.last_detail,
     )
     # A tick finds again what is due; a connection that was woken has only this message.
     return not (result.outcome == "no_time" and kind == queued_wakeup.TASK)
+
+
+def _dispatch(rotation: Rotation, circuit: str) -> bool:
+    """Send what a circuit held back. Where that fails, the next tick finds it due."""
+    try:
+        done = rotation.dispatch(circuit)
+    except PortUnavailable as error:
+        _report_errors([str(error)], circuit)
+        return True
+    logger.info("dispatch", circuit=circuit, claimed=done.claimed, sent=done.sent, left=done.left)
+    return True
 
 
 def handle_request(rotation: Rotation, ports: RotationPorts, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,15 +7,17 @@ from dataclasses import dataclass, field
 from ..errors import EvergrantError, ResponsePending
 from ..http_messages import HttpRequest
 from ..oauth.client import Client
-from ..oauth.token_request import Phase, build_token_requests, choose_phase
+from ..oauth.token_request import Phase, build_token_requests, choose_phase, find_endpoint
 from ..oauth.token_set import TokenSet
 from ..ports import DataKey, PortUnavailable, RotationPorts, Seal
 from ..profiles.model import HEADLESS_GRANTS, Profile
-from ..record import failures, lost_response
+from ..record import failures, lost_response, retries
+from ..record.circuit import Circuit, Surroundings
 from ..record.connection import Connection, RecordChange
+from ..record.refresh_schedule import schedule_refresh
 from ..record.sealed import Sealed
 from ..settings import Settings
-from .circuit_breaker import CircuitBreaker, CircuitDecision
+from .circuit_breaker import CircuitBreaker
 from .refresh_attempt import TokenRequests
 from .refresh_demand import Outcome, TokenDemand
 
@@ -28,7 +30,8 @@ class Prepared:
     profile: Profile
     previous: TokenSet | None = field(repr=False)
     client: Client
-    decision: CircuitDecision
+    endpoint: str
+    surroundings: Surroundings
     requests: TokenRequests = field(repr=False)
     fallback: TokenRequests | None = field(repr=False)
     data_key: DataKey = field(repr=False)
@@ -38,13 +41,14 @@ class Prepared:
 class HeldBack:
     """Nothing is to be sent now. ``change`` is empty where the record says so already.
 
-    ``error`` is for an operator who forces the request all the same.
+    ``error`` is for an operator who forces the request all the same. ``circuit`` is the open one that holds it back.
     """
 
     change: RecordChange
     outcome: Outcome
     previous: TokenSet | None = field(default=None, repr=False)
     error: EvergrantError | None = None
+    circuit: Circuit | None = None
 
 
 class SealedTokenSets:
@@ -102,7 +106,7 @@ class Preparation:
         self, connection: Connection, demand: TokenDemand, profile: Profile, tokens: TokenSet | None
     ) -> HeldBack | None:
         """Find why nothing may be sent at this moment, by the record alone. A worker that had to wait asks again."""
-        held_back = self._wait_in_doubt(connection, demand, profile, tokens)
+        held_back = self._wait_in_doubt(connection, demand, profile, tokens) or self._spare(connection, demand, profile)
         if held_back:
             return held_back
         is_refreshable = profile.refresh is not None and tokens is not None and tokens.refresh_token is not None
@@ -116,16 +120,19 @@ class Preparation:
         if obstacle:
             return obstacle
         client = self.ports.vault.client(connection.client)
-        decision = self.breaker.decide(connection, client.version, force=demand.force)
-        if decision.held is not None:
-            return HeldBack(decision.held, "waiting", tokens)
         phase = choose_phase(profile, connection.grant, tokens)
+        endpoint = find_endpoint(profile, phase, connection.variables, loopback=self.settings.allow_loopback)
+        surroundings = self.breaker.look(connection, endpoint, client.version)
+        circuit = self.breaker.find_obstacle(connection, surroundings, demand)
+        if circuit is not None:
+            return HeldBack(RecordChange(), "waiting", tokens, circuit=circuit)
         logs_in = (connection.grant, phase) == ("login", "refresh") and profile.rotation.fall_back_to_login
         return Prepared(
             profile,
             tokens,
             client,
-            decision,
+            endpoint,
+            surroundings,
             self._build_requests(phase, connection, profile, client, tokens),
             self._build_requests("login", connection, profile, client, None) if logs_in else None,
             self.ports.seal.prepare(connection.name, connection.generation + 1),
@@ -138,16 +145,30 @@ class Preparation:
         if connection.attempt_id is None:
             return None
         now = self._now
-        replay_at = lost_response.compute_replay_at(connection, profile, now, forced=demand.force)
+        replay_at = lost_response.compute_replay_at(connection, profile, now)
         if (replay_at is None and lost_response.is_probe_due(connection, now)) or replay_at == now:
             return None
         if demand.force and replay_at is not None:
             pending = ResponsePending(connection.name, replay_at - now)
             return HeldBack(RecordChange(), "waiting", tokens, pending)
-        change = lost_response.wait_in_doubt(connection, profile, now)
+        change = lost_response.wait_in_doubt(connection, profile, now).set(connection.snapshot("token_rejected_at"))
         is_planned = connection.refresh_at is not None and connection.refresh_at > now
         is_recorded = is_planned and connection.in_doubt_since is not None and change.status is None
         return HeldBack(RecordChange() if is_recorded else change, "waiting", tokens)
+
+    def _spare(self, connection: Connection, demand: TokenDemand, profile: Profile) -> HeldBack | None:
+        """Hold back a refresh token that the provider may have used, while the access token lives."""
+        now = self._now
+        if connection.attempt_id is not None or connection.unclear_at is None:
+            return None
+        if retries.is_within_grace(profile, connection.unclear_at, now):
+            return None
+        tried_at = connection.last_error_at or connection.unclear_at
+        spared_until = retries.compute_spared_until(connection, profile, tried_at, now)
+        if spared_until <= now:
+            return None
+        pending = ResponsePending(connection.name, spared_until - now) if demand.force else None
+        return HeldBack(RecordChange(schedule_refresh(connection, spared_until)), "waiting", error=pending)
 
     def _build_requests(
         self, phase: Phase, connection: Connection, profile: Profile, client: Client, tokens: TokenSet | None

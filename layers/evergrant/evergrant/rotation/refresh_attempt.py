@@ -119,18 +119,12 @@ class RefreshAttempt:
                 # Not this time; but the request before may have been, and that is what counts.
                 raise (lost or error) from error
             else:
-                if not _is_in_doubt(answer):
-                    if lost and isinstance(answer, Refusal) and answer.kind not in _GRANT_KINDS:
-                        raise lost
-                    return answer
-                lost = LostResponse("The provider failed with the outcome unknown.")
+                if lost and isinstance(answer, Refusal) and answer.kind not in _GRANT_KINDS:
+                    raise lost
+                return answer
         raise lost or NotSent("There was no time left to send the request.")
 
     def _may_send(self, now: int, *, again: bool) -> bool:
         """Whether a request may leave now: the first of an attempt, the counted replay, or one that does no harm."""
         replay = self.in_doubt and self.connection.attempt_replays == 0
         return not (again or replay) or lost_response.may_replay(self.connection, self.profile, now)
-
-
-def _is_in_doubt(answer: TokenSet | Refusal) -> bool:
-    return isinstance(answer, Refusal) and answer.in_doubt

@@ -7,7 +7,9 @@ from typing import Any, Literal
 
 from ..errors import AuthorizationRequired, ClientRefused, Disconnected, Paused, TemporarilyUnavailable
 from ..oauth.token_set import TokenSet
+from ..record.circuit import Circuit
 from ..record.connection import UNPUBLISHED, Connection
+from ..record.probes import compute_next_probe_at
 from ..record.status import INACTIVE_STATUSES, Status
 
 #: A token younger than this is not refreshed again, even if an API has rejected it: the rejection has another cause.
@@ -27,6 +29,7 @@ class TokenDemand:
     ``caller_waits`` says that getter or an operator waits for the token; otherwise the schedule wants it fresh.
     ``min_ttl`` and ``wait`` are in seconds; ``rejected`` is the fingerprint of a token that the API rejected.
     ``woken`` says that the reason of the last failure may be gone, so that the next try need not wait.
+    ``probe_claim`` marks a probe: the due date to which the tick moved the record when it chose it.
     """
 
     connection: str
@@ -36,6 +39,11 @@ class TokenDemand:
     force: bool = False
     wait: float = 0.0
     woken: bool = False
+    probe_claim: int | None = None
+
+    def is_probe_of(self, connection: Connection) -> bool:
+        """Whether this is a probe, and no other worker has worked on the connection since the tick chose it."""
+        return self.probe_claim is not None and connection.due_at == self.probe_claim
 
     def is_rejected(self, tokens: TokenSet | None) -> bool:
         """Whether the API rejected the access token of this set."""
@@ -84,9 +92,14 @@ def count_early_refreshes(
 
 
 def serve_current(
-    connection: Connection, demand: TokenDemand, tokens: TokenSet | None, outcome: Outcome, now: int
+    connection: Connection,
+    demand: TokenDemand,
+    tokens: TokenSet | None,
+    outcome: Outcome,
+    now: int,
+    held_by: Circuit | None = None,
 ) -> Result:
-    """Serve the current token set.
+    """Serve the current token set. ``held_by`` is the open circuit for which nothing was sent.
 
     Raises
     ------
@@ -104,6 +117,8 @@ def serve_current(
         return Result("inactive", connection, tokens)
     if is_valid and not (_needs_a_person(connection) and demand.is_rejected(tokens)):
         return Result(outcome, connection, tokens)
+    if held_by is not None:
+        raise _explain_held_back(connection, held_by, now)
     raise _explain_missing_token(connection, now)
 
 
@@ -183,6 +198,14 @@ def _compute_cooldown(connection: Connection, tokens: TokenSet, minimum_age: int
 
 def _needs_a_person(connection: Connection) -> bool:
     return connection.status in (Status.AUTHORIZATION_REQUIRED, Status.CLIENT_REFUSED)
+
+
+def _explain_held_back(connection: Connection, circuit: Circuit, now: int) -> ClientRefused | TemporarilyUnavailable:
+    """Return the error for a caller whose connection an open circuit holds back."""
+    if circuit.is_client:
+        return ClientRefused(connection.name, connection.client)
+    message = f"No valid token of {connection.name} can be had now: {circuit.name} does not work ({circuit.code})."
+    return TemporarilyUnavailable(message, max(compute_next_probe_at(circuit, now) - now, 1))
 
 
 def _explain_missing_token(

@@ -8,11 +8,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from ..errors import Conflict, EvergrantError, LostResponse, NotSent
+from ..oauth.error_response import Refusal
 from ..oauth.token_set import TokenSet
 from ..ports import DataKey, PortUnavailable, RotationPorts
-from ..record import failures, lost_response, token_save
+from ..record import failures, lost_response, refusals, token_save
+from ..record.circuit import Surroundings
 from ..record.connection import Connection, RecordChange, RecordFields
 from ..record.refresh_schedule import deliver_soon, schedule_refresh
+from ..record.refusals import announce_incident
 from ..record.token_save import RELEASED_LEASE
 from ..settings import Settings
 from .circuit_breaker import CircuitBreaker
@@ -58,7 +61,7 @@ class Refresh:
         self.token_sets = SealedTokenSets(ports.seal)
         self._save_step = save_step
         self._publication = publication
-        self._breaker = CircuitBreaker(ports.circuits, ports.queue, ports.clock, settings.budgets.lease)
+        self._breaker = CircuitBreaker(ports.circuits, ports.queue, ports.clock)
         self._preparation = Preparation(ports, settings, self._breaker, self.token_sets, invocation.dependency_errors)
 
     def run(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None) -> Result:
@@ -75,8 +78,7 @@ class Refresh:
         if isinstance(prepared, HeldBack):
             return self._stop(connection, demand, prepared, tokens)
         with self._invocation.turn:
-            # One time for the checks and the marker: the provider's grace may end while the probe is claimed.
-            now = self._now
+            now = self._now  # one time for the checks and the marker
             obstacle = self._find_late_obstacle(connection, demand, prepared, now)
             if obstacle:
                 return self._serve(connection, demand, prepared.previous, obstacle)
@@ -94,7 +96,7 @@ class Refresh:
         if held_back.error:
             raise held_back.error
         if not held_back.change:
-            return self._serve(connection, demand, tokens, held_back.outcome)
+            return serve_current(connection, demand, tokens, held_back.outcome, self._now, held_back.circuit)
         return self._record_failure(connection, demand, tokens, held_back.change, held_back.outcome)
 
     def _find_late_obstacle(
@@ -106,7 +108,7 @@ class Refresh:
         if self._preparation.find_obstacle(connection, demand, prepared.profile, prepared.previous):
             # The grace ended while this waited for its turn. The claim on the due index brings it back.
             return "waiting"
-        return None if self._breaker.claim(connection, prepared.decision) else "busy"
+        return None
 
     def _begin_attempt(self, connection: Connection, prepared: Prepared, now: int) -> RefreshAttempt:
         """Take the lease and mark the attempt, both as of ``now``."""
@@ -120,14 +122,12 @@ class Refresh:
             "attempt_at": connection.attempt_at if in_doubt else now,
             "attempt_replays": connection.attempt_replays + is_counted,
             "in_doubt_since": None,
+            "endpoint": prepared.endpoint,
+            "token_rejected_at": connection.token_rejected_at,
             # Should this worker die, another one follows as soon as it may: a provider's grace is short.
             **schedule_refresh(connection, now + budgets.lease),
         }
-        try:
-            marked = self._mark(connection, marker)
-        except (Conflict, PortUnavailable):
-            self._breaker.release_probe(prepared.decision, RecordChange())  # a claimed probe is still to be sent
-            raise
+        marked = self._mark(connection, marker)
         # Time is kept for the save twice: a table that hangs uses up its share, and the queue needs one too.
         deadline = self._invocation.deadline
         end = min(now + budgets.attempt, now + budgets.lease - budgets.save, deadline - 2 * budgets.save)
@@ -164,32 +164,44 @@ class Refresh:
         self, attempt: RefreshAttempt, outcome: AttemptOutcome, prepared: Prepared, demand: TokenDemand
     ) -> Result:
         """Save the token set, or record the failure."""
-        connection, decision = attempt.connection, prepared.decision
+        connection = attempt.connection
         if isinstance(outcome, TokenSet):
             result = self._save_token_set(attempt, demand, outcome, prepared.data_key)
-            self._breaker.record_acceptance(connection, decision)
+            self._breaker.record(connection, outcome, prepared.surroundings)
             return result
-        by_itself = decision.ignore_client_refusal(connection)
-        if isinstance(outcome, KeptUnreadable):
-            sealed = prepared.data_key.seal(outcome.kept.encode())
-            change = lost_response.apply_unreadable_response(by_itself, attempt.profile, sealed, self._now)
-            if "unreadable_response" in change.fields:
-                kept = self._keep(connection, deliver_soon(connection, change, self._now))
-                self._breaker.release_probe(decision, change)
-                return self._serve(self._publication.deliver(kept), demand, attempt.previous, "failed")
-        elif isinstance(outcome, LostResponse):
-            change = lost_response.apply_lost_response(by_itself, attempt.profile, self._now)
-            self._breaker.release_probe(decision, change)
-        else:
-            refusal = failures.NOT_SENT if isinstance(outcome, NotSent) else outcome
-            change = self._breaker.apply_refusal(attempt, refusal, decision)
+        surroundings = self._breaker.record(connection, outcome, prepared.surroundings)
+        change = self._apply(attempt, outcome, surroundings, prepared.data_key)
+        if surroundings.client.incident_at is not None and prepared.surroundings.client.incident_at is None:
+            change |= announce_incident(connection, surroundings.client, self._now)
+        if "unreadable_response" in change.fields:
+            kept = self._keep(connection, deliver_soon(connection, change, self._now))
+            return self._serve(self._publication.deliver(kept), demand, attempt.previous, "failed")
         try:
-            return self._record_failure(connection, demand, attempt.previous, change, "failed")
+            return self._record_failure(connection, demand, attempt.previous, change, "failed", surroundings)
         except Conflict as conflict:
             # Another worker rotated, re-connected, paused or took over meanwhile: its record is the truth.
             current = conflict.current or connection
             tokens = self.token_sets.open_current(current) if demand.caller_waits else None
             return self._serve(current, demand, tokens, "busy")
+
+    def _apply(
+        self,
+        attempt: RefreshAttempt,
+        outcome: Refusal | KeptUnreadable | NotSent | LostResponse,
+        surroundings: Surroundings,
+        data_key: DataKey,
+    ) -> RecordChange:
+        """Return what an outcome that is no token set changes in the record."""
+        connection, profile, now = attempt.connection, attempt.profile, self._now
+        if isinstance(outcome, KeptUnreadable):
+            sealed = data_key.seal(outcome.kept.encode())
+            return lost_response.apply_unreadable_response(connection, profile, sealed, surroundings, now)
+        if isinstance(outcome, LostResponse):
+            return lost_response.apply_lost_response(connection, profile, outcome.reason, surroundings, now)
+        refusal = refusals.NOT_SENT if isinstance(outcome, NotSent) else outcome
+        apply = lost_response.apply_refusal_in_doubt if attempt.in_doubt else refusals.apply_refusal
+        change = apply(connection, profile, refusal, surroundings, now)
+        return change.set({"last_detail": outcome.reason}) if isinstance(outcome, NotSent) else change
 
     def _record_failure(
         self,
@@ -198,6 +210,7 @@ class Refresh:
         tokens: TokenSet | None,
         change: RecordChange,
         outcome: Outcome,
+        surroundings: Surroundings | None = None,
     ) -> Result:
         """Record why this pass brought no token set, report it, and serve the current one.
 
@@ -210,7 +223,7 @@ class Refresh:
         is_ours = connection.lease_owner == invocation.worker
         # A refresh that keeps failing does not keep the current token from consumers: then this lease publishes it.
         publishes = tokens is not None and _is_document_unpublished(connection)
-        change = failures.alert_when_urgent(connection, change, self._now)
+        change, reported = failures.alert_when_due(connection, change, surroundings, self._now)
         change = deliver_soon(connection, change, self._now)
         seen = connection.snapshot("generation", "status", "attempt_id", *(("lease_owner",) if is_ours else ()))
         until = self._write_until(is_ours=is_ours, change=change)
@@ -233,7 +246,8 @@ class Refresh:
                     return self._serve(connection, demand, tokens, outcome)
                 self._clock.sleep(POLL_SECONDS)
                 continue
-            self._breaker.mark_event_persisted()
+            if reported is not None:
+                self._breaker.mark_alerted(reported)
             current = self._publish(recorded, tokens) if publishes else self._publication.deliver(recorded)
             return self._serve(current, demand, tokens, outcome)
 

@@ -12,7 +12,8 @@ from ..oauth.token_response import parse_token_response
 from ..oauth.unreadable_response import KeptResponse
 from ..ports import RotationPorts
 from ..profiles.model import Profile
-from ..record import failures, token_save
+from ..record import refusals, token_save
+from ..record.circuit import NO_SURROUNDINGS
 from ..record.connection import Connection, RecordChange, RecordFields
 from ..record.refresh_schedule import deliver_soon
 from ..record.status import Status
@@ -53,7 +54,7 @@ def reparse_response(ports: RotationPorts, settings: Settings, deadline: float, 
         raise UnreadableResponse(f"The response that {name} holds cannot be read: {error.message}") from error
     now = int(ports.clock.now())
     if isinstance(answer, Refusal):
-        refused = failures.apply_refusal(connection, answer, now)
+        refused = refusals.apply_refusal(connection, profile, answer, NO_SURROUNDINGS, now)
         change = deliver_soon(connection, refused.set({"unreadable_response": None}), now)
     else:
         sealed = ports.seal.prepare(name, generation).seal(answer.encode())

@@ -1,22 +1,26 @@
 """One tick: claim what is due soon, and send each connection its message with the exact delay.
 
 A claim moves ``due_at`` on by a conditional write, so that of two ticks only one sends, and a lost message is made good
-in time. A connection for which its provider's declared rate has no room stays unclaimed, for the next tick. The cost
-grows with what is due, not with what exists.
+in time. A connection for which its provider's declared rate has no room stays unclaimed, for the next tick. So does one
+that an open circuit holds back; the tick sends that circuit's probes instead. The cost grows with what is due, not with
+what exists.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import ceil
 from operator import attrgetter
-from typing import Any, Protocol
+from typing import Any
 
 from ..errors import Conflict, RecordBroken, UnknownProfile
-from ..ports import Clock, PortUnavailable, Profiles, Records
-from ..profiles.model import Rate
-from ..record import refresh_schedule
+from ..ports import Circuits, Clock, Due, PortUnavailable, Profiles, Queue, Records
+from ..profiles.model import Profile
+from ..record import circuit as circuits
+from ..record import probes, queued_dispatch, queued_wakeup, refresh_schedule
+from ..record.circuit import Circuit
 from ..times import TICK_HORIZON_SECONDS, TICK_SECONDS
 
 _BATCH_SIZE = 10
@@ -24,46 +28,33 @@ _BATCH_SIZE = 10
 _MAX_FAILED_IN_A_ROW = 10
 
 
-class Due(Protocol):
-    """What the due index shows of a connection."""
+@dataclass(frozen=True, slots=True)
+class TickPorts:
+    """What a tick needs of the outside world."""
 
-    @property
-    def name(self) -> str: ...
-    @property
-    def due_at(self) -> int: ...
-    @property
-    def expires_at(self) -> int | None: ...
-    @property
-    def client(self) -> str: ...
-    @property
-    def profile_hash(self) -> str: ...
-
-
-class DueRecords(Records, Protocol):
-    """Records with their due index."""
-
-    def due(self, shard: str, before: int) -> Iterator[Due]: ...
-
-
-class BatchQueue(Protocol):
-    def send_many(self, messages: Sequence[tuple[Mapping[str, Any], int]]) -> int: ...
+    records: Records
+    circuits: Circuits
+    profiles: Profiles
+    queue: Queue
+    clock: Clock
 
 
 @dataclass(frozen=True, slots=True)
 class Tick:
     """What one tick did.
 
-    ``left`` counts the connections for which declared rates had no room; ``unfinished`` says that time ran out. The
-    next tick goes on with both.
+    ``left`` counts the connections for which declared rates had no room, ``held`` those that an open circuit holds
+    back; ``unfinished`` says that time ran out. The next tick goes on with all of them.
     """
 
     claimed: int
     sent: int
     left: int = 0
+    held: int = 0
     unfinished: bool = False
 
 
-def tick(records: DueRecords, profiles: Profiles, queue: BatchQueue, clock: Clock, deadline: float) -> Tick:
+def tick(ports: TickPorts, deadline: float) -> Tick:
     """Claim and send what is due within :data:`~evergrant.times.TICK_HORIZON_SECONDS`, the most overdue first.
 
     Parameters
@@ -76,85 +67,192 @@ def tick(records: DueRecords, profiles: Profiles, queue: BatchQueue, clock: Cloc
     PortUnavailable
         The tick could not do all its work. It has done the rest.
     """
-    return _TickRun(records, profiles, queue, clock).run(deadline)
+    return _TickRun(ports).run(deadline)
 
 
+def dispatch(ports: TickPorts, key: str, deadline: float) -> Tick:
+    """Do what a tick does for the connections of one circuit, which has closed: spread over the next minute.
+
+    The connections that failed themselves are woken: the reason of their failure may be gone.
+
+    Raises
+    ------
+    PortUnavailable
+    """
+    circuit = ports.circuits.get_many((key,))[key]
+    ports.queue.send_many(queued_wakeup.build_messages(circuit.failures))
+    return _TickRun(ports, key).run(deadline)
+
+
+@dataclass(slots=True)
+class _Counts:
+    claimed: int = 0
+    sent: int = 0
+    left: int = 0
+    held: int = 0
+
+
+@dataclass(slots=True)
 class _TickRun:
-    """The state of one tick."""
+    """The state of one tick. ``only`` is the key of the one circuit whose connections it looks at."""
 
-    def __init__(self, records: DueRecords, profiles: Profiles, queue: BatchQueue, clock: Clock) -> None:
-        self._records = records
-        self._queue = queue
-        self._clock = clock
-        self._now = int(clock.now())
-        self._pace = _Pace(profiles, self._now)
-        self._batch: list[tuple[Mapping[str, Any], int]] = []
-        self._failure: PortUnavailable | None = None
-        self._failed_in_a_row = 0
-        self._claimed = self._sent = self._left = 0
+    ports: TickPorts
+    only: str | None = None
+    counts: _Counts = field(default_factory=_Counts)
+    batch: list[tuple[Mapping[str, Any], int]] = field(default_factory=list)
+    failure: PortUnavailable | None = None
+    failed_in_a_row: int = 0
+    now: int = field(init=False)
+    pace: _Pace = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.now = int(self.ports.clock.now())
+        self.pace = _Pace(self.ports.profiles, self.now)
 
     def run(self, deadline: float) -> Tick:
         unfinished = False
         try:
-            for due in self._list_due():
-                if self._clock.now() > deadline or self._failed_in_a_row == _MAX_FAILED_IN_A_ROW:
+            dues = self._list_due()
+            known = self._read_circuits(dues)
+            free, held = self._sort_out(dues, known)
+            moments = self._spread(free)
+            for due, at in zip(free, moments, strict=True):
+                if self.ports.clock.now() > deadline or self.failed_in_a_row == _MAX_FAILED_IN_A_ROW:
                     unfinished = True
                     break
-                self._take(due)
+                self._take(due, at)
+            for key, waiting in held.items():
+                self._probe(known[key], waiting)
         finally:
             self._send_batch()
-        if self._failure:
-            raise self._failure
-        return Tick(self._claimed, self._sent, self._left, unfinished)
+        if self.only:
+            self._remember_pace(known[self.only])
+        if self.failure:
+            raise self.failure
+        counts = self.counts
+        return Tick(counts.claimed, counts.sent, counts.left, counts.held, unfinished)
 
     def _list_due(self) -> list[Due]:
         """List what the shards show, the most overdue first. A shard that fails does not keep the others waiting."""
         dues: list[Due] = []
         for number in range(refresh_schedule.SHARD_COUNT):
             try:
-                dues.extend(self._records.due(str(number), self._now + TICK_HORIZON_SECONDS))
+                dues.extend(self.ports.records.due(str(number), self.now + TICK_HORIZON_SECONDS))
             except PortUnavailable as error:
-                self._failure = error
+                self.failure = error
+        if self.only is not None:
+            dues = [due for due in dues if self.only in _list_keys(due)]
+            # All of them waited: the first to expire comes first.
+            return sorted(dues, key=lambda due: (due.expires_at or 0, due.name))
         return sorted(dues, key=attrgetter("due_at"))
 
-    def _take(self, due: Due) -> None:
+    def _read_circuits(self, dues: Sequence[Due]) -> Mapping[str, Circuit]:
+        """Read the circuits of what is due. Without them all is sent, and the passes look by themselves."""
+        keys = {key for due in dues for key in _list_keys(due)} | ({self.only} if self.only else set())
+        try:
+            known = self.ports.circuits.get_many(sorted(keys)) if keys else {}
+        except PortUnavailable as error:
+            self.failure = error
+            known = {key: Circuit(key) for key in keys}
+        for circuit in known.values():
+            if circuit.paced_until:
+                self.pace.reserve(circuit.name, circuit.paced_until)
+        return known
+
+    def _sort_out(self, dues: Sequence[Due], known: Mapping[str, Circuit]) -> tuple[list[Due], Mapping[str, list[Due]]]:
+        """Sort what is due into what may be sent, and what each open circuit holds back: the endpoint's first."""
+        free: list[Due] = []
+        held: dict[str, list[Due]] = defaultdict(list)
+        for due in dues:
+            key = next((key for key in _list_keys(due) if known[key].is_open), None)
+            (held[key] if key else free).append(due)
+        return free, held
+
+    def _spread(self, dues: Sequence[Due]) -> list[int]:
+        """Return the moment of each: when it is due, or after a circuit has closed, spread over a minute."""
+        if self.only is None:
+            return [max(due.due_at, self.now) for due in dues]
+        return [self.now + number * TICK_SECONDS // len(dues) for number, _ in enumerate(dues)]
+
+    def _take(self, due: Due, moment: int) -> None:
         """Claim one connection and put its message into the batch, if its rate has room."""
         try:
-            at = self._pace.find_slot(due)
+            at = self.pace.find_slot(due, moment)
         except PortUnavailable as error:
-            self._failure = error
+            self.failure = error
             return
         if at is None:
-            self._left += 1
+            self.counts.left += 1
             return
-        try:
-            is_ours = self._claim(due, at)
-        except PortUnavailable as error:
-            self._failure = error
-            self._failed_in_a_row += 1
-            return
-        self._failed_in_a_row = 0
-        if not is_ours:
-            return
-        self._claimed += 1
-        self._batch.append(({"connection": due.name}, at - self._now))
-        if len(self._batch) == _BATCH_SIZE:
-            self._send_batch()
+        until = refresh_schedule.compute_claim_until(at, self.now, due.expires_at)
+        if self._claim(due, until):
+            self._put({"connection": due.name}, at)
 
-    def _claim(self, due: Due, at: int) -> bool:
-        until = refresh_schedule.compute_claim_until(at, self._now, due.expires_at)
+    def _claim(self, due: Due, until: int) -> bool:
         try:
-            self._records.change(due.name, {"due_at": until}, only_if={"due_at": due.due_at})
+            self.ports.records.change(due.name, {"due_at": until}, only_if={"due_at": due.due_at})
         except Conflict:
             return False  # another tick, or a rotation, was first
         except RecordBroken:
-            return True  # the worker that gets the message says what is wrong; the others have their turn
+            pass  # the worker that gets the message says what is wrong; the others have their turn
+        except PortUnavailable as error:
+            self.failure = error
+            self.failed_in_a_row += 1
+            return False
+        self.failed_in_a_row = 0
+        self.counts.claimed += 1
         return True
 
+    def _probe(self, circuit: Circuit, waiting: Sequence[Due]) -> None:
+        """Send the probes of one open circuit until the next tick. Of two ticks only one does."""
+        self.counts.held += len(waiting)
+        candidates = [probes.Candidate(due, is_harmless=self._is_harmless(due)) for due in waiting]
+        planned, changes = probes.plan_probes(circuit, candidates, self.now, self.now + TICK_SECONDS)
+        if not planned:
+            return
+        try:
+            seen = {"opened_at": circuit.opened_at, "probed_at": circuit.probed_at}
+            self.ports.circuits.change(circuit.key, changes, only_if=seen)
+        except Conflict:
+            return
+        except PortUnavailable as error:
+            self.failure = error
+            return
+        by_name = {due.name: due for due in waiting}
+        for candidate, at in planned:
+            due = by_name[candidate.held.name]
+            until = refresh_schedule.compute_claim_until(at, self.now, due.expires_at)
+            if self._claim(due, until):
+                self._put(queued_dispatch.create_probe(due.name, until), at)
+
+    def _is_harmless(self, due: Due) -> bool:
+        """Whether the connection's provider does not use up its refresh tokens."""
+        profile = self.pace.find_profile(due)
+        return profile is not None and not profile.rotation.rotates
+
+    def _put(self, message: Mapping[str, Any], at: int) -> None:
+        self.batch.append((message, at - self.now))
+        if len(self.batch) == _BATCH_SIZE:
+            self._send_batch()
+
     def _send_batch(self) -> None:
-        batch, self._batch = self._batch, []
+        batch, self.batch = self.batch, []
         if batch:
-            self._sent += self._queue.send_many(batch)
+            self.counts.sent += self.ports.queue.send_many(batch)
+
+    def _remember_pace(self, circuit: Circuit) -> None:
+        """Keep the next tick from filling the same declared rate once more."""
+        until = self.pace.find_filled_until(circuit.name)
+        if until is not None:
+            try:
+                self.ports.circuits.change(circuit.key, {"paced_until": until}, only_if={})
+            except (Conflict, PortUnavailable) as error:
+                self.failure = error if isinstance(error, PortUnavailable) else self.failure
+
+
+def _list_keys(due: Due) -> tuple[str, str]:
+    """List the circuits of a connection. An endpoint that does not work holds more back than its client does."""
+    return circuits.create_endpoint_key(due.endpoint), circuits.create_client_key(due.client)
 
 
 class _Pace:
@@ -168,22 +266,34 @@ class _Pace:
         self._now = now
         #: In milliseconds, as whole numbers: many small steps of a float do not add up to what was declared.
         self._free_at: dict[tuple[str, str], int] = {}
+        self._reserved: dict[str, int] = {}
 
-    def find_slot(self, due: Due) -> int | None:
-        """Return the epoch second for the message, not before now. None: not within this tick."""
-        at = max(due.due_at, self._now)
-        rate = self._find_rate(due)
+    def reserve(self, name: str, until: int) -> None:
+        """Leave out the time that a dispatch has filled for this client or endpoint."""
+        self._reserved[name] = until
+
+    def find_filled_until(self, name: str) -> int | None:
+        """Return until when the declared rate of a client or endpoint is filled; None without one."""
+        filled = [moment for group, moment in self._free_at.items() if name in group]
+        return ceil(max(filled) / 1000) if filled else None
+
+    def find_slot(self, due: Due, at: int) -> int | None:
+        """Return the epoch second for the message, not before ``at``. None: not within this tick."""
+        profile = self.find_profile(due)
+        rate = profile.rotation.rate if profile else None
         if rate is None:
             return at
-        group = due.name.partition("/")[0], due.client
-        moment = max(self._free_at.get(group, 0), at * 1000)
+        group = due.endpoint or due.name.partition("/")[0], due.client
+        reserved = max(self._reserved.get(name, 0) for name in group)
+        moment = max(self._free_at.get(group, 0), reserved * 1000, at * 1000)
         if moment >= (self._now + TICK_SECONDS) * 1000:
             return None
         self._free_at[group] = moment + ceil(rate.seconds * 1000 / rate.requests)
         return moment // 1000
 
-    def _find_rate(self, due: Due) -> Rate | None:
+    def find_profile(self, due: Due) -> Profile | None:
+        """Return the connection's profile; None where it is gone: rotator says what is wrong with it."""
         try:
-            return self._profiles.load_pinned(due.profile_hash).rotation.rate
+            return self._profiles.load_pinned(due.profile_hash)
         except UnknownProfile:
-            return None  # rotator says what is wrong with it
+            return None

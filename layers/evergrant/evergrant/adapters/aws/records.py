@@ -28,6 +28,7 @@ class DueConnection:
     due_at: int
     expires_at: int | None
     client: str
+    endpoint: str
     profile_hash: str
 
 
@@ -98,9 +99,8 @@ class DynamoRecords:
                     name = item["pk"]["S"].partition("#")[2]
                     expires_at = int(item["expires_at"]["N"]) if "expires_at" in item else None
                     # A record that lacks these is rotator's to complain of.
-                    of_client, profile = (item.get(part, {}).get("S", "") for part in ("client", "profile_hash"))
-                    due_at = int(item["due_at"]["N"])
-                    yield DueConnection(name, due_at, expires_at, of_client, profile)
+                    texts = (item.get(part, {}).get("S", "") for part in ("client", "endpoint", "profile_hash"))
+                    yield DueConnection(name, int(item["due_at"]["N"]), expires_at, *texts)
 
     def all(self) -> Iterator[Connection]:
         """Every connection, by a scan: for an operator's overview, never for a tick."""
