@@ -62,9 +62,9 @@ class Answer:
 class Circuit:
     """The state of one client or endpoint; most are empty.
 
-    ``opened_at`` says since when the circuit is open; ``code``, ``http_status`` and ``detail`` describe the last failure.
-    ``probes`` counts the failed probes in a row, ``probed_at`` is the last one that was planned, ``urgent_at`` the one
-    before the first held token expires, ``retry_at`` what Retry-After asks for. ``paced_until`` is until when a
+    ``opened_at`` says since when the circuit is open; ``code``, ``http_status`` and ``detail`` describe the last
+    failure. ``probes`` counts the failed probes in a row, ``probed_at`` is the last one that was planned, ``urgent_at``
+    the one before the first held token expires, ``retry_at`` what Retry-After asks for. ``paced_until`` is until when a
     dispatch has filled the declared rate.
 
     ``answered_at`` is the last answer that showed client or endpoint at work, ``accepted_at`` the last token set: both

@@ -62,7 +62,7 @@ def compute_interval(circuit: Circuit, now: int) -> int:
 
 def compute_next_probe_at(circuit: Circuit, now: int) -> int:
     """Return when the next probe may go: Retry-After comes first."""
-    return max((circuit.probed_at or 0) + compute_interval(circuit, now), circuit.retry_at or 0, now)
+    return max((circuit.probed_at or 0) + compute_interval(circuit, now), circuit.retry_at or 0)
 
 
 def plan_probes(
@@ -76,15 +76,16 @@ def plan_probes(
     """
     planned: list[tuple[Candidate, int]] = []
     changes: CircuitChanges = {}
-    left = list(candidates)
+    waiting = list(candidates)
     next_at = compute_next_probe_at(circuit, now)
     at = max(now, (circuit.probed_at or 0) + MIN_INTERVAL_SECONDS)
     while at < until:
         is_due = at >= next_at
+        left = [candidate for candidate in waiting if candidate.held.due_at <= at]
         chosen = _choose_of_client(circuit, left, at, changes, is_due=is_due) if circuit.is_client else None
         chosen = chosen if circuit.is_client else _choose_of_endpoint(circuit, left, at, is_due=is_due)
         if chosen:
-            left.remove(chosen)
+            waiting.remove(chosen)
             planned.append((chosen, at))
             changes["probed_at"] = at
             next_at = max(next_at, at + compute_interval(circuit, at)) if is_due else next_at

@@ -17,11 +17,15 @@ from ..record import circuit as circuits
 from ..record import queued_dispatch, refusals
 from ..record.circuit import Answer, Circuit, Surroundings
 from ..record.connection import Connection
+from ..record.probes import compute_next_probe_at
+from ..times import TICK_SECONDS
 from .refresh_attempt import AttemptOutcome
 from .refresh_demand import TokenDemand
 
 #: How often a change of a circuit is tried over other workers' changes: it only informs other connections.
 _MAX_TRIES = 3
+#: Ticks send the probes; after this delay none does.
+_OVERDUE_SECONDS = 2 * TICK_SECONDS
 #: Reasons of an unsent request that lie with this deployment, or this connection, and not with the endpoint.
 _OWN_REASONS = frozenset({"host", "request", "address"})
 
@@ -44,13 +48,17 @@ class CircuitBreaker:
     def find_obstacle(self, connection: Connection, surroundings: Surroundings, demand: TokenDemand) -> Circuit | None:
         """Find the open circuit that holds the connection back. A probe passes, and so does what an operator forces.
 
-        Another entry of the client than was refused may be tried at once, by one connection.
+        Another entry of the client than was refused may be tried at once, by one connection. So may one that no tick
+        could choose, since it is not due and a caller waits for it, where no probe was sent when it should have been.
         """
         held_by = surroundings.open_circuit
         if held_by is None or demand.force or demand.is_probe_of(connection):
             return None
-        has_new_entry = held_by.is_client and surroundings.version != held_by.version
-        return None if has_new_entry and self._claim_new_entry(held_by, surroundings.version) else held_by
+        if held_by.is_client and surroundings.version != held_by.version:
+            changes = {"version": surroundings.version, "has_changed": True, "probes": 0, "probed_at": self._now}
+            return None if self._claim(held_by, changes) else held_by
+        is_overdue = self._now >= compute_next_probe_at(held_by, self._now) + _OVERDUE_SECONDS
+        return None if is_overdue and self._claim(held_by, {"probed_at": self._now}) else held_by
 
     def record(self, connection: Connection, outcome: AttemptOutcome, surroundings: Surroundings) -> Surroundings:
         """Record what an outcome says about the client and the endpoint. Returns the circuits as they then are."""
@@ -91,12 +99,11 @@ class CircuitBreaker:
         with suppress(PortUnavailable):  # then the next tick finds them due
             self._queue.send(queued_dispatch.create_message(circuit.key))
 
-    def _claim_new_entry(self, circuit: Circuit, version: str | None) -> bool:
-        changes: Mapping[str, object] = {"version": version, "has_changed": True, "probes": 0, "probed_at": self._now}
+    def _claim(self, circuit: Circuit, changes: Mapping[str, object]) -> bool:
+        """Claim a probe. Of several workers only one does."""
+        seen = {"opened_at": circuit.opened_at, "version": circuit.version, "probed_at": circuit.probed_at}
         try:
-            self._circuits.change(
-                circuit.key, changes, only_if={"opened_at": circuit.opened_at, "version": circuit.version}
-            )
+            self._circuits.change(circuit.key, changes, only_if=seen)
         except (Conflict, PortUnavailable):
             return False
         return True

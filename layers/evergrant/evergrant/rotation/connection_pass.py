@@ -28,6 +28,7 @@ from ..profiles.model import Profile
 from ..record import token_save
 from ..record.connection import Connection
 from ..record.expiry_warning import warn_of_expiry
+from ..record.failures import Reason
 from ..record.status import INACTIVE_STATUSES
 from ..settings import Settings
 from . import disconnection, revocation
@@ -68,6 +69,11 @@ class Rotation:
     def dependency_errors(self) -> list[str]:
         """The calls that services of AWS refused."""
         return self._invocation.dependency_errors
+
+    @property
+    def failure(self) -> Reason | None:
+        """Why the provider gave no token set, if it was asked in vain."""
+        return self._invocation.failure
 
     def run(self, demand: TokenDemand) -> Result:
         """Do what is due, or what a caller demands.

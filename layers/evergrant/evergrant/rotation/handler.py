@@ -14,6 +14,7 @@ from ..errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, Unk
 from ..names import split_connection
 from ..ports import Clock, PortUnavailable, RotationPorts
 from ..record import queued_dispatch, queued_save, queued_wakeup, token_document
+from ..record.failures import Reason
 from . import revocation
 from .connection_pass import Rotation
 from .refresh_demand import Result, TokenDemand, build_warning
@@ -122,6 +123,7 @@ def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         return not only_here
     finally:
         _report_errors(rotation.dependency_errors, connection)
+        _report_failure(rotation.failure, connection)
     _count_outcome(result)
     logger.info(
         "rotation",
@@ -130,8 +132,6 @@ def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         status=result.connection.status,
         generation=result.connection.generation,
         last_error=result.connection.last_error,
-        last_status=result.connection.last_status,
-        last_detail=result.connection.last_detail,
     )
     # A tick finds again what is due; a connection that was woken has only this message.
     return not (result.outcome == "no_time" and kind == queued_wakeup.TASK)
@@ -170,6 +170,7 @@ def handle_request(rotation: Rotation, ports: RotationPorts, request: Mapping[st
             raise TemporarilyUnavailable("A service of AWS that this needs does not answer.", 10) from error
         finally:
             _report_errors(rotation.dependency_errors, demand.connection)
+            _report_failure(rotation.failure, demand.connection)
     except EvergrantError as error:
         logger.info("request refused", code=error.code)
         return {"error": error.as_dict()}
@@ -206,6 +207,14 @@ def _report_errors(dependency_errors: Sequence[str], connection: str) -> None:
     if dependency_errors:
         _count(DEPENDENCY_ERRORS)
         logger.error("service unavailable", connection=connection, reason="; ".join(dependency_errors))
+
+
+def _report_failure(reason: Reason | None, connection: str) -> None:
+    """Log what the provider answered, or why it did not."""
+    if reason is not None:
+        logger.warning(
+            "refresh failed", connection=connection, code=reason.code, http_status=reason.status, detail=reason.detail
+        )
 
 
 def _count_outcome(result: Result) -> None:

@@ -14,6 +14,7 @@ from ..ports import DataKey, PortUnavailable, RotationPorts
 from ..record import failures, lost_response, refusals, token_save
 from ..record.circuit import Surroundings
 from ..record.connection import Connection, RecordChange, RecordFields
+from ..record.failures import Reason
 from ..record.refresh_schedule import deliver_soon, schedule_refresh
 from ..record.refusals import announce_incident
 from ..record.token_save import RELEASED_LEASE
@@ -33,7 +34,7 @@ class Invocation:
     ``deadline`` is the epoch second at which it ends. ``turn`` is held from the attempt's marker to the provider's
     response: it limits how many requests are at providers at once. ``give_up_at`` is when a waiting caller has waited
     long enough. ``dependency_errors`` collects the calls that services of AWS refused, with their own codes: the next
-    pass has yet to make them.
+    pass has yet to make them. ``failure`` is why the last attempt failed, for the log.
     """
 
     ports: RotationPorts
@@ -43,6 +44,7 @@ class Invocation:
     worker: str = field(default_factory=lambda: str(uuid.uuid4()))
     give_up_at: float = float("inf")
     dependency_errors: list[str] = field(default_factory=list)
+    failure: Reason | None = None
 
 
 class Refresh:
@@ -170,6 +172,7 @@ class Refresh:
             self._breaker.record(connection, outcome, prepared.surroundings)
             return result
         surroundings = self._breaker.record(connection, outcome, prepared.surroundings)
+        self._invocation.failure = _explain(outcome)
         change = self._apply(attempt, outcome, surroundings, prepared.data_key)
         if surroundings.client.incident_at is not None and prepared.surroundings.client.incident_at is None:
             change |= announce_incident(connection, surroundings.client, self._now)
@@ -299,6 +302,14 @@ class Refresh:
 
     def _serve(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None, outcome: Outcome) -> Result:
         return serve_current(connection, demand, tokens, outcome, self._now)
+
+
+def _explain(outcome: Refusal | KeptUnreadable | NotSent | LostResponse) -> Reason:
+    if isinstance(outcome, Refusal):
+        return refusals.explain(outcome)
+    if isinstance(outcome, KeptUnreadable):
+        return Reason(failures.UNREADABLE, outcome.kept.response.status)
+    return Reason(outcome.code, detail=outcome.reason)
 
 
 def _is_document_unpublished(connection: Connection) -> bool:

@@ -71,7 +71,7 @@ def tick(ports: TickPorts, deadline: float) -> Tick:
 
 
 def dispatch(ports: TickPorts, key: str, deadline: float) -> Tick:
-    """Do what a tick does for the connections of one circuit, which has closed: spread over the next minute.
+    """Do what a tick does for the connections of one circuit, which has closed: at most one a second, or over a minute.
 
     The connections that failed themselves are woken: the reason of their failure may be gone.
 
@@ -172,7 +172,8 @@ class _TickRun:
         """Return the moment of each: when it is due, or after a circuit has closed, spread over a minute."""
         if self.only is None:
             return [max(due.due_at, self.now) for due in dues]
-        return [self.now + number * TICK_SECONDS // len(dues) for number, _ in enumerate(dues)]
+        span = min(len(dues), TICK_SECONDS)
+        return [self.now + number * span // len(dues) for number, _ in enumerate(dues)]
 
     def _take(self, due: Due, moment: int) -> None:
         """Claim one connection and put its message into the batch, if its rate has room."""
