@@ -47,10 +47,11 @@ class Answer:
     """What one answer says about a client or an endpoint, and how it is shown to an operator.
 
     ``kind`` is ``accepted`` for a token set, ``answered`` where client or endpoint did its part although the answer is
-    a refusal, ``failed`` where it did not. ``refused_code`` is the code by which a grant was refused.
+    a refusal, ``failed`` where it did not, ``neutral`` where it says neither. ``refused_code`` is the code by which a
+    grant, or a request that worked before, was refused.
     """
 
-    kind: Literal["accepted", "answered", "failed"]
+    kind: Literal["accepted", "answered", "failed", "neutral"]
     code: str = ""
     http_status: int | None = None
     detail: str | None = None
@@ -160,7 +161,9 @@ def record_answer(
     """Record what an answer says about a client or an endpoint; nothing where it says what is known already."""
     if answer.kind == "failed":
         return _record_failure(circuit, connection, answer, version, now)
-    changes = _record_success(circuit, connection.name, version, now, is_accepted=answer.kind == "accepted")
+    changes: CircuitChanges = {}
+    if answer.kind != "neutral":
+        changes = _record_success(circuit, connection.name, version, now, is_accepted=answer.kind == "accepted")
     if answer.refused_code:
         changes |= _record_refused_grant(circuit, connection, answer.refused_code, now)
     return changes
@@ -205,7 +208,10 @@ def _record_failure(
     known = circuit.failures.get(connection.name)
     is_own_trouble = known is not None and not circuit.counts(known)
     changes: CircuitChanges = {}
-    if not is_own_trouble and (known or len(circuit.failures) < MAX_ENTRIES):
+    # What these codes mean depends on what other connections got since.
+    is_new = known is not None and answer.code in (VAGUE, UNAUTHORIZED) and known.code != answer.code
+    if is_new or not is_own_trouble:
+        changes = _make_room(circuit) if known is None else {}
         changes[f"failures.{connection.name}"] = Failure(now, answer.code)
     shown: CircuitChanges = {"code": answer.code, "http_status": answer.http_status, "detail": answer.detail}
     if answer.retry_after is not None:
@@ -224,6 +230,14 @@ def _record_failure(
     if circuit.is_client:
         opened |= {"version": version, "has_changed": has_changed}
     return changes | shown | opened
+
+
+def _make_room(circuit: Circuit) -> CircuitChanges:
+    """Forget one connection where the item is full: one with a trouble of its own, the oldest, before others."""
+    if len(circuit.failures) < MAX_ENTRIES:
+        return {}
+    oldest = min(circuit.failures, key=lambda name: (circuit.counts(circuit.failures[name]), circuit.failures[name].at))
+    return {f"failures.{oldest}": None}
 
 
 def _is_client_to_blame(circuit: Circuit, connection: Connection, code: str, _now: int, *, has_changed: bool) -> bool:

@@ -22,7 +22,7 @@ from .status import EventType, Status
 MAX_QUIET_FAILURES = 3
 #: A degraded connection is reported when its token is this close to its end.
 ALERT_BEFORE_EXPIRY_SECONDS = 300
-#: Without a valid token for so long, a connection needs a person, whatever the reason.
+#: Without a valid token for so long, a connection needs a person, for any reason.
 MAX_SILENT_SECONDS = DAY_SECONDS
 #: A connection that fails alone, while others of its endpoint succeed, needs its owner after so long.
 MAX_ALONE_SECONDS = 6 * HOUR_SECONDS
@@ -152,7 +152,7 @@ def _is_alert_due(connection: Connection, change: RecordChange, now: int, *, is_
 def _choose_reported(surroundings: Surroundings | None, status: Status, change: RecordChange) -> Circuit | None:
     """Choose the circuit for which one alert is enough: the client's, or the endpoint's; None: this connection's own.
 
-    A refusal of this connection's own grant or request is nobody else's.
+    A refusal of this connection's own grant or request concerns no other.
     """
     if surroundings is None:
         return None

@@ -1,7 +1,7 @@
 """A refresh attempt in doubt: its response is lost, and the provider may have acted. Pure.
 
 Says when the same refresh token may be sent again, and what the record says meanwhile. A complete response is never
-lost, whatever it says: after it nobody else can hold an answer (see :mod:`.refusals`).
+lost: after it no other worker can hold an answer (see :mod:`.refusals`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from ..oauth.error_response import Refusal
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..times import DAY_SECONDS, HOUR_SECONDS
 from . import outbox, refresh_schedule
-from .circuit import Answer, Circuit, Surroundings
+from .circuit import VAGUE, Answer, Circuit, Surroundings
 from .connection import Connection, RecordChange, RecordFields, create_event
 from .failures import (
     MAX_ALONE_SECONDS,
@@ -106,6 +106,8 @@ def describe_to_client(connection: Connection, refusal: Refusal) -> Answer | Non
             return Answer("failed", reason.code, reason.status, reason.detail, refusal.retry_after)
         case "grant_rejected":
             return Answer("answered", refused_code=reason.code)
+        case "malformed":
+            return Answer("neutral", refused_code=reason.code)
     return None
 
 
@@ -114,7 +116,8 @@ def describe_to_endpoint(refusal: Refusal) -> Answer:
     if refusal.answer_class == "refusal":
         return Answer("answered")
     reason = explain(refusal)
-    return Answer("failed", reason.code, reason.status, reason.detail, refusal.retry_after)
+    code = VAGUE if refusal.answer_class == "vague" else reason.code
+    return Answer("failed", code, reason.status, reason.detail, refusal.retry_after)
 
 
 def apply_refusal(
