@@ -67,8 +67,9 @@ def retry(
 
 
 def degrade(connection: Connection, now: int, reason: Reason, *, at_once: bool = False) -> RecordChange:
-    """Degrade a connection from its third failure on, ``at_once`` from the first."""
-    if at_once or connection.failures + 1 >= MAX_QUIET_FAILURES:
+    """Degrade a connection without a valid token, or from its third failure on; ``at_once`` from the first."""
+    has_token = connection.expires_at is not None and connection.expires_at > now
+    if at_once or not has_token or connection.failures + 1 >= MAX_QUIET_FAILURES:
         return worsen_status(connection, Status.DEGRADED, now, reason.code)
     return RecordChange()
 

@@ -14,6 +14,7 @@ from .connection import Connection, RecordChange, RecordFields, find_earliest
 #: Refresh at least this early, lifetime permitting.
 MIN_LEAD_SECONDS = 600
 BACKOFF_BASE_SECONDS, MAX_BACKOFF_SECONDS = 5, 900
+_MINIMUM_AGE_MARGIN_SECONDS = 3
 #: The due index is spread over this many partitions.
 SHARD_COUNT = 8
 
@@ -41,7 +42,12 @@ def compute_refresh_at(
     # A tenth of the lifetime at most, and never so much that it doubles the lead.
     spread = min(lifetime // 10, ahead // 2)
     at = life.expires_at - ahead - _share(f"{connection}:{generation}", spread)
-    return max(at, life.issued_at + rotation.minimum_age)
+    return max(at, compute_earliest_at(life.issued_at, rotation))
+
+
+def compute_earliest_at(issued_at: int, rotation: Rotation) -> int:
+    """Compute from when on the provider takes a refresh. It counts from its response, which came after our request."""
+    return issued_at + rotation.minimum_age + (_MINIMUM_AGE_MARGIN_SECONDS if rotation.minimum_age else 0)
 
 
 def compute_repeated_refresh_at(life: TokenLifetime, rotation: Rotation, consumer_cache: int, regular: int) -> int:

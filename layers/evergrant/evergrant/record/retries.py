@@ -11,7 +11,7 @@ import random
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..times import DAY_SECONDS, HOUR_SECONDS
 from .connection import Connection
-from .refresh_schedule import compute_backoff_at
+from .refresh_schedule import compute_backoff_at, compute_earliest_at
 
 #: The last try of a living token comes so early before its end.
 LAST_TRY_SECONDS = 30
@@ -43,7 +43,7 @@ def compute_retry_at(
         at = min(compute_backoff_at(failures, now), longest) if failures < _QUICK_FAILURES else longest
         at = max(at, now + min(retry_after or 0, _MAX_RETRY_AFTER_EXPIRY_SECONDS))
     # No provider takes a refresh before the minimum age, and a token set is younger only where callers demand it.
-    return max(at, (connection.issued_at or 0) + profile.rotation.minimum_age, now + 1)
+    return max(at, compute_earliest_at(connection.issued_at or 0, profile.rotation), now + 1)
 
 
 def compute_longest_wait(since_expiry: int) -> int:

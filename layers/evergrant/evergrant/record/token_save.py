@@ -6,6 +6,7 @@ secret hold an older token, which expires about one lead after the refresh.
 
 from __future__ import annotations
 
+from ..oauth.token_request import choose_phase, find_endpoint
 from ..oauth.token_set import MAX_EXPIRED_ARRIVALS, TokenLifetime, TokenSet
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..settings import Settings
@@ -63,6 +64,7 @@ def save_token_set(
     ends_at = tokens.refresh_expires_at if end == "moves" else connection.refresh_expires_at
     fields: RecordFields = {
         **NO_ATTEMPT,
+        "endpoint": _find_endpoint(connection, tokens, profile, settings),
         "generation": generation,
         "sealed": sealed,
         "unreadable_response": None,
@@ -93,6 +95,12 @@ def save_token_set(
     if scopes.get("lost_scope"):
         events = {**events, **granted_scope.report_lost_scopes(connection, scopes.get("lost_scope"), now)}
     return change | trouble | outbox.add_events(connection, events)
+
+
+def _find_endpoint(connection: Connection, tokens: TokenSet, profile: Profile, settings: Settings) -> str | None:
+    """Find the token endpoint of the next refresh, by which its circuit is found."""
+    phase = choose_phase(profile, connection.grant, tokens)
+    return find_endpoint(profile, phase, connection.variables, loopback=settings.allow_loopback) or None
 
 
 def _compute_refresh_at(
