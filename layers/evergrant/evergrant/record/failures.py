@@ -123,14 +123,16 @@ def alert_when_due(
         The change, and the circuit of the client or endpoint whose trouble it reports.
     """
     status = change.status or connection.status
-    circuit = _choose_reported(surroundings, status, change)
+    circuit = _choose_reported(surroundings, connection, status, change)
     if status not in (Status.DEGRADED, Status.CLIENT_REFUSED) or not change:
         return change, None
     if change.fields.get("alerted_at"):
         return change, circuit
-    if not _is_alert_due(connection, change, now, is_held=circuit is not None and circuit.is_open):
+    # What becomes due before the next attempt is reported now.
+    next_at = max(change.fields.get("refresh_at") or now, now)
+    if not _is_alert_due(connection, change, now, next_at, is_held=circuit is not None and circuit.is_open):
         return change, None
-    if circuit is not None and not circuit.is_alert_due(now):
+    if circuit is not None and not circuit.is_alert_due(next_at):
         return change, None
     kind = EventType.CLIENT_REFUSED if status is Status.CLIENT_REFUSED else EventType.DEGRADED
     seen = replace(connection, **cast(dict[str, Any], change.fields))
@@ -140,17 +142,19 @@ def alert_when_due(
     return RecordChange(change.fields, others) | alert, circuit
 
 
-def _is_alert_due(connection: Connection, change: RecordChange, now: int, *, is_held: bool) -> bool:
+def _is_alert_due(connection: Connection, change: RecordChange, now: int, next_at: int, *, is_held: bool) -> bool:
     """Whether it is time for the connection's first alert, or for its daily one."""
     ends_at = connection.expires_at or connection.failing_since or now
     alerted_at = change.fields.get("alerted_at", connection.alerted_at)
     if alerted_at is not None:
-        return now >= max(ends_at + MAX_SILENT_SECONDS, alerted_at + ALERT_AGAIN_SECONDS)
+        return next_at > max(ends_at + MAX_SILENT_SECONDS, alerted_at + ALERT_AGAIN_SECONDS)
     has_failed_enough = is_held or change.fields.get("failures", connection.failures) >= MAX_QUIET_FAILURES
     return has_failed_enough and now >= ends_at - ALERT_BEFORE_EXPIRY_SECONDS
 
 
-def _choose_reported(surroundings: Surroundings | None, status: Status, change: RecordChange) -> Circuit | None:
+def _choose_reported(
+    surroundings: Surroundings | None, connection: Connection, status: Status, change: RecordChange
+) -> Circuit | None:
     """Choose the circuit for which one alert is enough: the client's, or the endpoint's; None: this connection's own.
 
     A refusal of this connection's own grant or request concerns no other.
@@ -160,7 +164,8 @@ def _choose_reported(surroundings: Surroundings | None, status: Status, change: 
     if status is Status.CLIENT_REFUSED or surroundings.client.incident_at is not None:
         return surroundings.client
     is_rejected = change.fields.get("rejected_code") is not None
-    return None if is_rejected and not surroundings.endpoint.is_open else surroundings.endpoint
+    has_endpoint_failed = connection.name in surroundings.endpoint.failures
+    return surroundings.endpoint if has_endpoint_failed or not is_rejected else None
 
 
 def worsen_status(

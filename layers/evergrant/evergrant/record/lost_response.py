@@ -81,9 +81,10 @@ def apply_refusal_in_doubt(
         return change
     found_at = connection.in_doubt_since or now
     if now >= found_at + MIN_REPLAY_DELAY_SECONDS:
-        spared_until = compute_spared_until(connection, profile, now, now)
+        since = connection.attempt_at or now
+        spared_until = compute_spared_until(connection, profile, since, now, now)
         at = max(change.fields["refresh_at"] or now, spared_until)
-        return change.set({"unclear_at": now, **schedule_refresh(connection, at)})
+        return change.set({"unclear_at": since, **schedule_refresh(connection, at)})
     reason = explain(refusal)
     waiting = RecordChange(count_failure(connection, reason, now)) | wait_in_doubt(connection, profile, now)
     return waiting.set({"attempt_replays": 0})
@@ -125,7 +126,8 @@ def compute_replay_at(connection: Connection, profile: Profile, now: int) -> int
     allowed_at = found_at + MIN_REPLAY_DELAY_SECONDS
     if connection.attempt_replays > 0 and _ends_whole_permission(profile):
         return allowed_at if allowed_at > now else None
-    return max(allowed_at, compute_spared_until(connection, profile, connection.attempt_at, now), now)
+    since = connection.attempt_at
+    return max(allowed_at, compute_spared_until(connection, profile, since, since, now), now)
 
 
 def may_replay(connection: Connection, profile: Profile, now: int) -> bool:

@@ -210,7 +210,7 @@ def _apply_unclear(refused: _Refused) -> RecordChange:
     since = connection.unclear_at or now
     again = refused.retry()
     if not is_within_grace(refused.profile, since, now):
-        spared_until = compute_spared_until(connection, refused.profile, now, now)
+        spared_until = compute_spared_until(connection, refused.profile, since, now, now)
         again = schedule_refresh(connection, spared_until) if spared_until > now else again
     return degrade(connection, now, refused.reason).set({"unclear_at": since, **again})
 

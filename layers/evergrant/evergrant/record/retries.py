@@ -15,6 +15,8 @@ from .refresh_schedule import compute_backoff_at, compute_earliest_at
 
 #: The last try of a living token comes so early before its end.
 LAST_TRY_SECONDS = 30
+#: Between two attempts with a refresh token that is spared.
+_MIN_GAP_SECONDS = 5
 #: Seconds since the token expired, and how long a wait then is at most; afterwards it is daily.
 _WAITS_SINCE_EXPIRY = (
     (HOUR_SECONDS, 50),
@@ -68,26 +70,28 @@ def compute_end_of_token(connection: Connection) -> int | None:
     return ends_at if connection.token_rejected_at is None else min(ends_at, connection.token_rejected_at)
 
 
-def compute_spared_until(connection: Connection, profile: Profile, tried_at: int, now: int) -> int:
-    """Compute until when a refresh token is spared that the provider may have used at ``tried_at``.
+def compute_spared_until(connection: Connection, profile: Profile, since: int, tried_at: int, now: int) -> int:
+    """Compute until when a refresh token is spared that the provider may have used.
 
     Sent once more, it may end the whole grant, and with it an access token that is still good. So it is sent again just
     before that expires, and then as often as any other. Where the refresh token ends with its access token or before,
     waiting gains nothing: it is also sent at half of what remains.
+
+    Parameters
+    ----------
+    since, tried_at
+        The first and the last attempt after which the provider may have used it.
     """
     ends_at = compute_end_of_token(connection)
     if not is_single_use(connection, profile) or ends_at is None or now >= ends_at:
         return now
     refresh_ends_at = connection.refresh_expires_at
+    moments = []
     if refresh_ends_at is not None and refresh_ends_at <= ends_at:
         ends_at = refresh_ends_at
-        half = (tried_at + ends_at) // 2
-        if half < ends_at - LAST_TRY_SECONDS:
-            return max(half, now)
-    last_try_at = ends_at - LAST_TRY_SECONDS
-    if tried_at >= last_try_at:
-        return max(ends_at, now)
-    return max(last_try_at, now)
+        moments.append((since + ends_at) // 2)
+    moments += [ends_at - LAST_TRY_SECONDS, ends_at]
+    return max(now, next((at for at in sorted(moments) if at >= tried_at + _MIN_GAP_SECONDS), now))
 
 
 def is_within_grace(profile: Profile, since: int, now: int) -> bool:

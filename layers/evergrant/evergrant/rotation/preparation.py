@@ -159,12 +159,11 @@ class Preparation:
     def _spare(self, connection: Connection, demand: TokenDemand, profile: Profile) -> HeldBack | None:
         """Hold back a refresh token that the provider may have used, while the access token lives."""
         now = self._now
-        if connection.attempt_id is not None or connection.unclear_at is None:
+        since = connection.unclear_at
+        if connection.attempt_id is not None or since is None or retries.is_within_grace(profile, since, now):
             return None
-        if retries.is_within_grace(profile, connection.unclear_at, now):
-            return None
-        tried_at = connection.last_error_at or connection.unclear_at
-        spared_until = retries.compute_spared_until(connection, profile, tried_at, now)
+        tried_at = connection.last_error_at or since
+        spared_until = retries.compute_spared_until(connection, profile, since, tried_at, now)
         if spared_until <= now:
             return None
         pending = ResponsePending(connection.name, spared_until - now) if demand.force else None

@@ -176,6 +176,7 @@ class Refresh:
         change = self._apply(attempt, outcome, surroundings, prepared.data_key)
         if surroundings.client.incident_at is not None and prepared.surroundings.client.incident_at is None:
             change |= announce_incident(connection, surroundings.client, self._now)
+            self._breaker.mark_alerted(surroundings.client)
         if "unreadable_response" in change.fields:
             kept = self._keep(connection, deliver_soon(connection, change, self._now))
             return self._serve(self._publication.deliver(kept), demand, attempt.previous, "failed")
