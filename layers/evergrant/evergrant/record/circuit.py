@@ -263,7 +263,9 @@ def _is_endpoint_to_blame(circuit: Circuit, connection: Connection, _code: str, 
 
 def _record_refused_grant(circuit: Circuit, connection: Connection, code: str, now: int) -> CircuitChanges:
     """Record that a grant is refused which worked before: many at once, by one code, are an incident."""
-    if not circuit.is_client or not connection.generation or connection.name in circuit.refusals:
+    known = circuit.refusals.get(connection.name)
+    is_known = known is not None and known.code == code and _is_recent(circuit, known)
+    if not circuit.is_client or not connection.generation or is_known:
         return {}
     changes: CircuitChanges = {f"refusals.{name}": None for name in _list_old_refusals(circuit, now)}
     alike = [

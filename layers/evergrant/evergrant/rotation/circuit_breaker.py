@@ -48,8 +48,8 @@ class CircuitBreaker:
     def find_obstacle(self, connection: Connection, surroundings: Surroundings, demand: TokenDemand) -> Circuit | None:
         """Find the open circuit that holds the connection back. A probe passes, and so does what an operator forces.
 
-        Another entry of the client than was refused may be tried at once, by one connection. So may one that no tick
-        could choose, since it is not due and a caller waits for it, where no probe was sent when it should have been.
+        Another entry of the client than was refused may be tried at once, by one connection. So may a connection
+        without a valid token where no tick sent a probe in time: it may not be due, and a caller may wait for it.
         """
         held_by = surroundings.open_circuit
         if held_by is None or demand.force or demand.is_probe_of(connection):
@@ -57,7 +57,8 @@ class CircuitBreaker:
         if held_by.is_client and surroundings.version != held_by.version:
             changes = {"version": surroundings.version, "has_changed": True, "probes": 0, "probed_at": self._now}
             return None if self._claim(held_by, changes) else held_by
-        is_overdue = self._now >= compute_next_probe_at(held_by, self._now) + _OVERDUE_SECONDS
+        has_token = connection.expires_at is not None and connection.expires_at > self._now
+        is_overdue = not has_token and self._now >= compute_next_probe_at(held_by, self._now) + _OVERDUE_SECONDS
         return None if is_overdue and self._claim(held_by, {"probed_at": self._now}) else held_by
 
     def record(self, connection: Connection, outcome: AttemptOutcome, surroundings: Surroundings) -> Surroundings:
