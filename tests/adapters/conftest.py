@@ -74,7 +74,7 @@ def records(aws: None) -> DynamoRecords:
                 ],
                 "Projection": {
                     "ProjectionType": "INCLUDE",
-                    "NonKeyAttributes": ["expires_at", "client", "profile_hash"],
+                    "NonKeyAttributes": ["expires_at", "client", "endpoint", "profile_hash"],
                 },
             }
         ],

@@ -58,13 +58,14 @@ def test_every_page_is_read(records: DynamoRecords) -> None:
     assert len(pages) == 4
 
 
-def test_an_entry_says_when_its_token_expires_and_what_its_rate_depends_on(records: DynamoRecords) -> None:
+def test_an_entry_shows_expiry_client_endpoint_and_profile(records: DynamoRecords) -> None:
     put(records, "keap/a", NOW - 1)
-    records.create(connection("keap/new", due_at=NOW, due_shard="3"))
+    endpoint = "https://api.example.com/token"
+    records.create(connection("keap/new", due_at=NOW, due_shard="3", endpoint=endpoint))
     held = connection("keap/a")
     assert list(records.due("3", NOW)) == [
-        DueConnection("keap/a", NOW - 1, NOW + 600, held.client, held.profile_hash),
-        DueConnection("keap/new", NOW, None, held.client, held.profile_hash),
+        DueConnection("keap/a", NOW - 1, NOW + 600, held.client, "", held.profile_hash),
+        DueConnection("keap/new", NOW, None, held.client, endpoint, held.profile_hash),
     ]
 
 

@@ -30,11 +30,12 @@ def log(function: str) -> set[tuple[str, str]]:
 EXPECTED = {
     "Scheduler": log("Scheduler")
     | allow("${RecordsTable.Arn}/index/due", "dynamodb:Query")
-    | allow("RecordsTable.Arn", "dynamodb:GetItem", "dynamodb:UpdateItem")
+    | allow("RecordsTable.Arn", "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem")
     | allow("RotationQueue.Arn", "sqs:SendMessage")
     | allow("SchedulerDeadLetterQueue.Arn", "sqs:SendMessage"),
     "Rotator": log("Rotator")
-    | allow("RecordsTable.Arn", "dynamodb:GetItem", "dynamodb:UpdateItem")
+    | allow("RecordsTable.Arn", "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem")
+    | allow("${RecordsTable.Arn}/index/due", "dynamodb:Query")
     | allow(
         "RotationQueue.Arn",
         "sqs:ReceiveMessage",

@@ -50,7 +50,7 @@ def test_the_due_index_is_sharded_ordered_and_carries_a_ticks_fields() -> None:
         {"AttributeName": "due_at", "KeyType": "RANGE"},
     ]
     assert index["Projection"]["ProjectionType"] == "INCLUDE"
-    assert set(index["Projection"]["NonKeyAttributes"]) == {"expires_at", "client", "profile_hash"}
+    assert set(index["Projection"]["NonKeyAttributes"]) == {"expires_at", "client", "endpoint", "profile_hash"}
 
 
 def test_the_records_never_expire_and_the_authorizations_are_cleared_up() -> None:

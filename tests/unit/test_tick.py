@@ -14,8 +14,9 @@ from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Rate
 from evergrant.record import refresh_schedule
 from evergrant.record.connection import ANY_STATE, NO_EVENTS, Events, RecordFields, RecordState
-from evergrant.rotation.tick import Tick, tick
+from evergrant.rotation.tick import Tick, TickPorts, tick
 from evergrant.times import TICK_SECONDS
+from tests.unit.memory import Faults, MemoryCircuits
 from tests.unit.samples import KEAP, NOW
 
 
@@ -28,6 +29,7 @@ class Entry:
     expires_at: int | None = None
     client: str = "keap"
     profile_hash: str = "unpaced"
+    endpoint: str = "https://api.example.com/token"
 
 
 class Table:
@@ -125,7 +127,11 @@ class Clock:
 def run(
     table: Table, queue: Queue, clock: Clock | None = None, budget: float = 30, profiles: Profiles | None = None
 ) -> Tick:
-    return tick(table, profiles or Profiles(), queue, clock or Clock(), NOW + budget)
+    circuits: Any = MemoryCircuits(Faults())
+    ports = TickPorts(table, circuits, profiles or Profiles(), queue, clock or Clock())  # type: ignore[arg-type]
+    done = tick(ports, NOW + budget)
+    assert not circuits.items, "while nothing is wrong, nothing is written"
+    return done
 
 
 def many(count: int, due_at: int = NOW) -> list[Entry]:
@@ -235,7 +241,10 @@ def test_an_index_that_fails_half_way_is_reported_and_claims_are_sent() -> None:
 def build_paced_entries(
     count: int, rate: str, due_at: int = NOW, client: str = "keap", provider: str = "keap"
 ) -> list[Entry]:
-    return [Entry(f"{provider}/{client}-{number}", due_at, NOW + 86_400, client, rate) for number in range(count)]
+    endpoint = f"https://{provider}.example.com/token"
+    return [
+        Entry(f"{provider}/{client}-{number}", due_at, NOW + 86_400, client, rate, endpoint) for number in range(count)
+    ]
 
 
 def test_a_declared_rate_spreads_due_work_over_the_tick() -> None:

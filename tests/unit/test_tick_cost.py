@@ -17,6 +17,7 @@ import pytest
 from msgspec import structs
 
 from evergrant.adapters.aws.items import to_item
+from evergrant.adapters.observability import metrics
 from evergrant.errors import Conflict
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.token_set import TokenLifetime
@@ -26,17 +27,17 @@ from evergrant.record import refresh_schedule
 from evergrant.record.connection import ANY_STATE, NO_EVENTS, Connection, Events, RecordFields, RecordState
 from evergrant.record.sealed import Sealed
 from evergrant.rotation.connection_pass import Rotation
-from evergrant.rotation.refresh_demand import TokenDemand
-from evergrant.rotation.tick import Tick, tick
+from evergrant.rotation.handler import process_task
+from evergrant.rotation.tick import Tick, TickPorts, tick
 from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS, TICK_SECONDS
 from tests.unit.fleet import connection as due_connection
 from tests.unit.fleet import fleet
-from tests.unit.memory import FakeClock, MemoryProfiles, MemoryRecords, answer
+from tests.unit.memory import FakeClock, Faults, MemoryCircuits, MemoryProfiles, answer
 from tests.unit.samples import KEAP, NOW, connection
 
 #: What the index holds of an item, see template.yaml.
-PROJECTED = ("pk", "due_shard", "due_at", "expires_at", "client", "profile_hash")
+PROJECTED = ("pk", "due_shard", "due_at", "expires_at", "client", "endpoint", "profile_hash")
 
 
 def size(item: Mapping[str, Any]) -> int:
@@ -59,6 +60,7 @@ class Entry:
     due_at: int
     expires_at: int | None
     client: str
+    endpoint: str
     profile_hash: str
 
 
@@ -92,7 +94,7 @@ class Table:
         self.read += max(ceil(len(found) * self._line_size / 4096), 1) / 2
         held = self._template
         for due_at, name in found:
-            yield Entry(name, due_at, held.expires_at, held.client, held.profile_hash)
+            yield Entry(name, due_at, held.expires_at, held.client, held.endpoint or "", held.profile_hash)
 
     def change(
         self,
@@ -119,19 +121,6 @@ class Table:
         raise AssertionError("a tick creates nothing")
 
 
-class Index:
-    """The due index of records in memory."""
-
-    def __init__(self, records: MemoryRecords) -> None:
-        self._records = records
-        self.change, self.get, self.create = records.change, records.get, records.create
-
-    def due(self, shard: str, before: int) -> Iterator[Any]:
-        for held in list(self._records.items.values()):
-            if held.due_at is not None and held.due_shard == shard and held.due_at <= before:
-                yield held
-
-
 class Queue:
     def __init__(self) -> None:
         self.sent: list[tuple[str, int]] = []
@@ -153,8 +142,18 @@ def whole() -> Connection:
     """A record of the usual size: a sealed token set of 2 KB and all its fields."""
     sealed = Sealed(b"k" * 184, b"n" * 12, b"t" * 2000)
     return connection(
-        sealed=sealed, expires_at=NOW + DAY_SECONDS, due_at=NOW, due_shard="0", profile_hash=content_hash(KEAP)
+        sealed=sealed,
+        expires_at=NOW + DAY_SECONDS,
+        due_at=NOW,
+        due_shard="0",
+        profile_hash=content_hash(KEAP),
+        endpoint="https://api.example.com/token",
     )
+
+
+def run(table: Table, queue: Queue, clock: FakeClock, faults: Faults | None = None, profile: Profile = KEAP) -> Tick:
+    circuits: Any = MemoryCircuits(faults or Faults())
+    return tick(TickPorts(table, circuits, Profiles(profile), queue, clock), clock.now() + 55)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("due", [0, 50])
@@ -162,11 +161,12 @@ def test_a_tick_costs_as_much_at_100000_connections_as_at_100(due: int) -> None:
     """A tick consumes as much among a hundred thousand connections as among a hundred."""
     consumed = {}
     for count in (100, 100_000):
-        table, queue = Table(whole()), Queue()
+        table, queue, faults = Table(whole()), Queue(), Faults()
         for number in range(count):
             table.put(f"keap/a{number}", NOW if number < due else NOW + 3600 + number)
-        assert tick(table, Profiles(), queue, FakeClock(NOW), NOW + 55) == Tick(claimed=due, sent=due)
+        assert run(table, queue, FakeClock(NOW), faults) == Tick(claimed=due, sent=due)
         assert len(table) == count
+        assert faults.calls == ["circuits.get_many"] * bool(due), "one read of the circuits, and no write"
         consumed[count] = table.read, table.written
     assert consumed[100_000] == consumed[100]
     read, written = consumed[100_000]
@@ -201,7 +201,7 @@ def test_ten_thousand_due_at_once_are_drained_within_the_declared_rate() -> None
     refreshed: set[str] = set()
     for _ in range(5):
         queue, now = Queue(), int(clock.now())
-        tick(table, Profiles(paced), queue, clock, clock.now() + 55)
+        run(table, queue, clock, profile=paced)
         for name, delay in queue.sent:
             assert name not in refreshed
             refreshed.add(name)
@@ -214,9 +214,19 @@ def test_ten_thousand_due_at_once_are_drained_within_the_declared_rate() -> None
 
 
 @pytest.mark.parametrize(
-    "refusal", [answer(429, b""), answer(400, {"error": "invalid_scope"}), answer(400, {"error": "invalid_grant"})]
+    ("refusal", "most", "had_a_turn"),
+    [
+        (answer(400, {"error": "invalid_scope"}), 60, 200),
+        (answer(400, {"error": "invalid_grant"}), 60, 200),
+        (answer(429, b""), 3, 3),
+    ],
+    ids=["request refused", "grant refused", "endpoint's circuit open"],
 )
-def test_the_declared_rate_holds_while_the_provider_refuses(refusal: HttpResponse) -> None:
+def test_the_declared_rate_holds_while_the_provider_refuses(
+    refusal: HttpResponse, most: int, had_a_turn: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer of the server itself holds up no other connection; of an endpoint that does not work three are sent."""
+    monkeypatch.setattr(metrics, "add_metric", lambda *_: None)
     paced = structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, rate=Rate(60, 60)))
     f = fleet()
     ports, start = replace(f.ports, profiles=MemoryProfiles(paced)), int(f.clock.now())
@@ -230,19 +240,19 @@ def test_the_declared_rate_holds_while_the_provider_refuses(refusal: HttpRespons
         return refusal
 
     f.provider.send = refuse  # type: ignore[method-assign]
-    waiting: list[tuple[float, int, str]] = []
+    waiting: list[tuple[float, int, Mapping[str, Any]]] = []
     sent = 0
     for minute in range(15):
         f.clock.time = float(start + minute * TICK_SECONDS)
-        tick(Index(f.records), ports.profiles, f.queue, f.clock, f.clock.now() + 55)
+        tick(TickPorts(f.records, f.circuits, ports.profiles, f.queue, f.clock), f.clock.now() + 55)
         while True:
             for message, delay in f.queue.messages:
                 sent += 1
-                heapq.heappush(waiting, (f.clock.now() + delay, sent, message["connection"]))
+                heapq.heappush(waiting, (f.clock.now() + delay, sent, message))
             f.queue.messages.clear()
             if not waiting or waiting[0][0] >= start + (minute + 1) * TICK_SECONDS:
                 break
-            f.clock.time, _, name = heapq.heappop(waiting)
-            Rotation(ports, Settings(), f.clock.now() + 59).run(TokenDemand(name))
-    assert max(asked.values()) <= 60
-    assert len({name for name, held in f.records.items.items() if held.failures}) == 200, "and everybody had a turn"
+            f.clock.time, _, message = heapq.heappop(waiting)
+            assert process_task(Rotation(ports, Settings(), f.clock.now() + 59), message)
+    assert max(asked.values()) <= most
+    assert len({name for name, held in f.records.items.items() if held.failures}) == had_a_turn
