@@ -244,11 +244,11 @@ class _TickRun:
     def _remember_pace(self, circuit: Circuit) -> None:
         """Keep the next tick from filling the same declared rate once more."""
         until = self.pace.find_filled_until(circuit.name)
-        if until is not None:
-            try:
+        try:
+            if until is not None:
                 self.ports.circuits.change(circuit.key, {"paced_until": until}, only_if={})
-            except (Conflict, PortUnavailable) as error:
-                self.failure = error if isinstance(error, PortUnavailable) else self.failure
+        except PortUnavailable as error:
+            self.failure = error
 
 
 def _list_keys(due: Due) -> tuple[str, str]:
@@ -263,11 +263,10 @@ class _Pace:
     """
 
     def __init__(self, profiles: Profiles, now: int) -> None:
-        self._profiles = profiles
-        self._now = now
+        self._profiles, self._now = profiles, now
         #: In milliseconds, as whole numbers: many small steps of a float do not add up to what was declared.
         self._free_at: dict[tuple[str, str], int] = {}
-        self._reserved: dict[str, int] = {}
+        self._filled_until, self._reserved = dict[str, int](), dict[str, int]()
 
     def reserve(self, name: str, until: int) -> None:
         """Leave out the time that a dispatch has filled for this client or endpoint."""
@@ -275,21 +274,21 @@ class _Pace:
 
     def find_filled_until(self, name: str) -> int | None:
         """Return until when the declared rate of a client or endpoint is filled; None without one."""
-        filled = [moment for group, moment in self._free_at.items() if name in group]
-        return ceil(max(filled) / 1000) if filled else None
+        return self._filled_until.get(name)
 
     def find_slot(self, due: Due, at: int) -> int | None:
         """Return the epoch second for the message, not before ``at``. None: not within this tick."""
         profile = self.find_profile(due)
-        rate = profile.rotation.rate if profile else None
-        if rate is None:
+        if profile is None or profile.rotation.rate is None:
             return at
-        group = due.endpoint or due.name.partition("/")[0], due.client
-        reserved = max(self._reserved.get(name, 0) for name in group)
+        rate, provider = profile.rotation.rate, due.name.partition("/")[0]
+        group = provider, due.client  # a record has no endpoint before its first attempt
+        reserved = max(self._reserved.get(name, 0) for name in (due.endpoint, due.client))
         moment = max(self._free_at.get(group, 0), reserved * 1000, at * 1000)
         if moment >= (self._now + TICK_SECONDS) * 1000:
             return None
         self._free_at[group] = moment + ceil(rate.seconds * 1000 / rate.requests)
+        self._filled_until[due.endpoint] = self._filled_until[due.client] = ceil(self._free_at[group] / 1000)
         return moment // 1000
 
     def find_profile(self, due: Due) -> Profile | None:
