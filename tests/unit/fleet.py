@@ -36,6 +36,7 @@ from tests.unit.memory import (
 )
 
 KEAP = built_in.load_built_in()["keap"]
+ENDPOINT = "https://api.example.com/token"
 
 
 @dataclass
@@ -142,6 +143,7 @@ def connection(name: str, now: int, *, due: bool = True) -> Connection:
         "keap",
         content_hash(KEAP),
         variables={"host": "api.example.com"},
+        endpoint=ENDPOINT,
         generation=1,
         published_generation=1,
         sealed=MemoryKey(name, 1).seal(tokens.encode()),

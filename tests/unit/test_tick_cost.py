@@ -218,14 +218,14 @@ def test_ten_thousand_due_at_once_are_drained_within_the_declared_rate() -> None
     [
         (answer(400, {"error": "invalid_scope"}), 60, 200),
         (answer(400, {"error": "invalid_grant"}), 60, 200),
-        (answer(429, b""), 3, 3),
+        (answer(429, b""), 2, 2),
     ],
     ids=["request refused", "grant refused", "endpoint's circuit open"],
 )
 def test_the_declared_rate_holds_while_the_provider_refuses(
     refusal: HttpResponse, most: int, had_a_turn: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An answer of the server itself holds up no other connection; of an endpoint that does not work three are sent."""
+    """An answer of the server itself holds up no other connection; an endpoint that does not work gets two."""
     monkeypatch.setattr(metrics, "add_metric", lambda *_: None)
     paced = structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, rate=Rate(60, 60)))
     f = fleet()
