@@ -106,7 +106,7 @@ def require_owner_if_alone(connection: Connection, now: int) -> RecordChange:
     if now - max(connection.alone_since, connection.expires_at or 0) < MAX_ALONE_SECONDS:
         return RecordChange()
     change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, FAILS_ALONE)
-    return change.set({"last_error": FAILS_ALONE}) if change else change
+    return change.set({"last_error": FAILS_ALONE})
 
 
 def alert_when_due(
