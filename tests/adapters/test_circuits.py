@@ -87,9 +87,7 @@ def test_an_entry_of_one_map_is_no_entry_of_the_other(circuits: DynamoCircuits) 
     assert (changed.failures, changed.refusals) == ({}, {"keap/a": Failure(2, "y")})
 
 
-@pytest.mark.parametrize(
-    "only_if", [{"opened_at": None}, {"opened_at": NOW + 1}, {"opened_at": NOW, "probed_at": NOW}]
-)
+@pytest.mark.parametrize("only_if", [{"opened_at": None}, {"opened_at": NOW + 1}, {"opened_at": NOW, "probed_at": NOW}])
 def test_a_condition_that_fails_changes_nothing_and_shows_the_circuit(
     circuits: DynamoCircuits, only_if: dict[str, int | None]
 ) -> None:

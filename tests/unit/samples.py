@@ -13,6 +13,7 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile
+from evergrant.record.circuit import Circuit, Surroundings, create_client_key, create_endpoint_key
 from evergrant.record.connection import Connection, RecordChange
 from evergrant.record.sealed import Sealed
 from evergrant.record.status import Status
@@ -102,3 +103,17 @@ def event_types(change: RecordChange) -> list[str]:
 def fields_of(change: RecordChange) -> dict[str, Any]:
     """The fields that a change sets, the status among them."""
     return cast(dict[str, Any], change.fields)
+
+
+ENDPOINT_URL = "https://api.example.com/token"
+
+
+def surround(
+    client: Mapping[str, Any] | None = None, endpoint: Mapping[str, Any] | None = None, version: str | None = None
+) -> Surroundings:
+    """The circuits of a connection, by their fields."""
+    return Surroundings(
+        Circuit(create_client_key("keap"), **(client or {})),
+        Circuit(create_endpoint_key(ENDPOINT_URL), **(endpoint or {})),
+        version,
+    )

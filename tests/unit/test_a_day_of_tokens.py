@@ -7,7 +7,7 @@ The scheduler's tick, the rotation queue, rotator and getter run together, five 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -24,7 +24,7 @@ from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import handle_request, process_batch
-from evergrant.rotation.tick import tick
+from evergrant.rotation.tick import TickPorts, tick
 from evergrant.secret import Secret
 from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS, TICK_SECONDS
@@ -92,12 +92,6 @@ class RepeatingSuite(Suite):
         return answered(200, {**issued, "access_token": first, "expires_at": left})
 
 
-class DueRecords(MemoryRecords):
-    def due(self, shard: str, before: int) -> Iterator[Any]:
-        found = [held for held in self.items.values() if held.due_shard == shard and (held.due_at or before) <= before]
-        yield from sorted(found, key=lambda held: held.due_at or 0)
-
-
 class TimedQueue:
     """The rotation queue: messages arrive after their delay."""
 
@@ -155,11 +149,10 @@ def a_night(lifetime: int, server: type[Suite]) -> Day:
 
 def a_day(lifetime: int, server: type[Suite] = Suite, hours: int = 24, every: int = EVERY, *, asks: bool = True) -> Day:
     faults, clock = Faults(), FakeClock()
-    records, queue, vault = DueRecords(faults), TimedQueue(clock), TimedVault(faults, clock)
+    records, queue, vault = MemoryRecords(faults), TimedQueue(clock), TimedVault(faults, clock)
     provider, bus, profiles = server(clock, lifetime), MemoryBus(faults), MemoryProfiles(INVESTSUITE)
-    ports = RotationPorts(
-        records, profiles, vault, MemorySeal(faults), provider, queue, clock, bus, MemoryCircuits(faults)
-    )
+    circuits = MemoryCircuits(faults)
+    ports = RotationPorts(records, profiles, vault, MemorySeal(faults), provider, queue, clock, bus, circuits)
     settings = Settings()
 
     def rotation() -> Rotation:
@@ -175,7 +168,7 @@ def a_day(lifetime: int, server: type[Suite] = Suite, hours: int = 24, every: in
     day, started_at = Day(provider.asked, vault.writes), clock.now()
     while clock.now() < started_at + hours * 3600:
         if (clock.now() - started_at) % TICK_SECONDS == 0:
-            tick(records, profiles, queue, clock, clock.now() + 50)
+            tick(TickPorts(records, circuits, profiles, queue, clock), clock.now() + 50)
         messages = [{"messageId": str(number), "body": body} for number, body in enumerate(queue.arrived())]
         assert process_batch(rotation, messages, clock, clock.now() + 60) == {"batchItemFailures": []}
         metrics.clear_metrics()  # a day's metrics would be more than one invocation may hold

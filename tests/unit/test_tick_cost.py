@@ -240,7 +240,7 @@ def test_the_declared_rate_holds_while_the_provider_refuses(
         return refusal
 
     f.provider.send = refuse  # type: ignore[method-assign]
-    waiting: list[tuple[float, int, Mapping[str, Any]]] = []
+    waiting: list[tuple[float, int, dict[str, Any]]] = []
     sent = 0
     for minute in range(15):
         f.clock.time = float(start + minute * TICK_SECONDS)
