@@ -103,6 +103,11 @@ class Circuit:
         return self.opened_at is not None
 
     @property
+    def has_failed_probe(self) -> bool:
+        """Whether the circuit is open and a probe has failed since: the third failure, if not of one connection."""
+        return self.is_open and self.probes > 0
+
+    @property
     def is_client(self) -> bool:
         """Whether this is a client's circuit, not an endpoint's."""
         return self.key.startswith(_CLIENT)

@@ -130,7 +130,7 @@ def alert_when_due(
         return change, circuit
     # What becomes due before the next attempt is reported now.
     next_at = max(change.fields.get("refresh_at") or now, now)
-    if not _is_alert_due(connection, change, now, next_at, is_held=circuit is not None and circuit.is_open):
+    if not _is_alert_due(connection, change, now, next_at, is_known=circuit is not None and circuit.has_failed_probe):
         return change, None
     if circuit is not None and not circuit.is_alert_due(next_at):
         return change, None
@@ -142,13 +142,13 @@ def alert_when_due(
     return RecordChange(change.fields, others) | alert, circuit
 
 
-def _is_alert_due(connection: Connection, change: RecordChange, now: int, next_at: int, *, is_held: bool) -> bool:
+def _is_alert_due(connection: Connection, change: RecordChange, now: int, next_at: int, *, is_known: bool) -> bool:
     """Whether it is time for the connection's first alert, or for its daily one."""
     ends_at = connection.expires_at or connection.failing_since or now
     alerted_at = change.fields.get("alerted_at", connection.alerted_at)
     if alerted_at is not None:
         return next_at > max(ends_at + MAX_SILENT_SECONDS, alerted_at + ALERT_AGAIN_SECONDS)
-    has_failed_enough = is_held or change.fields.get("failures", connection.failures) >= MAX_QUIET_FAILURES
+    has_failed_enough = is_known or change.fields.get("failures", connection.failures) >= MAX_QUIET_FAILURES
     return has_failed_enough and now >= ends_at - ALERT_BEFORE_EXPIRY_SECONDS
 
 

@@ -199,7 +199,8 @@ def _apply_transient(refused: _Refused) -> RecordChange:
     again = refused.retry()
     expires_at = connection.expires_at
     is_too_late = expires_at is not None and refused.now < expires_at <= (again["refresh_at"] or 0)
-    return degrade(connection, refused.now, refused.reason, at_once=is_too_late).set(again)
+    at_once = is_too_late or refused.surroundings.endpoint.has_failed_probe
+    return degrade(connection, refused.now, refused.reason, at_once=at_once).set(again)
 
 
 def _apply_unclear(refused: _Refused) -> RecordChange:
@@ -212,7 +213,8 @@ def _apply_unclear(refused: _Refused) -> RecordChange:
     if not is_within_grace(refused.profile, since, now):
         spared_until = compute_spared_until(connection, refused.profile, since, now, now)
         again = schedule_refresh(connection, spared_until) if spared_until > now else again
-    return degrade(connection, now, refused.reason).set({"unclear_at": since, **again})
+    at_once = refused.surroundings.endpoint.has_failed_probe
+    return degrade(connection, now, refused.reason, at_once=at_once).set({"unclear_at": since, **again})
 
 
 _RULES: Mapping[RefusalKind, Callable[[_Refused], RecordChange]] = {
