@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant.oauth.error_response import Refusal
+from evergrant.oauth.error_response import Refusal, RefusalKind
 from evergrant.profiles.model import Profile
 from evergrant.record import failures as failing
-from evergrant.record import lost_response, token_save
+from evergrant.record import lost_response, refusals, token_save
 from evergrant.record.alerts import describe_event
+from evergrant.record.circuit import NO_SURROUNDINGS, Circuit, Surroundings
 from evergrant.record.connection import Connection, RecordChange
 from evergrant.record.expiry_warning import compute_first_warning_at, compute_next_warning_at, warn_of_expiry
 from evergrant.record.refresh_schedule import schedule_refresh
@@ -23,9 +24,10 @@ from evergrant.record.sealed import Sealed
 from evergrant.record.status import EventType, Status
 from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS, format_rfc3339
-from tests.unit.samples import KEAP, NOW, apply, connection, tokens
+from tests.unit.samples import ENDPOINT_URL, KEAP, NOW, apply, connection, surround, tokens
 
 REFUSED = Refusal("transient", 503, "server_error")
+REFUSED_CLIENT = Refusal("client_rejected", 401, "invalid_client")
 SEALED = Sealed(b"", b"", b"")
 HARD = structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, refresh_token_life="hard"))
 
@@ -177,62 +179,186 @@ def test_a_grant_that_is_over_already_is_not_warned_of() -> None:
 # Whether
 
 
-def build_degraded(expires_in: int = DAY_SECONDS, **fields: Any) -> Connection:
-    fields = {"issued_at": NOW + expires_in - DAY_SECONDS, "expires_at": NOW + expires_in, "failures": 3, **fields}
-    return connection(status=Status.DEGRADED, **fields)
+def build_failing(expires_in: int = DAY_SECONDS, **fields: Any) -> Connection:
+    token = {"issued_at": NOW + expires_in - DAY_SECONDS, "expires_at": NOW + expires_in}
+    return connection(**{"attempt_id": "attempt-1", "attempt_at": NOW, "failures": 2, **token, **fields})
 
 
-def test_a_failure_early_in_the_tokens_life_raises_no_alert() -> None:
-    current = replace(build_degraded(), status=Status.ACTIVE)
-    [event] = events(failing.apply_refusal(current, REFUSED, NOW))
-    assert (event["type"], event["alert"]) == (EventType.DEGRADED, False)
+def fail(
+    current: Connection, refusal: Refusal = REFUSED, around: Surroundings = NO_SURROUNDINGS, now: int = NOW
+) -> tuple[RecordChange, Circuit | None]:
+    """Apply a refusal, and report it if it is time for that."""
+    change = refusals.apply_refusal(current, KEAP, refusal, around, now)
+    return failing.alert_when_due(current, change, around, now)
 
 
-def test_one_alert_is_raised_when_the_token_is_about_to_expire() -> None:
-    current = build_degraded(DAY_SECONDS // 4 + 1)
-    changes = failing.apply_refusal(current, REFUSED, NOW)
-    assert not events(failing.alert_when_urgent(current, changes, NOW))
-    [event] = events(failing.alert_when_urgent(current, changes, NOW + 1))
+def list_alerts(change: RecordChange) -> list[dict[str, Any]]:
+    return [event for event in events(change) if event["alert"]]
+
+
+@pytest.mark.parametrize(
+    ("failures", "expires_in", "alerts"),
+    [
+        (2, 300, True),
+        (2, 301, False),
+        (1, 300, False),
+        (0, -DAY_SECONDS, False),
+        (2, -1, True),
+        (50, DAY_SECONDS, False),
+        (50, 299, True),
+    ],
+)
+def test_a_third_failure_within_five_minutes_of_the_end_alerts(failures: int, expires_in: int, alerts: bool) -> None:
+    """Not each blip of an hourly token: the third failure at the earliest, once the token is about to expire."""
+    change, circuit = fail(build_failing(expires_in, failures=failures))
+    assert bool(list_alerts(change)) is alerts
+    assert len(events(change)) <= 1, "the alert takes the place of the plain event"
+    assert (circuit is not None) is alerts
+    assert change.fields.get("alerted_at") == (NOW if alerts else None)
+
+
+def test_a_connection_that_degraded_silently_alerts_once_later() -> None:
+    silent = build_failing(400, status=Status.DEGRADED)
+    change, _ = fail(silent)
+    assert not events(change)
+    silent = apply(silent, change)
+    change, _ = fail(silent, now=NOW + 100)
+    [event] = events(change)
     assert (event["type"], event["alert"], event["reason"]) == (EventType.DEGRADED, True, "server_error")
-    assert f"valid until {format_rfc3339(current.expires_at or 0)}" in event["summary"]
-    current = apply(current, failing.alert_when_urgent(current, changes, NOW + 1))
-    assert current.alerted_at == NOW + 1
-    assert not events(failing.alert_when_urgent(current, failing.apply_refusal(current, REFUSED, NOW + 2), NOW + 2))
+    assert f"valid until {format_rfc3339(silent.expires_at or 0)}" in event["summary"]
+    assert not events(fail(apply(silent, change), now=NOW + 101)[0])
 
 
-def test_a_failure_late_in_the_tokens_life_alerts_at_once_and_once() -> None:
-    current = replace(build_degraded(DAY_SECONDS // 8), status=Status.ACTIVE)
-    changes = failing.apply_refusal(current, REFUSED, NOW)
-    [event] = events(failing.alert_when_urgent(current, changes, NOW))
-    assert event["alert"]
+@pytest.mark.parametrize(
+    ("expired_for", "alerted_for", "alerts"),
+    [
+        (DAY_SECONDS, DAY_SECONDS + 300, True),
+        (DAY_SECONDS - 1, DAY_SECONDS + 299, False),
+        (5 * DAY_SECONDS, DAY_SECONDS, True),
+        (5 * DAY_SECONDS, DAY_SECONDS - 1, False),
+    ],
+)
+@pytest.mark.parametrize("status", [Status.DEGRADED, Status.CLIENT_REFUSED])
+def test_without_a_token_for_a_day_the_alert_is_repeated_daily(
+    status: Status, expired_for: int, alerted_for: int, alerts: bool
+) -> None:
+    current = build_failing(-expired_for, status=status, alerted_at=NOW - alerted_for)
+    refusal = REFUSED if status is Status.DEGRADED else Refusal("client_rejected", 401, "invalid_client")
+    change, _ = fail(current, refusal)
+    kind = EventType.DEGRADED if status is Status.DEGRADED else EventType.CLIENT_REFUSED
+    assert [event["type"] for event in list_alerts(change)] == [kind] * alerts
 
 
-@pytest.mark.parametrize("status", [Status.ACTIVE, Status.DEGRADED])
-def test_a_retry_after_beyond_the_tokens_life_alerts_at_once(status: Status) -> None:
-    """A provider that asks for a longer wait than the token lives raises an alert at once."""
-    current = replace(build_degraded(DAY_SECONDS // 2), status=status, failures=0)
-    for patience, alerts in ((DAY_SECONDS // 2 - 1, []), (DAY_SECONDS // 2, [True])):
-        refusal = Refusal("rate_limited", 429, retry_after=patience)
-        changes = failing.alert_when_urgent(current, failing.apply_refusal(current, refusal, NOW), NOW)
-        assert [event["alert"] for event in events(changes) if event["alert"]] == alerts
+def test_no_class_of_answers_is_silent_for_a_week() -> None:
+    """Of any answer, a day without a token needs someone: an alert, and one more each day."""
+    kinds: list[RefusalKind] = ["transient", "rate_limited", "not_reached", "unclear", "rejected_unknown", "malformed"]
+    for kind in kinds:
+        current, alerted = build_failing(-1, failures=0), list[int]()
+        for hour in range(7 * 24):
+            now = NOW + hour * 3600
+            change, _ = fail(replace(current, attempt_id="again"), Refusal(kind, 400), now=now)
+            alerted += [now for event in list_alerts(change) if event["type"] == EventType.DEGRADED]
+            current = replace(apply(current, change), outbox={})
+            if current.status is Status.AUTHORIZATION_REQUIRED:
+                break
+        assert len(alerted) >= 6 or current.status is Status.AUTHORIZATION_REQUIRED, kind
+        assert all(later - sooner >= DAY_SECONDS for sooner, later in pairwise(alerted)), kind
+
+
+@pytest.mark.parametrize(
+    ("alerted_at", "alerts"), [(None, True), (NOW - DAY_SECONDS + 1, False), (NOW - DAY_SECONDS, True)]
+)
+def test_one_endpoint_is_one_alert_a_day(alerted_at: int | None, alerts: bool) -> None:
+    """The first connection reports its endpoint, and says so to the others by the circuit that is to be marked."""
+    around = surround(endpoint={"opened_at": NOW - 600, "alerted_at": alerted_at})
+    change, circuit = fail(build_failing(-60), Refusal("not_reached", 403, content_type="text/html"), around)
+    assert bool(list_alerts(change)) is alerts
+    assert circuit == (around.endpoint if alerts else None)
+
+
+@pytest.mark.parametrize("kind", ["transient", "not_reached", "unclear"])
+@pytest.mark.parametrize(("opened_at", "probes", "alerts"), [(NOW - 30, 1, True), (NOW, 0, False), (None, 0, False)])
+def test_a_failed_probe_of_one_connection_is_the_third_failure(
+    kind: RefusalKind, opened_at: int | None, probes: int, alerts: bool
+) -> None:
+    """Probes go round, so no connection of many fails three times soon. Two others have failed before."""
+    around = surround(endpoint={"opened_at": opened_at, "probes": probes})
+    change, circuit = fail(build_failing(-60, failures=0), Refusal(kind, 503), around)
+    assert bool(list_alerts(change)) is alerts
+    assert (change.status is Status.DEGRADED) is alerts
+    assert (circuit is around.endpoint) is alerts
+
+
+def test_a_refused_client_is_reported_for_the_client() -> None:
+    around = surround(client={"opened_at": NOW})
+    change, circuit = fail(build_failing(), Refusal("client_rejected", 401, "invalid_client"), around)
+    assert [(event["type"], event["alert"]) for event in events(change)] == [(EventType.CLIENT_REFUSED, True)]
+    assert circuit == around.client
+    second, circuit = fail(build_failing(), REFUSED_CLIENT, surround(client={"opened_at": NOW, "alerted_at": NOW}))
+    assert [(event["type"], event["alert"]) for event in events(second)] == [(EventType.CLIENT_REFUSED, False)]
+    assert circuit is None
+
+
+def test_a_connections_own_refusal_is_not_hidden_by_the_endpoints_alert() -> None:
+    """An alert about the endpoint was for another trouble than the refusal of this one's own grant or request."""
+    around = surround(endpoint={"alerted_at": NOW - 60})
+    for refusal in (Refusal("malformed", 400, "invalid_scope"), Refusal("rejected_unknown", 401)):
+        change, circuit = fail(build_failing(-60), refusal, around)
+        assert len(list_alerts(change)) == 1
+        assert circuit is None
+
+
+def test_during_an_incident_a_refused_grant_is_no_alert_of_its_own() -> None:
+    around = surround(client={"incident_at": NOW - 60, "alerted_at": NOW - 60})
+    change, _ = fail(build_failing(-60), Refusal("grant_rejected", 400, "invalid_grant"), around)
+    assert list_alerts(change) == []
+
+
+def test_an_alert_says_who_answered_what() -> None:
+    around = surround(endpoint={"opened_at": NOW - 60})
+    current = build_failing(-60, endpoint=ENDPOINT_URL)
+    refusal = Refusal("not_reached", 403, content_type="text/html")
+    [event] = events(fail(current, refusal, around)[0])
+    assert (event["endpoint"], event["http_status"], event["http_detail"]) == (ENDPOINT_URL, 403, "text/html")
+    assert event["open_since"] == format_rfc3339(NOW - 60)
+    assert f"{ENDPOINT_URL} answered: HTTP 403, text/html." in event["summary"]
+    assert "Other connections of this endpoint wait, too." in event["summary"]
 
 
 def test_an_unreadable_response_alerts_at_once() -> None:
-    current = replace(build_degraded(), status=Status.ACTIVE)
-    [event] = events(lost_response.apply_unreadable_response(current, KEAP, SEALED, NOW))
+    current = build_failing(failures=0)
+    change = lost_response.apply_unreadable_response(current, KEAP, SEALED, NO_SURROUNDINGS, NOW)
+    [event] = events(failing.alert_when_due(current, change, NO_SURROUNDINGS, NOW)[0])
     assert (event["type"], event["alert"]) == (EventType.DEGRADED, True)
+
+
+def test_a_failure_of_our_own_alerts_like_others() -> None:
+    """Before anything is sent no circuit has been read."""
+    for expires_in, failures, alerts in ((200, 2, True), (200, 1, False), (DAY_SECONDS, 2, False)):
+        current = build_failing(expires_in, failures=failures)
+        change = failing.apply_preparation_failure(current, failing.SERVICE_UNAVAILABLE, NOW)
+        assert bool(list_alerts(failing.alert_when_due(current, change, None, NOW)[0])) is alerts
+
+
+@pytest.mark.parametrize("status", [Status.ACTIVE, Status.AUTHORIZATION_REQUIRED, Status.AWAITING_AUTHORIZATION])
+def test_a_connection_that_is_not_degraded_is_not_reported_as_such(status: Status) -> None:
+    current = build_failing(-60, status=status, failures=0)
+    change = failing.apply_preparation_failure(current, failing.SERVICE_UNAVAILABLE, NOW)
+    assert failing.alert_when_due(current, change, None, NOW) == (change, None)
 
 
 @pytest.mark.parametrize(("alerted_at", "alert"), [(None, False), (NOW - 5, True)])
 def test_a_recovery_alerts_where_the_failure_did(alerted_at: int | None, alert: bool) -> None:
-    changes = token_save.save_token_set(build_degraded(alerted_at=alerted_at), tokens(), SEALED, KEAP, Settings(), NOW)
+    degraded = build_failing(status=Status.DEGRADED, alerted_at=alerted_at)
+    changes = token_save.save_token_set(degraded, tokens(), SEALED, KEAP, Settings(), NOW)
     [recovered] = [event for event in events(changes) if event["type"] == EventType.RECOVERED]
     assert recovered["alert"] is alert
     assert changes.fields["alerted_at"] is None
 
 
 def test_nothing_changes_nothing() -> None:
-    assert failing.alert_when_urgent(build_degraded(1), RecordChange(), NOW) == RecordChange()
+    current = build_failing(1, status=Status.DEGRADED)
+    assert failing.alert_when_due(current, RecordChange(), NO_SURROUNDINGS, NOW) == (RecordChange(), None)
 
 
 # In what words
@@ -248,10 +374,34 @@ def test_every_event_has_words_of_its_own_and_a_command(kind: EventType) -> None
     assert "None" not in event["summary"] + event["command"]
 
 
-def test_a_refused_client_is_reported_with_the_connections_it_stops() -> None:
-    detail = {"connection": "keap/main", "client": "keap-app", "connections": ["keap/main", "keap/two", "keap/b"]}
-    summary = describe_event({"type": EventType.CLIENT_REFUSED, "detail": detail})["summary"]
-    assert "keap-app, with which keap/main, keap/two and keap/b must be refreshed" in summary
+@pytest.mark.parametrize(
+    ("connections", "words"),
+    [
+        (["keap/main", "keap/two", "keap/b"], ": keap/main, keap/two and keap/b."),
+        (["keap/two"], ": keap/two."),
+        (None, ": keap/main."),
+    ],
+)
+def test_an_incident_is_reported_with_the_connections_it_stops(connections: list[str] | None, words: str) -> None:
+    detail = {"connection": "keap/main", "client": "keap-app"} | ({"connections": connections} if connections else {})
+    summary = describe_event({"type": EventType.GRANTS_REFUSED, "detail": detail})["summary"]
+    assert "keap-app" in summary
+    assert words in summary
+
+
+@pytest.mark.parametrize(
+    ("detail", "words"),
+    [
+        ({"endpoint": ENDPOINT_URL, "http_status": 503}, f" {ENDPOINT_URL} answered: HTTP 503."),
+        ({"endpoint": ENDPOINT_URL, "http_detail": "timeout"}, f" {ENDPOINT_URL} answered: timeout."),
+        ({"endpoint": ENDPOINT_URL}, ""),
+        ({"http_status": 503}, ""),
+    ],
+)
+def test_words_name_the_answer_only_where_it_is_known(detail: dict[str, Any], words: str) -> None:
+    summary = describe_event({"type": EventType.DEGRADED, "detail": {"connection": "keap/main", **detail}})["summary"]
+    assert ("answered" in summary) is bool(words)
+    assert words in summary
 
 
 def test_an_unreadable_response_promises_no_further_try() -> None:
@@ -268,6 +418,7 @@ def test_an_unreadable_response_promises_no_further_try() -> None:
         (EventType.AUTHORIZATION_REQUIRED, "evergrant connect keap/main"),
         (EventType.GRANT_EXPIRING, "evergrant connect keap/main"),
         (EventType.CLIENT_REFUSED, "evergrant client set keap-app"),
+        (EventType.GRANTS_REFUSED, "evergrant status"),
         (EventType.DEGRADED, "evergrant status keap/main"),
     ],
 )
@@ -278,5 +429,7 @@ def test_the_command_is_the_one_that_fixes_it(kind: EventType, command: str) -> 
 
 @pytest.mark.parametrize("kind", EventType)
 def test_events_only_a_person_can_resolve_alert_a_person(kind: EventType) -> None:
-    needs = {EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANT_EXPIRING}
+    """Others say themselves whether they are an alert: one refused client is one for all of its connections."""
+    needs = {EventType.AUTHORIZATION_REQUIRED, EventType.GRANTS_REFUSED, EventType.GRANT_EXPIRING}
     assert describe_event({"type": str(kind), "detail": {"connection": "keap/main"}})["alert"] is (kind in needs)
+    assert describe_event({"type": str(kind), "detail": {"connection": "keap/main", "alert": True}})["alert"] is True

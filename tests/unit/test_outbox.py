@@ -9,7 +9,8 @@ import pytest
 
 from evergrant.oauth.error_response import Refusal
 from evergrant.record import failures as failing
-from evergrant.record import outbox, token_save
+from evergrant.record import outbox, refusals, token_save
+from evergrant.record.circuit import NO_SURROUNDINGS
 from evergrant.record.connection import Connection, RecordChange, create_event
 from evergrant.record.outbox import MAX_PENDING_EVENTS, add_events
 from evergrant.record.sealed import Sealed
@@ -69,9 +70,9 @@ def test_the_outbox_stays_bounded_through_months_without_a_bus() -> None:
     for number in range(600):
         now += 20 * 3600
         for refusal in failures[number % 3]:
-            now += failing.MIN_SECOND_REJECTION_SECONDS
-            changes = failing.apply_refusal(current, refusal, now)
-            current = apply(current, failing.alert_when_urgent(current, changes, now))
+            now += refusals.MIN_SECOND_REJECTION_SECONDS
+            change = refusals.apply_refusal(current, KEAP, refusal, NO_SURROUNDINGS, now)
+            current = apply(current, failing.alert_when_due(current, change, NO_SURROUNDINGS, now)[0])
         if number < 599:
             current = save(current, now)
         assert len(current.outbox) <= MAX_PENDING_EVENTS + len(EventType)
