@@ -127,6 +127,10 @@ class Circuit:
         """Whether other connections fail too, with no success since."""
         return any(name != connection and self.counts(failure) for name, failure in self.failures.items())
 
+    def list_vague(self) -> frozenset[str]:
+        """List the connections that were refused without a reason, with no success of another one since."""
+        return frozenset(name for name, other in self.failures.items() if other.code == VAGUE and self.counts(other))
+
     def is_alert_due(self, now: int) -> bool:
         """Whether an alert about this client or endpoint would be the first, or the first for a day."""
         return self.alerted_at is None or now >= self.alerted_at + ALERT_AGAIN_SECONDS

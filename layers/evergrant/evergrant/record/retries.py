@@ -54,7 +54,8 @@ def compute_longest_wait(since_expiry: int) -> int:
 
 
 def _jitter(wait: int) -> int:
-    return int(wait * random.uniform(0.8, 1.0))  # noqa: S311 - jitter, no secret
+    spread = 0.2 if wait < HOUR_SECONDS else 0.03  # a daily alert stays about a day apart
+    return int(wait * random.uniform(1 - spread, 1))  # noqa: S311 - jitter, no secret
 
 
 def compute_end_of_token(connection: Connection) -> int | None:

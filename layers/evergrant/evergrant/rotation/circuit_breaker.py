@@ -14,7 +14,7 @@ from ..oauth.error_response import Refusal
 from ..oauth.token_set import TokenSet
 from ..ports import Circuits, Clock, PortUnavailable, Queue
 from ..record import circuit as circuits
-from ..record import queued_dispatch, refusals
+from ..record import queued_dispatch, queued_wakeup, refusals
 from ..record.circuit import Answer, Circuit, Surroundings
 from ..record.connection import Connection
 from ..record.probes import compute_next_probe_at
@@ -90,15 +90,20 @@ class CircuitBreaker:
             except PortUnavailable:
                 return seen  # the connection stands for itself
             else:
-                if seen.is_open and not changed.is_open:
-                    self._dispatch(changed)
+                self._resume_others(seen, changed)
                 return changed
         return seen
 
-    def _dispatch(self, circuit: Circuit) -> None:
-        """Queue what a tick would do for the connections that were held back."""
-        with suppress(PortUnavailable):  # then the next tick finds them due
-            self._queue.send(queued_dispatch.create_message(circuit.key))
+    def _resume_others(self, before: Circuit, after: Circuit) -> None:
+        """Queue what a tick would do for the connections that were held back, and wake those refused without a reason.
+
+        Where that fails, the next tick finds them due, or they come at their own times.
+        """
+        with suppress(PortUnavailable):
+            if before.is_open and not after.is_open:
+                self._queue.send(queued_dispatch.create_message(after.key))
+            elif refused := before.list_vague() - after.list_vague():
+                self._queue.send_many(queued_wakeup.build_messages(refused))
 
     def _claim(self, circuit: Circuit, changes: Mapping[str, object]) -> bool:
         """Claim a probe. Of several workers only one does."""
