@@ -61,9 +61,11 @@ def retry(
     """Plan the next attempt. While the endpoint's circuit is open, the connection is due, and held back."""
     if surroundings.endpoint.is_open:
         return schedule_refresh(connection, now)
-    return schedule_refresh(
-        connection, compute_retry_at(connection, profile, connection.failures + 1, now, retry_after)
-    )
+    at = compute_retry_at(connection, profile, connection.failures + 1, now, retry_after)
+    if connection.alerted_at is not None and connection.expires_at is not None:
+        again_at = _compute_alert_again_at(connection.expires_at, connection.alerted_at)
+        at = min(at, again_at) if again_at > now else at  # the daily alert comes of an attempt
+    return schedule_refresh(connection, at)
 
 
 def degrade(connection: Connection, now: int, reason: Reason, *, at_once: bool = False) -> RecordChange:
@@ -128,11 +130,9 @@ def alert_when_due(
         return change, None
     if change.fields.get("alerted_at"):
         return change, circuit
-    # What becomes due before the next attempt is reported now.
-    next_at = max(change.fields.get("refresh_at") or now, now)
-    if not _is_alert_due(connection, change, now, next_at, is_known=circuit is not None and circuit.has_failed_probe):
+    if not _is_alert_due(connection, change, now, is_known=circuit is not None and circuit.has_failed_probe):
         return change, None
-    if circuit is not None and not circuit.is_alert_due(next_at):
+    if circuit is not None and not circuit.is_alert_due(now):
         return change, None
     kind = EventType.CLIENT_REFUSED if status is Status.CLIENT_REFUSED else EventType.DEGRADED
     seen = replace(connection, **cast(dict[str, Any], change.fields))
@@ -142,12 +142,16 @@ def alert_when_due(
     return RecordChange(change.fields, others) | alert, circuit
 
 
-def _is_alert_due(connection: Connection, change: RecordChange, now: int, next_at: int, *, is_known: bool) -> bool:
+def _compute_alert_again_at(ends_at: int, alerted_at: int) -> int:
+    return max(ends_at + MAX_SILENT_SECONDS, alerted_at + ALERT_AGAIN_SECONDS)
+
+
+def _is_alert_due(connection: Connection, change: RecordChange, now: int, *, is_known: bool) -> bool:
     """Whether it is time for the connection's first alert, or for its daily one."""
     ends_at = connection.expires_at or connection.failing_since or now
     alerted_at = change.fields.get("alerted_at", connection.alerted_at)
     if alerted_at is not None:
-        return next_at > max(ends_at + MAX_SILENT_SECONDS, alerted_at + ALERT_AGAIN_SECONDS)
+        return now >= _compute_alert_again_at(ends_at, alerted_at)
     has_failed_enough = is_known or change.fields.get("failures", connection.failures) >= MAX_QUIET_FAILURES
     return has_failed_enough and now >= ends_at - ALERT_BEFORE_EXPIRY_SECONDS
 
