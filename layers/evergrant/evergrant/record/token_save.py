@@ -6,6 +6,7 @@ secret hold an older token, which expires about one lead after the refresh.
 
 from __future__ import annotations
 
+from ..errors import EvergrantError
 from ..oauth.token_request import choose_phase, find_endpoint
 from ..oauth.token_set import MAX_EXPIRED_ARRIVALS, TokenLifetime, TokenSet
 from ..profiles.model import HEADLESS_GRANTS, Profile
@@ -98,9 +99,12 @@ def save_token_set(
 
 
 def _find_endpoint(connection: Connection, tokens: TokenSet, profile: Profile, settings: Settings) -> str | None:
-    """Find the token endpoint of the next refresh, by which its circuit is found."""
+    """Find the token endpoint of the next refresh, by which its circuit is found. A save never fails for it."""
     phase = choose_phase(profile, connection.grant, tokens)
-    return find_endpoint(profile, phase, connection.variables, loopback=settings.allow_loopback) or None
+    try:
+        return find_endpoint(profile, phase, connection.variables, loopback=settings.allow_loopback) or None
+    except EvergrantError:
+        return None  # the next refresh says which variable is wrong
 
 
 def _compute_refresh_at(
