@@ -283,7 +283,7 @@ def test_a_failed_probe_of_one_connection_is_the_third_failure(
 ) -> None:
     """Probes go round, so no connection of many fails three times soon. Two others have failed before."""
     around = surround(endpoint={"opened_at": opened_at, "probes": probes})
-    change, circuit = fail(build_failing(-60, failures=0), Refusal(kind, 503), around)
+    change, circuit = fail(build_failing(200, failures=0, unclear_at=NOW - 99), Refusal(kind, 503), around)
     assert bool(list_alerts(change)) is alerts
     assert (change.status is Status.DEGRADED) is alerts
     assert (circuit is around.endpoint) is alerts

@@ -60,6 +60,18 @@ def test_a_save_is_due_within_a_tick_until_published_and_then_later() -> None:
     assert NOW + 19 * 3600 < fields_of(changes)["refresh_at"] <= NOW + 21 * 3600
 
 
+def test_a_save_says_which_endpoint_the_next_refresh_goes_to() -> None:
+    """By its circuit the connection is held back, and the due index shows it."""
+    current = connection(variables={"host": "api.example.com"}, endpoint="https://old.example.com/token")
+    assert fields_of(save(current))["endpoint"] == "https://api.example.com/token"
+
+
+def test_a_variable_that_no_url_can_hold_throws_no_token_set_away() -> None:
+    for variables in ({}, {"host": "no host"}):
+        changes = fields_of(save(connection(variables=variables)))
+        assert (changes["sealed"], changes["endpoint"]) == (NEW, None)
+
+
 def test_the_lease_is_not_the_saves_to_free() -> None:
     assert not {"lease_owner", "lease_until"} & fields_of(save(connection())).keys()
 

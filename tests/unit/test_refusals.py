@@ -274,7 +274,7 @@ def test_a_connection_that_never_had_a_token_is_not_asked_for_again() -> None:
 # unauthorized_client (RFC 6749 section 5.2)
 
 
-def test_unauthorized_client_is_the_grants_where_others_were_accepted_since() -> None:
+def test_unauthorized_client_is_the_grants_if_others_were_accepted_since() -> None:
     around = surround(client={"accepted_at": NOW - 300})
     assert refuse(attempting(), UNAUTHORIZED, around).status is Status.DEGRADED, "accepted before, not since"
     assert refuse(refused_before(599, UNAUTHORIZED), UNAUTHORIZED, around).status is None
@@ -307,7 +307,7 @@ def test_unauthorized_client_without_a_grant_asks_no_owner() -> None:
 # A request that is called wrong
 
 
-def test_a_request_that_is_called_wrong_degrades_at_once_and_is_tried_again() -> None:
+def test_a_request_that_is_called_wrong_degrades_and_is_tried_again() -> None:
     changes = refuse(attempting(), WRONG)
     assert (changes.status, fields_of(changes)["last_error"]) == (Status.DEGRADED, "invalid_request")
     assert NOW < fields_of(changes)["refresh_at"] <= NOW + 10
