@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from evergrant.errors import LostResponse, NotSent
-from evergrant.record import failures as failing
+from evergrant.record.refusals import MIN_SECOND_REJECTION_SECONDS
 from evergrant.record.status import Status
 from evergrant.secret import Secret
 from tests.unit.memory import CLIENT, answer, basic_of
@@ -63,8 +63,8 @@ def test_a_second_rejection_requires_a_person() -> None:
     w.provider.script = [DEAD, DEAD]
     w.run()
     assert (w.record().status, w.record().last_error) == (Status.DEGRADED, "invalid_grant")
-    assert w.record().refresh_at == w.clock.now() + failing.MIN_SECOND_REJECTION_SECONDS
-    w.clock.advance(failing.MIN_SECOND_REJECTION_SECONDS)
+    assert w.record().refresh_at == w.clock.now() + MIN_SECOND_REJECTION_SECONDS
+    w.clock.advance(MIN_SECOND_REJECTION_SECONDS)
     w.run()
     assert w.record().status is Status.AUTHORIZATION_REQUIRED
     assert w.bus.types == ["Connection Degraded", "Authorization Required"]
@@ -78,7 +78,7 @@ def test_a_grant_that_heals_is_active_again_and_says_so() -> None:
     w = world()
     w.provider.script = [DEAD]
     w.run()
-    w.clock.advance(failing.MIN_SECOND_REJECTION_SECONDS)
+    w.clock.advance(MIN_SECOND_REJECTION_SECONDS)
     w.run()
     assert w.record().status is Status.ACTIVE
     assert w.record().rejected_at is None

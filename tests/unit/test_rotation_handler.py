@@ -25,9 +25,12 @@ from evergrant.errors import (
 )
 from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import content_hash
+from evergrant.record import queued_dispatch
+from evergrant.record.failures import Reason
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import handle_request, parse_demand, process_batch
 from evergrant.rotation.refresh_demand import Outcome, Result, TokenDemand
+from evergrant.rotation.tick import Tick
 from tests.unit.samples import KEAP, NOW, connection, tokens
 
 
@@ -53,6 +56,8 @@ class Protocol:
         self.table_takes = True
         self.failing_services: list[str] = []
         self.dependency_errors: list[str] = []
+        self.failure: Reason | None = None
+        self.dispatched: list[str] = []
         self.result = Result("rotated", connection(profile_hash=content_hash(KEAP)), tokens())
 
     def run(self, ask: TokenDemand) -> Result:
@@ -71,6 +76,13 @@ class Protocol:
         if failure:
             raise failure
         return self.table_takes
+
+    def dispatch(self, circuit: str) -> Tick:
+        self.dispatched.append(circuit)
+        failure = self.outcomes.get("dispatching")
+        if failure:
+            raise failure
+        return Tick(claimed=3, sent=2, left=1)
 
 
 class Profiles:
@@ -201,6 +213,9 @@ def test_a_bug_fails_its_message_alone_and_is_logged_without_its_text(
         "{}",
         '{"connection": 7}',
         '{"connection": "x"}',
+        '{"task": "probe"}',
+        '{"task": "probe", "connection": "x", "claimed_until": 5}',
+        '{"task": "dispatch"}',
     ],
 )
 def test_a_message_that_cannot_be_read_is_handed_back_alone(body: str) -> None:
@@ -241,7 +256,43 @@ def test_a_connection_that_is_woken_need_not_wait_for_its_next_try() -> None:
     assert work(protocol, {**of("a"), "task": "wake"}, of("b")) == ["0"], "it has nothing but this message"
 
 
-# What is counted
+def test_a_probe_is_one_only_for_the_claim_of_its_tick() -> None:
+    protocol = Protocol()
+    assert work(protocol, queued_dispatch.create_probe("keap/a", NOW + 30)) == []
+    assert protocol.ran == [TokenDemand("keap/a", probe_claim=NOW + 30)]
+    assert work(protocol, {**of("b"), "claimed_until": NOW + 30}) == []
+    assert protocol.ran[1:] == [TokenDemand("keap/b")], "only a probe has a claim"
+
+
+@pytest.mark.parametrize("claim", [None, "x", [], {}])
+def test_a_probe_without_a_claim_is_an_ordinary_message(claim: Any) -> None:
+    protocol = Protocol()
+    assert work(protocol, {**of("a"), "task": "probe", "claimed_until": claim}) == []
+    [ask] = protocol.ran
+    assert not ask.is_probe_of(connection(name="keap/a", due_at=NOW))
+
+
+def test_a_dispatch_is_of_a_client_or_of_an_endpoint() -> None:
+    protocol = Protocol()
+    keys = ["client#keap", "endpoint#https://api.example.com/token"]
+    assert work(protocol, *map(queued_dispatch.create_message, keys)) == []
+    assert sorted(protocol.dispatched) == keys
+    assert protocol.ran == []
+
+
+def test_a_dispatch_that_fails_leaves_the_rest_to_the_next_tick(counted: list[str]) -> None:
+    """What was held back is still due, so no copy of the message is needed."""
+    protocol = Protocol(dispatching=PortUnavailable("down"))
+    assert work(protocol, queued_dispatch.create_message("client#keap"), of("b")) == []
+    assert sorted(counted) == ["DependencyErrors", "Rotations"]
+
+
+def test_a_dispatch_with_a_bug_fails_alone() -> None:
+    protocol = Protocol(dispatching=RuntimeError("canary-token"))
+    assert work(protocol, of("a"), queued_dispatch.create_message("client#keap")) == ["1"]
+
+
+# What is counted, and what is logged
 
 
 @pytest.fixture
@@ -291,6 +342,22 @@ def test_a_token_set_that_the_table_does_not_take_yet_is_counted(counted: list[s
     protocol.table_takes = False
     work(protocol, {**of("a"), "task": "save"})
     assert counted == ["DependencyErrors"]
+
+
+@pytest.mark.parametrize("by_queue", [True, False])
+def test_code_and_status_of_a_refusal_are_logged_with_the_connection(
+    by_queue: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    protocol = Protocol()
+    protocol.result = replace(protocol.result, outcome="failed")
+    protocol.failure = Reason("invalid_grant", 400, "application/json")
+    if by_queue:
+        work(protocol, of("a"))
+    else:
+        ask(protocol, of("a"))
+    [line] = [vars(record) for record in caplog.records if record.levelname == "WARNING"]
+    logged = [line[name] for name in ("connection", "code", "http_status", "detail")]
+    assert logged == ["keap/a", "invalid_grant", 400, "application/json"]
 
 
 # Requests
