@@ -43,16 +43,17 @@ def apply_lost_response(
         lost = Refusal("transient", 0, LOST)
         return apply_refusal(connection, profile, lost, surroundings, now).set({"last_detail": detail})
     change = RecordChange(count_failure(connection, Reason(LOST, detail=detail), now))
-    change |= note_others(connection, surroundings, now) | wait_in_doubt(connection, profile, now)
+    change |= note_others(connection, surroundings, now) | wait_in_doubt(connection, profile, now, tried_at=now)
     return change | require_owner_if_alone(connection, now)
 
 
-def wait_in_doubt(connection: Connection, profile: Profile, now: int) -> RecordChange:
+def wait_in_doubt(connection: Connection, profile: Profile, now: int, *, tried_at: int | None = None) -> RecordChange:
     """Wait until the attempt may be replayed, and say since when; or call for a person.
 
-    Then it is probed daily like every grant that needs one, but only once the access token has expired.
+    Then it is probed daily like every grant that needs one, but only once the access token has expired. ``tried_at`` is
+    a request that the record does not show yet.
     """
-    again = compute_replay_at(connection, profile, now)
+    again = compute_replay_at(connection, profile, now, tried_at=tried_at)
     found: RecordFields = {"in_doubt_since": connection.in_doubt_since or now}
     if again is None:
         probe = max(refresh_schedule.compute_daily_probe_at(now), connection.expires_at or now)
@@ -86,7 +87,8 @@ def apply_refusal_in_doubt(
         at = max(change.fields["refresh_at"] or now, spared_until)
         return change.set({"unclear_at": since, **schedule_refresh(connection, at)})
     reason = explain(refusal)
-    waiting = RecordChange(count_failure(connection, reason, now)) | wait_in_doubt(connection, profile, now)
+    waiting = RecordChange(count_failure(connection, reason, now))
+    waiting |= wait_in_doubt(connection, profile, now, tried_at=now)
     return waiting.set({"attempt_replays": 0})
 
 
@@ -113,7 +115,7 @@ def is_probe_due(connection: Connection, now: int) -> bool:
     return is_expired and connection.refresh_at is not None and connection.refresh_at <= now
 
 
-def compute_replay_at(connection: Connection, profile: Profile, now: int) -> int | None:
+def compute_replay_at(connection: Connection, profile: Profile, now: int, *, tried_at: int | None = None) -> int | None:
     """When an attempt in doubt may send the same refresh token again: now, later, or never again (None).
 
     Within the provider's grace at once. Outside it, never while another worker may still hold the response, and then
@@ -127,7 +129,8 @@ def compute_replay_at(connection: Connection, profile: Profile, now: int) -> int
     if connection.attempt_replays > 0 and _ends_whole_permission(profile):
         return allowed_at if allowed_at > now else None
     since = connection.attempt_at
-    return max(allowed_at, compute_spared_until(connection, profile, since, since, now), now)
+    last_tried_at = tried_at or max(since, connection.last_error_at or 0)
+    return max(allowed_at, compute_spared_until(connection, profile, since, last_tried_at, now), now)
 
 
 def may_replay(connection: Connection, profile: Profile, now: int) -> bool:
