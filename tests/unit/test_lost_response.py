@@ -135,6 +135,16 @@ def test_a_second_lost_replay_is_the_last_where_revocation_ends_all() -> None:
     assert fields_of(changes)["refresh_at"] > NOW + DAY_SECONDS * 15 // 8, "probed a day later"
 
 
+def test_a_replay_that_is_lost_at_the_last_try_waits_for_the_expiry() -> None:
+    """No refresh token is sent a third time while its access token lives."""
+    ends_at = NOW + DAY_SECONDS
+    current = attempting(attempt_replays=1, in_doubt_since=NOW)
+    lost = fields_of(lose(current, EACH_TOKEN, ends_at - 25))
+    assert lost["refresh_at"] == ends_at
+    seen = replace(current, last_error_at=lost["last_error_at"])
+    assert lost_response.compute_replay_at(seen, EACH_TOKEN, ends_at - 20) == ends_at
+
+
 def test_elsewhere_replays_go_on_once_the_token_has_expired() -> None:
     changes = lose(attempting(attempt_replays=1, in_doubt_since=NOW), EACH_TOKEN, NOW + DAY_SECONDS)
     assert changes.status is Status.DEGRADED

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import msgspec
 import pytest
 
 from evergrant.errors import LostResponse, NotSent, ResponsePending, TemporarilyUnavailable
-from evergrant.record.circuit import Circuit
+from evergrant.oauth.token_set import TokenSet
+from evergrant.profiles.request_specs import Revoke
+from evergrant.record.circuit import Circuit, create_client_key
 from evergrant.record.status import Status
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.refresh_demand import TokenDemand
@@ -21,6 +24,7 @@ from tests.unit.rotation_world import (
     LIFETIME,
     NAME,
     REQUEST_CALL,
+    World,
     after_the_answer,
     break_table,
     with_grace,
@@ -70,7 +74,8 @@ def test_a_replay_whose_probe_is_claimed_after_the_grace_is_not_sent() -> None:
     now = 1_800_000_000
     w = world(with_grace(KEAP, 60), attempt_id="before", attempt_at=now - 55, in_doubt_since=now - 40)
     circuits = MemoryCircuits(w.faults)
-    circuits.items["keap"] = Circuit("keap", refused_at=now - 7200, error="invalid_client", probe_at=now)
+    key = create_client_key("keap")
+    circuits.items[key] = Circuit(key, opened_at=now - 7200, probed_at=now - 60, version="another entry")
     w.ports = replace(w.ports, circuits=circuits)
     change = circuits.change
 
@@ -80,62 +85,119 @@ def test_a_replay_whose_probe_is_claimed_after_the_grace_is_not_sent() -> None:
 
     circuits.change = slow  # type: ignore[method-assign]
     w.run()
+    assert circuits.items[key].version == w.vault.clients["keap"].version, "the probe was claimed"
     assert w.provider.requests == []
     assert w.record().attempt_replays == 0
 
 
-def test_without_grace_an_attempt_in_doubt_is_replayed_once_and_late() -> None:
-    """Without a grace, an attempt in doubt waits for the last quarter of the token's life, and is replayed once."""
-    w = world()
-    # Refreshed early in its life, so that there is something left to wait for.
-    young = replace(w.stored, issued_at=int(w.clock.now()) - 3600, expires_at=int(w.clock.now()) + LIFETIME - 3600)
+def make_young(w: World) -> TokenSet:
+    """Have the token refreshed early in its life, so that there is something left to wait for."""
+    now = int(w.clock.now())
+    young = replace(w.stored, issued_at=now - 3600, expires_at=now + LIFETIME - 3600)
     sealed = MemoryKey(NAME, 1).seal(young.encode())
     w.records.items[NAME] = replace(w.record(), sealed=sealed, issued_at=young.issued_at, expires_at=young.expires_at)
-    w.provider.script = [LostResponse("gone")]
+    return young
+
+
+@pytest.mark.parametrize("lost", [LostResponse("gone", "timeout"), answer(500, b"<html>oops</html>")])
+def test_without_grace_a_used_token_is_sent_again_at_the_last_try(lost: Any) -> None:
+    """A lost response and an unclear one: half a minute before the access token expires, and freely after its end."""
+    w = world()
+    young = make_young(w)
+    w.provider.script = [lost]
     assert w.run().outcome == "failed"
-    assert w.record().status is Status.DEGRADED
-    assert w.record().refresh_at == young.expires_at - LIFETIME // 4
-    assert w.record().attempt_id is not None
-    assert w.bus.types == ["Connection Degraded"]
+    assert w.record().refresh_at == young.expires_at - 30
     # A caller is served the old access token, which lives on.
     assert w.run(caller_waits=True).tokens == young
+    with pytest.raises(ResponsePending):
+        w.run(caller_waits=True, force=True)
+    assert len(w.provider.requests) == 1
 
     w.clock.time = float(w.record().refresh_at or 0)
-    w.provider.script = [LostResponse("gone again")]
+    w.provider.script = [lost]
     w.run()
-    assert w.record().status is Status.AUTHORIZATION_REQUIRED
     assert len(w.provider.requests) == 2
+    assert w.record().refresh_at == young.expires_at
     while w.clock.now() < young.expires_at:
         w.run()
-        w.clock.advance(600)
+        w.clock.advance(5)
     assert len(w.provider.requests) == 2, "never a third time while the access token lives"
-    # Afterwards it is probed daily, as everything that waits for a person: the provider may never have acted.
     w.clock.time = float(w.record().refresh_at or 0)
     assert w.run().outcome == "rotated"
     assert w.record().status is Status.ACTIVE
 
 
-@pytest.mark.parametrize(
-    "then",
-    [NotSent("no route"), answer(429, b""), answer(408, b""), answer(401, {"error": "invalid_client"})],
-    ids=["not sent", "rate limited", "timed out", "client refused"],
-)
-def test_a_replay_the_provider_did_not_act_on_leaves_the_doubt(then: Any) -> None:
-    """A replay that the provider did not act upon leaves the doubt as it was."""
-    w = world(with_grace(KEAP, 30))
+def test_where_revocation_ends_all_a_lost_response_is_replayed_once() -> None:
+    """The one counted replay is at stake for all connections of the account; then it is probed daily, once expired."""
+    w = world(msgspec.structs.replace(KEAP, revoke=Revoke(url="https://{host}/revoke", scope="grant")))
+    young = make_young(w)
+    w.provider.script = [LostResponse("gone"), LostResponse("gone again")]
+    w.run()
+    w.clock.time = float(w.record().refresh_at or 0)
+    w.run()
+    assert w.record().status is Status.AUTHORIZATION_REQUIRED
+    while w.clock.now() < young.expires_at + 3600:
+        w.run()
+        w.clock.advance(600)
+    assert len(w.provider.requests) == 2
+    w.clock.time = float(w.record().refresh_at or 0)
+    assert w.run().outcome == "rotated", "the provider may never have acted"
+    assert w.record().status is Status.ACTIVE
+
+
+def test_a_reported_rejection_ends_the_sparing_of_a_used_token() -> None:
+    """A consumer whose access token is rejected has nothing to lose: the refresh token is sent again at once."""
+    w = world()
+    young = make_young(w)
+    w.provider.script = [answer(500, b"oops")]
+    w.run()
+    w.clock.advance(60)
+    result = w.run(caller_waits=True, rejected=young.access_token.fingerprint)
+    assert result.outcome == "rotated"
+    assert w.record().token_rejected_at is None
+
+
+NOT_ACTED_UPON = {
+    "not sent": NotSent("no route"),
+    "rate limited": answer(429, b""),
+    "timed out": answer(408, b""),
+    "client refused": answer(401, {"error": "invalid_client"}),
+}
+
+
+def crash_after_request(w: World) -> str:
     w.faults.at, w.faults.kind = REQUEST_CALL, "crash-after"
     with pytest.raises(Crash):
         w.run()
-    attempt_id = w.record().attempt_id
-    assert attempt_id
-    w.clock.advance(41)  # the lease is over, and the grace too
+    assert w.record().attempt_id
+    w.clock.advance(41)  # the lease is over
+    return str(w.record().attempt_id)
+
+
+@pytest.mark.parametrize("then", NOT_ACTED_UPON.values(), ids=NOT_ACTED_UPON)
+def test_a_replay_the_provider_did_not_act_on_leaves_the_doubt(then: Any) -> None:
+    """While a response may be in flight, a replay that the provider did not act upon leaves the doubt as it was."""
+    w = world(with_grace(KEAP, 60))
+    attempt_id = crash_after_request(w)
+    w.provider.script = [then]
     w.run()
-    assert w.record().status == Status.DEGRADED
+    assert len(w.provider.requests) == 2
+    assert (w.record().attempt_id, w.record().attempt_replays) == (attempt_id, 0), "it may still be tried once"
+    assert (w.record().status, w.record().unclear_at) == (Status.DEGRADED, None)
+
+
+@pytest.mark.parametrize("then", NOT_ACTED_UPON.values(), ids=NOT_ACTED_UPON)
+def test_a_doubt_does_not_outlive_the_last_response_in_flight(then: Any) -> None:
+    """A quarter of an hour later no response is in flight any more: the attempt is over, its outcome unclear."""
+    w = world()
+    crash_after_request(w)
+    w.run()
+    assert (w.record().status, w.record().refresh_at) == (Status.DEGRADED, (w.record().expires_at or 0) - 30)
     w.clock.time = float(w.record().refresh_at or 0)
     w.provider.script = [then]
     w.run()
-    assert (w.record().attempt_id, w.record().attempt_replays) == (attempt_id, 0), "it may still be tried once"
-    assert len(w.provider.requests) == 2
+    assert (w.record().attempt_id, w.record().unclear_at) == (None, int(w.clock.now()))
+    assert w.record().refresh_at == w.record().expires_at, "the next try, when nothing is left to lose"
 
 
 @pytest.mark.parametrize("then", [NotSent("no route"), answer(429, b"")], ids=["not sent", "rate limited"])
@@ -149,12 +211,23 @@ def test_within_an_attempt_a_lost_response_outweighs_what_follows(then: Any) -> 
     assert w.clock.now() < again <= w.clock.now() + 30, "a moment later, within the grace"
 
 
-def test_a_server_error_counts_as_a_lost_response() -> None:
+def test_a_server_error_ends_its_attempt() -> None:
+    """An answer that arrived whole is not a lost answer: no other worker can hold it."""
     w = world()
-    w.provider.script = [answer(500, b"<html>oops</html>")]
+    w.provider.script = [answer(500, b"<html>oops</html>", content_type="text/html")]
     w.run()
-    assert w.record().attempt_id is not None
-    assert w.record().last_error == "lost_response"
+    record = w.record()
+    assert (record.attempt_id, record.in_doubt_since, record.unclear_at) == (None, None, int(w.clock.now()))
+    assert (record.last_error, record.last_status, record.last_detail) == ("unclear", 500, "text/html")
+
+
+def test_within_the_grace_an_unclear_answer_is_asked_for_again_soon() -> None:
+    w = world(with_grace(KEAP, 60))
+    w.provider.script = [answer(502, b"")]
+    w.run()
+    assert 0 < (w.record().refresh_at or 0) - w.clock.now() <= 10
+    w.clock.time = float(w.record().refresh_at or 0)
+    assert w.run().outcome == "rotated"
 
 
 def test_an_unreadable_success_is_kept_and_no_further_attempt_is_made() -> None:
@@ -220,18 +293,18 @@ def test_a_forced_refresh_waits_for_a_response_that_may_be_queued() -> None:
     w.run()
     w.records.change = change  # type: ignore[method-assign]
     w.clock.advance(45)
+    last_try_at = (w.record().expires_at or 0) - 30
     with pytest.raises(ResponsePending) as pending:
         w.run(caller_waits=True, force=True)
-    assert pending.value.as_dict()["retry_after"] == 900, "no worker has found the lease that ran out yet"
+    assert pending.value.as_dict()["retry_after"] == last_try_at - int(w.clock.now())
     w.run()
     w.clock.advance(45)
     before = w.record()
     with pytest.raises(ResponsePending) as pending:
         w.run(caller_waits=True, force=True)
-    settled_at = (before.in_doubt_since or 0) + 900
-    assert pending.value.as_dict()["retry_after"] == settled_at - int(w.clock.now())
+    assert pending.value.as_dict()["retry_after"] == last_try_at - int(w.clock.now())
     assert w.record() == before, "the schedule says what it is about"
-    w.clock.time = settled_at - 1.0
+    w.clock.time = last_try_at - 1.0
     with pytest.raises(ResponsePending, match="keap/main"):
         w.run(caller_waits=True, force=True)
     assert len(w.provider.requests) == 1
@@ -240,19 +313,16 @@ def test_a_forced_refresh_waits_for_a_response_that_may_be_queued() -> None:
     assert not w.provider.revoked
 
 
-def test_an_operator_may_replay_a_lost_response_before_the_last_quarter() -> None:
-    """An operator need not wait for the last quarter of the token's life to have a lost response replayed."""
+def test_a_forced_refresh_of_an_expired_token_waits_for_what_is_in_flight() -> None:
+    """An expired token has nothing to lose but the response that another worker may hold, for a quarter of an hour."""
     w = world()
     w.provider.script = [LostResponse("gone")]
+    w.clock.time = (w.record().expires_at or 0) + 1.0
     w.run()
-    with pytest.raises(ResponsePending):
+    with pytest.raises(ResponsePending) as pending:
         w.run(caller_waits=True, force=True)
+    assert pending.value.as_dict()["retry_after"] == 900
     w.clock.advance(900)
-    assert (w.record().refresh_at or 0) > w.clock.now()
-    w.provider.script = [LostResponse("gone again")]
-    w.run(caller_waits=True, force=True)
-    assert (w.record().attempt_replays, w.record().status) == (1, Status.AUTHORIZATION_REQUIRED)
-    # No worker holds a response to that request: its worker recorded that it was lost.
     assert w.run(caller_waits=True, force=True).outcome == "rotated"
 
 
