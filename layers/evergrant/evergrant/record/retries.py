@@ -92,7 +92,7 @@ def compute_spared_until(connection: Connection, profile: Profile, since: int, t
         ends_at = refresh_ends_at
         moments.append((since + ends_at) // 2)
     moments += [ends_at - LAST_TRY_SECONDS, ends_at]
-    return max(now, next((at for at in sorted(moments) if at >= tried_at + _MIN_GAP_SECONDS), now))
+    return max(now, next((at for at in sorted(moments) if at >= tried_at + _MIN_GAP_SECONDS), ends_at))
 
 
 def is_within_grace(profile: Profile, since: int, now: int) -> bool:
