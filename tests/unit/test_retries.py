@@ -159,9 +159,10 @@ def test_without_a_token_there_is_no_end_of_it() -> None:
 # A refresh token that the provider may have used
 
 
-def spare(current: Connection, tried: int = 0, profile: Profile = KEAP) -> int:
-    """In how many seconds it may be sent again, after a try so many seconds ago."""
-    return compute_spared_until(current, profile, NOW - tried, NOW) - NOW
+def spare(current: Connection, tried: int = 0, first_tried: int | None = None, profile: Profile = KEAP) -> int:
+    """In how many seconds it may be sent again, after tries so many seconds ago."""
+    since = NOW - (tried if first_tried is None else first_tried)
+    return compute_spared_until(current, profile, since, NOW - tried, NOW) - NOW
 
 
 def test_it_is_spared_until_just_before_the_token_expires() -> None:
@@ -170,10 +171,15 @@ def test_it_is_spared_until_just_before_the_token_expires() -> None:
     assert spare(left(HOUR_SECONDS, expiry_rule="default")) == HOUR_SECONDS + DAY_SECONDS - 30
 
 
-def test_after_that_last_try_it_is_spared_until_the_token_has_expired() -> None:
-    assert spare(left(30)) == 30
-    assert spare(left(29)) == 29
-    assert spare(left(31)) == 1
+@pytest.mark.parametrize(("remaining", "wait"), [(35, 5), (34, 34), (30, 30), (5, 5), (4, 4), (1, 1)])
+def test_after_that_last_try_it_is_spared_until_the_token_has_expired(remaining: int, wait: int) -> None:
+    """The tries of a living token are at least five seconds apart."""
+    assert spare(left(remaining)) == wait
+
+
+def test_a_last_try_that_comes_late_is_made() -> None:
+    """Half a minute before the end is when it is due; a message may take some seconds more."""
+    assert spare(left(25), tried=600) == 0
 
 
 @pytest.mark.parametrize("seconds", [0, -1, -DAY_SECONDS])
@@ -184,24 +190,24 @@ def test_once_the_token_has_expired_nothing_is_left_to_spare(seconds: int) -> No
 
 
 @pytest.mark.parametrize(
-    ("refresh_ends_in", "tried", "wait"),
+    ("refresh_ends_in", "tried", "first_tried", "wait"),
     [
-        (600, 0, 300),
-        (600, 60, 270),
-        (400, 0, 200),
-        (61, 0, 30),
-        (60, 0, 30),
-        (40, 0, 10),
-        (29, 0, 29),
-        (600, 599, 0),
-        (601, 0, 570),
+        (600, 0, 0, 300),
+        (400, 0, 0, 200),
+        (300, 300, 300, 0),
+        (300, 0, 300, 270),
+        (290, 5, 310, 260),
+        (60, 0, 0, 30),
+        (60, 0, 540, 30),
+        (9, 0, 591, 9),
+        (601, 0, 0, 570),
     ],
 )
 def test_one_that_ends_with_its_access_token_is_tried_while_both_live(
-    refresh_ends_in: int, tried: int, wait: int
+    refresh_ends_in: int, tried: int, first_tried: int, wait: int
 ) -> None:
-    """At half of what remained at the last try, and half a minute before the end: waiting longer gains nothing."""
-    assert spare(left(600, refresh_expires_at=NOW + refresh_ends_in), tried) == wait
+    """At half of what remained at the first try, and half a minute before the end: waiting longer gains nothing."""
+    assert spare(left(600, refresh_expires_at=NOW + refresh_ends_in), tried, first_tried) == wait
 
 
 @given(
