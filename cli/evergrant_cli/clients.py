@@ -15,7 +15,12 @@ from .usage import Verb, Verbs
 
 if TYPE_CHECKING:
     from evergrant.profiles.model import Profile
+    from evergrant.record.circuit import Circuit
     from evergrant.record.connection import Connection
+
+#: With a new entry so many connections are tried at once. Some servers burn a refresh token that comes with a wrong
+#: secret, so it is no more.
+_MAX_TRIED = 2
 
 app = typer.Typer(cls=Verbs, no_args_is_help=True, help="The client credentials that providers issued to you.")
 
@@ -111,7 +116,7 @@ def show(
     name: Annotated[str, typer.Argument(metavar="NAME", show_default=False, help="The client's name.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show a stored client, its connections, and whether its provider refuses it.
+    """Show a stored client, its connections, and whether its provider refuses it or their grants.
 
     Its secrets are not shown.
 
@@ -119,20 +124,20 @@ def show(
       evergrant client show keap
     """
     from evergrant.names import check_client
+    from evergrant.record.circuit import create_client_key
     from evergrant.record.status import Status
 
-    from . import refused_clients
+    from . import open_circuits
 
     run = get_run(context)
     entry = run.deployment.vault.client(check_client(name))
-    circuit = run.deployment.circuits.get(name)
+    circuit = run.deployment.circuits.get(create_client_key(name))
     users = sorted(
         record.name
         for record in run.deployment.records.all()
         if record.client == name and record.status is not Status.DISCONNECTED
     )
     if run.output.as_json:
-        refused = refused_clients.build_refusal_view(circuit) if circuit.is_open else None
         run.output.write_document(
             {
                 "client": name,
@@ -141,7 +146,8 @@ def show(
                 "credentials": sorted(entry.credentials),
                 "hosts": list(entry.hosts),
                 "connections": users,
-                "refused": refused,
+                "refused": open_circuits.build_view(circuit, run.now),
+                "incident": open_circuits.build_incident_view(circuit),
             }
         )
         return
@@ -154,7 +160,7 @@ def show(
             ("private key", "stored" if entry.private_key else ""),
             ("may be sent to", ", ".join(entry.hosts)),
             ("used by", ", ".join(users) or "no connection"),
-            *refused_clients.list_facts(circuit, run.now),
+            *open_circuits.list_facts(circuit, run.now),
         ]
     )
     if circuit.is_open:
@@ -205,42 +211,56 @@ def list_token_hosts(profile: Profile, variables: Mapping[str, str]) -> list[str
 
 
 def _try_waiting_connections(run: Run, client: str) -> dict[str, dict[str, Any] | None]:
-    """Refresh the first connection that waits for this client, and queue a wake-up for the others.
+    """Refresh a connection that waits for this client, and queue a wake-up for the others once one is accepted.
+
+    Where no connection waits, the client's circuit forgets the refusals of the entry before.
 
     Returns
     -------
     dict
         Maps a connection to its problem: ``{}`` where it works, None where that is not known yet.
     """
-    from evergrant.record import circuit as circuits
     from evergrant.record import queued_wakeup
+    from evergrant.record.circuit import create_client_key, forget_failures
+
+    from .tokens import load_record, refresh_now
+
+    circuits = run.deployment.circuits
+    circuit = circuits.get(create_client_key(client))
+    waiting = [record for record in run.deployment.records.all() if _waits_for_client(record, circuit)]
+    if not waiting:
+        changes = forget_failures(circuit)
+        if changes:
+            circuits.change(circuit.key, changes, only_if={"opened_at": circuit.opened_at})
+        return {}
+
+    def order(record: Connection) -> tuple[bool, str]:
+        """One whose refresh token may be in use comes last: it must not be sent again yet."""
+        return record.attempt_id is not None or record.unclear_at is not None, record.name
+
+    names = [record.name for record in sorted(waiting, key=order)]
+    tried: dict[str, dict[str, Any] | None] = {}
+    for number, name in enumerate(names[:_MAX_TRIED], 1):
+        try:
+            refresh_now(run, load_record(run, name))
+            tried[name] = {}
+        except CommandFailed as failed:
+            tried[name] = failed.problem.as_dict()
+            if failed.problem.code == "client_refused":
+                continue  # it may be this connection's own trouble, such as a wrong variable: the next one shows
+        others = names[number:]
+        run.deployment.queue.send_many(queued_wakeup.build_messages(others))
+        return tried | dict.fromkeys(others)
+    return tried  # the others would be refused too
+
+
+def _waits_for_client(record: Connection, circuit: Circuit) -> bool:
+    """Whether the connection was refused because of its client, or cannot use the client's entry."""
     from evergrant.record.status import INACTIVE_STATUSES, Status
 
     from .connection_view import CLIENT_ERRORS
-    from .tokens import load_record, refresh_now
 
-    seen = run.deployment.circuits.get(client)
-
-    def waits_for_client(record: Connection) -> bool:
-        failed_by_client = record.status is Status.CLIENT_REFUSED or record.last_error in CLIENT_ERRORS
-        return record.status not in INACTIVE_STATUSES and (failed_by_client or record.name in seen.waiting)
-
-    waiting = sorted(
-        record.name for record in run.deployment.records.all() if record.client == client and waits_for_client(record)
-    )
-    if not waiting:
-        if seen.is_open:  # no connection is left to probe with, so the new credentials start with a closed circuit
-            for changes in circuits.reset_rejections(seen):
-                run.deployment.circuits.change(client, changes, only_if={"refused_at": seen.refused_at})
-        return {}
-    first, *others = waiting
-    tried: dict[str, dict[str, Any] | None] = {}
-    try:
-        refresh_now(run, load_record(run, first))
-        tried[first] = {}
-    except CommandFailed as failed:
-        tried[first] = failed.problem.as_dict()
-        if failed.problem.code == "client_refused":
-            return tried  # the others would be refused too
-    run.deployment.queue.send_many(queued_wakeup.build_messages(others))
-    return tried | dict.fromkeys(others)
+    if record.client != circuit.name or record.status in INACTIVE_STATUSES:
+        return False
+    is_refused = record.status is Status.CLIENT_REFUSED or record.name in circuit.failures
+    return is_refused or record.last_error in CLIENT_ERRORS

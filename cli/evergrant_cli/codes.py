@@ -1,4 +1,4 @@
-"""The error codes in plain words: those of Evergrant and of RFC 6749; a provider may add its own."""
+"""The error codes in plain words: of a connection's record, and of the connect pages."""
 
 from __future__ import annotations
 
@@ -6,50 +6,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
+from evergrant.record.connection import Connection
+from evergrant.record.error_words import describe_code as describe_code
+from evergrant.record.status import Status
+
 from .provider_failures import describe_failure
 
-#: Each reads after "could not be refreshed:".
-_SENTENCES = {
-    # of Evergrant
-    "lost_response": "the provider's response was lost, or it failed (timeout, reset or 5xx); "
-    "whether it used the refresh token is unknown",
-    "not_sent": "the request never reached the provider",
-    "unreadable_response": "the provider responded with success, but its profile finds no token in the response",
-    "not_used": "the provider used nothing of the request",
-    "rate_limited": "the provider asks for fewer requests",
-    "transient": "the provider could not respond for the moment",
-    "malformed": "the provider finds the request malformed",
-    "client_rejected": "the provider does not accept the client's credentials",
-    "grant_rejected": "the provider no longer accepts the grant",
-    "client_unauthorized": "the provider does not allow the client to use this grant",
-    "not_reached": "something in front of the provider responded, such as a proxy or a firewall",
-    "unclear": "the provider failed, and whether it used the refresh token is unknown",
-    "rejected_unknown": "the provider refused, and did not say whether for the grant or the client",
-    "expired_on_arrival": "its access tokens had expired when they came, several times in a row; "
-    "they are used for the lifetime that its profile assumes",
-    "service_unavailable": "a service of AWS that is needed did not answer",
-    "no_refresh_token": "there is no refresh token to refresh with",
-    "key_expired": "the pasted key has expired",
-    "key_refused": "the provider's API refuses the pasted key",
-    "unknown_client": "the client's credentials are not stored",
-    "unknown_profile": "the profile it was connected with is gone",
-    "invalid_client_entry": "the stored entry of the client cannot be used: a field is missing, or holds a line break",
-    "invalid_variable": "a variable of the profile is missing, or does not match its pattern",
-    "invalid_profile": "its profile cannot be used",
-    "seal_broken": "the sealed token set does not open",
-    "unpublished": "Secrets Manager does not take its new token, and the secret still holds an older one",
-    # of RFC 6749, section 5.2 and 4.1.2.1
-    "invalid_grant": "the provider no longer accepts the grant",
-    "invalid_client": "the provider does not accept the client's credentials",
-    "unauthorized_client": "the provider does not allow the client to use this grant",
-    "invalid_request": "the provider finds the request malformed",
-    "invalid_scope": "the provider does not accept the scope",
-    "unsupported_grant_type": "the provider does not know this kind of grant",
-    "server_error": "the provider failed",
-    "temporarily_unavailable": "the provider is overloaded or under maintenance",
-}
-
-
+#: Codes after which the provider may have used the refresh token.
+_IN_DOUBT = frozenset({"lost_response", "unclear", "server_error", "temporarily_unavailable"})
 #: Of a step at the connect pages, for the operator who sent the link.
 _LINK_PROBLEMS = {
     "access_denied": "the link was opened, and access was denied at the provider",
@@ -75,8 +39,16 @@ def describe_link_problem(code: str, client: str, failure: Mapping[str, Any] = M
     )
 
 
-def describe_code(code: str | None) -> str:
-    """Describe an error code in words, with the code itself after them."""
-    if code is None:
-        return "no reason is recorded"
-    return f"{_SENTENCES.get(code, 'the provider refused, in words of its own')} ({code})"
+def describe_last_error(connection: Connection) -> str:
+    """Describe the last error of a connection. What became of a refresh token is said only where that is unknown."""
+    code = connection.last_error
+    is_refusal = connection.status is Status.CLIENT_REFUSED or connection.rejected_code == code
+    is_in_doubt = connection.in_doubt_since is not None or connection.unclear_at is not None
+    return describe_code(
+        code,
+        connection.last_status,
+        connection.last_detail,
+        is_refusal=is_refusal,
+        is_token_in_doubt=is_in_doubt
+        and (code in _IN_DOUBT or (not is_refusal and (connection.last_status or 0) >= 500)),
+    )

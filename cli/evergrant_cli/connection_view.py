@@ -6,12 +6,20 @@ from dataclasses import replace
 from typing import Any
 
 from evergrant.errors import AuthorizationRequired, ClientRefused, EvergrantError, UnknownClient
+from evergrant.profiles.model import HEADLESS_GRANTS
+from evergrant.record.circuit import VAGUE
 from evergrant.record.connection import UNPUBLISHED, Connection
-from evergrant.record.remedies import find_remedy
+from evergrant.record.remedies import (
+    CLIENT_OR_GRANT_REJECTIONS,
+    GRANT_REJECTIONS,
+    MALFORMED,
+    explain_both_readings,
+    find_remedy,
+)
 from evergrant.record.status import Status
 from evergrant.times import format_rfc3339
 
-from .codes import describe_code, describe_link_problem
+from .codes import describe_last_error, describe_link_problem
 from .problems import Problem
 
 
@@ -32,6 +40,11 @@ def build_connection_view(connection: Connection, now: int) -> dict[str, Any]:
         "failures": None if connection.status is Status.DISCONNECTED else connection.failures,
         "last_error": shown.last_error,
         "last_error_at": _format_time(shown.last_error_at),
+        "last_status": shown.last_status,
+        "last_detail": shown.last_detail,
+        "failing_since": _format_time(shown.failing_since),
+        "rejected_at": _format_time(shown.rejected_at),
+        "unclear_at": _format_time(shown.unclear_at),
         "variables": dict(connection.variables),
         "scope": connection.scope,
         "granted_scope": shown.granted_scope,
@@ -64,6 +77,11 @@ def drop_meaningless_times(connection: Connection, now: int) -> Connection:
         failures=0,
         last_error=None,
         last_error_at=None,
+        last_status=None,
+        last_detail=None,
+        failing_since=None,
+        rejected_at=None,
+        unclear_at=None,
         subject=None,
         missing_scope=None,
         granted_scope=None,
@@ -85,11 +103,9 @@ def _format_time(at: int | None) -> str | None:
     return None if at is None else format_rfc3339(at)
 
 
-#: What the operator can do about an error code of Evergrant's own.
+#: What the operator can do about an error code.
 _ADVICE = {
     "invalid_client_entry": "Store the client's entry again: `{remedy}`.",
-    "not_sent": "Is the host right, does its name resolve, and is it among the hosts of client {client}? "
-    "`{remedy}` sets them.",
     "lost_response": "It is retried by itself, as soon as a replay can do no harm.",
     "unreadable_response": "The response is kept, sealed. Correct the profile (one of your own: "
     "`evergrant provider add FILE`), then `{remedy}`. To give it up: `evergrant connect {connection}`.",
@@ -98,20 +114,50 @@ _ADVICE = {
     "seal_broken": "The sealed token set does not open: `{remedy}`.",
     UNPUBLISHED: "It is retried by itself. Rotator's log names the cause: its permission to write the secret, the "
     "vault key, or the number of the secret's versions.",
+    VAGUE: "It is retried by itself. To begin anew at once: `evergrant connect {connection}`.",
+    **dict.fromkeys(
+        MALFORMED,
+        "If the same request worked before, it is most likely the grant: `evergrant connect {connection}`. If it never "
+        "did, correct the profile, or the connection's variables.",
+    ),
+    **dict.fromkeys(GRANT_REJECTIONS, "It is tried once more before it counts as final."),
 }
+#: Of a request that was not sent, by its reason.
+_NOT_SENT_ADVICE = {
+    "dns": "Does the name of the host resolve? It may stand in a variable: `evergrant connect {connection} "
+    "--var NAME=VALUE`.",
+    "address": "Its host must have a public address. If a variable is wrong: `{remedy} --var NAME=VALUE`.",
+    "connect": "It is retried by itself. The provider may be down, or its host wrong.",
+    "tls": "It is retried by itself. Look at the certificate of the provider's host.",
+    "timeout": "It is retried by itself. The provider may be down.",
+    "request": "Store the client's entry again: `{remedy}`.",
+}
+_NOT_SENT_DEFAULT = (
+    "Is the host right, does its name resolve, and is it among the hosts of client {client}? `{remedy}` sets them."
+)
 
 #: Errors that no retry fixes, or that were retried for too long already.
-CLIENT_ERRORS = frozenset({"unknown_client", "invalid_client_entry"})
-NEEDS_ACTION = CLIENT_ERRORS | {"unreadable_response", "unknown_profile", "seal_broken", UNPUBLISHED}
+_ENTRY_ERRORS = frozenset({"unknown_client", "invalid_client_entry"})
+#: Errors after which another entry of the client may be all that is needed.
+CLIENT_ERRORS = _ENTRY_ERRORS | {"invalid_client", "client_rejected"} | CLIENT_OR_GRANT_REJECTIONS
+NEEDS_ACTION = _ENTRY_ERRORS | {"unreadable_response", "unknown_profile", "seal_broken", UNPUBLISHED}
 
 
-def find_advice(connection: Connection) -> str:
+def find_advice(connection: Connection, *, has_expired: bool = False) -> str:
     """Say what to do about the connection's last error; empty where waiting is enough."""
-    if connection.last_error == "unknown_client":
-        return UnknownClient(connection.client).hint
-    text = _ADVICE.get(connection.last_error or "", "")
-    remedy = find_remedy(connection.last_error, connection.name, connection.client)
-    return text.format(remedy=remedy, client=connection.client, connection=connection.name)
+    error, name, client = connection.last_error or "", connection.name, connection.client
+    if error == "unknown_client":
+        return UnknownClient(client).hint
+    if error in CLIENT_OR_GRANT_REJECTIONS:
+        is_headless = connection.grant in HEADLESS_GRANTS
+        return f"`evergrant client set {client}`." if is_headless else explain_both_readings(name, client)
+    remedy = find_remedy(error, name, client, detail=connection.last_detail, has_expired=has_expired)
+    if error in GRANT_REJECTIONS and has_expired:
+        return f"`{remedy}`. It is tried once more before it counts as final."
+    text = _ADVICE.get(error, "")
+    if error == "not_sent":
+        text = _NOT_SENT_ADVICE.get(connection.last_detail or "", _NOT_SENT_DEFAULT)
+    return text.format(remedy=remedy, client=client, connection=name)
 
 
 def describe_variable_fix(connection: str) -> str:
@@ -140,7 +186,7 @@ def explain_failure(connection: Connection, answer: dict[str, Any]) -> Problem:
     answer
         Rotator's answer. It may be the old token, which is still served although the refresh failed.
     """
-    error = describe_code(connection.last_error)
+    error = describe_last_error(connection)
     state: EvergrantError | None = None
     if connection.status is Status.CLIENT_REFUSED:
         state = ClientRefused(connection.name, connection.client)

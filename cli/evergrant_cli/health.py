@@ -6,10 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from evergrant.record.connection import Connection
+from evergrant.record.circuit import Circuit
+from evergrant.record.connection import FAILS_ALONE, Connection
+from evergrant.record.failures import MAX_SILENT_SECONDS
+from evergrant.record.remedies import explain_final_refusal
 from evergrant.record.status import Status
 
-from .codes import describe_code, describe_link_problem
+from . import open_circuits
+from .codes import describe_last_error, describe_link_problem
 from .connection_view import NEEDS_ACTION, describe_variable_fix, find_advice
 from .output import format_span
 
@@ -29,17 +33,32 @@ class Level(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The health of one connection: how urgent it is, why, and what to do about it."""
+    """The health of one connection: how urgent it is, why, and what to do about it.
+
+    ``circuit`` is the key of the circuit whose own lines say the same for all of its connections, or empty.
+    """
 
     level: Level
     reason: str = ""
     advice: str = ""
+    circuit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What concerns several connections: the open circuit that holds this one back, and the incident it is part of."""
+
+    obstacle: Circuit | None = None
+    incident: Circuit | None = None
 
 
 _FINE = Health(Level.FINE)
+_NO_TROUBLE = Trouble()
 
 
-def assess_health(connection: Connection, now: int, *, prolonged: bool = True) -> Health:
+def assess_health(
+    connection: Connection, now: int, *, prolonged: bool = True, trouble: Trouble = _NO_TROUBLE
+) -> Health:
     """Assess one connection.
 
     Parameters
@@ -54,21 +73,59 @@ def assess_health(connection: Connection, now: int, *, prolonged: bool = True) -
         case Status.PAUSED:
             return Health(Level.WATCH, "paused: nothing is refreshed", f"evergrant resume {name}")
         case Status.AUTHORIZATION_REQUIRED:
-            why = f"it must be authorized again{_format_error(connection)}; {_format_remaining(connection, now)}"
-            return Health(Level.ACT, why, f"evergrant connect {name}")
+            return _assess_authorization_required(connection, now)
         case Status.CLIENT_REFUSED:
             refused = f"the provider refuses client {connection.client}{_format_error(connection)}"
             why = f"{refused}; {_format_remaining(connection, now)}"
-            return Health(Level.ACT, why, f"`evergrant client set {connection.client}`. {describe_variable_fix(name)}")
+            advice = f"`evergrant client set {connection.client}`. {describe_variable_fix(name)}"
+            return Health(
+                Level.ACT, why, advice, trouble.obstacle.key if trouble.obstacle and trouble.obstacle.is_client else ""
+            )
     if connection.last_error in NEEDS_ACTION:
         return Health(
             Level.ACT,
-            f"{describe_code(connection.last_error)}; {_format_remaining(connection, now)}",
+            f"{describe_last_error(connection)}; {_format_remaining(connection, now)}",
             find_advice(connection),
         )
     if connection.status is Status.AWAITING_AUTHORIZATION and connection.grant in ("authorization_code", "static"):
         return Health(Level.WATCH, f"not authorized yet{_format_link_problem(connection)}", f"evergrant connect {name}")
-    return _assess_running(connection, now, prolonged)
+    return _assess_shared(connection, trouble, now) or _assess_running(connection, now, prolonged)
+
+
+def _assess_authorization_required(connection: Connection, now: int) -> Health:
+    remaining = _format_remaining(connection, now)
+    if connection.last_error == FAILS_ALONE:
+        advice = (
+            "Look whether the account is suspended, limited or moved at the provider. If not: `evergrant connect "
+            f"{connection.name}`. It is retried by itself."
+        )
+        return Health(Level.ACT, f"{describe_last_error(connection)}; {remaining}", advice)
+    why = f"it must be authorized again{_format_error(connection)}"
+    is_final = connection.rejected_code is not None and connection.rejected_code == connection.last_error
+    explanation = explain_final_refusal(connection.last_error) if is_final else ""
+    return Health(
+        Level.ACT, "; ".join(filter(None, (why, explanation, remaining))), f"evergrant connect {connection.name}"
+    )
+
+
+def _assess_shared(connection: Connection, trouble: Trouble, now: int) -> Health | None:
+    """Assess a connection whose trouble is its client's or its endpoint's; None where that is not so."""
+    obstacle, incident, remaining = trouble.obstacle, trouble.incident, _format_remaining(connection, now)
+    if incident is not None:
+        why = (
+            f"its grant is one of {len(incident.refusals)} that the provider refuses at once{_format_error(connection)}"
+        )
+        return Health(Level.ACT, f"{why}; {remaining}", open_circuits.advise_on_incident(incident), incident.key)
+    if obstacle is None or not (obstacle.is_client or open_circuits.is_due(connection, now)):
+        return None
+    waits = "it waits for" if open_circuits.is_due(connection, now) else "its next refresh waits for"
+    needs_action = obstacle.is_client or _has_expired(connection, now)
+    return Health(
+        Level.ACT if needs_action else Level.WATCH,
+        f"{waits} {open_circuits.describe_target(obstacle)}; {remaining}",
+        open_circuits.find_advice(obstacle),
+        obstacle.key,
+    )
 
 
 def _assess_running(connection: Connection, now: int, prolonged: bool) -> Health:
@@ -76,14 +133,16 @@ def _assess_running(connection: Connection, now: int, prolonged: bool) -> Health
         late = format_span(now - (connection.refresh_at or now))
         why = f"its refresh is {late} late; {_format_remaining(connection, now)}"
         return Health(Level.ACT, why, "Check the scheduler: its log, and the stack's alarms.")
+    if _is_silent(connection, now):
+        span = format_span(now - (connection.expires_at or connection.failing_since or now))
+        why = f"it has had no valid token for {span}{_format_error(connection)}"
+        return Health(Level.ACT, why, find_advice(connection, has_expired=True) or _advise_on_silence(connection))
     if _has_expired_unreplaced(connection, now):
         why = f"its token has expired and could not be replaced{_format_error(connection)}"
-        return Health(Level.ACT, why, find_advice(connection))
+        return Health(Level.ACT, why, find_advice(connection, has_expired=True))
     if connection.failures:
         times = "once" if connection.failures == 1 else f"{connection.failures} times in a row"
-        why = (
-            f"{describe_code(connection.last_error)}, {times}; {_format_remaining(connection, now)}; retried by itself"
-        )
+        why = f"{describe_last_error(connection)}, {times}; {_format_remaining(connection, now)}; retried by itself"
         return Health(Level.WATCH, why, find_advice(connection))
     end = connection.refresh_expires_at
     if end is not None and end - now < NOTICE_SECONDS and not (prolonged and _is_before(connection.refresh_at, end)):
@@ -104,10 +163,27 @@ def _is_overdue(connection: Connection, now: int) -> bool:
     return now - connection.refresh_at > OVERDUE_SECONDS
 
 
+def _has_expired(connection: Connection, now: int) -> bool:
+    return connection.expires_at is not None and connection.expires_at <= now
+
+
+def _is_silent(connection: Connection, now: int) -> bool:
+    """Whether the connection has failed without a valid token for a day: that needs a person, whatever the reason."""
+    since = connection.expires_at or connection.failing_since
+    return connection.failures > 0 and since is not None and now - since >= MAX_SILENT_SECONDS
+
+
+def _advise_on_silence(connection: Connection) -> str:
+    name = connection.name
+    return (
+        f"Look at the provider's status page, and at the account there. `evergrant rotate {name}` tries at once; "
+        f"`evergrant connect {name}` begins anew."
+    )
+
+
 def _has_expired_unreplaced(connection: Connection, now: int) -> bool:
     """Whether the token has expired although a refresh was due: one on demand may wait until a consumer asks."""
-    is_expired = connection.expires_at is not None and connection.expires_at <= now
-    if not is_expired or connection.refresh_at is None:
+    if not _has_expired(connection, now) or connection.refresh_at is None:
         return False
     return connection.failures > 0 or connection.refresh_at <= now
 
@@ -127,7 +203,7 @@ def summarize_health(judged: Sequence[tuple[str, Health]]) -> str:
 
 
 def _format_error(connection: Connection) -> str:
-    return f": {describe_code(connection.last_error)}" if connection.last_error else ""
+    return f": {describe_last_error(connection)}" if connection.last_error else ""
 
 
 def _format_link_problem(connection: Connection) -> str:

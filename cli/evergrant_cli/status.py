@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from .health import Health
 
+    Judged = Sequence[tuple[Connection, Health]]
+
 _NEEDS_ACTION_STATUS = 3
 _STYLES = ("green", "yellow", "red")
 
@@ -34,6 +36,9 @@ def status(
     a connection needs action: a grant must be authorized again or is about to end,
     a client is refused, a token has expired, or nothing is refreshed.
 
+    A client that its provider refuses and an endpoint that does not work are shown
+    once, with how many connections wait for them.
+
     [bold]Examples[/]
       evergrant status
       evergrant status keap/main
@@ -42,7 +47,7 @@ def status(
     from evergrant.record.status import Status
 
     from .health import Level, summarize_health
-    from .refused_clients import apply_client_refusal, find_refused_clients
+    from .open_circuits import read_circuits
     from .tokens import load_record
 
     run = get_run(context)
@@ -50,29 +55,29 @@ def status(
         records = [load_record(run, connection)]
     else:
         records = sorted(run.deployment.records.all(), key=lambda record: record.name)
-    refused = find_refused_clients(run, records)
-    records = [apply_client_refusal(record, refused) for record in records]
-    judged = [(record, _assess(run, record)) for record in records]
+    circuits = read_circuits(run, records)
+    judged = [(record, _assess(run, record, circuits)) for record in records]
     shown = [pair for pair in judged if connection or pair[0].status is not Status.DISCONNECTED]
     first = summarize_health([(record.name, health) for record, health in shown])
     if connection and records[0].status is Status.DISCONNECTED:
         first = f"{connection} is disconnected."
     worst = max((health.level for _, health in judged), default=Level.FINE)
     if run.output.as_json:
-        run.output.write_document(_build_document(first, worst is Level.ACT, judged, refused, run.now))
+        run.output.write_document(_build_document(first, worst is Level.ACT, judged, circuits, run.now))
     elif connection:
-        _write_one(run, *judged[0])
+        _write_one(run, *judged[0], circuits)
     else:
         run.output.write(first, _STYLES[worst])
-        _write_all(run, shown, refused, len(judged) - len(shown))
+        _write_all(run, shown, circuits, len(judged) - len(shown))
     if worst is Level.ACT:
         raise typer.Exit(_NEEDS_ACTION_STATUS)
 
 
-def _assess(run: Run, record: Connection) -> Health:
+def _assess(run: Run, record: Connection, circuits: Mapping[str, Circuit]) -> Health:
     from evergrant.errors import UnknownProfile
 
-    from .health import assess_health
+    from .health import Trouble, assess_health
+    from .open_circuits import find_incident, find_obstacle
 
     prolonged = True
     if record.refresh_expires_at is not None:
@@ -81,31 +86,29 @@ def _assess(run: Run, record: Connection) -> Health:
         except UnknownProfile:
             # Without its profile the connection is not refreshed; the record's last error says so.
             prolonged = False
-    return assess_health(record, run.now, prolonged=prolonged)
+    trouble = Trouble(find_obstacle(record, circuits), find_incident(record, circuits))
+    return assess_health(record, run.now, prolonged=prolonged, trouble=trouble)
 
 
 def _build_document(
-    first: str,
-    needs_action: bool,
-    judged: Sequence[tuple[Connection, Health]],
-    refused: Mapping[str, Circuit],
-    now: int,
+    first: str, needs_action: bool, judged: Judged, circuits: Mapping[str, Circuit], now: int
 ) -> dict[str, Any]:
-    from . import refused_clients
+    from . import open_circuits
     from .connection_view import build_connection_view
 
     records = [record for record, _ in judged]
-
+    incidents = map(open_circuits.build_incident_view, circuits.values())
     return {
         "summary": first,
         "needs_action": needs_action,
-        "refused_clients": [
-            refused_clients.build_client_view(circuit, refused_clients.find_affected(circuit, records))
-            for circuit in refused.values()
+        "open_circuits": [
+            open_circuits.build_held_view(held, now) for held in open_circuits.list_held(circuits, records, now)
         ],
+        "incidents": [incident for incident in incidents if incident is not None],
         "connections": [
             {
                 **build_connection_view(record, now),
+                "held_by": _find_key(record, circuits, now),
                 "health": health.level.name.lower(),
                 "reason": health.reason,
                 "advice": health.advice,
@@ -115,12 +118,15 @@ def _build_document(
     }
 
 
-def _write_all(
-    run: Run, shown: Sequence[tuple[Connection, Health]], refused: Mapping[str, Circuit], hidden: int
-) -> None:
-    from evergrant.record.status import Status
+def _find_key(record: Connection, circuits: Mapping[str, Circuit], now: int) -> str | None:
+    """Find the key of the circuit for which a due connection waits."""
+    from .open_circuits import find_obstacle, is_due
 
-    from . import refused_clients
+    obstacle = find_obstacle(record, circuits)
+    return obstacle.key if obstacle is not None and is_due(record, now) else None
+
+
+def _write_all(run: Run, shown: Judged, circuits: Mapping[str, Circuit], hidden: int) -> None:
     from .connection_view import drop_meaningless_times
 
     now = run.now
@@ -133,25 +139,38 @@ def _write_all(
                     record.name,
                     str(record.status),
                     format_until(record.expires_at, now),
-                    _format_next_refresh(record, now),
+                    _format_next_refresh(record, circuits, now),
                     format_until(record.refresh_expires_at, now),
                 )
                 for record in (drop_meaningless_times(record, now) for record, _ in shown)
             ],
         )
-    for circuit in refused.values():
-        # Once for the client, not for each of its connections.
-        waiting = refused_clients.find_affected(circuit, [record for record, _ in shown])
-        run.output.write()
-        run.output.write(f"{circuit.client}: {refused_clients.describe_refusal(circuit, waiting, now)}.", _STYLES[-1])
-        run.output.write(f"  → evergrant client set {circuit.client}")
+    _write_circuits(run, shown, circuits)
     for record, health in shown:
-        if health.level and not (record.status is Status.CLIENT_REFUSED and record.client in refused):
+        if health.level and not health.circuit:
             run.output.write()
             _write_health(run, record, health)
     if hidden:
         run.output.write()
         run.output.write(f"Not shown: {hidden} disconnected. --json shows all.", "dim")
+
+
+def _write_circuits(run: Run, shown: Judged, circuits: Mapping[str, Circuit]) -> None:
+    """Write what concerns several connections: once for each client or endpoint, not for each connection."""
+    from . import open_circuits
+    from .health import Level
+
+    for held in open_circuits.list_held(circuits, [record for record, _ in shown], run.now):
+        key = held.circuit.key
+        worst = max((health.level for _, health in shown if health.circuit == key), default=Level.WATCH)
+        run.output.write()
+        run.output.write(open_circuits.describe_held(held, run.now), _STYLES[worst])
+        run.output.write(f"  → {open_circuits.find_advice(held.circuit)}")
+    for circuit in circuits.values():
+        if circuit.incident_at is not None:
+            run.output.write()
+            run.output.write(f"{open_circuits.describe_incident(circuit, run.now)}.", _STYLES[-1])
+            run.output.write(f"  → {open_circuits.advise_on_incident(circuit)}")
 
 
 def _write_health(run: Run, record: Connection, health: Health) -> None:
@@ -160,7 +179,7 @@ def _write_health(run: Run, record: Connection, health: Health) -> None:
         run.output.write(f"  → {health.advice}")
 
 
-def _write_one(run: Run, record: Connection, health: Health) -> None:
+def _write_one(run: Run, record: Connection, health: Health, circuits: Mapping[str, Circuit]) -> None:
     from evergrant.times import format_rfc3339
 
     from .connection_view import drop_meaningless_times
@@ -181,11 +200,16 @@ def _write_one(run: Run, record: Connection, health: Health) -> None:
             ("state", str(record.status)),
             ("grant", record.grant),
             ("client", record.client),
+            ("endpoint", record.endpoint or ""),
             ("token expires", moment(record.expires_at)),
             ("next refresh", moment(record.refresh_at)),
+            ("held back by", _format_obstacle(record, circuits, now)),
             ("refresh token ends", moment(record.refresh_expires_at)),
             ("last error", _format_error(record, now)),
             ("failures in a row", str(record.failures or "")),
+            ("failing since", moment(record.failing_since)),
+            ("refused since", moment(record.rejected_at)),
+            ("perhaps used", _format_doubt(record, now)),
             (
                 "token refreshed",
                 f"{format_until(record.issued_at, now)}, generation {record.generation}" if record.issued_at else "",
@@ -205,9 +229,9 @@ def _write_one(run: Run, record: Connection, health: Health) -> None:
 
 
 def _format_error(record: Connection, now: int) -> str:
-    from .codes import describe_code
+    from .codes import describe_last_error
 
-    return f"{format_until(record.last_error_at, now)}: {describe_code(record.last_error)}" if record.last_error else ""
+    return f"{format_until(record.last_error_at, now)}: {describe_last_error(record)}" if record.last_error else ""
 
 
 def _format_authorization_failure(record: Connection, now: int) -> str:
@@ -219,9 +243,28 @@ def _format_authorization_failure(record: Connection, now: int) -> str:
     return f"{format_until(failure['at'], now)}: {describe_link_problem(failure['code'], record.client, failure)}"
 
 
-def _format_next_refresh(record: Connection, now: int) -> str:
+def _format_obstacle(record: Connection, circuits: Mapping[str, Circuit], now: int) -> str:
+    from .open_circuits import describe_probe, describe_target, find_obstacle, is_due
+
+    obstacle = find_obstacle(record, circuits)
+    if obstacle is None or not is_due(record, now):
+        return ""
+    return f"{describe_target(obstacle)}; {describe_probe(obstacle, now)}"
+
+
+def _format_doubt(record: Connection, now: int) -> str:
+    """Say since when the provider may have used the refresh token."""
+    since = record.unclear_at or record.in_doubt_since
+    if since is None:
+        return ""
+    return f"the refresh token, {format_until(since, now)}; it is spared until just before the access token expires"
+
+
+def _format_next_refresh(record: Connection, circuits: Mapping[str, Circuit], now: int) -> str:
+    from .open_circuits import find_obstacle
+
     if record.is_leased(now):
         return "now"
     if record.refresh_at is not None and record.refresh_at <= now:
-        return "due"
+        return "held back" if find_obstacle(record, circuits) else "due"
     return format_until(record.refresh_at, now)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
-from .connection import UNPUBLISHED
-from .remedies import find_remedy
+from .connection import FAILS_ALONE, UNPUBLISHED
+from .error_words import describe_code
+from .remedies import (
+    CLIENT_OR_GRANT_REJECTIONS,
+    GRANT_REJECTIONS,
+    explain_both_readings,
+    explain_final_refusal,
+    find_remedy,
+)
 from .status import EventType
 
 #: Events that are always alerts. Other events say so themselves, by ``alert`` in their detail.
 _ALWAYS_ALERTS = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.GRANTS_REFUSED, EventType.GRANT_EXPIRING})
 
+#: Events of a refusal, whatever the HTTP status with which it came.
+_REFUSALS = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANTS_REFUSED})
+
 _TRIED_AGAIN = "Evergrant tries again by itself."
-#: What follows an error after which nothing is tried again.
-_NOT_TRIED_AGAIN = {
-    "unreadable_response": "The provider's response is kept. Nothing is sent before a corrected profile has read it."
-}
 
 
 def is_alert(event: Mapping[str, Any]) -> bool:
@@ -30,63 +38,155 @@ def describe_event(event: Mapping[str, Any]) -> dict[str, Any]:
     The words are for an e-mail; ``reason`` and the times are for programs.
     """
     kind, detail = EventType(event["type"]), event["detail"]
-    name, reason, client = detail["connection"], detail.get("reason", ""), detail.get("client", "")
-    because = f" ({reason})" if reason else ""
-    token = f" Its access token is valid until {detail['expires_at']}." if "expires_at" in detail else ""
-    connect, status = f"evergrant connect {name}", f"evergrant status {name}"
-    answered = _describe_answer(detail)
-    degraded = (
-        f"{name} cannot be refreshed at present{because}.{answered}{token} {_NOT_TRIED_AGAIN.get(reason, _TRIED_AGAIN)}"
-    )
-    if reason == UNPUBLISHED:
-        degraded = (
-            f"Secrets Manager does not take the new access token of {name}{because}: consumers of the secret read an "
-            f"older one, which expires soon. {_TRIED_AGAIN} Rotator's log says why the write fails."
-        )
-    summary, command = {
-        EventType.AUTHORIZED: (f"{name} is connected.", status),
-        EventType.ROTATED: (f"{name} has a new access token.", status),
-        EventType.DEGRADED: (degraded, find_remedy(reason, name, client)),
-        EventType.RECOVERED: (f"{name} works again.", status),
-        EventType.AUTHORIZATION_REQUIRED: (
-            f"{name} cannot be refreshed any more{because}: its owner has to authorize it again.{token}",
-            connect,
-        ),
-        EventType.CLIENT_REFUSED: (
-            f"The provider refuses the credentials of client {client} for {name}{because}. No owner has to authorize "
-            f"again: correct the client's entry, or the connection's variables.{token}",
-            f"evergrant client set {client}",
-        ),
-        EventType.GRANTS_REFUSED: (
-            f"The provider refuses the grants of many connections of client {client} at once{because}: "
-            f"{_join(detail.get('connections', [name]))}. Look at the provider's status page and the client's "
-            "registration. Their owners are asked only if this lasts for two hours.",
-            "evergrant status",
-        ),
-        EventType.GRANT_EXPIRING: (
-            f"The grant of {name} ends at {detail.get('ends_at', '')}, and refreshing does not prolong it: "
-            "its owner has to authorize it again before.",
-            connect,
-        ),
-        EventType.SCOPE_REDUCED: (
-            f"The token of {name} has fewer scopes than were granted; it lacks {detail.get('lost_scope', '')}.",
-            connect,
-        ),
-        EventType.DISCONNECTED: (f"{name} is disconnected.", status),
-    }[kind]
+    summary, command = _WORDS[kind](_Facts(detail, is_refusal=kind in _REFUSALS))
     return {**detail, "alert": is_alert(event), "summary": summary, "command": command}
 
 
-def _describe_answer(detail: Mapping[str, Any]) -> str:
-    """Say which endpoint answered what, where that is known."""
-    if "endpoint" not in detail or not ("http_status" in detail or "http_detail" in detail):
-        return ""
-    said = [f"HTTP {detail['http_status']}"] if "http_status" in detail else []
-    said += [str(detail["http_detail"])] if "http_detail" in detail else []
-    others = " Other connections of this endpoint wait, too." if "open_since" in detail else ""
-    return f" {detail['endpoint']} answered: {', '.join(said)}.{others}"
+@dataclass(frozen=True, slots=True)
+class _Facts:
+    """The detail of an event, as sentences are made of it. A sentence about what is unknown is empty."""
+
+    detail: Mapping[str, Any]
+    is_refusal: bool = False
+
+    @property
+    def name(self) -> str:
+        return str(self.detail["connection"])
+
+    @property
+    def client(self) -> str:
+        return str(self.detail.get("client", ""))
+
+    @property
+    def reason(self) -> str:
+        return self.detail.get("reason") or ""
+
+    @property
+    def host(self) -> str:
+        """The token endpoint's host."""
+        return urlsplit(self.detail.get("endpoint") or "").hostname or ""
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the access token had expired by then. Both times are RFC 3339 in UTC."""
+        return bool(self.detail.get("expires_at", "9") <= self.detail.get("time", ""))
+
+    @property
+    def why(self) -> str:
+        """The error in words, with host, HTTP status and media type."""
+        if not self.reason:
+            return ""
+        detail, http_status = self.detail, self.detail.get("http_status")
+        said = describe_code(self.reason, http_status, detail.get("http_detail"), is_refusal=self.is_refusal)
+        return f": {said}{f' at {self.host}' if self.host else ''}"
+
+    @property
+    def token(self) -> str:
+        """Until when the access token is valid."""
+        if "expires_at" not in self.detail:
+            return ""
+        said = "expired at" if self.has_expired else "is valid until"
+        return f" Its access token {said} {self.detail['expires_at']}."
+
+    @property
+    def others(self) -> str:
+        """What an open circuit means for other connections."""
+        if "open_since" not in self.detail:
+            return ""
+        return f" Since {self.detail['open_since']}, other connections of this endpoint wait for it, too."
+
+    @property
+    def connections(self) -> str:
+        """The connections of an event that concerns several."""
+        *others, last = map(str, self.detail.get("connections") or [self.name])
+        return f"{', '.join(others)} and {last}" if others else last
 
 
-def _join(names: Sequence[str]) -> str:
-    *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
+def _describe_degraded(facts: _Facts) -> tuple[str, str]:
+    name, client, reason = facts.name, facts.client, facts.reason
+    command = find_remedy(reason, name, client, detail=facts.detail.get("http_detail"), has_expired=facts.has_expired)
+    if reason == UNPUBLISHED:
+        return (
+            f"Secrets Manager does not take the new access token of {name} ({reason}): consumers of the secret read an "
+            f"older one, which expires soon. {_TRIED_AGAIN} Rotator's log says why the write fails.",
+            command,
+        )
+    said = f"{name} cannot be refreshed at present{facts.why}.{facts.others}{facts.token}"
+    return f"{said} {_say_what_follows(facts)}", command
+
+
+def _say_what_follows(facts: _Facts) -> str:
+    name, client, reason = facts.name, facts.client, facts.reason
+    if reason == "unreadable_response":
+        return "The provider's response is kept. Nothing is sent before a corrected profile has read it."
+    if reason in CLIENT_OR_GRANT_REJECTIONS:
+        return explain_both_readings(name, client)
+    if reason in GRANT_REJECTIONS:
+        again = "Evergrant tries once more before it counts as final."
+        at_once = f" Its owner can authorize it again at once: evergrant connect {name}." if facts.has_expired else ""
+        return f"{again}{at_once}"
+    return _TRIED_AGAIN
+
+
+def _describe_authorization_required(facts: _Facts) -> tuple[str, str]:
+    name = facts.name
+    if facts.reason == FAILS_ALONE:
+        said = (
+            f"{name} has failed for hours{facts.why}. Look whether the account is suspended, limited or moved at the "
+            f"provider; if not, its owner has to authorize it again. {_TRIED_AGAIN}"
+        )
+    else:
+        explanation = explain_final_refusal(facts.reason)
+        because = f": {explanation}" if explanation else ""
+        said = f"{name} cannot be refreshed any more{facts.why}. Its owner has to authorize it again{because}."
+    return f"{said}{facts.token}", f"evergrant connect {name}"
+
+
+def _describe_client_refused(facts: _Facts) -> tuple[str, str]:
+    return (
+        f"The provider refuses the credentials of client {facts.client} for {facts.name}{facts.why}. No owner has to "
+        f"authorize again: correct the client's entry, or the connection's variables.{facts.token}",
+        f"evergrant client set {facts.client}",
+    )
+
+
+def _describe_grants_refused(facts: _Facts) -> tuple[str, str]:
+    return (
+        f"The provider refuses the grants of many connections of client {facts.client} at once{facts.why}. They are "
+        f"{facts.connections}. Look at the provider's status page and the client's registration. Their owners are "
+        "asked only if this lasts for two hours.",
+        f"evergrant client show {facts.client or facts.name}",
+    )
+
+
+def _describe_expiring(facts: _Facts) -> tuple[str, str]:
+    return (
+        f"The grant of {facts.name} ends at {facts.detail.get('ends_at', '')}, and refreshing does not prolong it: "
+        "its owner has to authorize it again before.",
+        f"evergrant connect {facts.name}",
+    )
+
+
+def _describe_scope_reduced(facts: _Facts) -> tuple[str, str]:
+    lost = facts.detail.get("lost_scope", "")
+    said = f"The token of {facts.name} has fewer scopes than were granted; it lacks {lost}."
+    return said, f"evergrant connect {facts.name}"
+
+
+def _say(sentence: str) -> Callable[[_Facts], tuple[str, str]]:
+    """Return a describer for an event of which there is nothing more to say."""
+    return lambda facts: (f"{facts.name} {sentence}", f"evergrant status {facts.name}")
+
+
+_WORDS: Mapping[EventType, Callable[[_Facts], tuple[str, str]]] = {
+    EventType.AUTHORIZED: _say("is connected."),
+    EventType.ROTATED: _say("has a new access token."),
+    EventType.DEGRADED: _describe_degraded,
+    EventType.RECOVERED: _say("works again."),
+    EventType.AUTHORIZATION_REQUIRED: _describe_authorization_required,
+    EventType.CLIENT_REFUSED: _describe_client_refused,
+    EventType.GRANTS_REFUSED: _describe_grants_refused,
+    EventType.GRANT_EXPIRING: _describe_expiring,
+    EventType.SCOPE_REDUCED: _describe_scope_reduced,
+    EventType.DISCONNECTED: _say("is disconnected."),
+}

@@ -12,7 +12,7 @@ from ..profiles.model import Profile
 from ..times import DAY_SECONDS, HOUR_SECONDS, format_rfc3339
 from . import outbox, refresh_schedule
 from .circuit import ALERT_AGAIN_SECONDS, Circuit, Surroundings
-from .connection import Connection, RecordChange, RecordFields, create_event
+from .connection import FAILS_ALONE, Connection, RecordChange, RecordFields, create_event
 from .refresh_schedule import schedule_refresh
 from .retries import compute_retry_at
 from .state_machine import event_of, ignore_client_refusal, move
@@ -30,8 +30,6 @@ MAX_ALONE_SECONDS = 6 * HOUR_SECONDS
 SERVICE_UNAVAILABLE = "service_unavailable"
 #: The error of a connection whose provider's response is kept until a corrected profile can read it.
 UNREADABLE = "unreadable_response"
-#: Why a connection that fails alone needs its owner.
-FAILS_ALONE = "fails_for_this_account"
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +70,7 @@ def degrade(connection: Connection, now: int, reason: Reason, *, at_once: bool =
     """Degrade a connection without a valid token, or from its third failure on; ``at_once`` from the first."""
     has_token = connection.expires_at is not None and connection.expires_at > now
     if at_once or not has_token or connection.failures + 1 >= MAX_QUIET_FAILURES:
-        return worsen_status(connection, Status.DEGRADED, now, reason.code)
+        return worsen_status(connection, Status.DEGRADED, now, reason)
     return RecordChange()
 
 
@@ -89,7 +87,7 @@ def require_authorization(connection: Connection, now: int) -> RecordChange:
     error = "no_refresh_token"
     if connection.grant == "static":
         error = "key_expired" if (connection.expires_at or 0) <= now else "key_refused"
-    change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, error)
+    change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, Reason(error))
     return change.set({"last_error": error, "last_error_at": now, **schedule_refresh(connection, None)})
 
 
@@ -107,7 +105,8 @@ def require_owner_if_alone(connection: Connection, now: int) -> RecordChange:
         return RecordChange()
     if now - max(connection.alone_since, connection.expires_at or 0) < MAX_ALONE_SECONDS:
         return RecordChange()
-    change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, FAILS_ALONE)
+    reason = Reason(FAILS_ALONE, connection.last_status, connection.last_detail)
+    change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, reason)
     return change.set({"last_error": FAILS_ALONE})
 
 
@@ -138,7 +137,7 @@ def alert_when_due(
     seen = replace(connection, **cast(dict[str, Any], change.fields))
     reason = Reason(seen.last_error or status, seen.last_status, seen.last_detail)
     others = {key: body for key, body in change.events.items() if body is None or body["type"] != kind}
-    alert = announce_failure(kind, connection, now, reason.code, is_alert=True, reason=reason, circuit=circuit)
+    alert = announce_failure(kind, connection, now, reason, is_alert=True, circuit=circuit)
     return RecordChange(change.fields, others) | alert, circuit
 
 
@@ -173,7 +172,7 @@ def _choose_reported(
 
 
 def worsen_status(
-    connection: Connection, status: Status, now: int, error: str, *, is_alert: bool | None = None
+    connection: Connection, status: Status, now: int, reason: Reason, *, is_alert: bool | None = None
 ) -> RecordChange:
     """Change the status for the worse, with its event; no change where it is as bad already.
 
@@ -186,29 +185,28 @@ def worsen_status(
     if event is None:
         return change
     if is_alert is None:
-        is_alert = event is not EventType.DEGRADED or error == UNREADABLE
-    return change | announce_failure(event, connection, now, error, is_alert=is_alert)
+        is_alert = event is not EventType.DEGRADED or reason.code == UNREADABLE
+    return change | announce_failure(event, connection, now, reason, is_alert=is_alert)
 
 
 def announce_failure(
     kind: EventType,
     connection: Connection,
     now: int,
-    error: str,
+    reason: Reason,
     *,
     is_alert: bool,
-    reason: Reason | None = None,
     circuit: Circuit | None = None,
 ) -> RecordChange:
     """Report a failure as an event."""
-    detail: dict[str, Any] = {"reason": error, "client": connection.client, "alert": is_alert}
+    detail: dict[str, Any] = {"reason": reason.code, "client": connection.client, "alert": is_alert}
     if connection.expires_at is not None:
         detail["expires_at"] = format_rfc3339(connection.expires_at)
     if connection.endpoint:
         detail["endpoint"] = connection.endpoint
-    if reason and reason.status:
+    if reason.status:
         detail["http_status"] = reason.status
-    if reason and reason.detail:
+    if reason.detail:
         detail["http_detail"] = reason.detail
     if circuit and circuit.is_open:
         detail["open_since"] = format_rfc3339(circuit.opened_at or now)

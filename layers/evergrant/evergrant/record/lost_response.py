@@ -57,12 +57,12 @@ def wait_in_doubt(connection: Connection, profile: Profile, now: int, *, tried_a
     found: RecordFields = {"in_doubt_since": connection.in_doubt_since or now}
     if again is None:
         probe = max(refresh_schedule.compute_daily_probe_at(now), connection.expires_at or now)
-        change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, LOST)
+        change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, Reason(LOST))
         return change.set({**found, **schedule_refresh(connection, probe)})
     if again == now:
         retry_at = compute_retry_at(connection, profile, connection.failures + 1, now)
         again = _limit_to_grace(connection, profile, retry_at, now)
-    change = worsen_status(ignore_client_refusal(connection), Status.DEGRADED, now, LOST)
+    change = worsen_status(ignore_client_refusal(connection), Status.DEGRADED, now, Reason(LOST))
     if connection.status is Status.CLIENT_REFUSED:
         # From now on it waits for the doubt, and not for the client's circuit.
         change = change.set({"last_error": LOST})
@@ -105,7 +105,7 @@ def apply_unreadable_response(
     if connection.status not in STATUSES_WITHOUT_GRANT:
         # Nothing is tried again by itself, so it is an alert, also after another one.
         change |= move(connection.status, Status.DEGRADED)
-        change |= announce_failure(EventType.DEGRADED, connection, now, UNREADABLE, is_alert=True)
+        change |= announce_failure(EventType.DEGRADED, connection, now, Reason(UNREADABLE, 200), is_alert=True)
     return change.set({**schedule_refresh(connection, None), "unreadable_response": sealed})
 
 

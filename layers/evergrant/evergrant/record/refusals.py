@@ -35,7 +35,7 @@ from .token_save import NO_ATTEMPT
 #: A second rejection counts as final only this many seconds after the first.
 MIN_SECOND_REJECTION_SECONDS = 600
 #: During an incident, only this many seconds after it began.
-_INCIDENT_PATIENCE_SECONDS = 2 * HOUR_SECONDS
+INCIDENT_PATIENCE_SECONDS = 2 * HOUR_SECONDS
 #: A request that worked before and is called wrong needs the owner so long after expiry, or after the first time.
 _MAX_MALFORMED_AFTER_EXPIRY_SECONDS, _MAX_MALFORMED_SECONDS = HOUR_SECONDS, DAY_SECONDS
 
@@ -137,7 +137,7 @@ def _apply_client_refusal(refused: _Refused) -> RecordChange:
     """The client's credentials are refused: no owner can help. One alert for each client."""
     connection, now = refused.connection, refused.now
     is_alert = refused.surroundings.client.is_alert_due(now)
-    change = worsen_status(connection, Status.CLIENT_REFUSED, now, refused.reason.code, is_alert=is_alert)
+    change = worsen_status(connection, Status.CLIENT_REFUSED, now, refused.reason, is_alert=is_alert)
     again = compute_retry_at(connection, refused.profile, connection.failures + 1, now, refused.refusal.retry_after)
     return change.set({"rejected_at": None, "rejected_code": None, **schedule_refresh(connection, again)})
 
@@ -159,13 +159,13 @@ def _apply_grant_rejection(refused: _Refused) -> RecordChange:
     # The provider rejects the grant, so it has accepted the client.
     connection, now = ignore_client_refusal(refused.connection), refused.now
     incident_at = refused.surroundings.client.incident_at
-    if incident_at is not None and now < incident_at + _INCIDENT_PATIENCE_SECONDS:
+    if incident_at is not None and now < incident_at + INCIDENT_PATIENCE_SECONDS:
         change = degrade(connection, now, refused.reason, at_once=True)
         return change.set({**_remember(refused), **schedule_refresh(connection, now + MIN_SECOND_REJECTION_SECONDS)})
     if not refused.is_second:
         change = degrade(connection, now, refused.reason, at_once=True)
         return change.set({**_remember(refused), **refused.retry_rejected()})
-    return _require_owner(refused, refused.reason.code)
+    return _require_owner(refused)
 
 
 def _apply_vague(refused: _Refused) -> RecordChange:
@@ -175,7 +175,7 @@ def _apply_vague(refused: _Refused) -> RecordChange:
         others_answered = endpoint.answered_at is not None and endpoint.answered_at > refused.since
         is_alone = not endpoint.has_others_failing(connection.name)
         if others_answered or (is_alone and refused.has_expired_for(MAX_ALONE_SECONDS)):
-            return _require_owner(refused, refused.reason.code)
+            return _require_owner(refused)
     change = degrade(connection, refused.now, refused.reason, at_once=True)
     return change.set({**_remember(refused), **refused.retry_rejected()})
 
@@ -188,7 +188,7 @@ def _apply_malformed(refused: _Refused) -> RecordChange:
         refused.is_second and refused.has_expired_for(_MAX_MALFORMED_AFTER_EXPIRY_SECONDS)
     )
     if connection.generation and connection.grant not in HEADLESS_GRANTS and has_others_accepted and has_lasted:
-        return _require_owner(refused, refused.reason.code)
+        return _require_owner(refused)
     change = degrade(connection, refused.now, refused.reason, at_once=True)
     return change.set({**_remember(refused), **refused.retry()})
 
@@ -236,10 +236,10 @@ def _remember(refused: _Refused) -> RecordFields:
     return {"rejected_at": refused.since, "rejected_code": refused.reason.code}
 
 
-def _require_owner(refused: _Refused, error: str) -> RecordChange:
+def _require_owner(refused: _Refused) -> RecordChange:
     """Call for the owner; a probe a day follows, since some providers recover."""
     connection = ignore_client_refusal(refused.connection)
-    change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, refused.now, error)
+    change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, refused.now, refused.reason)
     probe_at = refresh_schedule.compute_daily_probe_at(refused.now)
     return change.set({**_remember(refused), **schedule_refresh(connection, probe_at)})
 

@@ -1,18 +1,68 @@
-"""The command that fixes a record's last error, for alerts and for the operator's command."""
+"""What to do about a record's last error, for alerts and for the operator's command. Pure."""
 
 from __future__ import annotations
 
+from .circuit import VAGUE
+from .connection import FAILS_ALONE
+
+_SET_CLIENT, _CONNECT = "evergrant client set {client}", "evergrant connect {connection}"
+_SHOW = "evergrant status {connection}"
 _REMEDIES = {
     "unreadable_response": "evergrant reparse {connection}",
-    "unknown_client": "evergrant client set {client}",
-    "invalid_client_entry": "evergrant client set {client}",
-    "not_sent": "evergrant client set {client}",
-    "invalid_variable": "evergrant connect {connection}",
-    "unknown_profile": "evergrant connect {connection}",
-    "seal_broken": "evergrant connect {connection}",
+    "unknown_client": _SET_CLIENT,
+    "invalid_client_entry": _SET_CLIENT,
+    "not_sent": _SET_CLIENT,
+    "invalid_variable": _CONNECT,
+    "unknown_profile": _CONNECT,
+    "seal_broken": _CONNECT,
+    FAILS_ALONE: _CONNECT,
 }
+#: Of a request that was not sent, by its reason: what lies with the provider's host or its network passes.
+_NOT_SENT_REMEDIES = {"dns": _SHOW, "connect": _SHOW, "tls": _SHOW, "timeout": _SHOW, "address": _CONNECT}
+#: Codes by which the provider refuses one grant.
+GRANT_REJECTIONS = frozenset({"invalid_grant", "grant_rejected"})
+#: Codes that mean the client, or one grant: RFC 6749 section 5.2 says the first, many providers mean the second.
+CLIENT_OR_GRANT_REJECTIONS = frozenset({"unauthorized_client", "client_unauthorized"})
+
+#: Codes that find fault with the request. Where it worked before, they are how some providers refuse a grant.
+MALFORMED = frozenset({"invalid_request", "malformed", "invalid_scope", "unsupported_grant_type"})
 
 
-def find_remedy(error: str | None, connection: str, client: str) -> str:
-    """Return the command that fixes an error, or the one that shows the connection where waiting is all there is."""
-    return _REMEDIES.get(error or "", "evergrant status {connection}").format(connection=connection, client=client)
+def find_remedy(
+    error: str | None, connection: str, client: str, *, detail: str | None = None, has_expired: bool = False
+) -> str:
+    """Return the command that fixes an error, or the one that shows the connection where waiting is all there is.
+
+    Parameters
+    ----------
+    detail
+        Why a request was not sent.
+    has_expired
+        Whether the access token has expired: then one rejection of the grant is reason enough to connect again.
+    """
+    command = _REMEDIES.get(error or "", _SHOW)
+    if error == "not_sent" and detail:
+        command = _NOT_SENT_REMEDIES.get(detail, command)
+    if error in GRANT_REJECTIONS and has_expired:
+        command = _CONNECT
+    return command.format(connection=connection, client=client)
+
+
+def explain_both_readings(connection: str, client: str) -> str:
+    """Explain what ``unauthorized_client`` may mean where no other connection shows which of the two it is."""
+    return (
+        "Either the client's registration lacks this kind of grant: correct it at the provider, or store another "
+        f"client by `evergrant client set {client}`. Or the grant is dead, and this is how the provider says so: "
+        f"`evergrant connect {connection}`."
+    )
+
+
+def explain_final_refusal(error: str | None) -> str:
+    """Explain why a refusal that names no grant counts as one of the grant; empty where it names it."""
+    if error in MALFORMED:
+        return "the same request worked before, and other connections of the client are accepted"
+    if error in CLIENT_OR_GRANT_REJECTIONS:
+        return "other connections of the client are accepted, so it is this grant that is refused"
+    if error == VAGUE:
+        return "its endpoint answers other connections properly, or no other one uses it"
+    return ""
