@@ -136,7 +136,8 @@ def _assess_running(connection: Connection, now: int, prolonged: bool) -> Health
     if _is_silent(connection, now):
         span = format_span(now - (connection.expires_at or connection.failing_since or now))
         why = f"it has had no valid token for {span}{_format_error(connection)}"
-        return Health(Level.ACT, why, find_advice(connection, has_expired=True) or _advise_on_silence(connection))
+        advice = find_advice(connection, has_expired=True)
+        return Health(Level.ACT, why, advice if "evergrant" in advice else _advise_on_silence(connection))
     if _has_expired_unreplaced(connection, now):
         why = f"its token has expired and could not be replaced{_format_error(connection)}"
         return Health(Level.ACT, why, find_advice(connection, has_expired=True))
@@ -168,7 +169,7 @@ def _has_expired(connection: Connection, now: int) -> bool:
 
 
 def _is_silent(connection: Connection, now: int) -> bool:
-    """Whether the connection has failed without a valid token for a day: that needs a person, whatever the reason."""
+    """Whether the connection has failed without a valid token for a day: that needs a person, for any reason."""
     since = connection.expires_at or connection.failing_since
     return connection.failures > 0 and since is not None and now - since >= MAX_SILENT_SECONDS
 

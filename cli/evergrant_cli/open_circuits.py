@@ -94,14 +94,12 @@ def describe_held(held: Held, now: int) -> str:
     circuit = held.circuit
     span = format_span(now - (circuit.opened_at or now))
     error = describe_code(circuit.code, circuit.http_status, circuit.detail, is_refusal=circuit.is_client)
-    trouble = (
-        f"its provider has refused it for {span}" if circuit.is_client else f"{circuit.name} has failed for {span}"
-    )
+    trouble = "its provider has refused it" if circuit.is_client else f"{circuit.name} has failed"
     first = held.first_expiry
     token = "its token" if len(held.users) == 1 else "the first token"
     expiry = f"; {token} {_describe_expiry(first, now)}" if first is not None else ""
     return (
-        f"{find_host(circuit)}: {trouble}: {error}. {_count_waiting(held)} held back{expiry}; "
+        f"{find_host(circuit)}: {trouble} for {span}: {error}. {_count_waiting(held)} held back{expiry}; "
         f"{describe_probe(circuit, now)}."
     )
 
@@ -137,7 +135,8 @@ def describe_incident(circuit: Circuit, now: int) -> str:
     asked_at = since + INCIDENT_PATIENCE_SECONDS
     owners = f"Their owners are asked {format_until(asked_at, now)}" if asked_at > now else "Their owners are asked now"
     return (
-        f"{circuit.name}: its provider has refused {len(names)} grants at once, since {format_span(now - since)}: "
+        f"{circuit.name}: its provider has refused the grants of {len(names)} connections at once, for "
+        f"{format_span(now - since)}: "
         f"{' and '.join(map(describe_code, codes))}. {owners}, unless one is accepted before"
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import typer
@@ -11,14 +12,20 @@ from evergrant.adapters.aws.circuits import DynamoCircuits
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.errors import InvalidVariable
 from evergrant.profiles import built_in
-from evergrant.record.circuit import Circuit
+from evergrant.record.circuit import Circuit, Failure
 from evergrant.record.status import Status
 from evergrant_cli.clients import list_token_hosts
 from tests.adapters.cli_desk import CLIENT_SECRET, Desk, stored_client
 from tests.adapters.hooks import parameters
 from tests.adapters.samples import NOW, connection
 
-REFUSED = {"refused_at": NOW - 7200, "error": "invalid_client", "version": "1", "probe_at": NOW + 600}
+REFUSED: dict[str, Any] = {
+    "opened_at": NOW - 7200,
+    "code": "invalid_client",
+    "http_status": 401,
+    "version": "1",
+    "probed_at": NOW - 9,
+}
 ENTRY = json.dumps({"client_id": "id-1", "client_secrets": [CLIENT_SECRET, "older"]})
 
 
@@ -152,25 +159,58 @@ def test_waiting_connections_are_tried_one_first_then_the_others(desk: Desk) -> 
     ]
 
 
-def test_credentials_still_refused_are_reported_and_not_tried_again(desk: Desk) -> None:
-    """Credentials that are still refused are reported, and the other connections do not try them."""
-    for name in ("keap/a", "keap/b"):
+def test_credentials_refused_twice_are_reported_and_not_tried_again(desk: Desk) -> None:
+    """Credentials that two connections are refused with are reported, and the others do not try them."""
+    for name in ("keap/a", "keap/b", "keap/c"):
         desk.records.create(connection(name, status=Status.CLIENT_REFUSED, last_error="invalid_client"))
     desk.rotator = desk.refuses(status=Status.CLIENT_REFUSED)
     with parameters("sqs", "SendMessageBatch") as sent:
         tried = desk.json("client", "set", "keap", given=ENTRY)["tried"]
-    assert tried.keys() == {"keap/a"}
-    assert tried["keap/a"]["code"] == "client_refused"
+    assert tried.keys() == {"keap/a", "keap/b"}
+    assert tried["keap/b"]["code"] == "client_refused"
     assert sent == []
     assert "still fails" in desk("client", "set", "keap", given=ENTRY)
 
 
-def test_new_credentials_reset_rejections_when_no_connection_waits(desk: Desk) -> None:
-    """New credentials clear the recorded rejections, even if no connection is there to try them."""
-    circuits = DynamoCircuits(desk.records.table)
-    circuits.change("keap", {**REFUSED, "rejected.keap/gone": NOW}, only_if={})
+def test_a_connection_refused_by_its_own_fault_does_not_hold_back_others(desk: Desk) -> None:
+    """A connection may be refused for a wrong variable of its own: the next one shows that the credentials work."""
+    for name in ("keap/a", "keap/b", "keap/c"):
+        desk.records.create(connection(name, status=Status.CLIENT_REFUSED, last_error="invalid_client"))
+    refuses = desk.refuses(status=Status.CLIENT_REFUSED)
+    desk.rotator = lambda request: (refuses if request["connection"] == "keap/a" else desk.rotates)(request)
+    tried = desk.json("client", "set", "keap", given=ENTRY)["tried"]
+    assert tried["keap/a"]["code"] == "client_refused"
+    assert (tried["keap/b"], tried["keap/c"]) == ({}, None)
+
+
+@pytest.mark.parametrize("fields", [{"attempt_id": "a", "attempt_at": NOW}, {"unclear_at": NOW}])
+def test_a_refresh_token_in_doubt_is_not_the_first_to_try_new_credentials(desk: Desk, fields: dict[str, Any]) -> None:
+    desk.records.create(connection("keap/a", status=Status.CLIENT_REFUSED, last_error="invalid_client", **fields))
+    desk.records.create(connection("keap/b", status=Status.CLIENT_REFUSED, last_error="invalid_client"))
     desk("client", "set", "keap", given=ENTRY)
-    assert circuits.get("keap") == Circuit("keap")
+    assert [request["connection"] for request in desk.asked] == ["keap/b"]
+
+
+@pytest.mark.parametrize("error", ["invalid_client", "unauthorized_client", "unknown_client"])
+def test_what_failed_by_its_client_is_tried_in_any_status(desk: Desk, error: str) -> None:
+    desk.records.create(connection("keap/a", status=Status.DEGRADED, failures=1, last_error=error))
+    assert desk.json("client", "set", "keap", given=ENTRY)["tried"] == {"keap/a": {}}
+
+
+def test_what_the_circuit_counts_as_refused_is_tried(desk: Desk) -> None:
+    desk.records.create(connection("keap/a", failures=1, last_error="service_unavailable"))
+    failed: dict[str, Any] = {"failures.keap/a": Failure(NOW - 60, "invalid_client")}
+    DynamoCircuits(desk.records.table).change("client#keap", failed, only_if={})
+    assert desk.json("client", "set", "keap", given=ENTRY)["tried"] == {"keap/a": {}}
+
+
+def test_new_credentials_close_the_circuit_when_no_connection_waits(desk: Desk) -> None:
+    """New credentials start with a closed circuit, even if no connection is there to try them."""
+    circuits = DynamoCircuits(desk.records.table)
+    failed: dict[str, Any] = {"failures.keap/gone": Failure(NOW, "invalid_client"), "alerted_at": NOW, "probes": 3}
+    circuits.change("client#keap", {**REFUSED, **failed, "accepted_version": "0"}, only_if={})
+    desk("client", "set", "keap", given=ENTRY)
+    assert circuits.get("client#keap") == Circuit("client#keap", accepted_version="0")
 
 
 def test_a_client_is_shown_with_its_users_and_without_its_secrets(desk: Desk) -> None:
@@ -186,6 +226,7 @@ def test_a_client_is_shown_with_its_users_and_without_its_secrets(desk: Desk) ->
         "hosts": ["api.infusionsoft.com"],
         "connections": ["keap/a"],
         "refused": None,
+        "incident": None,
     }
     said = desk("client", "show", "keap")
     assert "keap/a" in said
@@ -194,11 +235,23 @@ def test_a_client_is_shown_with_its_users_and_without_its_secrets(desk: Desk) ->
 
 def test_a_refused_client_is_shown_as_one(desk: Desk) -> None:
     desk("client", "set", "keap", given=ENTRY)
-    DynamoCircuits(desk.records.table).change("keap", REFUSED, only_if={})
+    failed: dict[str, Any] = {"failures.keap/a": Failure(NOW, "invalid_client")}
+    DynamoCircuits(desk.records.table).change("client#keap", {**REFUSED, **failed}, only_if={})
     assert desk.json("client", "show", "keap")["refused"]["error"] == "invalid_client"
     said = desk("client", "show", "keap")
-    assert "the provider does not accept the client's credentials (invalid_client)" in said
+    assert "the provider does not accept the client's credentials (invalid_client, HTTP 401)" in said
+    assert "keap/a" in said
     assert "→ evergrant client set keap" in said
+
+
+def test_an_incident_of_a_client_lists_the_refused_grants(desk: Desk) -> None:
+    desk("client", "set", "keap", given=ENTRY)
+    refused: dict[str, Any] = {"incident_at": NOW - 60, "refusals.keap/a": Failure(NOW - 60, "invalid_grant")}
+    DynamoCircuits(desk.records.table).change("client#keap", refused, only_if={})
+    said = desk("client", "show", "keap")
+    assert "refused the grants of 1 connections at once" in said
+    assert "keap/a" in said
+    assert desk.json("client", "show", "keap")["incident"]["connections"] == ["keap/a"]
 
 
 def test_an_unknown_client_is_reported(desk: Desk) -> None:

@@ -11,9 +11,11 @@ from evergrant.adapters.aws.circuits import DynamoCircuits
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
+from evergrant.record.circuit import Failure
 from evergrant.record.connection import Connection
 from evergrant.record.status import Status
 from tests.adapters.cli_desk import Desk
+from tests.adapters.hooks import parameters
 from tests.adapters.samples import NOW, SEALED, connection
 
 KEAP = content_hash(built_in.load_built_in()["keap"])
@@ -164,36 +166,115 @@ def test_the_next_refresh_is_shown_apart_from_one_due_or_under_way(
     assert f"  {shown}  " in desk("status").splitlines()[3]
 
 
+URL = "https://api.example.com/token"
+
+
+def open_circuit(desk: Desk, key: str, **fields: Any) -> None:
+    opened: dict[str, Any] = {"opened_at": NOW - 3600, "probed_at": NOW - 5, **fields}
+    DynamoCircuits(desk.records.table).change(key, opened, only_if={})
+
+
 def test_a_refused_client_is_said_once_for_all_its_connections_due_or_not(desk: Desk) -> None:
-    held = {"status": Status.CLIENT_REFUSED, "failures": 1, "last_error": "invalid_client"}
-    desk.records.create(healthy("keap/held", **held, expires_at=NOW + 7200))
+    refused: dict[str, Any] = {"status": Status.CLIENT_REFUSED, "failures": 1, "last_error": "invalid_client"}
+    desk.records.create(healthy("keap/refused", **refused, expires_at=NOW + 7200))
+    desk.records.create(healthy("keap/held", refresh_at=NOW - 3600))
     desk.records.create(healthy("keap/not-due"))
     desk.records.create(healthy("keap/paused", status=Status.PAUSED))
     desk.records.create(healthy("zoho/other", client="zoho"))
-    circuit = {"refused_at": NOW - 3600, "error": "invalid_client", "probe_at": NOW + 600}
-    DynamoCircuits(desk.records.table).change("keap", circuit, only_if={})
+    open_circuit(desk, "client#keap", code="invalid_client", http_status=401, probes=10)
     said = desk("status", status=3)
-    assert said.splitlines()[0] == "2 of 4 connections need action: keap/held, keap/not-due."
-    assert said.count("its provider refuses client keap since 1 h") == 1
-    assert "2 connections are not refreshed; the first token expires in 2 h." in said
+    assert said.splitlines()[0] == "3 of 5 connections need action: keap/held, keap/not-due, keap/refused."
+    assert said.count("keap: its provider has refused it for 1 h") == 1
+    assert "1 of 3 connections is held back; the first token expires in 2 h; the next probe is due in 14 min." in said
     assert said.count("evergrant client set keap") == 1
+    assert "late" not in said
     answer = desk.json("status", status=3)
-    assert answer["refused_clients"] == [
+    assert answer["open_circuits"] == [
         {
-            "client": "keap",
-            "refused_since": "2027-01-15T07:00:00Z",
+            "kind": "client",
+            "name": "keap",
+            "open_since": "2027-01-15T07:00:00Z",
             "error": "invalid_client",
-            "next_probe_at": "2027-01-15T08:10:00Z",
-            "connections": ["keap/held", "keap/not-due"],
+            "http_status": 401,
+            "detail": None,
+            "next_probe_at": "2027-01-15T08:14:55Z",
+            "first_expiry_at": "2027-01-15T10:00:00Z",
+            "held_back": ["keap/held"],
+            "connections": ["keap/refused", "keap/held", "keap/not-due"],
         }
     ]
-    assert {item["connection"]: item["status"] for item in answer["connections"]} == {
-        "keap/held": "client_refused",
-        "keap/not-due": "client_refused",
-        "keap/paused": "paused",
-        "zoho/other": "active",
+    assert {item["connection"]: (item["status"], item["held_by"]) for item in answer["connections"]} == {
+        "keap/held": ("active", "client#keap"),
+        "keap/not-due": ("active", None),
+        "keap/paused": ("paused", None),
+        "keap/refused": ("client_refused", None),
+        "zoho/other": ("active", None),
     }
-    assert "refuses client keap" in desk("status", "keap/not-due", status=3)
+    assert "its next refresh waits for client keap" in desk("status", "keap/not-due", status=3)
+
+
+def test_an_endpoint_that_does_not_work_is_said_once_for_all_it_holds_back(desk: Desk) -> None:
+    for name in ("keap/one", "keap/two"):
+        desk.records.create(healthy(name, endpoint=URL, refresh_at=NOW - 3600))
+    desk.records.create(healthy("keap/not-due", endpoint=URL))
+    open_circuit(desk, f"endpoint#{URL}", code="not_reached", http_status=403, detail="text/html")
+    with parameters("dynamodb", "BatchGetItem") as read:
+        said = desk("status")
+    assert len(read) == 1
+    assert said.splitlines()[0] == "Nothing needs action now. Keep an eye on keap/one, keap/two."
+    assert said.count("api.example.com: https://api.example.com/token has failed for 1 h: a page of HTML came") == 1
+    assert "(not_reached, HTTP 403, text/html). 2 of 3 connections are held back; the first token expires" in said
+    assert "late" not in said
+    assert [line.count("held back") for line in said.splitlines()[3:6]] == [0, 1, 1]
+    one = desk("status", "keap/one")
+    assert one.startswith("keap/one: it waits for the endpoint api.example.com, which does not work; its token is good")
+    assert "the next probe is due" in one
+    assert desk.json("status", "keap/one")["connections"][0]["held_by"] == f"endpoint#{URL}"
+
+
+def test_many_refused_grants_are_one_line(desk: Desk) -> None:
+    names = [f"keap/{number}" for number in range(6)]
+    refused: dict[str, Any] = {
+        "status": Status.DEGRADED,
+        "failures": 1,
+        "last_error": "invalid_grant",
+        "rejected_at": NOW - 60,
+    }
+    for name in names:
+        desk.records.create(healthy(name, **refused, rejected_code="invalid_grant"))
+    refusals = {f"refusals.{name}": Failure(NOW - 60, "invalid_grant") for name in names}
+    DynamoCircuits(desk.records.table).change("client#keap", {"incident_at": NOW - 60, **refusals}, only_if={})
+    said = desk("status", status=3)
+    assert said.count("invalid_grant") == 1
+    assert "keap: its provider has refused the grants of 6 connections at once" in said
+    answer = desk.json("status", status=3)
+    assert answer["incidents"] == [
+        {
+            "client": "keap",
+            "since": "2027-01-15T07:59:00Z",
+            "errors": ["invalid_grant"],
+            "owners_asked_at": "2027-01-15T09:59:00Z",
+            "connections": names,
+        }
+    ]
+    assert answer["open_circuits"] == []
+
+
+def test_the_document_holds_what_the_last_response_was(desk: Desk) -> None:
+    failed: dict[str, Any] = {
+        "failures": 2,
+        "failing_since": NOW - 90,
+        "last_error": "unclear",
+        "last_error_at": NOW - 30,
+    }
+    desk.records.create(healthy(**failed, last_status=502, last_detail="text/html", unclear_at=NOW - 90))
+    (item,) = desk.json("status")["connections"]
+    assert (item["last_error"], item["last_status"], item["last_detail"]) == ("unclear", 502, "text/html")
+    assert (item["failing_since"], item["unclear_at"]) == ("2027-01-15T07:58:30Z", "2027-01-15T07:58:30Z")
+    assert item["rejected_at"] is None
+    said = desk("status", "keap/main")
+    assert "HTTP 502, text/html" in said
+    assert "perhaps used" in said
 
 
 def test_what_is_to_be_done_about_an_unreadable_response_is_said(desk: Desk) -> None:

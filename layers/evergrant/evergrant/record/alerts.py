@@ -21,7 +21,7 @@ from .status import EventType
 #: Events that are always alerts. Other events say so themselves, by ``alert`` in their detail.
 _ALWAYS_ALERTS = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.GRANTS_REFUSED, EventType.GRANT_EXPIRING})
 
-#: Events of a refusal, whatever the HTTP status with which it came.
+#: Events of a refusal, also where it came with an HTTP status of 500 or above.
 _REFUSALS = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANTS_REFUSED})
 
 _TRIED_AGAIN = "Evergrant tries again by itself."
