@@ -160,7 +160,7 @@ def build_view(circuit: Circuit, now: int) -> dict[str, Any] | None:
         "error": circuit.code,
         "http_status": circuit.http_status,
         "detail": circuit.detail,
-        "next_probe_at": _format_time(compute_next_probe_at(circuit, now)),
+        "next_probe_at": _format_time(max(compute_next_probe_at(circuit, now), now)),
     }
 
 
@@ -194,7 +194,7 @@ def list_facts(circuit: Circuit, now: int) -> list[tuple[str, str]]:
         since = f"{format_rfc3339(circuit.opened_at)}, {format_until(circuit.opened_at, now)}"
         facts += [
             ("refused since", f"{since}: {describe_code(circuit.code, circuit.http_status, circuit.detail)}"),
-            ("next probe", format_until(compute_next_probe_at(circuit, now), now)),
+            ("probe", describe_probe(circuit, now)),
         ]
     refused = sorted(name for name, failure in circuit.failures.items() if circuit.counts(failure))
     if circuit.incident_at is not None:

@@ -211,10 +211,7 @@ _OF_AN_OPEN_CIRCUIT = (
 
 
 def forget_failures(circuit: Circuit) -> CircuitChanges:
-    """Close a client's circuit for another entry, which has not been refused yet; nothing where nothing is recorded.
-
-    The entry that was accepted last stays, so that the first refusal of the new one opens the circuit again.
-    """
+    """Close a client's circuit for another entry. The one accepted last stays, so that one refusal opens it again."""
     changes: CircuitChanges = {f"failures.{name}": None for name in circuit.failures}
     if circuit.is_open:
         changes |= dict.fromkeys(_OF_AN_OPEN_CIRCUIT) | {"probes": 0}
