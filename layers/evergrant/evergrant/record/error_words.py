@@ -38,7 +38,7 @@ _SENTENCES = {
     "key_refused": "the provider's API refuses the pasted key",
     "unknown_client": "the client's credentials are not stored",
     "unknown_profile": "the profile it was connected with is gone",
-    "invalid_client_entry": "the stored entry of the client cannot be used",
+    "invalid_client_entry": "the stored entry of the client cannot be used: a field is missing, or holds a line break",
     "invalid_variable": "a variable of the profile is missing, or does not match its pattern",
     "invalid_profile": "its profile cannot be used",
     "invalid_request": _MALFORMED,
