@@ -9,12 +9,13 @@ itself.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from ..times import DAY_SECONDS
 from .connection import Connection
+from .status import Status
 
 _CLIENT, _ENDPOINT = "client#", "endpoint#"
 #: Connections refused in a row after which the client is to blame, and failed ones after which the endpoint is.
@@ -282,13 +283,15 @@ def _record_refused_grant(circuit: Circuit, connection: Connection, code: str, n
     """Record that a grant is refused which worked before: many at once, by one code, are an incident."""
     known = circuit.refusals.get(connection.name)
     is_known = known is not None and known.code == code and _is_recent(circuit, known)
-    if not circuit.is_client or not connection.generation or is_known:
+    is_news = connection.generation > 0 and connection.status is not Status.AUTHORIZATION_REQUIRED and not is_known
+    if not circuit.is_client or not is_news:
         return {}
-    changes: CircuitChanges = {f"refusals.{name}": None for name in _list_old_refusals(circuit, now)}
+    old = (name for name, other in circuit.refusals.items() if not _is_recent(circuit, other, now - DAY_SECONDS))
+    changes: CircuitChanges = {f"refusals.{name}": None for name in old}
     alike = [
         other
         for other in circuit.refusals.values()
-        if other.code == code and _is_recent(circuit, other) and other.at > now - _INCIDENT_WINDOW_SECONDS
+        if other.code == code and _is_recent(circuit, other, now - _INCIDENT_WINDOW_SECONDS)
     ]
     if len(circuit.refusals) - len(changes) < MAX_ENTRIES:
         changes[f"refusals.{connection.name}"] = Failure(now, code)
@@ -297,12 +300,6 @@ def _record_refused_grant(circuit: Circuit, connection: Connection, code: str, n
     return changes
 
 
-def _list_old_refusals(circuit: Circuit, now: int) -> Iterator[str]:
-    for name, refusal in circuit.refusals.items():
-        if not _is_recent(circuit, refusal) or refusal.at <= now - DAY_SECONDS:
-            yield name
-
-
-def _is_recent(circuit: Circuit, refusal: Failure) -> bool:
-    """Whether no connection of the client was accepted since."""
-    return circuit.accepted_at is None or refusal.at > circuit.accepted_at
+def _is_recent(circuit: Circuit, refusal: Failure, since: int = 0) -> bool:
+    """Whether a refusal came after ``since``, and no connection of the client was accepted after it."""
+    return refusal.at > max(since, circuit.accepted_at or 0)
