@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from ..times import HOUR_SECONDS
@@ -77,6 +77,9 @@ def plan_probes(
     planned: list[tuple[Candidate, int]] = []
     changes: CircuitChanges = {}
     waiting = list(candidates)
+    if circuit.is_client:
+        innocent = [candidate for candidate in waiting if candidate.held.name not in circuit.failures]
+        waiting = innocent or waiting  # without one, those that were refused come at the times of their own records
     next_at = compute_next_probe_at(circuit, now)
     at = max(now, (circuit.probed_at or 0) + MIN_INTERVAL_SECONDS)
     while at < until:
@@ -88,7 +91,8 @@ def plan_probes(
             waiting.remove(chosen)
             planned.append((chosen, at))
             changes["probed_at"] = at
-            next_at = max(next_at, at + compute_interval(circuit, at)) if is_due else next_at
+            after = replace(circuit, probes=circuit.probes + len(planned))  # should all of them be refused
+            next_at = max(next_at, at + compute_interval(after, at)) if is_due else next_at
         at += MIN_INTERVAL_SECONDS
     return planned, changes
 
@@ -111,11 +115,8 @@ def _choose_of_endpoint(circuit: Circuit, left: Sequence[Candidate], at: int, *,
 def _choose_of_client(
     circuit: Circuit, left: Sequence[Candidate], at: int, changes: CircuitChanges, *, is_due: bool
 ) -> Candidate | None:
-    innocent = [candidate for candidate in left if candidate.held.name not in circuit.failures]
-    if not innocent:  # those that were refused themselves come at the times of their own records
-        return min(left, key=lambda candidate: candidate.order, default=None)
-    chosen = min(innocent, key=lambda candidate: candidate.order)
-    if is_due:
+    chosen = min(left, key=lambda candidate: candidate.order, default=None)
+    if chosen is None or is_due or chosen.held.name in circuit.failures:
         return chosen
     ends_at = chosen.held.expires_at
     is_urgent = ends_at is not None and ends_at - _URGENT_SECONDS <= at < ends_at
