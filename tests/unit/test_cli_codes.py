@@ -8,7 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from evergrant import errors
-from evergrant.oauth import error_response
+from evergrant.oauth.error_codes import REGISTERED_ERRORS
 from evergrant.oauth.error_response import CLASS_BY_KIND
 from evergrant.record import failures, lost_response, refusals
 from evergrant.record.connection import FAILS_ALONE, UNPUBLISHED, Connection
@@ -45,7 +45,7 @@ def list_codes() -> list[str]:
         *(lost_response.LOST, failures.UNREADABLE, failures.SERVICE_UNAVAILABLE, UNPUBLISHED),
         *(refusals.explain(refusals.NOT_SENT).code, FAILS_ALONE),
     }
-    standard = {code for code in error_response._STANDARD_CODES if code}
+    standard = set(REGISTERED_ERRORS)
     found = of_the_core | standard | set(CLASS_BY_KIND) | list_preparation_codes() | list_codes_without_a_token()
     return sorted(found)
 

@@ -6,8 +6,10 @@ response, or with the reason why there was none.
 
 from __future__ import annotations
 
+from ..oauth.error_codes import REGISTERED_ERRORS
 from .connection import FAILS_ALONE, UNPUBLISHED
 
+_UNKNOWN = "the provider refused, in words of its own"
 _NOT_SENT = "the request never reached the provider"
 _LOST = "the provider's response was lost"
 _FAILED = "the provider failed"
@@ -122,7 +124,8 @@ def _find_sentence(code: str, http_status: int | None, detail: str | None, *, is
             return "a page of HTML came instead of the provider's response, as from a proxy or a firewall"
     if is_failure and code not in _OF_A_FAILURE:
         return _FAILED
-    return _SENTENCES.get(code, "the provider refused, in words of its own")
+    # A registered code without a sentence of its own means what its kind means.
+    return _SENTENCES.get(code) or _SENTENCES.get(REGISTERED_ERRORS.get(code, ""), _UNKNOWN)
 
 
 def _list_facts(code: str, http_status: int | None, detail: str | None) -> list[str]:
