@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant.oauth.error_response import Refusal, RefusalKind
+from evergrant.oauth.error_codes import RefusalKind
+from evergrant.oauth.error_response import Refusal
 from evergrant.profiles.model import Profile
 from evergrant.record import failures as failing
 from evergrant.record import lost_response, refusals, token_save
@@ -333,8 +334,9 @@ def test_an_alert_says_who_answered_what() -> None:
     [event] = events(fail(current, refusal, around)[0])
     assert (event["endpoint"], event["http_status"], event["http_detail"]) == (ENDPOINT_URL, 403, "text/html")
     assert event["open_since"] == format_rfc3339(NOW - 60)
-    assert f"{ENDPOINT_URL} answered: HTTP 403, text/html." in event["summary"]
-    assert "Other connections of this endpoint wait, too." in event["summary"]
+    assert "a page of HTML came" in event["summary"]
+    assert "(not_reached, HTTP 403, text/html) at api.example.com." in event["summary"]
+    assert f"Since {event['open_since']}, other connections of this endpoint wait for it, too." in event["summary"]
 
 
 def test_an_unreadable_response_alerts_at_once() -> None:
@@ -389,9 +391,9 @@ def test_every_event_has_words_of_its_own_and_a_command(kind: EventType) -> None
 @pytest.mark.parametrize(
     ("connections", "words"),
     [
-        (["keap/main", "keap/two", "keap/b"], ": keap/main, keap/two and keap/b."),
-        (["keap/two"], ": keap/two."),
-        (None, ": keap/main."),
+        (["keap/main", "keap/two", "keap/b"], "They are keap/main, keap/two and keap/b."),
+        (["keap/two"], "They are keap/two."),
+        (None, "They are keap/main."),
     ],
 )
 def test_an_incident_is_reported_with_the_connections_it_stops(connections: list[str] | None, words: str) -> None:
@@ -404,16 +406,30 @@ def test_an_incident_is_reported_with_the_connections_it_stops(connections: list
 @pytest.mark.parametrize(
     ("detail", "words"),
     [
-        ({"endpoint": ENDPOINT_URL, "http_status": 503}, f" {ENDPOINT_URL} answered: HTTP 503."),
-        ({"endpoint": ENDPOINT_URL, "http_detail": "timeout"}, f" {ENDPOINT_URL} answered: timeout."),
-        ({"endpoint": ENDPOINT_URL}, ""),
-        ({"http_status": 503}, ""),
+        (
+            {"reason": "unclear", "http_status": 503, "endpoint": ENDPOINT_URL},
+            "(unclear, HTTP 503) at api.example.com.",
+        ),
+        ({"reason": "lost_response", "http_detail": "timeout"}, "did not respond in time (lost_response, timeout)."),
+        ({"reason": "lost_response", "http_detail": "reset"}, "the connection was reset"),
+        ({"reason": "not_reached", "http_status": 403, "http_detail": "text/html"}, "a page of HTML"),
+        ({"endpoint": ENDPOINT_URL}, "keap/main cannot be refreshed at present."),
     ],
 )
-def test_words_name_the_answer_only_where_it_is_known(detail: dict[str, Any], words: str) -> None:
+def test_words_tell_a_timeout_a_reset_and_a_page_from_each_other(detail: dict[str, Any], words: str) -> None:
     summary = describe_event({"type": EventType.DEGRADED, "detail": {"connection": "keap/main", **detail}})["summary"]
-    assert ("answered" in summary) is bool(words)
     assert words in summary
+    assert ("lost" in summary) is (detail.get("reason") == "lost_response")
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "command"), [("2026-11-22T10:00:00Z", "connect"), ("2026-11-22T10:00:01Z", "status")]
+)
+def test_the_first_refused_grant_names_the_command_once_the_token_expired(expires_at: str, command: str) -> None:
+    detail = {"reason": "invalid_grant", "expires_at": expires_at, "time": "2026-11-22T10:00:00Z"}
+    event = describe_event({"type": EventType.DEGRADED, "detail": {"connection": "keap/main", **detail}})
+    assert event["command"] == f"evergrant {command} keap/main"
+    assert ("evergrant connect keap/main" in event["summary"]) is (command == "connect")
 
 
 def test_an_unreadable_response_promises_no_further_try() -> None:
@@ -430,7 +446,7 @@ def test_an_unreadable_response_promises_no_further_try() -> None:
         (EventType.AUTHORIZATION_REQUIRED, "evergrant connect keap/main"),
         (EventType.GRANT_EXPIRING, "evergrant connect keap/main"),
         (EventType.CLIENT_REFUSED, "evergrant client set keap-app"),
-        (EventType.GRANTS_REFUSED, "evergrant status"),
+        (EventType.GRANTS_REFUSED, "evergrant client show keap-app"),
         (EventType.DEGRADED, "evergrant status keap/main"),
     ],
 )

@@ -309,7 +309,7 @@ def test_a_vague_answer_is_a_failed_probe_too() -> None:
     assert recorder.circuit.is_open
 
 
-def test_of_a_client_only_connections_not_refused_themselves_count_as_probes() -> None:
+def test_of_a_client_only_unrefused_connections_count_as_probes() -> None:
     recorder = open_client()
     recorder.get_all("abc", REFUSED, after=15)
     assert recorder.circuit.probes == 0
@@ -410,7 +410,7 @@ def test_an_item_remembers_a_bounded_number_of_failures_and_refusals() -> None:
 # Mass refusals
 
 
-def test_five_grants_refused_by_one_code_within_half_an_hour_are_an_incident() -> None:
+def test_five_grants_refused_by_one_code_in_half_an_hour_are_an_incident() -> None:
     recorder = of_client()
     recorder.get_all("abcd", DEAD, after=440)
     began = [recorder.circuit.incident_at]
@@ -489,7 +489,7 @@ def test_an_acceptance_is_remembered_while_a_grant_is_refused() -> None:
         assert not recorder.get("b", ACCEPTED), "once is enough"
 
 
-def test_a_malformed_request_says_nothing_of_an_earlier_refusal_of_the_client() -> None:
+def test_a_malformed_request_leaves_refusals_of_the_client_as_they_are() -> None:
     recorder = of_client()
     recorder.get_all("ab", REFUSED)
     recorder.get("d", MALFORMED)
@@ -512,7 +512,7 @@ def test_another_kind_of_refusal_starts_to_count_when_it_comes() -> None:
 # Refused without a reason, and alerts
 
 
-def test_connections_refused_without_a_reason_are_listed_until_another_succeeds() -> None:
+def test_the_vaguely_refused_are_listed_until_another_succeeds() -> None:
     recorder = of_endpoint()
     recorder.get_all("ab", BLANK)
     recorder.get("c", DOWN)

@@ -246,7 +246,7 @@ def test_two_probes_are_15_seconds_apart_at_least(circuit: Circuit, waiting: lis
 
 
 @given(circuits, st.lists(lines, min_size=1, unique_by=lambda candidate: candidate.held.name))
-def test_an_endpoint_with_an_expired_connection_is_probed_within_five_minutes(
+def test_an_endpoint_with_an_expired_connection_is_probed_in_five_minutes(
     circuit: Circuit, waiting: list[Candidate]
 ) -> None:
     """Of connections that stay held back, ticks find one to probe, unless Retry-After asks for a longer wait."""

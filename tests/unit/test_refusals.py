@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.oauth.error_response import Refusal, RefusalKind
+from evergrant.oauth.error_codes import RefusalKind
+from evergrant.oauth.error_response import Refusal
 from evergrant.record import refusals
 from evergrant.record.circuit import NO_SURROUNDINGS, VAGUE, Answer, Failure, Surroundings
 from evergrant.record.connection import FIELDS, Connection, RecordChange

@@ -213,7 +213,7 @@ def test_within_an_attempt_a_lost_response_outweighs_what_follows(then: Any) -> 
 
 
 def test_a_server_error_ends_its_attempt() -> None:
-    """An answer that arrived whole is not a lost answer: no other worker can hold it."""
+    """An answer that arrived whole is not a lost one: no other worker can hold it."""
     w = world()
     w.provider.script = [answer(500, b"<html>oops</html>", content_type="text/html")]
     w.run()
