@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 from ..profiles.expiry import Expiry, compute_expiry, is_overstated, measure_jwt
 from ..profiles.model import Profile
 from ..times import DAY_SECONDS
-from .token_set import MAX_EXPIRED_ARRIVALS, TokenSet
+from .token_set import ASSUMED_EXPIRY_RULES, MAX_EXPIRED_ARRIVALS, TokenSet
 
 #: From this lifetime on (a year) a default stands for "never", which a token with a refresh token does not mean.
 MIN_ENDLESS_SECONDS = 365 * DAY_SECONDS
@@ -59,6 +59,15 @@ class ExpiryEvidence:
 
     def judge(self) -> TokenExpiry | None:
         """Find when the token expires; None where nothing says so."""
+        found = self._judge_response()
+        before = self.previous
+        if found is None or before is None or before.access_token.reveal() != self.access_token:
+            return found
+        # The same token once more does not live longer than it did, also where the response states a full lifetime.
+        is_known = before.expiry_rule not in ASSUMED_EXPIRY_RULES and before.expires_at > self.sent_at
+        return found._replace(at=min(found.at, before.expires_at)) if is_known else found
+
+    def _judge_response(self) -> TokenExpiry | None:
         stated, own = self._find_stated(), self._find_own()
         if stated is None and own is None:
             found = self._assume()

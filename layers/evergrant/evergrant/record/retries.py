@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 
+from ..oauth.token_set import ASSUMED_EXPIRY_RULES
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..times import DAY_SECONDS, HOUR_SECONDS
 from .connection import Connection
@@ -66,7 +67,7 @@ def compute_end_of_token(connection: Connection) -> int | None:
     lifetime = connection.token_lifetime
     if lifetime is None:
         return None
-    is_assumed = (connection.expiry_rule or "").startswith("default")
+    is_assumed = connection.expiry_rule in ASSUMED_EXPIRY_RULES
     ends_at = lifetime.expires_at + (lifetime.lifetime if is_assumed else 0)
     return ends_at if connection.token_rejected_at is None else min(ends_at, connection.token_rejected_at)
 
