@@ -140,7 +140,8 @@ def test_a_connection_that_never_failed_before_is_tried_at_once() -> None:
     [
         ({"expiry_rule": "expires_in:seconds"}, 600),
         ({"expiry_rule": "default"}, 600 + 3600),
-        ({"expiry_rule": "default:3600"}, 600 + 3600),
+        ({"expiry_rule": "previous"}, 600 + 3600),
+        ({"expiry_rule": "unknown"}, 600 + 3600),
         ({"expiry_rule": "expires_in:seconds", "token_rejected_at": NOW - 5}, -5),
         ({"expiry_rule": "default", "token_rejected_at": NOW - 5}, -5),
         ({"expiry_rule": "expires_in:seconds", "token_rejected_at": NOW + 900}, 600),

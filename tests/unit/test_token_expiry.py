@@ -67,8 +67,8 @@ def test_a_refresh_token_of_zero_ends_now_or_never_as_the_profile_says() -> None
 def test_the_third_arrival_in_a_row_that_has_expired_lives_by_default() -> None:
     profile, current = acme(HOURLY), tokens(HOUR)
     seen = []
-    for _ in range(5):
-        current = read(profile, current, expires_in=0)
+    for number in range(5):
+        current = read(profile, current, access_token=f"token-{number}", expires_in=0)
         seen.append((current.lifetime, current.expiry_rule, current.expiry_doubt))
     assert seen[:2] == [(0, "expires_in:seconds", "expired")] * 2
     assert seen[2:] == [(HOUR, "default", "expired")] * 3
@@ -88,10 +88,28 @@ def test_a_repeated_token_that_counts_down_to_zero_is_no_expired_arrival() -> No
 
 def test_an_expired_arrival_without_a_default_lives_for_a_day_in_the_end() -> None:
     current = None
-    for _ in range(3):
-        current = read(acme(), current, expires_in=0)
+    for number in range(3):
+        current = read(acme(), current, access_token=f"token-{number}", expires_in=0)
     assert current is not None
     assert (current.lifetime, current.expiry_rule) == (DAY, "unknown")
+
+
+def test_the_same_expired_token_at_once_is_no_further_arrival() -> None:
+    """Its server renews it a moment late."""
+    current = None
+    for _ in range(5):
+        current = read(acme(HOURLY), current, expires_in=0)
+    assert current is not None
+    assert (current.lifetime, current.expired_arrivals) == (0, 1)
+
+
+def test_the_same_token_with_a_full_lifetime_ends_when_it_did() -> None:
+    first = read(acme(HOURLY), None, expires_in=HOUR)
+    later = respond(200, {"access_token": first.access_token.reveal(), "expires_in": HOUR})
+    again = parse_token_response(acme(HOURLY), later, NOW + HOUR // 2, first)
+    assert isinstance(again, TokenSet)
+    assert again.is_repeated
+    assert again.expires_at == first.expires_at
 
 
 # The access token's own claims

@@ -25,6 +25,8 @@ MAX_CREDIBLE_RATIO = 100
 MIN_SUSPICIOUS_SECONDS = 3 * DAY_SECONDS
 #: The lifetime of a token that is renewed, where nothing credible says how long it lives.
 UNKNOWN_LIFETIME_SECONDS = DAY_SECONDS
+#: The same token once more within this time is no further answer: its server renews it a moment late.
+_SAME_TOKEN_SECONDS = 60
 _JWT_RULE = "jwt:access_token"
 
 #: Why an expiry is not what the response states: it is not credible, or the token had expired on arrival.
@@ -61,11 +63,14 @@ class ExpiryEvidence:
         """Find when the token expires; None where nothing says so."""
         found = self._judge_response()
         before = self.previous
-        if found is None or before is None or before.access_token.reveal() != self.access_token:
+        if found is None or before is None or self._is_other_token(before):
             return found
         # The same token once more does not live longer than it did, also where the response states a full lifetime.
         is_known = before.expiry_rule not in ASSUMED_EXPIRY_RULES and before.expires_at > self.sent_at
         return found._replace(at=min(found.at, before.expires_at)) if is_known else found
+
+    def _is_other_token(self, before: TokenSet) -> bool:
+        return before.access_token.reveal() != self.access_token
 
     def _judge_response(self) -> TokenExpiry | None:
         stated, own = self._find_stated(), self._find_own()
@@ -106,8 +111,9 @@ class ExpiryEvidence:
     def _count_expired_arrival(self, stated: Expiry, own: Expiry | None) -> TokenExpiry:
         """Count a token that has expired on arrival. From the third in a row on, a lifetime is assumed all the same."""
         before = self.previous
-        is_at_its_end = before is not None and before.lifetime > 0 and before.access_token.reveal() == self.access_token
+        is_same = before is not None and not self._is_other_token(before)
         # A token that is handed out until its end, with the seconds that it has left, ends with zero.
+        is_at_its_end = is_same and (before.lifetime > 0 or self.sent_at < before.issued_at + _SAME_TOKEN_SECONDS)
         arrivals = (before.expired_arrivals if before else 0) + (not is_at_its_end)
         if arrivals < MAX_EXPIRED_ARRIVALS:
             return TokenExpiry(stated.at, stated.rule, "expired", arrivals)
