@@ -10,6 +10,11 @@ TASK = "wake"
 _MAX_DELAY_SECONDS = 900
 
 
+def create_message(connection: str) -> Mapping[str, Any]:
+    """Create the message that wakes one connection."""
+    return {"task": TASK, "connection": connection}
+
+
 def build_messages(connections: Iterable[str], after: int = 0) -> list[tuple[Mapping[str, Any], int]]:
     """Build one message for each connection, with its delay: one a second, so that no thundering herd follows.
 
@@ -19,6 +24,6 @@ def build_messages(connections: Iterable[str], after: int = 0) -> list[tuple[Map
         Seconds before the first of them.
     """
     return [
-        ({"task": TASK, "connection": name}, min(1 + after + number, _MAX_DELAY_SECONDS))
+        (create_message(name), min(1 + after + number, _MAX_DELAY_SECONDS))
         for number, name in enumerate(sorted(connections))
     ]

@@ -9,19 +9,18 @@ what exists.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from math import ceil
 from operator import attrgetter
 from typing import Any
 
-from ..errors import Conflict, RecordBroken, UnknownProfile
+from ..errors import Conflict, RecordBroken
 from ..ports import Circuits, Clock, Due, PortUnavailable, Profiles, Queue, Records
-from ..profiles.model import Profile
 from ..record import circuit as circuits
 from ..record import probes, queued_dispatch, queued_wakeup, refresh_schedule
 from ..record.circuit import Circuit
 from ..times import TICK_HORIZON_SECONDS, TICK_SECONDS
+from .pace import Pace
 
 _BATCH_SIZE = 10
 #: After so many failed claims in a row it is the table that fails, not one record: the next tick goes on.
@@ -73,14 +72,12 @@ def tick(ports: TickPorts, deadline: float) -> Tick:
 def dispatch(ports: TickPorts, key: str, deadline: float) -> Tick:
     """Do what a tick does for the connections of one circuit, which has closed: at most one a second, or over a minute.
 
-    The connections that failed themselves are woken: the reason of their failure may be gone.
+    The connections that failed themselves and are not due are woken: the reason of their failure may be gone.
 
     Raises
     ------
     PortUnavailable
     """
-    circuit = ports.circuits.get_many((key,))[key]
-    ports.queue.send_many(queued_wakeup.build_messages(circuit.failures))
     return _TickRun(ports, key).run(deadline)
 
 
@@ -103,11 +100,11 @@ class _TickRun:
     failure: PortUnavailable | None = None
     failed_in_a_row: int = 0
     now: int = field(init=False)
-    pace: _Pace = field(init=False)
+    pace: Pace = field(init=False)
 
     def __post_init__(self) -> None:
         self.now = int(self.ports.clock.now())
-        self.pace = _Pace(self.ports.profiles, self.now)
+        self.pace = Pace(self.ports.profiles, self.now)
 
     def run(self, deadline: float) -> Tick:
         unfinished = False
@@ -123,6 +120,8 @@ class _TickRun:
                 self._take(due, at)
             for key, waiting in held.items():
                 self._probe(known[key], waiting)
+            if self.only:
+                self._wake(known[self.only].failures.keys() - {due.name for due in dues})
         finally:
             self._send_batch()
         if self.only:
@@ -226,9 +225,27 @@ class _TickRun:
             if self._claim(due, until):
                 self._put(queued_dispatch.create_probe(due.name, until), at)
 
+    def _wake(self, names: Collection[str]) -> None:
+        """Wake connections, one a second or as their rate has room. Without that they come at their own times."""
+        for number, name in enumerate(sorted(names)):
+            try:
+                record = self.ports.records.get(name)
+                at = self.pace.find_slot(record, self.now + number) if record else None
+            except RecordBroken:
+                continue
+            except PortUnavailable as error:
+                self.failure = error
+                return
+            if at is not None:
+                self._put(queued_wakeup.create_message(name), at)
+
     def _is_harmless(self, due: Due) -> bool:
         """Whether the connection's provider does not use up its refresh tokens."""
-        profile = self.pace.find_profile(due)
+        try:
+            profile = self.pace.find_profile(due)
+        except PortUnavailable as error:
+            self.failure = error
+            return False
         return profile is not None and not profile.rotation.rotates
 
     def _put(self, message: Mapping[str, Any], at: int) -> None:
@@ -254,46 +271,3 @@ class _TickRun:
 def _list_keys(due: Due) -> tuple[str, str]:
     """List the circuits of a connection. An endpoint that does not work holds more back than its client does."""
     return circuits.create_endpoint_key(due.endpoint), circuits.create_client_key(due.client)
-
-
-class _Pace:
-    """Gives each connection its moment: when it is due, or when its client's declared rate has room.
-
-    A tick fills the time until the next one and no more, so that ticks share no state.
-    """
-
-    def __init__(self, profiles: Profiles, now: int) -> None:
-        self._profiles, self._now = profiles, now
-        #: In milliseconds, as whole numbers: many small steps of a float do not add up to what was declared.
-        self._free_at: dict[tuple[str, str], int] = {}
-        self._filled_until, self._reserved = dict[str, int](), dict[str, int]()
-
-    def reserve(self, name: str, until: int) -> None:
-        """Leave out the time that a dispatch has filled for this client or endpoint."""
-        self._reserved[name] = until
-
-    def find_filled_until(self, name: str) -> int | None:
-        """Return until when the declared rate of a client or endpoint is filled; None without one."""
-        return self._filled_until.get(name)
-
-    def find_slot(self, due: Due, at: int) -> int | None:
-        """Return the epoch second for the message, not before ``at``. None: not within this tick."""
-        profile = self.find_profile(due)
-        if profile is None or profile.rotation.rate is None:
-            return at
-        rate, provider = profile.rotation.rate, due.name.partition("/")[0]
-        group = provider, due.client  # a record has no endpoint before its first attempt
-        reserved = max(self._reserved.get(name, 0) for name in (due.endpoint, due.client))
-        moment = max(self._free_at.get(group, 0), reserved * 1000, at * 1000)
-        if moment >= (self._now + TICK_SECONDS) * 1000:
-            return None
-        self._free_at[group] = moment + ceil(rate.seconds * 1000 / rate.requests)
-        self._filled_until[due.endpoint] = self._filled_until[due.client] = ceil(self._free_at[group] / 1000)
-        return moment // 1000
-
-    def find_profile(self, due: Due) -> Profile | None:
-        """Return the connection's profile; None where it is gone: rotator says what is wrong with it."""
-        try:
-            return self._profiles.load_pinned(due.profile_hash)
-        except UnknownProfile:
-            return None
