@@ -125,7 +125,8 @@ def test_an_event_has_the_shape_that_rules_match(bus: EventBus) -> None:
         "reason": "invalid_grant",
         "alert": False,
         "summary": "keap/main cannot be refreshed at present: "
-        "the provider no longer accepts the grant (invalid_grant). Evergrant tries once more before it counts as final.",
+        "the provider no longer accepts the grant (invalid_grant). "
+        "Evergrant tries once more before it counts as final.",
         "command": "evergrant status keap/main",
     }
 
