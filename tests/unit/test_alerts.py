@@ -394,6 +394,7 @@ def test_every_event_has_words_of_its_own_and_a_command(kind: EventType) -> None
         (["keap/main", "keap/two", "keap/b"], "They are keap/main, keap/two and keap/b."),
         (["keap/two"], "They are keap/two."),
         (None, "They are keap/main."),
+        ([f"keap/{number:02}" for number in range(20)], "Among them are keap/00, keap/01,"),
     ],
 )
 def test_an_incident_is_reported_with_the_connections_it_stops(connections: list[str] | None, words: str) -> None:
@@ -430,6 +431,33 @@ def test_the_first_refused_grant_names_the_command_once_the_token_expired(expire
     event = describe_event({"type": EventType.DEGRADED, "detail": {"connection": "keap/main", **detail}})
     assert event["command"] == f"evergrant {command} keap/main"
     assert ("evergrant connect keap/main" in event["summary"]) is (command == "connect")
+
+
+def describe(kind: EventType, reason: str, **detail: Any) -> dict[str, Any]:
+    known = {"connection": "keap/main", "client": "keap-app", "reason": reason, "time": format_rfc3339(NOW)}
+    return describe_event({"type": kind, "detail": {**known, **detail}})
+
+
+def test_an_unauthorized_client_alone_has_both_readings_in_words() -> None:
+    summary = describe(EventType.DEGRADED, "unauthorized_client", http_status=400)["summary"]
+    assert "evergrant client set keap-app" in summary
+    assert "evergrant connect keap/main" in summary
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("invalid_request", "the same request worked before"),
+        ("unauthorized_client", "it is this grant that is refused"),
+        ("rejected_unknown", "its endpoint answers other connections properly"),
+        ("fails_for_this_account", "for this account alone"),
+    ],
+)
+def test_a_call_for_an_owner_says_why_where_no_code_does(reason: str, words: str) -> None:
+    event = describe(EventType.AUTHORIZATION_REQUIRED, reason, http_status=400)
+    assert words in event["summary"]
+    assert f"({reason}, HTTP 400)" in event["summary"]
+    assert event["command"] == "evergrant connect keap/main"
 
 
 def test_an_unreadable_response_promises_no_further_try() -> None:

@@ -21,6 +21,8 @@ from .status import EventType
 #: Events that are always alerts. Other events say so themselves, by ``alert`` in their detail.
 _ALWAYS_ALERTS = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.GRANTS_REFUSED, EventType.GRANT_EXPIRING})
 
+#: So many connections at most are listed in an event.
+MAX_LISTED = 20
 #: Events of a refusal, also where it came with an HTTP status of 500 or above.
 _REFUSALS = frozenset({EventType.AUTHORIZATION_REQUIRED, EventType.CLIENT_REFUSED, EventType.GRANTS_REFUSED})
 
@@ -97,9 +99,10 @@ class _Facts:
 
     @property
     def connections(self) -> str:
-        """The connections of an event that concerns several."""
-        *others, last = map(str, self.detail.get("connections") or [self.name])
-        return f"{', '.join(others)} and {last}" if others else last
+        """The connections of an event that concerns several: all of them, or the first ones."""
+        *others, last = names = [str(name) for name in self.detail.get("connections") or [self.name]]
+        said = "They are" if len(names) < MAX_LISTED else "Among them are"
+        return f"{said} {', '.join(others)} and {last}" if others else f"{said} {last}"
 
 
 def _describe_degraded(facts: _Facts) -> tuple[str, str]:
@@ -152,7 +155,7 @@ def _describe_client_refused(facts: _Facts) -> tuple[str, str]:
 
 def _describe_grants_refused(facts: _Facts) -> tuple[str, str]:
     return (
-        f"The provider refuses the grants of many connections of client {facts.client} at once{facts.why}. They are "
+        f"The provider refuses the grants of many connections of client {facts.client} at once{facts.why}. "
         f"{facts.connections}. Look at the provider's status page and the client's registration. Their owners are "
         "asked only if this lasts for two hours.",
         f"evergrant client show {facts.client or facts.name}",

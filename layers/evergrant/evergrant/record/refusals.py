@@ -14,6 +14,7 @@ from ..oauth.error_response import Refusal
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..times import DAY_SECONDS, HOUR_SECONDS
 from . import outbox, refresh_schedule
+from .alerts import MAX_LISTED
 from .circuit import VAGUE, Answer, Circuit, Surroundings
 from .connection import Connection, RecordChange, RecordFields, create_event
 from .failures import (
@@ -248,5 +249,5 @@ def announce_incident(connection: Connection, client: Circuit, now: int) -> Reco
     """Report that many grants of one client are refused at once: the operator's trouble, and no owner's yet."""
     refused = sorted(client.refusals)
     reason = client.refusals[connection.name].code if connection.name in client.refusals else None
-    detail = {"reason": reason, "client": connection.client, "alert": True, "connections": refused[:20]}
+    detail = {"reason": reason, "client": connection.client, "alert": True, "connections": refused[:MAX_LISTED]}
     return outbox.add_events(connection, create_event(EventType.GRANTS_REFUSED, connection, now, **detail))
