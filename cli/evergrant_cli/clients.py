@@ -258,9 +258,9 @@ def _waits_for_client(record: Connection, circuit: Circuit) -> bool:
     """Whether the connection was refused because of its client, or cannot use the client's entry."""
     from evergrant.record.status import INACTIVE_STATUSES, Status
 
-    from .connection_view import CLIENT_ERRORS
+    from .connection_view import has_failed_by_client
 
     if record.client != circuit.name or record.status in INACTIVE_STATUSES:
         return False
     is_refused = record.status is Status.CLIENT_REFUSED or record.name in circuit.failures
-    return is_refused or record.last_error in CLIENT_ERRORS
+    return is_refused or has_failed_by_client(record)

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from evergrant.errors import AuthorizationRequired, ClientRefused, EvergrantError, UnknownClient
+from evergrant.oauth.error_codes import RefusalKind
 from evergrant.profiles.model import HEADLESS_GRANTS
-from evergrant.record.circuit import VAGUE
 from evergrant.record.connection import UNPUBLISHED, Connection
-from evergrant.record.remedies import (
-    CLIENT_OR_GRANT_REJECTIONS,
-    GRANT_REJECTIONS,
-    MALFORMED,
-    explain_both_readings,
-    find_remedy,
-)
+from evergrant.record.remedies import explain_both_readings, find_kind, find_remedy
 from evergrant.record.status import Status
 from evergrant.times import format_rfc3339
 
@@ -114,13 +109,13 @@ _ADVICE = {
     "seal_broken": "The sealed token set does not open: `{remedy}`.",
     UNPUBLISHED: "It is retried by itself. Rotator's log names the cause: its permission to write the secret, the "
     "vault key, or the number of the secret's versions.",
-    VAGUE: "It is retried by itself. To begin anew at once: `evergrant connect {connection}`.",
-    **dict.fromkeys(
-        MALFORMED,
-        "If the same request worked before, it is most likely the grant: `evergrant connect {connection}`. If it never "
-        "did, correct the profile, or the connection's variables.",
-    ),
-    **dict.fromkeys(GRANT_REJECTIONS, "It is tried once more before it counts as final."),
+}
+#: The same for the kinds of refusals.
+_ADVICE_BY_KIND: Mapping[RefusalKind | None, str] = {
+    "rejected_unknown": "It is retried by itself. To begin anew at once: `evergrant connect {connection}`.",
+    "malformed": "If the same request worked before, it is most likely the grant: `evergrant connect {connection}`. If "
+    "it never did, correct the profile, or the connection's variables.",
+    "grant_rejected": "It is tried once more before it counts as final.",
 }
 #: Of a request that was not sent, by its reason.
 _NOT_SENT_ADVICE = {
@@ -138,8 +133,6 @@ _NOT_SENT_DEFAULT = (
 
 #: Errors that no retry fixes, or that were retried for too long already.
 _ENTRY_ERRORS = frozenset({"unknown_client", "invalid_client_entry"})
-#: Errors after which another entry of the client may be all that is needed.
-CLIENT_ERRORS = _ENTRY_ERRORS | {"invalid_client", "client_rejected"} | CLIENT_OR_GRANT_REJECTIONS
 NEEDS_ACTION = _ENTRY_ERRORS | {"unreadable_response", "unknown_profile", "seal_broken", UNPUBLISHED}
 
 
@@ -148,16 +141,23 @@ def find_advice(connection: Connection, *, has_expired: bool = False) -> str:
     error, name, client = connection.last_error or "", connection.name, connection.client
     if error == "unknown_client":
         return UnknownClient(client).hint
-    if error in CLIENT_OR_GRANT_REJECTIONS:
+    kind = find_kind(error)
+    if kind == "client_unauthorized":
         is_headless = connection.grant in HEADLESS_GRANTS
         return f"`evergrant client set {client}`." if is_headless else explain_both_readings(name, client)
     remedy = find_remedy(error, name, client, detail=connection.last_detail, has_expired=has_expired)
-    if error in GRANT_REJECTIONS and has_expired:
+    if kind == "grant_rejected" and has_expired:
         return f"`{remedy}`. It is tried once more before it counts as final."
-    text = _ADVICE.get(error, "")
+    text = _ADVICE.get(error) or _ADVICE_BY_KIND.get(kind, "")
     if error == "not_sent":
         text = _NOT_SENT_ADVICE.get(connection.last_detail or "", _NOT_SENT_DEFAULT)
     return text.format(remedy=remedy, client=client, connection=name)
+
+
+def has_failed_by_client(connection: Connection) -> bool:
+    """Whether another entry of the client may be all that is needed after the last error."""
+    error = connection.last_error
+    return error in _ENTRY_ERRORS or find_kind(error) in ("client_rejected", "client_unauthorized")
 
 
 def describe_variable_fix(connection: str) -> str:

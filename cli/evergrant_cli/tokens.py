@@ -59,10 +59,9 @@ def rotate(context: typer.Context, connection: Name, as_json: AsJson = False) ->
     Tokens stay valid without this. Use it to check a corrected client or
     provider, and after a token leaked.
 
-    After a lost response it sends the same refresh token again, at the earliest
-    15 minutes later. A provider that acted on the first request may then end the
-    grant, and the account must be connected again. Evergrant itself waits with
-    such a replay until the last quarter of the access token's life.
+    Where the provider may have used the refresh token already (a lost response, a
+    5xx), nothing is sent while the access token lives and 15 minutes after a loss:
+    sent once more, it could end the grant. The command says when to try again.
 
     [bold]Example[/]
       evergrant rotate keap/main

@@ -8,8 +8,8 @@ from typing import Any, get_args
 import pytest
 
 from evergrant import errors
+from evergrant.oauth.answer_classes import CLASS_BY_KIND
 from evergrant.oauth.error_codes import REGISTERED_ERRORS
-from evergrant.oauth.error_response import CLASS_BY_KIND
 from evergrant.record import failures, lost_response, refusals
 from evergrant.record.connection import FAILS_ALONE, UNPUBLISHED, Connection
 from evergrant.record.error_words import describe_code
@@ -45,15 +45,20 @@ def list_codes() -> list[str]:
         *(lost_response.LOST, failures.UNREADABLE, failures.SERVICE_UNAVAILABLE, UNPUBLISHED),
         *(refusals.explain(refusals.NOT_SENT).code, FAILS_ALONE),
     }
-    standard = set(REGISTERED_ERRORS)
-    found = of_the_core | standard | set(CLASS_BY_KIND) | list_preparation_codes() | list_codes_without_a_token()
+    found = (
+        of_the_core
+        | set(REGISTERED_ERRORS)
+        | set(CLASS_BY_KIND)
+        | list_preparation_codes()
+        | list_codes_without_a_token()
+    )
     return sorted(found)
 
 
 def test_the_codes_of_the_core_are_found() -> None:
     found = list_codes()
     assert {"invalid_grant", "not_reached", "fails_for_this_account", "seal_broken", "key_refused"} <= set(found)
-    assert len(found) > 30
+    assert len(found) > 50
 
 
 @pytest.mark.parametrize("code", list_codes())
@@ -83,6 +88,7 @@ def test_no_two_kinds_of_failure_share_their_words() -> None:
         *(("not_sent", None, reason) for reason in ("dns", "connect", "tls")),
         *(("unclear", 502, "application/json"), ("unclear", 502, "text/html"), ("not_reached", 403, "text/html")),
         *(("invalid_grant", 400, "application/json"), ("rejected_unknown", 400, None)),
+        ("unclear", 200, "application/json"),
     ]
     said = [describe_code(*fact) for fact in facts]
     assert len({words.partition(" (")[0] for words in said}) == len(said)
@@ -119,6 +125,14 @@ def test_the_fate_of_a_refresh_token_is_mentioned_only_in_doubt(code: str) -> No
     in_doubt = build_failed(last_error=code, **{"in_doubt_since" if code == "lost_response" else "unclear_at": NOW})
     assert doubt in describe_last_error(in_doubt)
     assert "refresh token" not in describe_last_error(build_failed(last_error=code, grant="client_credentials"))
+
+
+def test_a_page_with_status_200_is_no_failure_of_the_provider() -> None:
+    assert describe_code("unclear", 200, "text/html").startswith("a page of HTML came instead of the provider's")
+
+
+def test_a_code_is_known_in_any_case() -> None:
+    assert describe_code("INVALID_GRANT") == "the provider no longer accepts the grant (INVALID_GRANT)"
 
 
 def test_no_status_of_an_earlier_response_stands_beside_a_code_of_ours() -> None:

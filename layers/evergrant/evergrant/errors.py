@@ -13,7 +13,7 @@
     │   ├── UnknownConnection     unknown_connection
     │   ├── AuthorizationRequired authorization_required
     │   ├── ClientRefused         client_refused
-    │   ├── ResponsePending       response_pending         a lost response may still be saved: nothing is sent
+    │   ├── ResponsePending       response_pending         the refresh token may have been used: nothing is sent yet
     │   ├── Paused                paused
     │   └── Disconnected          disconnected
     ├── UnknownProfile            unknown_profile
@@ -153,7 +153,7 @@ class ClientRefused(ConnectionProblem):
 
 
 class ResponsePending(ConnectionProblem):
-    """The response to the last refresh may still be saved, so the same refresh token must not be sent again yet.
+    """The provider may have used the refresh token, so it must not be sent again yet.
 
     ``retry_after`` is in seconds.
     """
@@ -164,9 +164,10 @@ class ResponsePending(ConnectionProblem):
         minutes = -(-retry_after // 60)
         super().__init__(
             connection,
-            f"The provider's last response for {connection} is not saved, and may be waiting in the rotation queue. "
-            "Sending the same refresh token again now could end the grant, so nothing was sent.",
-            f"Check `evergrant status {connection}`, or try again in {minutes} minutes.",
+            f"The provider may have used the refresh token of {connection} already. Sending it again now could end the "
+            "grant, so nothing was sent.",
+            f"`evergrant status {connection}` says why; a response that is late may still be saved. Or try again in "
+            f"{minutes} minutes.",
         )
         self.retry_after = retry_after
 

@@ -9,13 +9,7 @@ from urllib.parse import urlsplit
 
 from .connection import FAILS_ALONE, UNPUBLISHED
 from .error_words import describe_code
-from .remedies import (
-    CLIENT_OR_GRANT_REJECTIONS,
-    GRANT_REJECTIONS,
-    explain_both_readings,
-    explain_final_refusal,
-    find_remedy,
-)
+from .remedies import explain_both_readings, explain_final_refusal, find_kind, find_remedy
 from .status import EventType
 
 #: Events that are always alerts. Other events say so themselves, by ``alert`` in their detail.
@@ -122,9 +116,9 @@ def _say_what_follows(facts: _Facts) -> str:
     name, client, reason = facts.name, facts.client, facts.reason
     if reason == "unreadable_response":
         return "The provider's response is kept. Nothing is sent before a corrected profile has read it."
-    if reason in CLIENT_OR_GRANT_REJECTIONS:
+    if find_kind(reason) == "client_unauthorized":
         return explain_both_readings(name, client)
-    if reason in GRANT_REJECTIONS:
+    if find_kind(reason) == "grant_rejected":
         again = "Evergrant tries once more before it counts as final."
         at_once = f" Its owner can authorize it again at once: evergrant connect {name}." if facts.has_expired else ""
         return f"{again}{at_once}"

@@ -9,14 +9,11 @@ from __future__ import annotations
 from ..oauth.error_codes import REGISTERED_ERRORS
 from .connection import FAILS_ALONE, UNPUBLISHED
 
-_UNKNOWN = "the provider refused, in words of its own"
 _NOT_SENT = "the request never reached the provider"
 _LOST = "the provider's response was lost"
 _FAILED = "the provider failed"
-_GRANT = "the provider no longer accepts the grant"
-_CLIENT = "the provider does not accept the client's credentials"
-_MALFORMED = "the provider finds the request malformed"
-_UNAUTHORIZED = "the provider says that the client may not use this grant"
+_OTHER = "the provider refused, in words of its own"
+_PAGE = "a page of HTML came instead of the provider's response, as from a proxy or a firewall"
 
 _SENTENCES = {
     # of Evergrant
@@ -26,10 +23,10 @@ _SENTENCES = {
     "not_used": "the provider used nothing of the request",
     "rate_limited": "the provider asks for fewer requests",
     "transient": "the provider could not respond for the moment",
-    "malformed": _MALFORMED,
-    "client_rejected": _CLIENT,
-    "grant_rejected": _GRANT,
-    "client_unauthorized": _UNAUTHORIZED,
+    "malformed": "the provider finds the request malformed",
+    "client_rejected": "the provider does not accept the client's credentials",
+    "grant_rejected": "the provider no longer accepts the grant",
+    "client_unauthorized": "the provider says that the client may not use this grant",
     "not_reached": "something in front of the provider responded, such as a proxy or a firewall",
     "unclear": _FAILED,
     "rejected_unknown": "the provider refused, and gave no reason",
@@ -43,13 +40,9 @@ _SENTENCES = {
     "invalid_client_entry": "the stored entry of the client cannot be used: a field is missing, or holds a line break",
     "invalid_variable": "a variable of the profile is missing, or does not match its pattern",
     "invalid_profile": "its profile cannot be used",
-    "invalid_request": _MALFORMED,
     "seal_broken": "the sealed token set does not open",
     UNPUBLISHED: "Secrets Manager does not take its new token, and the secret still holds an older one",
-    # of RFC 6749, sections 5.2 and 4.1.2.1
-    "invalid_grant": _GRANT,
-    "invalid_client": _CLIENT,
-    "unauthorized_client": _UNAUTHORIZED,
+    # of the registered codes: those of which more can be said than by their kind
     "invalid_scope": "the provider does not accept the scope",
     "unsupported_grant_type": "the provider does not know this kind of grant",
     "access_denied": "the provider denies the access",
@@ -117,15 +110,16 @@ def describe_code(
 def _find_sentence(code: str, http_status: int | None, detail: str | None, *, is_refusal: bool) -> str:
     is_own = code in _WITHOUT_RESPONSE or code == FAILS_ALONE
     is_failure = code in _OF_A_FAILURE or ((http_status or 0) >= 500 and not is_refusal and not is_own)
-    if detail in _HTML:
-        if is_failure:
-            return "the provider, or a server in front of it, failed with a page of HTML"
-        if code == "not_reached":
-            return "a page of HTML came instead of the provider's response, as from a proxy or a firewall"
+    is_success = http_status is not None and http_status < 300
+    if detail in _HTML and (code == "not_reached" or is_failure):
+        is_page = code == "not_reached" or is_success
+        return _PAGE if is_page else "the provider, or a server in front of it, failed with a page of HTML"
+    if code == "unclear" and is_success:
+        return "the provider responded with success, and without any token"
     if is_failure and code not in _OF_A_FAILURE:
         return _FAILED
-    # A registered code without a sentence of its own means what its kind means.
-    return _SENTENCES.get(code) or _SENTENCES.get(REGISTERED_ERRORS.get(code, ""), _UNKNOWN)
+    kind = REGISTERED_ERRORS.get(code.lower())
+    return _SENTENCES.get(code) or _SENTENCES.get(kind or "", _OTHER)
 
 
 def _list_facts(code: str, http_status: int | None, detail: str | None) -> list[str]:

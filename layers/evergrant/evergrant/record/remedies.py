@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .circuit import VAGUE
+from ..oauth.answer_classes import CLASS_BY_KIND
+from ..oauth.error_codes import REGISTERED_ERRORS, RefusalKind
 from .connection import FAILS_ALONE
 
 _SET_CLIENT, _CONNECT = "evergrant client set {client}", "evergrant connect {connection}"
@@ -19,13 +20,16 @@ _REMEDIES = {
 }
 #: Of a request that was not sent, by its reason: what lies with the provider's host or its network passes.
 _NOT_SENT_REMEDIES = {"dns": _SHOW, "connect": _SHOW, "tls": _SHOW, "timeout": _SHOW, "address": _CONNECT}
-#: Codes by which the provider refuses one grant.
-GRANT_REJECTIONS = frozenset({"invalid_grant", "grant_rejected"})
-#: Codes that mean the client, or one grant: RFC 6749 section 5.2 says the first, many providers mean the second.
-CLIENT_OR_GRANT_REJECTIONS = frozenset({"unauthorized_client", "client_unauthorized"})
 
-#: Codes that find fault with the request. Where it worked before, they are how some providers refuse a grant.
-MALFORMED = frozenset({"invalid_request", "malformed", "invalid_scope", "unsupported_grant_type"})
+
+def find_kind(error: str | None) -> RefusalKind | None:
+    """Find what an error means that is a registered code, or a kind itself; None for another one.
+
+    ``client_unauthorized`` means the client, or one grant: RFC 6749 section 5.2 says the first, many providers mean the
+    second. ``malformed`` finds fault with the request. Where that worked before, some providers mean the grant.
+    """
+    registered = REGISTERED_ERRORS.get((error or "").lower())
+    return registered or next((kind for kind in CLASS_BY_KIND if kind == error), None)
 
 
 def find_remedy(
@@ -43,7 +47,7 @@ def find_remedy(
     command = _REMEDIES.get(error or "", _SHOW)
     if error == "not_sent" and detail:
         command = _NOT_SENT_REMEDIES.get(detail, command)
-    if error in GRANT_REJECTIONS and has_expired:
+    if find_kind(error) == "grant_rejected" and has_expired:
         command = _CONNECT
     return command.format(connection=connection, client=client)
 
@@ -59,10 +63,11 @@ def explain_both_readings(connection: str, client: str) -> str:
 
 def explain_final_refusal(error: str | None) -> str:
     """Explain why a refusal that names no grant counts as one of the grant; empty where it names it."""
-    if error in MALFORMED:
-        return "the same request worked before, and other connections of the client are accepted"
-    if error in CLIENT_OR_GRANT_REJECTIONS:
-        return "other connections of the client are accepted, so it is this grant that is refused"
-    if error == VAGUE:
-        return "its endpoint answers other connections properly, or no other one uses it"
+    match find_kind(error):
+        case "malformed":
+            return "the same request worked before, and other connections of the client are accepted"
+        case "client_unauthorized":
+            return "other connections of the client are accepted, so it is this grant that is refused"
+        case "rejected_unknown":
+            return "its endpoint answers other connections properly, or no other one uses it"
     return ""
