@@ -135,20 +135,26 @@ def test_a_second_lost_replay_is_the_last_where_revocation_ends_all() -> None:
     assert fields_of(changes)["refresh_at"] > NOW + DAY_SECONDS * 15 // 8, "probed a day later"
 
 
-def test_a_replay_that_is_lost_at_the_last_try_waits_for_the_expiry() -> None:
-    """No refresh token is sent a third time while its access token lives."""
+def test_a_replay_that_is_lost_too_is_in_flight_like_the_first() -> None:
+    """The request may reach the provider after the token has expired, and would then use the token a second time."""
     ends_at = NOW + DAY_SECONDS
     current = attempting(attempt_replays=1, in_doubt_since=NOW)
     lost = fields_of(lose(current, EACH_TOKEN, ends_at - 25))
-    assert lost["refresh_at"] == ends_at
-    seen = replace(current, last_error_at=lost["last_error_at"])
-    assert lost_response.compute_replay_at(seen, EACH_TOKEN, ends_at - 20) == ends_at
+    assert (lost["in_doubt_since"], lost["refresh_at"]) == (ends_at - 25, ends_at - 25 + IN_FLIGHT)
+    seen = replace(current, in_doubt_since=lost["in_doubt_since"], last_error_at=lost["last_error_at"])
+    assert lost_response.compute_replay_at(seen, EACH_TOKEN, ends_at - 20) == ends_at - 25 + IN_FLIGHT
 
 
 def test_elsewhere_replays_go_on_once_the_token_has_expired() -> None:
     changes = lose(attempting(attempt_replays=1, in_doubt_since=NOW), EACH_TOKEN, NOW + DAY_SECONDS)
     assert changes.status is Status.DEGRADED
-    assert NOW + DAY_SECONDS < fields_of(changes)["refresh_at"] <= NOW + DAY_SECONDS + 60
+    assert fields_of(changes)["refresh_at"] == NOW + DAY_SECONDS + IN_FLIGHT
+
+
+def test_a_replay_whose_worker_was_killed_counts_as_sent() -> None:
+    """Its marker is all that is left: half of what remains of a refresh token that ends was used by it."""
+    killed = attempting(attempt_replays=1, in_doubt_since=None, refresh_expires_at=NOW + DAY_SECONDS)
+    assert lost_response.compute_replay_at(killed, KEAP, NOW + DAY_SECONDS // 2 + 40) == NOW + DAY_SECONDS - 30
 
 
 def test_one_that_ends_with_its_access_token_is_replayed_while_both_live() -> None:
@@ -177,7 +183,7 @@ def test_a_doubt_is_as_old_as_the_record_says_not_as_the_request() -> None:
         assert again == NOW + IN_FLIGHT
     found = replace(unfound, in_doubt_since=lost_response.wait_in_doubt(unfound, KEAP, NOW).fields["in_doubt_since"])
     assert lost_response.compute_replay_at(found, KEAP, NOW + 60) == NOW + IN_FLIGHT
-    assert lose(found, now=NOW + 60).fields["in_doubt_since"] == NOW
+    assert lose(found, now=NOW + 60).fields["in_doubt_since"] == NOW + 60, "another response is in flight"
 
 
 @pytest.mark.parametrize(
@@ -193,10 +199,30 @@ def test_what_is_not_single_use_may_always_be_sent_again() -> None:
 
 
 def test_a_doubt_is_probed_only_once_the_access_token_has_expired() -> None:
-    held = attempting(attempt_replays=1, expires_at=NOW + DAY_SECONDS, refresh_at=NOW + 60)
+    held = attempting(
+        status=Status.AUTHORIZATION_REQUIRED,
+        attempt_replays=1,
+        in_doubt_since=NOW,
+        expires_at=NOW + DAY_SECONDS,
+        refresh_at=NOW + 60,
+    )
     assert not lost_response.is_probe_due(held, NOW + 60)
     assert lost_response.is_probe_due(held, NOW + DAY_SECONDS)
     assert not lost_response.is_probe_due(replace(held, refresh_at=NOW + 2 * DAY_SECONDS), NOW + DAY_SECONDS)
+
+
+def test_no_probe_follows_one_whose_worker_was_killed() -> None:
+    """Reuse may end the whole permission: the next one comes a day later, and not when the lease ends."""
+    killed = attempting(
+        status=Status.AUTHORIZATION_REQUIRED,
+        attempt_replays=2,
+        in_doubt_since=None,
+        expires_at=NOW,
+        refresh_at=NOW + 40,
+    )
+    assert not lost_response.is_probe_due(killed, NOW + 40)
+    assert lost_response.compute_replay_at(killed, WHOLE_PERMISSION, NOW + 40) is None
+    assert fields_of(lost_response.wait_in_doubt(killed, WHOLE_PERMISSION, NOW + 40))["refresh_at"] > NOW + IN_FLIGHT
 
 
 # A replay is refused
@@ -219,12 +245,25 @@ def refuse_replay(refusal: Refusal, current: Connection, now: int = NOW) -> Reco
 
 @pytest.mark.parametrize("refusal", NOT_ACTED_UPON, ids=lambda refusal: refusal.kind)
 def test_a_refused_replay_leaves_the_doubt_while_a_response_may_fly(refusal: Refusal) -> None:
-    """The earlier response may still be in flight, so the doubt is as it was, and the replay does not count."""
+    """The earlier response may still be in flight, so the doubt is as it was.
+
+    The replay counts only if the provider may have acted upon it.
+    """
     current = attempting(attempt_replays=1, in_doubt_since=NOW - IN_FLIGHT + 1)
     changes = fields_of(refuse_replay(refusal, current))
     assert "attempt_id" not in changes
-    assert (changes["attempt_replays"], changes["in_doubt_since"]) == (0, NOW - IN_FLIGHT + 1)
+    assert (changes["attempt_replays"], changes["in_doubt_since"]) == (refusal.in_doubt, NOW - IN_FLIGHT + 1)
     assert changes["refresh_at"] == NOW + DAY_SECONDS - 30
+
+
+@pytest.mark.parametrize("refusal", NOT_ACTED_UPON, ids=lambda refusal: refusal.kind)
+def test_where_revocation_ends_all_a_refused_replay_leaves_the_doubt(refusal: Refusal) -> None:
+    """The first request stays in doubt for good: what follows an unclear replay is a probe a day."""
+    current = attempting(attempt_replays=1, in_doubt_since=NOW - IN_FLIGHT)
+    change = lost_response.apply_refusal_in_doubt(current, WHOLE_PERMISSION, refusal, NO_SURROUNDINGS, NOW)
+    assert "attempt_id" not in fields_of(change)
+    asks = change.status is Status.AUTHORIZATION_REQUIRED
+    assert (asks, fields_of(change)["attempt_replays"]) == (refusal.in_doubt, refusal.in_doubt)
 
 
 @pytest.mark.parametrize("refusal", NOT_ACTED_UPON, ids=lambda refusal: refusal.kind)

@@ -6,6 +6,8 @@ lost: after it no other worker can hold an answer (see :mod:`.refusals`).
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..oauth.error_response import Refusal
 from ..profiles.model import Profile
 from . import refresh_schedule
@@ -43,7 +45,9 @@ def apply_lost_response(
         lost = Refusal("transient", 0, LOST)
         return apply_refusal(connection, profile, lost, surroundings, now).set({"last_detail": detail})
     change = RecordChange(count_failure(connection, Reason(LOST, detail=detail), now))
-    change |= note_others(connection, surroundings, now) | wait_in_doubt(connection, profile, now, tried_at=now)
+    change |= note_others(connection, surroundings, now)
+    # This response is in flight from now on, even where an earlier one was lost long ago.
+    change |= wait_in_doubt(replace(connection, in_doubt_since=None), profile, now, tried_at=now)
     return change | require_owner_if_alone(connection, now)
 
 
@@ -75,21 +79,28 @@ def apply_refusal_in_doubt(
     """Apply the refusal of a replay, while an earlier request of the same attempt is in doubt.
 
     A rejection of the grant ends the attempt. After any other refusal the marker stays while the earlier response may
-    still be in flight, and the replay does not count; later the attempt is over, and its outcome unclear.
+    still be in flight, and the replay counts only if the provider may have acted upon it. Later the attempt is over,
+    and its outcome unclear, except where reuse may end more than this grant.
     """
     change = apply_refusal(connection, profile, refusal, surroundings, now)
     if refusal.kind == "grant_rejected" or not is_single_use(connection, profile):
         return change
     found_at = connection.in_doubt_since or now
-    if now >= found_at + MIN_REPLAY_DELAY_SECONDS:
+    if now >= found_at + MIN_REPLAY_DELAY_SECONDS and not _ends_whole_permission(profile):
         since = connection.attempt_at or now
         spared_until = compute_spared_until(connection, profile, since, now, now)
         at = max(change.fields["refresh_at"] or now, spared_until)
         return change.set({"unclear_at": since, **schedule_refresh(connection, at)})
-    reason = explain(refusal)
-    waiting = RecordChange(count_failure(connection, reason, now))
-    waiting |= wait_in_doubt(connection, profile, now, tried_at=now)
-    return waiting.set({"attempt_replays": 0})
+    counted = connection if refusal.in_doubt else replace(connection, attempt_replays=0)
+    waiting = RecordChange(count_failure(connection, explain(refusal), now))
+    waiting |= wait_in_doubt(counted, profile, now, tried_at=now)
+    again = max(now + (refusal.retry_after or 0), waiting.fields["refresh_at"] or now)
+    return waiting.set(
+        {
+            "attempt_replays": counted.attempt_replays,
+            **schedule_refresh(connection, _limit_to_grace(connection, profile, again, now)),
+        }
+    )
 
 
 def apply_unreadable_response(
@@ -110,9 +121,13 @@ def apply_unreadable_response(
 
 
 def is_probe_due(connection: Connection, now: int) -> bool:
-    """Whether the daily probe of an attempt that stayed in doubt is due (see :func:`wait_in_doubt`)."""
+    """Whether the daily probe of an attempt that stayed in doubt is due (see :func:`wait_in_doubt`).
+
+    A worker that was killed while it probed leaves no date for the next probe.
+    """
+    is_planned = connection.status is Status.AUTHORIZATION_REQUIRED and connection.in_doubt_since is not None
     is_expired = connection.expires_at is None or connection.expires_at <= now
-    return is_expired and connection.refresh_at is not None and connection.refresh_at <= now
+    return is_planned and is_expired and connection.refresh_at is not None and connection.refresh_at <= now
 
 
 def compute_replay_at(connection: Connection, profile: Profile, now: int, *, tried_at: int | None = None) -> int | None:
@@ -127,10 +142,11 @@ def compute_replay_at(connection: Connection, profile: Profile, now: int, *, tri
     found_at = now if connection.in_doubt_since is None else connection.in_doubt_since
     allowed_at = found_at + MIN_REPLAY_DELAY_SECONDS
     if connection.attempt_replays > 0 and _ends_whole_permission(profile):
-        return allowed_at if allowed_at > now else None
-    since = connection.attempt_at
-    last_tried_at = tried_at or max(since, connection.last_error_at or 0)
-    return max(allowed_at, compute_spared_until(connection, profile, since, last_tried_at, now), now)
+        is_over = tried_at or allowed_at <= now or connection.status is Status.AUTHORIZATION_REQUIRED
+        return None if is_over else allowed_at
+    # A worker that was killed while it replayed has left nothing but the doubt.
+    last_tried_at = tried_at or max(found_at, connection.last_error_at or 0)
+    return max(allowed_at, compute_spared_until(connection, profile, connection.attempt_at, last_tried_at, now), now)
 
 
 def may_replay(connection: Connection, profile: Profile, now: int) -> bool:
