@@ -28,6 +28,7 @@ class Scenario:
     """A world, what its first worker does, and what must be true of it in the end beyond what always must.
 
     What comes ``then`` is a pass of its own: histories that are in the same state before it are followed once.
+    ``undisturbed`` judges the history without a fault: that it took no longer than it has to.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Scenario:
     ends_as: tuple[Status, ...] = (Status.ACTIVE, Status.AUTHORIZATION_REQUIRED)
     also: Callable[[Simulation], None] = lambda _: None
     then: Callable[[Simulation], object] | None = None
+    undisturbed: Callable[[Simulation], None] = lambda _: None
 
     @property
     def acts(self) -> Sequence[Callable[[Simulation], object]]:
@@ -170,6 +172,8 @@ class _Exploration:
         try:
             judge(world, self.scenario.ends_as)
             self.scenario.also(world)
+            if not point.history:
+                self.scenario.undisturbed(world)
         except AssertionError as error:
             self.report.failures.append(f"{self._story(point)}: {error}")
 

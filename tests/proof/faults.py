@@ -20,7 +20,7 @@ _SERVICE = ("fails before", "killed before", "stalls before")
 _EFFECTS = ("fails after", "killed after", "twice", "stalls after", "late", "killed, late")
 _READS = (
     *("records.get", "seal.prepare", "seal.unseal", "vault.client", "vault.find_current", "profiles.load_pinned"),
-    *("circuits.get", "records.due"),
+    *("circuits.get_many", "records.due"),
 )
 
 
@@ -120,7 +120,7 @@ class Faults(memory.Faults):
         for late in pending:
             if self.clock.now() > late.since + LATEST:
                 continue
-            with suppress(Conflict, NotSent):
+            with suppress(Conflict, NotSent, LostResponse):
                 late.effect()
 
     def _stall(self) -> None:

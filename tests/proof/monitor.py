@@ -17,7 +17,7 @@ from evergrant.record.connection import Connection
 from evergrant.record.sealed import Sealed
 from evergrant.record.status import INACTIVE_STATUSES, EventType, Status
 from tests.proof.provider import access_token_of, holds_tokens
-from tests.proof.resending import COUNTED, Stake
+from tests.proof.resending import IN_FLIGHT_SECONDS, Stake
 from tests.unit import memory
 
 if TYPE_CHECKING:
@@ -59,8 +59,10 @@ class Seen:
     mark_event_persisted: Mapping[str, str] = field(default_factory=dict)
     #: The newest grant that was there when the connection was disconnected.
     given_up: int = -1
-    #: When consumers last reported access tokens rejected, by their fingerprints.
-    rejected: Mapping[str, float] = field(default_factory=dict)
+    #: When requests were sent through an open circuit.
+    probes: tuple[float, ...] = ()
+    #: Access tokens, by their fingerprints, that consumers reported rejected while their refresh tokens were in doubt.
+    rejected: frozenset[str] = frozenset()
 
     @property
     def lost(self) -> tuple[str, ...]:
@@ -80,9 +82,13 @@ class Monitor:
         self.world.faults.in_hand.add(access_token)
 
     def asked(self, rejected: str | None) -> None:
-        """A caller asks, and may report an access token that an API rejected."""
-        if rejected is not None:
-            self.seen = replace(self.seen, rejected={**self.seen.rejected, rejected: self.world.clock.now()})
+        """A caller asks, and may report an access token that an API rejected.
+
+        A report that comes before any doubt is the reason of a refresh, and says nothing about what came of it.
+        """
+        record = self.world.record
+        if rejected is not None and (record.attempt_id or record.unclear_at):
+            self.seen = replace(self.seen, rejected=self.seen.rejected | {rejected})
 
     def served(self, access_token: str) -> None:
         assert access_token not in self.seen.received - self.seen.kept, "served before it is saved"
@@ -131,23 +137,33 @@ class Monitor:
 
     # --- what is sent ---------------------------------------------------------------------------------------------
 
+    def sends(self) -> None:
+        """A request goes out: through an open circuit it is a probe, if no operator forces it."""
+        if any(circuit.is_open for circuit in self.world.circuits.items.values()) and not FORCED.get():
+            self.seen = replace(self.seen, probes=(*self.seen.probes, self.world.clock.now()))
+
     def stake(self, token: str) -> Stake:
         """What another request with a refresh token puts at risk."""
         world, tokens = self.world, self.sets[token]
         # What a profile assumes may be too short by far.
         is_assumed = tokens.expiry_rule.startswith("default")
         ends_together = world.profile.rotation.refresh_token_life == "with_access_token"
-        revoke = world.profile.revoke
         return Stake(
             grace=world.provider.grace,
             gone_at=tokens.expires_at + (tokens.lifetime if is_assumed else 0),
-            rejected_at=self.seen.rejected.get(tokens.access_token.fingerprint),
+            is_rejected=tokens.access_token.fingerprint in self.seen.rejected,
             ends_at=tokens.expires_at if ends_together else None,
             is_held=self._is_held(token),
-            is_counted=revoke is not None and revoke.scope == "grant",
+            is_counted=self._is_counted,
             is_forced=FORCED.get(),
             has_grant=world.owner_of(token).grant not in HEADLESS_GRANTS,
         )
+
+    @property
+    def _is_counted(self) -> bool:
+        """Whether reuse may end the whole permission of the account."""
+        revoke = self.world.profile.revoke
+        return revoke is not None and revoke.scope == "grant"
 
     def _is_held(self, token: str) -> bool:
         """Whether a sender of this refresh token still waits, or a worker or a message has what was answered."""
@@ -176,8 +192,8 @@ class Monitor:
             assert only_if.get("lease_owner") == before.lease_owner, "another worker's lease is freed"
         self.kept(changes)
         if before.attempt_id and not after.attempt_id and after.generation == before.generation:
-            read = after.unreadable_response is not None
-            assert read or not self._acted(before), "a marker was dropped, and its refresh token was used"
+            remembered = after.unreadable_response is not None or (after.unclear_at and not self._in_flight(before))
+            assert remembered or not self._acted(before), "a marker was dropped, and its refresh token was used"
         if before.unreadable_response and not after.unreadable_response:
             over = after.status is Status.DISCONNECTED
             assert after.generation > before.generation or over, "an answer in hand was thrown away"
@@ -205,14 +221,7 @@ class Monitor:
             Status.PAUSED,
             Status.AWAITING_AUTHORIZATION,
         )
-        if after.status is Status.CLIENT_REFUSED:
-            # One event for all of a client's connections: whichever record comes by carries it.
-            reported = {
-                *self.seen.mark_event_persisted.values(),
-                *(body["type"] for body in world.circuit(after.client).outbox.values()),
-            }
-            assert EventType.CLIENT_REFUSED in reported, "a client is refused, and no event reports it"
-        elif not by_operator:
+        if not by_operator:
             # Without another token set it is active again because the one that it has was published in the end.
             published = after.status is Status.ACTIVE and after.generation == before.generation
             expected = {EventType.RECOVERED} if published else _EVENT_OF[after.status]
@@ -220,7 +229,7 @@ class Monitor:
             assert len(of_it) == 1, f"{before.status} became {after.status} and is reported {len(of_it)} times"
         if after.status is Status.AUTHORIZATION_REQUIRED and before.status not in INACTIVE_STATUSES:
             # Where reuse may end the whole permission of the account, one attempt is all that is made of a doubt.
-            doubtful = self._is_counted_out(after)
+            doubtful = self._is_counted and after.attempt_id is not None and after.attempt_replays > 0
             # By an answer that may mean client or grant, where no other connection says which.
             vague = after.last_error == "rejected_unknown"
             assert doubtful or vague or not world.alive(after), "a person is asked for nothing"
@@ -229,12 +238,16 @@ class Monitor:
         """Whether the provider has used the stored refresh token, while no worker can know what came of it."""
         if record.grant in HEADLESS_GRANTS or not self.world.profile.rotation.rotates:
             return False
-        stored = token_set(record.sealed) if record.sealed else None
-        token = stored.refresh_token.reveal() if stored and stored.refresh_token else None
-        last = self.world.provider.sent.get(token or "", ())
-        return token in self.world.provider.used and last[-1].known not in ("refused", "unclear")
+        token = self._refresh_token(record)
+        return token in self.world.provider.used and self.world.provider.sent[token][-1].known != "refused"
 
-    def _is_counted_out(self, record: Connection) -> bool:
+    def _in_flight(self, record: Connection) -> bool:
+        """Whether a response may still be on its way, by when its request was sent."""
+        sent = self.world.provider.sent.get(self._refresh_token(record), ())
+        unanswered = [one.at for one in sent if one.known != "unclear"]
+        return bool(unanswered) and self.world.clock.now() < unanswered[-1] + IN_FLIGHT_SECONDS
+
+    @staticmethod
+    def _refresh_token(record: Connection) -> str:
         stored = token_set(record.sealed) if record.sealed else None
-        token = stored.refresh_token.reveal() if stored and stored.refresh_token else ""
-        return any(sent.why == COUNTED for sent in self.world.provider.sent.get(token, ()))
+        return stored.refresh_token.reveal() if stored and stored.refresh_token else ""

@@ -12,7 +12,7 @@ from evergrant.errors import Conflict
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
-from evergrant.record import failures, lost_response, queued_save, token_save
+from evergrant.record import lost_response, queued_save, refusals, token_save
 from evergrant.record.connection import Connection, RecordChange, RecordFields, RecordState
 from evergrant.record.refresh_schedule import schedule_due
 from evergrant.rotation import revocation
@@ -21,6 +21,7 @@ from evergrant.rotation.publication import Publication
 from evergrant.rotation.refresh_attempt import RefreshAttempt
 from evergrant.rotation.refresh_demand import TokenDemand
 from evergrant.rotation.refresh_steps import Refresh
+from tests.proof.monitor import FORCED
 from tests.proof.ports import Queue, Records
 from tests.unit.memory import unseal
 
@@ -84,8 +85,8 @@ def probed_while_an_answer_may_be_on_its_way() -> Any:
 def forced_while_an_answer_may_be_on_its_way() -> Any:
     replay_at = lost_response.compute_replay_at
 
-    def at_once(connection: Connection, profile: Profile, now: int, *, forced: bool = False) -> int | None:
-        return now if forced else replay_at(connection, profile, now)
+    def at_once(connection: Connection, profile: Profile, now: int) -> int | None:
+        return now if FORCED.get() else replay_at(connection, profile, now)
 
     return mock.patch.object(lost_response, "compute_replay_at", at_once)
 
@@ -166,12 +167,7 @@ def published_without_the_lease() -> Any:
 
 
 def a_strike_is_the_last_word() -> Any:
-    strike = failures._apply_grant_rejection
-
-    def second(connection: Connection, now: int, error: str) -> RecordChange:
-        return strike(replace(connection, rejected_at=0), now, error)
-
-    return mock.patch.object(failures, "_apply_grant_rejection", second)
+    return mock.patch.object(refusals._Refused, "is_second", new=True)
 
 
 def events_that_displace_others() -> Any:

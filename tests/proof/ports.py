@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from evergrant.adapters.aws.records import DueConnection
-from evergrant.ports import PortUnavailable
+from evergrant.ports import Due, PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.record import queued_save
 from evergrant.record.connection import Connection, RecordChange
@@ -41,10 +41,12 @@ class Records(memory.MemoryRecords):
             self._monitor.written(before, after, change.fields, only_if)
         return after
 
-    def due(self, shard: str, before: int) -> Iterator[DueConnection]:
+    def due(self, shard: str, before: int) -> Iterator[Due]:
         """The due index. A shard that shows nothing is asked for nothing: its failure would change nothing here."""
         due = [
-            DueConnection(record.name, record.due_at, record.expires_at, record.client, record.profile_hash)
+            DueConnection(
+                record.name, record.due_at, record.expires_at, record.client, record.endpoint or "", record.profile_hash
+            )
             for record in self.items.values()
             if record.due_shard == shard and record.due_at is not None and record.due_at <= before
         ]

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, Literal
 from urllib.parse import parse_qsl
 
-from evergrant.errors import NotSent
+from evergrant.errors import LostResponse, NotSent
 from evergrant.http_messages import HttpRequest, HttpResponse
 from tests.proof import resending
 from tests.proof.faults import Faults
@@ -22,8 +22,8 @@ ASKED = HttpResponse(200, {}, b"")
 #: Grants of this number and above are those of the other connections.
 OTHERS = 1000
 
-#: An answer out of the ordinary: whether the provider acts on the request all the same, and what it says.
-Oddity = tuple[Literal["acts", "does not act"], HttpResponse]
+#: An answer out of the ordinary: whether the provider acts on the request all the same, and what comes of it.
+Oddity = tuple[Literal["acts", "does not act"], HttpResponse | LostResponse]
 
 
 class StrictProvider:
@@ -59,14 +59,18 @@ class StrictProvider:
         #: Whether revoking a token ends all that its account ever granted, and whether anybody asked for it.
         self.revokes_all = self.asked_to_revoke = False
         self.oddities: tuple[Oddity, ...] = ()
+        #: Until when it answers everything so.
+        self.outage: tuple[float, Oddity] | None = None
         self.shape: Callable[[Mapping[str, object]], Mapping[str, object]] = dict
         self.stake: Callable[[str], Stake] = lambda _: Stake(grace, 0.0)
         self.after_answer: Callable[[], None] = lambda: None
         self.received: Callable[[str], None] = lambda _: None
+        self.sends: Callable[[], None] = lambda: None
 
     def send(self, request: HttpRequest, *, hosts: tuple[str, ...], timeout: float) -> HttpResponse:
         assert timeout > 0, "nothing may be sent when the time for it is over"
         token = _form(request).get("refresh_token", "")
+        self.sends()
         sent = self._allow(token) if token else None
         self.underway.append(token)
         try:
@@ -111,15 +115,20 @@ class StrictProvider:
 
     def act(self, request: HttpRequest, sent_at: float) -> HttpResponse:
         """One arrival of a request. What left within the grace arrives within it."""
-        acts, odd = "acts", None
-        if self.oddities:
-            (acts, odd), *others = self.oddities
-            self.oddities = tuple(others)
+        acts, odd = self._next_oddity()
         if acts == "does not act":
-            assert odd
-            return odd
+            return _say(odd)
         response = self._answer(request, sent_at)
-        return odd or response
+        return response if odd is None else _say(odd)
+
+    def _next_oddity(self) -> Oddity | tuple[Literal["acts"], None]:
+        if self.outage and self._clock.now() < self.outage[0]:
+            return self.outage[1]
+        if not self.oddities:
+            return "acts", None
+        first, *others = self.oddities
+        self.oddities = tuple(others)
+        return first
 
     def _answer(self, request: HttpRequest, sent_at: float) -> HttpResponse:
         form = _form(request)
@@ -167,6 +176,13 @@ class StrictProvider:
         lives = {"expires_in": self.lifetime, "expires_at": self.lifetime}
         self.after_answer()
         return answer(200, self.shape({**body, **lives}))
+
+
+def _say(odd: HttpResponse | LostResponse | None) -> HttpResponse:
+    assert odd
+    if isinstance(odd, LostResponse):
+        raise LostResponse(*odd.args)
+    return odd
 
 
 def grant_of(token: str) -> int:

@@ -14,7 +14,6 @@ from tests.unit.memory import Crash
 #: How messages arrive: at once and in order; the last first, each twice, after the tick; a save minutes late.
 ORDERS = ("in order", "doubled", "saves last")
 _LATE = 150
-_PATIENCE = 4 * DAY_SECONDS
 
 
 class Recovery:
@@ -30,8 +29,8 @@ class Recovery:
         )
 
     def _waited_for(self, record: Connection, begun: float) -> bool:
-        over = self.world.clock.now() - begun
-        return over > 2 * _PATIENCE or (over > _PATIENCE and not record.outbox and record.status is not Status.DEGRADED)
+        over, patience = self.world.clock.now() - begun, self.world.patience
+        return over > 2 * patience or (over > patience and not record.outbox and record.status is not Status.DEGRADED)
 
     def _calm(self, record: Connection) -> bool:
         now = self.world.clock.now()
@@ -45,7 +44,7 @@ class Recovery:
         """Whether no message waits but that of the next refresh of a connection in order."""
         messages = self.world.queue.messages
         records = self.world.records.items
-        named = [message["connection"] for message, _ in messages]
+        named = [message.get("connection") for message, _ in messages]
         return len(named) == len(set(named)) and all(
             "task" not in message and at == records[message["connection"]].refresh_at for message, at in messages
         )
@@ -73,7 +72,7 @@ class Recovery:
         except Crash:
             return
         if first is None and tick_at is None:
-            world.clock.advance(_PATIENCE)
+            world.clock.advance(world.patience)
             return
         now = world.clock.now()
         message_at = max(first[0], now) if first else float("inf")

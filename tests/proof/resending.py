@@ -39,7 +39,7 @@ class Stake:
     """What another request with the same refresh token puts at risk.
 
     ``gone_at`` is the moment from which the access token that came with it is certainly gone: its end, and a lifetime
-    later where that is only assumed. ``rejected_at`` is when a consumer last reported that token rejected. ``ends_at``
+    later where that is only assumed. ``is_rejected`` says that a consumer has reported it rejected since. ``ends_at``
     is the end of the refresh token itself, where that is not later. ``is_held`` says that a worker or a message has the
     answer of an earlier request. ``is_counted`` says that reuse may end more than this grant: the whole permission of
     the account. ``is_forced`` says that an operator decided; ``has_grant`` that a grant can be lost at all.
@@ -47,16 +47,16 @@ class Stake:
 
     grace: int
     gone_at: float
-    rejected_at: float | None = None
+    is_rejected: bool = False
     ends_at: float | None = None
     is_held: bool = False
     is_counted: bool = False
     is_forced: bool = False
     has_grant: bool = True
 
-    def is_gone(self, now: float, since: float) -> bool:
-        """Whether there is no access token to lose after a request of ``since``, by the clock or by a later report."""
-        return now >= self.gone_at or (self.rejected_at is not None and self.rejected_at > since)
+    def is_gone(self, now: float) -> bool:
+        """Whether there is no access token to lose, by the clock or by a consumer's report."""
+        return now >= self.gone_at or self.is_rejected
 
 
 def allow(before: Sequence[Sent], now: float, stake: Stake) -> str:
@@ -89,14 +89,14 @@ def _allow_counted(before: Sequence[Sent], now: float, stake: Stake) -> str:
     """Allow one attempt; then, with the access token gone, one probe a day."""
     if all(sent.why != COUNTED for sent in before):
         return COUNTED
-    assert stake.is_gone(now, before[0].at), "a refresh token was sent twice, and reuse may end the whole permission"
+    assert stake.is_gone(now), "a refresh token was sent twice, and reuse may end the whole permission"
     assert now >= before[-1].at + MIN_PROBE_SECONDS, "a grant that may be ended whole is probed daily at most"
     return "as a daily probe"
 
 
 def _allow_spared(before: Sequence[Sent], now: float, stake: Stake) -> str:
     """Allow what costs no living access token: after its end, right before it, and where both tokens end together."""
-    if stake.is_gone(now, before[0].at):
+    if stake.is_gone(now):
         return "with its access token gone"
     end = stake.gone_at if stake.ends_at is None else stake.ends_at
     if now >= end - LAST_TRY_SECONDS:

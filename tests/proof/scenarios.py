@@ -10,6 +10,8 @@ from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.record.status import Status
 from evergrant.secret import Secret
+from tests.proof.circuits import CIRCUITS
+from tests.proof.doubts import DOUBTS
 from tests.proof.exploring import Scenario
 from tests.proof.faults import STALL
 from tests.proof.simulation import NAME, Simulation
@@ -144,4 +146,6 @@ SCENARIOS = [
         ends_as=(*ENDS, *GONE, Status.AWAITING_AUTHORIZATION),
     ),
     *TROUBLES,
+    *DOUBTS,
+    *CIRCUITS,
 ]

@@ -35,7 +35,7 @@ from evergrant.rotation import tick as scheduling
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.secret import Secret
 from evergrant.settings import Settings
-from evergrant.times import TICK_SECONDS
+from evergrant.times import DAY_SECONDS, TICK_SECONDS
 from tests.proof.faults import Faults
 from tests.proof.monitor import FORCED, NEVER_IN_CLEAR, Monitor, Seen, token_set
 from tests.proof.ports import Bus, Profiles, Queue, Records, Vault
@@ -78,6 +78,7 @@ class Simulation:
         self.provider = StrictProvider(self.faults, self.clock, lifetime, profile.rotation.reuse_grace)
         self.provider.received = self.monitor.received
         self.provider.stake = self.monitor.stake
+        self.provider.sends = self.monitor.sends
         #: The answers that each invocation has, which end with it.
         self.hands: list[set[str]] = []
         self.circuits = memory.MemoryCircuits(self.faults)
@@ -95,6 +96,10 @@ class Simulation:
         #: No tick comes before.
         self.next_tick = 0.0
         base = rotation_world.world(profile, lifetime=lifetime, due=due, **fields)
+        #: How long what happens every day is waited for.
+        self.patience = 3 * DAY_SECONDS // 2
+        #: The end of the first access token.
+        self.first_end = base.record().expires_at or 0
         for number, name in enumerate((NAME, *others)):
             tokens = base.stored if base.record().sealed else None
             self._furnish(replace(base.record(), name=name), tokens, OTHERS + number - 1 if number else 0)
@@ -125,7 +130,13 @@ class Simulation:
         if tokens is None:
             return
         refresh_token = None if record.grant == "client_credentials" else Secret(f"refresh-{grant}-0")
-        tokens = replace(tokens, access_token=Secret(f"access-{grant}-0"), refresh_token=refresh_token)
+        tokens = replace(
+            tokens,
+            access_token=Secret(f"access-{grant}-0"),
+            refresh_token=refresh_token,
+            expiry_rule=record.expiry_rule or tokens.expiry_rule,
+            refresh_expires_at=record.refresh_expires_at,
+        )
         self.monitor.written_down(tokens)
         sealed = MemoryKey(record.name, record.generation).seal(tokens.encode())
         self.records.items[record.name] = record = replace(record, sealed=sealed)
@@ -160,7 +171,7 @@ class Simulation:
                     seen.windows,
                     sorted(seen.mark_event_persisted.values()),
                     seen.given_up,
-                    sorted(seen.rejected.items()),
+                    sorted(seen.rejected),
                 )
             ),
             repr(
@@ -257,7 +268,10 @@ class Simulation:
         self.next_tick = self.clock.now() + TICK_SECONDS
         deadline = self.clock.now() + INVOCATION - 1
         with self.invocation(), suppress(PortUnavailable):  # the next one takes what is left
-            scheduling.tick(self.records, self.ports.profiles, self.queue, self.clock, deadline)
+            ports = self.ports
+            scheduling.tick(
+                scheduling.TickPorts(ports.records, ports.circuits, ports.profiles, ports.queue, ports.clock), deadline
+            )
 
     def rotate(self) -> None:
         """What `evergrant rotate` does, and `evergrant client set`."""
@@ -327,7 +341,6 @@ def determined() -> Iterator[None]:
     with (
         mock.patch.object(uuid, "uuid4", counted),
         mock.patch("evergrant.record.refresh_schedule.random.uniform", lambda low, high: (low + high) / 2),
-        mock.patch("evergrant.record.circuit.random.randint", lambda low, high: (low + high) // 2),
         mock.patch.multiple(handler, logger=Log(), metrics=Log()),
     ):
         yield

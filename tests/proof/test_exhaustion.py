@@ -30,7 +30,7 @@ PORTS = {
         "vault.find_current",
         "vault.publish",
     ),
-    *("provider.send", "queue.send", "bus.put", "profiles.load_pinned", "circuits.get", "circuits.change"),
+    *("provider.send", "queue.send", "bus.put", "profiles.load_pinned", "circuits.get_many", "circuits.change"),
     *("records.due", "queue.send_many"),
 }
 #: Where a killed worker takes an answer with it: after it had the answer and before a write took it. No order of steps

@@ -14,10 +14,10 @@ from evergrant.profiles.model import Profile
 from evergrant.profiles.request_specs import Revoke
 from evergrant.profiles.response_specs import ErrorRule
 from evergrant.record.connection import Connection
-from evergrant.record.status import EventType, Status
+from evergrant.record.status import Status
 from evergrant.secret import Secret
 from tests.proof.exploring import Scenario
-from tests.proof.provider import Oddity
+from tests.proof.provider import CLIENT_REFUSED, Oddity
 from tests.proof.simulation import OTHER, Simulation
 from tests.unit.memory import CLIENT, answer
 from tests.unit.rotation_world import KEAP, LIFETIME, with_grace
@@ -26,7 +26,6 @@ KINDLY = with_grace(KEAP, 60)
 ON_DEMAND = msgspec.structs.replace(KEAP, rotation=msgspec.structs.replace(KEAP.rotation, refresh="on_demand"))
 VAGUE = answer(400, b"")
 BUSY = answer(503, {"error": "busy"})
-PAGE = HttpResponse(200, {"content-type": "text/html"}, b"<html>We are back in a moment.</html>")
 CAREFUL = msgspec.structs.replace(KEAP, errors=(ErrorRule(kind="not_used", status=503, code="busy"), *KEAP.errors))
 #: Finds the tokens where a provider that :func:`moved` them puts them.
 CORRECTED = msgspec.structs.replace(
@@ -45,31 +44,16 @@ def revocable(scope: Any) -> Profile:
     return msgspec.structs.replace(KEAP, revoke=Revoke(url="https://{host}/revoke", scope=scope))
 
 
-def refusing(*, until: float, refusal: HttpResponse | None = None) -> Callable[[], Simulation]:
-    """The client is refused for so many seconds; another connection of it is due at the same time."""
+def refusing(*, until: float, refusal: HttpResponse = CLIENT_REFUSED, **fields: Any) -> Callable[[], Simulation]:
+    """The client is refused for so many seconds."""
 
     def build() -> Simulation:
-        world = Simulation(KEAP, others=[OTHER])
-        world.provider.refuses = {_secret(0): world.clock.now() + until}
-        world.provider.refusal = refusal or world.provider.refusal
+        world = Simulation(KEAP, **fields)
+        world.provider.refuses = {CLIENT.secrets[0].reveal(): world.clock.now() + until}
+        world.provider.refusal = refusal
         return world
 
     return build
-
-
-def refusing_until_corrected() -> Simulation:
-    """The client is refused until an operator, who hears of it, stores another secret."""
-    world = refusing(until=NEVER)()
-
-    def corrected() -> bool:
-        heard = any(body["type"] == EventType.CLIENT_REFUSED for body in world.bus.events.values())
-        if not heard or world.vault.clients["keap"].version == "2":
-            return False
-        world.vault.clients["keap"] = replace(CLIENT, secrets=(Secret("canary-new"),), version="2")
-        return True
-
-    world.person = corrected
-    return world
 
 
 def with_a_newer_secret() -> Simulation:
@@ -78,10 +62,6 @@ def with_a_newer_secret() -> Simulation:
     world.vault.clients["keap"] = replace(CLIENT, secrets=(Secret("canary-newer"), *CLIENT.secrets))
     world.provider.refuses = {"canary-newer": NEVER}
     return world
-
-
-def _secret(number: int) -> str:
-    return CLIENT.secrets[number].reveal()
 
 
 def odd(*oddities: Oddity, profile: Profile = KEAP) -> Callable[[], Simulation]:
@@ -182,16 +162,10 @@ ENDS = (Status.ACTIVE, Status.AUTHORIZATION_REQUIRED)
 OVER = (*ENDS, Status.DISCONNECTED)
 _AGAIN = (*OVER, Status.AWAITING_AUTHORIZATION)
 TROUBLES = [
-    Scenario("a refused client", refusing(until=5400)),
-    Scenario("a refused client, corrected by its operator", refusing_until_corrected),
-    Scenario("a refusal of client or grant", refusing(until=5400, refusal=VAGUE)),
+    Scenario("a refused client", refusing(until=60)),
+    Scenario("a refusal of client or grant", refusing(until=20, refusal=VAGUE, others=[OTHER])),
     Scenario("a newer client secret that is refused", with_a_newer_secret),
     Scenario("429", odd(("does not act", answer(429, b"", retry_after="120")))),
-    Scenario("500, not acted upon", odd(("does not act", answer(500, b"")))),
-    Scenario("500, acted upon", odd(("acts", answer(500, b"")))),
-    Scenario("500, acted upon, with a grace", odd(("acts", answer(500, b"")), profile=KINDLY)),
-    Scenario("200 without a token set, not acted upon", odd(("does not act", PAGE))),
-    Scenario("200 without a token set, acted upon", odd(("acts", PAGE))),
     Scenario("503 that says that nothing was used", odd(("does not act", BUSY), profile=CAREFUL)),
     Scenario("an answer that cannot be read", moved),
     Scenario("an answer read again", unread, lambda world: world.reparse(CORRECTED)),
