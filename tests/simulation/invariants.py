@@ -68,7 +68,7 @@ def no_refresh_token_is_sent_twice(world: World, sending: Sending) -> str | None
     if sending.at >= last_from and all(one.at < last_from for one in doubtful):
         return None
     half = (doubtful[0].at + expires_at) / 2 - 1
-    if rotation.refresh_token_life == "with_access_token" and len(doubtful) == 1 and sending.at >= half:
+    if rotation.refresh_token_life == "with_access_token" and len(doubtful) <= 2 and sending.at >= half:
         return None
     return f"its access token lives for {expires_at - sending.at:.0f} s yet, and an attempt with it is in doubt"
 
@@ -248,8 +248,13 @@ def a_connection_without_a_token_is_retried(world: World, record: Connection) ->
 
 
 def a_connection_without_a_token_is_not_active(world: World, record: Connection) -> str | None:
-    """The status says so where a connection has been without a valid token for a quarter of an hour."""
+    """The status says so where a connection has been without a valid token for a quarter of an hour.
+
+    What a circuit holds back stays as it is: its circuit says so.
+    """
     without = world.now - world.ledger.tracks[record.name].valid_until
+    if is_held(world, record):
+        return None
     if record.status is not Status.ACTIVE or without < 900 or without == inf or not is_calm(world):
         return None
     if world.member(record.name).profile.rotation.refresh == "on_demand":

@@ -105,7 +105,7 @@ class Records(memory.MemoryRecords):
 
         def find() -> list[DueConnection]:
             found = [
-                DueConnection(held.name, held.due_at, held.expires_at, held.client, held.profile_hash)
+                DueConnection(held.name, held.due_at, held.expires_at, held.client, held.endpoint or "", held.profile_hash)
                 for held in self._shards.get(shard, {}).values()
                 if held.due_at is not None and held.due_at <= before
             ]
@@ -186,7 +186,8 @@ class Queue(memory.MemoryQueue):
             self._timeline.after(wait, partial(self._show, Message(text)))
 
     def _count(self, text: str, change: int) -> None:
-        name = json.loads(text)["connection"]
+        task = json.loads(text)
+        name = task.get("connection") or task["circuit"]
         self.pending[name] = self.pending.get(name, 0) + change
 
     def _show(self, message: Message) -> None:

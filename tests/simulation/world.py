@@ -24,7 +24,7 @@ from evergrant.record.sealed import Sealed
 from evergrant.record.status import Status
 from evergrant.rotation import handler
 from evergrant.rotation.connection_pass import Rotation
-from evergrant.rotation.tick import tick
+from evergrant.rotation.tick import TickPorts, tick
 from evergrant.secret import fingerprint
 from evergrant.settings import Settings
 from evergrant.times import TICK_SECONDS
@@ -201,7 +201,7 @@ class World:
         self.timeline.after(TICK_SECONDS, self._tick)
         deadline = self.now + TICK_DEADLINE_SECONDS
         with suppress(PortUnavailable):  # the next one takes what is left
-            tick(self.records, cast(Any, self), self.queue, self.timeline, deadline)
+            tick(TickPorts(self.records, self.ports.circuits, cast(Any, self), self.queue, self.timeline), deadline)
 
     def _minute(self) -> None:
         self.timeline.after(TICK_SECONDS, self._minute)

@@ -111,9 +111,12 @@ class ExpiryEvidence:
     def _count_expired_arrival(self, stated: Expiry, own: Expiry | None) -> TokenExpiry:
         """Count a token that has expired on arrival. From the third in a row on, a lifetime is assumed all the same."""
         before = self.previous
-        is_same = before is not None and not self._is_other_token(before)
         # A token that is handed out until its end, with the seconds that it has left, ends with zero.
-        is_at_its_end = is_same and (before.lifetime > 0 or self.sent_at < before.issued_at + _SAME_TOKEN_SECONDS)
+        is_at_its_end = (
+            before is not None
+            and not self._is_other_token(before)
+            and (before.lifetime > 0 or self.sent_at < before.issued_at + _SAME_TOKEN_SECONDS)
+        )
         arrivals = (before.expired_arrivals if before else 0) + (not is_at_its_end)
         if arrivals < MAX_EXPIRED_ARRIVALS:
             return TokenExpiry(stated.at, stated.rule, "expired", arrivals)

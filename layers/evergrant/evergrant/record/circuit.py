@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from ..times import DAY_SECONDS
+from ..times import DAY_SECONDS, HOUR_SECONDS
 from .connection import Connection
 from .status import Status
 
@@ -27,7 +27,7 @@ _MIN_INCIDENT, _INCIDENT_WINDOW_SECONDS = 5, 1800
 #: Entries that one item remembers: each refresh reads it.
 MAX_ENTRIES = 100
 #: An alert about a client or an endpoint is repeated after this time.
-ALERT_AGAIN_SECONDS = DAY_SECONDS
+ALERT_AGAIN_SECONDS, _ALERT_AGAIN_AFTER_SUCCESS_SECONDS = DAY_SECONDS, HOUR_SECONDS
 
 VAGUE = "rejected_unknown"
 UNAUTHORIZED = "unauthorized_client"
@@ -133,8 +133,11 @@ class Circuit:
         return frozenset(name for name, other in self.failures.items() if other.code == VAGUE and self.counts(other))
 
     def is_alert_due(self, now: int) -> bool:
-        """Whether an alert about this client or endpoint would be the first, or the first for a day."""
-        return self.alerted_at is None or now >= self.alerted_at + ALERT_AGAIN_SECONDS
+        """Whether an alert about it would be the first for a day, or for an hour if it has worked since."""
+        if self.alerted_at is None:
+            return True
+        has_worked = self.answered_at is not None and self.answered_at > self.alerted_at
+        return now >= self.alerted_at + (_ALERT_AGAIN_AFTER_SUCCESS_SECONDS if has_worked else ALERT_AGAIN_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,8 +196,6 @@ def _record_success(
     is_news = changes or any(map(circuit.counts, circuit.failures.values()))
     if is_news or (is_accepted and any(_is_recent(circuit, refusal) for refusal in circuit.refusals.values())):
         changes |= {"answered_at": now} | ({"accepted_at": now, "incident_at": None} if is_accepted else {})
-        if circuit.alerted_at is not None and (is_accepted or not circuit.incident_at):
-            changes["alerted_at"] = None
     return changes
 
 

@@ -36,7 +36,7 @@ class Held(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A connection that is held back. ``is_harmless`` says that its request cannot use up a refresh token."""
+    """A connection that is held back. ``is_harmless`` says that nothing is gained by sparing its refresh token."""
 
     held: Held
     is_harmless: bool = False

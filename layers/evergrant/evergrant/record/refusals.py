@@ -82,7 +82,8 @@ class _Refused:
         if self.surroundings.endpoint.is_open:
             return self.retry()
         second_at = self.since + MIN_SECOND_REJECTION_SECONDS
-        if self.now < second_at:
+        may_be_others = classify_refusal(self.connection, self.refusal) != "grant_rejected"
+        if self.now < second_at and not (may_be_others and self.has_expired_for(0)):
             return schedule_refresh(self.connection, second_at)
         return self.retry()
 

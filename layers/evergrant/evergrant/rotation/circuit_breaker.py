@@ -52,7 +52,7 @@ class CircuitBreaker:
         without a valid token where no tick sent a probe in time: it may not be due, and a caller may wait for it.
         """
         held_by = surroundings.open_circuit
-        if held_by is None or demand.force or demand.is_probe_of(connection):
+        if held_by is None or demand.force or demand.is_probe_of(connection, self._now):
             return None
         if held_by.is_client and surroundings.version != held_by.version:
             changes = {"version": surroundings.version, "has_changed": True, "probes": 0, "probed_at": self._now}

@@ -41,9 +41,10 @@ class TokenDemand:
     woken: bool = False
     probe_claim: int | None = None
 
-    def is_probe_of(self, connection: Connection) -> bool:
-        """Whether this is a probe, and no other worker has worked on the connection since the tick chose it."""
-        return self.probe_claim is not None and connection.due_at == self.probe_claim
+    def is_probe_of(self, connection: Connection, now: int) -> bool:
+        """Whether this is a probe in time, and no other worker has worked on the connection since the tick chose it."""
+        claim = self.probe_claim
+        return claim is not None and connection.due_at == claim and now < claim
 
     def is_rejected(self, tokens: TokenSet | None) -> bool:
         """Whether the API rejected the access token of this set."""

@@ -240,13 +240,16 @@ class _TickRun:
                 self._put(queued_wakeup.create_message(name), at)
 
     def _is_harmless(self, due: Due) -> bool:
-        """Whether the connection's provider does not use up its refresh tokens."""
+        """Whether nothing is gained by sparing the refresh token: it is not used up, or ends with its access token."""
         try:
             profile = self.pace.find_profile(due)
         except PortUnavailable as error:
             self.failure = error
             return False
-        return profile is not None and not profile.rotation.rotates
+        if profile is None:
+            return False
+        ends_with_token = profile.rotation.refresh_token_life == "with_access_token"  # noqa: S105
+        return ends_with_token or not profile.rotation.rotates
 
     def _put(self, message: Mapping[str, Any], at: int) -> None:
         self.batch.append((message, at - self.now))
