@@ -122,7 +122,7 @@ class Circuit:
         """Whether nothing has shown since that the failing connection has a trouble of its own."""
         # A refused grant shows that the client was authenticated; not that another one may use this grant type.
         since = self.accepted_at if failure.code == UNAUTHORIZED else self.answered_at
-        return since is None or failure.at > since
+        return since is None or failure.at >= since  # within one second, the order is not known
 
     def has_others_failing(self, connection: str) -> bool:
         """Whether other connections fail too, with no success since."""
@@ -199,17 +199,8 @@ def _record_success(
     return changes
 
 
-_OF_AN_OPEN_CIRCUIT = (
-    "opened_at",
-    "code",
-    "http_status",
-    "detail",
-    "probed_at",
-    "urgent_at",
-    "retry_at",
-    "version",
-    "has_changed",
-)
+_PROBE_FIELDS = ("probed_at", "urgent_at", "retry_at")
+_OF_AN_OPEN_CIRCUIT = ("opened_at", "code", "http_status", "detail", *_PROBE_FIELDS, "version", "has_changed")
 
 
 def forget_failures(circuit: Circuit) -> CircuitChanges:
@@ -303,4 +294,4 @@ def _record_refused_grant(circuit: Circuit, connection: Connection, code: str, n
 
 def _is_recent(circuit: Circuit, refusal: Failure, since: int = 0) -> bool:
     """Whether a refusal came after ``since``, and no connection of the client was accepted after it."""
-    return refusal.at > max(since, circuit.accepted_at or 0)
+    return refusal.at > since and refusal.at >= (circuit.accepted_at or 0)
