@@ -90,5 +90,5 @@ def refusal_end(world: Simulation) -> float:
 CIRCUITS = [
     Scenario("a client's new entry refused", with_a_new_entry(40), undisturbed=renewed_within(900, refusal_end)),
     Scenario("a client's new entry refused, and corrected", corrected_by_its_operator),
-    Scenario("an endpoint that fails", down_for(40), undisturbed=renewed_within(90, outage_end)),
+    Scenario("an endpoint that fails", down_for(70), undisturbed=renewed_within(30, outage_end)),
 ]

@@ -117,7 +117,7 @@ def asked_again(world: Simulation) -> None:
     world.ask(min_ttl=LIFETIME // 2)
 
 
-_LAST_TRY = renewed_by(of=before_its_end(30))
+_LAST_TRY = renewed_by(20, of=before_its_end(30))
 DOUBTS = [
     Scenario("500, not acted upon", doubtful(ignores(ERROR)), undisturbed=_LAST_TRY),
     Scenario("500, acted upon", doubtful(acts(ERROR)), undisturbed=asked_for_a_person),

@@ -85,8 +85,8 @@ def probed_while_an_answer_may_be_on_its_way() -> Any:
 def forced_while_an_answer_may_be_on_its_way() -> Any:
     replay_at = lost_response.compute_replay_at
 
-    def at_once(connection: Connection, profile: Profile, now: int) -> int | None:
-        return now if FORCED.get() else replay_at(connection, profile, now)
+    def at_once(connection: Connection, profile: Profile, now: int, **more: Any) -> int | None:
+        return now if FORCED.get() else replay_at(connection, profile, now, **more)
 
     return mock.patch.object(lost_response, "compute_replay_at", at_once)
 

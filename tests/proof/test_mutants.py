@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.proof import mutants
+from tests.proof import doubt_mutants, mutants
 from tests.proof.exploring import explore
 from tests.proof.scenarios import SCENARIOS
 from tests.unit import test_rotation_attempt
@@ -38,6 +38,25 @@ MUTANTS: dict[Mutant, str] = {
     mutants.a_tombstone_of_the_same_generation: "disconnected meanwhile",
     mutants.revoked_without_a_look_at_what_there_is: "connected again while it is revoked",
 }
+#: Found without a fault, or by one, in this situation and order.
+OF_DOUBTS: dict[Mutant, tuple[str, int, str]] = {
+    doubt_mutants.not_spared_after_an_unclear_answer: ("500, not acted upon", 0, "in order"),
+    doubt_mutants.not_spared_after_a_lost_answer: ("lost, not acted upon", 0, "in order"),
+    doubt_mutants.in_flight_since_the_first_loss: ("lost shortly before its expiry", 1, "in order"),
+    doubt_mutants.tried_long_before_its_end: ("500, not acted upon", 0, "in order"),
+    doubt_mutants.never_tried_before_its_end: ("500, not acted upon", 0, "in order"),
+    doubt_mutants.tried_twice_before_its_end: ("500 until after its expiry", 0, "in order"),
+    doubt_mutants.spared_beyond_its_end: ("500 until after its expiry", 0, "in order"),
+    doubt_mutants.an_assumed_end_taken_for_the_end: ("500, its expiry assumed", 0, "in order"),
+    doubt_mutants.deaf_to_a_rejected_token: ("500, its expiry assumed, rejected by an API", 0, "in order"),
+    doubt_mutants.counted_nowhere: ("lost where reuse ends the whole permission", 0, "in order"),
+    doubt_mutants.counted_everywhere: ("lost twice where both tokens end together", 0, "in order"),
+    doubt_mutants.blind_to_the_end_of_a_refresh_token: ("500 where both tokens end together", 0, "in order"),
+    doubt_mutants.a_circuit_that_stays_open: ("an endpoint that fails", 0, "in order"),
+    doubt_mutants.a_circuit_that_never_opens: ("an endpoint that fails", 0, "in order"),
+    doubt_mutants.closed_without_a_dispatch: ("an endpoint that fails", 0, "in order"),
+    doubt_mutants.a_probe_that_counts_twice: ("an endpoint that fails", 0, "doubled"),
+}
 #: Found by two, the second one where the first is recovered from or not.
 BY_TWO: dict[Mutant, tuple[str, bool]] = {
     mutants.grace_counted_from_the_replay: ("a grace of 60 s", True),
@@ -53,6 +72,13 @@ BY_A_TEST: dict[Mutant, Callable[[], None]] = {
 def test_the_proof_finds_a_planted_mistake(mutant: Mutant) -> None:
     with mutant():
         assert explore(BY_NAME[MUTANTS[mutant]], 1).failures
+
+
+@pytest.mark.parametrize("mutant", OF_DOUBTS, ids=lambda mutant: str(mutant.__name__))
+def test_the_proof_finds_a_planted_mistake_about_a_doubt_or_a_circuit(mutant: Mutant) -> None:
+    name, faults, order = OF_DOUBTS[mutant]
+    with mutant():
+        assert explore(BY_NAME[name], faults, order).failures
 
 
 @pytest.mark.parametrize("mutant", BY_TWO, ids=lambda mutant: str(mutant.__name__))
