@@ -105,7 +105,9 @@ class Records(memory.MemoryRecords):
 
         def find() -> list[DueConnection]:
             found = [
-                DueConnection(held.name, held.due_at, held.expires_at, held.client, held.endpoint or "", held.profile_hash)
+                DueConnection(
+                    held.name, held.due_at, held.expires_at, held.client, held.endpoint or "", held.profile_hash
+                )
                 for held in self._shards.get(shard, {}).values()
                 if held.due_at is not None and held.due_at <= before
             ]
