@@ -36,7 +36,7 @@ def not_spared_after_an_unclear_answer() -> Any:
     return _sparing(_at_once, refusals, retries)
 
 
-def not_spared_after_a_lost_answer() -> Any:
+def not_spared_after_a_lost_response() -> Any:
     return _sparing(_at_once, lost_response)
 
 

@@ -41,7 +41,7 @@ MUTANTS: dict[Mutant, str] = {
 #: Found without a fault, or by one, in this situation and order.
 OF_DOUBTS: dict[Mutant, tuple[str, int, str]] = {
     doubt_mutants.not_spared_after_an_unclear_answer: ("500, not acted upon", 0, "in order"),
-    doubt_mutants.not_spared_after_a_lost_answer: ("lost, not acted upon", 0, "in order"),
+    doubt_mutants.not_spared_after_a_lost_response: ("lost, not acted upon", 0, "in order"),
     doubt_mutants.in_flight_since_the_first_loss: ("lost shortly before its expiry", 1, "in order"),
     doubt_mutants.tried_long_before_its_end: ("500, not acted upon", 0, "in order"),
     doubt_mutants.never_tried_before_its_end: ("500, not acted upon", 0, "in order"),

@@ -536,11 +536,13 @@ def test_an_alert_is_due_first_and_again_after_a_day() -> None:
     assert Circuit(CLIENT, alerted_at=NOW).is_alert_due(NOW + ALERT_AGAIN_SECONDS)
 
 
-def test_a_success_makes_the_next_trouble_a_first_one() -> None:
+def test_after_a_success_the_next_trouble_is_reported_an_hour_later() -> None:
     for recorder in (open_client(), open_endpoint()):
         recorder.circuit = replace(recorder.circuit, alerted_at=NOW)
+        assert not recorder.circuit.is_alert_due(NOW + 3600)
         recorder.get("d", ACCEPTED)
-        assert recorder.circuit.alerted_at is None
+        assert not recorder.circuit.is_alert_due(NOW + 3599)
+        assert recorder.circuit.is_alert_due(NOW + 3600)
 
 
 def test_a_refused_grant_of_an_incident_keeps_its_alert() -> None:
@@ -549,8 +551,7 @@ def test_a_refused_grant_of_an_incident_keeps_its_alert() -> None:
     recorder.circuit = replace(recorder.circuit, alerted_at=recorder.now)
     recorder.get_all("fg", DEAD)
     assert recorder.circuit.alerted_at == recorder.now - 2
-    recorder.get("h", ACCEPTED)
-    assert recorder.circuit.alerted_at is None
+    assert not recorder.circuit.is_alert_due(recorder.now + 7200)
 
 
 # Both together

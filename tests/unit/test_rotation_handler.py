@@ -269,7 +269,7 @@ def test_a_probe_without_a_claim_is_an_ordinary_message(claim: Any) -> None:
     protocol = Protocol()
     assert work(protocol, {**of("a"), "task": "probe", "claimed_until": claim}) == []
     [ask] = protocol.ran
-    assert not ask.is_probe_of(connection(name="keap/a", due_at=NOW))
+    assert not ask.is_probe_of(connection(name="keap/a", due_at=NOW), NOW - 1)
 
 
 def test_a_dispatch_is_of_a_client_or_of_an_endpoint() -> None:

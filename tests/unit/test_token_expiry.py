@@ -80,9 +80,12 @@ def test_a_repeated_token_that_counts_down_to_zero_is_no_expired_arrival() -> No
     profile, current = acme(HOURLY), tokens(2)
     current = read(profile, current, access_token="access-1", expires_in=0)
     assert (current.lifetime, current.expired_arrivals, current.expiry_doubt) == (0, 0, "expired")
+    zero = respond(200, {"access_token": "access-1", "refresh_token": "r", "expires_in": 0})
     for arrivals in (1, 2, 3):
-        current = read(profile, current, access_token="access-1", expires_in=0)
-        assert current.expired_arrivals == arrivals, "but one that stays at zero is"
+        answer = parse_token_response(profile, zero, NOW + 60 * arrivals, current)
+        assert isinstance(answer, TokenSet)
+        assert answer.expired_arrivals == arrivals, "but one that stays at zero is"
+        current = answer
     assert (current.lifetime, current.expiry_rule) == (HOUR, "default")
 
 
