@@ -121,7 +121,8 @@ class Refresh:
             "lease_owner": self._invocation.worker,
             "lease_until": now + budgets.lease,
             "attempt_id": connection.attempt_id or str(uuid.uuid4()),
-            "attempt_at": connection.attempt_at if in_doubt else now,
+            # A provider's grace counts from the first request that it may have acted upon.
+            "attempt_at": connection.attempt_at if in_doubt else connection.unclear_at or now,
             "attempt_replays": connection.attempt_replays + is_counted,
             "in_doubt_since": None,
             "endpoint": prepared.endpoint,
