@@ -224,7 +224,8 @@ def _record_failure(
         changes = _make_room(circuit) if known is None else {}
         changes[f"failures.{connection.name}"] = Failure(now, answer.code)
     shown: CircuitChanges = {"code": answer.code, "http_status": answer.http_status, "detail": answer.detail}
-    if answer.retry_after is not None:
+    # An urgent probe does not prolong the wait of those whose tokens have expired meanwhile.
+    if answer.retry_after is not None and (circuit.retry_at is None or circuit.retry_at <= now):
         shown["retry_at"] = now + answer.retry_after
     if circuit.is_open:
         # Of a client, a probe is the request of a connection that was not refused itself.
