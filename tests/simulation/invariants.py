@@ -250,10 +250,10 @@ def a_connection_without_a_token_is_retried(world: World, record: Connection) ->
 def a_connection_without_a_token_is_not_active(world: World, record: Connection) -> str | None:
     """The status says so where a connection has been without a valid token for a quarter of an hour.
 
-    What a circuit holds back stays as it is: its circuit says so.
+    What a circuit holds back stays as it is: its circuit says so, and after it has closed, a minute or two are left.
     """
     without = world.now - world.ledger.tracks[record.name].valid_until
-    if is_held(world, record):
+    if is_held(world, record) or was_held(world, record):
         return None
     if record.status is not Status.ACTIVE or without < 900 or without == inf or not is_calm(world):
         return None
@@ -355,6 +355,14 @@ def is_held(world: World, record: Connection) -> bool:
     endpoint = world.member(record.name).endpoint
     keys = (f"client#{record.client}", f"endpoint#{endpoint}")
     return any(find_opened_at(world, key) is not None for key in keys)
+
+
+def was_held(world: World, record: Connection) -> bool:
+    """Whether a circuit that may have held a connection back has closed lately."""
+    circuits: Mapping[str, Any] = world.ports.circuits.items  # type: ignore[attr-defined]
+    keys = (f"client#{record.client}", f"endpoint#{world.member(record.name).endpoint}")
+    closed = (getattr(circuits.get(key), "answered_at", None) for key in keys)
+    return any(at is not None and at > world.now - 150 for at in closed)
 
 
 def is_alone(world: World, name: str) -> bool:

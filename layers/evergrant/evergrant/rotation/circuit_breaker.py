@@ -17,7 +17,7 @@ from ..record import circuit as circuits
 from ..record import queued_dispatch, queued_wakeup, refusals
 from ..record.circuit import Answer, Circuit, Surroundings
 from ..record.connection import Connection
-from ..record.probes import compute_next_probe_at
+from ..record.probes import MIN_INTERVAL_SECONDS, compute_next_probe_at
 from ..times import TICK_SECONDS
 from .refresh_attempt import AttemptOutcome
 from .refresh_demand import TokenDemand
@@ -49,7 +49,8 @@ class CircuitBreaker:
         """Find the open circuit that holds the connection back. A probe passes, and so does what an operator forces.
 
         Another entry of the client than was refused may be tried at once, by one connection. So may a connection
-        without a valid token where no tick sent a probe in time: it may not be due, and a caller may wait for it.
+        without a valid token where no tick sent a probe in time: it may not be due, and a caller may wait for it. So
+        may one whose refresh token was spared, just before its end.
         """
         held_by = surroundings.open_circuit
         if held_by is None or demand.force or demand.is_probe_of(connection, self._now):
@@ -57,9 +58,13 @@ class CircuitBreaker:
         if held_by.is_client and surroundings.version != held_by.version:
             changes = {"version": surroundings.version, "has_changed": True, "probes": 0, "probed_at": self._now}
             return None if self._claim(held_by, changes) else held_by
-        has_token = connection.expires_at is not None and connection.expires_at > self._now
-        is_overdue = not has_token and self._now >= compute_next_probe_at(held_by, self._now) + _OVERDUE_SECONDS
-        return None if is_overdue and self._claim(held_by, {"probed_at": self._now}) else held_by
+        if connection.expires_at is not None and connection.expires_at > self._now:
+            # A refresh token that was spared so far is at its own time.
+            probes_from = (held_by.probed_at or 0) + MIN_INTERVAL_SECONDS
+            may_probe = connection.unclear_at is not None and not held_by.is_client and self._now >= probes_from
+        else:
+            may_probe = self._now >= compute_next_probe_at(held_by, self._now) + _OVERDUE_SECONDS
+        return None if may_probe and self._claim(held_by, {"probed_at": self._now}) else held_by
 
     def record(self, connection: Connection, outcome: AttemptOutcome, surroundings: Surroundings) -> Surroundings:
         """Record what an outcome says about the client and the endpoint. Returns the circuits as they then are."""
