@@ -319,6 +319,18 @@ def test_of_a_client_only_unrefused_connections_count_as_probes() -> None:
     assert recorder.circuit.probes == 2
 
 
+def test_an_urgent_probe_does_not_prolong_what_retry_after_asked_for() -> None:
+    """Those whose tokens expired meanwhile wait for the moment that was named first; then another one may be named."""
+    limited = Answer("failed", "rate_limited", 429, retry_after=600)
+    recorder = open_endpoint()
+    recorder.get("a", limited)
+    first = recorder.now + 600
+    recorder.get("c", limited, after=599)
+    assert recorder.circuit.retry_at == first
+    recorder.get("d", limited, after=1)
+    assert recorder.circuit.retry_at == first + 600
+
+
 def test_what_retry_after_asks_for_is_remembered_as_the_circuit_opens() -> None:
     recorder = of_endpoint()
     recorder.get("a", DOWN)

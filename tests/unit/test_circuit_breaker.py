@@ -261,6 +261,19 @@ def test_a_request_that_we_cannot_send_is_no_fault_of_the_endpoint(reason: Any) 
     assert f.circuits.items == {}
 
 
+def test_a_failed_probe_sends_no_message_to_itself() -> None:
+    """The tick sends the probes; what is held back is only due."""
+    f = break_endpoint(A, B, C)
+    now = int(f.clock.now())
+    f.expire(refresh_at=now, due_at=now, due_shard="0")
+    f.clock.advance(60)
+    f.receive()
+    f.tick()
+    f.receive(f.clock.now() + 59)
+    assert f.endpoint.probes == 3
+    assert (f.queue.messages, f.waiting) == ([], [])
+
+
 def test_a_caller_is_served_what_there_is_while_the_endpoint_is_down() -> None:
     f = break_endpoint(A, B, C)
     served = f.run(C, caller_waits=True, min_ttl=80_000).tokens

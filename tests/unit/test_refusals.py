@@ -272,6 +272,14 @@ def test_a_connection_that_never_had_a_token_is_not_asked_for_again() -> None:
     assert refuse(refused_before(DAY_SECONDS, BLANK, generation=0), BLANK, around).status is None
 
 
+@pytest.mark.parametrize("refusal", [BLANK, UNAUTHORIZED], ids=lambda refusal: refusal.kind)
+def test_what_may_be_no_fault_of_the_grant_is_tried_often_after_expiry(refusal: Refusal) -> None:
+    """While the token lives a second try before ten minutes says nothing; then each minute without a token counts."""
+    assert fields_of(refuse(attempting(), refusal))["refresh_at"] == NOW + 600
+    assert fields_of(refuse(attempting(**EXPIRED, failures=20), refusal))["refresh_at"] <= NOW + 300
+    assert fields_of(refuse(attempting(**EXPIRED), DEAD))["refresh_at"] == NOW + 600
+
+
 # unauthorized_client (RFC 6749 section 5.2)
 
 

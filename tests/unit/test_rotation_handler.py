@@ -264,6 +264,16 @@ def test_a_probe_is_one_only_for_the_claim_of_its_tick() -> None:
     assert protocol.ran[1:] == [TokenDemand("keap/b")], "only a probe has a claim"
 
 
+@pytest.mark.parametrize(
+    ("due_at", "now", "is_probe"),
+    [(NOW + 30, NOW + 29, True), (NOW + 30, NOW + 30, False), (NOW + 31, NOW, False), (None, NOW, False)],
+)
+def test_a_probe_that_comes_late_or_after_other_work_is_none(due_at: int | None, now: int, is_probe: bool) -> None:
+    """A later tick may have sent the next one; and a worker that was there has moved the due date."""
+    demand = TokenDemand("keap/a", probe_claim=NOW + 30)
+    assert demand.is_probe_of(connection(name="keap/a", due_at=due_at), now) is is_probe
+
+
 @pytest.mark.parametrize("claim", [None, "x", [], {}])
 def test_a_probe_without_a_claim_is_an_ordinary_message(claim: Any) -> None:
     protocol = Protocol()

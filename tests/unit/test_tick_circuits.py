@@ -27,6 +27,7 @@ from tests.unit.samples import KEAP, NOW
 CLIENT_KEY, ENDPOINT_KEY = create_client_key("keap"), create_endpoint_key(ENDPOINT)
 OTHER = "https://other.example.com/token"
 HARMLESS = structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, rotates=False))
+BOUND = structs.replace(KEAP, rotation=structs.replace(KEAP.rotation, refresh_token_life="with_access_token"))
 
 
 def with_rate(requests: int, seconds: int) -> Profile:
@@ -178,9 +179,11 @@ def test_the_next_tick_goes_on_in_the_same_rhythm() -> None:
     assert len({held.due_at for held in scene.records.items.values()}) > 20, "they go round"
 
 
-def test_one_whose_refresh_token_is_not_used_up_probes_for_all() -> None:
+@pytest.mark.parametrize("harmless", [HARMLESS, BOUND], ids=["not rotating", "ends with the access token"])
+def test_one_whose_refresh_token_is_not_worth_sparing_probes_for_all(harmless: Profile) -> None:
     scene = build_scene(3, left=7200)
-    scene.add("harmless", 7200, profile=HARMLESS)
+    scene.profiles = MemoryProfiles(KEAP, harmless)
+    scene.add("harmless", 7200, profile=harmless)
     scene.open()
     assert scene.tick() == Tick(claimed=1, sent=1, held=4)
     assert scene.take_messages() == {"keap/harmless": ("probe", 0)}
