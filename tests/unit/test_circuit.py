@@ -25,6 +25,7 @@ from evergrant.record.circuit import (
     Surroundings,
     create_client_key,
     create_endpoint_key,
+    forget_failures,
     record_answer,
 )
 from evergrant.record.status import Status
@@ -162,7 +163,7 @@ def test_what_a_connection_said_of_its_own_does_not_open_the_client() -> None:
     assert recorder.circuit.is_open
 
 
-@pytest.mark.parametrize("answer", [REFUSED, DOWN])
+@pytest.mark.parametrize("answer", [REFUSED, NOT_ALLOWED, DOWN, BLANK], ids=lambda answer: answer.code)
 @pytest.mark.parametrize("make", [of_client, of_endpoint])
 def test_a_trouble_of_ones_own_is_written_no_more_than_once(make: Any, answer: Answer) -> None:
     recorder = make()
@@ -175,10 +176,19 @@ def test_a_trouble_of_ones_own_is_written_no_more_than_once(make: Any, answer: A
     assert len(recorder.writes) == written
 
 
+def test_a_trouble_of_ones_own_stays_one_with_another_code() -> None:
+    recorder = of_endpoint()
+    recorder.get("a", DOWN)
+    recorder.get("b", ACCEPTED)
+    assert not recorder.get("a", Answer("failed", "not_reached", 403))
+    recorder.get_all("cd", DOWN)
+    assert recorder.circuit.opened_at is None, "two of three, since one was answered lately"
+
+
 def test_the_first_refusal_of_a_changed_entry_opens_the_circuit() -> None:
     recorder = of_client()
     recorder.version = "v2"
-    changes = recorder.get("a", REFUSED)
+    changes = recorder.get("a", REFUSED, generation=1)
     assert (changes["opened_at"], changes["version"], changes["has_changed"]) == (recorder.now, "v2", True)
 
 
@@ -271,6 +281,7 @@ def test_a_refusal_without_a_reason_never_opens_an_endpoint() -> None:
     assert not recorder.circuit.is_open
     assert recorder.circuit.has_others_failing("keap/a")
     recorder.get("g", DOWN)
+    recorder.get("a", BLANK)
     assert not recorder.circuit.is_open, "nor does it count beside another failure"
 
 
@@ -437,6 +448,9 @@ def test_the_same_connection_five_times_is_no_incident() -> None:
     for _ in range(9):
         recorder.get("a", DEAD)
     assert recorder.circuit.incident_at is None
+    assert recorder.circuit.refusals == {"keap/a": Failure(NOW + 1, "invalid_grant")}, "written once"
+    recorder.get("a", MALFORMED)
+    assert recorder.circuit.refusals == {"keap/a": Failure(NOW + 10, "invalid_request")}, "another code is news"
 
 
 def test_five_grants_refused_over_hours_are_no_incident() -> None:
@@ -521,6 +535,34 @@ def test_another_kind_of_refusal_starts_to_count_when_it_comes() -> None:
     assert recorder.circuit.answered_at > first, "so the second one is the owner's"
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["the failure first", "the answer first"])
+def test_within_one_second_a_failure_counts_beside_an_answer(first: bool) -> None:
+    """Their order is not known, and the next answer says more."""
+    recorder = of_endpoint(failures={"keap/x": Failure(NOW, "unclear")})
+    for name, answer in [("a", BLANK), ("b", ACCEPTED)] if first else [("b", ACCEPTED), ("a", BLANK)]:
+        recorder.get(name, answer, after=0)
+    assert recorder.circuit.list_vague() == {"keap/a"}
+    recorder.get("b", ACCEPTED)
+    assert recorder.circuit.list_vague() == set()
+    assert recorder.circuit.answered_at == NOW + 1
+
+
+@pytest.mark.parametrize("make", [open_client, lambda: of_client(failures={"keap/a": Failure(NOW, "invalid_client")})])
+def test_a_new_entry_starts_without_the_refusals_of_the_old_one(make: Any) -> None:
+    """The first refusal of it opens the circuit again."""
+    recorder: Recorder = make()
+    recorder.circuit = replace(recorder.circuit, alerted_at=NOW, probes=3)
+    was_open = recorder.circuit.is_open
+    recorder.circuit = apply_changes(recorder.circuit, forget_failures(recorder.circuit))
+    assert (recorder.circuit.failures, recorder.circuit.alerted_at, recorder.circuit.opened_at) == ({}, None, None)
+    assert recorder.circuit.accepted_version == "v1"
+    assert recorder.circuit.probes == (0 if was_open else 3)
+    recorder.version = "v2"
+    recorder.get("a", REFUSED)
+    assert recorder.circuit.is_open
+    assert forget_failures(Circuit(CLIENT, accepted_version="v1")) == {}, "nothing is written where nothing is recorded"
+
+
 # Refused without a reason, and alerts
 
 
@@ -551,6 +593,7 @@ def test_an_alert_is_due_first_and_again_after_a_day() -> None:
 def test_after_a_success_the_next_trouble_is_reported_an_hour_later() -> None:
     for recorder in (open_client(), open_endpoint()):
         recorder.circuit = replace(recorder.circuit, alerted_at=NOW)
+        recorder.circuit = replace(recorder.circuit, answered_at=NOW - 1)
         assert not recorder.circuit.is_alert_due(NOW + 3600)
         recorder.get("d", ACCEPTED)
         assert not recorder.circuit.is_alert_due(NOW + 3599)

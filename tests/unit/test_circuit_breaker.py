@@ -436,6 +436,23 @@ def test_a_caller_probes_where_no_tick_has_sent_a_probe_in_time() -> None:
     assert not f.endpoint.is_open
 
 
+def test_a_spared_refresh_token_is_let_through_just_before_its_end() -> None:
+    """Its last try is at its own time, half a minute before the access token expires; two of them are 15 s apart."""
+    f = break_endpoint(A, B, C)
+    last_try_at = int(f.clock.now()) + 570
+    f.expire(A, B, C, left=600, refresh_at=last_try_at, due_at=last_try_at)
+    f.clock.time = float(last_try_at)
+    for name in (C, A, B):
+        f.run(name)
+    assert f.provider.asked == [A, B, A], "C has not been tried, and waits for the tick's last chance"
+    f.clock.advance(14)
+    f.run(B)
+    assert f.provider.asked == [A, B, A]
+    f.clock.advance(1)
+    f.run(B)
+    assert f.provider.asked == [A, B, A, B]
+
+
 def test_a_caller_with_a_living_token_never_probes_an_endpoint() -> None:
     f = break_endpoint(A, B, C)
     f.clock.advance(HOUR)
