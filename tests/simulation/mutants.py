@@ -1,7 +1,6 @@
 """Mistakes to plant: each is one that a programmer might make, and a context manager that makes it.
 
-:data:`PLANTED` says in which situation of :mod:`tests.simulation.situations` each is found. :data:`SLOTS` are the rules
-that the code does not have yet: with the rule comes its mistake, and the line moves to :data:`PLANTED`.
+:data:`PLANTED` says in which situation of :mod:`tests.simulation.situations` each is found.
 """
 
 from __future__ import annotations
@@ -12,21 +11,30 @@ from dataclasses import replace
 from typing import Any
 from unittest import mock
 
-from evergrant.oauth import error_response, token_response
-from evergrant.oauth.error_response import Refusal
+from evergrant.oauth import token_response
 from evergrant.oauth.token_expiry import ExpiryEvidence
 from evergrant.oauth.token_set import TokenSet
-from evergrant.record import failures, lost_response, queued_save, refresh_schedule, token_save
+from evergrant.ports import Due
+from evergrant.record import (
+    circuit,
+    failures,
+    lost_response,
+    probes,
+    queued_save,
+    refresh_schedule,
+    refusals,
+    retries,
+    token_save,
+)
 from evergrant.record.circuit import Circuit
 from evergrant.record.connection import Connection, RecordChange, RecordFields
 from evergrant.record.status import Status
-from evergrant.rotation import connection_pass, refresh_attempt, refresh_demand, tick
+from evergrant.rotation import connection_pass, pace, refresh_attempt, refresh_demand, tick
 from evergrant.rotation.circuit_breaker import CircuitBreaker
 from evergrant.rotation.publication import Publication
 from evergrant.rotation.refresh_demand import Outcome, Result, TokenDemand
 from evergrant.rotation.refresh_steps import Refresh
 from tests.simulation import situations
-from tests.simulation.scenarios import HOUR
 from tests.simulation.services import Queue, Vault
 
 Patch = AbstractContextManager[Any]
@@ -60,12 +68,16 @@ def sent_without_a_lease_or_a_marker() -> Patch:
 
 
 def a_wait_that_is_ignored() -> Patch:
-    backoff = refresh_schedule.compute_backoff_at
-    return mock.patch.object(refresh_schedule, "compute_backoff_at", lambda count, now, wait=None: backoff(count, now))
+    plan = retries.compute_retry_at
+
+    def hasty(connection: Connection, profile: Any, count: int, now: int, wait: int | None = None) -> int:
+        return plan(connection, profile, count, now)
+
+    return mock.patch(f"{failures.__name__}.compute_retry_at", hasty)
 
 
 def a_rate_that_is_not_kept() -> Patch:
-    return mock.patch.object(tick._Pace, "_find_rate", return_value=None)
+    return mock.patch.object(pace.Pace, "find_slot", lambda self, due, at: at)
 
 
 # --- planning ---------------------------------------------------------------------------------------------------------
@@ -74,19 +86,19 @@ def a_rate_that_is_not_kept() -> Patch:
 def a_shard_that_no_tick_reads() -> Patch:
     list_due = tick._TickRun._list_due
 
-    def without_one(self: tick._TickRun) -> list[tick.Due]:
+    def without_one(self: tick._TickRun) -> list[Due]:
         return [due for due in list_due(self) if refresh_schedule.choose_shard(due.name) != "3"]
 
     return mock.patch.object(tick._TickRun, "_list_due", without_one)
 
 
 def no_next_try_after_a_failure() -> Patch:
-    apply = failures.apply_refusal
+    apply = refusals.apply_refusal
 
-    def forgotten(connection: Connection, refusal: Refusal, now: int) -> RecordChange:
-        return apply(connection, refusal, now).set(refresh_schedule.schedule_refresh(connection, None))
+    def forgotten(connection: Connection, *args: Any) -> RecordChange:
+        return apply(connection, *args).set(refresh_schedule.schedule_refresh(connection, None))
 
-    return mock.patch.object(failures, "apply_refusal", forgotten)
+    return mock.patch.object(refusals, "apply_refusal", forgotten)
 
 
 def refreshed_when_it_has_expired() -> Patch:
@@ -98,47 +110,42 @@ def refreshed_before_its_minimum_age() -> Patch:
 
 
 def a_backoff_of_hours() -> Patch:
-    return mock.patch.object(refresh_schedule, "MAX_BACKOFF_SECONDS", 8 * HOUR)
+    return together(
+        mock.patch.object(retries, "_WAITS_SINCE_EXPIRY", ()),
+        mock.patch.object(retries, "_QUICK_FAILURES", 0),
+    )
 
 
 # --- the status, and who is asked -------------------------------------------------------------------------------------
 
 
 def one_tenants_refusal_is_the_clients() -> Patch:
-    classify = error_response.classify_answer
-
-    def blaming(*args: Any) -> Refusal | None:
-        refusal = classify(*args)
-        is_meant = refusal is not None and refusal.code == "unauthorized_client"
-        return replace(refusal, kind="client_rejected") if refusal and is_meant else refusal
-
     return together(
-        mock.patch(f"{token_response.__name__}.classify_answer", blaming),
-        mock.patch.object(failures, "says_nothing_of_client", return_value=False),
+        mock.patch.object(circuit, "_MIN_FAILED", 1),
+        mock.patch.object(Circuit, "counts", return_value=True),
     )
 
 
 def asked_at_the_first_refusal() -> Patch:
-    reject = failures._apply_grant_rejection
-
-    def at_once(connection: Connection, now: int, error: str) -> RecordChange:
-        return reject(replace(connection, rejected_at=0), now, error)
-
-    return mock.patch.object(failures, "_apply_grant_rejection", at_once)
+    return mock.patch.object(refusals, "MIN_SECOND_REJECTION_SECONDS", 0)
 
 
 def never_asked() -> Patch:
     worsen = failures.worsen_status
 
-    def softened(connection: Connection, status: Status, now: int, error: str) -> RecordChange:
+    def softened(connection: Connection, status: Status, *args: Any, **kwargs: Any) -> RecordChange:
         softer = Status.DEGRADED if status is Status.AUTHORIZATION_REQUIRED else status
-        return worsen(connection, softer, now, error)
+        return worsen(connection, softer, *args, **kwargs)
 
-    return mock.patch.object(failures, "worsen_status", softened)
+    return mock.patch.object(refusals, "worsen_status", softened)
 
 
 def active_in_spite_of_all() -> Patch:
-    return mock.patch.object(failures, "worsen_status", return_value=RecordChange())
+    return together(
+        mock.patch.object(failures, "worsen_status", return_value=RecordChange()),
+        mock.patch.object(refusals, "worsen_status", return_value=RecordChange()),
+        mock.patch.object(lost_response, "worsen_status", return_value=RecordChange()),
+    )
 
 
 def events_that_are_forgotten() -> Patch:
@@ -148,17 +155,11 @@ def events_that_are_forgotten() -> Patch:
 # --- the client -------------------------------------------------------------------------------------------------------
 
 
-def connections_that_are_not_woken() -> Patch:
-    return mock.patch.object(CircuitBreaker, "_wake", return_value=None)
-
-
 def a_corrected_entry_that_is_not_noticed() -> Patch:
-    may_probe = Circuit.may_probe
-
-    def deaf(self: Circuit, connection: str, version: str | None, now: int) -> bool:
-        return may_probe(self, connection, self.version, now) and now >= (self.probe_at or 0) + 4 * HOUR
-
-    return mock.patch.object(Circuit, "may_probe", deaf)
+    return together(
+        mock.patch.object(CircuitBreaker, "_claim", return_value=False),
+        mock.patch.object(probes, "plan_probes", return_value=([], {})),
+    )
 
 
 # --- token sets -------------------------------------------------------------------------------------------------------
@@ -174,16 +175,6 @@ def an_epoch_that_is_believed() -> Patch:
 
 def a_token_set_beside_an_error_is_refused() -> Patch:
     return mock.patch.object(token_response._Reader, "is_complete", False)
-
-
-def a_page_is_a_refusal() -> Patch:
-    choose = error_response._choose_kind_without_code
-
-    def taken_for_vague(*args: Any) -> Any:
-        kind, rule = choose(*args)
-        return ("rejected_unknown" if kind == "not_reached" else kind), rule
-
-    return mock.patch.object(error_response, "_choose_kind_without_code", taken_for_vague)
 
 
 def the_old_refresh_token_is_kept() -> Patch:
@@ -268,12 +259,10 @@ PLANTED: Mapping[Mutant, Callable[[], None]] = {
     never_asked: situations.a_dead_grant,
     active_in_spite_of_all: situations.a_provider_out_of_reach,
     events_that_are_forgotten: situations.a_dead_grant,
-    connections_that_are_not_woken: situations.a_client_that_is_corrected,
     a_corrected_entry_that_is_not_noticed: situations.a_client_that_is_corrected,
     the_default_lifetime_before_the_stated_one: situations.a_quiet_morning,
     an_epoch_that_is_believed: situations.an_epoch_for_a_lifetime,
     a_token_set_beside_an_error_is_refused: situations.an_error_beside_a_token_set,
-    a_page_is_a_refusal: situations.a_page_for_twenty_minutes,
     the_old_refresh_token_is_kept: situations.a_quiet_morning,
     a_generation_that_stays: situations.a_quiet_morning,
     nothing_in_the_queue: situations.a_table_out_of_order,
@@ -281,25 +270,4 @@ PLANTED: Mapping[Mutant, Callable[[], None]] = {
     withheld_while_degraded: situations.short_lived_tokens_of_a_provider_out_of_reach,
     an_expired_token_is_served: situations.a_provider_out_of_reach,
     a_report_of_a_consumer_that_is_ignored: situations.a_token_that_is_withdrawn,
-}
-
-#: Rules that come, and the mistake that each is to be planted with.
-SLOTS: Mapping[str, str] = {
-    "vague": "a vague refusal asks the owner although no other connection was answered properly",
-    "silence": "the alert of a connection without a token is not repeated after a day",
-    "unauthorized_client": "three such refusals, with one accepted between, are the client's",
-    "client circuit": "it opens at the first refusal although the entry has not changed",
-    "client probes": "the connection that was refused probes itself",
-    "mass refusal": "each owner is asked at the second strike",
-    "unclear": "an unclear answer waits 900 s after the access token has expired",
-    "with access token": "nothing is tried between the first attempt and the end of both tokens",
-    "endpoint circuit": "it never opens; it opens for one connection; it never closes",
-    "endpoint probes": "each held connection probes; a probe ignores Retry-After; none goes to an expired one",
-    "dispatch": "the worker that closes the circuit wakes none, or all at once",
-    "alone": "the backoff grows to a quarter of an hour after the expiry",
-    "one alert": "each connection of an endpoint sends an alert of its own",
-    "zero": "a lifetime of zero is the default",
-    "same token": "a token that is handed out again counts as a refresh",
-    "Retry-After": "it holds a connection past the expiry",
-    "permanent": "invalid_request is retried for ever",
 }
