@@ -10,12 +10,12 @@ INVARIANTS: dict[str, str] = {
     "no_refresh_token_is_sent_twice": "an attempt in doubt is replayed long before its token expires",
     "one_alert_for_one_trouble": "each degraded connection sends an alert of its own",
     "a_connection_without_a_token_is_retried": "the backoff grows to a quarter of an hour",
-    "an_owner_is_asked_with_a_reason": "a page and a lost response become the owner's within minutes",
-    "a_client_is_refused_by_its_provider": "a page may open the client's circuit",
+    "an_owner_is_asked_with_a_reason": "a lost response becomes the owner's within minutes",
+    "a_client_is_refused_by_its_provider": "vague refusals and one client's refusal open the client's circuit",
     "a_wait_is_kept": "a 503 is repeated at once although it names the time of the next request",
 }
 _OUTAGE = "an attempt in doubt waits a quarter of an hour, and a page counts as a refusal"
-_PAGE = "a page of HTML counts as a refusal"
+_PAGE = "a page is retried for ever, and each connection sends an alert of its own"
 _REQUEST = "invalid_request is retried for ever"
 _CLIENT = "one refusal opens the circuit of the client"
 #: Tests of scenarios, by the name, with their parameters where only some of them wait.
@@ -24,7 +24,6 @@ TESTS: dict[str, str] = {
     "test_each_profile_recovers_from_an_outage": _OUTAGE,
     "test_a_large_fleet_recovers_without_a_herd": "an endpoint has no circuit",
     "test_a_wait_of_milliseconds_does_not_cost_the_token": "Retry-After holds a connection for a day",
-    "test_the_same_token_again_costs_no_second": "a lifetime of zero is taken for the default",
     "test_one_503_costs_a_short_lived_token_seconds": _OUTAGE,
     "test_a_500_in_the_same_second_costs_no_grant[60]": _OUTAGE,
     "test_a_500_in_the_same_second_costs_no_grant[300]": _OUTAGE,
