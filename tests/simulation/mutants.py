@@ -172,6 +172,17 @@ def an_epoch_that_is_believed() -> Patch:
     return mock.patch.object(ExpiryEvidence, "_is_beyond", return_value=False)
 
 
+def zero_is_the_default() -> Patch:
+    def default(self: ExpiryEvidence, *_: Any) -> Any:
+        return self._assume()
+
+    return mock.patch.object(ExpiryEvidence, "_count_expired_arrival", default)
+
+
+def a_token_handed_out_again_counts_as_new() -> Patch:
+    return mock.patch.object(refresh_schedule, "compute_repeated_refresh_at", lambda *times: times[-1])
+
+
 def a_token_set_beside_an_error_is_refused() -> Patch:
     return mock.patch.object(token_response._Reader, "is_complete", False)
 
@@ -271,6 +282,8 @@ PLANTED: Mapping[Mutant, Callable[[], None]] = {
     connections_that_are_not_woken: situations.a_client_that_is_corrected,
     a_corrected_entry_that_is_not_noticed: situations.a_client_that_is_corrected,
     the_default_lifetime_before_the_stated_one: situations.a_quiet_morning,
+    zero_is_the_default: situations.a_token_that_is_handed_out_again,
+    a_token_handed_out_again_counts_as_new: situations.a_token_that_is_handed_out_again,
     an_epoch_that_is_believed: situations.an_epoch_for_a_lifetime,
     a_token_set_beside_an_error_is_refused: situations.an_error_beside_a_token_set,
     a_page_is_a_refusal: situations.a_page_for_twenty_minutes,
@@ -298,8 +311,6 @@ SLOTS: Mapping[str, str] = {
     "dispatch": "the worker that closes the circuit wakes none, or all at once",
     "alone": "the backoff grows to a quarter of an hour after the expiry",
     "one alert": "each connection of an endpoint sends an alert of its own",
-    "zero": "a lifetime of zero is the default",
-    "same token": "a token that is handed out again counts as a refresh",
     "Retry-After": "it holds a connection past the expiry",
     "permanent": "invalid_request is retried for ever",
 }

@@ -17,6 +17,7 @@ INVARIANTS: dict[str, str] = {
 _OUTAGE = "an attempt in doubt waits a quarter of an hour, and a page counts as a refusal"
 _PAGE = "a page is retried for ever, and each connection sends an alert of its own"
 _REQUEST = "invalid_request is retried for ever"
+_VAGUE = "two vague refusals are the client's"
 _CLIENT = "one refusal opens the circuit of the client"
 #: Tests of scenarios, by the name, with their parameters where only some of them wait.
 TESTS: dict[str, str] = {
@@ -31,12 +32,14 @@ TESTS: dict[str, str] = {
     "test_refusals_of_a_mass_that_last_ask_owners_after_two_hours": "the second refusal asks the owner",
     "test_a_day_without_a_token_needs_someone": _PAGE,
     "test_one_that_fails_alone_for_six_hours_is_its_owners": _PAGE,
-    "test_a_vague_refusal_of_all_is_the_operators": "two vague refusals are the client's",
+    "test_a_vague_refusal_of_all_is_the_operators": _VAGUE,
     "test_a_malformed_request_becomes_the_owners_after_an_hour": _REQUEST,
     "test_a_client_refused_for_all_recovers_with_its_entry": "a probe comes once an hour",
 }
-#: The same for the refused connections: the way of refusing, and how many.
+#: The same for the refused connections: the way of refusing, how many where only so many wait, and which lifetime.
 REFUSALS: dict[str, str] = {
     "zoho": _CLIENT,
-    "empty 401-5": "two vague refusals are the client's",
+    "empty 400-5": _VAGUE,
+    "a framework's 400-5": _VAGUE,
+    "hourly empty 401-5": _VAGUE,
 }
