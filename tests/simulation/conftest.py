@@ -18,5 +18,7 @@ def find_reason(item: pytest.Item) -> str | None:
     """Return what is missing for a test, None where nothing is."""
     name, _, params = item.name.removesuffix("]").partition("[")
     if "test_refused_connections" in item.nodeid:
-        return pending.REFUSALS.get(params) or pending.REFUSALS.get(params.rpartition("-")[0])
+        kind = "hourly" if "hourly" in name else "short"
+        names = (params, params.rpartition("-")[0], f"{kind} {params}")
+        return next((pending.REFUSALS[name] for name in names if name in pending.REFUSALS), None)
     return pending.TESTS.get(item.name) or pending.TESTS.get(name)

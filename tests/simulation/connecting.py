@@ -129,10 +129,11 @@ class Registry:
 
     def _register_client(self, server: AuthorizationServer, authorization: Authorization, headless: str | None) -> None:
         entry = self._clients[authorization.client]
-        for client_id in (entry.client_id or "", entry.credentials["access_key_id"].reveal()):
-            server.secrets.setdefault(client_id, set()).update(secret.reveal() for secret in entry.secrets)
-            if headless:
-                server.headless[client_id] = headless
+        key_id, key = (entry.credentials[name].reveal() for name in ("access_key_id", "secret_access_key"))
+        server.secrets.setdefault(entry.client_id or "", set()).update(secret.reveal() for secret in entry.secrets)
+        server.secrets.setdefault(key_id, set()).add(key)
+        if headless:
+            server.headless |= {entry.client_id or "": headless, key_id: headless}
 
 
 def _create_client(name: str) -> Client:

@@ -32,6 +32,8 @@ _CALM_AFTER_SECONDS = 1200
 _TOLERANCE_SECONDS = 5
 #: From these seconds after its token expired, a connection may be tried so seldom (seconds), with jitter.
 _RETRY_WITHIN = ((3600, 60), (7 * 3600, 300), (31 * 3600, 3600), (inf, 86_400))
+#: Reasons of an alert that do not wait for a token to expire.
+_OF_THE_ANSWER = ("unreadable_response", "unpublished", "expired_on_arrival")
 _ALONE_SECONDS, _REQUEST_SECONDS, _SILENCE_SECONDS = 6 * 3600, 3600, 86_400
 
 Sent = Callable[["World", Sending], str | None]
@@ -187,7 +189,7 @@ def a_blip_is_no_alert(world: World, event: Mapping[str, Any]) -> str | None:
     detail = event["detail"]
     if event["type"] != EventType.DEGRADED or not is_alert(event):
         return None
-    if detail.get("reason") in ("unreadable_response", "unpublished"):
+    if detail.get("reason") in _OF_THE_ANSWER:
         return None
     endpoint = world.member(detail["connection"]).endpoint
     alike = (name for name, member in world.registry.members.items() if member.endpoint == endpoint)
@@ -202,7 +204,7 @@ def one_alert_for_one_trouble(world: World, event: Mapping[str, Any]) -> str | N
     if not is_calm(world):
         return None
     name = event["detail"]["connection"]
-    if event["detail"].get("reason") in ("unreadable_response", "unpublished") or has_its_own_trouble(world, name):
+    if event["detail"].get("reason") in _OF_THE_ANSWER or has_its_own_trouble(world, name):
         return None
     endpoint = world.member(name).endpoint
     for at, kind, detail in reversed(world.ledger.events[:-1]):

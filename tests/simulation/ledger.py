@@ -86,7 +86,8 @@ class Track:
         if self.began_at == inf:
             self.began_at = now
         elif self.valid_until < now:
-            self.gaps.append((self.valid_until, now))
+            began_at = max(self.valid_until, self.gaps[-1][1]) if self.gaps else self.valid_until
+            self.gaps.append((began_at, now))
         self.valid_until = valid_until
         self.refreshes += 1
         if access_token in self.received:

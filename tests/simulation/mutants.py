@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 from unittest import mock
 
 from evergrant.oauth import token_response
@@ -34,11 +34,18 @@ from evergrant.rotation.circuit_breaker import CircuitBreaker
 from evergrant.rotation.publication import Publication
 from evergrant.rotation.refresh_demand import Outcome, Result, TokenDemand
 from evergrant.rotation.refresh_steps import Refresh
-from tests.simulation import situations
+from tests.simulation import invariants, situations
 from tests.simulation.services import Queue, Vault
 
 Patch = AbstractContextManager[Any]
 Mutant = Callable[[], Patch]
+
+
+class Found(NamedTuple):
+    """The situation in which a mistake is found, and the invariant that it breaks; None: the situation's own demand."""
+
+    situation: Callable[[], None]
+    invariant: Callable[..., str | None] | None = None
 
 
 @contextmanager
@@ -140,14 +147,6 @@ def never_asked() -> Patch:
     return mock.patch.object(refusals, "worsen_status", softened)
 
 
-def active_in_spite_of_all() -> Patch:
-    return together(
-        mock.patch.object(failures, "worsen_status", return_value=RecordChange()),
-        mock.patch.object(refusals, "worsen_status", return_value=RecordChange()),
-        mock.patch.object(lost_response, "worsen_status", return_value=RecordChange()),
-    )
-
-
 def events_that_are_forgotten() -> Patch:
     return mock.patch.object(Publication, "_put_events", lambda self, connection: frozenset(connection.outbox))
 
@@ -171,6 +170,17 @@ def the_default_lifetime_before_the_stated_one() -> Patch:
 
 def an_epoch_that_is_believed() -> Patch:
     return mock.patch.object(ExpiryEvidence, "_is_beyond", return_value=False)
+
+
+def zero_is_the_default() -> Patch:
+    def default(self: ExpiryEvidence, *_: Any) -> Any:
+        return self._assume()
+
+    return mock.patch.object(ExpiryEvidence, "_count_expired_arrival", default)
+
+
+def a_token_handed_out_again_counts_as_new() -> Patch:
+    return mock.patch.object(refresh_schedule, "compute_repeated_refresh_at", lambda *times: times[-1])
 
 
 def a_token_set_beside_an_error_is_refused() -> Patch:
@@ -242,32 +252,60 @@ def a_report_of_a_consumer_that_is_ignored() -> Patch:
     return mock.patch.object(TokenDemand, "is_rejected", return_value=False)
 
 
-#: Each mistake, and the situation in which it is found.
-PLANTED: Mapping[Mutant, Callable[[], None]] = {
-    replayed_outside_the_grace: situations.lost_responses,
-    replayed_while_an_answer_may_be_in_flight: situations.lost_responses,
-    sent_without_a_lease_or_a_marker: situations.messages_that_come_twice,
-    a_wait_that_is_ignored: situations.a_provider_that_asks_to_wait,
-    a_rate_that_is_not_kept: situations.a_crowd_at_a_declared_rate,
-    a_shard_that_no_tick_reads: situations.a_quiet_morning,
-    no_next_try_after_a_failure: situations.a_provider_out_of_reach,
-    refreshed_when_it_has_expired: situations.a_quiet_morning,
-    refreshed_before_its_minimum_age: situations.a_quiet_morning,
-    a_backoff_of_hours: situations.a_provider_out_of_reach,
-    one_tenants_refusal_is_the_clients: situations.a_tenant_without_the_client,
-    asked_at_the_first_refusal: situations.a_short_refusal,
-    never_asked: situations.a_dead_grant,
-    active_in_spite_of_all: situations.a_provider_out_of_reach,
-    events_that_are_forgotten: situations.a_dead_grant,
-    a_corrected_entry_that_is_not_noticed: situations.a_client_that_is_corrected,
-    the_default_lifetime_before_the_stated_one: situations.a_quiet_morning,
-    an_epoch_that_is_believed: situations.an_epoch_for_a_lifetime,
-    a_token_set_beside_an_error_is_refused: situations.an_error_beside_a_token_set,
-    the_old_refresh_token_is_kept: situations.a_quiet_morning,
-    a_generation_that_stays: situations.a_quiet_morning,
-    nothing_in_the_queue: situations.a_table_out_of_order,
-    nothing_is_published: situations.a_quiet_morning,
-    withheld_while_degraded: situations.short_lived_tokens_of_a_provider_out_of_reach,
-    an_expired_token_is_served: situations.a_provider_out_of_reach,
-    a_report_of_a_consumer_that_is_ignored: situations.a_token_that_is_withdrawn,
+#: Each mistake, and where it is found.
+PLANTED: Mapping[Mutant, Found] = {
+    replayed_outside_the_grace: Found(situations.lost_responses, invariants.no_refresh_token_is_sent_twice),
+    replayed_while_an_answer_may_be_in_flight: Found(
+        situations.lost_responses, invariants.no_refresh_token_is_sent_twice
+    ),
+    sent_without_a_lease_or_a_marker: Found(
+        situations.messages_that_come_twice, invariants.no_refresh_token_is_sent_twice
+    ),
+    a_wait_that_is_ignored: Found(situations.a_provider_that_asks_to_wait, invariants.a_wait_is_kept),
+    a_rate_that_is_not_kept: Found(situations.a_crowd_at_a_declared_rate),
+    a_shard_that_no_tick_reads: Found(situations.a_quiet_morning, invariants.no_due_connection_is_forgotten),
+    no_next_try_after_a_failure: Found(situations.a_provider_out_of_reach, invariants.no_due_connection_is_forgotten),
+    refreshed_when_it_has_expired: Found(situations.a_quiet_morning),
+    refreshed_before_its_minimum_age: Found(situations.a_quiet_morning),
+    a_backoff_of_hours: Found(situations.a_provider_out_of_reach),
+    one_tenants_refusal_is_the_clients: Found(situations.a_tenant_without_the_client),
+    asked_at_the_first_refusal: Found(situations.a_short_refusal, invariants.an_owner_is_asked_with_a_reason),
+    never_asked: Found(situations.a_dead_grant),
+    events_that_are_forgotten: Found(situations.a_dead_grant, invariants.a_change_for_the_worse_is_reported),
+    a_corrected_entry_that_is_not_noticed: Found(situations.a_client_that_is_corrected),
+    the_default_lifetime_before_the_stated_one: Found(
+        situations.a_quiet_morning, invariants.a_token_is_not_believed_for_too_long
+    ),
+    zero_is_the_default: Found(
+        situations.a_token_that_is_handed_out_again, invariants.a_token_is_not_believed_for_too_long
+    ),
+    a_token_handed_out_again_counts_as_new: Found(situations.a_token_that_is_handed_out_again),
+    an_epoch_that_is_believed: Found(
+        situations.an_epoch_for_a_lifetime, invariants.a_token_is_not_believed_for_too_long
+    ),
+    a_token_set_beside_an_error_is_refused: Found(
+        situations.an_error_beside_a_token_set, invariants.no_token_set_is_thrown_away
+    ),
+    the_old_refresh_token_is_kept: Found(situations.a_quiet_morning),
+    a_generation_that_stays: Found(situations.a_quiet_morning, invariants.a_generation_never_goes_back),
+    nothing_in_the_queue: Found(situations.a_table_out_of_order, invariants.no_token_set_is_thrown_away),
+    nothing_is_published: Found(situations.a_quiet_morning, invariants.what_consumers_read_is_current),
+    withheld_while_degraded: Found(
+        situations.short_lived_tokens_of_a_provider_out_of_reach, invariants.no_valid_token_is_withheld
+    ),
+    an_expired_token_is_served: Found(situations.a_provider_out_of_reach, invariants.no_expired_token_is_served),
+    a_report_of_a_consumer_that_is_ignored: Found(
+        situations.a_token_that_is_withdrawn, invariants.a_connection_without_a_token_is_not_active
+    ),
 }
+
+#: Invariants whose mistakes come with their rules.
+AWAITING: tuple[Callable[..., str | None], ...] = (
+    invariants.an_open_endpoint_gets_a_request_in_15_s,
+    invariants.an_open_client_gets_a_request_in_15_s,
+    invariants.a_blip_is_no_alert,
+    invariants.one_alert_for_one_trouble,
+    invariants.a_connection_without_a_token_is_retried,
+    invariants.no_silence_lasts_a_day,
+    invariants.a_client_is_refused_by_its_provider,
+)

@@ -8,7 +8,7 @@ from random import Random
 from tests.simulation import scripts
 from tests.simulation.checks import Checks
 from tests.simulation.refusals import REFUSALS
-from tests.simulation.scenarios import HOUR, MINUTE, PROFILES, REFRESHED, SHARED, with_rate
+from tests.simulation.scenarios import HOUR, MINUTE, PROFILES, REFRESHED, share_endpoint, with_rate
 from tests.simulation.scripts import Answer, Trouble
 from tests.simulation.servers import Terms
 from tests.simulation.services import Outage, Service
@@ -34,6 +34,9 @@ PASSING = (
     scripts.acts_and_says(502),
     scripts.lost(acts=False),
     scripts.lost(acts=True),
+    scripts.with_fields(lambda _: {"expires_in": 0}),
+    scripts.with_fields(lambda at: {"expires_in": int(at) + HOUR}),
+    scripts.with_fields(lambda _: {"error": "access_denied"}),
 )
 #: How soon an owner who was asked connects again, and an operator corrects a client's entry (seconds).
 OWNER_SECONDS, OPERATOR_SECONDS = (10 * MINUTE, 6 * HOUR), (10 * MINUTE, 3 * HOUR)
@@ -65,10 +68,11 @@ def _connect(world: World, name: str, choose: Random) -> None:
     if choose.random() < 0.2:
         profile = with_rate(profile, choose.randint(1, 5), choose.choice((1, 10)))
     lifetime = max(choose.choice(LIFETIMES), profile.rotation.minimum_age + 30)
-    variables = {key: value for key, value in SHARED.items() if key in profile.variables and choose.random() < 0.8}
-    variables = {key: value for key, value in variables.items() if profile.variables[key].default is None}
+    variables = share_endpoint(profile) if choose.random() < 0.8 else {}
     count = choose.choice((1, 2, 5, 12))
+    skew = choose.choice((0, 0, 0, -600, 600))
     world.connect(profile, count, terms=Terms(lifetime), within=lifetime, variables=variables)
+    world.registry.servers[name].skew = skew
 
 
 def _let_a_provider_fail(world: World, choose: Random) -> None:

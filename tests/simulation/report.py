@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from math import inf
 
 from evergrant.times import format_rfc3339
+from tests.simulation.scripts import Trouble
 from tests.simulation.world import START, World
+
+#: Of each list the worst.
+_MAX_LINES = 8
 
 
 def describe(world: World) -> str:
@@ -24,25 +29,44 @@ def _describe_run(world: World) -> Iterator[str]:
 
 
 def _describe_gaps(world: World) -> Iterator[str]:
-    """The connections that were longest without a valid token, and how fast each trouble was over."""
+    """The connections that were longest without a valid token, and the troubles that it took longest to recover from.
+
+    A connection whose grant is dead, or with a trouble of its own, does not count for the others' trouble.
+    """
     without = {name: track.seconds_without(world.now) for name, track in world.ledger.tracks.items()}
-    worst = sorted((seconds, name) for name, seconds in without.items() if seconds)[-5:]
+    worst = sorted((seconds, name) for name, seconds in without.items() if seconds)[-_MAX_LINES:]
     yield "without a valid token (minutes):" if worst else "no connection was without a valid token"
-    yield from (f"  {name:<24}{seconds / 60:8.1f}" for seconds, name in reversed(worst))
-    for trouble in world.script.troubles:
-        if trouble.end > world.now:
-            continue
-        tracks = [track for track in world.ledger.tracks.values() if track.provider == trouble.provider]
-        tracks = [track for track in tracks if trouble.concerns(track.connection)]
-        after = max((track.valid_from(trouble.end, world.now) - trouble.end for track in tracks), default=0.0)
-        lasted = (trouble.end - trouble.start) / 60
-        yield f"  {trouble.provider:<16}{lasted:7.1f} min of trouble, all valid {after:7.0f} s after its end"
+    yield from (f"  {name:<28}{seconds / 60:8.1f}" for seconds, name in reversed(worst))
+    recoveries = sorted(((_measure_recovery(world, one), one) for one in world.script.troubles), key=_slowest)
+    for seconds, trouble in [pair for pair in recoveries if pair[0]][:_MAX_LINES]:
+        lasted, after = (trouble.end - trouble.start) / 60, "not yet" if seconds == inf else f"{seconds:.0f} s"
+        name = f"{trouble.provider}, {trouble.answer.name}"
+        yield f"  {name:<44}{lasted:7.1f} min of trouble; all valid after its end: {after}"
+
+
+def _slowest(pair: tuple[float, Trouble]) -> float:
+    return -pair[0]
+
+
+def _measure_recovery(world: World, trouble: Trouble) -> float:
+    """How long after its end all connections had valid tokens, in seconds; zero where it has not ended."""
+    if trouble.end > world.now or trouble.truth == "grant":
+        return 0.0
+    refused = {name for one in world.script.troubles if one.truth == "grant" for name in one.connections}
+    after = 0.0
+    for name, member in world.registry.members.items():
+        track = world.ledger.tracks[name]
+        is_out = name in refused or bool(track.asked_at) or (member.times > 0 and member.server.is_dead(name))
+        if member.profile.name == trouble.provider and trouble.concerns(name) and not is_out:
+            after = max(after, track.valid_from(trouble.end, world.now) - trouble.end)
+    return after
 
 
 def _describe_requests(world: World) -> Iterator[str]:
     yield "requests:                                                     all   most in a minute"
-    for url, endpoint in sorted(world.ledger.endpoints.items()):
-        yield f"  {url:<56}{endpoint.requests:>8}{max(endpoint.by_minute.values()):>10}"
+    busiest = sorted(world.ledger.endpoints.values(), key=lambda endpoint: -endpoint.requests)
+    for endpoint in busiest[:_MAX_LINES]:
+        yield f"  {endpoint.url:<56}{endpoint.requests:>8}{max(endpoint.by_minute.values()):>10}"
 
 
 def describe_violations(world: World) -> str:

@@ -21,8 +21,8 @@ REFRESHED = tuple(
     if profile.refresh is not None or profile.client_credentials is not None or profile.login is not None
 )
 MINUTE, HOUR = 60, 3600
-#: What all connections of one client at such a provider have in common, so that they share an endpoint.
-SHARED = {"tenant": "organizations", "host": "api.example.com", "realm": "main", "domain": "id.example.com"}
+#: What all connections at such a provider may have in common, so that they share an endpoint.
+_SHARED = {"tenant": "organizations", "host": "{}.example.com", "realm": "main", "domain": "{}.example.com"}
 _MAX_LIFETIME_SECONDS = 2 * HOUR
 
 
@@ -38,12 +38,19 @@ def connect(
     """Connect accounts of one client at one endpoint, and let them come to rest. Returns their names."""
     lifetime = max(lifetime or choose_lifetime(profile), profile.rotation.minimum_age + 30)
     within = lifetime * 0.7 if within is None else within
-    shared = {name: value for name, value in SHARED.items() if name in profile.variables}
-    shared = {name: value for name, value in shared.items() if profile.variables[name].default is None}
-    names = world.connect(profile, count, client=profile.name, terms=Terms(lifetime), within=within, variables=shared)
+    variables = share_endpoint(profile)
+    names = world.connect(
+        profile, count, client=profile.name, terms=Terms(lifetime), within=within, variables=variables
+    )
     world.run(seconds=within + 120)
     assert [world.status(name) for name in names] == ["active"] * count
     return names
+
+
+def share_endpoint(profile: Profile) -> dict[str, str]:
+    """Choose the variables that make connections share an endpoint, where the profile has any."""
+    needed = (name for name, variable in profile.variables.items() if variable.default is None)
+    return {name: _SHARED[name].format(profile.name) for name in needed if name in _SHARED}
 
 
 def strike(world: World, names: list[str], answer: Answer, *, minutes: float) -> Trouble:

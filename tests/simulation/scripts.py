@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from typing import Any, Literal
 
@@ -37,6 +38,7 @@ class Answer:
     failure: Callable[[], Exception] | None = None
     seconds: float | None = None
     change: Callable[[HttpResponse, float], HttpResponse] | None = None
+    name: str = ""
 
 
 Behaviour = Callable[[], Answer]
@@ -98,7 +100,8 @@ class Script:
 
 def says(status: int, body: Mapping[str, Any] | bytes = b"", known: Known = "refused", **headers: str) -> Answer:
     """A whole answer, by the server or something before it, which does not act."""
-    return Answer(known, response=lambda at: responses.answer(status, body, at, **headers))
+    kind = "page" if body == responses.PAGE else body.get("error", "") if isinstance(body, Mapping) else "empty"
+    return Answer(known, response=lambda at: responses.answer(status, body, at, **headers), name=f"{status} {kind}")
 
 
 def error(status: int, code: str, description: str | None = None) -> Answer:
@@ -121,7 +124,8 @@ def wait(seconds: int | str, status: int = 429) -> Answer:
 
 def acts_and_says(status: int) -> Answer:
     """The server acts, and a page arrives."""
-    return Answer("unclear", acts=True, response=lambda at: responses.answer(status, responses.PAGE, at))
+    response = partial(responses.answer, status, responses.PAGE)
+    return Answer("unclear", acts=True, response=response, name=f"{status} page, acted")
 
 
 # --- no answer --------------------------------------------------------------------------------------------------------
@@ -129,17 +133,17 @@ def acts_and_says(status: int) -> Answer:
 
 def lost(*, acts: bool, seconds: float = 3.0) -> Answer:
     """The connection is reset after the request was sent."""
-    return Answer("lost", acts, failure=lambda: LostResponse("made to fail"), seconds=seconds)
+    return Answer("lost", acts, failure=lambda: LostResponse("made to fail"), seconds=seconds, name="lost")
 
 
 def not_sent() -> Answer:
     """No connection comes about."""
-    return Answer("not sent", failure=lambda: NotSent("made to fail"), seconds=0.1)
+    return Answer("not sent", failure=lambda: NotSent("made to fail"), seconds=0.1, name="no connection")
 
 
 def slow(seconds: float) -> Answer:
     """The server acts and answers late, perhaps too late."""
-    return Answer("granted", acts=True, seconds=seconds)
+    return Answer("granted", acts=True, seconds=seconds, name=f"{seconds:g} s")
 
 
 # --- answers that are odd ---------------------------------------------------------------------------------------------
@@ -152,4 +156,4 @@ def with_fields(fields: Callable[[float], Mapping[str, Any]]) -> Answer:
         body = {**json.loads(response.body), **fields(at)}
         return replace(response, body=json.dumps(body).encode())
 
-    return Answer("granted", acts=True, change=change)
+    return Answer("granted", acts=True, change=change, name="other fields")

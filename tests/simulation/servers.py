@@ -198,7 +198,7 @@ class AuthorizationServer:
     ) -> tuple[str | None, bool]:
         """Return the client id, and whether the client is who it says."""
         client_id, secret = read_client(spec, request, params)
-        if spec.client_auth == "none":
+        if spec.client_auth == "none" and secret is None:
             return client_id, True
         return client_id, secret in self.secrets.get(client_id or "", ())
 

@@ -6,13 +6,13 @@ failure.
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from math import inf
+from operator import attrgetter
 from random import Random
 from typing import Any, Literal
 
@@ -27,6 +27,8 @@ REDELIVERY_SECONDS, MAX_RECEPTIONS, BATCH_SIZE = 360, 5, 10
 MAX_DELAY_SECONDS = 900
 
 Service = Literal["records", "circuits", "seal", "vault", "queue", "bus"]
+#: What the due index shows of a record.
+_project = attrgetter(*(field.name for field in fields(DueConnection)))
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,7 @@ class Records(memory.MemoryRecords):
 
         def find() -> list[DueConnection]:
             found = [
-                DueConnection(
-                    held.name, held.due_at, held.expires_at, held.client, held.endpoint or "", held.profile_hash
-                )
+                DueConnection(*_project(held))
                 for held in self._shards.get(shard, {}).values()
                 if held.due_at is not None and held.due_at <= before
             ]
@@ -174,8 +174,6 @@ class Queue(memory.MemoryQueue):
         self.process: Callable[[Batch, str], bool] = lambda *_: True
         self.duplicates = self.late = 0.0
         self.dead: list[str] = []
-        #: Messages on their way or under work, by connection.
-        self.pending: dict[str, int] = {}
 
     def arrive(self, text: str, delay: int) -> None:
         assert 0 <= delay <= MAX_DELAY_SECONDS, "SQS delays a message by at most 15 minutes"
@@ -184,13 +182,7 @@ class Queue(memory.MemoryQueue):
             wait = float(delay) + (self._random.uniform(0, 60) if number else 0)
             if self.late and self._random.random() < self.late:
                 wait += self._random.uniform(0, MAX_DELAY_SECONDS)
-            self._count(text, 1)
             self._timeline.after(wait, partial(self._show, Message(text)))
-
-    def _count(self, text: str, change: int) -> None:
-        task = json.loads(text)
-        name = task.get("connection") or task["circuit"]
-        self.pending[name] = self.pending.get(name, 0) + change
 
     def _show(self, message: Message) -> None:
         self._ready.append(message)
@@ -213,7 +205,7 @@ class Queue(memory.MemoryQueue):
         try:
             done = self.process(batch, message.text)
         except memory.Crash:
-            batch.undone = batch.messages  # none was deleted
+            batch.undone = list(batch.messages)  # none was deleted
         finally:
             if not done and message not in batch.undone:
                 batch.undone.append(message)
@@ -223,12 +215,8 @@ class Queue(memory.MemoryQueue):
 
     def _end(self, batch: Batch) -> None:
         self._free += 1
-        undone = {id(message) for message in batch.undone}
-        for message in batch.messages:
-            if id(message) not in undone:
-                self._count(message.text, -1)
-            elif message.receptions >= MAX_RECEPTIONS:
-                self._count(message.text, -1)
+        for message in batch.undone:
+            if message.receptions >= MAX_RECEPTIONS:
                 self.dead.append(message.text)
             else:
                 self._timeline.after(REDELIVERY_SECONDS, partial(self._show, message))

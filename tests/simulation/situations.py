@@ -187,6 +187,16 @@ def an_epoch_for_a_lifetime() -> None:
         require_no_gap(world, names)
 
 
+def a_token_that_is_handed_out_again() -> None:
+    """A server hands out the same token until it expires, and says zero in the end."""
+    with World(17, checks=choose_checks("a_token_is_not_believed_for_too_long")) as world:
+        [name] = world.connect(PROFILES["box"], terms=Terms(HOUR, same_token=True))
+        world.run(hours=6)
+        gaps = [to - since for since, to in world.ledger.tracks[name].gaps]
+        assert max(gaps) < 2
+        assert world.ledger.tracks[name].requests < 30
+
+
 def an_error_beside_a_token_set() -> None:
     """A server says ``error`` beside a complete token set: it is used."""
     with World(15, checks=choose_checks()) as world:

@@ -9,23 +9,32 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation.mutants import PLANTED, Mutant
+from tests.simulation.checks import Violated
+from tests.simulation.invariants import EVERY
+from tests.simulation.mutants import AWAITING, PLANTED, Mutant
+
+SITUATIONS = dict.fromkeys(found.situation for found in PLANTED.values())
 
 
-def name(found: Callable[..., object]) -> str:
-    return str(found.__name__)
+def name(given: Callable[..., object]) -> str:
+    return given.__name__
 
 
-@pytest.mark.parametrize("situation", dict.fromkeys(PLANTED.values()), ids=name)
+@pytest.mark.parametrize("situation", SITUATIONS, ids=name)
 def test_a_situation_holds_without_a_mistake(situation: Callable[[], None]) -> None:
     situation()
 
 
 @pytest.mark.parametrize("mutant", PLANTED, ids=name)
 def test_the_simulation_finds_a_planted_mistake(mutant: Mutant) -> None:
-    with mutant(), pytest.raises(AssertionError):
-        PLANTED[mutant]()
+    situation, invariant = PLANTED[mutant]
+    expected = pytest.raises(Violated, match=f"^{name(invariant)}: ") if invariant else pytest.raises(AssertionError)
+    with mutant(), expected:
+        situation()
 
 
-def test_there_are_25_mistakes() -> None:
+def test_there_are_25_mistakes_and_one_for_each_invariant() -> None:
     assert len(PLANTED) >= 25
+    broken = {name(found.invariant) for found in PLANTED.values() if found.invariant}
+    assert broken | {name(invariant) for invariant in AWAITING} == EVERY
+    assert not broken & {name(invariant) for invariant in AWAITING}

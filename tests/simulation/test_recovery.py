@@ -49,6 +49,16 @@ def test_a_large_fleet_recovers_without_a_herd(count: int, rate: int | None, ans
         assert world.ledger.asked == []
 
 
+@pytest.mark.exhaustive
+def test_a_thousand_connections_lose_no_second_in_a_day() -> None:
+    """Hourly tokens, each read every five minutes: half a minute of CPU time."""
+    with World(1000) as world:
+        names = connect(world, PROFILES["box"], 1000)
+        world.run(hours=24)
+        assert {name: track.gaps for name, track in world.ledger.tracks.items() if track.gaps} == {}
+        assert [kind for _, kind, _ in world.ledger.events] == [EventType.AUTHORIZED] * len(names)
+
+
 def test_a_wait_of_milliseconds_does_not_cost_the_token() -> None:
     """``Retry-After: 3600000`` holds nothing past the harm: a try before the expiry, another one within an hour."""
     with World(1) as world:
