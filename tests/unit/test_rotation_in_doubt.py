@@ -90,6 +90,23 @@ def test_a_replay_whose_probe_is_claimed_after_the_grace_is_not_sent() -> None:
     assert w.record().attempt_replays == 0
 
 
+def test_an_unclear_attempt_between_look_and_marker_is_seen() -> None:
+    """The other worker's attempt left no marker. Its refresh token may have been used all the same, and is spared."""
+    w = world()
+    w.provider.script = [answer(500, b"")]
+    prepare = w.ports.seal.prepare
+
+    def overtaken(*args: Any) -> Any:
+        w.ports.seal.prepare = prepare  # type: ignore[method-assign]
+        w.run()
+        return prepare(*args)
+
+    w.ports.seal.prepare = overtaken  # type: ignore[assignment]
+    w.run()
+    assert len(w.provider.requests) == 1
+    assert w.record().attempt_id is None
+
+
 def make_young(w: World) -> TokenSet:
     """Have the token refreshed early in its life, so that there is something left to wait for."""
     now = int(w.clock.now())

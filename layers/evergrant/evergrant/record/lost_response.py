@@ -159,6 +159,6 @@ def _ends_whole_permission(profile: Profile) -> bool:
 
 
 def _limit_to_grace(connection: Connection, profile: Profile, at: int, now: int) -> int:
-    """Return ``at``, but not after the end of the provider's grace, if that is still ahead."""
-    ends_at = (connection.attempt_at or now) + profile.rotation.reuse_grace
+    """Return ``at``, but not after the last second of the provider's grace, if that is still ahead."""
+    ends_at = (connection.attempt_at or now) + profile.rotation.reuse_grace - 1
     return min(at, ends_at) if now < ends_at else at

@@ -97,8 +97,11 @@ def compute_spared_until(connection: Connection, profile: Profile, since: int, t
 
 
 def is_within_grace(profile: Profile, since: int, now: int) -> bool:
-    """Whether the provider still accepts again a refresh token that it may have used at ``since``."""
-    return profile.rotation.reuse_grace > 0 and now <= since + profile.rotation.reuse_grace
+    """Whether the provider still accepts again a refresh token that it may have used at ``since``.
+
+    ``now`` is the second that has begun, so the last one is not within the grace as a whole.
+    """
+    return now < since + profile.rotation.reuse_grace
 
 
 def is_single_use(connection: Connection, profile: Profile) -> bool:

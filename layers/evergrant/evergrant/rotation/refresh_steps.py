@@ -147,7 +147,9 @@ class Refresh:
 
     def _mark(self, connection: Connection, marker: RecordFields) -> Connection:
         """Write lease and marker, in one write, if nothing has changed since the read."""
-        now, seen = self._now, connection.snapshot("generation", "status", "attempt_id", "attempt_replays")
+        # A complete attempt of another worker leaves no marker: its failure is what it leaves.
+        seen = connection.snapshot("generation", "status", "attempt_id", "attempt_replays", "failures")
+        now = self._now
         try:
             return self._records.change(connection.name, marker, only_if=seen, lease_free_at=now)
         except PortUnavailable:
