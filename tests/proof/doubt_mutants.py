@@ -12,7 +12,7 @@ from unittest import mock
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile
 from evergrant.record import circuit, lost_response, queued_dispatch, refusals, retries
-from evergrant.record.connection import Connection
+from evergrant.record.connection import Connection, RecordState
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.refresh_demand import TokenDemand
 
@@ -47,6 +47,16 @@ def in_flight_since_the_first_loss() -> Any:
         return connection if fields == {"in_doubt_since": None} else replace(connection, **fields)
 
     return mock.patch.object(lost_response, "replace", same)
+
+
+def marked_over_an_attempt_that_ended() -> Any:
+    """A worker that read the record before another one's attempt, which ended without a marker, begins its own."""
+    snapshot = Connection.snapshot
+
+    def fewer(connection: Connection, *names: str) -> RecordState:
+        return snapshot(connection, *(name for name in names if name != "failures"))
+
+    return mock.patch.object(Connection, "snapshot", fewer)
 
 
 def tried_long_before_its_end() -> Any:
@@ -110,4 +120,4 @@ def closed_without_a_dispatch() -> Any:
 
 def a_probe_that_counts_twice() -> Any:
     """Each delivery of a probe's message passes, although the connection was worked on since the tick chose it."""
-    return mock.patch.object(TokenDemand, "is_probe_of", lambda demand, _: demand.probe_claim is not None)
+    return mock.patch.object(TokenDemand, "is_probe_of", lambda demand, *_: demand.probe_claim is not None)

@@ -16,6 +16,7 @@ from evergrant.connect import operator_actions
 from evergrant.record.status import Status
 from evergrant.secret import Secret
 from tests.proof.baton import Baton, Worker
+from tests.proof.doubts import ERROR, acts
 from tests.proof.faults import STALL
 from tests.proof.judging import judge
 from tests.proof.recovering import Recovery
@@ -28,7 +29,7 @@ FAULTS = ("fails before", "fails after", "killed before", "killed after")
 _ALL = 99
 MOST_AT_ONCE, MOST_FAULTS = 5, 4
 
-WORLDS = ("no grace", "a grace", "expired", "the table goes down")
+WORLDS = ("no grace", "a grace", "expired", "the table goes down", "an unclear answer")
 WHO = ("worker", "worker", "getter", "refused getter", "person", "operator", "pause", "resume", "disconnect")
 _calls = st.one_of(st.integers(4, 10), st.integers(0, 14), st.just(_ALL))
 _comes = st.tuples(st.just("comes"), st.sampled_from(WHO), _calls)
@@ -47,6 +48,8 @@ def world_of(name: str) -> Simulation:
     world = Simulation(KINDLY if name == "a grace" else KEAP, faults_of=Baton)
     if name == "expired":
         world.clock.advance(LIFETIME)
+    if name == "an unclear answer":
+        world.provider.oddities = (acts(ERROR),)
     if name == "the table goes down":
 
         def goes_down() -> None:

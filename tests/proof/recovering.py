@@ -36,6 +36,9 @@ class Recovery:
         now = self.world.clock.now()
         if record.status in INACTIVE_STATUSES or record.status is Status.AWAITING_AUTHORIZATION:
             return record.due_at is None or record.due_at > now + DAY_SECONDS
+        if record.status is Status.AUTHORIZATION_REQUIRED and not (self.world.person or self.world.alive(record)):
+            # Of a grant that is dead no probe brings anything.
+            return not (record.attempt_id or record.lease_owner or record.outbox or record.is_unpublished)
         calm = record.status is Status.ACTIVE and not (record.attempt_id or record.lease_owner or record.outbox)
         due = record.refresh_at is None or record.refresh_at <= now
         return calm and not record.is_unpublished and not record.failures and not due
@@ -67,7 +70,7 @@ class Recovery:
             arrivals = [(at, -number) for at, number in arrivals]
         first = min(arrivals, default=None)
         try:
-            if first is None and world.person():
+            if first is None and world.person and world.person():
                 return
         except Crash:
             return

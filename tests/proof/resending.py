@@ -75,7 +75,7 @@ def allow(before: Sequence[Sent], now: float, stake: Stake) -> str:
         return "within the grace"
     assert not stake.is_held, "a refresh token was sent twice, and a worker or a message holds its answer"
     unanswered = [sent for sent in before if sent.known != "unclear"]
-    assert not unanswered or now >= unanswered[-1].at + IN_FLIGHT_SECONDS, (
+    assert not unanswered or now >= int(unanswered[-1].at) + IN_FLIGHT_SECONDS, (
         "a refresh token was sent twice, and its answer may still be in flight"
     )
     if stake.is_forced:

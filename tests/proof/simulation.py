@@ -70,7 +70,7 @@ class Simulation:
         self.settings = Settings()
         #: What comes by while a worker stalls; who comes by in the end where nothing heals by itself.
         self.meanwhile: Callable[[], object] = self.worker
-        self.person: Callable[[], bool] = lambda: False
+        self.person: Callable[[], bool] | None = None
         self.monitor = Monitor(self)
         self.records = Records(self.faults, self.clock, self.monitor)
         self.queue = Queue(self.faults, self.clock, self.monitor)

@@ -61,6 +61,7 @@ OF_DOUBTS: dict[Mutant, tuple[str, int, str]] = {
 BY_TWO: dict[Mutant, tuple[str, bool]] = {
     mutants.grace_counted_from_the_replay: ("a grace of 60 s", True),
     mutants.a_marker_taken_back_regardless: ("on demand, asked for", False),
+    doubt_mutants.marked_over_an_attempt_that_ended: ("500 where both tokens end together", False),
 }
 #: No provider of the proof takes back a refusal: found by a test of its own.
 BY_A_TEST: dict[Mutant, Callable[[], None]] = {
