@@ -17,7 +17,7 @@ from evergrant_cli.main import app
 def run_all() -> int:
     """Run the commands in order; return the exit status of the first that fails, else 0."""
     for command in json.load(sys.stdin):
-        sys.stdin = io.StringIO(command["given"])
+        sys.stdin = io.TextIOWrapper(io.BytesIO(command["given"].encode()))
         with redirect_stdout(io.StringIO()) as output:
             try:
                 app(command["arguments"], prog_name="evergrant")
