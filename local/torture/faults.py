@@ -73,5 +73,5 @@ def list_response_faults(lease: int) -> tuple[ResponseFault, ...]:
         ),
         ResponseFault("429 without Retry-After", Fault("429", reply=busy), 2),
         ResponseFault("500, not rotated", Fault("500", reply=failed)),
-        ResponseFault("HTML (200), not rotated", Fault("html", reply=Reply(200, page, html)), unreadable=True),
+        ResponseFault("HTML (200), not rotated", Fault("html", reply=Reply(200, page, html))),
     )
