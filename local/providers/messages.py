@@ -186,6 +186,7 @@ def describe(
             for name, spelt in spellings.items()
             if name in ("access_token", "refresh_token") and spelt in content
         },
+        "expires_in": content.get(spellings.get("expires_in", "expires_in")),
     }
 
 

@@ -11,16 +11,21 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from math import inf
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Presentation:
-    """One request at a token endpoint. Tokens are fingerprints; ``presented`` is None for the exchange of a code."""
+    """One request at a token endpoint. Tokens are fingerprints; ``presented`` is None for the exchange of a code.
+
+    ``lifetime`` is that of the access token that was issued, in seconds.
+    """
 
     at: float
     presented: str | None
     issued: str | None
+    lifetime: float = inf
 
     @property
     def committed(self) -> bool:
@@ -44,6 +49,7 @@ def parse_log(requests: Iterable[Mapping[str, Any]]) -> list[Presentation]:
             float(request["at"]),
             ((request["fields"] or {}).get("refresh_token") or {}).get("fingerprint"),
             request["issued"].get("refresh_token"),
+            float(inf if request["expires_in"] is None else request["expires_in"]),
         )
         for request in requests
     ]
@@ -119,21 +125,27 @@ class Ledger:
     def find_reuses(self, probes: Mapping[str, Sequence[float]] | None = None) -> list[str]:
         """Describe each forbidden reuse: of a token whose response was saved, or a second one outside the grace.
 
+        Once the access token that came with it has expired, nothing is left to lose.
+
         Parameters
         ----------
         probes
             By refresh token: the times at which a probe with it was made due. A probe follows a replay whose response
-            was lost too; there is nothing left to lose then. Between any two uses a probe must have been made due.
+            was lost too. Between any two uses a probe must have been made due.
         """
         issued: dict[str, list[str]] = defaultdict(list)
         for commit in self.list_commits():
             issued[commit.presented].append(commit.issued)
         lost = {commit.issued for commit in self.find_lost_responses()}
+        expiries = {entry.issued: entry.at + entry.lifetime for entry in self.log}
         found = []
         for token, uses in self.find_late_uses().items():
             name = self.find_connection(token) or "?"
             made_due = (probes or {}).get(token, ())
-            if any(not any(before.at < at <= use.at for at in made_due) for before, use in pairwise(uses)):
+            if any(
+                not any(before.at < at <= use.at for at in made_due) and use.at < expiries.get(token, inf)
+                for before, use in pairwise(uses)
+            ):
                 found.append(f"{name}: a used refresh token was sent {len(uses)} times after the grace.")
             if not set(issued[token]) <= lost:
                 found.append(f"{name}: a refresh token was sent again although its response had been saved.")

@@ -13,10 +13,15 @@ import httpx
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from evergrant.adapters.aws.items import build_key, to_connection
+from evergrant.record.circuit import create_endpoint_key
 from evergrant.record.connection import Connection
 from evergrant.record.lost_response import MIN_REPLAY_DELAY_SECONDS
+from evergrant.record.queued_dispatch import create_probe
 from evergrant.secret import fingerprint
 from local.torture.testbed import Testbed
+
+#: For so long after it was sent, a probe counts.
+_PROBE_SECONDS = 60
 
 
 @dataclass(frozen=True)
@@ -86,60 +91,79 @@ class Observer:
         self.stored[self._fingerprints[key]] = record.name
         return self._fingerprints[key]
 
-    def make_due(self, record: Connection, now: int) -> bool:
+    def list_open_endpoints(self) -> frozenset[str]:
+        """List the token endpoints whose circuits are open."""
+        pages = self._dynamodb.get_paginator("scan").paginate(
+            TableName=self._table,
+            ConsistentRead=True,
+            FilterExpression="begins_with(pk, :prefix) AND attribute_exists(opened_at)",
+            ExpressionAttributeValues={":prefix": {"S": create_endpoint_key("")}},
+        )
+        keys = [item["pk"]["S"] for page in pages for item in page["Items"]]
+        return frozenset(key.removeprefix(create_endpoint_key("")) for key in keys)
+
+    def make_due(self, record: Connection, now: int, *, is_held: bool = False) -> bool:
         """Make a connection due, and send it to rotator: only tokens are short-lived here, backoffs are not.
 
-        Return False if the record has changed meanwhile: it needs no help.
+        If a circuit holds it back, send it as a probe. Return False if the record has changed meanwhile: it needs no
+        help.
         """
+        due_at = now + _PROBE_SECONDS if is_held else now
         doubt = "attribute_not_exists(attempt_id)" if record.attempt_id is None else "attempt_id = :attempt"
         condition = f"generation = :generation AND refresh_at = :before AND {doubt}"
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
             self._dynamodb.update_item(
                 TableName=self._table,
                 Key=build_key(record.name),
-                UpdateExpression="SET refresh_at = :now, due_at = :now",
+                UpdateExpression="SET refresh_at = :now, due_at = :due",
                 ConditionExpression=condition,
                 ExpressionAttributeValues={
                     ":now": {"N": str(now)},
+                    ":due": {"N": str(due_at)},
                     ":before": {"N": str(record.refresh_at)},
                     ":generation": {"N": str(record.generation)},
                     **({} if record.attempt_id is None else {":attempt": {"S": record.attempt_id}}),
                 },
             )
-            self.enqueue(record.name)
+            self._send(create_probe(record.name, due_at) if is_held else {"connection": record.name})
             return True
         return False
 
-    def allow_replay(self, record: Connection, now: int) -> bool:
+    def allow_replay(self, record: Connection, now: int, *, is_held: bool = False) -> bool:
         """Move the times of an attempt in doubt back, so that its one replay outside the grace may be sent now.
 
         No worker or message may hold its response; see
         :data:`evergrant.record.lost_response.MIN_REPLAY_DELAY_SECONDS`. Return False if a worker has the lease, or the
         attempt has ended.
         """
+        due_at = now + _PROBE_SECONDS if is_held else now
         with suppress(self._dynamodb.exceptions.ConditionalCheckFailedException):
             self._dynamodb.update_item(
                 TableName=self._table,
                 Key=build_key(record.name),
-                UpdateExpression="SET attempt_at = :then, in_doubt_since = :then, refresh_at = :now, due_at = :now "
+                UpdateExpression="SET attempt_at = :then, in_doubt_since = :then, refresh_at = :now, due_at = :due "
                 "REMOVE lease_owner, lease_until",
                 ConditionExpression="attempt_id = :attempt AND generation = :generation AND "
                 "(attribute_not_exists(lease_until) OR lease_until < :now)",
                 ExpressionAttributeValues={
                     ":then": {"N": str((record.attempt_at or now) - MIN_REPLAY_DELAY_SECONDS - 1)},
                     ":now": {"N": str(now)},
+                    ":due": {"N": str(due_at)},
                     ":attempt": {"S": str(record.attempt_id)},
                     ":generation": {"N": str(record.generation)},
                 },
             )
-            self.enqueue(record.name)
+            self._send(create_probe(record.name, due_at) if is_held else {"connection": record.name})
             return True
         return False
 
     def enqueue(self, name: str) -> None:
         """Send a connection to rotator by the queue, due or not."""
+        self._send({"connection": name})
+
+    def _send(self, message: Mapping[str, Any]) -> None:
         url = self._testbed.stack.outputs["RotationQueueUrl"]
-        self._sqs.send_message(QueueUrl=url, MessageBody=json.dumps({"connection": name}))
+        self._sqs.send_message(QueueUrl=url, MessageBody=json.dumps(message))
 
     def invoke(self, function: str, request: Mapping[str, object]) -> Invocation:
         """Invoke a function and wait for its response."""

@@ -50,7 +50,8 @@ class WaitShortener:
 
     A connection in backoff, or one whose worker was killed minutes ago, becomes due at once. An attempt in doubt
     outside the grace is replayed as soon as no worker and no message can hold its response, not after 15 minutes. If
-    that replay was lost as well, the probe that follows is due as soon as the access token has expired.
+    that replay was lost as well, the probe that follows is due as soon as the access token has expired. What an open
+    circuit holds back is sent as one of its probes.
 
     Parameters
     ----------
@@ -68,35 +69,36 @@ class WaitShortener:
 
     def shorten(self, records: Iterable[Connection]) -> None:
         """Shorten the waits of these connections once."""
+        held_back = self._observer.list_open_endpoints()
         for record in records:
             now = int(time.time())
             is_recent = self._shortened_at.get(record.name, float("-inf")) + _MIN_INTERVAL_SECONDS > time.monotonic()
             if is_recent or record.is_leased(now) or record.unreadable_response is not None:
                 continue
-            if self._shorten_wait(record, now):
+            if self._shorten_wait(record, now, is_held=record.endpoint in held_back):
                 self._shortened_at[record.name] = time.monotonic()
 
-    def _shorten_wait(self, record: Connection, now: int) -> bool:
+    def _shorten_wait(self, record: Connection, now: int, *, is_held: bool) -> bool:
         """Shorten the wait of one connection; return whether there was one."""
         if record.attempt_id is not None and not self._is_in_grace(record, now):
-            return self._shorten_doubt(record, now)
+            return self._shorten_doubt(record, now, is_held=is_held)
         if _has_to_wait(record, now):
-            return self._observer.make_due(record, now)
+            return self._observer.make_due(record, now, is_held=is_held)
         if record.is_unpublished:
             self._observer.enqueue(record.name)
             return True
         return False
 
-    def _shorten_doubt(self, record: Connection, now: int) -> bool:
+    def _shorten_doubt(self, record: Connection, now: int, *, is_held: bool) -> bool:
         """Shorten the wait of an attempt in doubt outside the grace, and note what is then sent as a probe."""
         is_probe, made_at = record.attempt_replays > 0, time.time()
         if is_probe and record.expires_at is not None and record.expires_at > now:
             return False  # a probe is sent only after the access token has expired
         if _is_probed_daily(record):
-            is_shortened = _has_to_wait(record, now) and self._observer.make_due(record, now)
+            is_shortened = _has_to_wait(record, now) and self._observer.make_due(record, now, is_held=is_held)
         else:
             # More than once if the replay was never sent: the attempt stays in doubt, and the connection backs off.
-            is_shortened = self._may_replay(record, now) and self._observer.allow_replay(record, now)
+            is_shortened = self._may_replay(record, now) and self._observer.allow_replay(record, now, is_held=is_held)
         token = self._observer.fingerprint_refresh_token(record) if is_shortened and is_probe else None
         if token is not None:
             self.probes.setdefault(token, []).append(made_at)

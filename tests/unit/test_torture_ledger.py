@@ -7,8 +7,8 @@ import pytest
 from local.torture.ledger import Commit, Ledger, Presentation, measure_windows
 
 
-def log(*entries: tuple[float, str | None, str | None]) -> list[Presentation]:
-    return [Presentation(*entry) for entry in entries]
+def log(*entries: tuple[float, str | None, str | None], lifetime: float = 3600) -> list[Presentation]:
+    return [Presentation(*entry, lifetime) for entry in entries]
 
 
 def test_a_chain_of_tokens_is_named_after_the_connection_that_stored_it() -> None:
@@ -56,6 +56,13 @@ def test_a_probe_after_a_lost_replay_is_no_mistake() -> None:
 @pytest.mark.parametrize("probes", [{"t1": [30.5]}, {"t1": [19.5]}, {"t2": [29.5]}])
 def test_a_second_attempt_before_its_probe_is_due_is_a_mistake(probes: dict[str, list[float]]) -> None:
     assert len(Ledger(TWICE, 0, {"t1": "keap/a"}).find_reuses(probes)) == 1
+
+
+@pytest.mark.parametrize(("lifetime", "mistakes"), [(30, 0), (31, 1)])
+def test_attempts_go_on_once_the_access_token_has_expired(lifetime: int, mistakes: int) -> None:
+    entries = log((0, None, "t1"), (1, "t1", "t2"), (20, "t1", None), (30, "t1", None), lifetime=lifetime)
+
+    assert len(Ledger(entries, 0, {"t1": "keap/a"}).find_reuses()) == mistakes
 
 
 def test_each_probe_made_due_allows_one_attempt() -> None:

@@ -22,12 +22,15 @@ class Observer:
         self.done: list[str] = []
         self.is_changed = False
 
-    def allow_replay(self, record: Connection, now: int) -> bool:
-        self.done.append("replay allowed")
+    def list_open_endpoints(self) -> frozenset[str]:
+        return frozenset({"https://down.example/token"})
+
+    def allow_replay(self, record: Connection, now: int, *, is_held: bool) -> bool:
+        self.done.append("replay allowed as a probe" if is_held else "replay allowed")
         return not self.is_changed
 
-    def make_due(self, record: Connection, now: int) -> bool:
-        self.done.append("made due")
+    def make_due(self, record: Connection, now: int, *, is_held: bool) -> bool:
+        self.done.append("made due as a probe" if is_held else "made due")
         return not self.is_changed
 
     def fingerprint_refresh_token(self, record: Connection) -> str:
@@ -125,3 +128,23 @@ def test_what_is_no_probe_is_not_noted(clock: SimpleNamespace, strict: Any, reco
     shortener.shorten([record])
 
     assert (observer.done, shortener.probes) == ([done], {})
+
+
+@pytest.mark.parametrize(
+    ("record", "done"),
+    [
+        (replace(connection(), failures=1, refresh_at=1_000_300), "made due as a probe"),
+        (replace(UNREPORTED, attempt_replays=0), "replay allowed as a probe"),
+    ],
+    ids=["a backoff", "the counted replay"],
+)
+def test_what_an_open_circuit_holds_back_is_sent_as_its_probe(
+    clock: SimpleNamespace, strict: Any, record: Connection, done: str
+) -> None:
+    """A message of another kind would be in vain, and would take the claim of the tick's probes away."""
+    observer: Any = Observer()
+    shortener = WaitShortener(strict, observer, lambda record: False)
+
+    shortener.shorten([replace(record, endpoint="https://down.example/token")])
+
+    assert observer.done == [done]
