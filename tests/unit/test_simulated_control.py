@@ -115,6 +115,7 @@ def test_requests_are_shown_with_fingerprints_for_their_secrets(keap: Simulated)
                 "access_token": fingerprint(second.access_token),
                 "refresh_token": fingerprint(second.refresh_token),
             },
+            "expires_in": 86400,
         }
     ]
     assert keap.http.get("/_control/requests?last=many").status_code == 400
