@@ -354,6 +354,13 @@ def test_a_failure_of_our_own_alerts_like_others() -> None:
         assert bool(list_alerts(failing.alert_when_due(current, change, None, NOW)[0])) is alerts
 
 
+def test_a_refused_client_that_only_waits_is_not_reported_anew() -> None:
+    """Whether its operator knows of it already, only the circuit says, which has not been read."""
+    current = build_failing(-60, status=Status.CLIENT_REFUSED, failures=5)
+    change = RecordChange(schedule_refresh(current, NOW + 300))
+    assert failing.alert_when_due(current, change, None, NOW) == (change, None)
+
+
 @pytest.mark.parametrize("status", [Status.ACTIVE, Status.AUTHORIZATION_REQUIRED, Status.AWAITING_AUTHORIZATION])
 def test_a_connection_that_is_not_degraded_is_not_reported_as_such(status: Status) -> None:
     current = build_failing(-60, status=status, failures=0)

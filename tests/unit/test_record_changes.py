@@ -147,6 +147,14 @@ def test_an_outage_of_ours_degrades_only_when_it_lasts() -> None:
     assert failing.apply_preparation_failure(connection(failures=2), error, NOW).status == Status.DEGRADED
 
 
+@pytest.mark.parametrize(("expires_in", "within"), [(100, 70), (-60, 50), (-7200, 300)])
+def test_a_failure_of_our_own_is_retried_like_one_of_the_provider(expires_in: int, within: int) -> None:
+    """However many failures it has: just before the token expires, and then as often."""
+    failing_long = connection(failures=9, expires_at=NOW + expires_in)
+    changes = failing.apply_preparation_failure(failing_long, failing.SERVICE_UNAVAILABLE, NOW)
+    assert NOW < fields_of(changes)["refresh_at"] <= NOW + within
+
+
 def test_what_is_missing_on_our_side_degrades_and_is_looked_for_again() -> None:
     changes = failing.apply_preparation_failure(connection(), "unknown_client", NOW)
     assert (changes.status, fields_of(changes)["last_error"]) == (Status.DEGRADED, "unknown_client")

@@ -8,14 +8,14 @@ from typing import Any
 
 import pytest
 
-from evergrant.errors import LostResponse
+from evergrant.errors import LostResponse, TemporarilyUnavailable
 from evergrant.oauth.client import Client
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.record.status import Status
 from evergrant.secret import Secret
 from tests.unit.memory import Crash, answer
-from tests.unit.rotation_world import CALLS, NAME, REQUEST_CALL, World, world
+from tests.unit.rotation_world import CALLS, LIFETIME, NAME, REQUEST_CALL, World, world
 
 
 def test_a_due_connection_is_refreshed_saved_published_and_scheduled_again() -> None:
@@ -127,3 +127,23 @@ def test_clients_without_a_secret_are_spoken_for_too() -> None:
     w = world()
     w.vault.clients["keap"] = Client("keap", "client-1", (), ("api.example.com",))
     assert w.run().outcome == "rotated"
+
+
+EXPIRED_ON_ARRIVAL = answer(200, {"access_token": "access-1", "refresh_token": "refresh-1", "expires_in": 0})
+
+
+def test_a_token_that_has_expired_on_arrival_is_replaced_without_a_tick() -> None:
+    w = world()
+    w.provider.script = [EXPIRED_ON_ARRIVAL]
+    w.run()
+    assert w.stored.refresh_token == Secret("refresh-1")
+    assert w.queue.messages == [({"connection": NAME}, 0)]
+
+
+def test_no_caller_gets_a_token_that_has_expired_on_arrival() -> None:
+    w = world()
+    w.clock.advance(LIFETIME)
+    w.provider.script = [EXPIRED_ON_ARRIVAL]
+    with pytest.raises(TemporarilyUnavailable):
+        w.run(caller_waits=True)
+    assert w.stored.refresh_token == Secret("refresh-1")

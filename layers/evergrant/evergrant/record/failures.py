@@ -14,7 +14,7 @@ from . import outbox, refresh_schedule
 from .circuit import ALERT_AGAIN_SECONDS, Circuit, Surroundings
 from .connection import FAILS_ALONE, Connection, RecordChange, RecordFields, create_event
 from .refresh_schedule import schedule_refresh
-from .retries import compute_retry_at
+from .retries import LAST_TRY_SECONDS, compute_longest_wait, compute_retry_at
 from .state_machine import event_of, ignore_client_refusal, move
 from .status import EventType, Status
 
@@ -78,6 +78,9 @@ def apply_preparation_failure(connection: Connection, error: str, now: int) -> R
     """Apply a failure on our side, before anything was sent."""
     reason = Reason(error)
     again = refresh_schedule.compute_backoff_at(connection.failures + 1, now)
+    ends_at = connection.expires_at
+    if ends_at is not None:  # as after a failure of the provider's
+        again = min(again, max(ends_at - LAST_TRY_SECONDS, now + compute_longest_wait(now - ends_at)))
     change = RecordChange({**count_failure(connection, reason, now), **schedule_refresh(connection, again)})
     return change | degrade(ignore_client_refusal(connection), now, reason, at_once=error != SERVICE_UNAVAILABLE)
 
@@ -129,6 +132,8 @@ def alert_when_due(
         return change, None
     if change.fields.get("alerted_at"):
         return change, circuit
+    if surroundings is None and status is Status.CLIENT_REFUSED:
+        return change, None  # whether the operator knows of it, the client's circuit says
     if not _is_alert_due(connection, change, now, is_known=circuit is not None and circuit.has_failed_probe):
         return change, None
     if circuit is not None and not circuit.is_alert_due(now):

@@ -134,11 +134,12 @@ class Publication:
     def _send_ahead(self, connection: Connection) -> int | None:
         """Send a message for what falls due before the next tick could see it, and count it as claimed."""
         due_at, now = _due_date(connection), self._now
-        # What is due at once is held back by a circuit: the tick sends its probes.
-        if due_at is None or due_at <= now or not self._cannot_wait(connection, due_at):
+        # After a failure, what is due at once is held back by a circuit: the tick sends its probes.
+        is_held = due_at is not None and due_at <= now and connection.failures > 0
+        if due_at is None or is_held or not self._cannot_wait(connection, due_at):
             return due_at
         try:
-            self.ports.queue.send({"connection": connection.name}, delay=due_at - now)
+            self.ports.queue.send({"connection": connection.name}, delay=max(due_at - now, 0))
         except PortUnavailable:
             return due_at
         return refresh_schedule.compute_claim_until(due_at, now, connection.expires_at)

@@ -277,9 +277,9 @@ class Refresh:
         saved = self._keep(connection, change.set({"early_refreshes": early}))
         if saved.sealed != sealed:
             # Another response of this generation arrived first.
-            return Result("busy", saved, self.token_sets.open_current(saved))
+            return self._serve(saved, demand, self.token_sets.open_current(saved), "busy")
         published = self._publication.publish(saved, profile, tokens, self._invocation.worker)
-        return Result("rotated", published, tokens)
+        return self._serve(published, demand, tokens, "rotated")  # unless it had expired when it came
 
     def _keep(self, connection: Connection, change: RecordChange) -> Connection:
         """Keep a response in hand; the record as it then is, or as it will be when the queue's message is saved."""
