@@ -6,7 +6,7 @@ import argparse
 import sys
 import time
 
-from tests.simulation import pending, random_mix, report
+from tests.simulation import random_mix, report
 from tests.simulation.checks import Checks, Violated
 
 
@@ -16,7 +16,7 @@ def main() -> int:
     parser.add_argument("--hours", type=float, default=24.0, help="simulated hours")
     given = parser.parse_args()
     began = time.process_time()
-    with random_mix.build(given.seed, given.hours, Checks(without=pending.INVARIANTS)) as world:
+    with random_mix.build(given.seed, given.hours, Checks()) as world:
         try:
             world.run(hours=given.hours)
         except Violated:

@@ -50,6 +50,8 @@ class Registry:
         self.members: dict[str, Member] = {}
         self.servers: dict[str, AuthorizationServer] = {}
         self.profiles: dict[str, Profile] = {}
+        #: When each client's entry was changed last.
+        self.corrected_at: dict[str, float] = {}
         self._internet = internet
         self._ports = ports
         self._settings = settings
@@ -106,6 +108,7 @@ class Registry:
         """Store another secret of a client, as `evergrant client set` does; ``works``: its servers know it."""
         entry = self._clients[client]
         version = int(entry.version or 0) + 1
+        self.corrected_at[client] = self._ports.clock.now()
         self._clients[client] = replace(entry, secrets=(Secret(secret),), version=str(version))
         for server in self.servers.values():
             for client_id, secrets in server.secrets.items():

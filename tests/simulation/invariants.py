@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from evergrant.profiles.model import HEADLESS_GRANTS
 from evergrant.record.alerts import is_alert
+from evergrant.record.circuit import Circuit
 from evergrant.record.connection import Connection
+from evergrant.record.expired_arrivals import EXPIRED_ON_ARRIVAL
 from evergrant.record.status import INACTIVE_STATUSES, EventType, Status
 from tests.simulation.ledger import Sending
 
@@ -76,30 +78,44 @@ def no_refresh_token_is_sent_twice(world: World, sending: Sending) -> str | None
 
 
 def an_open_endpoint_gets_a_request_in_15_s(world: World, sending: Sending) -> str | None:
-    """While an endpoint's circuit is open, it gets one request in 15 s at most."""
+    """While an endpoint's circuit is open, it gets one request in 15 s at most.
+
+    A request that is repeated because its response was lost is one attempt with the first.
+    """
     opened_at = find_opened_at(world, f"endpoint#{sending.endpoint}")
     if opened_at is None or sending.forced:
         return None
-    return _is_second_probe(world, sending, opened_at, None)
+    return _is_one_too_many(world, sending, opened_at, None)
 
 
 def an_open_client_gets_a_request_in_15_s(world: World, sending: Sending) -> str | None:
-    """While a client's circuit is open, it sends one request in 15 s at most."""
+    """While a client's circuit is open, it sends one request in 15 s at most.
+
+    A probe of its endpoint does not count, and one connection may try another entry at once.
+    """
     client = world.record(sending.connection).client
     opened_at = find_opened_at(world, f"client#{client}")
-    if opened_at is None or sending.forced:
+    if opened_at is None or sending.forced or sending.is_through_endpoint:
         return None
-    return _is_second_probe(world, sending, opened_at, client)
+    has_changed = world.registry.corrected_at.get(client, -inf) > opened_at
+    return _is_one_too_many(world, sending, opened_at, client, besides=int(has_changed))
 
 
-def _is_second_probe(world: World, sending: Sending, opened_at: float, client: str | None) -> str | None:
+def _is_one_too_many(
+    world: World, sending: Sending, opened_at: float, client: str | None, *, besides: int = 0
+) -> str | None:
+    """Say so if more was sent than one request and those ``besides``: one more where the queue is late by itself."""
     since = max(opened_at + _PREPARED_SECONDS, sending.at - PROBE_SECONDS + 1)
-    if sending.at < opened_at + _PREPARED_SECONDS:
+    if sending.is_repeated or sending.at < opened_at + _PREPARED_SECONDS:
         return None
+    besides += world.queue.late > 0
     for one in reversed(world.ledger.endpoint(sending.endpoint).recent):
         if one.at < since:
             return None
-        if not one.forced and client in (None, world.record(one.connection).client):
+        is_same = client is None or (world.record(one.connection).client == client and not one.is_through_endpoint)
+        if is_same and not one.forced and not one.is_repeated:
+            besides -= 1
+        if besides < 0:
             return f"its circuit is open, and a request was sent {sending.at - one.at:.0f} s ago"
     return None
 
@@ -145,16 +161,24 @@ def find_no_reason_to_ask(world: World, record: Connection) -> str | None:
 
 
 def a_client_is_refused_by_its_provider(world: World, before: Connection, after: Connection) -> str | None:
-    """A connection is ``client_refused`` only where the provider refused its client, for it or for all."""
+    """A connection is ``client_refused`` only where the provider refused its client, for it or for all.
+
+    A headless grant is nothing but the client, so that who refuses the one refuses the other.
+    """
     if after.status is before.status or after.status is not Status.CLIENT_REFUSED:
         return None
-    truths = world.script.truths(world.member(after.name).profile.name, after.name, world.now, since=3600)
-    return None if "client" in truths else f"nothing is wrong with its client ({after.last_error})"
+    member = world.member(after.name)
+    truths = world.script.truths(member.profile.name, after.name, world.now, since=3600)
+    is_meant = "client" in truths or (member.grant in HEADLESS_GRANTS and "grant" in truths)
+    return None if is_meant else f"nothing is wrong with its client ({after.last_error})"
 
 
 def a_token_is_not_believed_for_too_long(world: World, before: Connection, after: Connection) -> str | None:
-    """The expiry in the record is not after the one at the provider."""
-    if after.sealed is before.sealed or after.sealed is None:
+    """The expiry in the record is not after the one at the provider.
+
+    A server whose tokens have expired on arrival three times in a row is not believed: then a lifetime is assumed.
+    """
+    if after.sealed is before.sealed or after.sealed is None or after.last_error == EXPIRED_ON_ARRIVAL:
         return None
     skew = max(world.member(after.name).server.skew, 0)
     beyond = (after.expires_at or 0) - world.find_valid_until(after) - skew
@@ -222,12 +246,12 @@ def one_alert_for_one_trouble(world: World, event: Mapping[str, Any]) -> str | N
 
 
 def no_due_connection_is_forgotten(world: World, record: Connection) -> str | None:
-    """Each connection is planned for, and what is due is worked on, unless its circuit holds it."""
+    """Each connection is planned for, and what is due is worked on, unless its circuit holds it, or lately did."""
     if record.due_at is None:
         is_over = record.status in INACTIVE_STATUSES or record.status is Status.AUTHORIZATION_REQUIRED
         is_kept = record.unreadable_response is not None
         return None if is_over or is_kept or record.status is Status.AWAITING_AUTHORIZATION else "nothing is planned"
-    late = world.now - record.due_at
+    late = world.now - max(record.due_at, *(circuit.answered_at or 0 for circuit in find_circuits(world, record)))
     if late < 300 or is_held(world, record) or not is_calm(world):
         return None
     return f"it has been due for {late:.0f} s"
@@ -346,17 +370,23 @@ EVERY = frozenset(check.__name__ for check in (*SENT, *WRITTEN, *READ, *REPORTED
 
 def find_opened_at(world: World, key: str) -> float | None:
     """Return since when a circuit has been open; None where it is closed."""
-    circuits: Mapping[str, Any] = world.ports.circuits.items  # type: ignore[attr-defined]
-    circuit = circuits.get(key)
-    opened_at: float | None = getattr(circuit, "opened_at", None)
-    return opened_at
+    return find_circuit(world, key).opened_at
+
+
+def find_circuit(world: World, key: str) -> Circuit:
+    circuits: Mapping[str, Circuit] = world.ports.circuits.items  # type: ignore[attr-defined]
+    return circuits.get(key) or Circuit(key)
+
+
+def find_circuits(world: World, record: Connection) -> tuple[Circuit, Circuit]:
+    """Return the circuits of a connection's client and endpoint."""
+    endpoint = world.member(record.name).endpoint
+    return find_circuit(world, f"client#{record.client}"), find_circuit(world, f"endpoint#{endpoint}")
 
 
 def is_held(world: World, record: Connection) -> bool:
     """Whether a circuit may hold a connection back."""
-    endpoint = world.member(record.name).endpoint
-    keys = (f"client#{record.client}", f"endpoint#{endpoint}")
-    return any(find_opened_at(world, key) is not None for key in keys)
+    return any(circuit.is_open for circuit in find_circuits(world, record))
 
 
 def was_held(world: World, record: Connection) -> bool:
@@ -377,7 +407,10 @@ def is_alone(world: World, name: str) -> bool:
 
 
 def has_its_own_trouble(world: World, name: str) -> bool:
-    """Whether a connection has lately had a trouble that others do not have."""
+    """Whether a connection has lately had a trouble that others do not have: a dead grant, too."""
+    member = world.member(name)
+    if member.grant == "authorization_code" and member.server.is_dead(name):
+        return True
     return any(
         trouble.connections and name in trouble.connections
         for trouble in world.script.troubles

@@ -20,8 +20,9 @@ _REMEMBERED_EVENTS = 40
 class Sending:
     """One request to a provider.
 
-    ``truth`` is that of the trouble that it met; ``wait`` is what Retry-After said, ``access_token`` what the server
-    issued.
+    ``is_through_endpoint`` says that the endpoint's circuit was open, ``is_repeated`` that an attempt sends it once
+    more. ``truth`` is that of the trouble that it met; ``wait`` is what Retry-After said, ``access_token`` what the
+    server issued.
     """
 
     at: float
@@ -30,6 +31,8 @@ class Sending:
     connection: str
     token: str | None
     forced: bool
+    is_through_endpoint: bool = False
+    is_repeated: bool = False
     known: Known | None = None
     answered_at: float = inf
     truth: Truth | None = None

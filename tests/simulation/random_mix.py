@@ -35,7 +35,7 @@ PASSING = (
     scripts.lost(acts=False),
     scripts.lost(acts=True),
     scripts.with_fields(lambda _: {"expires_in": 0}),
-    scripts.with_fields(lambda at: {"expires_in": int(at) + HOUR}),
+    scripts.with_an_epoch(),
     scripts.with_fields(lambda _: {"error": "access_denied"}),
 )
 #: How soon an owner who was asked connects again, and an operator corrects a client's entry (seconds).

@@ -149,6 +149,18 @@ def slow(seconds: float) -> Answer:
 # --- answers that are odd ---------------------------------------------------------------------------------------------
 
 
+def with_an_epoch() -> Answer:
+    """The server states the moment of the expiry where a lifetime is expected."""
+
+    def change(response: HttpResponse, at: float) -> HttpResponse:
+        body = json.loads(response.body)
+        if "expires_in" in body:
+            body["expires_in"] += int(at)
+        return replace(response, body=json.dumps(body).encode())
+
+    return Answer("granted", acts=True, change=change, name="an epoch")
+
+
 def with_fields(fields: Callable[[float], Mapping[str, Any]]) -> Answer:
     """The server acts, and some fields of its token response are others. They may depend on the time."""
 

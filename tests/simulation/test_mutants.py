@@ -11,7 +11,7 @@ import pytest
 
 from tests.simulation.checks import Violated
 from tests.simulation.invariants import EVERY
-from tests.simulation.mutants import AWAITING, PLANTED, Mutant
+from tests.simulation.mutants import PLANTED, Mutant
 
 SITUATIONS = dict.fromkeys(found.situation for found in PLANTED.values())
 
@@ -33,8 +33,6 @@ def test_the_simulation_finds_a_planted_mistake(mutant: Mutant) -> None:
         situation()
 
 
-def test_there_are_25_mistakes_and_one_for_each_invariant() -> None:
-    assert len(PLANTED) >= 25
+def test_each_invariant_is_broken_by_some_mistake() -> None:
     broken = {name(found.invariant) for found in PLANTED.values() if found.invariant}
-    assert broken | {name(invariant) for invariant in AWAITING} == EVERY
-    assert not broken & {name(invariant) for invariant in AWAITING}
+    assert broken == EVERY

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.simulation import pending, random_mix
+from tests.simulation import random_mix
 from tests.simulation.checks import Checks
 from tests.simulation.timeline import Actor, Timeline, Turns
 from tests.unit.memory import Crash
@@ -101,7 +101,7 @@ def test_what_an_event_raises_ends_the_run(timeline: Timeline) -> None:
 
 
 def story(seed: int) -> list[object]:
-    with random_mix.build(seed, 3, Checks(without=pending.INVARIANTS)) as world:
+    with random_mix.build(seed, 3, Checks()) as world:
         world.run(hours=3)
         tracks = world.ledger.tracks.values()
         return [

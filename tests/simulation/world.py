@@ -32,6 +32,7 @@ from tests.simulation.checks import Checks
 from tests.simulation.connecting import Member, Registry
 from tests.simulation.determinism import determined
 from tests.simulation.internet import Internet
+from tests.simulation.invariants import find_opened_at
 from tests.simulation.ledger import Ledger, Sending, Track
 from tests.simulation.scripts import Answer, Script, Trouble
 from tests.simulation.servers import Terms
@@ -93,7 +94,7 @@ class World:
         self._determined = determined(seed, self._note_failure)
         self.records.written = self._written
         self.queue.begin, self.queue.process = self._begin_batch, self._process
-        self.internet.sent = partial(self.checks.sent, self)
+        self.internet.sent = self._sent
         self.internet.acted = self._acted
         self.timeline.after_event = self.checks.require
         self.timeline.at(START + self.random.uniform(0, TICK_SECONDS), self._tick)
@@ -248,6 +249,12 @@ class World:
         if after.status is not before.status or after.last_error != before.last_error:
             self.ledger.note(self.now, after.name, f"{before.status} → {after.status} ({after.last_error})")
         self.checks.written(self, before, after)
+
+    def _sent(self, sending: Sending) -> None:
+        sending.is_through_endpoint = find_opened_at(self, f"endpoint#{sending.endpoint}") is not None
+        last = self.ledger.tracks[sending.connection].last_answer
+        sending.is_repeated = last is not None and last.known == "lost" and last.answered_at >= sending.at - 1
+        self.checks.sent(self, sending)
 
     def _acted(self, sending: Sending) -> None:
         """A server has acted: what works now?"""
