@@ -372,7 +372,7 @@ def a_page_for_a_day() -> None:
 
 
 def a_page_for_twenty_minutes_hours_before_the_expiry() -> None:
-    """Nobody is alerted: there is time enough."""
+    """The operator is not alerted: there is time enough."""
     with World(38) as world:
         names = connect(world, PROFILES["keap"], 4, lifetime=24 * HOUR)
         strike(world, names, scripts.page(403), minutes=20)
