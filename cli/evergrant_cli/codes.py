@@ -39,6 +39,15 @@ def describe_link_problem(code: str, client: str, failure: Mapping[str, Any] = M
     )
 
 
+def describe_expiry_doubt(connection: Connection) -> str:
+    """Say why the lifetime that the provider states is not believed; empty where it is."""
+    if connection.expiry_doubt == "not_credible":
+        return "the lifetime that its provider states is not credible, so a likelier one is assumed"
+    if connection.expiry_doubt == "expired":
+        return "its access token had expired when it came, as its provider states it"
+    return ""
+
+
 def describe_last_error(connection: Connection) -> str:
     """Describe the last error of a connection. What became of a refresh token is said only where that is unknown."""
     code = connection.last_error

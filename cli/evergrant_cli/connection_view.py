@@ -10,7 +10,7 @@ from evergrant.errors import AuthorizationRequired, ClientRefused, EvergrantErro
 from evergrant.oauth.error_codes import RefusalKind
 from evergrant.profiles.model import HEADLESS_GRANTS
 from evergrant.record.connection import UNPUBLISHED, Connection
-from evergrant.record.remedies import explain_both_readings, find_kind, find_remedy
+from evergrant.record.remedies import explain_both_readings, explain_unauthorized_client, find_kind, find_remedy
 from evergrant.record.status import Status
 from evergrant.times import format_rfc3339
 
@@ -30,6 +30,8 @@ def build_connection_view(connection: Connection, now: int) -> dict[str, Any]:
         "generation": connection.generation,
         "expires_at": _format_time(expires_at),
         "expires_in": max(expires_at - now, 0) if expires_at is not None else None,
+        "expiry_rule": shown.expiry_rule,
+        "expiry_doubt": shown.expiry_doubt,
         "next_refresh_at": _format_time(shown.refresh_at),
         "refresh_token_expires_at": _format_time(shown.refresh_expires_at),
         "failures": None if connection.status is Status.DISCONNECTED else connection.failures,
@@ -67,6 +69,8 @@ def drop_meaningless_times(connection: Connection, now: int) -> Connection:
         connection,
         issued_at=None,
         expires_at=None,
+        expiry_rule=None,
+        expiry_doubt=None,
         refresh_expires_at=None,
         refresh_at=None,
         failures=0,
@@ -144,7 +148,7 @@ def find_advice(connection: Connection, *, has_expired: bool = False) -> str:
     kind = find_kind(error)
     if kind == "client_unauthorized":
         is_headless = connection.grant in HEADLESS_GRANTS
-        return f"`evergrant client set {client}`." if is_headless else explain_both_readings(name, client)
+        return explain_unauthorized_client(client) if is_headless else explain_both_readings(name, client)
     remedy = find_remedy(error, name, client, detail=connection.last_detail, has_expired=has_expired)
     if kind == "grant_rejected" and has_expired:
         return f"`{remedy}`. It is tried once more before it counts as final."

@@ -13,7 +13,7 @@ from evergrant.record.remedies import explain_final_refusal
 from evergrant.record.status import Status
 
 from . import open_circuits
-from .codes import describe_last_error, describe_link_problem
+from .codes import describe_expiry_doubt, describe_last_error, describe_link_problem
 from .connection_view import NEEDS_ACTION, describe_variable_fix, find_advice
 from .output import format_span
 
@@ -145,6 +145,10 @@ def _assess_running(connection: Connection, now: int, prolonged: bool) -> Health
         times = "once" if connection.failures == 1 else f"{connection.failures} times in a row"
         why = f"{describe_last_error(connection)}, {times}; {_format_remaining(connection, now)}; retried by itself"
         return Health(Level.WATCH, why, find_advice(connection))
+    if doubt := describe_expiry_doubt(connection):
+        return Health(
+            Level.WATCH, doubt, f"Correct the expiry rules of its profile: `evergrant status {connection.name}`."
+        )
     end = connection.refresh_expires_at
     if end is not None and end - now < NOTICE_SECONDS and not (prolonged and _is_before(connection.refresh_at, end)):
         why = f"its grant ends in {format_span(end - now)}, and only a new authorization prolongs it"

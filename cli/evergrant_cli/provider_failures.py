@@ -5,20 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-#: Why there is no response, by the reasons of NotSent and LostResponse. Each reads after "but ".
-_WITHOUT_RESPONSE = {
-    "request": "the request for the tokens cannot be made from its profile and its client",
-    "host": "the provider's host is not among the client's hosts",
-    "dns": "the name of the provider's host does not resolve",
-    "address": "the provider's host has an address that nothing is sent to",
-    "connect": "the provider's host takes no connection",
-    "tls": "TLS with the provider's host failed",
-    "timeout": "the provider did not answer in time",
-    "reset": "the connection was reset before the provider's answer was complete",
-    "truncated": "the provider's answer broke off",
-    "too_large": "the provider's answer is too large",
-    "protocol": "the provider's answer is no HTTP",
-}
+from evergrant.record.error_words import describe_missing_response
+
 #: What is wrong with an answer that arrived, at the steps that have no status.
 _WRONG_ANSWERS = {
     "no_code": "the provider's answer holds no authorization code",
@@ -37,7 +25,7 @@ def describe_failure(failure: Mapping[str, Any]) -> str:
     if step == "authorization":
         return _WRONG_ANSWERS.get(reason or "") or f"the provider refused the authorization ({failure.get('error')})"
     if status is None:
-        return _WITHOUT_RESPONSE.get(reason or "", "the provider could not be asked")
+        return describe_missing_response(reason)
     detail = ", ".join(str(part) for part in (f"HTTP {status}", failure.get("error")) if part)
     if status >= 500:
         return f"the provider failed at the code's exchange ({detail})"

@@ -202,6 +202,7 @@ def _write_one(run: Run, record: Connection, health: Health, circuits: Mapping[s
             ("client", record.client),
             ("endpoint", record.endpoint or ""),
             ("token expires", moment(record.expires_at)),
+            ("expiry", _format_expiry(record)),
             ("next refresh", moment(record.refresh_at)),
             ("held back by", _format_obstacle(record, circuits, now)),
             ("refresh token ends", moment(record.refresh_expires_at)),
@@ -226,6 +227,13 @@ def _write_one(run: Run, record: Connection, health: Health, circuits: Mapping[s
             ("created", moment(record.created_at)),
         ]
     )
+
+
+def _format_expiry(record: Connection) -> str:
+    from .codes import describe_expiry_doubt
+
+    doubt = describe_expiry_doubt(record)
+    return f"{doubt} (rule: {record.expiry_rule})" if doubt else ""
 
 
 def _format_error(record: Connection, now: int) -> str:

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any
 from evergrant.profiles.model import HEADLESS_GRANTS
 from evergrant.record.alerts import is_alert
 from evergrant.record.circuit import Circuit
-from evergrant.record.connection import Connection
-from evergrant.record.expired_arrivals import EXPIRED_ON_ARRIVAL
+from evergrant.record.connection import EXPIRED_ON_ARRIVAL, Connection
 from evergrant.record.status import INACTIVE_STATUSES, EventType, Status
 from tests.simulation.ledger import Sending
 

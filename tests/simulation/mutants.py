@@ -441,9 +441,7 @@ PLANTED: Mapping[Mutant, Found] = {
     no_next_try_after_a_failure: Found(situations.a_provider_out_of_reach, invariants.no_due_connection_is_forgotten),
     refreshed_when_it_has_expired: Found(situations.a_quiet_morning),
     refreshed_before_its_minimum_age: Found(situations.a_quiet_morning),
-    a_repeated_token_that_counts_as_a_refresh: Found(
-        situations.the_same_token_again, invariants.a_token_is_not_believed_for_too_long
-    ),
+    a_repeated_token_that_counts_as_a_refresh: Found(situations.the_same_token_again),
     tried_too_rarely_after_the_expiry: Found(
         situations.an_unclear_answer_past_the_expiry, invariants.a_connection_without_a_token_is_retried
     ),

@@ -19,6 +19,7 @@ from evergrant.record import lost_response, refusals, token_save
 from evergrant.record.alerts import describe_event
 from evergrant.record.circuit import NO_SURROUNDINGS, Circuit, Surroundings
 from evergrant.record.connection import Connection, RecordChange
+from evergrant.record.expired_arrivals import report_expired_arrivals
 from evergrant.record.expiry_warning import compute_first_warning_at, compute_next_warning_at, warn_of_expiry
 from evergrant.record.refresh_schedule import schedule_refresh
 from evergrant.record.sealed import Sealed
@@ -443,6 +444,20 @@ def test_the_first_refused_grant_names_the_command_once_the_token_expired(expire
 def describe(kind: EventType, reason: str, **detail: Any) -> dict[str, Any]:
     known = {"connection": "keap/main", "client": "keap-app", "reason": reason, "time": format_rfc3339(NOW)}
     return describe_event({"type": kind, "detail": {**known, **detail}})
+
+
+def test_an_unauthorized_client_without_an_owner_is_the_clients() -> None:
+    current = build_failing(-60, grant="client_credentials", endpoint=ENDPOINT_URL)
+    unauthorized = Refusal("client_unauthorized", 400, "unauthorized_client")
+    [event] = events(fail(current, unauthorized)[0])
+    assert "registration" in event["summary"]
+    assert "connect" not in event["summary"]
+
+
+def test_an_expired_arrival_is_no_refusal_in_words() -> None:
+    [event] = events(report_expired_arrivals(connection(), NOW))
+    assert "have expired when they come" in event["summary"]
+    assert "refused" not in event["summary"]
 
 
 def test_an_unauthorized_client_alone_has_both_readings_in_words() -> None:

@@ -91,9 +91,9 @@ def test_a_denial_with_an_unknown_state_is_none() -> None:
 
 HTML = HttpResponse(403, {"content-type": "text/html; charset=utf-8"}, b"<h1>canary</h1>")
 EXCHANGES = [
-    (LostResponse("x", reason="timeout"), {"reason": "timeout"}, "did not answer in time"),
+    (LostResponse("x", reason="timeout"), {"reason": "timeout"}, "did not respond in time"),
     (LostResponse("x", reason="reset"), {"reason": "reset"}, "connection was reset"),
-    (NotSent("x", reason="dns"), {"reason": "dns"}, "does not resolve"),
+    (NotSent("x", reason="dns"), {"reason": "dns"}, "could not be resolved"),
     (
         answer(503, b""),
         {"status": 503, "content_type": "application/json"},

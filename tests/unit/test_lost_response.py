@@ -75,9 +75,10 @@ def test_where_nothing_is_single_use_a_lost_response_is_a_passing_failure() -> N
 
 def test_a_doubt_that_outlasts_a_client_refusal_is_what_shows() -> None:
     """A doubt that outlasts its client's refusal is what the connection says."""
-    refused = attempting(status=Status.CLIENT_REFUSED, last_error="invalid_client")
+    refused = attempting(status=Status.CLIENT_REFUSED, last_error="invalid_client", last_status=401)
     changes = lost_response.wait_in_doubt(refused, KEAP, NOW)
     assert (changes.status, fields_of(changes)["last_error"]) == (Status.DEGRADED, "lost_response")
+    assert fields_of(changes)["last_status"] is None
     assert event_types(changes) == ["Connection Degraded"]
 
 

@@ -163,8 +163,9 @@ def test_what_is_missing_on_our_side_degrades_and_is_looked_for_again() -> None:
 
 
 def test_with_nothing_to_refresh_a_person_is_called_for() -> None:
-    changes = failing.require_authorization(connection(), NOW)
+    changes = failing.require_authorization(connection(last_status=502, last_detail="text/html"), NOW)
     assert (changes.status, fields_of(changes)["last_error"]) == (Status.AUTHORIZATION_REQUIRED, "no_refresh_token")
+    assert (fields_of(changes)["last_status"], fields_of(changes)["last_detail"]) == (None, None)
     assert (fields_of(changes)["refresh_at"], fields_of(changes)["due_at"]) == (None, None)
     assert failing.require_authorization(connection(status=Status.AUTHORIZATION_REQUIRED), NOW).status is None
 

@@ -191,12 +191,6 @@ def test_a_claim_moves_the_due_date_beyond_what_this_tick_takes() -> None:
 # Lives and shards
 
 
-def test_the_last_quarter_begins_after_three() -> None:
-    assert TokenLifetime(NOW, NOW + 400).last_quarter_at == NOW + 300
-    assert TokenLifetime(NOW, NOW + 1).last_quarter_at == NOW + 1
-    assert TokenLifetime(NOW, NOW + 400).lifetime == 400
-
-
 def test_connections_are_spread_evenly_over_all_shards_and_stay_there() -> None:
     shards = [choose_shard(f"keap/{number}") for number in range(800)]
     assert set(shards) == {str(number) for number in range(refresh_schedule.SHARD_COUNT)}

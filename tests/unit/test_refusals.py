@@ -403,9 +403,11 @@ def test_that_it_fails_alone_stays_the_reason_after_further_failures() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"generation": 0}, {"status": Status.CLIENT_REFUSED}], ids=["never worked", "client refused"]
+    "fields",
+    [{"generation": 0}, {"status": Status.CLIENT_REFUSED}, {"grant": "client_credentials"}],
+    ids=["never worked", "client refused", "headless"],
 )
-def test_one_that_never_worked_or_whose_client_is_refused_is_not_alone(fields: dict[str, Any]) -> None:
+def test_one_that_no_owner_can_help_does_not_need_its_owner(fields: dict[str, Any]) -> None:
     current = attempting(alone_since=NOW - DAY_SECONDS, failing_since=NOW - DAY_SECONDS, **EXPIRED, **fields)
     assert refuse(current, Refusal("transient", 503)).status is not Status.AUTHORIZATION_REQUIRED
 

@@ -73,13 +73,18 @@ def test_no_try_is_made_before_the_providers_minimum_age(
     assert at >= max((current.issued_at or 0) + age, NOW + 1)
 
 
+@pytest.mark.parametrize(("left_seconds", "wait"), [(30, 15), (20, 10), (8, 5), (1, 5)])
+def test_in_the_last_seconds_of_a_token_tries_are_close_together(left_seconds: int, wait: int) -> None:
+    for number in range(1, 20):
+        assert NOW < compute_retry_at(left(left_seconds), KEAP, number, NOW) <= NOW + wait
+
+
 # After it has expired
 
 
 @pytest.mark.parametrize(
     ("since_expiry", "longest"),
     [
-        (-30, 60),
         (0, 60),
         (HOUR_SECONDS - 1, 60),
         (HOUR_SECONDS, 300),

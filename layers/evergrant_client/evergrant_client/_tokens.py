@@ -58,6 +58,8 @@ class AccessToken:
         What the provider sent when the account was connected, e.g. ``instance_url``.
     scope : str
         Granted scope, separated by spaces (RFC 6749 section 3.3).
+    missing_scope : str
+        What was asked for, or granted before, and is not granted now; mostly empty.
     generation : int
         Counts the connection's token sets; never repeats, a higher one is newer.
     fingerprint : str
@@ -77,6 +79,7 @@ class AccessToken:
     generation: int
     fingerprint: str
     warning: str = ""
+    missing_scope: str = ""
 
     def find_missing_headers(self, given: Mapping[str, str]) -> tuple[str, ...]:
         """Return the required headers that `given` lacks or leaves empty; case does not matter."""
@@ -127,6 +130,7 @@ def read_token(connection: str, text: str | bytes) -> AccessToken:
         generation=generation if isinstance(generation, int) else 0,
         fingerprint=fingerprint(value),
         warning=_read_warning(document.get("warning")),
+        missing_scope=str(document.get("missing_scope") or ""),
     )
 
 

@@ -94,8 +94,3 @@ class TokenLifetime:
     @property
     def lifetime(self) -> int:
         return self.expires_at - self.issued_at
-
-    @property
-    def last_quarter_at(self) -> int:
-        """When the last quarter of the lifetime begins: from then on the token is about to expire."""
-        return self.expires_at - self.lifetime // 4

@@ -7,9 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from .connection import FAILS_ALONE, UNPUBLISHED
+from .connection import EXPIRED_ON_ARRIVAL, FAILS_ALONE, UNPUBLISHED
 from .error_words import describe_code
-from .remedies import explain_both_readings, explain_final_refusal, find_kind, find_remedy
+from .remedies import (
+    explain_both_readings,
+    explain_final_refusal,
+    explain_unauthorized_client,
+    find_kind,
+    find_remedy,
+)
 from .status import EventType
 
 #: Events that are always alerts. Other events say so themselves, by ``alert`` in their detail.
@@ -108,6 +114,13 @@ def _describe_degraded(facts: _Facts) -> tuple[str, str]:
             f"older one, which expires soon. {_TRIED_AGAIN} Rotator's log says why the write fails.",
             command,
         )
+    if reason == EXPIRED_ON_ARRIVAL:
+        return (
+            f"The access tokens that {name} gets have expired when they come, as their provider states it ({reason}). "
+            "They are used all the same, for an assumed lifetime. If the provider's API takes them, correct the expiry "
+            "rules of the profile; if it does not, ask the provider.",
+            command,
+        )
     said = f"{name} cannot be refreshed at present{facts.why}.{facts.others}{facts.token}"
     return f"{said} {_say_what_follows(facts)}", command
 
@@ -117,7 +130,8 @@ def _say_what_follows(facts: _Facts) -> str:
     if reason == "unreadable_response":
         return "The provider's response is kept. Nothing is sent before a corrected profile has read it."
     if find_kind(reason) == "client_unauthorized":
-        return explain_both_readings(name, client)
+        has_owner = "grant" not in facts.detail
+        return explain_both_readings(name, client) if has_owner else explain_unauthorized_client(client)
     if find_kind(reason) == "grant_rejected":
         again = "Evergrant tries once more before it counts as final."
         at_once = f" Its owner can authorize it again at once: evergrant connect {name}." if facts.has_expired else ""

@@ -112,6 +112,8 @@ class RecordChange:
 FORMAT_VERSION = 1
 #: The last error of a connection whose token set Secrets Manager does not take.
 UNPUBLISHED = "unpublished"
+#: The last error of a connection whose access tokens have expired when they come.
+EXPIRED_ON_ARRIVAL = "expired_on_arrival"
 #: The last error of a connection that fails alone, and so needs its owner.
 FAILS_ALONE = "fails_for_this_account"
 

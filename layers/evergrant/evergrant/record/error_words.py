@@ -7,7 +7,7 @@ response, or with the reason why there was none.
 from __future__ import annotations
 
 from ..oauth.error_codes import REGISTERED_ERRORS
-from .connection import FAILS_ALONE, UNPUBLISHED
+from .connection import EXPIRED_ON_ARRIVAL, FAILS_ALONE, UNPUBLISHED
 
 _NOT_SENT = "the request never reached the provider"
 _LOST = "the provider's response was lost"
@@ -41,6 +41,7 @@ _SENTENCES = {
     "invalid_variable": "a variable of the profile is missing, or does not match its pattern",
     "invalid_profile": "its profile cannot be used",
     "seal_broken": "the sealed token set does not open",
+    EXPIRED_ON_ARRIVAL: "its access tokens have expired when they come, as the provider states it",
     UNPUBLISHED: "Secrets Manager does not take its new token, and the secret still holds an older one",
     # of the registered codes: those of which more can be said than by their kind
     "invalid_scope": "the provider does not accept the scope",
@@ -76,7 +77,7 @@ _WITHOUT_RESPONSE = frozenset(
     (
         *("service_unavailable", "no_refresh_token", "key_expired", "key_refused", "unknown_client"),
         *("unknown_profile", "invalid_client_entry", "invalid_variable", "invalid_profile", "seal_broken"),
-        UNPUBLISHED,
+        *(UNPUBLISHED, EXPIRED_ON_ARRIVAL),
     )
 )
 
@@ -105,6 +106,13 @@ def describe_code(
     said = _REASONS.get(code, {}).get(detail or "") or _find_sentence(code, http_status, detail, is_refusal=is_refusal)
     doubt = "; whether it used the refresh token is unknown" if is_token_in_doubt else ""
     return f"{said}{doubt} ({', '.join(_list_facts(code, http_status, detail))})"
+
+
+def describe_missing_response(reason: str | None) -> str:
+    """Describe why no response came, by the reason of NotSent or LostResponse."""
+    return {**_LOST_REASONS, **_NOT_SENT_REASONS, "timeout": _LOST_REASONS["timeout"]}.get(
+        reason or "", "the provider could not be asked"
+    )
 
 
 def _find_sentence(code: str, http_status: int | None, detail: str | None, *, is_refusal: bool) -> str:

@@ -7,11 +7,8 @@ wrong lifetime, or its consumers are refused.
 from __future__ import annotations
 
 from . import outbox, state_machine
-from .connection import Connection, RecordChange, create_event
+from .connection import EXPIRED_ON_ARRIVAL, Connection, RecordChange, create_event
 from .status import EventType, Status
-
-#: The last error of a connection whose access tokens have expired when they come.
-EXPIRED_ON_ARRIVAL = "expired_on_arrival"
 
 
 def report_expired_arrivals(connection: Connection, now: int) -> RecordChange:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from ..profiles.model import Profile
+from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..times import DAY_SECONDS, HOUR_SECONDS, format_rfc3339
 from . import outbox, refresh_schedule
 from .circuit import ALERT_AGAIN_SECONDS, Circuit, Surroundings
@@ -46,6 +46,13 @@ def count_failure(connection: Connection, reason: Reason, now: int) -> RecordFie
     return {
         "failures": connection.failures + 1,
         "failing_since": connection.failing_since or now,
+        **note_reason(reason, now),
+    }
+
+
+def note_reason(reason: Reason, now: int) -> RecordFields:
+    """Note the last error, with all that belongs to it and nothing of the one before."""
+    return {
         "last_error": reason.code,
         "last_error_at": now,
         "last_status": reason.status,
@@ -91,7 +98,7 @@ def require_authorization(connection: Connection, now: int) -> RecordChange:
     if connection.grant == "static":
         error = "key_expired" if (connection.expires_at or 0) <= now else "key_refused"
     change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, Reason(error))
-    return change.set({"last_error": error, "last_error_at": now, **schedule_refresh(connection, None)})
+    return change.set({**note_reason(Reason(error), now), **schedule_refresh(connection, None)})
 
 
 def note_others(connection: Connection, surroundings: Surroundings, now: int) -> RecordChange:
@@ -106,6 +113,8 @@ def require_owner_if_alone(connection: Connection, now: int) -> RecordChange:
     """Call for the owner of a connection that has failed alone for long enough after its token expired."""
     if connection.alone_since is None or not connection.generation or connection.status is Status.CLIENT_REFUSED:
         return RecordChange()
+    if connection.grant in HEADLESS_GRANTS:
+        return RecordChange()  # there is no owner who could authorize it again
     if now - max(connection.alone_since, connection.expires_at or 0) < MAX_ALONE_SECONDS:
         return RecordChange()
     reason = Reason(FAILS_ALONE, connection.last_status, connection.last_detail)
@@ -205,6 +214,8 @@ def announce_failure(
 ) -> RecordChange:
     """Report a failure as an event."""
     detail: dict[str, Any] = {"reason": reason.code, "client": connection.client, "alert": is_alert}
+    if connection.grant in HEADLESS_GRANTS:
+        detail["grant"] = connection.grant
     if connection.expires_at is not None:
         detail["expires_at"] = format_rfc3339(connection.expires_at)
     if connection.endpoint:

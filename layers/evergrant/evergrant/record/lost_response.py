@@ -69,7 +69,7 @@ def wait_in_doubt(connection: Connection, profile: Profile, now: int, *, tried_a
     change = worsen_status(ignore_client_refusal(connection), Status.DEGRADED, now, Reason(LOST))
     if connection.status is Status.CLIENT_REFUSED:
         # From now on it waits for the doubt, and not for the client's circuit.
-        change = change.set({"last_error": LOST})
+        change = change.set({"last_error": LOST, "last_status": None, "last_detail": None})
     return change.set({**found, **schedule_refresh(connection, again)})
 
 

@@ -61,6 +61,14 @@ def explain_both_readings(connection: str, client: str) -> str:
     )
 
 
+def explain_unauthorized_client(client: str) -> str:
+    """Explain it where the connection is nothing but its client: no owner granted anything."""
+    return (
+        "The client's registration lacks this kind of grant: correct it at the provider, or store another client by "
+        f"`evergrant client set {client}`."
+    )
+
+
 def explain_final_refusal(error: str | None) -> str:
     """Explain why a refusal that names no grant counts as one of the grant; empty where it names it."""
     match find_kind(error):

@@ -43,6 +43,8 @@ def compute_retry_at(
         at = min(at, ends_at - LAST_TRY_SECONDS)
     else:
         longest = now + _jitter(compute_longest_wait(now - ends_at))
+        if now < ends_at:  # there is still something to be saved
+            longest = min(longest, max((now + ends_at) // 2, now + _MIN_GAP_SECONDS))
         at = min(compute_backoff_at(failures, now), longest) if failures < _QUICK_FAILURES else longest
         at = max(at, now + min(retry_after or 0, _MAX_RETRY_AFTER_EXPIRY_SECONDS))
     # No provider takes a refresh before the minimum age, and a token set is younger only where callers demand it.

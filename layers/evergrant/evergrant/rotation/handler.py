@@ -132,6 +132,7 @@ def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         status=result.connection.status,
         generation=result.connection.generation,
         last_error=result.connection.last_error,
+        expiry_doubt=result.connection.expiry_doubt,
     )
     # A tick finds again what is due; a connection that was woken has only this message.
     return not (result.outcome == "no_time" and kind == queued_wakeup.TASK)

@@ -122,7 +122,7 @@ class RefreshAttempt:
                 if lost and isinstance(answer, Refusal) and answer.kind not in _GRANT_KINDS:
                     raise lost
                 return answer
-        raise lost or NotSent("There was no time left to send the request.")
+        raise lost or NotSent("There was no time left to send the request.", reason="timeout")
 
     def _may_send(self, now: int, *, again: bool) -> bool:
         """Whether a request may leave now: the first of an attempt, the counted replay, or one that does no harm."""
