@@ -278,6 +278,9 @@ def test_the_same_set_twice_is_one() -> None:
         ("2027-01-15T09:00:00", Moment(SECONDS, is_zoneless=True)),
         ("2027-01-15", Moment(NOW - 8 * 3600, is_zoneless=True)),
         ("Fri, 15 Jan 2027 09:00:00 GMT", Moment(SECONDS)),
+        ("Fri Jan 15 2027 10:00:00 GMT+0100 (Central European Standard Time)", Moment(SECONDS)),
+        ("/Date(1800003600000)/", Moment(SECONDS)),
+        ("/Date(1800003600000+0100)/", Moment(SECONDS)),
         ("0001-01-01T00:00:00Z", None),
         (0, Moment(0)),
     ],
@@ -286,7 +289,7 @@ def test_each_form_of_a_moment_is_read(value: Any, moment: Moment | None) -> Non
     assert parse_moment(value) == moment
 
 
-@pytest.mark.parametrize("value", ["", "soon", 3600, "3600", -1, float("nan"), float("inf"), "9" * 41, None, True, {}])
+@pytest.mark.parametrize("value", ["", "soon", 3600, "3600", -1, float("nan"), float("inf"), "9" * 81, None, True, {}])
 def test_what_is_no_moment_is_refused(value: Any) -> None:
     with pytest.raises(ValueError, match="no moment"):
         parse_moment(value)

@@ -1,8 +1,9 @@
-"""Moments as tools write them: Unix time in any unit, ISO 8601 in any form, and the date of an HTTP header. Pure."""
+"""Moments as tools write them: Unix time in any unit, ISO 8601, HTTP's dates, JavaScript's and .NET's. Pure."""
 
 from __future__ import annotations
 
 import math
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, NamedTuple
@@ -11,7 +12,10 @@ from typing import Any, NamedTuple
 _MAX_EPOCH_SECONDS = 100_000_000_000
 #: A smaller number (September 2001) is a duration and no moment.
 MIN_EPOCH_SECONDS = 1_000_000_000
-_MAX_CHARACTERS = 40
+_MAX_CHARACTERS = 80
+#: JavaScript's ``Date.toString``, whose zone in words comes last, and the dates of .NET's JavaScriptSerializer.
+_JAVASCRIPT_DATE = re.compile(r"\w{3} (\w{3} \d{2} \d{4} \d{2}:\d{2}:\d{2} )GMT([+-]\d{4})(?: \(.*\))?")
+_DOTNET_DATE = re.compile(r"/Date\((\d+)(?:[+-]\d{4})?\)/")
 #: A year before this stands for no date at all: Go writes the year 1.
 _MIN_YEAR = 1970
 
@@ -60,14 +64,22 @@ def _parse_epoch(number: float) -> Moment:
 
 
 def _parse_text(text: str) -> Moment | None:
+    if found := _DOTNET_DATE.fullmatch(text):
+        return _parse_epoch(int(found[1]) / 1000)
     try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(text)
-        except (ValueError, TypeError):
-            raise ValueError("no moment") from None
+        moment = _parse_date(text)
+    except (ValueError, TypeError):
+        raise ValueError("no moment") from None
     if moment.year < _MIN_YEAR:
         return None
     is_zoneless = moment.tzinfo is None
     return Moment(int((moment.replace(tzinfo=UTC) if is_zoneless else moment).timestamp()), is_zoneless)
+
+
+def _parse_date(text: str) -> datetime:
+    if found := _JAVASCRIPT_DATE.fullmatch(text):
+        return datetime.strptime(found[1] + found[2], "%b %d %Y %H:%M:%S %z")
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return parsedate_to_datetime(text)

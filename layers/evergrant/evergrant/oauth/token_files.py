@@ -11,19 +11,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qsl
 
 from ..errors import InvalidRequest
 from .token_file_shapes import NAMES, SHAPES
+from .token_file_text import decode_text
 
 #: Larger than any token file, so that a wrong one is not read to its end.
 MAX_FILE_CHARACTERS = 1_048_576
 _MAX_DEPTH = 12
 _MAX_LABEL_CHARACTERS = 80
-#: A section or a ``name = value`` line of rclone's configuration (rclone.org/docs, "Configuration file"), or of an
-#: environment file.
-_SECTION = re.compile(r"\[([^\]]+)\]")
-_LINE = re.compile(r"(?:export\s+)?([\w.-]+)\s*[=:]\s*(.*)")
 #: Objects whose fields stand beside those of the set: the provider's response as Nango and oauth2client keep it, and
 #: the callback's parameters as n8n keeps them.
 _BESIDE = ("raw", "token_response", "callbackQueryString")
@@ -70,50 +66,12 @@ def find_token_sets(text: str) -> list[FoundSet]:
     """
     if len(text) > MAX_FILE_CHARACTERS:
         raise InvalidRequest(f"The token set is longer than {MAX_FILE_CHARACTERS} characters.", "Is it the right file?")
-    document = _decode(text.strip().removeprefix("\ufeff").strip())
+    document = decode_text(text)
     found: list[FoundSet] = []
     for one in _find(document, (), ""):
         if all(_name_tokens(one.fields) != _name_tokens(other.fields) for other in found):
             found.append(FoundSet(one.label, one.title, one.fields, document))
     return found
-
-
-def _decode(text: str) -> Any:
-    first_line = text.partition("\n")[0].strip()
-    is_section = _SECTION.fullmatch(first_line) is not None and first_line[1:2] not in ('"', "{", "[")
-    if text[:1] in ("{", "[") and not is_section:
-        try:
-            return json.loads(text)
-        except RecursionError:
-            raise InvalidRequest("The token set is nested too deeply.") from None
-        except json.JSONDecodeError as error:
-            # Not chained: the error carries the whole text, secrets and all, as its ``doc``.
-            place = f"line {error.lineno}, column {error.colno}: {error.msg.partition(':')[0]}"
-        raise InvalidRequest(f"The token set is no JSON at {place}.", _FORM_HINT)
-    if "=" in text and "\n" not in text and "&" in text:
-        return dict(parse_qsl(text))
-    lines = _decode_lines(text)
-    if not lines:
-        raise InvalidRequest("The token set is no JSON object, at line 1, column 1.", _FORM_HINT)
-    return lines
-
-
-_FORM_HINT = 'Write {"access_token": "…", "refresh_token": "…", "expires_at": "2027-01-31T00:00:00Z"}.'
-
-
-def _decode_lines(text: str) -> dict[str, Any]:
-    """Decode ``name = value`` lines, in sections or not."""
-    sections: dict[str, Any] = {}
-    current = sections
-    for line in text.splitlines():
-        stripped = line.strip()
-        if section := _SECTION.fullmatch(stripped):
-            current = sections.setdefault(section[1].strip(), {})
-        elif (pair := _LINE.fullmatch(stripped)) and not stripped.startswith(("#", ";")):
-            value = pair[2].strip()
-            is_quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'"
-            current[pair[1]] = value[1:-1] if is_quoted else value
-    return sections
 
 
 def _find(value: Any, path: tuple[str, ...], label: str) -> Iterator[FoundSet]:

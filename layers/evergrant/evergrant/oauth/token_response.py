@@ -23,6 +23,8 @@ from .error_response import Refusal, classify_answer
 from .token_expiry import ExpiryEvidence
 from .token_set import TokenSet
 
+#: Visible ASCII without a space (RFC 6750 section 2.1 allows even less): some servers put an error there, in words.
+_ACCESS_TOKEN = re.compile(r"[!-~]+")
 #: Visible ASCII, with spaces inside (RFC 9110 section 5.5): what consumers' headers are made of.
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 #: A captured value is an id or a URL.
@@ -110,14 +112,14 @@ class _Reader:
     def has_any_token(self) -> bool:
         """Whether there is a text where the profile looks for a token."""
         texts = _read_texts(self.document, self.profile.response)
-        return texts.access_token is not None or texts.refresh_token is not None
+        return len((texts.access_token or "").split()) == 1 or texts.refresh_token is not None
 
     def read(self) -> TokenSet | str:
         """Return the token set, or why there is none."""
         spec, previous = self.profile.response, self.previous
         texts = _read_texts(self.document, spec)
         access_token = texts.access_token
-        if not access_token or not _HEADER_VALUE.fullmatch(access_token):
+        if not access_token or not _ACCESS_TOKEN.fullmatch(access_token):
             return _NO_TOKEN
         token_type = _choose_token_type(self.profile, texts.token_type)
         if token_type is None:
