@@ -106,9 +106,14 @@ class FakeAws:
         item = self.items.get(asked["Key"]["pk"]["S"])
         return 200, {"Item": item} if item else {}
 
+    def _dynamodb_BatchGetItem(self, asked: Item) -> tuple[int, Item]:  # noqa: N802
+        wanted = {table: [key["pk"]["S"] for key in keys["Keys"]] for table, keys in asked["RequestItems"].items()}
+        found = {table: [self.items[key] for key in keys if key in self.items] for table, keys in wanted.items()}
+        return 200, {"Responses": found, "UnprocessedKeys": {}}
+
     def _dynamodb_UpdateItem(self, asked: Item) -> tuple[int, Item]:  # noqa: N802
         key = asked["Key"]["pk"]["S"]
-        item = self.items.get(key, {})
+        item = self.items.get(key, dict(asked["Key"]))
         names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
         if not all(_is_met(part, item, names, values) for part in asked["ConditionExpression"].split(" AND ")):
             return 400, {"__type": "ConditionalCheckFailedException", "message": "", "Item": item}

@@ -147,7 +147,7 @@ class _Stage:
 
     def work_through(self, first: int, last: int | None = None) -> None:
         answer = process_batch(self.begin, self.messages[first:last], self.clock, time.time() + 900)
-        assert answer == {"batchItemFailures": []}
+        assert answer == {"batchItemFailures": []}, f"{len(answer['batchItemFailures'])} messages failed"
 
 
 @contextmanager
