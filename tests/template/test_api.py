@@ -53,7 +53,22 @@ def test_the_access_log_names_the_route_and_never_path_query_or_caller() -> None
         "$context.status",
         "$context.responseLatency",
         "$context.integrationStatus",
+        "$context.error.message",
+        "$context.integrationErrorMessage",
+        "$context.authorizer.error",
     }
+
+
+def test_awss_own_address_is_closed_beside_a_domain() -> None:
+    """Else callers could go past what stands before that domain (API Gateway guide, "Disable the default endpoint")."""
+    (server,) = properties("Api")["Body"]["servers"]
+    configuration = server["x-amazon-apigateway-endpoint-configuration"]
+    assert configuration == {"disableExecuteApiEndpoint": {"Fn::If": ["HasDomain", True, False]}}
+
+
+def test_a_warning_does_not_roll_the_stack_back() -> None:
+    """SAM's paths name parameters without a schema, which may be one (serverless-application-model#2297)."""
+    assert "FailOnWarnings" not in properties("Api")
 
 
 def test_functions_behind_the_api_give_up_before_it_does() -> None:

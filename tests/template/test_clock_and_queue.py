@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import pytest
 from aws_lambda_powertools.metrics import EphemeralMetrics, MetricUnit
 
 from evergrant.adapters.rate_limiter import RateLimiter
@@ -17,7 +18,7 @@ from evergrant.wiring.deployment import _MAX_VAULT_WAIT_SECONDS, _MAX_VAULT_WRIT
 from tests.template.stack import ROOT, as_list, collect_grants, of_type, properties, read_template, words
 from tests.unit.memory import FakeClock
 
-ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed", "DependencyErrors", "RotationsWaiting")
+ALARMS = ("TicksStopped", "TicksFailed", "RotationsFailed", "DependencyErrors", "RotationsWaiting", "AlertsLost")
 
 
 def test_the_clock_ticks_every_minute_and_says_so_when_it_cannot() -> None:
@@ -102,7 +103,9 @@ def test_silence_of_the_clock_is_an_alarm() -> None:
     assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Lambda", "Invocations")
     (dimension,) = alarm["Dimensions"]
     assert (dimension["Name"], words(dimension["Value"])) == ("FunctionName", "SchedulerFunction")
-    assert alarm["TreatMissingData"] == "breaching"
+    # Breaching data would be looked for before the stack existed, and each new stack would alarm.
+    assert alarm["TreatMissingData"] == "missing"
+    assert alarm["InsufficientDataActions"] == [{"Ref": "AlertTopic"}]
     assert (alarm["ComparisonOperator"], alarm["Threshold"]) == ("LessThanThreshold", 1)
     assert alarm["Period"] * alarm["EvaluationPeriods"] <= 300
 
@@ -157,6 +160,31 @@ def test_every_alarm_reaches_the_topic() -> None:
     for alarm in ALARMS:
         assert properties(alarm)["AlarmActions"] == [{"Ref": "AlertTopic"}]
         assert properties(alarm)["AlarmDescription"]
+
+
+def test_the_end_of_an_alarm_is_a_message_only_if_it_has_fired() -> None:
+    """A new alarm becomes OK from INSUFFICIENT_DATA, and each of its OKActions would send a message."""
+    assert not [name for name in ALARMS if "OKActions" in properties(name)]
+    rule = properties("RecoveryRule")
+    assert {words(arn) for arn in rule["EventPattern"]["resources"]} == {f"{name}.Arn" for name in ALARMS}
+    assert rule["EventPattern"]["detail"] == {"state": {"value": ["OK"]}, "previousState": {"value": ["ALARM"]}}
+    assert words(rule["Targets"][0]["Arn"]) == "AlertTopic"
+
+
+@pytest.mark.parametrize("rule", of_type("AWS::Events::Rule"))
+def test_what_a_rule_cannot_deliver_is_kept_and_raises_an_alarm(rule: str) -> None:
+    """EventBridge retries no permission error; without a dead-letter queue the event is gone (EventBridge guide)."""
+    for target in properties(rule)["Targets"]:
+        assert words(target["DeadLetterConfig"]["Arn"]) == "AlertDeadLetterQueue.Arn"
+    assert words(properties("AlertsLost")["Dimensions"][0]["Value"]) == "AlertDeadLetterQueue.QueueName"
+    (statement,) = properties("AlertDeadLetterPolicy")["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "events.amazonaws.com"}
+    assert statement["Condition"]["ArnLike"].keys() == {"aws:SourceArn"}
+
+
+def test_a_new_accounts_concurrency_leaves_room_beside_rotator() -> None:
+    """It may be ten for all functions together (Lambda guide, "Lambda quotas")."""
+    assert read_template()["Parameters"]["RotatorConcurrency"]["Default"] <= 5
 
 
 def test_the_manual_says_what_to_do_on_each_alarm() -> None:

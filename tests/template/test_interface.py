@@ -41,6 +41,7 @@ POWERTOOLS = {"POWERTOOLS_METRICS_NAMESPACE": "Evergrant/${AWS::StackName}", "PO
 NOT_UNIQUE = {"DisplayName", "MetricName", "PolicyName", "StageName"}
 
 OUTPUTS = {
+    "AlertDeadLetterQueueUrl",
     "AlertTopicArn",
     "ApiId",
     "ApiUrl",

@@ -16,6 +16,11 @@ from tests.template.stack import (
 )
 
 SECRETS = "arn:${AWS::Partition}:secretsmanager:${AWS::Region}:${AWS::AccountId}:secret:${SecretPrefix}/"
+#: In China the service is named with either suffix.
+SECRETS_MANAGER = {
+    "secretsmanager.${AWS::Region}.amazonaws.com",
+    "secretsmanager.${AWS::Region}.${AWS::URLSuffix}",
+}
 CLIENTS, TOKENS = SECRETS + "clients/*", SECRETS + "tokens/*"
 
 
@@ -137,9 +142,14 @@ def test_consumers_decrypt_through_secrets_manager_only() -> None:
     (decrypt,) = (statement for statement in statements if statement["Action"] == "kms:Decrypt")
     ((operator, condition),) = decrypt["Condition"].items()
     assert operator == "StringEquals"
-    assert {key: words(value) for key, value in condition.items()} == {
-        "kms:ViaService": "secretsmanager.${AWS::Region}.${AWS::URLSuffix}"
-    }
+    assert condition.keys() == {"kms:ViaService"}
+    assert {words(name) for name in condition["kms:ViaService"]} == SECRETS_MANAGER
+
+
+@pytest.mark.parametrize("role", of_type("AWS::IAM::Role"))
+def test_a_role_takes_the_boundary_that_an_organization_demands(role: str) -> None:
+    boundary = properties(role)["PermissionsBoundary"]
+    assert boundary == {"Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundaryArn"}, {"Ref": "AWS::NoValue"}]}
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.template.stack import as_list, of_type, properties, translate_template, words
+from tests.template.stack import (
+    FUNCTIONS,
+    as_list,
+    of_type,
+    properties,
+    read_template,
+    translate_template,
+    words,
+)
 
 KEPT = {
     "RecordsTable": "AWS::DynamoDB::Table",
@@ -83,9 +91,60 @@ def test_the_seal_key_is_opened_by_rotators_role_alone() -> None:
 
 def test_the_vault_key_works_only_through_secrets_manager() -> None:
     _, use = properties("VaultKey")["KeyPolicy"]["Statement"]
-    assert words(use["Condition"]["StringEquals"]["kms:ViaService"]) == (
-        "secretsmanager.${AWS::Region}.${AWS::URLSuffix}"
+    assert {words(name) for name in use["Condition"]["StringEquals"]["kms:ViaService"]} == {
+        "secretsmanager.${AWS::Region}.amazonaws.com",
+        "secretsmanager.${AWS::Region}.${AWS::URLSuffix}",
+    }
+
+
+def test_the_seal_key_comes_half_a_minute_after_the_role_that_it_names() -> None:
+    """KMS refuses a policy that names a role made seconds before, and CloudFormation does not try again."""
+    assert read_template()["Resources"]["SealKey"]["DependsOn"] == "TickPolicy"
+    assert words(properties("TickPolicy")["PolicyDocument"]["Statement"][0]["Resource"]) == "SchedulerFunction.Arn"
+
+
+#: Texts that CloudFormation cannot change in place ("Update requires: Replacement" in its resource reference). With
+#: another one the resource is made anew: a managed policy that other roles hold cannot be deleted, a new log group has
+#: lost its logs, a new bus has no rule of another team.
+CREATE_ONLY = {
+    ("AWS::IAM::ManagedPolicy", "Description"): {
+        "ConsumerPolicy": "Reads every connection's access token, directly or through Evergrant's getter.",
+    },
+    ("AWS::Events::EventBus", "Name"): {"EventBus": "AWS::StackName"},
+    ("AWS::KMS::Alias", "AliasName"): {
+        "SealKeyAlias": "alias/${AWS::StackName}-seal",
+        "VaultKeyAlias": "alias/${AWS::StackName}-vault",
+    },
+    ("AWS::Logs::LogGroup", "LogGroupName"): {
+        "ApiLogs": "/aws/vendedlogs/${AWS::StackName}/api",
+        **{f"{name}Logs": f"/aws/lambda/${{AWS::StackName}}/{name.lower()}" for name in FUNCTIONS},
+    },
+    ("AWS::Scheduler::Schedule", "Name"): {},
+    ("AWS::ApiGatewayV2::DomainName", "DomainName"): {"ApiDomain": "DomainName"},
+}
+
+
+@pytest.mark.parametrize(("kind", "name"), CREATE_ONLY, ids=lambda given: str(given).rpartition(":")[2])
+def test_a_text_that_is_fixed_at_creation_stays(kind: str, name: str) -> None:
+    found = {
+        resource: words(it["Properties"][name]) for resource, it in of_type(kind).items() if name in it["Properties"]
+    }
+    assert found == CREATE_ONLY[kind, name]
+
+
+def test_the_due_index_shows_what_it_always_showed() -> None:
+    """The projection of an index cannot be changed in place: CloudFormation would remove it and fill another one."""
+    (index,) = properties("RecordsTable")["GlobalSecondaryIndexes"]
+    assert index["IndexName"] == "due"
+    assert index["Projection"]["NonKeyAttributes"] == ["expires_at", "client", "endpoint", "profile_hash"]
+
+
+def test_a_layer_for_other_teams_names_no_architecture() -> None:
+    """A Region without arm64 refuses a layer that names it; one that names none runs on both."""
+    (client,) = (
+        it for it in of_type("AWS::Lambda::LayerVersion").values() if "-client" in words(it["Properties"]["LayerName"])
     )
+    assert "CompatibleArchitectures" not in client["Properties"]
 
 
 @pytest.mark.parametrize("queue", of_type("AWS::SQS::Queue"))
