@@ -169,8 +169,8 @@ def _may_hold_tokens(response: HttpResponse, document: Any) -> bool:
 
 
 def _may_be_token(name: str, value: Any) -> bool:
-    if not isinstance(value, str) or len(value.split()) != 1:
-        return False  # no token has a space in it
+    if not isinstance(value, str) or not value.strip() or " " in value.strip():
+        return False  # no token has a space in it; a line break may be a mistake of its sender's
     is_named = bool(_TOKEN_NAME.search(name)) and not _TOKEN_DETAIL.search(name)
     return is_named or bool(_TOKEN_VALUE.fullmatch(value.strip()))
 

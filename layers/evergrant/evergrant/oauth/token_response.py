@@ -112,7 +112,8 @@ class _Reader:
     def has_any_token(self) -> bool:
         """Whether there is a text where the profile looks for a token."""
         texts = _read_texts(self.document, self.profile.response)
-        return len((texts.access_token or "").split()) == 1 or texts.refresh_token is not None
+        access_token = (texts.access_token or "").strip()
+        return (access_token != "" and " " not in access_token) or texts.refresh_token is not None
 
     def read(self) -> TokenSet | str:
         """Return the token set, or why there is none."""
