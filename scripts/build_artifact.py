@@ -89,8 +89,17 @@ def build_layer(name: str, artifacts: Path, target: Target) -> None:
         versions = ["3.11", "3.12", "3.13", "3.14"]  # pure Python, for the runtimes that consumers may use
     copy_package(source / name, site / name)
     shutil.copyfile(ROOT / "LICENSE", site / name / "LICENSE")
+    if lock.exists() and target.architecture != HOST:
+        write_target(site / name, target)
     for version in versions:
         compile_for(version, site, "/opt/python", must_say=len(versions) == 1)
+
+
+def write_target(package: Path, target: Target) -> None:
+    """Let the package say where it does not belong (``evergrant.artifact_target``), before any library is loaded."""
+    with (package / "__init__.py").open("a", encoding="utf-8") as init:
+        init.write("\nfrom .artifact_target import check_target\n\n")
+        init.write(f'check_target("{target.runtime}", "{target.architecture}")\n')
 
 
 def install(lock: Path, site: Path, target: Target) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import platform
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -162,3 +164,18 @@ def test_no_import_reads_a_source_when_its_byte_code_is_there(version: str, tmp_
 )
 def test_a_wheel_tag_fits_or_is_refused(tag: Tag, fits: bool) -> None:
     assert tag.fits(13, "arm64", (2, 34)) is fits
+
+
+def test_a_layer_on_another_lambda_says_so_before_anything_else(layer: Path, target: tuple[str, str]) -> None:
+    """Its libraries would fail with errors that name neither runtime nor architecture."""
+    tried = subprocess.run(
+        [sys.executable, "-c", "import evergrant.rotation.handler"],
+        env={"PYTHONPATH": str(layer / "python"), "PATH": "/usr/bin:/bin"},
+        cwd=layer,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    here = f"python{sys.version_info[0]}.{sys.version_info[1]}", platform.machine().replace("aarch64", "arm64")
+    said = tried.stderr.strip().splitlines()[-1] if tried.stderr else ""
+    assert (f"This was built for {' on '.join(target)}" in said) is (here != target)
