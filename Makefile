@@ -92,6 +92,10 @@ local: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## Run the whole stack on
 build: $(STAMPS)/sam $(STAMPS)/uv ## Build what 'sam deploy' uploads
 	@MAKEFLAGS= $(SAM) build
 
+.PHONY: deploy
+deploy: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/uv ## Build and deploy to your account; asks once what it needs (ARGS="--yes --region eu-west-1")
+	@$(VENV)/bin/python -m scripts.deploy $(ARGS)
+
 # --- checking it ----------------------------------------------------------------------------------------------------
 
 PYTHON_DIRS := $(wildcard cli functions layers local scripts tests benchmarks examples)
