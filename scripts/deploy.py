@@ -2,7 +2,7 @@
 
 It asks for what has no default (the Region, and the address for alerts), and remembers the answers in samconfig.toml.
 It builds for the Runtime and Architecture that will be deployed, shows what would change, and deploys once that is
-confirmed. Deletion protection is switched on after a deployment that succeeded: a first one that fails has to be undone.
+confirmed. Deletion protection is switched on once a deployment has succeeded: a first one that fails has to be undone.
 """
 
 from __future__ import annotations
