@@ -62,7 +62,7 @@ class Deployment:
     @cached_property
     def settings(self) -> Settings:
         """The settings of the stack's functions, as far as the command shares their decisions."""
-        given = {name: value for name, value in self._parameters.items() if value.isascii() and value.isdecimal()}
+        given = {name: value for name, value in self.parameters.items() if value.isascii() and value.isdecimal()}
         environ = {"EVERGRANT_PREFIX": self.get_output("SecretPrefix")}
         for name, parameter in _SETTINGS.items():
             if parameter in given:
@@ -70,8 +70,19 @@ class Deployment:
         return Settings.from_environment(environ)
 
     @property
-    def _parameters(self) -> dict[str, str]:
+    def parameters(self) -> dict[str, str]:
+        """The values of the template's parameters."""
         return {entry["ParameterKey"]: entry.get("ParameterValue", "") for entry in self._stack.get("Parameters", [])}
+
+    @property
+    def status(self) -> str:
+        """The status of the stack, such as ``UPDATE_COMPLETE``."""
+        return str(self._stack["StackStatus"])
+
+    @property
+    def age(self) -> float:
+        """Seconds since the stack was created."""
+        return self.clock.now() - float(self._stack["CreationTime"].timestamp())
 
     @cached_property
     def _stack(self) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from . import clients, connect, connections, disconnect, providers, reparse, status, token_import, tokens
+from .doctor.command import doctor
 from .problems import WrongUsage, explain
 from .run import Run, get_run
 from .usage import Verb, Verbs
@@ -75,7 +76,10 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 ([bold]status[/]) a connection needs action.")
+@app.callback(
+    epilog="Exit status: 0 done, 1 failed, 2 wrong usage, 3 ([bold]status[/], [bold]doctor[/]) something needs action, "
+    "4 ([bold]doctor[/]) a check could not look."
+)
 def root(
     context: typer.Context,
     stack: Annotated[
@@ -116,6 +120,7 @@ app.command("pause", cls=Verb, rich_help_panel="Now and then")(connections.pause
 app.command("resume", cls=Verb, rich_help_panel="Now and then")(connections.resume)
 app.command("disconnect", cls=Verb, rich_help_panel="Now and then")(disconnect.disconnect)
 app.command("reparse", cls=Verb, rich_help_panel="Now and then")(reparse.reparse)
+app.command("doctor", cls=Verb, rich_help_panel="Now and then")(doctor)
 app.command("import", cls=Verb, rich_help_panel="Setting up")(token_import.import_token_set)
 app.add_typer(providers.app, name="provider", rich_help_panel="Setting up")
 app.add_typer(clients.app, name="client", rich_help_panel="Setting up")

@@ -15,13 +15,15 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 from local.tools import ROOT, LocalRunError, clean_environment
 from local.world import MAX_COMMAND_SECONDS
 
 #: What commands call; another service is a little slower, and no more than that.
 SERVICES = ("cloudformation", "dynamodb", "kms", "lambda", "secretsmanager", "sqs")
+#: Names the file to which a command's calls are appended, one a line: ``dynamodb:GetItem``.
+RECORD_CALLS_TO = "TEST_RECORD_CALLS_TO"
 
 
 class Run(Protocol):
@@ -145,6 +147,8 @@ def _run(asking: socket.socket) -> NoReturn:
         for number, file in enumerate((source, out, err)):
             os.dup2(file.fileno(), number)
         os.environ.update(environment)
+        if path := environment.get(RECORD_CALLS_TO):
+            _record_calls(Path(path))
         sys.argv = ["evergrant", *arguments]
         status = 0
         try:
@@ -161,6 +165,20 @@ def _run(asking: socket.socket) -> NoReturn:
         asking.sendall(json.dumps([status, out.read().decode(), err.read().decode()]).encode())
     asking.close()
     os._exit(0)
+
+
+def _record_calls(file: Path) -> None:
+    """Append the name of each call to AWS to a file, by IAM's prefix of the service."""
+    from botocore.client import BaseClient
+
+    genuine = BaseClient._make_api_call  # type: ignore[attr-defined]  # botocore-stubs hide it
+
+    def call(itself: Any, operation: str, params: Any) -> Any:
+        with file.open("a", encoding="utf-8") as log:
+            log.write(f"{itself.meta.service_model.signing_name}:{operation}\n")
+        return genuine(itself, operation, params)
+
+    BaseClient._make_api_call = call  # type: ignore[attr-defined]
 
 
 if __name__ == "__main__":

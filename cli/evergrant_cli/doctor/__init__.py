@@ -1,0 +1,1 @@
+"""``evergrant doctor``: what only an account can tell about a deployed stack. One function for each check."""
