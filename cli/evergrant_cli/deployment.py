@@ -80,6 +80,10 @@ class Deployment:
         return str(self._stack["StackStatus"])
 
     @property
+    def has_termination_protection(self) -> bool:
+        return bool(self._stack.get("EnableTerminationProtection"))
+
+    @property
     def age(self) -> float:
         """Seconds since the stack was created."""
         return self.clock.now() - float(self._stack["CreationTime"].timestamp())

@@ -8,13 +8,20 @@ from typing import Any
 from unittest import mock
 
 import boto3
+import httpx
 import moto
 import pytest
 import typer.testing
+from botocore.client import BaseClient
 
 from evergrant.adapters.aws import sdk
 from evergrant.adapters.aws.authorizations import StoredAuthorizations
 from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.clock import SystemClock
+from evergrant_cli import deployment
+from evergrant_cli.doctor import patient
+from tests.adapters.doctor_account import Account
+from tests.adapters.samples import NOW
 
 RECORDS, AUTHORIZATIONS = "records", "authorizations"
 _KEEP_SESSION: Any = {"core": {"mock_credentials": True, "passthrough": {}, "reset_boto3_session": False}}
@@ -103,3 +110,18 @@ def key_arn(aws: None) -> str:
 @pytest.fixture
 def queue_url(aws: None) -> str:
     return str(sdk.client("sqs").create_queue(QueueName="rotation")["QueueUrl"])
+
+
+@pytest.fixture
+def account(credentials: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Account]:
+    """An account in good order, as `evergrant doctor` sees it, at NOW."""
+    account = Account()
+    patient.create_client.cache_clear()
+    monkeypatch.setattr(BaseClient, "_make_api_call", lambda *call: account.call(*call))
+    monkeypatch.setattr(SystemClock, "now", staticmethod(lambda: NOW))
+    monkeypatch.setattr(httpx, "stream", lambda *call, **more: account.stream(*call, **more))
+    # A session of its own for each run would cost each test the making of its clients.
+    monkeypatch.setattr(deployment, "open_session", lambda region, profile: None)
+    monkeypatch.delenv("EVERGRANT_API_URL", raising=False)
+    yield account
+    patient.create_client.cache_clear()

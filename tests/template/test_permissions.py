@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.template.stack import (
@@ -125,9 +127,11 @@ def test_tracing_grants_nothing_unless_it_is_switched_on() -> None:
     }
 
 
+def test_there_is_no_other_ready_policy() -> None:
+    assert set(of_type("AWS::IAM::ManagedPolicy")) == {"ConsumerPolicy", "OperatorPolicy", "DoctorPolicy"}
+
+
 def test_consumers_read_tokens_and_ask_getter_and_nothing_else() -> None:
-    policies = of_type("AWS::IAM::ManagedPolicy")
-    assert set(policies) == {"ConsumerPolicy"}
     statements = properties("ConsumerPolicy")["PolicyDocument"]["Statement"]
     assert set(grants(statements)) == {
         ("secretsmanager:GetSecretValue", TOKENS),
@@ -137,9 +141,43 @@ def test_consumers_read_tokens_and_ask_getter_and_nothing_else() -> None:
     }
 
 
-def test_consumers_decrypt_through_secrets_manager_only() -> None:
-    statements = properties("ConsumerPolicy")["PolicyDocument"]["Statement"]
-    (decrypt,) = (statement for statement in statements if statement["Action"] == "kms:Decrypt")
+def test_an_operator_runs_the_command_and_reads_no_token_from_its_secret() -> None:
+    """Nor does an operator unseal. `tests/stack/test_operator.py` shows that the commands need each of these."""
+    stack = "arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}/*"
+    records = ("BatchGetItem", "GetItem", "PutItem", "Scan", "UpdateItem")
+    clients = ("CreateSecret", "GetSecretValue", "PutSecretValue", "RestoreSecret")
+    assert set(grants(properties("OperatorPolicy")["PolicyDocument"]["Statement"])) == (
+        allow(stack, "cloudformation:DescribeStacks")
+        | allow("RecordsTable.Arn", *(f"dynamodb:{action}" for action in records))
+        | allow("AuthorizationsTable.Arn", "dynamodb:GetItem", "dynamodb:PutItem")
+        | allow(CLIENTS, *(f"secretsmanager:{action}" for action in clients))
+        | allow(TOKENS, "secretsmanager:DeleteSecret")
+        | allow("VaultKey.Arn", "kms:Decrypt", "kms:GenerateDataKey")
+        | allow("SealKey.Arn", "kms:GenerateDataKey")
+        | allow("RotatorFunction.Arn", "lambda:InvokeFunction")
+        | allow("RotationQueue.Arn", "sqs:SendMessage")
+        | allow("EventBus.Arn", "events:PutEvents")
+    )
+
+
+def test_the_policy_for_doctor_reads_settings_and_no_content() -> None:
+    content = {"dynamodb:GetItem", "secretsmanager:GetSecretValue", "lambda:GetFunction"}
+    granted = set(grants(properties("DoctorPolicy")["PolicyDocument"]["Statement"]))
+    assert {action for action, _ in granted if not re.match(r"\w+:(Describe|Get|List)[A-Z]", action)} == set()
+    assert not {action for action, _ in granted} & content
+    assert {action for action, resource in granted if resource == "*"} == {
+        "cloudwatch:DescribeAlarms",
+        "cloudwatch:GetMetricStatistics",
+        "lambda:GetAccountSettings",
+        "secretsmanager:ListSecrets",
+        "servicequotas:ListServiceQuotas",
+    }
+
+
+@pytest.mark.parametrize("policy", ["ConsumerPolicy", "OperatorPolicy"])
+def test_people_and_consumers_decrypt_through_secrets_manager_only(policy: str) -> None:
+    statements = properties(policy)["PolicyDocument"]["Statement"]
+    (decrypt,) = (statement for statement in statements if "kms:Decrypt" in as_list(statement["Action"]))
     ((operator, condition),) = decrypt["Condition"].items()
     assert operator == "StringEquals"
     assert condition.keys() == {"kms:ViaService"}

@@ -109,6 +109,8 @@ def test_the_seal_key_comes_half_a_minute_after_the_role_that_it_names() -> None
 CREATE_ONLY = {
     ("AWS::IAM::ManagedPolicy", "Description"): {
         "ConsumerPolicy": "Reads every connection's access token, directly or through Evergrant's getter.",
+        "DoctorPolicy": "Runs evergrant doctor without its test alert. Reads settings, and no secret.",
+        "OperatorPolicy": "Runs the evergrant command. For evergrant doctor, attach the policy for doctor as well.",
     },
     ("AWS::Events::EventBus", "Name"): {"EventBus": "AWS::StackName"},
     ("AWS::KMS::Alias", "AliasName"): {

@@ -51,14 +51,11 @@ def check_secrets(patient: Patient) -> Finding:
 
 
 def list_secrets(patient: Patient) -> dict[str, Mapping[str, Any]]:
-    """List the stack's secrets by name, without their values."""
+    """List the stack's secrets by name, without their values and without those that are marked for deletion."""
     prefix = f"{patient.get_output('SecretPrefix')}/"
     pages = patient.get_client("secretsmanager").get_paginator("list_secrets")
     found = pages.paginate(Filters=[{"Key": "name", "Values": [prefix]}])
-    # The filter takes a prefix in any case (API_ListSecrets).
-    return {
-        secret["Name"]: secret for page in found for secret in page["SecretList"] if secret["Name"].startswith(prefix)
-    }
+    return {secret["Name"]: secret for page in found for secret in page["SecretList"]}
 
 
 def check_tables(patient: Patient) -> Finding:

@@ -19,16 +19,19 @@ _MAX_STORAGE_SHARE = 0.9
 
 
 def check_stack(patient: Patient) -> Finding:
-    """Look at the status of the CloudFormation stack."""
-    status = patient.deployment.status
-    events = patient.write_command(f"cloudformation describe-stack-events --stack-name {patient.deployment.stack}")
+    """Look at the status of the CloudFormation stack, and whether it can be deleted only on purpose."""
+    status, name = patient.deployment.status, patient.deployment.stack
+    events = patient.write_command(f"cloudformation describe-stack-events --stack-name {name}")
     if status.endswith("_IN_PROGRESS"):
         return yellow(f"a deployment is under way ({status})", "Wait until it is finished, then repeat the command.")
     if "FAILED" in status:
         return red(f"the last deployment failed ({status})", events)
     if "ROLLBACK" in status:
         return yellow(f"the last deployment was rolled back ({status})", events)
-    return green(status)
+    if not patient.deployment.has_termination_protection:
+        protect = f"cloudformation update-termination-protection --enable-termination-protection --stack-name {name}"
+        return yellow(f"{status}, without termination protection", patient.write_command(protect))
+    return green(f"{status}, with termination protection")
 
 
 def check_schedule(patient: Patient) -> Finding:
