@@ -73,7 +73,7 @@ def test_with_json_it_asks_nothing(account: Account, terminal: None) -> None:
 
 
 def test_the_document_fits_into_a_bug_report(account: Account) -> None:
-    """It holds no secret, no address of a subscriber, and not the account's id, whatever the checks see."""
+    """It holds no secret, no address of a subscriber, and not the account's id, in any failure of a call."""
     for operation in account.answers:
         account.answers = Account().answers | {operation: refused("AccessDenied", operation)}
         account.answers |= {} if operation in FAULT else FAULT

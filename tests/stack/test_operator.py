@@ -20,6 +20,7 @@ import pytest
 import local.world
 from local import connections
 from local.aws import LocalAws
+from local.deploy import STACK
 from local.world import World
 from tests.stack.commands import RECORD_CALLS_TO
 from tests.stack.conftest import OPENID_PROFILE
@@ -128,6 +129,8 @@ def identify(world: World, tmp_path_factory: pytest.TempPathFactory) -> Callable
 def in_order(world: World) -> Iterator[None]:
     """The stack as it is on AWS after its first deployment, with a subscriber."""
     tables, functions, sns = (world.aws.client(service) for service in ("dynamodb", "lambda", "sns"))
+    formation = world.aws.client("cloudformation")
+    formation.update_termination_protection(StackName=STACK, EnableTerminationProtection=True)
     names = [world.stack.outputs[f"{each}TableName"] for each in ("Records", "Authorizations")]
     for name in names:
         tables.update_table(TableName=name, DeletionProtectionEnabled=True)
@@ -146,6 +149,7 @@ def in_order(world: World) -> Iterator[None]:
         ReturnSubscriptionArn=True,
     )
     yield
+    formation.update_termination_protection(StackName=STACK, EnableTerminationProtection=False)
     sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
     for name in names:
         tables.update_table(TableName=name, DeletionProtectionEnabled=False)
