@@ -20,7 +20,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from local.aws import LocalAws
-from local.emulator_fixes import fix_batch_permissions, fix_event_sources
+from local.emulator_fixes import fix_batch_permissions, fix_event_sources, fix_unread_settings
 from local.routes import create_routes
 from local.terminal import Say
 from local.tools import ROOT, STATE, LocalRunError, clean_environment, find_tool, run_tool
@@ -91,6 +91,7 @@ def deploy(
     api_id = create_routes(aws, STACK)
     fix_event_sources(aws)
     fix_batch_permissions(aws, STACK)
+    fix_unread_settings(aws, STACK)
     # Not http://{id}.execute-api.localhost:{port}: not every resolver knows names under localhost.
     return Stack(outputs, f"{aws.endpoint}/_aws/execute-api/{api_id}")
 

@@ -6,6 +6,8 @@ The HTTP API's routes have a module of their own, `local.routes`.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from local.aws import LocalAws
 
@@ -37,3 +39,17 @@ def fix_batch_permissions(aws: LocalAws, stack: str) -> None:
                 batches = [statement | {"Action": "sqs:SendMessageBatch"} for statement in sending]
                 document["Statement"] += [{**batch, "Sid": f"Batch{number}"} for number, batch in enumerate(batches)]
                 iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(document))
+
+
+def fix_unread_settings(aws: LocalAws, stack: str) -> None:
+    """Set what the emulator does not read from a template: recursion of functions, point-in-time recovery of tables."""
+    formation, functions, tables = (aws.client(service) for service in ("cloudformation", "lambda", "dynamodb"))
+    template = formation.get_template(StackName=stack, TemplateStage="Processed")["TemplateBody"]
+    resources: Mapping[str, Any] = (json.loads(template) if isinstance(template, str) else template)["Resources"]
+    for resource in formation.describe_stack_resources(StackName=stack)["StackResources"]:
+        name = resource["PhysicalResourceId"]
+        properties = resources.get(resource["LogicalResourceId"], {}).get("Properties", {})
+        if loop := properties.get("RecursiveLoop"):
+            functions.put_function_recursion_config(FunctionName=name, RecursiveLoop=loop)
+        if recovery := properties.get("PointInTimeRecoverySpecification"):
+            tables.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery)

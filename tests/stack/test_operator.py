@@ -10,14 +10,16 @@ import json
 import re
 import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 
 import local.world
+from evergrant_cli.main import app
 from local import connections
 from local.aws import LocalAws
 from local.deploy import STACK
@@ -56,6 +58,7 @@ class Identity:
     name: str
     policies: tuple[str, ...]
     calls: Path
+    commands: list[tuple[str, ...]] = field(default_factory=list)
 
     @cached_property
     def keys(self) -> dict[str, str]:
@@ -70,6 +73,7 @@ class Identity:
         return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
 
     def evergrant(self, *arguments: str, given: str | None = None, statuses: tuple[int, ...] = (0,)) -> str:
+        self.commands.append(arguments)
         environment = self.world.environment() | self.keys | {RECORD_CALLS_TO: str(self.calls)}
         return local.world.run_evergrant(environment, arguments, given, statuses)
 
@@ -77,6 +81,11 @@ class Identity:
         """What `evergrant doctor` says, by check."""
         document = json.loads(self.evergrant("doctor", *arguments, "--json", statuses=(0, 3, 4)))
         return {check["check"]: check for check in document["checks"]}
+
+    def verbs(self) -> set[str]:
+        """The commands that were run, such as ``client set``."""
+        groups = ("client", "provider")
+        return {" ".join(command[: 2 if command[0] in groups else 1]) for command in self.commands}
 
     def actions(self) -> set[str]:
         """The actions for which the commands have needed a permission."""
@@ -119,6 +128,16 @@ def allowed(aws: LocalAws, arn: str) -> set[str]:
     return found
 
 
+def list_verbs() -> set[str]:
+    """Every command of `evergrant`, such as ``client set``."""
+    root: Any = typer.main.get_command(app)
+    return {
+        f"{name} {verb}" if verb else name
+        for name, command in root.commands.items()
+        for verb in getattr(command, "commands", [""])
+    }
+
+
 @pytest.fixture(scope="module")
 def identify(world: World, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Identity]:
     """Create an IAM user with policies of the stack, by the names of their outputs."""
@@ -128,20 +147,11 @@ def identify(world: World, tmp_path_factory: pytest.TempPathFactory) -> Callable
 @pytest.fixture(scope="module")
 def in_order(world: World) -> Iterator[None]:
     """The stack as it is on AWS after its first deployment, with a subscriber."""
-    tables, functions, sns = (world.aws.client(service) for service in ("dynamodb", "lambda", "sns"))
-    formation = world.aws.client("cloudformation")
+    tables, sns, formation = (world.aws.client(service) for service in ("dynamodb", "sns", "cloudformation"))
     formation.update_termination_protection(StackName=STACK, EnableTerminationProtection=True)
     names = [world.stack.outputs[f"{each}TableName"] for each in ("Records", "Authorizations")]
     for name in names:
         tables.update_table(TableName=name, DeletionProtectionEnabled=True)
-    # The emulator does not take these settings from the template.
-    for name in names:
-        tables.update_continuous_backups(
-            TableName=name, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-        )
-    functions.put_function_recursion_config(
-        FunctionName=world.stack.outputs["RotatorFunctionArn"], RecursiveLoop="Allow"
-    )
     subscription = sns.subscribe(
         TopicArn=world.stack.outputs["AlertTopicArn"],
         Protocol="sqs",
@@ -184,8 +194,10 @@ def test_each_command_works_with_the_operators_policy_alone(
     keap = world.providers["keap"].host
     variables = ("--var", f"host={keap}", "--var", f"login_host={keap}")
     operator.evergrant("import", "keap/imported", *variables, given=TOKEN_SET)
+    operator.evergrant("reparse", "keap/imported", statuses=(1,))
     operator.evergrant("disconnect", "keap/imported", "--yes")
     operator.evergrant("disconnect", CONNECTION.name, "--yes")
+    assert operator.verbs() == list_verbs() - {"doctor"}, "each command but doctor, which has a policy of its own"
     granted = allowed(world.aws, world.stack.outputs["OperatorPolicyArn"])
     assert operator.actions() == granted - {"events:PutEvents"}, "that is for doctor's test alert"
 
