@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from botocore import xform_name
 from botocore.exceptions import ClientError, EndpointConnectionError
 
 from evergrant.record.status import EventType
 from evergrant_cli.deployment import Deployment
+from evergrant_cli.doctor import patient
 from evergrant_cli.doctor.examination import CHECKS, run_check
 from evergrant_cli.doctor.patient import Patient
 from evergrant_cli.doctor.verdicts import Finding, Verdict
@@ -198,6 +202,50 @@ def test_a_planted_fault_is_seen_with_the_command_that_fixes_it(
     assert found.verdict is verdict, found
     assert seen in found.seen
     assert fix in found.fix
+
+
+#: Commands of the AWS CLI that are made for it, and an option that it renames.
+CUSTOM, RENAMED = {("logs", "tail")}, {"notification-endpoint": "endpoint"}
+
+
+def test_the_commands_that_fix_a_fault_are_those_of_the_aws_cli(account: Account) -> None:
+    """Each exists, has the options that are shown, and lacks none that AWS demands."""
+    shown = 0
+    for name, answers, _, _, _ in FAULTS:
+        account.answers = {**Account().answers, **answers}
+        for command in find_commands(examine(name).fix):
+            shown += 1
+            require_command(*shlex.split(command))
+    assert shown > len(FAULTS) / 2
+
+
+def find_commands(fix: str) -> list[str]:
+    """Find the commands in a text, and in a command's own ``$(…)``."""
+    inner = re.findall(r"\$\((aws [^)]*)\)", fix)
+    outer = re.sub(r"\$\(aws [^)]*\)", "VALUE", fix)
+    return [*inner, *(part for part in re.findall(r"aws .*?(?= && |; |\. |\.$|$)", outer) if part.strip())]
+
+
+def require_command(program: str, service: str, verb: str, *rest: str) -> None:
+    """Fail on a command that the AWS CLI, which makes them of the services' descriptions, would refuse."""
+    if (service, verb) in CUSTOM:
+        return
+    model = patient.create_client(service).meta.service_model
+    operations = {xform_name(name, "-"): name for name in model.operation_names}
+    assert verb in operations, f"{program} {service} has no {verb}"
+    shape = model.operation_model(operations[verb]).input_shape
+    members = {xform_name(member, "-") for member in shape.members}
+    given = {word.removeprefix("--") for word in rest if word.startswith("--")} - {"region", "query", "output"}
+    options = {RENAMED.get(option, option) for option in given}
+    assert options <= members, f"{service} {verb} has no {options - members}"
+    assert {xform_name(member, "-") for member in shape.required_members} <= options, f"{service} {verb} needs more"
+
+
+def test_the_commands_act_under_the_identity_of_the_run(account: Account) -> None:
+    account.answers |= {"ListSubscriptionsByTopic": subscriptions()}
+    (check,) = (check for check in CHECKS if check.name == "subscriptions")
+    found = run_check(check, Patient(Deployment("evergrant"), profile="production"))
+    assert found.fix.endswith("--region eu-west-1 --profile production")
 
 
 @pytest.mark.parametrize(

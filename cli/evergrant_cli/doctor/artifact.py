@@ -18,7 +18,8 @@ from .verdicts import Finding, green, red, unknown
 
 #: A layer is at most 250 MB unzipped (Lambda quotas); this is several times ours.
 MAX_LAYER_BYTES = 100 * 1024**2
-_DOWNLOAD_SECONDS = 20
+_ANSWER_SECONDS = 10
+_DOWNLOAD_SECONDS = 30
 _EXTENSION = re.compile(r"\.cpython-(\d)(\d+)-(\w+?)-linux-gnu\.so$")
 _PROCESSORS = {"aarch64": "arm64", "x86_64": "x86_64"}
 
@@ -37,7 +38,7 @@ def check_artifact(patient: Patient) -> Finding:
     for arn, targets in deployed.items():
         name, version = arn.split(":")[-2:]
         content = functions.get_layer_version(LayerName=name, VersionNumber=int(version))["Content"]
-        built = find_targets(zipfile.ZipFile(io.BytesIO(_download(content["Location"]))).namelist())
+        built = find_targets(zipfile.ZipFile(io.BytesIO(_download(patient, content["Location"]))).namelist())
         if not built:
             return unknown(f"{name} does not show what it was built for", "Deploy the stack again.")
         if built != targets:
@@ -58,7 +59,7 @@ def _format(targets: set[tuple[str, str]]) -> str:
     return ", ".join(f"{runtime} on {processor}" for runtime, processor in sorted(targets))
 
 
-def _download(url: str) -> bytes:
+def _download(patient: Patient, url: str) -> bytes:
     """Download a layer from the address that Lambda signed for it.
 
     Raises
@@ -67,13 +68,14 @@ def _download(url: str) -> bytes:
         It is not to be had. The address holds a signature, and so is no part of the message.
     """
     data = bytearray()
+    end = patient.now + _DOWNLOAD_SECONDS
     try:
-        with httpx.stream("GET", url, timeout=_DOWNLOAD_SECONDS) as answer:
+        with httpx.stream("GET", url, timeout=_ANSWER_SECONDS) as answer:
             if not answer.is_success:
                 raise ConnectionError(f"the layer cannot be downloaded (HTTP {answer.status_code})")
             for chunk in answer.iter_bytes():
                 data += chunk
-                if len(data) > MAX_LAYER_BYTES:
+                if len(data) > MAX_LAYER_BYTES or patient.now > end:
                     raise ConnectionError("the layer is too large to look into")
     except httpx.HTTPError as error:
         raise ConnectionError(f"the layer cannot be downloaded ({type(error).__name__})") from None

@@ -49,7 +49,7 @@ def doctor(
 
     run = get_run(context)
     can_ask = is_interactive() and not run.output.as_json
-    patient = Patient(run.deployment, _ask if can_ask else ask_no_person, sends_alert=not no_alert)
+    patient = Patient(run.deployment, _ask if can_ask else ask_no_person, not no_alert, run.profile)
     _require_stack(run)
     results = examine(patient, run.output.show_busy("examining …"))
     if run.output.as_json:

@@ -43,6 +43,7 @@ class Patient:
     deployment: Deployment
     ask: Ask = ask_no_person
     sends_alert: bool = True
+    profile: str | None = None
 
     def get_client(self, service: str) -> Any:
         """Get boto3's client of a service."""
@@ -91,5 +92,6 @@ class Patient:
         }
 
     def write_command(self, command: str) -> str:
-        """Write a command of the AWS CLI for the stack's Region."""
-        return f"aws {command} --region {self.region}"
+        """Write a command of the AWS CLI for the stack's Region and the identity of this run."""
+        identity = f" --profile {self.profile}" if self.profile else ""
+        return f"aws {command} --region {self.region}{identity}"
