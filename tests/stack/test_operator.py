@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,6 +27,7 @@ from local.deploy import STACK
 from local.world import World
 from tests.stack.commands import RECORD_CALLS_TO
 from tests.stack.conftest import OPENID_PROFILE
+from tests.stack.deployed import PATIENCE_SECONDS
 
 #: Where the action's name is not that of the call.
 ACTIONS = {
@@ -145,20 +147,29 @@ def identify(world: World, tmp_path_factory: pytest.TempPathFactory) -> Callable
 
 
 @pytest.fixture(scope="module")
-def in_order(world: World) -> Iterator[None]:
-    """The stack as it is on AWS after its first deployment, with a subscriber."""
-    tables, sns, formation = (world.aws.client(service) for service in ("dynamodb", "sns", "cloudformation"))
+def alerts(world: World) -> Iterator[str]:
+    """The stack as it is on AWS after its first deployment, and the URL of a queue that receives its alerts."""
+    tables, sns, sqs, formation = map(world.aws.client, ("dynamodb", "sns", "sqs", "cloudformation"))
     formation.update_termination_protection(StackName=STACK, EnableTerminationProtection=True)
     names = [world.stack.outputs[f"{each}TableName"] for each in ("Records", "Authorizations")]
     for name in names:
         tables.update_table(TableName=name, DeletionProtectionEnabled=True)
-    subscription = sns.subscribe(
-        TopicArn=world.stack.outputs["AlertTopicArn"],
-        Protocol="sqs",
-        Endpoint="arn:aws:sqs:eu-west-1:000000000000:alerts",
-        ReturnSubscriptionArn=True,
-    )
-    yield
+    queue = sqs.create_queue(QueueName="alerts")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    topic = world.stack.outputs["AlertTopicArn"]
+    policy = {
+        "Version": "2012-10-17",
+        "Statement": {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic}},
+        },
+    }
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": json.dumps(policy)})
+    subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True)
+    yield queue
     formation.update_termination_protection(StackName=STACK, EnableTerminationProtection=False)
     sns.unsubscribe(SubscriptionArn=subscription["SubscriptionArn"])
     for name in names:
@@ -202,9 +213,7 @@ def test_each_command_works_with_the_operators_policy_alone(
     assert operator.actions() == granted - {"events:PutEvents"}, "that is for doctor's test alert"
 
 
-def test_doctor_works_with_its_own_policy_alone(
-    world: World, identify: Callable[..., Identity], in_order: None
-) -> None:
+def test_doctor_works_with_its_own_policy_alone(world: World, identify: Callable[..., Identity], alerts: str) -> None:
     physician = identify("physician", "DoctorPolicyArn")
     found = physician.doctor("--no-alert")
     assert physician.actions() == allowed(world.aws, world.stack.outputs["DoctorPolicyArn"])
@@ -219,8 +228,16 @@ def test_doctor_works_with_its_own_policy_alone(
     assert world.stack.callback_url in found["redirect-uris"]["seen"]
 
 
-def test_a_test_alert_needs_the_operators_policy_as_well(identify: Callable[..., Identity]) -> None:
+def test_a_test_alert_comes_and_needs_the_operators_policy_as_well(
+    world: World, identify: Callable[..., Identity], alerts: str
+) -> None:
     alone = identify("reader", "DoctorPolicyArn").doctor()["alert"]
     assert (alone["verdict"], "OperatorPolicyArn" in alone["fix"]) == ("unknown", True)
     both = identify("chief", "OperatorPolicyArn", "DoctorPolicyArn").doctor()["alert"]
     assert both["seen"].startswith("EventBridge accepted the test alert"), both
+    came: list[str] = []
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not any("Test Alert" in message and "This is a test of stack evergrant." in message for message in came):
+        assert time.monotonic() < deadline, came
+        received = world.aws.client("sqs").receive_message(QueueUrl=alerts, WaitTimeSeconds=2)
+        came += [message["Body"] for message in received.get("Messages", [])]
