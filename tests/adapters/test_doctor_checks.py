@@ -167,6 +167,17 @@ FAULTS: list[tuple[str, Mapping[str, Answer], Verdict, str, str]] = [
         "enable-alarm-actions --alarm-names evergrant-TicksStopped",
     ),
     (
+        "alarms",
+        {
+            "DescribeAlarms": alarms(
+                TicksStopped={"StateValue": "INSUFFICIENT_DATA", "InsufficientDataActions": ["arn:aws:sns:x:1:alerts"]}
+            )
+        },
+        YELLOW,
+        "no data: TicksStopped",
+        "operating.md",
+    ),
+    (
         "dead-letters",
         {"GetQueueAttributes": letters(RotationDeadLetterQueue=2)},
         RED,

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from evergrant.times import format_rfc3339
 
 from .patient import Patient
+from .running import MAX_TICK_AGE_SECONDS
 from .verdicts import Finding, green, red, unasked, unknown, yellow
 
 #: Not one of the types of Evergrant's own events: a program on the bus can tell it from them.
@@ -32,7 +35,15 @@ def check_alarms(patient: Patient) -> Finding:
     if silent:
         enable = f"cloudwatch enable-alarm-actions --alarm-names {' '.join(names[name] for name in silent)}"
         return red(f"switched off: {', '.join(silent)}", patient.write_command(enable))
+    # An alarm with an action for this state, such as that on silence, is raised by it; a new one has no data yet.
+    silence = [name for name, full in names.items() if _lacks_data(states[full])]
+    if silence and patient.deployment.age >= MAX_TICK_AGE_SECONDS:
+        return yellow(f"no data: {', '.join(silence)}", "docs/operating.md says for each alarm what to do.")
     return green(f"{len(names)} alarms, none raised")
+
+
+def _lacks_data(alarm: Mapping[str, Any]) -> bool:
+    return alarm["StateValue"] == "INSUFFICIENT_DATA" and bool(alarm.get("InsufficientDataActions"))
 
 
 def check_dead_letters(patient: Patient) -> Finding:

@@ -30,7 +30,11 @@ class Check:
 
 
 CHECKS = (
-    Check("stack", "A deployment that failed may have left a part of the old stack.", running.check_stack),
+    Check(
+        "stack",
+        "A failed deployment leaves parts of the old stack; with a deleted one, its address is lost.",
+        running.check_stack,
+    ),
     Check("clock", "With a wrong clock AWS refuses requests, and times are shown wrongly.", surroundings.check_clock),
     Check("schedule", "Without it nothing is refreshed.", running.check_schedule),
     Check("ticks", "A tick finds the connections that are due.", running.check_ticks),

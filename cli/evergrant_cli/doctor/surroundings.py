@@ -75,7 +75,9 @@ def check_redirect_uris(patient: Patient) -> Finding:
     if not clients:
         return green(f"there are no clients yet; register {uri}")
     for name in clients:
-        registered = patient.ask(f"Does the registration of client {name} at its provider list {uri}?")
+        registered = patient.ask(
+            f"Does the registration of client {name} at its provider list {uri}? (y too where no person authorizes)"
+        )
         if registered is None:
             return unasked(
                 f"to be registered, character by character, for each client ({', '.join(clients)}): {uri}",
