@@ -196,7 +196,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="make deploy", description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--config-env", default="default", help="the environment of samconfig.toml")
     parser.add_argument("--region", help="where nothing is configured")
-    parser.add_argument("--alert-email", metavar="ADDRESS", help="who gets alerts; empty for nobody")
+    parser.add_argument("--alert-email", metavar="ADDRESS", help="who gets alerts; empty for none")
     parser.add_argument("--yes", action="store_true", help="deploy without asking whether the changes are right")
     options = parser.parse_args(arguments)
     try:

@@ -181,7 +181,7 @@ def test_the_target_of_samconfig_is_the_one_that_is_deployed(desk: Desk) -> None
 
 @pytest.mark.parametrize(
     ("given", "said"),
-    [({"region": None}, "No Region"), ({"region": "eu-west-1", "alert_email": "nobody"}, "no e-mail|not an e-mail")],
+    [({"region": None}, "No Region"), ({"region": "eu-west-1", "alert_email": "ops"}, "no e-mail|not an e-mail")],
 )
 def test_without_a_person_what_is_missing_is_said(desk: Desk, given: dict[str, Any], said: str) -> None:
     with pytest.raises(DeployError, match=said):
