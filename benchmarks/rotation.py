@@ -163,7 +163,7 @@ def _stage(aws: FakeAws, provider: Provider, host: str, count: int) -> Iterator[
         bus=EventBus("evergrant"),
         profiles=StoredProfiles("records"),
         clock=clock,
-        circuits=DynamoCircuits("records"),
+        circuits=DynamoCircuits("records", "authorizations"),
     )
     _put_connections(aws, ports, host, count)
     settings, deadline, turns = Settings(allow_loopback=True), time.time() + 900, Semaphore(MAX_AT_PROVIDERS)

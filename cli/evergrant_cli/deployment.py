@@ -31,6 +31,14 @@ from .problems import CommandFailed, Problem
 
 #: Rotator's own timeout: less would give up on an answer that is coming, more would wait in vain.
 _READ_TIMEOUT_SECONDS = 60
+#: The schedule, as SAM names the event of scheduler, and what of it an update repeats: an update replaces all of it.
+_SCHEDULE = "SchedulerFunctionTick"
+_SCHEDULE_FIELDS = frozenset(
+    (
+        *("Name", "GroupName", "ScheduleExpression", "ScheduleExpressionTimezone", "StartDate", "EndDate"),
+        *("Description", "FlexibleTimeWindow", "Target", "KmsKeyArn", "ActionAfterCompletion"),
+    )
+)
 #: Settings that the command shares with the functions, and the template's parameters that hold them.
 _SETTINGS = {
     "EVERGRANT_DIRECT_READ_MIN_LIFETIME": "DirectReadMinLifetime",
@@ -141,7 +149,7 @@ class Deployment:
 
     @cached_property
     def circuits(self) -> DynamoCircuits:
-        return DynamoCircuits(self.get_output("RecordsTableName"))
+        return DynamoCircuits(self.get_output("RecordsTableName"), self.get_output("AuthorizationsTableName"))
 
     @cached_property
     def authorizations(self) -> StoredAuthorizations:
@@ -199,6 +207,20 @@ class Deployment:
             return  # an operator without this permission finds out by connecting
         if found.get("DeletedDate"):
             raise UnknownClient(name)
+
+    def switch_schedule(self, *, on: bool) -> str | None:
+        """Switch the stack's schedule on or off. Returns AWS's error code where that is not possible."""
+        schedules = client("scheduler")
+        try:
+            name = client("cloudformation").describe_stack_resource(StackName=self.stack, LogicalResourceId=_SCHEDULE)[
+                "StackResourceDetail"
+            ]["PhysicalResourceId"]
+            found = schedules.get_schedule(Name=name)
+            given = {key: value for key, value in found.items() if key in _SCHEDULE_FIELDS}
+            schedules.update_schedule(**given, State="ENABLED" if on else "DISABLED")
+        except ClientError as error:
+            return read_error_code(error)
+        return None
 
     def invoke_rotator(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Invoke rotator and return its answer: a token document, or ``{"error": {...}}``."""

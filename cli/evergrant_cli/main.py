@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from . import clients, connect, connections, disconnect, providers, reparse, status, token_import, tokens
+from . import clients, connect, connections, disconnect, hold, providers, reparse, status, token_import, tokens
 from .doctor.command import doctor
 from .problems import WrongUsage, explain
 from .run import Run, get_run
@@ -121,6 +121,8 @@ app.command("resume", cls=Verb, rich_help_panel="Now and then")(connections.resu
 app.command("disconnect", cls=Verb, rich_help_panel="Now and then")(disconnect.disconnect)
 app.command("reparse", cls=Verb, rich_help_panel="Now and then")(reparse.reparse)
 app.command("doctor", cls=Verb, rich_help_panel="Now and then")(doctor)
+app.command("hold", cls=Verb, rich_help_panel="In an emergency")(hold.hold)
+app.command("release", cls=Verb, rich_help_panel="In an emergency")(hold.release)
 app.command("import", cls=Verb, rich_help_panel="Setting up")(token_import.import_token_set)
 app.add_typer(providers.app, name="provider", rich_help_panel="Setting up")
 app.add_typer(clients.app, name="client", rich_help_panel="Setting up")

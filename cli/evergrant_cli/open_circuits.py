@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from evergrant.record.circuit import Circuit, create_client_key, create_endpoint_key
+from evergrant.record.circuit import HOLD_KEY, Circuit, create_client_key, create_endpoint_key
 from evergrant.record.connection import Connection, find_earliest
 from evergrant.record.probes import compute_next_probe_at
 from evergrant.record.refusals import INCIDENT_PATIENCE_SECONDS
@@ -41,7 +41,7 @@ def read_circuits(run: Run, records: Iterable[Connection]) -> dict[str, Circuit]
     active = [record for record in records if record.status not in INACTIVE_STATUSES]
     keys = {create_client_key(record.client) for record in active}
     keys |= {create_endpoint_key(record.endpoint) for record in active if record.endpoint}
-    found = run.deployment.circuits.get_many(sorted(keys))
+    found = run.deployment.circuits.get_many(sorted(keys | {HOLD_KEY}))
     return {key: circuit for key, circuit in sorted(found.items()) if circuit.is_open or circuit.incident_at}
 
 

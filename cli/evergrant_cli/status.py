@@ -44,9 +44,11 @@ def status(
       evergrant status keap/main
       evergrant status --json | jq '.connections[] | select(.health != "fine")'
     """
+    from evergrant.record.circuit import HOLD_KEY
     from evergrant.record.status import Status
 
     from .health import Level, summarize_health
+    from .hold import build_view, describe
     from .open_circuits import read_circuits
     from .tokens import load_record
 
@@ -56,15 +58,21 @@ def status(
     else:
         records = sorted(run.deployment.records.all(), key=lambda record: record.name)
     circuits = read_circuits(run, records)
+    hold = circuits.pop(HOLD_KEY, None)
     judged = [(record, _assess(run, record, circuits)) for record in records]
     shown = [pair for pair in judged if connection or pair[0].status is not Status.DISCONNECTED]
     first = summarize_health([(record.name, health) for record, health in shown])
     if connection and records[0].status is Status.DISCONNECTED:
         first = f"{connection} is disconnected."
     worst = max((health.level for _, health in judged), default=Level.FINE)
+    if hold:
+        first, worst = describe(hold, run.now), Level.ACT
     if run.output.as_json:
-        run.output.write_document(_build_document(first, worst is Level.ACT, judged, circuits, run.now))
+        document = _build_document(first, worst is Level.ACT, judged, circuits, run.now)
+        run.output.write_document({**document, "hold": build_view(hold) if hold else None})
     elif connection:
+        if hold:
+            run.output.write(first, _STYLES[worst])
         _write_one(run, *judged[0], circuits)
     else:
         run.output.write(first, _STYLES[worst])

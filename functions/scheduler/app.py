@@ -20,7 +20,7 @@ _RESERVE_SECONDS = 5
 _TABLE = os.environ["EVERGRANT_RECORDS_TABLE"]
 _ports = TickPorts(
     DynamoRecords(_TABLE),
-    DynamoCircuits(_TABLE),
+    DynamoCircuits(_TABLE, os.environ["EVERGRANT_AUTHORIZATIONS_TABLE"]),
     StoredProfiles(_TABLE),
     SqsQueue(os.environ["EVERGRANT_QUEUE_URL"]),
     SystemClock(),

@@ -28,7 +28,20 @@ API = "https://a1b2.execute-api.eu-west-1.amazonaws.com"
 ACCESS_TOKEN = "the-very-access-token"
 CLIENT_SECRET = "the-very-client-secret"
 
+AUTHORIZATIONS = "authorizations"
 Rotator = Callable[[Mapping[str, Any]], dict[str, Any]]
+
+
+def create_authorizations() -> None:
+    """Make the table of authorizations, which has the hold too, unless it is there."""
+    tables = client("dynamodb")
+    if AUTHORIZATIONS not in tables.list_tables()["TableNames"]:
+        tables.create_table(
+            TableName=AUTHORIZATIONS,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        )
 
 
 class Desk:
@@ -40,6 +53,7 @@ class Desk:
 
     def __init__(self, patch: pytest.MonkeyPatch, records: DynamoRecords, queue_url: str) -> None:
         self.records = records
+        create_authorizations()
         self.asked: list[dict[str, Any]] = []
         self.rotator: Rotator = self.rotates
         self.now: float = NOW
@@ -48,7 +62,7 @@ class Desk:
         self.outputs = {
             "ApiUrl": API,
             "RecordsTableName": records.table,
-            "AuthorizationsTableName": "authorizations",
+            "AuthorizationsTableName": AUTHORIZATIONS,
             "RotationQueueUrl": queue_url,
             "RotatorFunctionArn": ROTATOR,
             "SecretPrefix": "evergrant",

@@ -20,10 +20,11 @@ from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.clock import SystemClock
 from evergrant_cli import deployment
 from evergrant_cli.doctor import patient
+from tests.adapters.cli_desk import AUTHORIZATIONS, create_authorizations
 from tests.adapters.doctor_account import Account
 from tests.adapters.samples import NOW
 
-RECORDS, AUTHORIZATIONS = "records", "authorizations"
+RECORDS = "records"
 _KEEP_SESSION: Any = {"core": {"mock_credentials": True, "passthrough": {}, "reset_boto3_session": False}}
 
 # The runner makes the tree of commands anew for each run: half of what most runs cost.
@@ -91,12 +92,7 @@ def records(aws: None) -> DynamoRecords:
 
 @pytest.fixture
 def authorizations(aws: None) -> StoredAuthorizations:
-    sdk.client("dynamodb").create_table(
-        TableName=AUTHORIZATIONS,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-    )
+    create_authorizations()
     return StoredAuthorizations(AUTHORIZATIONS)
 
 

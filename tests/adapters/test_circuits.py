@@ -48,7 +48,7 @@ WHOLE = Circuit(
 
 @pytest.fixture
 def circuits(records: DynamoRecords) -> DynamoCircuits:
-    return DynamoCircuits(records.table)
+    return DynamoCircuits(records.table, "authorizations")
 
 
 def test_where_nothing_is_wrong_there_is_no_item(circuits: DynamoCircuits) -> None:

@@ -200,13 +200,13 @@ def test_what_failed_by_its_client_is_tried_in_any_status(desk: Desk, error: str
 def test_what_the_circuit_counts_as_refused_is_tried(desk: Desk) -> None:
     desk.records.create(connection("keap/a", failures=1, last_error="service_unavailable"))
     failed: dict[str, Any] = {"failures.keap/a": Failure(NOW - 60, "invalid_client")}
-    DynamoCircuits(desk.records.table).change("client#keap", failed, only_if={})
+    DynamoCircuits(desk.records.table, "authorizations").change("client#keap", failed, only_if={})
     assert desk.json("client", "set", "keap", given=ENTRY)["tried"] == {"keap/a": {}}
 
 
 def test_new_credentials_close_the_circuit_when_no_connection_waits(desk: Desk) -> None:
     """New credentials start with a closed circuit, even if no connection is there to try them."""
-    circuits = DynamoCircuits(desk.records.table)
+    circuits = DynamoCircuits(desk.records.table, "authorizations")
     failed: dict[str, Any] = {"failures.keap/gone": Failure(NOW, "invalid_client"), "alerted_at": NOW, "probes": 3}
     circuits.change("client#keap", {**REFUSED, **failed, "accepted_version": "0"}, only_if={})
     desk("client", "set", "keap", given=ENTRY)
@@ -236,7 +236,7 @@ def test_a_client_is_shown_with_its_users_and_without_its_secrets(desk: Desk) ->
 def test_a_refused_client_is_shown_as_one(desk: Desk) -> None:
     desk("client", "set", "keap", given=ENTRY)
     failed: dict[str, Any] = {"failures.keap/a": Failure(NOW, "invalid_client")}
-    DynamoCircuits(desk.records.table).change("client#keap", {**REFUSED, **failed}, only_if={})
+    DynamoCircuits(desk.records.table, "authorizations").change("client#keap", {**REFUSED, **failed}, only_if={})
     assert desk.json("client", "show", "keap")["refused"]["error"] == "invalid_client"
     said = desk("client", "show", "keap")
     assert "the provider does not accept the client's credentials (invalid_client, HTTP 401)" in said
@@ -247,7 +247,7 @@ def test_a_refused_client_is_shown_as_one(desk: Desk) -> None:
 def test_an_incident_of_a_client_lists_the_refused_grants(desk: Desk) -> None:
     desk("client", "set", "keap", given=ENTRY)
     refused: dict[str, Any] = {"incident_at": NOW - 60, "refusals.keap/a": Failure(NOW - 60, "invalid_grant")}
-    DynamoCircuits(desk.records.table).change("client#keap", refused, only_if={})
+    DynamoCircuits(desk.records.table, "authorizations").change("client#keap", refused, only_if={})
     said = desk("client", "show", "keap")
     assert "refused the grants of 1 connections at once" in said
     assert "keap/a" in said

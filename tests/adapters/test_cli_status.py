@@ -171,7 +171,7 @@ URL = "https://api.example.com/token"
 
 def open_circuit(desk: Desk, key: str, **fields: Any) -> None:
     opened: dict[str, Any] = {"opened_at": NOW - 3600, "probed_at": NOW - 5, **fields}
-    DynamoCircuits(desk.records.table).change(key, opened, only_if={})
+    DynamoCircuits(desk.records.table, "authorizations").change(key, opened, only_if={})
 
 
 def test_a_refused_client_is_said_once_for_all_its_connections_due_or_not(desk: Desk) -> None:
@@ -243,7 +243,9 @@ def test_many_refused_grants_are_one_line(desk: Desk) -> None:
     for name in names:
         desk.records.create(healthy(name, **refused, rejected_code="invalid_grant"))
     refusals = {f"refusals.{name}": Failure(NOW - 60, "invalid_grant") for name in names}
-    DynamoCircuits(desk.records.table).change("client#keap", {"incident_at": NOW - 60, **refusals}, only_if={})
+    DynamoCircuits(desk.records.table, "authorizations").change(
+        "client#keap", {"incident_at": NOW - 60, **refusals}, only_if={}
+    )
     said = desk("status", status=3)
     assert said.count("invalid_grant") == 1
     assert "keap: its provider has refused the grants of 6 connections at once" in said

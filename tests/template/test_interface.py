@@ -7,10 +7,15 @@ import pytest
 from tests.template.stack import FUNCTIONS, of_type, properties, read_template, translate_template, words
 
 ENVIRONMENT = {
-    "Scheduler": {"EVERGRANT_RECORDS_TABLE": "RecordsTable", "EVERGRANT_QUEUE_URL": "RotationQueue"},
+    "Scheduler": {
+        "EVERGRANT_RECORDS_TABLE": "RecordsTable",
+        "EVERGRANT_AUTHORIZATIONS_TABLE": "AuthorizationsTable",
+        "EVERGRANT_QUEUE_URL": "RotationQueue",
+    },
     "Rotator": {
         "EVERGRANT_PREFIX": "SecretPrefix",
         "EVERGRANT_RECORDS_TABLE": "RecordsTable",
+        "EVERGRANT_AUTHORIZATIONS_TABLE": "AuthorizationsTable",
         "EVERGRANT_QUEUE_URL": "RotationQueue",
         "EVERGRANT_SEAL_KEY_ARN": "SealKey.Arn",
         "EVERGRANT_VAULT_KEY_ARN": "VaultKey.Arn",

@@ -38,11 +38,13 @@ EXPECTED = {
     "Scheduler": log("Scheduler")
     | allow("${RecordsTable.Arn}/index/due", "dynamodb:Query")
     | allow("RecordsTable.Arn", "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem")
+    | allow("AuthorizationsTable.Arn", "dynamodb:BatchGetItem")
     | allow("RotationQueue.Arn", "sqs:SendMessage")
     | allow("SchedulerDeadLetterQueue.Arn", "sqs:SendMessage"),
     "Rotator": log("Rotator")
     | allow("RecordsTable.Arn", "dynamodb:BatchGetItem", "dynamodb:GetItem", "dynamodb:UpdateItem")
     | allow("${RecordsTable.Arn}/index/due", "dynamodb:Query")
+    | allow("AuthorizationsTable.Arn", "dynamodb:BatchGetItem")
     | allow(
         "RotationQueue.Arn",
         "sqs:ReceiveMessage",
@@ -144,14 +146,20 @@ def test_consumers_read_tokens_and_ask_getter_and_nothing_else() -> None:
 def test_an_operator_runs_the_command_and_reads_no_token_from_its_secret() -> None:
     """Nor does an operator unseal. `tests/stack/test_operator.py` shows that the commands need each of these."""
     stack = "arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}/*"
+    schedules = "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/default/*"
     records = ("BatchGetItem", "GetItem", "PutItem", "Scan", "UpdateItem")
     clients = ("CreateSecret", "GetSecretValue", "PutSecretValue", "RestoreSecret")
     assert set(grants(properties("OperatorPolicy")["PolicyDocument"]["Statement"])) == (
-        allow(stack, "cloudformation:DescribeStacks")
+        allow(stack, "cloudformation:DescribeStackResource", "cloudformation:DescribeStacks")
         | allow("RecordsTable.Arn", *(f"dynamodb:{action}" for action in records))
-        | allow("AuthorizationsTable.Arn", "dynamodb:GetItem", "dynamodb:PutItem")
+        | allow(
+            "AuthorizationsTable.Arn",
+            *(f"dynamodb:{action}" for action in ("BatchGetItem", "GetItem", "PutItem", "UpdateItem")),
+        )
+        | allow(schedules, "scheduler:GetSchedule", "scheduler:UpdateSchedule")
+        | allow("TickRole.Arn", "iam:PassRole")
         | allow(CLIENTS, *(f"secretsmanager:{action}" for action in clients))
-        | allow(TOKENS, "secretsmanager:DeleteSecret")
+        | allow(TOKENS, "secretsmanager:DeleteSecret", "secretsmanager:DescribeSecret")
         | allow("VaultKey.Arn", "kms:Decrypt", "kms:GenerateDataKey")
         | allow("SealKey.Arn", "kms:GenerateDataKey")
         | allow("RotatorFunction.Arn", "lambda:InvokeFunction")

@@ -157,6 +157,7 @@ def test_the_sdk_logs_nothing_below_info(function: str) -> None:
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "EVERGRANT_RECORDS_TABLE": "records",
+        "EVERGRANT_AUTHORIZATIONS_TABLE": "authorizations",
         "EVERGRANT_QUEUE_URL": "https://sqs.eu-west-1.amazonaws.com/000000000000/rotation",
         "EVERGRANT_ROTATOR_FUNCTION": "rotator",
     }

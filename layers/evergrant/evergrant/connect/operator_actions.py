@@ -10,10 +10,11 @@ from ..errors import Conflict, InvalidRequest, TemporarilyUnavailable, UnknownCo
 from ..names import check_client, split_connection
 from ..ports import Clock, Records
 from ..profiles.model import HEADLESS_GRANTS, Profile, content_hash
-from ..record import state_machine, token_save
-from ..record.connection import Connection, RecordChange, RecordFields, create_event
+from ..record import failures, state_machine, token_save
+from ..record.connection import STALE, Connection, RecordChange, RecordFields, create_event
 from ..record.refresh_schedule import deliver_soon, schedule_due, schedule_refresh
-from ..record.status import EventType, Status
+from ..record.status import INACTIVE_STATUSES, EventType, Status
+from ..record.token_document import REQUEST_TOKEN_CHARACTERS
 from ..times import TICK_SECONDS
 from .links import Authorization
 
@@ -159,6 +160,38 @@ def disconnect(records: Records, connection: str, clock: Clock, *, revoke: bool 
         return deliver_soon(current, change, now)
 
     return _change(records, connection, disconnect_now, clock)
+
+
+def is_stale(connection: Connection, version: str | None, now: int, *, rotates: bool) -> bool:
+    """Whether the refresh token of a record in a restored table has been used since.
+
+    Parameters
+    ----------
+    version
+        The request token of what consumers get: it begins with the generation (:mod:`evergrant.record.token_document`).
+    rotates
+        Whether its provider replaces refresh tokens. Where nothing was published, one whose access token has expired
+        was replaced since.
+    """
+    if connection.status in (*INACTIVE_STATUSES, Status.AWAITING_AUTHORIZATION) or connection.sealed is None:
+        return False
+    if connection.grant in HEADLESS_GRANTS or not rotates:
+        return False
+    if version is not None and len(version) == REQUEST_TOKEN_CHARACTERS:
+        return int(version[:16], 16) > connection.generation
+    return connection.expires_at is not None and connection.expires_at <= now
+
+
+def require_authorization_of_stale(records: Records, connection: str, clock: Clock) -> Connection:
+    """Never refresh a stale record again, and call for its owner."""
+    now = int(clock.now())
+
+    def mark(current: Connection) -> RecordChange:
+        if current.last_error == STALE:
+            return RecordChange()
+        return deliver_soon(current, failures.require_authorization_of_stale(current, now), now)
+
+    return _change(records, connection, mark, clock)
 
 
 def _status_after_pause(current: Connection) -> Status:

@@ -18,6 +18,9 @@ from .connection import Connection
 from .status import Status
 
 _CLIENT, _ENDPOINT = "client#", "endpoint#"
+#: The key of the hold: an operator's circuit over all connections, which gets no probes. Its item is outside the record
+#: table: a table that was restored must neither bring it back nor have lost it.
+HOLD_KEY = "hold#"
 #: Connections refused in a row after which the client is to blame, and failed ones after which the endpoint is.
 _MIN_FAILED = 3
 #: Failures of an endpoint count together within so many seconds.
@@ -114,6 +117,11 @@ class Circuit:
         return self.key.startswith(_CLIENT)
 
     @property
+    def is_hold(self) -> bool:
+        """Whether this is the operator's hold."""
+        return self.key == HOLD_KEY
+
+    @property
     def name(self) -> str:
         """The client's name, or the endpoint's URL."""
         return self.key.partition("#")[2]
@@ -142,16 +150,20 @@ class Circuit:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What a pass knows of the client and the endpoint of its connection. ``version`` is of the client's entry."""
+    """What a pass knows of the client and the endpoint of its connection. ``version`` is of the client's entry.
+
+    ``hold`` is open while an operator holds all refreshes.
+    """
 
     client: Circuit
     endpoint: Circuit
     version: str | None = None
+    hold: Circuit = Circuit(HOLD_KEY)
 
     @property
     def open_circuit(self) -> Circuit | None:
         """The circuit that holds the connection back."""
-        return next((circuit for circuit in (self.endpoint, self.client) if circuit.is_open), None)
+        return next((circuit for circuit in (self.hold, self.endpoint, self.client) if circuit.is_open), None)
 
 
 #: Where nothing is known of other connections.

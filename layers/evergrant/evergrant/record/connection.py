@@ -114,6 +114,8 @@ FORMAT_VERSION = 1
 UNPUBLISHED = "unpublished"
 #: The last error of a connection whose access tokens have expired when they come.
 EXPIRED_ON_ARRIVAL = "expired_on_arrival"
+#: The last error of a connection whose record is older than what was published from it, as after a restore.
+STALE = "stale_record"
 #: The last error of a connection that fails alone, and so needs its owner.
 FAILS_ALONE = "fails_for_this_account"
 

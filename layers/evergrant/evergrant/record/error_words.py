@@ -7,7 +7,7 @@ response, or with the reason why there was none.
 from __future__ import annotations
 
 from ..oauth.error_codes import REGISTERED_ERRORS
-from .connection import EXPIRED_ON_ARRIVAL, FAILS_ALONE, UNPUBLISHED
+from .connection import EXPIRED_ON_ARRIVAL, FAILS_ALONE, STALE, UNPUBLISHED
 
 _NOT_SENT = "the request never reached the provider"
 _LOST = "the provider's response was lost"
@@ -42,6 +42,7 @@ _SENTENCES = {
     "invalid_profile": "its profile cannot be used",
     "seal_broken": "the sealed token set does not open",
     EXPIRED_ON_ARRIVAL: "its access tokens have expired when they come, as the provider states it",
+    STALE: "its record is older than the token that was published from it, as after a restore of the table",
     UNPUBLISHED: "Secrets Manager does not take its new token, and the secret still holds an older one",
     # of the registered codes: those of which more can be said than by their kind
     "invalid_scope": "the provider does not accept the scope",
@@ -77,7 +78,7 @@ _WITHOUT_RESPONSE = frozenset(
     (
         *("service_unavailable", "no_refresh_token", "key_expired", "key_refused", "unknown_client"),
         *("unknown_profile", "invalid_client_entry", "invalid_variable", "invalid_profile", "seal_broken"),
-        *(UNPUBLISHED, EXPIRED_ON_ARRIVAL),
+        *(UNPUBLISHED, EXPIRED_ON_ARRIVAL, STALE),
     )
 )
 

@@ -12,7 +12,7 @@ from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..times import DAY_SECONDS, HOUR_SECONDS, format_rfc3339
 from . import outbox, refresh_schedule
 from .circuit import ALERT_AGAIN_SECONDS, Circuit, Surroundings
-from .connection import FAILS_ALONE, Connection, RecordChange, RecordFields, create_event
+from .connection import FAILS_ALONE, STALE, Connection, RecordChange, RecordFields, create_event
 from .refresh_schedule import schedule_refresh
 from .retries import LAST_TRY_SECONDS, compute_longest_wait, compute_retry_at
 from .state_machine import event_of, ignore_client_refusal, move
@@ -99,6 +99,15 @@ def require_authorization(connection: Connection, now: int) -> RecordChange:
         error = "key_expired" if (connection.expires_at or 0) <= now else "key_refused"
     change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, Reason(error))
     return change.set({**note_reason(Reason(error), now), **schedule_refresh(connection, None)})
+
+
+def require_authorization_of_stale(connection: Connection, now: int) -> RecordChange:
+    """Call for the owner of a connection whose record is older than what was published from it.
+
+    Its refresh token has been used since. Sent once more, it may end the grant: it is never sent again.
+    """
+    change = worsen_status(connection, Status.AUTHORIZATION_REQUIRED, now, Reason(STALE))
+    return change.set({**note_reason(Reason(STALE), now), **schedule_refresh(connection, None)})
 
 
 def note_others(connection: Connection, surroundings: Surroundings, now: int) -> RecordChange:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..oauth.answer_classes import CLASS_BY_KIND
 from ..oauth.error_codes import REGISTERED_ERRORS, RefusalKind
-from .connection import FAILS_ALONE
+from .connection import FAILS_ALONE, STALE
 
 _SET_CLIENT, _CONNECT = "evergrant client set {client}", "evergrant connect {connection}"
 _SHOW = "evergrant status {connection}"
@@ -17,6 +17,7 @@ _REMEDIES = {
     "unknown_profile": _CONNECT,
     "seal_broken": _CONNECT,
     FAILS_ALONE: _CONNECT,
+    STALE: _CONNECT,
 }
 #: Of a request that was not sent, by its reason: what lies with the provider's host or its network passes.
 _NOT_SENT_REMEDIES = {"dns": _SHOW, "connect": _SHOW, "tls": _SHOW, "timeout": _SHOW, "address": _CONNECT}

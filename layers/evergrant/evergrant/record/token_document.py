@@ -36,6 +36,10 @@ def build_response(published: Mapping[str, Any], expires_at: int, now: float) ->
     return {**published, "expires_in": max(int(expires_at - now), 0)}
 
 
+#: The length of a request token. A version that was stored by hand has an id of another length.
+REQUEST_TOKEN_CHARACTERS = 64
+
+
 def derive_request_token(connection: Connection, published: Mapping[str, Any]) -> str:
     """Derive Secrets Manager's ClientRequestToken, which names the version: 64 hexadecimal digits.
 

@@ -39,20 +39,24 @@ class CircuitBreaker:
         self._clock = clock
 
     def look(self, connection: Connection, endpoint: str, version: str | None) -> Surroundings:
-        """Read the circuits of a connection. ``version`` is that of its client's entry. Raises PortUnavailable."""
+        """Read the circuits of a connection, and the hold. ``version`` is its client's. Raises PortUnavailable."""
         client_key = circuits.create_client_key(connection.client)
         endpoint_key = circuits.create_endpoint_key(endpoint)
-        found = self._circuits.get_many((client_key, endpoint_key))
-        return Surroundings(found[client_key], found[endpoint_key], version)
+        found = self._circuits.get_many((circuits.HOLD_KEY, client_key, endpoint_key))
+        return Surroundings(found[client_key], found[endpoint_key], version, found[circuits.HOLD_KEY])
 
     def find_obstacle(self, connection: Connection, surroundings: Surroundings, demand: TokenDemand) -> Circuit | None:
         """Find the open circuit that holds the connection back. A probe passes, and so does what an operator forces.
+
+        Nothing passes the hold: a refresh token of a restored table may have been used.
 
         Another entry of the client than was refused may be tried at once, by one connection. So may a connection
         without a valid token where no tick sent a probe in time: it may not be due, and a caller may wait for it. So
         may one whose refresh token was spared, just before its end.
         """
         held_by = surroundings.open_circuit
+        if held_by is not None and held_by.is_hold:
+            return held_by
         if held_by is None or demand.force or demand.is_probe_of(connection, self._now):
             return None
         if held_by.is_client and surroundings.version != held_by.version:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import EvergrantError, ResponsePending
+from ..errors import AuthorizationRequired, EvergrantError, ResponsePending
 from ..http_messages import HttpRequest
 from ..oauth.client import Client
 from ..oauth.token_request import Phase, build_token_requests, choose_phase, find_endpoint
@@ -13,7 +13,7 @@ from ..ports import DataKey, PortUnavailable, RotationPorts, Seal
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..record import failures, lost_response, retries
 from ..record.circuit import Circuit, Surroundings
-from ..record.connection import Connection, RecordChange
+from ..record.connection import STALE, Connection, RecordChange
 from ..record.refresh_schedule import schedule_refresh
 from ..record.sealed import Sealed
 from ..settings import Settings
@@ -106,6 +106,8 @@ class Preparation:
         self, connection: Connection, demand: TokenDemand, profile: Profile, tokens: TokenSet | None
     ) -> HeldBack | None:
         """Find why nothing may be sent at this moment, by the record alone. A worker that had to wait asks again."""
+        if connection.last_error == STALE:
+            return HeldBack(RecordChange(), "waiting", tokens, AuthorizationRequired(connection.name))
         held_back = self._wait_in_doubt(connection, demand, profile, tokens) or self._spare(connection, demand, profile)
         if held_back:
             return held_back

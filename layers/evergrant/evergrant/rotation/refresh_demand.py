@@ -17,6 +17,8 @@ MIN_COOLDOWN_SECONDS = 10
 #: Each early refresh in a row doubles that, up to an hour or half the token's lifetime: so many of them count.
 _MAX_COOLDOWN_SECONDS, MAX_EARLY_REFRESHES = 3600, 9
 #: An operator corrects a profile within hours.
+#: When a caller may ask again while an operator holds all refreshes.
+HOLD_RETRY_SECONDS = 60
 _UNREADABLE_RETRY_SECONDS = 3600
 
 Outcome = Literal["rotated", "fresh", "published", "busy", "unpublished", "inactive", "waiting", "no_time", "failed"]
@@ -203,6 +205,10 @@ def _needs_a_person(connection: Connection) -> bool:
 
 def _explain_held_back(connection: Connection, circuit: Circuit, now: int) -> ClientRefused | TemporarilyUnavailable:
     """Return the error for a caller whose connection an open circuit holds back."""
+    if circuit.is_hold:
+        return TemporarilyUnavailable(
+            f"No valid token of {connection.name} can be had now: an operator holds all refreshes.", HOLD_RETRY_SECONDS
+        )
     if circuit.is_client:
         return ClientRefused(connection.name, connection.client)
     message = f"No valid token of {connection.name} can be had now: {circuit.name} does not work ({circuit.code})."

@@ -111,6 +111,8 @@ class _TickRun:
         try:
             dues = self._list_due()
             known = self._read_circuits(dues)
+            if known[circuits.HOLD_KEY].is_open:
+                return Tick(0, 0, held=len(dues))
             free, held = self._sort_out(dues, known)
             moments = self._spread(free)
             for due, at in zip(free, moments, strict=True):
@@ -148,8 +150,11 @@ class _TickRun:
     def _read_circuits(self, dues: Sequence[Due]) -> Mapping[str, Circuit]:
         """Read the circuits of what is due. Without them all is sent, and the passes look by themselves."""
         keys = {key for due in dues for key in _list_keys(due)} | ({self.only} if self.only else set())
+        if not keys:
+            return {circuits.HOLD_KEY: Circuit(circuits.HOLD_KEY)}
+        keys.add(circuits.HOLD_KEY)
         try:
-            known = self.ports.circuits.get_many(sorted(keys)) if keys else {}
+            known = self.ports.circuits.get_many(sorted(keys))
         except PortUnavailable as error:
             self.failure = error
             known = {key: Circuit(key) for key in keys}

@@ -47,7 +47,7 @@ def build_rotation_ports() -> RotationPorts:
         bus=EventBus(os.environ["EVERGRANT_EVENT_BUS"]),
         profiles=StoredProfiles(table),
         clock=SystemClock(),
-        circuits=DynamoCircuits(table),
+        circuits=DynamoCircuits(table, os.environ["EVERGRANT_AUTHORIZATIONS_TABLE"]),
     )
 
 
