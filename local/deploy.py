@@ -45,6 +45,7 @@ MAX_BUILDS = 3
 class Stack:
     """A deployed stack."""
 
+    name: str
     outputs: Mapping[str, str]
     api_url: str
     """The address of its HTTP API; ``outputs["ApiUrl"]`` is the address on AWS."""
@@ -76,9 +77,14 @@ def build(home: Path, say: Say) -> Path:
 
 
 def deploy(
-    aws: LocalAws, template: Path, home: Path, say: Say, parameters: Mapping[str, object] | None = None
+    aws: LocalAws,
+    template: Path,
+    home: Path,
+    say: Say,
+    parameters: Mapping[str, object] | None = None,
+    name: str = STACK,
 ) -> Stack:
-    """Deploy a built template as the stack ``evergrant``, with the ``local`` settings of samconfig.toml.
+    """Deploy a built template as the stack ``name``, with the ``local`` settings of samconfig.toml.
 
     ``parameters`` of the template replace those of the settings.
     """
@@ -86,14 +92,14 @@ def deploy(
     options = ["--config-file", str(ROOT / "samconfig.toml"), "--config-env", "local"]
     if parameters:
         options += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
-    outputs = sam_deploy(aws, template, STACK, options, home / "deploy.log", say)
+    outputs = sam_deploy(aws, template, name, options, home / f"deploy-{name}.log", say)
     say("routes of the HTTP API")
-    api_id = create_routes(aws, STACK)
+    api_id = create_routes(aws, name)
     fix_event_sources(aws)
-    fix_batch_permissions(aws, STACK)
-    fix_unread_settings(aws, STACK)
+    fix_batch_permissions(aws, name)
+    fix_unread_settings(aws, name)
     # Not http://{id}.execute-api.localhost:{port}: not every resolver knows names under localhost.
-    return Stack(outputs, f"{aws.endpoint}/_aws/execute-api/{api_id}")
+    return Stack(name, outputs, f"{aws.endpoint}/_aws/execute-api/{api_id}")
 
 
 def sam_deploy(aws: LocalAws, template: Path, stack: str, options: list[str], log: Path, say: Say) -> dict[str, str]:

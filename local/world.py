@@ -21,7 +21,7 @@ from local import browser
 from local.aws import LocalAws, local_aws
 from local.browser import Page
 from local.connections import Connection
-from local.deploy import STACK, Stack, build, deploy
+from local.deploy import Stack, build, deploy
 from local.providers import DIALECTS, Client, Provider, ProviderServer
 from local.terminal import Say, Steps
 from local.tools import ROOT, LocalRunError, clean_environment
@@ -41,7 +41,7 @@ class World:
     def environment(self) -> dict[str, str]:
         """Return the variables that make `evergrant`, an SDK or a tool use this set-up."""
         return self.aws.environment() | {
-            "EVERGRANT_STACK": STACK,
+            "EVERGRANT_STACK": self.stack.name,
             "EVERGRANT_PREFIX": self.stack.outputs["SecretPrefix"],
             "EVERGRANT_API_URL": self.stack.api_url,
             "EVERGRANT_GETTER": self.stack.outputs["GetterFunctionArn"],
