@@ -390,6 +390,17 @@ def nothing_in_the_queue() -> Patch:
     return mock.patch.object(Queue, "arrive", dropping)
 
 
+def a_chain_of_messages_that_lambda_stops() -> Patch:
+    """Rotator does not allow recursion."""
+    begin = Queue.__init__
+
+    def forbidding(self: Queue, *args: Any) -> None:
+        begin(self, *args)
+        self.allows_recursion = False
+
+    return mock.patch.object(Queue, "__init__", forbidding)
+
+
 def nothing_is_published() -> Patch:
     return mock.patch.object(Vault, "put", return_value=None)
 
@@ -506,6 +517,9 @@ PLANTED: Mapping[Mutant, Found] = {
     the_old_refresh_token_is_kept: Found(situations.a_quiet_morning, invariants.no_refresh_token_is_sent_twice),
     a_generation_that_stays: Found(situations.a_quiet_morning, invariants.a_generation_never_goes_back),
     nothing_in_the_queue: Found(situations.a_table_out_of_order, invariants.no_token_set_is_thrown_away),
+    a_chain_of_messages_that_lambda_stops: Found(
+        situations.a_table_out_of_order_for_five_minutes, invariants.no_token_set_is_thrown_away
+    ),
     nothing_is_published: Found(situations.a_quiet_morning, invariants.what_consumers_read_is_current),
     withheld_while_degraded: Found(
         situations.short_lived_tokens_of_a_provider_out_of_reach, invariants.no_valid_token_is_withheld

@@ -6,6 +6,7 @@ failure.
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -23,6 +24,9 @@ from tests.unit import memory
 
 #: See the template: visibility timeout and receptions of the rotation queue, and the size of a batch.
 REDELIVERY_SECONDS, MAX_RECEPTIONS, BATCH_SIZE = 360, 5, 10
+#: A message that a function sends while it processes one of the same queue continues its chain. After so many, Lambda
+#: hands the message to no function any more, unless the function allows it (Lambda guide, "Recursive loop detection").
+MAX_CHAIN = 16
 #: SQS delays a message by 15 minutes at most.
 MAX_DELAY_SECONDS = 900
 
@@ -137,7 +141,10 @@ class Vault(memory.MemoryVault):
 
 @dataclass(eq=False)
 class Message:
+    """``chain`` counts the messages before it of which each was sent while the one before was processed."""
+
     text: str
+    chain: int = 0
     receptions: int = 0
 
 
@@ -170,6 +177,10 @@ class Queue(memory.MemoryQueue):
         self._random = random
         self._free = max_batches
         self._ready: deque[Message] = deque()
+        #: By the thread that processes it.
+        self._processed: dict[threading.Thread, Message] = {}
+        #: As the template says of rotator.
+        self.allows_recursion = True
         self.begin: Callable[[Batch], None] = lambda _: None
         self.process: Callable[[Batch, str], bool] = lambda *_: True
         self.duplicates = self.late = 0.0
@@ -177,12 +188,14 @@ class Queue(memory.MemoryQueue):
 
     def arrive(self, text: str, delay: int) -> None:
         assert 0 <= delay <= MAX_DELAY_SECONDS, "SQS delays a message by at most 15 minutes"
+        before = self._processed.get(threading.current_thread())
+        chain = before.chain + 1 if before else 0
         copies = 2 if self.duplicates and self._random.random() < self.duplicates else 1
         for number in range(copies):
             wait = float(delay) + (self._random.uniform(0, 60) if number else 0)
             if self.late and self._random.random() < self.late:
                 wait += self._random.uniform(0, MAX_DELAY_SECONDS)
-            self._timeline.after(wait, partial(self._show, Message(text)))
+            self._timeline.after(wait, partial(self._show, Message(text, chain)))
 
     def _show(self, message: Message) -> None:
         self._ready.append(message)
@@ -202,11 +215,14 @@ class Queue(memory.MemoryQueue):
 
     def _work(self, batch: Batch, message: Message) -> None:
         done = False
+        self._processed[threading.current_thread()] = message
         try:
-            done = self.process(batch, message.text)
+            if self.allows_recursion or message.chain < MAX_CHAIN:
+                done = self.process(batch, message.text)
         except memory.Crash:
             batch.undone = list(batch.messages)  # none was deleted
         finally:
+            del self._processed[threading.current_thread()]
             if not done and message not in batch.undone:
                 batch.undone.append(message)
             batch.left -= 1

@@ -133,6 +133,24 @@ def a_table_out_of_order() -> None:
         assert world.ledger.asked == []
 
 
+def a_table_out_of_order_for_five_minutes() -> None:
+    """From the moment at which token sets arrive, which wait in the queue: each is saved in the end."""
+    with World(39, reads_every=None) as world:
+        names = connect(world, PROFILES["okta"], 3, lifetime=3600, within=10)
+        see, count = world.internet.acted, count_from(1)
+
+        def acted(sending: Sending) -> None:
+            see(sending)
+            if next(count) == 1:
+                world.faults.outages.append(Outage("records", world.now, world.now + 5 * MINUTE))
+
+        world.internet.acted = acted
+        world.run(hours=3)
+        assert world.ledger.asked == []
+        assert world.queue.dead == []
+        require_no_gap(world, names)
+
+
 def a_token_that_is_withdrawn() -> None:
     """The provider withdraws an access token early: its consumer says so, and has another one within a minute."""
     with World(11, reads_every=30) as world:
