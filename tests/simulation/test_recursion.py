@@ -10,9 +10,8 @@ from tests.unit.repository import ROOT
 
 
 def test_the_simulation_allows_what_the_template_allows() -> None:
-    rotator = (
-        (ROOT / "template.yaml").read_text("utf-8").split("  RotatorFunction:\n")[1].split("\n\n  CallbackFunction")[0]
-    )
+    template = (ROOT / "template.yaml").read_text("utf-8")
+    rotator = template.partition("\n  RotatorFunction:\n")[2].partition("\n  CallbackFunction:\n")[0]
     with World(1) as world:
         assert world.queue.allows_recursion is ("RecursiveLoop: Allow" in rotator)
 
