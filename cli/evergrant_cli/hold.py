@@ -50,7 +50,7 @@ def release(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Refresh again, after `evergrant hold`.
+    """Refresh again, after `evergrant hold`, and switch the schedule on.
 
     Where the record table is another one than when the hold began, each record is
     compared with what was published from it. One that is older is never refreshed:
@@ -66,7 +66,9 @@ def release(
     deployment = run.deployment
     circuit = deployment.circuits.get(HOLD_KEY)
     if not circuit.is_open:
-        _write(run, build_view(circuit), "Nothing is held.", None)
+        problem = deployment.switch_schedule(on=True)
+        document = {"held": False, "stale": [], "schedule": _describe_schedule(problem, on=True)}
+        _write(run, document, "Nothing is held, and the schedule is on.", problem)
         return
     stale = []
     if restored or circuit.detail != deployment.records.table:

@@ -97,7 +97,9 @@ def test_a_hold_shows_first_and_ends_with_a_release(desk: Desk, schedule: dict[s
     assert desk.json("release") == {"held": False, "stale": [], "schedule": "enabled"}
     assert schedule["State"] == "ENABLED"
     assert desk.json("status")["hold"] is None
+    schedule["State"] = "DISABLED"
     assert "Nothing is held" in desk("release")
+    assert schedule["State"] == "ENABLED", "by an operator's hand, it was off"
 
 
 def test_a_schedule_that_cannot_be_switched_is_said(desk: Desk, schedule: dict[str, Any]) -> None:

@@ -72,7 +72,7 @@ FAULTS: list[tuple[str, Mapping[str, Answer], Verdict, str, str]] = [
         {"GetSchedule": {"State": "DISABLED", "ScheduleExpression": "rate(1 minute)"}},
         RED,
         "DISABLED",
-        "aws scheduler update-schedule --name evergrant-tick --state ENABLED",
+        "evergrant release",
     ),
     ("ticks", {"GetMetricStatistics": metrics()}, RED, "no tick within 10 min", "SchedulerDeadLetterQueue"),
     (
