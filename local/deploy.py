@@ -22,6 +22,7 @@ from botocore.exceptions import ClientError
 from local.aws import LocalAws
 from local.emulator_fixes import fix_batch_permissions, fix_event_sources, fix_unread_settings
 from local.routes import create_routes
+from local.strict_rules import enforce_rules
 from local.terminal import Say
 from local.tools import ROOT, STATE, LocalRunError, clean_environment, find_tool, run_tool
 
@@ -93,6 +94,7 @@ def deploy(
     if parameters:
         options += ["--parameter-overrides", *(f"{name}={value}" for name, value in parameters.items())]
     outputs = sam_deploy(aws, template, name, options, home / f"deploy-{name}.log", say)
+    enforce_rules(aws, name)
     say("routes of the HTTP API")
     api_id = create_routes(aws, name)
     fix_event_sources(aws)

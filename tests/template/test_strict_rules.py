@@ -1,0 +1,51 @@
+"""Protects the strictness of the local AWS: each rule of AWS that it lacks finds the mistake that it is for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from local.strict_rules import RULES, list_broken
+from tests.template.stack import translate_template
+
+Plant = Callable[[dict[str, Any]], object]
+
+
+def forbid_recursion(resources: dict[str, Any]) -> object:
+    return resources["RotatorFunction"]["Properties"].pop("RecursiveLoop")
+
+
+def add_a_condition(resources: dict[str, Any]) -> object:
+    statement = resources["AlertTopicPolicy"]["Properties"]["PolicyDocument"]["Statement"][0]
+    return statement.update(Condition={"StringEquals": {"aws:SourceAccount": "1"}})
+
+
+def close_the_dead_letters(resources: dict[str, Any]) -> object:
+    return resources.pop("AlertDeadLetterPolicy")
+
+
+def raise_the_level(resources: dict[str, Any]) -> object:
+    return resources["RotatorFunction"]["Properties"]["LoggingConfig"].update(ApplicationLogLevel="WARN")
+
+
+PLANTED: dict[Plant, str] = {
+    forbid_recursion: "Lambda stops what RotatorFunction sends to RotationQueue",
+    add_a_condition: "EventBridge may not publish what AlertRule sends to AlertTopic",
+    close_the_dead_letters: "EventBridge keeps nothing that AlertRule cannot deliver to AlertTopic",
+    raise_the_level: "Lambda drops the metrics of RotatorFunction",
+}
+
+
+def test_the_template_breaks_no_rule() -> None:
+    assert list_broken(translate_template()) == []
+
+
+@pytest.mark.parametrize("plant", PLANTED, ids=lambda plant: plant.__name__)
+def test_a_rule_finds_the_mistake_that_it_is_for(plant: Plant) -> None:
+    resources = copy.deepcopy(translate_template())
+    plant(resources)
+    assert any(text.startswith(PLANTED[plant]) for text in list_broken(resources))
+    assert len(PLANTED) == len(RULES)
