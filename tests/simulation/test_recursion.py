@@ -17,7 +17,7 @@ def test_the_simulation_allows_what_the_template_allows() -> None:
 
 
 @pytest.mark.parametrize("allows", [True, False])
-def test_tokens_of_a_minute_leave_dead_letters_only_where_chains_are_stopped(allows: bool) -> None:
+def test_tokens_of_a_minute_leave_dead_letters_only_if_chains_stop(allows: bool) -> None:
     """Each refresh sends the message of the next one, so that a chain never ends."""
     with World(2, reads_every=None) as world:
         world.queue.allows_recursion = allows
