@@ -159,6 +159,41 @@ def test_a_deleted_entry_is_an_unknown_client_and_can_be_set_again(
     assert vault.client("keap") == EXPECTED
 
 
+KEY, OTHER_KEY = (f"arn:aws:kms:eu-west-1:123456789012:key/{letter * 8}" for letter in "ab")
+
+
+@pytest.mark.parametrize("named", [OTHER_KEY, OTHER_KEY.rpartition("/")[2]])
+def test_an_entry_under_the_key_of_another_stack_is_not_replaced(aws: None, named: str) -> None:
+    """A Put keeps the secret's key. Rotator could not read what the command says is stored."""
+    secrets, vault = client("secretsmanager"), SecretsVault("evergrant", KEY)
+    secrets.create_secret(Name="evergrant/clients/keap", SecretString="{}", KmsKeyId=named)
+    with pytest.raises(InvalidClient, match=named) as caught:
+        vault.store_client("keap", ENTRY)
+    assert f"update-secret --secret-id evergrant/clients/keap --kms-key-id {KEY}" in caught.value.hint
+    assert secrets.get_secret_value(SecretId="evergrant/clients/keap")["SecretString"] == "{}"
+
+    secrets.update_secret(SecretId="evergrant/clients/keap", KmsKeyId=KEY)
+    vault.store_client("keap", ENTRY)
+    assert vault.client("keap").client_id == "app-1"
+
+
+@pytest.mark.parametrize("named", [None, "alias/evergrant-vault", KEY.rpartition("/")[2]])
+def test_an_entry_under_a_key_that_may_be_used_is_replaced(aws: None, named: str | None) -> None:
+    """The account's default key is open to each role. An alias may be that of the stack's key."""
+    key = {"KmsKeyId": named} if named else {}
+    client("secretsmanager").create_secret(Name="evergrant/clients/keap", SecretString="{}", **key)
+    vault = SecretsVault("evergrant", KEY)
+    vault.store_client("keap", ENTRY)
+    assert vault.client("keap").client_id == "app-1"
+
+
+def test_an_operator_who_may_not_look_at_the_key_stores_all_the_same(aws: None) -> None:
+    vault = SecretsVault("evergrant", KEY)
+    with failing("secretsmanager", "DescribeSecret"):
+        vault.store_client("keap", ENTRY)
+    assert vault.client("keap").client_id == "app-1"
+
+
 def test_an_entry_stored_as_binary_is_refused_by_name(aws: None, vault: SecretsVault) -> None:
     client("secretsmanager").create_secret(Name="evergrant/clients/keap", SecretBinary=b"{}")
     with pytest.raises(InvalidClient, match="keap"):

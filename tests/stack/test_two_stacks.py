@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local import connections
 from local.deploy import build, deploy
 from local.world import World
+from scripts import take_up
 
 CONNECTION = connections.WEALTHYHOOD.for_account("twice")
 PARAMETERS = {
@@ -64,3 +66,93 @@ def test_rotator_of_one_stack_reads_no_client_of_the_other(world: World, second:
         assert second.stack.outputs[name] in granted
     assert ":secret:second/clients/" in granted
     assert ":secret:evergrant/" not in granted
+
+
+def test_a_deleted_stack_is_taken_up_with_a_restored_table(world: World, second: World, tmp_path: Path) -> None:
+    """docs/lifecycle.md, step by step. The emulator restores no table, and gives an imported one its old name.
+
+    So the old items in the old table stand for a restored one.
+    """
+    client, server = world.clients["keap"], world.providers["keap"]
+    server.provider.register(replace(client, redirect_uris=(*client.redirect_uris, second.stack.callback_url)))
+    entry = {"client_id": client.client_id, "client_secrets": [client.client_secret], "hosts": [server.host]}
+    second.evergrant("client", "set", "keap", given=json.dumps(entry))
+    behind, current = (connections.KEAP.for_account(account) for account in ("behind", "current"))
+    for each in (behind, current):
+        second.connect(each)
+        second.evergrant("rotate", each.name, "--json")
+    table = second.stack.outputs["RecordsTableName"]
+    items = second.aws.client("dynamodb").scan(TableName=table)["Items"]
+    second.evergrant("rotate", behind.name, "--json")
+    second.evergrant("hold", "--reason", "a restore", "--json")
+    _delete(second)
+    _put_back(second, table, items)
+    again = _take_up(second, tmp_path)
+
+    assert json.loads(again.evergrant("status", "--json", statuses=(3,)))["hold"]["held"] is True
+    before = _read_generation(again, behind.name)
+    again.evergrant("rotate", behind.name, "--json", statuses=(0, 1, 3, 4))
+    assert _read_generation(again, behind.name) == before, "nothing is sent while it is held"
+
+    assert json.loads(again.evergrant("release", "--restored", "--json"))["stale"] == [behind.name]
+    assert _read_view(again, behind.name)["status"] == "authorization_required"
+    before = _read_generation(again, current.name)
+    again.evergrant("rotate", current.name, "--json")
+    assert _read_generation(again, current.name) == before + 1, "the keys are the old ones, under the new roles"
+
+
+def _read_view(world: World, name: str) -> dict[str, Any]:
+    document = json.loads(world.evergrant("status", name, "--json", statuses=(0, 3)))
+    view: dict[str, Any] = document["connections"][0]
+    return view
+
+
+def _read_generation(world: World, name: str) -> int:
+    return int(_read_view(world, name)["generation"])
+
+
+def _put_back(world: World, table: str, items: list[dict[str, Any]]) -> None:
+    """Give a table the items that it had."""
+    tables = world.aws.client("dynamodb")
+    for item in tables.scan(TableName=table)["Items"]:
+        tables.delete_item(TableName=table, Key={"pk": item["pk"]})
+    for item in items:
+        tables.put_item(TableName=table, Item=item)
+
+
+def _delete(second: World) -> None:
+    formation = second.aws.client("cloudformation")
+    formation.delete_stack(StackName="second")
+    formation.get_waiter("stack_delete_complete").wait(StackName="second", WaiterConfig={"Delay": 1})
+
+
+def _take_up(second: World, home: Path) -> World:
+    """Import what the deleted stack has left, and deploy over that."""
+    formation, outputs = second.aws.client("cloudformation"), second.stack.outputs
+    kept = {
+        "RecordsTable": outputs["RecordsTableName"],
+        "AuthorizationsTable": outputs["AuthorizationsTableName"],
+        "VaultKey": outputs["VaultKeyArn"].rpartition("/")[2],
+        "SealKey": outputs["SealKeyArn"].rpartition("/")[2],
+        "RotationDeadLetterQueue": outputs["RotationDeadLetterQueueUrl"],
+    }
+    template, resources = home / "template.json", home / "resources.json"
+    files = (f"--template={template}", f"--resources={resources}")
+    take_up.main([*files, *(f"--{name}={value}" for name, value in kept.items())])
+    formation.create_change_set(
+        StackName="second",
+        ChangeSetName="take-up",
+        ChangeSetType="IMPORT",
+        TemplateBody=template.read_text("utf-8"),
+        ResourcesToImport=json.loads(resources.read_text("utf-8")),
+    )
+    wait = {"Delay": 1}
+    formation.get_waiter("change_set_create_complete").wait(
+        StackName="second", ChangeSetName="take-up", WaiterConfig=wait
+    )
+    formation.execute_change_set(StackName="second", ChangeSetName="take-up")
+    formation.get_waiter("stack_import_complete").wait(StackName="second", WaiterConfig=wait)
+    stack = deploy(second.aws, build(home, lambda _: None), home, lambda _: None, PARAMETERS, "second")
+    for name in ("RecordsTableName", "AuthorizationsTableName", "SealKeyArn", "VaultKeyArn"):
+        assert stack.outputs[name] == outputs[name]
+    return replace(second, stack=stack)

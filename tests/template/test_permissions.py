@@ -148,7 +148,7 @@ def test_an_operator_runs_the_command_and_reads_no_token_from_its_secret() -> No
     stack = "arn:${AWS::Partition}:cloudformation:${AWS::Region}:${AWS::AccountId}:stack/${AWS::StackName}/*"
     schedules = "arn:${AWS::Partition}:scheduler:${AWS::Region}:${AWS::AccountId}:schedule/default/*"
     records = ("BatchGetItem", "GetItem", "PutItem", "Scan", "UpdateItem")
-    clients = ("CreateSecret", "GetSecretValue", "PutSecretValue", "RestoreSecret")
+    clients = ("CreateSecret", "DescribeSecret", "GetSecretValue", "PutSecretValue", "RestoreSecret")
     assert set(grants(properties("OperatorPolicy")["PolicyDocument"]["Statement"])) == (
         allow(stack, "cloudformation:DescribeStackResource", "cloudformation:DescribeStacks")
         | allow("RecordsTable.Arn", *(f"dynamodb:{action}" for action in records))

@@ -16,9 +16,9 @@ from ..record.status import INACTIVE_STATUSES, Status
 MIN_COOLDOWN_SECONDS = 10
 #: Each early refresh in a row doubles that, up to an hour or half the token's lifetime: so many of them count.
 _MAX_COOLDOWN_SECONDS, MAX_EARLY_REFRESHES = 3600, 9
-#: An operator corrects a profile within hours.
 #: When a caller may ask again while an operator holds all refreshes.
 HOLD_RETRY_SECONDS = 60
+#: An operator corrects a profile within hours.
 _UNREADABLE_RETRY_SECONDS = 3600
 
 Outcome = Literal["rotated", "fresh", "published", "busy", "unpublished", "inactive", "waiting", "no_time", "failed"]

@@ -114,8 +114,29 @@ class SecretsVault:
         text = json.dumps(entry, separators=(",", ":"), sort_keys=True)
         parse_client(name, text)
         secret = client_secret_name(self.prefix, name)
+        self._require_key(name, secret)
         with unavailable("storing the client"):
             self._put(secret, {"SecretString": text}, {"Description": f"OAuth client {name}, used by Evergrant."})
+
+    def _require_key(self, name: str, secret: str) -> None:
+        """Refuse a secret under the key of another stack: PutSecretValue keeps its key, and rotator may not use that.
+
+        A key that is named by an alias may be the right one, and the account's default key is open to every role. An
+        operator who may not look at the secret stores it all the same.
+        """
+        if not self.key_arn:
+            return
+        try:
+            found = client("secretsmanager").describe_secret(SecretId=secret)
+        except ClientError:
+            return  # there is none yet, or the Put that follows fails with the reason
+        key = found.get("KmsKeyId") or ""
+        if key and "alias/" not in key and key.rpartition("/")[2] != self.key_arn.rpartition("/")[2]:
+            raise InvalidClient(
+                f"The secret of client {name} is encrypted under {key}, which is not this stack's key.",
+                "Rotator could not read it. Change its key as an administrator who may use both: `aws secretsmanager "
+                f"update-secret --secret-id {secret} --kms-key-id {self.key_arn}`. Then set the client again.",
+            )
 
     def _put(
         self,
