@@ -48,7 +48,7 @@ def build_import(
         Maps logical ids to what exists: a table's name, a key's id, a queue's URL.
     """
     kept = find_kept(template)
-    resources = {}
+    resources: dict[str, dict[str, Any]] = {}
     for name in existing:
         given = template["Resources"][name].get("Properties", {})
         properties = {field: given[field] for field in _SHAPE if field in given}
@@ -69,7 +69,7 @@ def build_import(
 def main(arguments: Sequence[str] | None = None) -> int:
     template = yaml_parse(TEMPLATE.read_text("utf-8"))
     kept = find_kept(template)
-    parser = argparse.ArgumentParser(prog="python -m scripts.take_up", description=__doc__.splitlines()[0])  # type: ignore[union-attr]
+    parser = argparse.ArgumentParser(prog="python -m scripts.take_up", description=__doc__.splitlines()[0])
     parser.add_argument("--template", type=Path, default=Path("take-up-template.json"))
     parser.add_argument("--resources", type=Path, default=Path("take-up-resources.json"))
     for name, kind in kept.items():

@@ -66,7 +66,7 @@ def check_tables(patient: Patient) -> Finding:
         table = patient.get_output(output)
         found = tables.describe_table(TableName=table)["Table"]
         if found["TableStatus"] not in ("ACTIVE", "UPDATING"):
-            return red(f"the {name} table is {found['TableStatus']}", "Restore it: docs/operating.md.")
+            return red(f"the {name} table is {found['TableStatus']}", "Restore it: docs/lifecycle.md.")
         if not found.get("DeletionProtectionEnabled"):
             faults.append(f"the {name} table has no deletion protection")
             commands.append(f"dynamodb update-table --table-name {table} --deletion-protection-enabled")
