@@ -15,6 +15,7 @@ from evergrant.profiles.model import HEADLESS_GRANTS
 from evergrant.record.alerts import is_alert
 from evergrant.record.circuit import Circuit
 from evergrant.record.connection import EXPIRED_ON_ARRIVAL, Connection
+from evergrant.record.failures import SERVICE_UNAVAILABLE
 from evergrant.record.status import INACTIVE_STATUSES, EventType, Status
 from tests.simulation.ledger import Sending
 
@@ -221,7 +222,10 @@ def a_blip_is_no_alert(world: World, event: Mapping[str, Any]) -> str | None:
 
 
 def one_alert_for_one_trouble(world: World, event: Mapping[str, Any]) -> str | None:
-    """A trouble of an endpoint or a client is one alert an hour at most, however many connections it has."""
+    """A trouble of an endpoint or a client is one alert an hour at most, however many connections it has.
+
+    A failure of our own is not one of the endpoint: an alert of it says nothing of what the provider does later.
+    """
     if event["type"] not in (EventType.DEGRADED, EventType.CLIENT_REFUSED) or not is_alert(event):
         return None
     if not is_calm(world):
@@ -236,6 +240,7 @@ def one_alert_for_one_trouble(world: World, event: Mapping[str, Any]) -> str | N
         if kind == event["type"] and detail.get("alert", kind != EventType.DEGRADED):
             other = detail["connection"]
             is_same = world.member(other).endpoint == endpoint and detail != event["detail"]
+            is_same = is_same and detail.get("reason") != SERVICE_UNAVAILABLE
             if is_same and not has_its_own_trouble(world, other):
                 return f"the same was reported {world.now - at:.0f} s ago, of {other}"
     return None

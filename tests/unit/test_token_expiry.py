@@ -236,3 +236,14 @@ def test_no_mix_of_statements_gives_an_absurd_expiry(
     for profile in (acme(HOURLY), acme(ENDLESS)):
         for previous in (None, tokens(lifetime, access_token=Secret("b"))):
             assert 0 <= read(profile, previous, date=date, **body).lifetime <= 100 * YEAR
+
+
+def test_a_set_without_a_life_of_its_own_does_not_hide_the_lives_before() -> None:
+    """Of 60-second tokens, one has expired on arrival; of the next, the moment is stated in place of a lifetime."""
+    profile, current = acme(HOURLY), tokens(60)
+    for number in range(2):
+        current = read(profile, current, access_token=f"token-{number}", expires_in=0)
+    assert current.lifetime_before == 60
+    assert TokenSet.decode(current.encode()) == current
+    assert judge(profile, current, access_token="next", expires_in=NOW + HOUR) == (60, "previous", "not_credible")
+    assert read(profile, current, access_token="next", expires_in=90).lifetime_before is None

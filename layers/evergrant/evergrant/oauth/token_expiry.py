@@ -146,13 +146,10 @@ class ExpiryEvidence:
         return None if is_endless and self.is_renewable else found
 
     def _find_previous(self) -> Expiry | None:
-        previous = self.previous
-        if previous is None or previous.is_repeated or previous.lifetime <= 0:
+        lifetime = self.previous.credible_lifetime if self.previous else None
+        if lifetime is None or lifetime >= MIN_ENDLESS_SECONDS:
             return None
-        # A lifetime that was assumed, or given by hand, is no statement of the provider's.
-        is_stated = ":" in previous.expiry_rule or previous.expiry_rule == "previous"
-        is_endless = previous.lifetime >= MIN_ENDLESS_SECONDS
-        return Expiry(self.sent_at + previous.lifetime, "previous") if is_stated and not is_endless else None
+        return Expiry(self.sent_at + lifetime, "previous")
 
     def _assume_unknown(self) -> Expiry:
         lifetime = self.profile.rotation.unknown_lifetime or UNKNOWN_LIFETIME_SECONDS

@@ -139,7 +139,7 @@ class _Reader:
         ).judge()
         if expiry is None:
             return _NO_EXPIRY
-        return TokenSet(
+        tokens = TokenSet(
             access_token=Secret(access_token),
             issued_at=self.sent_at,
             expires_at=expiry.at,
@@ -153,6 +153,10 @@ class _Reader:
             expired_arrivals=expiry.expired_arrivals,
             is_repeated=previous is not None and previous.access_token == Secret(access_token),
         )
+        # What a repeated token has left is no measure for the next one.
+        if previous is None or tokens.is_repeated or tokens.credible_lifetime is not None:
+            return tokens
+        return replace(tokens, lifetime_before=previous.credible_lifetime)
 
     def _compute_refresh_expiry(self, expires_at: int, renewed: Secret | None) -> int | None:
         """Compute when the refresh token expires; None without one, and where nothing is known."""

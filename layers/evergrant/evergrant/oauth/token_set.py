@@ -24,6 +24,7 @@ class TokenSet:
     :data:`ASSUMED_EXPIRY_RULES`. ``expiry_doubt`` says why the response's own statement was not followed:
     ``not_credible`` or ``expired``, None where it was. ``expired_arrivals`` counts the answers in a row whose access
     token had expired on arrival. ``is_repeated`` says that the access token is that of the set before.
+    ``lifetime_before`` is the last credible lifetime that was stated, in seconds, where this set's own is not.
     """
 
     access_token: Secret
@@ -39,6 +40,14 @@ class TokenSet:
     expiry_doubt: str | None = None
     expired_arrivals: int = 0
     is_repeated: bool = False
+    lifetime_before: int | None = None
+
+    @property
+    def credible_lifetime(self) -> int | None:
+        """The last credible lifetime that the provider stated, of this set or one before; None where it never did."""
+        # A lifetime that was assumed, or given by hand, is no statement of the provider's.
+        is_stated = ":" in self.expiry_rule or self.expiry_rule == "previous"
+        return self.lifetime if is_stated and self.lifetime > 0 and not self.is_repeated else self.lifetime_before
 
     @property
     def is_expiry_assumed(self) -> bool:
@@ -68,6 +77,7 @@ class TokenSet:
             "expiry_doubt": self.expiry_doubt,
             "expired_arrivals": self.expired_arrivals,
             "is_repeated": self.is_repeated,
+            "lifetime_before": self.lifetime_before,
         }
         plain |= {name: value for name, value in rare.items() if value}
         return json.dumps(plain, separators=(",", ":"), sort_keys=True).encode()
