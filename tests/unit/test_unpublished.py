@@ -13,6 +13,7 @@ from evergrant.ports import PortUnavailable
 from evergrant.record.alerts import describe_event
 from evergrant.record.status import EventType, Status
 from evergrant.rotation.refresh_demand import Result, TokenDemand, build_warning
+from evergrant.secret import Secret
 from evergrant_cli.health import Level, assess_health
 from tests.unit.memory import answer
 from tests.unit.rotation_world import NAME, World, world
@@ -244,3 +245,26 @@ def test_a_pass_that_did_all_it_had_to_reports_nothing() -> None:
     w = world()
     w.run()
     assert w.dependency_errors == []
+
+
+# A token that no secret takes
+
+
+def test_a_token_too_large_for_a_secret_is_said_at_once_and_served() -> None:
+    """Secrets Manager is not asked in vain: no later try can succeed."""
+    w = world()
+    large = "x" * 70_000
+    body = {"access_token": large, "refresh_token": "refresh-1", "expires_in": HOUR}
+    w.provider.script = [answer(200, body)]
+    w.run()
+    record = w.record()
+    assert (record.status, record.last_error, record.last_detail) == (Status.DEGRADED, "unpublished", "too_large")
+    assert w.vault.published == {}
+    [event] = [found for found in w.bus.events.values() if found["type"] == EventType.DEGRADED]
+    said = describe_event(event)
+    assert said["alert"] is True
+    assert "65,536 bytes" in said["summary"]
+    served = w.run(caller_waits=True)
+    assert served.tokens is not None
+    assert served.tokens.access_token == Secret(large)
+    assert len(alerts(w)) == 1

@@ -108,6 +108,8 @@ class _Facts:
 def _describe_degraded(facts: _Facts) -> tuple[str, str]:
     name, client, reason = facts.name, facts.client, facts.reason
     command = find_remedy(reason, name, client, detail=facts.detail.get("http_detail"), has_expired=facts.has_expired)
+    if reason == UNPUBLISHED and facts.detail.get("http_detail"):
+        return f"{name}{facts.why}. Consumers that read its secret have to ask getter.", command
     if reason == UNPUBLISHED:
         return (
             f"Secrets Manager does not take the new access token of {name} ({reason}): consumers of the secret read an "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..oauth.error_codes import REGISTERED_ERRORS
 from .connection import EXPIRED_ON_ARRIVAL, FAILS_ALONE, STALE, UNPUBLISHED
+from .token_document import TOO_LARGE
 
 _NOT_SENT = "the request never reached the provider"
 _LOST = "the provider's response was lost"
@@ -69,7 +70,10 @@ _LOST_REASONS = {
     "too_large": "the provider's response was larger than what is read",
     "protocol": "what the provider sent is not HTTP",
 }
-_REASONS = {"not_sent": _NOT_SENT_REASONS, "lost_response": _LOST_REASONS}
+_UNPUBLISHED_REASONS = {
+    TOO_LARGE: "its token is too large for Secrets Manager, which takes 65,536 bytes: only getter serves it",
+}
+_REASONS = {"not_sent": _NOT_SENT_REASONS, "lost_response": _LOST_REASONS, UNPUBLISHED: _UNPUBLISHED_REASONS}
 _HTML = frozenset({"text/html", "application/xhtml+xml"})
 #: Codes that say nothing more than that a server failed; with a page of HTML, even which server is unknown.
 _OF_A_FAILURE = frozenset({"unclear", "transient", "server_error", "temporarily_unavailable"})

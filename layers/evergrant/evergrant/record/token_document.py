@@ -36,8 +36,17 @@ def build_response(published: Mapping[str, Any], expires_at: int, now: float) ->
     return {**published, "expires_in": max(int(expires_at - now), 0)}
 
 
+#: What Secrets Manager takes as one value, in bytes ("AWS Secrets Manager quotas"). Getter serves a larger document.
+MAX_BYTES = 65_536
+#: The detail of a document that is larger.
+TOO_LARGE = "too_large"
 #: The length of a request token. A version that was stored by hand has an id of another length.
 REQUEST_TOKEN_CHARACTERS = 64
+
+
+def is_too_large(document: Mapping[str, Any]) -> bool:
+    """Whether Secrets Manager would refuse the document for its size."""
+    return len(json.dumps(document).encode()) > MAX_BYTES
 
 
 def derive_request_token(connection: Connection, published: Mapping[str, Any]) -> str:

@@ -156,18 +156,20 @@ def _report_save(connection: Connection, tokens: TokenSet, generation: int, now:
     return events
 
 
-def apply_publish_failure(connection: Connection, now: int) -> RecordChange:
-    """Count one more failed publication: no change, or the alert."""
+def apply_publish_failure(connection: Connection, now: int, detail: str | None = None) -> RecordChange:
+    """Count one more failed publication: no change, or the alert. With a ``detail``, no later one can succeed."""
     is_known = connection.status is Status.DEGRADED and connection.alerted_at is not None
-    is_early = now < (connection.issued_at or 0) + ALERT_DELAY_SECONDS
+    is_early = detail is None and now < (connection.issued_at or 0) + ALERT_DELAY_SECONDS
     if is_known or is_early or connection.status not in _RUNNING:
         return RecordChange()
-    event = create_event(EventType.DEGRADED, connection, now, reason=UNPUBLISHED, client=connection.client, alert=True)
+    said = {"reason": UNPUBLISHED, "client": connection.client, "alert": True}
+    said |= {"http_detail": detail} if detail else {}
+    event = create_event(EventType.DEGRADED, connection, now, **said)
     change = state_machine.move(connection.status, Status.DEGRADED).set({"alerted_at": now}) | outbox.add_events(
         connection, event
     )
     if not connection.failures:
-        change = change.set({"last_error": UNPUBLISHED, "last_error_at": now})
+        change = change.set({"last_error": UNPUBLISHED, "last_error_at": now, "last_detail": detail})
     return change
 
 
@@ -189,6 +191,6 @@ def apply_publish_success(connection: Connection, now: int) -> RecordChange:
     alerted = connection.alerted_at is not None
     event = create_event(EventType.RECOVERED, connection, now, alert=alerted)
     change |= state_machine.move(connection.status, Status.ACTIVE).set(
-        {"last_error": None, "last_error_at": None, "alerted_at": None}
+        {"last_error": None, "last_error_at": None, "last_detail": None, "alerted_at": None}
     )
     return change | outbox.add_events(connection, event)

@@ -94,6 +94,8 @@ class Publication:
         now = self._now
         try:
             document = token_document.build_document(connection, profile, tokens)
+            if token_document.is_too_large(document):
+                return False, apply_publish_failure(connection, now, token_document.TOO_LARGE)
             self.ports.vault.publish(
                 connection.name,
                 document,
