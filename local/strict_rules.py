@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from local.aws import LocalAws
@@ -64,7 +65,7 @@ def lose_dead_letters(resources: Resources) -> Iterator[str]:
                 for policy in policies
                 if queue in map(_name, policy["Queues"])
                 for statement in policy["PolicyDocument"]["Statement"]
-                if statement["Principal"].get("Service") == "events.amazonaws.com"
+                if statement["Effect"] == "Allow" and statement["Principal"].get("Service") == "events.amazonaws.com"
             ]
             if not queue or not allowed:
                 yield f"EventBridge keeps nothing that {name} cannot deliver to {_name(target['Arn'])}."
@@ -102,8 +103,13 @@ def _list_sent_to(resources: Resources, role: str) -> set[str]:
         if role in map(_name, policy["Roles"])
     ]
     statements = [statement for document in documents for statement in document["Statement"]]
-    sending = [it for it in statements if "sqs:SendMessage" in it["Action"] and it["Effect"] == "Allow"]
+    sending = [it for it in statements if it["Effect"] == "Allow" and any(map(_may_send, _as_list(it["Action"])))]
     return {_name(resource) for it in sending for resource in _as_list(it["Resource"])}
+
+
+def _may_send(action: str) -> bool:
+    """Whether an action of a policy, which may hold wildcards and is compared without case, covers SendMessage."""
+    return fnmatchcase("sqs:sendmessage", action.lower())
 
 
 def _allows_events(policy: Resource, topic: str) -> bool:
