@@ -23,9 +23,23 @@ def enforce_rules(aws: LocalAws, stack: str) -> None:
     """Raise LocalRunError if the deployed stack breaks a rule."""
     template = aws.client("cloudformation").get_template(StackName=stack, TemplateStage="Processed")["TemplateBody"]
     resources = (json.loads(template) if isinstance(template, str) else template)["Resources"]
-    broken = list_broken(resources)
+    broken = [*list_broken(resources), *_list_shared(aws, stack)]
     if broken:
         raise LocalRunError("The local AWS took what AWS does not:\n" + "\n".join(f"- {text}" for text in broken))
+
+
+def _list_shared(aws: LocalAws, stack: str) -> Iterator[str]:
+    """List what another stack has under the same name: CloudFormation would refuse to create it."""
+    formation = aws.client("cloudformation")
+    names = [found["StackName"] for found in formation.describe_stacks()["Stacks"]]
+    owners = {
+        name: formation.describe_stack_resources(StackName=name)["StackResources"] for name in sorted({*names, stack})
+    }
+    own = {(it["ResourceType"], it["PhysicalResourceId"]): it["LogicalResourceId"] for it in owners.pop(stack)}
+    for other, resources in owners.items():
+        for it in resources:
+            if (it["ResourceType"], it["PhysicalResourceId"]) in own:
+                yield f"{it['LogicalResourceId']} has the name {it['PhysicalResourceId']}, as in the stack {other}."
 
 
 def list_broken(resources: Resources) -> list[str]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from local.strict_rules import RULES, list_broken
+from local.strict_rules import RULES, enforce_rules, list_broken
+from local.tools import LocalRunError
 from tests.template.stack import translate_template
 
 Plant = Callable[[dict[str, Any]], object]
@@ -74,3 +76,30 @@ def test_a_rule_finds_the_mistake_that_it_is_for(plant: Plant) -> None:
     plant(resources)
     assert any(text.startswith(FOUND[plant]) for text in list_broken(resources))
     assert len(PLANTED) == len(RULES)
+
+
+class _Formation:
+    """CloudFormation with two stacks, whose schedules have one name."""
+
+    def __init__(self, schedule: str) -> None:
+        self._ids = {"evergrant": "evergrant-tick", "second": schedule}
+
+    def get_template(self, **_: Any) -> dict[str, Any]:
+        return {"TemplateBody": {"Resources": translate_template()}}
+
+    def describe_stacks(self) -> dict[str, Any]:
+        return {"Stacks": [{"StackName": name} for name in self._ids]}
+
+    def describe_stack_resources(self, StackName: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        found = {"ResourceType": "AWS::Scheduler::Schedule", "LogicalResourceId": "Tick"}
+        return {"StackResources": [{**found, "PhysicalResourceId": self._ids[StackName]}]}
+
+
+@pytest.mark.parametrize(("schedule", "is_taken"), [("evergrant-tick", False), ("second-tick", True)])
+def test_a_name_that_another_stack_has_is_refused(schedule: str, is_taken: bool) -> None:
+    aws: Any = SimpleNamespace(client=lambda service: _Formation(schedule))
+    if is_taken:
+        enforce_rules(aws, "second")
+        return
+    with pytest.raises(LocalRunError, match="Tick has the name evergrant-tick, as in the stack evergrant"):
+        enforce_rules(aws, "second")
