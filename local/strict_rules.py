@@ -14,6 +14,9 @@ from typing import Any
 from local.aws import LocalAws
 from local.tools import LocalRunError
 
+#: What has its name within another resource.
+_WITHIN_ANOTHER = frozenset({"AWS::ApiGatewayV2::Stage", "AWS::IAM::Policy", "AWS::Lambda::Permission"})
+
 Resource = Mapping[str, Any]
 Resources = Mapping[str, Resource]
 Rule = Callable[[Resources], Iterator[str]]
@@ -38,7 +41,7 @@ def _list_shared(aws: LocalAws, stack: str) -> Iterator[str]:
     own = {(it["ResourceType"], it["PhysicalResourceId"]): it["LogicalResourceId"] for it in owners.pop(stack)}
     for other, resources in owners.items():
         for it in resources:
-            if (it["ResourceType"], it["PhysicalResourceId"]) in own:
+            if it["ResourceType"] not in _WITHIN_ANOTHER and (it["ResourceType"], it["PhysicalResourceId"]) in own:
                 yield f"{it['LogicalResourceId']} has the name {it['PhysicalResourceId']}, as in the stack {other}."
 
 

@@ -53,9 +53,7 @@ def test_the_same_connection_in_both_has_a_token_set_in_each(world: World, secon
 
 def test_rotator_of_one_stack_reads_no_client_of_the_other(world: World, second: World) -> None:
     """Its policies name the stack's own prefix, keys and tables."""
-    iam, functions = world.aws.client("iam"), world.aws.client("lambda")
-    configuration = functions.get_function_configuration(FunctionName=second.stack.outputs["RotatorFunctionArn"])
-    role = configuration["Role"].rpartition("/")[2]
+    iam, role = world.aws.client("iam"), _find_role(second)
     documents = [
         json.dumps(iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"])
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
@@ -66,6 +64,60 @@ def test_rotator_of_one_stack_reads_no_client_of_the_other(world: World, second:
         assert second.stack.outputs[name] in granted
     assert ":secret:second/clients/" in granted
     assert ":secret:evergrant/" not in granted
+
+
+def test_a_log_line_becomes_a_metric_an_alarm_and_a_message(second: World) -> None:
+    """What rotator writes is what the alarm watches, and its message is published to the alert topic.
+
+    The emulator makes no metric of a log line: this test does that, as the embedded metric format says. It looks at one
+    period where AWS looks at two.
+    """
+    aws, outputs = second.aws, second.stack.outputs
+    cloudwatch, iam, sqs = aws.client("cloudwatch"), aws.client("iam"), aws.client("sqs")
+    queue = sqs.create_queue(QueueName="second-alerts")["QueueUrl"]
+    address = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    allowed = {"Effect": "Allow", "Principal": "*", "Action": "sqs:SendMessage", "Resource": address}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [allowed]})
+    sqs.set_queue_attributes(QueueUrl=queue, Attributes={"Policy": policy})
+    aws.client("sns").subscribe(TopicArn=outputs["AlertTopicArn"], Protocol="sqs", Endpoint=address)
+    role = _find_role(second)
+    denied = {"Effect": "Deny", "Action": "events:PutEvents", "Resource": "*"}
+    iam.put_role_policy(
+        RoleName=role, PolicyName="no-bus", PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [denied]})
+    )
+    try:
+        second.connect(CONNECTION)
+        second.evergrant("rotate", CONNECTION.name, "--json", statuses=(0, 1))
+        metric = _find_metric(second, "DependencyErrors")
+    finally:
+        iam.delete_role_policy(RoleName=role, PolicyName="no-bus")
+    cloudwatch.put_metric_data(**metric)
+    for _ in range(10):
+        received = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=2).get("Messages", [])
+        said = [json.loads(json.loads(message["Body"])["Message"]) for message in received]
+        if found := [message for message in said if "AlarmName" in message]:
+            break
+    assert [message["NewStateValue"] for message in found] == ["ALARM"]
+    assert "DependencyErrors" in found[0]["AlarmName"]
+
+
+def _find_role(second: World) -> str:
+    functions = second.aws.client("lambda")
+    configuration = functions.get_function_configuration(FunctionName=second.stack.outputs["RotatorFunctionArn"])
+    return str(configuration["Role"].rpartition("/")[2])
+
+
+def _find_metric(second: World, name: str) -> dict[str, Any]:
+    """Find a metric in rotator's log, and return it as CloudWatch stores it (embedded metric format)."""
+    group, logs = "/aws/lambda/second/rotator", second.aws.client("logs")
+    lines = [event["message"] for event in logs.filter_log_events(logGroupName=group)["events"]]
+    written = [json.loads(line[line.index("{") :]) for line in lines if '"_aws"' in line]
+    [found, *_] = [line for line in written if name in line]
+    [described] = found["_aws"]["CloudWatchMetrics"]
+    dimensions = [{"Name": key, "Value": found[key]} for key in described["Dimensions"][0]]
+    value = found[name][0] if isinstance(found[name], list) else found[name]
+    data = {"MetricName": name, "Dimensions": dimensions, "Value": value, "Unit": "Count"}
+    return {"Namespace": described["Namespace"], "MetricData": [data]}
 
 
 def test_a_deleted_stack_is_taken_up_with_a_restored_table(world: World, second: World, tmp_path: Path) -> None:
