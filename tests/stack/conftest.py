@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from typing import Any
 
 import pytest
@@ -117,8 +119,11 @@ def wealthyhood(world: World, events_queue: EventsQueue) -> None:
 
 @pytest.fixture(scope="session")
 def credentials_of(world: World, consumer: Consumer) -> Callable[[str], dict[str, str]]:
-    """Temporary credentials of one of the stack's roles, as boto3's clients and sessions take them."""
-    functions = world.aws.client("lambda")
+    """Credentials with the rights of one of the stack's roles, as boto3's clients and sessions take them.
+
+    They are those of an IAM user with the role's policies. On AWS only Lambda can assume the role itself.
+    """
+    iam, functions = world.aws.client("iam"), world.aws.client("lambda")
     arns: Mapping[str, str] = {
         name.lower(): functions.get_function(FunctionName=world.stack.outputs[f"{name}FunctionArn"])["Configuration"][
             "Role"
@@ -126,13 +131,26 @@ def credentials_of(world: World, consumer: Consumer) -> Callable[[str], dict[str
         for name in ("Scheduler", "Rotator", "Callback", "Getter")
     } | {"consumer": consumer.role_arn}
 
+    @cache
+    def make_key(role: str) -> tuple[str, str]:
+        name, of_role = f"as-{role}", arns[role].rpartition("/")[2]
+        iam.create_user(UserName=name)
+        documents = [
+            iam.get_role_policy(RoleName=of_role, PolicyName=policy)["PolicyDocument"]
+            for policy in iam.list_role_policies(RoleName=of_role)["PolicyNames"]
+        ]
+        for attached in iam.list_attached_role_policies(RoleName=of_role)["AttachedPolicies"]:
+            arn = attached["PolicyArn"]
+            version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+            documents.append(iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"])
+        for number, document in enumerate(documents):
+            copy = iam.create_policy(PolicyName=f"{name}-{number}", PolicyDocument=json.dumps(document))["Policy"]
+            iam.attach_user_policy(UserName=name, PolicyArn=copy["Arn"])
+        key = iam.create_access_key(UserName=name)["AccessKey"]
+        return key["AccessKeyId"], key["SecretAccessKey"]
+
     def credentials(role: str) -> dict[str, str]:
-        given = world.aws.client("sts").assume_role(RoleArn=arns[role], RoleSessionName="test")["Credentials"]
-        return {
-            "aws_access_key_id": given["AccessKeyId"],
-            "aws_secret_access_key": given["SecretAccessKey"],
-            "aws_session_token": given["SessionToken"],
-        }
+        return dict(zip(("aws_access_key_id", "aws_secret_access_key"), make_key(role), strict=True))
 
     return credentials
 
