@@ -31,6 +31,15 @@ def enforce_rules(aws: LocalAws, stack: str) -> None:
         raise LocalRunError("The local AWS took what AWS does not:\n" + "\n".join(f"- {text}" for text in broken))
 
 
+def list_under_other_keys(aws: LocalAws, prefix: str, key_arn: str) -> list[str]:
+    """List the stack's secrets under another key than its own: on AWS its roles could not read or write them."""
+    secrets = aws.client("secretsmanager")
+    pages = secrets.get_paginator("list_secrets").paginate(IncludePlannedDeletion=True)
+    names = [secret["Name"] for page in pages for secret in page["SecretList"]]
+    own = [name for name in names if name.startswith(f"{prefix}/")]
+    return [name for name in own if secrets.describe_secret(SecretId=name).get("KmsKeyId") != key_arn]
+
+
 def _list_shared(aws: LocalAws, stack: str) -> Iterator[str]:
     """List what another stack has under the same name: CloudFormation would refuse to create it."""
     formation = aws.client("cloudformation")

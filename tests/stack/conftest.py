@@ -17,6 +17,7 @@ from local import browser, connections
 from local.connections import Connection
 from local.consumer_stack import Consumer, deploy_consumer
 from local.providers import OPENID, Client, Provider, ProviderServer
+from local.strict_rules import list_under_other_keys
 from local.terminal import Steps
 from local.tools import STATE
 from local.world import World, local_world
@@ -67,6 +68,8 @@ def world() -> Iterator[World]:
     ):
         patch.setattr(local.world, "run_evergrant", run)
         yield world
+        outputs = world.stack.outputs
+        assert not list_under_other_keys(world.aws, outputs["SecretPrefix"], outputs["VaultKeyArn"])
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from local.strict_rules import RULES, enforce_rules, list_broken
+from local.strict_rules import RULES, enforce_rules, list_broken, list_under_other_keys
 from local.tools import LocalRunError
 from tests.template.stack import translate_template
 
@@ -103,3 +103,28 @@ def test_a_name_that_another_stack_has_is_refused(schedule: str, is_taken: bool)
         return
     with pytest.raises(LocalRunError, match="Tick has the name evergrant-tick, as in the stack evergrant"):
         enforce_rules(aws, "second")
+
+
+class _Secrets:
+    """Secrets Manager with one secret of each stack, and one under another key."""
+
+    _keys: ClassVar = {
+        "evergrant/clients/keap": "ours",
+        "evergrant/tokens/keap/main": "another",
+        "second/clients/keap": "its",
+    }
+
+    def get_paginator(self, _: str) -> _Secrets:
+        return self
+
+    def paginate(self, **_: Any) -> list[dict[str, Any]]:
+        return [{"SecretList": [{"Name": name} for name in self._keys]}]
+
+    def describe_secret(self, SecretId: str) -> dict[str, Any]:  # noqa: N803 - AWS's name
+        return {"KmsKeyId": self._keys[SecretId]}
+
+
+def test_a_secret_under_another_key_is_found() -> None:
+    """The emulator never asks KMS. On AWS the stack's roles may use the stack's key alone."""
+    aws: Any = SimpleNamespace(client=lambda service: _Secrets())
+    assert list_under_other_keys(aws, "evergrant", "ours") == ["evergrant/tokens/keap/main"]
