@@ -32,6 +32,8 @@ _PREPARED_SECONDS = 10
 #: Nothing is judged so shortly after a service of AWS failed.
 _CALM_AFTER_SECONDS = 1200
 _TOLERANCE_SECONDS = 5
+#: A message is on its way for longer or shorter than the one before.
+_JITTER_SECONDS = 2
 #: From these seconds after its token expired, a connection may be tried so seldom (seconds), with jitter.
 _RETRY_WITHIN = ((3600, 60), (7 * 3600, 300), (31 * 3600, 3600), (inf, 86_400))
 #: Reasons of an alert that do not wait for a token to expire.
@@ -105,7 +107,7 @@ def _is_one_too_many(
     world: World, sending: Sending, opened_at: float, client: str | None, *, besides: int = 0
 ) -> str | None:
     """Say so if more was sent than one request and those ``besides``: one more where the queue is late by itself."""
-    since = max(opened_at + _PREPARED_SECONDS, sending.at - PROBE_SECONDS + 1)
+    since = max(opened_at + _PREPARED_SECONDS, sending.at - PROBE_SECONDS + _JITTER_SECONDS)
     if sending.is_repeated or sending.at < opened_at + _PREPARED_SECONDS:
         return None
     besides += world.queue.late > 0
@@ -163,26 +165,37 @@ def find_no_reason_to_ask(world: World, record: Connection) -> str | None:
 def a_client_is_refused_by_its_provider(world: World, before: Connection, after: Connection) -> str | None:
     """A connection is ``client_refused`` only where the provider refused its client, for it or for all.
 
-    A headless grant is nothing but the client, so that who refuses the one refuses the other.
+    A headless grant is nothing but the client, so that who refuses the one refuses the other. Where a profile says that
+    a status refuses the grant, a page of a wall in front of the provider with this status does so too.
     """
     if after.status is before.status or after.status is not Status.CLIENT_REFUSED:
         return None
     member = world.member(after.name)
     truths = world.script.truths(member.profile.name, after.name, world.now, since=3600)
-    is_meant = "client" in truths or (member.grant in HEADLESS_GRANTS and "grant" in truths)
+    refuses = any(rule.status == after.last_status and rule.kind == "grant_rejected" for rule in member.profile.errors)
+    is_meant = "client" in truths or (member.grant in HEADLESS_GRANTS and ("grant" in truths or refuses))
     return None if is_meant else f"nothing is wrong with its client ({after.last_error})"
 
 
 def a_token_is_not_believed_for_too_long(world: World, before: Connection, after: Connection) -> str | None:
     """The expiry in the record is not after the one at the provider.
 
-    A server whose tokens have expired on arrival three times in a row is not believed: then a lifetime is assumed.
+    A server whose tokens have expired on arrival three times in a row is not believed: then a lifetime is assumed. One
+    that gives the same response again names the lifetime that the token had at first.
     """
     if after.sealed is before.sealed or after.sealed is None or after.last_error == EXPIRED_ON_ARRIVAL:
         return None
     skew = max(world.member(after.name).server.skew, 0)
-    beyond = (after.expires_at or 0) - world.find_valid_until(after) - skew
+    beyond = (after.expires_at or 0) - world.find_valid_until(after) - skew - _seconds_repeated(world, after)
     return f"its token is believed to live {beyond:.0f} s too long" if beyond > _TOLERANCE_SECONDS else None
+
+
+def _seconds_repeated(world: World, record: Connection) -> float:
+    """Over how many seconds the server has answered with the token set that the record holds."""
+    sendings = world.ledger.tracks[record.name].sendings.values()
+    token = world.find_access_token(record)
+    moments = [one.at for attempts in sendings for one in attempts if one.access_token == token]
+    return max(moments) - min(moments) if moments else 0
 
 
 # --- of an answer of getter -------------------------------------------------------------------------------------------
@@ -224,7 +237,8 @@ def a_blip_is_no_alert(world: World, event: Mapping[str, Any]) -> str | None:
 def one_alert_for_one_trouble(world: World, event: Mapping[str, Any]) -> str | None:
     """A trouble of an endpoint or a client is one alert an hour at most, however many connections it has.
 
-    A failure of our own is not one of the endpoint: an alert of it says nothing of what the provider does later.
+    A failure of our own is not one of the endpoint: an alert of it says nothing of what the provider does later. Where
+    each connection has a client of its own, each of these is an alert.
     """
     if event["type"] not in (EventType.DEGRADED, EventType.CLIENT_REFUSED) or not is_alert(event):
         return None
@@ -237,13 +251,33 @@ def one_alert_for_one_trouble(world: World, event: Mapping[str, Any]) -> str | N
     for at, kind, detail in reversed(world.ledger.events[:-1]):
         if at < world.now - 3600:
             return None
+        if _ends_another_trouble(world, endpoint, kind, detail, event["detail"]):
+            return None
         if kind == event["type"] and detail.get("alert", kind != EventType.DEGRADED):
             other = detail["connection"]
             is_same = world.member(other).endpoint == endpoint and detail != event["detail"]
             is_same = is_same and detail.get("reason") != SERVICE_UNAVAILABLE
+            if kind == EventType.CLIENT_REFUSED:
+                is_same = is_same and detail["client"] == event["detail"]["client"]
             if is_same and not has_its_own_trouble(world, other):
                 return f"the same was reported {world.now - at:.0f} s ago, of {other}"
     return None
+
+
+def _ends_another_trouble(
+    world: World, endpoint: str, kind: str, detail: Mapping[str, Any], later: Mapping[str, Any]
+) -> bool:
+    """Whether an event ends a trouble of the endpoint that had another reason than the later one."""
+    if kind != EventType.RECOVERED or not detail.get("alert"):
+        return False
+    if world.member(detail["connection"]).endpoint != endpoint:
+        return False
+    reported = [
+        one["reason"]
+        for _, other, one in world.ledger.events
+        if other == EventType.DEGRADED and one["connection"] == detail["connection"] and one["time"] <= detail["time"]
+    ]
+    return bool(reported) and reported[-1] != later.get("reason")
 
 
 # --- of a minute ------------------------------------------------------------------------------------------------------

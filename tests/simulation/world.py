@@ -134,7 +134,11 @@ class World:
         """Until when the token in the record works at its provider."""
         if record.sealed is None:
             return -inf
-        return self.member(record.name).server.find_end(record.name, read_access_token(record.sealed))
+        return self.member(record.name).server.find_end(record.name, self.find_access_token(record))
+
+    def find_access_token(self, record: Connection) -> str:
+        """The access token in the record; empty without one."""
+        return "" if record.sealed is None else read_access_token(record.sealed)
 
     # --- what happens ---------------------------------------------------------------------------------------------
 
