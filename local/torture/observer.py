@@ -125,7 +125,7 @@ class Observer:
                     **({} if record.attempt_id is None else {":attempt": {"S": record.attempt_id}}),
                 },
             )
-            self._send(create_probe(record.name, due_at) if is_held else {"connection": record.name})
+            self._send(_create_probe(record, due_at) if is_held else {"connection": record.name})
             return True
         return False
 
@@ -153,7 +153,7 @@ class Observer:
                     ":generation": {"N": str(record.generation)},
                 },
             )
-            self._send(create_probe(record.name, due_at) if is_held else {"connection": record.name})
+            self._send(_create_probe(record, due_at) if is_held else {"connection": record.name})
             return True
         return False
 
@@ -179,3 +179,7 @@ class Observer:
             return False
         url = str(self._testbed.find_party(name).server.urls()["api_url"])
         return httpx.get(url, headers=document["headers"], trust_env=False, timeout=30).status_code == 200
+
+
+def _create_probe(record: Connection, due_at: int) -> Mapping[str, Any]:
+    return create_probe(record.name, create_endpoint_key(record.endpoint or ""), due_at)

@@ -387,11 +387,11 @@ def test_mass_refusals_that_last_are_the_owners_after_two_hours() -> None:
 # --- probes -----------------------------------------------------------------------------------------------------------
 
 
-def claim_probe(f: Fleet, name: str) -> dict[str, Any]:
+def claim_probe(f: Fleet, name: str, circuit: str = ENDPOINT_KEY) -> dict[str, Any]:
     """As a tick does."""
     until = int(f.clock.now()) + 30
     f.records.change(name, {"due_at": until})
-    return dict(create_probe(name, until))
+    return dict(create_probe(name, circuit, until))
 
 
 def test_a_doubled_probe_message_is_no_second_request() -> None:
@@ -409,6 +409,16 @@ def test_a_probe_whose_connection_was_worked_on_since_is_held_back() -> None:
     f.records.change(C, {"due_at": int(f.clock.now())})
     process_task(f.start(), message)
     assert f.provider.asked == [A, B]
+
+
+def test_a_probe_of_another_circuit_is_held_back() -> None:
+    """An endpoint's probes may be on their way when it closes, while a client is refused that has its own pace."""
+    f = break_endpoint(A, B, C)
+    f.expire(C)
+    assert process_task(f.start(), claim_probe(f, C, CLIENT_KEY))
+    assert f.provider.asked == [A, B]
+    assert process_task(f.start(), claim_probe(f, C))
+    assert f.provider.asked == [A, B, C]
 
 
 def test_a_probe_that_was_lost_is_made_good_by_the_next() -> None:

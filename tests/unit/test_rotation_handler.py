@@ -26,12 +26,15 @@ from evergrant.errors import (
 from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import content_hash
 from evergrant.record import queued_dispatch
+from evergrant.record.circuit import Circuit, create_endpoint_key
 from evergrant.record.failures import Reason
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import handle_request, parse_demand, process_batch
 from evergrant.rotation.refresh_demand import Outcome, Result, TokenDemand
 from evergrant.rotation.tick import Tick
 from tests.unit.samples import KEAP, NOW, connection, tokens
+
+ENDPOINT = Circuit(create_endpoint_key("https://a.example/token"))
 
 
 class Clock:
@@ -258,8 +261,8 @@ def test_a_connection_that_is_woken_need_not_wait_for_its_next_try() -> None:
 
 def test_a_probe_is_one_only_for_the_claim_of_its_tick() -> None:
     protocol = Protocol()
-    assert work(protocol, queued_dispatch.create_probe("keap/a", NOW + 30)) == []
-    assert protocol.ran == [TokenDemand("keap/a", probe_claim=NOW + 30)]
+    assert work(protocol, queued_dispatch.create_probe("keap/a", ENDPOINT.key, NOW + 30)) == []
+    assert protocol.ran == [TokenDemand("keap/a", probe_of=ENDPOINT.key, probe_claim=NOW + 30)]
     assert work(protocol, {**of("b"), "claimed_until": NOW + 30}) == []
     assert protocol.ran[1:] == [TokenDemand("keap/b")], "only a probe has a claim"
 
@@ -270,8 +273,8 @@ def test_a_probe_is_one_only_for_the_claim_of_its_tick() -> None:
 )
 def test_a_probe_that_comes_late_or_after_other_work_is_none(due_at: int | None, now: int, is_probe: bool) -> None:
     """A later tick may have sent the next one; and a worker that was there has moved the due date."""
-    demand = TokenDemand("keap/a", probe_claim=NOW + 30)
-    assert demand.is_probe_of(connection(name="keap/a", due_at=due_at), now) is is_probe
+    demand = TokenDemand("keap/a", probe_of=ENDPOINT.key, probe_claim=NOW + 30)
+    assert demand.is_probe_of(ENDPOINT, connection(name="keap/a", due_at=due_at), now) is is_probe
 
 
 @pytest.mark.parametrize("claim", [None, "x", [], {}])
@@ -279,7 +282,7 @@ def test_a_probe_without_a_claim_is_an_ordinary_message(claim: Any) -> None:
     protocol = Protocol()
     assert work(protocol, {**of("a"), "task": "probe", "claimed_until": claim}) == []
     [ask] = protocol.ran
-    assert not ask.is_probe_of(connection(name="keap/a", due_at=NOW), NOW - 1)
+    assert not ask.is_probe_of(ENDPOINT, connection(name="keap/a", due_at=NOW), NOW - 1)
 
 
 def test_a_dispatch_is_of_a_client_or_of_an_endpoint() -> None:

@@ -147,7 +147,7 @@ def test_probes_go_as_delayed_messages_that_carry_their_claim() -> None:
     for number, (message, delay) in enumerate(scene.queue.messages):
         name = f"keap/a{number:04}"
         claimed_until = scene.records.items[name].due_at or 0
-        assert (message, delay) == (create_probe(name, claimed_until), 15 * number)
+        assert (message, delay) == (create_probe(name, ENDPOINT_KEY, claimed_until), 15 * number)
         assert claimed_until >= NOW + delay + 15
     assert scene.circuits.items[ENDPOINT_KEY].probed_at == NOW + 45
 

@@ -13,6 +13,6 @@ def create_message(circuit: str) -> Mapping[str, Any]:
     return {"task": DISPATCH, "circuit": circuit}
 
 
-def create_probe(connection: str, claimed_until: int) -> Mapping[str, Any]:
-    """Create the message of a probe. It counts only while the record is due as the tick has claimed it."""
-    return {"task": PROBE, "connection": connection, "claimed_until": claimed_until}
+def create_probe(connection: str, circuit: str, claimed_until: int) -> Mapping[str, Any]:
+    """Create the message of a circuit's probe. It counts only while the record is due as the tick has claimed it."""
+    return {"task": PROBE, "connection": connection, "circuit": circuit, "claimed_until": claimed_until}

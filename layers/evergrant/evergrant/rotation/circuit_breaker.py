@@ -46,7 +46,7 @@ class CircuitBreaker:
         return Surroundings(found[client_key], found[endpoint_key], version, found[circuits.HOLD_KEY])
 
     def find_obstacle(self, connection: Connection, surroundings: Surroundings, demand: TokenDemand) -> Circuit | None:
-        """Find the open circuit that holds the connection back. A probe passes, and so does what an operator forces.
+        """Find the open circuit that holds the connection back. Its probe passes, and so does what an operator forces.
 
         Nothing passes the hold: a refresh token of a restored table may have been used.
 
@@ -57,7 +57,7 @@ class CircuitBreaker:
         held_by = surroundings.open_circuit
         if held_by is not None and held_by.is_hold:
             return held_by
-        if held_by is None or demand.force or demand.is_probe_of(connection, self._now):
+        if held_by is None or demand.force or demand.is_probe_of(held_by, connection, self._now):
             return None
         if held_by.is_client and surroundings.version != held_by.version:
             changes = {"version": surroundings.version, "has_changed": True, "probes": 0, "probed_at": self._now}

@@ -112,8 +112,7 @@ def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
         if kind == revocation.TASK:
             logger.info("revocation", connection=connection, outcome=rotation.revoke_from_queue(task))
             return True
-        claim = task.get("claimed_until") if kind == queued_dispatch.PROBE else None
-        result = rotation.run(TokenDemand(connection, woken=kind == queued_wakeup.TASK, probe_claim=claim))
+        result = rotation.run(_parse_queued_demand(task))
     except UnknownConnection:
         logger.warning("unknown connection", connection=connection)
         return True
@@ -136,6 +135,13 @@ def process_task(rotation: Rotation, task: Mapping[str, Any]) -> bool:
     )
     # A tick finds again what is due; a connection that was woken has only this message.
     return not (result.outcome == "no_time" and kind == queued_wakeup.TASK)
+
+
+def _parse_queued_demand(task: Mapping[str, Any]) -> TokenDemand:
+    kind = task.get("task")
+    if kind == queued_dispatch.PROBE:
+        return TokenDemand(task["connection"], probe_of=task.get("circuit"), probe_claim=task.get("claimed_until"))
+    return TokenDemand(task["connection"], woken=kind == queued_wakeup.TASK)
 
 
 def _dispatch(rotation: Rotation, circuit: str) -> bool:

@@ -31,7 +31,8 @@ class TokenDemand:
     ``caller_waits`` says that getter or an operator waits for the token; otherwise the schedule wants it fresh.
     ``min_ttl`` and ``wait`` are in seconds; ``rejected`` is the fingerprint of a token that the API rejected.
     ``woken`` says that the reason of the last failure may be gone, so that the next try need not wait.
-    ``probe_claim`` marks a probe: the due date to which the tick moved the record when it chose it.
+    ``probe_of`` is the key of the circuit that a probe may pass. ``probe_claim`` is the due date to which the tick
+    moved the record when it chose it.
     """
 
     connection: str
@@ -41,12 +42,13 @@ class TokenDemand:
     force: bool = False
     wait: float = 0.0
     woken: bool = False
+    probe_of: str | None = None
     probe_claim: int | None = None
 
-    def is_probe_of(self, connection: Connection, now: int) -> bool:
-        """Whether this is a probe in time, and no other worker has worked on the connection since the tick chose it."""
+    def is_probe_of(self, circuit: Circuit, connection: Connection, now: int) -> bool:
+        """Whether this probes the circuit in time, and no worker was at the connection since the tick chose it."""
         claim = self.probe_claim
-        return claim is not None and connection.due_at == claim and now < claim
+        return self.probe_of == circuit.key and claim is not None and connection.due_at == claim and now < claim
 
     def is_rejected(self, tokens: TokenSet | None) -> bool:
         """Whether the API rejected the access token of this set."""

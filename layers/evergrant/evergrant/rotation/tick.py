@@ -228,7 +228,7 @@ class _TickRun:
             due = by_name[candidate.held.name]
             until = refresh_schedule.compute_claim_until(at, self.now, due.expires_at)
             if self._claim(due, until):
-                self._put(queued_dispatch.create_probe(due.name, until), at)
+                self._put(queued_dispatch.create_probe(due.name, circuit.key, until), at)
 
     def _wake(self, names: Collection[str]) -> None:
         """Wake connections, one a second or as their rate has room. Without that they come at their own times."""
