@@ -5,7 +5,6 @@ Tables are made from the template's own definitions, and the environment of each
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -18,10 +17,13 @@ import pytest
 from evergrant.adapters.aws import sdk
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
+from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.adapters.clock import SystemClock
 from evergrant.connect import operator_actions
+from evergrant.profiles.model import Profile
 from local.aws import LocalAws, local_aws
-from local.providers import WEALTHYHOOD, Client, Provider, ProviderServer
+from local.providers import KEAP, WEALTHYHOOD, Client, Provider, ProviderServer
+from tests.contract.api_gateway import REDIRECT_URI
 from tests.contract.contract import PREFIX, Contract
 from tests.contract.emulated_lambda import PYTHON, EmulatedLambda, emulated_lambda
 from tests.template.stack import ROOT, properties, words
@@ -109,16 +111,29 @@ def wealthyhood(contract: Contract) -> Iterator[ProviderServer]:
     """A simulated provider, and the connection ``wealthyhood/reports`` to it, due but not refreshed yet."""
     client = Client("evergrant", "not-a-secret-of-anybody", audience=WEALTHYHOOD.default_audience)
     with ProviderServer(Provider(WEALTHYHOOD, clients=(client,))) as server:
-        contract.aws.client("secretsmanager").create_secret(
-            Name=f"{PREFIX}/clients/wealthyhood",
-            SecretString=json.dumps(
-                {"client_id": client.client_id, "client_secrets": [client.client_secret], "hosts": [server.host]}
-            ),
-        )
-        profiles = StoredProfiles(contract.names["RecordsTable"])
-        profile = profiles.load_named("wealthyhood")
-        profiles.keep(profile)
+        profile = _register(contract, server, client)
         variables = {"host": server.host, "audience": str(WEALTHYHOOD.default_audience)}
         authorization, grant = operator_actions.plan(profile, "wealthyhood/reports", variables=variables)
         operator_actions.begin(DynamoRecords(contract.names["RecordsTable"]), authorization, grant, SystemClock())
         yield server
+
+
+@pytest.fixture(scope="session")
+def keap(contract: Contract) -> Iterator[ProviderServer]:
+    """A simulated provider with a consent page."""
+    client = Client("evergrant", "another-secret-of-nobody", redirect_uris=(REDIRECT_URI,))
+    with ProviderServer(Provider(KEAP, clients=(client,))) as server:
+        _register(contract, server, client)
+        yield server
+
+
+def _register(contract: Contract, server: ProviderServer, client: Client) -> Profile:
+    """Store the client's entry, and the provider's profile."""
+    name = server.provider.dialect.name
+    SecretsVault(PREFIX).store_client(
+        name, {"client_id": client.client_id, "client_secrets": [client.client_secret], "hosts": [server.host]}
+    )
+    profiles = StoredProfiles(contract.names["RecordsTable"])
+    profile = profiles.load_named(name)
+    profiles.keep(profile)
+    return profile
