@@ -13,7 +13,8 @@ from playwright.sync_api import Browser, Page, Route, ViewportSize
 from evergrant import errors
 from evergrant.connect import pages
 from evergrant.connect.scopes import ReconnectChanges
-from evergrant.errors import EvergrantError, LinkError
+from evergrant.errors import EvergrantError
+from evergrant.link_errors import LinkError
 from tests.browser.pictures import Pictures
 
 HOST = "accounts.infusionsoft.com"

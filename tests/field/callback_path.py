@@ -11,7 +11,7 @@ from evergrant.adapters.http import GuardedHttp
 from evergrant.connect import operator_actions
 from evergrant.connect.authorization_flow import AuthorizationFlow
 from evergrant.connect.links import issue_ticket
-from evergrant.errors import LinkError
+from evergrant.link_errors import LinkError
 from evergrant.oauth.client import Client
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import ConnectPorts

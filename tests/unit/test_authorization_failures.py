@@ -10,8 +10,9 @@ import msgspec
 import pytest
 
 from evergrant.connect.links import read_progress
-from evergrant.errors import Denied, LinkInvalid, LostResponse, NotSent, ProviderRefused
+from evergrant.errors import LostResponse, NotSent
 from evergrant.http_messages import HttpResponse
+from evergrant.link_errors import Denied, LinkInvalid, ProviderRefused
 from evergrant.profiles import built_in
 from evergrant.record.status import Status
 from evergrant_cli.codes import describe_link_problem

@@ -23,14 +23,12 @@ from evergrant.connect.links import (
     read_progress,
     ticket_key,
 )
-from evergrant.errors import (
+from evergrant.errors import InvalidClient, InvalidRequest, LostResponse
+from evergrant.link_errors import (
     Denied,
-    InvalidClient,
-    InvalidRequest,
     LinkExpired,
     LinkInvalid,
     LinkUsed,
-    LostResponse,
     NoRefreshToken,
     ProviderRefused,
     WrongBrowser,

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from evergrant import errors
+from evergrant.link_errors import LinkError
 from evergrant.oauth.answer_classes import CLASS_BY_KIND
 from evergrant.oauth.error_codes import REGISTERED_ERRORS
 from evergrant.record import failures, lost_response, refusals
@@ -28,7 +29,7 @@ def list_classes(parent: type[errors.EvergrantError]) -> Iterator[type[errors.Ev
 
 def list_preparation_codes() -> set[str]:
     """The errors that keep an attempt from being made: of the client's entry, the profile, the seal, the request."""
-    elsewhere = (errors.LinkError, errors.MetadataError, errors.ConnectionProblem, errors.TemporarilyUnavailable)
+    elsewhere = (LinkError, errors.MetadataError, errors.ConnectionProblem, errors.TemporarilyUnavailable)
     others = {"provider_unreachable", "conflict", "record_broken", "invalid_name", "invalid_issuer"}
     return {kind.code for kind in list_classes(errors.EvergrantError) if not issubclass(kind, elsewhere)} - others
 

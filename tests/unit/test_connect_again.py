@@ -12,8 +12,9 @@ import pytest
 
 from evergrant.connect.authorization_flow import AuthorizationFlow
 from evergrant.connect.links import ticket_key
-from evergrant.errors import LostResponse, NoRefreshToken, ProviderRefused, WrongAccount
+from evergrant.errors import LostResponse
 from evergrant.http_messages import HttpResponse
+from evergrant.link_errors import NoRefreshToken, ProviderRefused, WrongAccount
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Subject
 from evergrant.profiles.request_specs import Scopes

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from types import ModuleType
 
 import pytest
 
-from evergrant import errors
+from evergrant import errors, link_errors
 from evergrant.errors import (
     AuthorizationRequired,
     ClientRefused,
@@ -16,7 +17,6 @@ from evergrant.errors import (
     EvergrantError,
     InvalidName,
     InvalidRequest,
-    LinkError,
     NotSent,
     Paused,
     ProviderUnreachable,
@@ -24,27 +24,31 @@ from evergrant.errors import (
     UnknownClient,
     UnknownConnection,
 )
+from evergrant.link_errors import LinkError
 
 EVERY = {
-    name: kind for name, kind in vars(errors).items() if isinstance(kind, type) and issubclass(kind, EvergrantError)
+    name: kind
+    for module in (errors, link_errors)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and issubclass(kind, EvergrantError)
 }
 
 
-def read_drawn_tree() -> dict[str, tuple[str, str | None]]:
-    """Name to parent and code, as the module's docstring draws them."""
+def read_drawn_tree(module: ModuleType, above: str) -> dict[str, tuple[str, str | None]]:
+    """Name to parent and code, as a module's docstring draws them; ``above`` is the parent of the root."""
     tree: dict[str, tuple[str, str | None]] = {}
     parents: list[str] = []
-    for line in (errors.__doc__ or "").splitlines():
+    for line in (module.__doc__ or "").splitlines():
         found = re.match(r"^    ([│├└─ ]*)([A-Z]\w+)(?: +([a-z]+_[a-z_]+|conflict)\b)?", line)
         if found:
             depth = len(found[1]) // 4
             parents[depth:] = [found[2]]
-            tree[found[2]] = (parents[depth - 1] if depth else "Exception", found[3])
+            tree[found[2]] = (parents[depth - 1] if depth else above, found[3])
     return tree
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:
-    tree = read_drawn_tree()
+    tree = read_drawn_tree(errors, "Exception") | read_drawn_tree(link_errors, "EvergrantError")
     assert tree.keys() == EVERY.keys()
     for name, (parent, code) in tree.items():
         assert [base.__name__ for base in EVERY[name].__bases__] == [parent], name

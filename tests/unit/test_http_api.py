@@ -20,7 +20,7 @@ from evergrant.connect.http_api import (
     require_same_origin,
 )
 from evergrant.connect.state_cookie import COOKIE, build_cookie, read_cookie
-from evergrant.errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
+from evergrant.link_errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
 
 V = "v-1_" + "A" * 39
 

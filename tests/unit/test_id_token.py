@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant.errors import ProviderRefused
+from evergrant.link_errors import ProviderRefused
 from evergrant.oauth.id_token import LEEWAY_SECONDS, read_unverified_claim, verify_claims
 
 NOW = 1_800_000_000

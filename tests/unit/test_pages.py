@@ -13,10 +13,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evergrant import errors
+from evergrant import errors, link_errors
 from evergrant.connect import page_texts, pages
 from evergrant.connect.scopes import ReconnectChanges
-from evergrant.errors import EvergrantError, LinkError
+from evergrant.errors import EvergrantError
+from evergrant.link_errors import LinkError
 from local.browser import find_refresh
 
 HOSTILE = [
@@ -82,7 +83,7 @@ def opening(provider: str = "x", contact: str = "x") -> str:
 
 
 def render_refused(contact: str = "x") -> str:
-    return pages.render_refused(errors.LinkExpired("x"), contact)
+    return pages.render_refused(link_errors.LinkExpired("x"), contact)
 
 
 @pytest.mark.parametrize("value", HOSTILE)
@@ -138,7 +139,7 @@ def test_nothing_in_a_list_of_changes_or_in_a_remedy_is_ever_markup() -> None:
         return [
             Page(pages.render_landing("p", "a", (), "h", changes=changes)),
             Page(pages.render_connected("p", "a", ("x", value), missing=(value,))),
-            Page(pages.render_refused(errors.NoRefreshToken("m", remedy=value))),
+            Page(pages.render_refused(link_errors.NoRefreshToken("m", remedy=value))),
         ]
 
     for value in HOSTILE:
@@ -289,7 +290,7 @@ def test_every_refusal_has_words_of_its_own_and_shows_only_its_code(kind: type[L
 
 def test_a_refusal_page_names_provider_and_account_as_text() -> None:
     """A refusal names the provider and the account, where they are known, as text."""
-    error = errors.Denied("x")
+    error = link_errors.Denied("x")
     assert "<dl>" not in pages.render_refused(error)
     error.about = "Keap & Co", "<main>"
     html = pages.render_refused(error)

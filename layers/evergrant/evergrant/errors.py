@@ -19,21 +19,7 @@
     ├── UnknownProfile            unknown_profile
     ├── UnknownClient             unknown_client
     ├── TemporarilyUnavailable    temporarily_unavailable  try again after ``retry_after`` seconds
-    ├── LinkError                                          shown to a person on the connect page
-    │   ├── LinkInvalid           link_invalid
-    │   ├── LinkExpired           link_expired
-    │   ├── LinkUsed              link_used
-    │   ├── WrongBrowser          wrong_browser
-    │   ├── NoCookie              no_cookie                the browser did not send the cookie back
-    │   ├── CrossSite             cross_site
-    │   ├── BadRequest            bad_request              a parameter comes twice, is too long or holds controls
-    │   ├── WrongMethod           wrong_method
-    │   ├── WrongContentType      wrong_content_type
-    │   ├── Denied                access_denied
-    │   ├── NotFinished           not_finished             the person did not sign in, or choose an account
-    │   ├── WrongAccount          wrong_account            connecting again with another account than before
-    │   ├── NoRefreshToken        no_refresh_token         a grant that would end with its first token
-    │   └── ProviderRefused       provider_refused
+    ├── LinkError                                          shown to a person: :mod:`evergrant.link_errors`
     ├── MetadataError                                      the metadata of a server (RFC 8414)
     │   ├── NoMetadata            no_metadata              none at any of the well-known addresses
     │   ├── InvalidMetadata       invalid_metadata         not metadata, or no profile can be built from it
@@ -52,8 +38,6 @@ No message ever holds a provider's own text, a token, a code or a secret.
 from __future__ import annotations
 
 from typing import Any, ClassVar, Literal
-
-from .authorization_failure import AuthorizationFailure
 
 
 class EvergrantError(Exception):
@@ -216,101 +200,6 @@ class TemporarilyUnavailable(EvergrantError):
 
     def as_dict(self) -> dict[str, Any]:
         return {**super().as_dict(), "retry_after": self.retry_after}
-
-
-class LinkError(EvergrantError):
-    """A step of the connect flow was refused; ``status`` is the HTTP status of its page.
-
-    ``failure`` says how the provider ended the authorization, where it did.
-    """
-
-    status: ClassVar[int] = 400
-
-    def __init__(self, message: str, hint: str | None = None, *, failure: AuthorizationFailure | None = None) -> None:
-        super().__init__(message, hint)
-        self.failure = failure
-
-
-class LinkInvalid(LinkError):
-    code = "link_invalid"
-    status = 404
-
-
-class LinkExpired(LinkError):
-    code = "link_expired"
-    status = 410
-
-
-class LinkUsed(LinkError):
-    code = "link_used"
-    status = 410
-
-
-class WrongBrowser(LinkError):
-    code = "wrong_browser"
-    status = 403
-
-
-class NoCookie(LinkError):
-    code = "no_cookie"
-    status = 403
-
-
-class CrossSite(LinkError):
-    code = "cross_site"
-    status = 403
-
-
-class BadRequest(LinkError):
-    code = "bad_request"
-    status = 400
-
-
-class WrongMethod(LinkError):
-    code = "wrong_method"
-    status = 405
-
-
-class WrongContentType(LinkError):
-    code = "wrong_content_type"
-    status = 415
-
-
-class Denied(LinkError):
-    code = "access_denied"
-    status = 403
-
-
-class NotFinished(LinkError):
-    """The provider wanted something of the person that did not happen, such as a sign-in."""
-
-    code = "not_finished"
-    status = 403
-
-
-class WrongAccount(LinkError):
-    code = "wrong_account"
-    status = 403
-    hint_default = (
-        "Sign in at the provider with the account that was connected before; or, to connect another one in its place, "
-        "make the link with `evergrant connect --another-account`."
-    )
-
-
-class NoRefreshToken(LinkError):
-    """``remedy`` is the profile's own text for the account's owner; None if the profile has none."""
-
-    code = "no_refresh_token"
-    status = 502
-
-    def __init__(self, message: str, hint: str | None = None, *, remedy: str | None = None) -> None:
-        super().__init__(message, hint)
-        self.remedy = remedy
-
-
-class ProviderRefused(LinkError):
-    code = "provider_refused"
-    status = 502
 
 
 class MetadataError(EvergrantError):

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
-from ..errors import LostResponse, NotSent, WrongAccount
+from ..errors import LostResponse, NotSent
 from ..http_messages import HttpRequest
+from ..link_errors import WrongAccount
 from ..oauth import id_token as id_tokens
 from ..oauth.client import Client
 from ..oauth.token_response import read_value

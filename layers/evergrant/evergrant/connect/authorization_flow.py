@@ -22,17 +22,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import (
-    Conflict,
-    Denied,
-    InvalidClient,
-    LinkError,
-    LinkExpired,
-    LinkInvalid,
-    LinkUsed,
-    NoCookie,
-    NotFinished,
-)
+from ..errors import Conflict, InvalidClient
+from ..link_errors import Denied, LinkError, LinkExpired, LinkInvalid, LinkUsed, NoCookie, NotFinished
 from ..oauth.authorization_request import build_authorization_url
 from ..oauth.authorization_response import is_denial_without_state
 from ..oauth.client import Client

@@ -11,7 +11,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from ..authorization_failure import AuthorizationFailure
-from ..errors import Conflict, Denied, LinkError, LinkInvalid, LinkUsed, NotFinished, ProviderRefused
+from ..errors import Conflict
+from ..link_errors import Denied, LinkError, LinkInvalid, LinkUsed, NotFinished, ProviderRefused
 from ..oauth.authorization_response import RefusalMeaning, parse_authorization_response
 from ..oauth.scopes import find_missing_scopes, name_granted_scope
 from ..oauth.token_set import TokenSet

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..authorization_failure import AuthorizationFailure
-from ..errors import LostResponse, NoRefreshToken, NotSent, ProviderRefused, UnreadableResponse
+from ..errors import LostResponse, NotSent, UnreadableResponse
 from ..http_messages import HttpRequest
+from ..link_errors import NoRefreshToken, ProviderRefused
 from ..oauth.client import Client
 from ..oauth.error_response import Refusal, read_media_type
 from ..oauth.token_request import build_token_requests, try_each_secret

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from ..errors import LinkInvalid
+from ..link_errors import LinkInvalid
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
 from ..profiles.model import Profile

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..adapters.observability import MetricUnit, logger, metrics
-from ..errors import EvergrantError, LinkError, LinkInvalid, WrongMethod
+from ..errors import EvergrantError
+from ..link_errors import LinkError, LinkInvalid, WrongMethod
 from ..ports import PortUnavailable
 from . import http_api, pages
 from .authorization_flow import AuthorizationFlow

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import parse_qsl
 
-from ..errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
+from ..link_errors import BadRequest, CrossSite, LinkInvalid, WrongContentType
 from .links import SECRET_PATTERN
 
 _MAX_QUERY_CHARACTERS = 8192

@@ -14,7 +14,8 @@ from pathlib import Path
 from string import Template
 from urllib.parse import quote, urlsplit
 
-from ..errors import EvergrantError, LinkError, NoRefreshToken
+from ..errors import EvergrantError
+from ..link_errors import LinkError, NoRefreshToken
 from . import page_texts
 from .scopes import ReconnectChanges
 

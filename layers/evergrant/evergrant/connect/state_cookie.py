@@ -11,7 +11,8 @@ import secrets
 from collections.abc import Mapping
 from typing import Any
 
-from ..errors import Conflict, WrongBrowser
+from ..errors import Conflict
+from ..link_errors import WrongBrowser
 from ..ports import Authorizations
 from .links import SECRET_PATTERN, hash_secret
 

@@ -7,7 +7,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import Conflict, EvergrantError, LinkError, LinkExpired, LinkInvalid, LinkUsed
+from ..errors import Conflict, EvergrantError
+from ..link_errors import LinkError, LinkExpired, LinkInvalid, LinkUsed
 from ..ports import Authorizations, Clock, PortUnavailable
 
 #: How long one callback may hold the ticket: longer than the function's timeout (seconds).

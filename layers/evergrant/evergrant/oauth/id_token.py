@@ -13,8 +13,8 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..authorization_failure import AuthorizationFailure
-from ..errors import ProviderRefused
 from ..jwt_payload import decode_jwt_payload
+from ..link_errors import ProviderRefused
 
 #: How far two clocks may be apart.
 LEEWAY_SECONDS = 60
