@@ -10,7 +10,7 @@ from axe_playwright_python.base import AxeResults
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, Route, ViewportSize
 
-from evergrant import errors
+from evergrant import link_errors
 from evergrant.connect import pages
 from evergrant.connect.scopes import ReconnectChanges
 from evergrant.errors import EvergrantError
@@ -25,7 +25,7 @@ SCOPES = ("https://www.googleapis.com/auth/spreadsheets.readonly", "offline_acce
 CONTACT = "the finance systems team (finance-systems-helpdesk@international.example.com, ext. 4711)"
 REFUSALS = [
     kind
-    for kind in vars(errors).values()
+    for kind in vars(link_errors).values()
     if isinstance(kind, type) and issubclass(kind, LinkError) and kind is not LinkError
 ]
 TARGET = f"https://{HOST}/app/oauth/authorize?client_id=acme&state=A-1"

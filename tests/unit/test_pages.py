@@ -29,7 +29,7 @@ HOSTILE = [
     "$title ${body} $$ $_",
     "{provider} %s",
 ]
-KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, LinkError)]
+KINDS = [kind for kind in vars(link_errors).values() if isinstance(kind, type) and issubclass(kind, LinkError)]
 
 
 class Page(HTMLParser):
