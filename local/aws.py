@@ -95,7 +95,7 @@ def local_aws(home: Path, *, enforce_iam: bool = False, in_memory: bool = False)
         with (
             log.open("w", encoding="utf-8") as output,
             start_process_group(
-                [str(find_tool("ministack"))],
+                [str(find_tool("ministack").with_name("python")), str(Path(__file__).with_name("emulator.py"))],
                 env=_build_environment(port, scratch, enforce_iam),
                 cwd=scratch,
                 output=output.fileno(),

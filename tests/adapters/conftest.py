@@ -18,6 +18,7 @@ from evergrant.adapters.aws import sdk
 from evergrant.adapters.aws.authorizations import StoredAuthorizations
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.clock import SystemClock
+from evergrant.wiring import deployment as wiring
 from evergrant_cli import deployment
 from evergrant_cli.doctor import patient
 from tests.adapters.cli_desk import AUTHORIZATIONS, create_authorizations
@@ -106,6 +107,35 @@ def key_arn(aws: None) -> str:
 @pytest.fixture
 def queue_url(aws: None) -> str:
     return str(sdk.client("sqs").create_queue(QueueName="rotation")["QueueUrl"])
+
+
+@pytest.fixture
+def environment(
+    records: DynamoRecords,
+    authorizations: StoredAuthorizations,
+    key_arn: str,
+    queue_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[None]:
+    """The environment of the functions, with the tables, the key and the queue of this test."""
+    made = (wiring.load_settings, wiring.build_rotation_ports, wiring.build_connect_ports)
+    sdk.client("events").create_event_bus(Name="evergrant")
+    for name, value in {
+        "EVERGRANT_PREFIX": "evergrant",
+        "EVERGRANT_RECORDS_TABLE": records.table,
+        "EVERGRANT_AUTHORIZATIONS_TABLE": authorizations.table,
+        "EVERGRANT_QUEUE_URL": queue_url,
+        "EVERGRANT_SEAL_KEY_ARN": key_arn,
+        "EVERGRANT_VAULT_KEY_ARN": key_arn,
+        "EVERGRANT_EVENT_BUS": "evergrant",
+        "EVERGRANT_ALLOW_LOOPBACK": "true",
+    }.items():
+        monkeypatch.setenv(name, value)
+    for cached in made:
+        cached.cache_clear()
+    yield
+    for cached in made:
+        cached.cache_clear()
 
 
 @pytest.fixture

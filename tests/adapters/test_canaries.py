@@ -17,10 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import pytest
 
-from evergrant.adapters.aws.authorizations import StoredAuthorizations
 from evergrant.adapters.aws.profiles import StoredProfiles
-from evergrant.adapters.aws.records import DynamoRecords
-from evergrant.adapters.aws.sdk import client
 from evergrant.connect import operator_actions
 from evergrant.connect.authorization_flow import AuthorizationFlow
 from evergrant.connect.imported_set import parse_token_set
@@ -50,35 +47,6 @@ from tests.adapters.hooks import failing, on
 from tests.adapters.leaks import everything_in, find_secrets, forms_of
 from tests.adapters.loopback import Behaviour, Server, answers, closes, sends
 from tests.adapters.samples import NAME, NOW
-
-
-@pytest.fixture
-def environment(
-    records: DynamoRecords,
-    authorizations: StoredAuthorizations,
-    key_arn: str,
-    queue_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Iterator[None]:
-    made = (deployment.load_settings, deployment.build_rotation_ports, deployment.build_connect_ports)
-    client("events").create_event_bus(Name="evergrant")
-    for name, value in {
-        "EVERGRANT_PREFIX": "evergrant",
-        "EVERGRANT_RECORDS_TABLE": records.table,
-        "EVERGRANT_AUTHORIZATIONS_TABLE": authorizations.table,
-        "EVERGRANT_QUEUE_URL": queue_url,
-        "EVERGRANT_SEAL_KEY_ARN": key_arn,
-        "EVERGRANT_VAULT_KEY_ARN": key_arn,
-        "EVERGRANT_EVENT_BUS": "evergrant",
-        "EVERGRANT_ALLOW_LOOPBACK": "true",
-    }.items():
-        monkeypatch.setenv(name, value)
-    for cached in made:
-        cached.cache_clear()
-    yield
-    for cached in made:
-        cached.cache_clear()
-
 
 # --- the search itself --------------------------------------------------------------------------------------------
 

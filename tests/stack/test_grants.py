@@ -47,8 +47,42 @@ def delete_a_record(dynamodb: Any, world: World) -> object:
     return dynamodb.delete_item(TableName=world.stack.outputs["RecordsTableName"], Key=record_key())
 
 
-def read_an_authorization(dynamodb: Any, world: World) -> object:
-    return dynamodb.get_item(TableName=world.stack.outputs["AuthorizationsTableName"], Key=record_key())
+def read_a_ticket(dynamodb: Any, world: World) -> object:
+    return dynamodb.get_item(TableName=world.stack.outputs["AuthorizationsTableName"], Key={"pk": {"S": "ticket#1"}})
+
+
+def read_the_hold(dynamodb: Any, world: World) -> object:
+    return dynamodb.get_item(TableName=world.stack.outputs["AuthorizationsTableName"], Key={"pk": {"S": "hold#"}})
+
+
+def move_a_due_date(dynamodb: Any, world: World) -> object:
+    """Nothing changes, since no record is due at that time."""
+    return set_a_field(dynamodb, world, "due_at", "due_at = :never")
+
+
+def change_a_client(dynamodb: Any, world: World) -> object:
+    return set_a_field(dynamodb, world, "client", "due_at = :never")
+
+
+def rewrite_a_profile(dynamodb: Any, world: World) -> object:
+    return set_a_field(dynamodb, world, "profile", "attribute_exists(pk)", {"pk": {"S": f"profile#{'0' * 64}"}})
+
+
+def set_a_field(
+    dynamodb: Any, world: World, field: str, condition: str, key: dict[str, dict[str, str]] | None = None
+) -> object:
+    values = {":value": {"N": "0"}} | ({":never": {"N": "-1"}} if ":never" in condition else {})
+    try:
+        return dynamodb.update_item(
+            TableName=world.stack.outputs["RecordsTableName"],
+            Key=key or record_key(),
+            UpdateExpression="SET #field = :value",
+            ConditionExpression=condition,
+            ExpressionAttributeNames={"#field": field},
+            ExpressionAttributeValues=values,
+        )
+    except dynamodb.exceptions.ConditionalCheckFailedException:
+        return "allowed"
 
 
 def send_work(sqs: Any, world: World) -> object:
@@ -83,6 +117,10 @@ FORBIDDEN: list[tuple[str, str, Try]] = [
     ("scheduler", "secretsmanager", read_a_client),
     ("scheduler", "secretsmanager", read_a_token),
     ("scheduler", "dynamodb", read_all_records),
+    ("scheduler", "dynamodb", read_a_record),
+    ("scheduler", "dynamodb", read_a_ticket),
+    ("scheduler", "dynamodb", change_a_client),
+    ("scheduler", "dynamodb", rewrite_a_profile),
     ("scheduler", "kms", unseal),
     ("scheduler", "lambda", invoke_rotator),
     ("rotator", "secretsmanager", write_a_client),
@@ -90,12 +128,14 @@ FORBIDDEN: list[tuple[str, str, Try]] = [
     ("rotator", "secretsmanager", delete_a_token),
     ("rotator", "dynamodb", delete_a_record),
     ("rotator", "dynamodb", read_all_records),
-    ("rotator", "dynamodb", read_an_authorization),
+    ("rotator", "dynamodb", read_a_ticket),
     ("callback", "kms", unseal),
     ("callback", "secretsmanager", read_a_token),
     ("callback", "secretsmanager", write_a_token),
     ("callback", "secretsmanager", write_a_client),
     ("callback", "dynamodb", read_all_records),
+    ("callback", "dynamodb", read_the_hold),
+    ("callback", "dynamodb", rewrite_a_profile),
     ("callback", "dynamodb", delete_a_record),
     ("callback", "lambda", invoke_rotator),
     ("getter", "secretsmanager", read_a_client),
@@ -133,7 +173,9 @@ ALLOWED: list[tuple[str, str, Try]] = [
     ("rotator", "secretsmanager", read_a_client),
     ("rotator", "dynamodb", read_a_record),
     ("callback", "secretsmanager", read_a_client),
-    ("callback", "dynamodb", read_an_authorization),
+    ("scheduler", "dynamodb", move_a_due_date),
+    ("callback", "dynamodb", read_a_ticket),
+    ("callback", "dynamodb", change_a_client),
     ("getter", "secretsmanager", read_a_token),
     ("consumer", "secretsmanager", read_a_token),
 ]

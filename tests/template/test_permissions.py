@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 
@@ -113,11 +114,46 @@ def test_wildcards_stand_only_at_the_end_of_a_secrets_name() -> None:
             assert "*" not in resource or resource in {CLIENTS, TOKENS}
 
 
-def test_functions_own_policies_carry_no_conditions() -> None:
-    """The policies of the functions carry no conditions, which the emulated AWS would refuse."""
-    for name in EXPECTED:
-        for policy in properties(f"{name}Role").get("Policies", []):
-            assert not any("Condition" in statement for statement in policy["PolicyDocument"]["Statement"])
+def of_items(*keys: str) -> dict[str, Any]:
+    return {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": list(keys)}}
+
+
+#: The items and attributes to which a statement is narrowed. tests/adapters/test_rights.py shows that the functions
+#: work with these, and what they are refused.
+CONDITIONS: dict[tuple[str, str], dict[str, Any]] = {
+    ("Scheduler", "ClaimConnections"): {
+        **of_items("connection#*"),
+        "ForAllValues:StringEquals": {"dynamodb:Attributes": ["pk", "due_shard", "due_at", "change_id"]},
+        "StringEquals": {"dynamodb:ReturnValues": ["NONE", "UPDATED_NEW"]},
+    },
+    ("Scheduler", "KeepCircuits"): of_items("client#*", "endpoint#*"),
+    ("Scheduler", "ReadProfiles"): of_items("profile#*"),
+    ("Scheduler", "ReadTheHold"): {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["hold#"]}},
+    ("Callback", "KeepRecords"): of_items("connection#*"),
+    ("Callback", "ReadProfiles"): of_items("profile#*"),
+    ("Callback", "FollowTickets"): of_items("state#*", "ticket#*"),
+    ("Callback", "KeepStatesAndUsedCodes"): of_items("code#*", "state#*"),
+}
+
+
+def test_scheduler_and_callback_are_narrowed_to_their_items() -> None:
+    """No other policy of a function carries a condition."""
+    found = {
+        (name, statement["Sid"]): statement["Condition"]
+        for name in EXPECTED
+        for policy in properties(f"{name}Role").get("Policies", [])
+        for statement in policy["PolicyDocument"]["Statement"]
+        if "Condition" in statement
+    }
+    assert found == CONDITIONS
+
+
+@pytest.mark.parametrize("role", ["Scheduler", "Callback"])
+def test_each_right_on_a_table_is_narrowed(role: str) -> None:
+    [policy] = properties(f"{role}Role")["Policies"]
+    for statement in policy["PolicyDocument"]["Statement"]:
+        if words(statement["Resource"]) in {"RecordsTable.Arn", "AuthorizationsTable.Arn"}:
+            assert "Condition" in statement, statement["Sid"]
 
 
 def test_tracing_grants_nothing_unless_it_is_switched_on() -> None:

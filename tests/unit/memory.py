@@ -126,6 +126,13 @@ class MemoryRecords:
         ]
         return iter(sorted(found, key=attrgetter("due_at")))
 
+    def claim(self, connection: str, due_at: int, until: int) -> bool:
+        try:
+            self.change(connection, {"due_at": until}, only_if={"due_at": due_at})
+        except Conflict:
+            return False
+        return True
+
     def create(self, connection: Connection) -> None:
         if connection.name in self.items:
             raise Conflict(connection.name, self.items[connection.name])

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from msgspec import structs
 
-from evergrant.errors import Conflict, RecordBroken, UnknownProfile
+from evergrant.errors import UnknownProfile
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Rate
 from evergrant.record import refresh_schedule
-from evergrant.record.connection import ANY_STATE, NO_EVENTS, Events, RecordFields, RecordState
 from evergrant.rotation.tick import Tick, TickPorts, tick
 from evergrant.times import TICK_SECONDS
 from tests.unit.memory import Faults, MemoryCircuits
@@ -39,7 +38,6 @@ class Table:
         self.entries = {entry.name: entry for entry in entries}
         self.caller_waits: list[tuple[str, int]] = []
         self.beaten: set[str] = set()
-        self.unreadable: set[str] = set()
         self.throttled: set[str] = set()
         self.claims: list[str] = []
         self.broken_after: int | None = None
@@ -52,26 +50,18 @@ class Table:
             if refresh_schedule.choose_shard(entry.name) == shard and entry.due_at <= before:
                 yield replace(entry)
 
-    def change(
-        self,
-        connection: str,
-        fields: RecordFields,
-        *,
-        events: Events = NO_EVENTS,
-        only_if: RecordState = ANY_STATE,
-        lease_free_at: int | None = None,
-    ) -> Any:
+    def claim(self, connection: str, due_at: int, until: int) -> bool:
         entry = self.entries[connection]
         self.claims.append(connection)
         if connection in self.throttled:
             raise PortUnavailable("made to fail")
-        if connection in self.beaten or only_if != {"due_at": entry.due_at}:
-            raise Conflict(connection)
-        assert fields.keys() == {"due_at"}
-        entry.due_at = fields["due_at"] or 0
-        if connection in self.unreadable:
-            raise RecordBroken(connection)
-        return entry
+        if connection in self.beaten or due_at != entry.due_at:
+            return False
+        entry.due_at = until
+        return True
+
+    def change(self, connection: str, fields: Any, **_: Any) -> Any:
+        raise AssertionError("a tick changes nothing but a due date")
 
     def get(self, connection: str) -> Any:
         raise AssertionError("a tick reads nothing but the index")
@@ -173,14 +163,6 @@ def test_of_two_ticks_only_one_sends() -> None:
     table.beaten = {"keap/a1"}
     assert run(table, queue) == Tick(2, 2)
     assert sorted(name for name, _ in queue.sent) == ["keap/a0", "keap/a2"]
-
-
-def test_an_unreadable_record_stops_no_tick_and_is_sent_to_a_worker() -> None:
-    """A record that cannot be read stops no tick, and is sent to a worker, which says what is wrong with it."""
-    table, queue = Table(*many(3)), Queue()
-    table.unreadable = {"keap/a0"}
-    assert run(table, queue) == Tick(3, 3)
-    assert sorted(name for name, _ in queue.sent) == ["keap/a0", "keap/a1", "keap/a2"]
 
 
 def test_a_failing_claim_is_reported_and_delays_no_other() -> None:

@@ -18,13 +18,12 @@ from msgspec import structs
 
 from evergrant.adapters.aws.items import to_item
 from evergrant.adapters.observability import metrics
-from evergrant.errors import Conflict
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.token_set import TokenLifetime
 from evergrant.profiles.model import Profile, Rate, content_hash
 from evergrant.profiles.model import Rotation as ProfileRotation
 from evergrant.record import refresh_schedule
-from evergrant.record.connection import ANY_STATE, NO_EVENTS, Connection, Events, RecordFields, RecordState
+from evergrant.record.connection import Connection
 from evergrant.record.sealed import Sealed
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.handler import process_task
@@ -96,23 +95,18 @@ class Table:
         for due_at, name in found:
             yield Entry(name, due_at, held.expires_at, held.client, held.endpoint or "", held.profile_hash)
 
-    def change(
-        self,
-        connection: str,
-        fields: RecordFields,
-        *,
-        events: Events = NO_EVENTS,
-        only_if: RecordState = ANY_STATE,
-        lease_free_at: int | None = None,
-    ) -> Connection:
+    def claim(self, connection: str, due_at: int, until: int) -> bool:
         # A unit for each KB of the item, however little of it changes; a refused write costs as much.
         self.written += ceil(self._item_size / 1024)
-        if only_if != {"due_at": self._due_at[connection]}:
-            raise Conflict(connection)
+        if due_at != self._due_at[connection]:
+            return False
         # The index's sort key changes: one line is deleted, another one put.
         self.written += 2 * ceil(self._line_size / 1024)
-        self.put(connection, fields["due_at"] or 0)
-        return self._template
+        self.put(connection, until)
+        return True
+
+    def change(self, connection: str, fields: Any, **_: Any) -> Any:
+        raise AssertionError("a tick changes nothing but a due date")
 
     def get(self, connection: str) -> Any:
         raise AssertionError("a tick reads nothing but the index")

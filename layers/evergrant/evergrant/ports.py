@@ -90,6 +90,12 @@ class Records(Protocol):
             to be there already (an SDK's retry of a write that had happened) is success.
         """
 
+    def claim(self, connection: str, due_at: int, until: int) -> bool:
+        """Move ``due_at`` of a record on to ``until``, and read nothing of it.
+
+        False if it is no longer ``due_at``, or there is no record. Scheduler may write nothing else of a record.
+        """
+
     def due(self, shard: str, before: int) -> Iterator[Due]:
         """Connections of one shard of the due index that are due before ``before``, the most overdue first."""
 

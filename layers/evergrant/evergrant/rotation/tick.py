@@ -194,19 +194,17 @@ class _TickRun:
             self._put({"connection": due.name}, at)
 
     def _claim(self, due: Due, until: int) -> bool:
+        """Claim one connection. If False, another tick, or a rotation, was first."""
         try:
-            self.ports.records.change(due.name, {"due_at": until}, only_if={"due_at": due.due_at})
-        except Conflict:
-            return False  # another tick, or a rotation, was first
-        except RecordBroken:
-            pass  # the worker that gets the message says what is wrong; the others have their turn
+            is_claimed = self.ports.records.claim(due.name, due.due_at, until)
         except PortUnavailable as error:
             self.failure = error
             self.failed_in_a_row += 1
             return False
-        self.failed_in_a_row = 0
-        self.counts.claimed += 1
-        return True
+        if is_claimed:
+            self.failed_in_a_row = 0
+            self.counts.claimed += 1
+        return is_claimed
 
     def _probe(self, circuit: Circuit, waiting: Sequence[Due]) -> None:
         """Send the probes of one open circuit until the next tick. Of two ticks only one does."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
@@ -18,7 +18,7 @@ from .sdk import client, read_error_code, unavailable
 
 @dataclass(frozen=True, slots=True)
 class Updated:
-    """How a write ended. ``item`` is the item as it then is, None when there is none.
+    """How a write ended. ``item`` is the item as it then is, or what ``returns`` asks for; None when there is none.
 
     ``applied`` is also true where the SDK repeats a write whose answer was lost: the repetition fails on its own
     condition, and the item shows the change's own id.
@@ -35,6 +35,7 @@ def update_item(
     conditions: Callable[[Expression], Iterable[str]],
     *,
     purpose: str,
+    returns: Literal["ALL_NEW", "UPDATED_NEW"] = "ALL_NEW",
 ) -> Updated:
     """Set attributes by their path, remove those that become None, if all conditions hold.
 
@@ -44,6 +45,8 @@ def update_item(
         Makes the conditions, in the placeholders of the expression that it is given.
     purpose
         What this is for, as an error says it: "changing the record".
+    returns
+        How much of the item a write that succeeds returns (API_UpdateItem, "ReturnValues").
 
     Raises
     ------
@@ -54,7 +57,7 @@ def update_item(
         "TableName": table,
         "Key": key,
         "UpdateExpression": expression.update(changes, change_id),
-        "ReturnValues": "ALL_NEW",
+        "ReturnValues": returns,
         "ReturnValuesOnConditionCheckFailure": "ALL_OLD",
     }
     condition = " AND ".join(conditions(expression))

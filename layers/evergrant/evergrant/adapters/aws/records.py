@@ -81,6 +81,17 @@ class DynamoRecords:
             raise Conflict(connection, current)
         return current
 
+    def claim(self, connection: str, due_at: int, until: int) -> bool:
+        # Scheduler's role allows this write with these attributes and this ReturnValues only (template.yaml).
+        return update_item(
+            self.table,
+            build_key(connection),
+            {("due_at",): until},
+            lambda expression: _conditions(expression, {"due_at": due_at}, None),
+            purpose="claiming the connection",
+            returns="UPDATED_NEW",
+        ).applied
+
     def due(self, shard: str, before: int) -> Iterator[DueConnection]:
         """Connections of one shard that are due before ``before``, the most overdue first."""
         pages = (
