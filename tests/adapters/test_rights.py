@@ -23,7 +23,7 @@ from evergrant.adapters.aws.rotation_queue import SqsQueue
 from evergrant.adapters.aws.sdk import client
 from evergrant.connect.authorization_flow import AuthorizationFlow
 from evergrant.connect.links import Authorization, issue_ticket
-from evergrant.errors import LinkError
+from evergrant.link_errors import LinkError
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash

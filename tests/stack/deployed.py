@@ -155,3 +155,15 @@ def force_refresh(world: World, connection: str) -> dict[str, Any]:
 def button(page: Page, decision: str) -> Form:
     """The form behind a provider's Allow or Deny."""
     return next(form for form in page.forms if form.fields.get("decision") == decision)
+
+
+def record_key() -> dict[str, dict[str, str]]:
+    return {"pk": {"S": "connection#keap/main"}}
+
+
+def data_key(record: dict[str, Any]) -> bytes:
+    """The encrypted data key inside a record's sealed set."""
+    sealed = record["sealed"]
+    key = sealed["M"]["key"]["B"] if "M" in sealed else json.loads(sealed["S"])["key"]
+    assert isinstance(key, bytes)
+    return key

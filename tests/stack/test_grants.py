@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +10,7 @@ from botocore.exceptions import ClientError
 
 from local.browser import Page
 from local.world import World
+from tests.stack.deployed import data_key, record_key
 
 Try = Callable[[Any, World], object]
 
@@ -195,15 +195,3 @@ def test_only_who_holds_the_consumer_policy_reads_tokens_by_it(world: World) -> 
     policy = world.aws.client("iam").get_policy(PolicyArn=world.stack.outputs["ConsumerPolicyArn"])["Policy"]
 
     assert policy["AttachmentCount"] == 1
-
-
-def record_key() -> dict[str, dict[str, str]]:
-    return {"pk": {"S": "connection#keap/main"}}
-
-
-def data_key(record: dict[str, Any]) -> bytes:
-    """The encrypted data key inside a record's sealed set."""
-    sealed = record["sealed"]
-    key = sealed["M"]["key"]["B"] if "M" in sealed else json.loads(sealed["S"])["key"]
-    assert isinstance(key, bytes)
-    return key

@@ -21,6 +21,7 @@ PARAMETERS = {
     "RotatorConcurrency": "2",
     "DirectReadMinLifetime": "0",
     "ConsumerCacheSeconds": "0",
+    "AlertOnAdministration": "true",
 }
 
 
@@ -99,6 +100,33 @@ def test_a_log_line_becomes_a_metric_an_alarm_and_a_message(second: World) -> No
             break
     assert [message["NewStateValue"] for message in found] == ["ALARM"]
     assert "DependencyErrors" in found[0]["AlarmName"]
+
+
+def test_a_change_of_the_wall_is_an_event_that_a_rule_matches(world: World, second: World) -> None:
+    """The deployed patterns, with the stack's real names, and CloudTrail's events."""
+    events, key = second.aws.client("events"), second.stack.outputs["SealKeyArn"]
+    function = second.stack.outputs["RotatorFunctionArn"]
+    changes: list[tuple[str, str, dict[str, Any]]] = [
+        ("kms", "PutKeyPolicy", {"resources": [{"ARN": key}]}),
+        ("lambda", "UpdateFunctionCode20150331v2", {"requestParameters": {"functionName": function}}),
+        ("lambda", "AddPermission20150331v2", {"requestParameters": {"functionName": function.rpartition(":")[2]}}),
+        ("iam", "UpdateAssumeRolePolicy", {"requestParameters": {"roleName": _find_role(second)}}),
+    ]
+    patterns = [rule["EventPattern"] for rule in events.list_rules()["Rules"] if "CloudTrail" in rule["EventPattern"]]
+    assert len(patterns) == 3, "the first stack has none"
+    for service, call, detail in changes:
+        happened = {
+            "id": "1",
+            "account": "000000000000",
+            "source": f"aws.{service}",
+            "time": "2026-09-01T20:06:16Z",
+            "region": "eu-west-1",
+            "resources": [],
+            "detail-type": "AWS API Call via CloudTrail",
+            "detail": {"eventSource": f"{service}.amazonaws.com", "eventName": call, **detail},
+        }
+        tested = [events.test_event_pattern(EventPattern=it, Event=json.dumps(happened))["Result"] for it in patterns]
+        assert tested.count(True) == 1, call
 
 
 def _find_role(second: World) -> str:
