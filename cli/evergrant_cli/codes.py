@@ -18,6 +18,7 @@ _IN_DOUBT = frozenset({"lost_response", "unclear", "server_error", "temporarily_
 _LINK_PROBLEMS = {
     "access_denied": "the link was opened, and access was denied at the provider",
     "not_finished": "the link was opened, but the person did not sign in, or did not choose, at the provider",
+    "wrong_provider": "the link was opened, but the answer came from another provider than the one asked",
     "wrong_account": "the link was opened with another account than the one connected before",
     "no_refresh_token": "the link was opened, but the provider gave no refresh token; its profile may say why",
     "link_used": "the browser came back from the provider twice",
@@ -32,7 +33,7 @@ _LINK_PROBLEMS = {
 
 def describe_link_problem(code: str, client: str, failure: Mapping[str, Any] = MappingProxyType({})) -> str:
     """Describe why an attempt to use a link failed, and how, where it did at the provider."""
-    if code == "provider_refused" and failure:
+    if code in ("provider_refused", "wrong_provider") and failure:
         return f"the link was opened, but {describe_failure(failure)}"
     return _LINK_PROBLEMS.get(code, f"the link was opened, but the account was not connected ({code})").format(
         client=client

@@ -33,6 +33,15 @@ as = "grant_rejected"
 status = 400
 """
 
+AUTHORIZE = """
+[exchange]
+url = "https://{host}/token"
+[refresh]
+url = "https://{host}/token"
+[authorize]
+url = "https://{host}/authorize"
+"""
+
 
 def own(name: str = "acme", title: str = "Acme") -> Profile:
     return load_profile(OWN.format(name=name, title=title))
@@ -60,6 +69,25 @@ def test_a_built_in_profile_is_found_although_it_was_never_stored(profiles: Stor
     with failing("dynamodb", "GetItem"):
         assert profiles.load_named("keap") == keap
     assert profiles.load_pinned(content_hash(keap)) == keap
+
+
+def with_issuer(issuer: str | None, name: str = "acme") -> Profile:
+    return load_profile(OWN.format(name=name, title="Acme") + AUTHORIZE + (f'issuer = "{issuer}"' if issuer else ""))
+
+
+def test_the_issuers_of_added_and_built_in_providers_are_known(profiles: StoredProfiles) -> None:
+    assert profiles.list_issuers()["google"] == ("https://accounts.google.com",)
+    profiles.add(with_issuer("https://login.acme.example/{x}"))
+    profiles.keep(with_issuer("https://login.other.example", "other"))
+    profiles.keep(built_in.load_built_in()["google"])
+    known = fresh(profiles).list_issuers()
+    assert known["acme"] == ("https://login.acme.example/{{x}}",)
+    assert known["other"] == ("https://login.other.example",)
+    assert known["google"] == ("https://accounts.google.com",)
+    profiles.add(with_issuer("https://new.acme.example"))
+    assert fresh(profiles).list_issuers()["acme"] == ("https://new.acme.example",)
+    profiles.add(with_issuer(None))
+    assert "acme" not in fresh(profiles).list_issuers()
 
 
 @pytest.mark.parametrize("name", sorted(built_in.load_built_in()))

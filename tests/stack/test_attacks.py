@@ -167,7 +167,7 @@ def test_a_response_another_server_may_have_given_voids_the_state(
     with Control(openid).requests() as arrived:
         refused = victim.journey.handle_callback(change_parameters(victim.url, iss=iss), victim.cookie)
         again = victim.journey.handle_callback(victim.url, victim.cookie)
-    assert (refused.status_code, is_page(refused)) == (502, True)
+    assert (refused.status_code, is_page(refused)) == (403, True)
     assert again.status_code == 410, "who was attacked begins anew"
     assert arrived == []
     assert state_of(world, victim.connection) == AWAITING

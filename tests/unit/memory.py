@@ -20,6 +20,7 @@ from evergrant.adapters.aws.records import DueConnection, is_already_applied
 from evergrant.errors import Conflict, LostResponse, NotSent, UnknownClient
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.client import Client
+from evergrant.oauth.response_issuer import list_issuers
 from evergrant.ports import Clock, Due, PortUnavailable, RotationPorts
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.record.circuit import Circuit
@@ -363,6 +364,9 @@ class MemoryProfiles:
 
     def load_pinned(self, content_hash: str) -> Profile:
         return self._by_hash[content_hash]
+
+    def list_issuers(self) -> Mapping[str, tuple[str, ...]]:
+        return {profile.name: list_issuers(profile) for profile in self._by_hash.values()}
 
 
 def rotation_ports(

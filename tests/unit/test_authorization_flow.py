@@ -32,6 +32,7 @@ from evergrant.link_errors import (
     NoRefreshToken,
     ProviderRefused,
     WrongBrowser,
+    WrongProvider,
 )
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import ConnectPorts, PortUnavailable
@@ -322,7 +323,7 @@ def test_a_mixed_up_response_is_refused_before_the_code_is_sent(always: bool, sa
     """A response that another server may have given is refused before the code is sent."""
     w = with_issuer(ISSUER, always)
     started, params = w.start_authorization()
-    with pytest.raises(ProviderRefused, match="9207"):
+    with pytest.raises(WrongProvider, match="9207"):
         w.handle_callback(params["state"], started.cookie, **said)
     assert w.provider.requests == []
 
@@ -330,7 +331,7 @@ def test_a_mixed_up_response_is_refused_before_the_code_is_sent(always: bool, sa
 def test_a_denial_under_another_servers_name_is_no_denial() -> None:
     w = with_issuer(ISSUER, always=True)
     started, params = w.start_authorization()
-    with pytest.raises(ProviderRefused, match="9207"):
+    with pytest.raises(WrongProvider, match="9207"):
         w.flow.handle_callback(
             {"state": params["state"], "error": "access_denied", "iss": "https://evil.example.com"}, started.cookie
         )
@@ -344,6 +345,16 @@ def test_an_answer_of_the_server_that_was_asked_is_taken(always: bool, said: dic
     w = with_issuer(ISSUER, always)
     started, params = w.start_authorization()
     assert w.handle_callback(params["state"], started.cookie, **said).account == "main"
+
+
+def test_a_denial_beside_a_code_is_a_denial_and_sends_nothing() -> None:
+    w = world()
+    started, params = w.start_authorization()
+    with pytest.raises(Denied):
+        w.handle_callback(params["state"], started.cookie, error="access_denied")
+    assert w.provider.requests == []
+    with pytest.raises(Denied):
+        w.handle_callback(params["state"], started.cookie)
 
 
 def with_issuer(issuer: str, always: bool) -> World:

@@ -14,6 +14,7 @@
     ├── WrongContentType      wrong_content_type
     ├── Denied                access_denied
     ├── NotFinished           not_finished             the person did not sign in, or choose an account
+    ├── WrongProvider         wrong_provider           the answer of another provider than the one asked
     ├── WrongAccount          wrong_account            connecting again with another account than before
     ├── NoRefreshToken        no_refresh_token         a grant that would end with its first token
     └── ProviderRefused       provider_refused
@@ -94,6 +95,13 @@ class NotFinished(LinkError):
     """The provider wanted something of the person that did not happen, such as a sign-in."""
 
     code = "not_finished"
+    status = 403
+
+
+class WrongProvider(LinkError):
+    """The answer cannot be that of the provider that was asked (RFC 9700 section 4.4)."""
+
+    code = "wrong_provider"
     status = 403
 
 

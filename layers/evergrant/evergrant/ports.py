@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from .http_messages import HttpRequest, HttpResponse
 from .oauth.client import Client
+from .oauth.response_issuer import Issuers
 from .profiles.model import Profile
 from .record.circuit import Circuit
 from .record.connection import ANY_STATE, NO_EVENTS, Connection, Events, RecordFields, RecordState
@@ -201,6 +202,11 @@ class Profiles(Protocol):
         """Raises UnknownProfile."""
 
 
+class KnownProfiles(Profiles, Protocol):
+    def list_issuers(self) -> Issuers:
+        """The issuers of every known provider, built in or added."""
+
+
 @dataclass(frozen=True, slots=True)
 class Ports:
     """What every protocol needs of the outside."""
@@ -224,6 +230,7 @@ class RotationPorts(Ports):
 
 @dataclass(frozen=True, slots=True)
 class ConnectPorts(Ports):
-    """What callback needs beside that."""
+    """What callback needs beside that, and more of the profiles."""
 
+    profiles: KnownProfiles
     authorizations: Authorizations

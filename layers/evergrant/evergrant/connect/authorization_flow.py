@@ -18,7 +18,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -35,6 +35,7 @@ from ..settings import Settings
 from .authorization_views import AuthorizationView, AuthorizationViews, LandingView
 from .callback import CallbackExchange
 from .links import RETENTION_SECONDS, STATE_LIFETIME_SECONDS, Authorization, hash_secret, state_key, ticket_key
+from .mix_up import find_unchecked_issuer
 from .pkce_binding import PkceBinding
 from .state_cookie import bind_ticket, create_cookie, require_state_cookie
 from .tickets import Tickets
@@ -164,7 +165,7 @@ class AuthorizationFlow:
         Raises
         ------
         LinkInvalid, LinkExpired, LinkUsed, WrongBrowser
-        Denied, NotFinished, WrongAccount, NoRefreshToken, ProviderRefused
+        Denied, NotFinished, WrongProvider, WrongAccount, NoRefreshToken, ProviderRefused
         """
         if cookie and is_denial_without_state(params):
             # Which authorization it ends is unknown, so it ends none: the link still works.
@@ -187,7 +188,8 @@ class AuthorizationFlow:
             # Ask for publication. If the message is lost, the record is due within a minute anyway.
             with suppress(PortUnavailable):
                 self._ports.queue.send({"connection": connection.name})
-            return self._views.describe_result(authorization)
+            view = self._views.describe_result(authorization)
+            return replace(view, unchecked_issuer=find_unchecked_issuer(self._profile(authorization), params))
 
     def _claim_state(self, key: str, pending: Mapping[str, Any]) -> str | None:
         """Use up the state. Returns the outcome of the request that did so before; None where this is the first."""

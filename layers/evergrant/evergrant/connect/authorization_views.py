@@ -16,12 +16,16 @@ from .scopes import ReconnectChanges, compare_grants
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationView:
-    """What a page may show. ``scopes`` were asked for; those in ``missing`` were not granted."""
+    """What a page may show. ``scopes`` were asked for; those in ``missing`` were not granted.
+
+    ``unchecked_issuer`` is for the log: the issuer that a response named, where the profile knows none.
+    """
 
     provider: str
     account: str
     scopes: tuple[str, ...]
     missing: tuple[str, ...] = ()
+    unchecked_issuer: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

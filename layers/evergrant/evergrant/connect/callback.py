@@ -24,6 +24,7 @@ from .account_binding import AccountBinding, require_same_account
 from .code_exchange import CodeExchange
 from .grant_save import GrantSave, require_connected
 from .links import RETENTION_SECONDS, Authorization, code_key
+from .mix_up import MixUpDefence
 from .pkce_binding import PkceBinding
 
 #: The error that each meaning of a refused authorization raises.
@@ -54,9 +55,9 @@ class CallbackExchange:
 
         Raises
         ------
-        LinkInvalid, Denied, WrongAccount, NoRefreshToken, ProviderRefused
+        LinkInvalid, Denied, WrongProvider, WrongAccount, NoRefreshToken, ProviderRefused
         """
-        _check_issuer(profile, params)
+        MixUpDefence(self.ports.profiles).require_asked_provider(profile, authorization, params)
         callback = parse_authorization_response(profile, params)
         if callback.meaning is not None:
             raise _REFUSALS[callback.meaning](failure=AuthorizationFailure("authorization", error=callback.error))
@@ -108,17 +109,3 @@ def _compare_scopes(
     measure = (current.granted_scope if is_repeated else None) or asked
     missing = " ".join(find_missing_scopes(measure, tokens.scope, implied))
     return {"granted_scope": name_granted_scope(asked, tokens.scope, implied), "missing_scope": missing or None}
-
-
-def _check_issuer(profile: Profile, params: Mapping[str, str]) -> None:
-    """Refuse the answer of another server than the one asked (RFC 9207 section 2.4)."""
-    if profile.authorize is None or profile.authorize.issuer is None:
-        return
-    issuer = params.get("iss")
-    # A server that always sends iss may still omit it from an error, after which nothing is sent anywhere.
-    missing = issuer is None and profile.authorize.issuer_always and not params.get(profile.callback.error)
-    if missing or issuer not in (None, profile.authorize.issuer):
-        raise ProviderRefused(
-            "The answer came from another server than the one asked (RFC 9207).",
-            failure=AuthorizationFailure("authorization", reason="other_issuer"),
-        )

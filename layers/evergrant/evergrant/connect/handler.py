@@ -71,6 +71,9 @@ def _start_authorization(flow: AuthorizationFlow, event: Mapping[str, Any], cont
 
 def _handle_callback(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
     view = flow.handle_callback(http_api.parse_query(event), read_cookie(event))
+    if view.unchecked_issuer:
+        # RFC 9207: the profile should say which issuer its provider has.
+        logger.info("issuer not checked", provider=view.provider, account=view.account, issuer=view.unchecked_issuer)
     metrics.add_metric("ConnectionsAuthorized", MetricUnit.Count, 1)
     html = pages.render_connected(view.provider, view.account, view.scopes, contact, view.missing)
     return http_api.build_page(200, html, pages.build_headers())

@@ -172,6 +172,16 @@ REFUSALS = {
             _TWICE,
         ),
     ),
+    "wrong_provider": Refusal(
+        "This answer came from another service",
+        "You came back from another service than the one that you went to. For your safety, nothing was sent to "
+        "either, and nothing was connected.",
+        (
+            "Open the link from your message once more, and go on only where the address of the page is the one that "
+            "is named there.",
+            "If this page comes back, stop, and let $contact know: someone may be trying to get at your account.",
+        ),
+    ),
     "wrong_account": Refusal(
         "This is another account",
         "You signed in with another account than the one that was connected before. Nothing was changed.",

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from botocore.exceptions import ClientError
 
 from ...errors import InvalidProfile, UnknownProfile
+from ...oauth.response_issuer import list_issuers
 from ...profiles import built_in as catalogue
 from ...profiles.model import Profile, content_hash, decode, encode
 from .sdk import client, read_error_code, scan_items, unavailable
+
+#: One item with an attribute for each added provider that has issuers. Callback may read no more than `profile#`.
+_ISSUERS_ITEM = {"pk": {"S": "profile#issuers"}}
+_ISSUERS_OF = "issuers_of#"
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +83,37 @@ class StoredProfiles:
             except ClientError as error:
                 if read_error_code(error) != "ConditionalCheckFailedException":
                     raise
+        if profile.name not in catalogue.load_built_in():
+            self._keep_issuers(profile)
         return name
+
+    def list_issuers(self) -> dict[str, tuple[str, ...]]:
+        """Return the issuers of the built-in and the added providers that have any, as templates by provider."""
+        with unavailable("reading the issuers"):
+            item = client("dynamodb").get_item(TableName=self.table, Key=_ISSUERS_ITEM, ConsistentRead=True).get("Item")
+        added = {
+            name.removeprefix(_ISSUERS_OF): tuple(value["SS"])
+            for name, value in (item or {}).items()
+            if name.startswith(_ISSUERS_OF)
+        }
+        return added | {name: list_issuers(profile) for name, profile in catalogue.load_built_in().items()}
+
+    def _keep_issuers(self, profile: Profile) -> None:
+        """Keep an added provider's issuers, so that another provider's response under one of them is recognized."""
+        issuers = list(dict.fromkeys(list_issuers(profile)))
+        update: dict[str, Any] = {"UpdateExpression": "REMOVE #provider"}
+        if issuers:
+            update = {
+                "UpdateExpression": "SET #provider = :issuers",
+                "ExpressionAttributeValues": {":issuers": {"SS": issuers}},
+            }
+        with unavailable("storing the issuers"):
+            client("dynamodb").update_item(
+                TableName=self.table,
+                Key=_ISSUERS_ITEM,
+                ExpressionAttributeNames={"#provider": f"{_ISSUERS_OF}{profile.name}"},
+                **update,
+            )
 
     def _get(self, key: str, attribute: str) -> bytes | None:
         with unavailable("reading the profile"):
