@@ -39,6 +39,7 @@ from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.adapters.clock import SystemClock
 from evergrant.adapters.http import GuardedHttp
 from evergrant.adapters.observability import logger
+from evergrant.oauth.issuance import describe_issuance
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import Provider, RotationPorts
 from evergrant.profiles import loader
@@ -241,17 +242,19 @@ def _put_connections(aws: FakeAws, ports: RotationPorts, host: str, count: int) 
         expiry_rule="expires_in:seconds",
         refresh_token=Secret("refresh" + "x" * 300),
     )
-    record = Connection("bench/a", Status.ACTIVE, "authorization_code", "bench", content_hash(profile))
+    record = Connection(
+        "bench/a", Status.ACTIVE, "authorization_code", "bench", content_hash(profile), variables={"host": host}
+    )
+    issuance = describe_issuance(profile, record, ports.vault.client("bench"), loopback=True)
     for number in range(count):
         name = f"bench/a{number}"
         aws.secrets[f"evergrant/tokens/{name}"] = "{}"
         filled = replace(
             record,
             name=name,
-            variables={"host": host},
             generation=1,
             published_generation=1,
-            sealed=ports.seal.prepare(name, 1).seal(tokens.encode()),
+            sealed=ports.seal.prepare(name, 1).seal(tokens.encode(issuance)),
             issued_at=tokens.issued_at,
             expires_at=tokens.expires_at,
             refresh_at=now - 5,

@@ -61,7 +61,8 @@ def save_token_set(
         deployment.records, deployment.seal, deployment.queue, deployment.clock, deployment.settings
     )
     deployment.profiles.keep(profile)
-    record = importing.keep(authorization, grant, profile, tokens)
+    client = None if grant == "static" else deployment.vault.client(authorization.client)
+    record = importing.keep(authorization, grant, profile, tokens, client)
     if not wait:
         return record
     with run.output.show_busy("publishing the token …"):

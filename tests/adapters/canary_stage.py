@@ -13,6 +13,7 @@ from typing import Any
 from evergrant.adapters.aws.sdk import client
 from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.adapters.observability import logger, metrics
+from evergrant.oauth.issuance import describe_issuance
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
@@ -168,14 +169,15 @@ def stage(behave: Behaviour) -> Iterator[Stage]:
             variables={"host": server.host, "login_host": server.host},
             generation=7,
             published_generation=7,
-            sealed=ports.seal.prepare(NAME, 7).seal(tokens.encode()),
             issued_at=tokens.issued_at,
             expires_at=tokens.expires_at,
             refresh_at=NOW,
             due_at=NOW,
             due_shard=refresh_schedule.choose_shard(NAME),
         )
-        ports.records.create(record)
+        issuance = describe_issuance(keap, record, ports.vault.client("keap"), loopback=True)
+        sealed = ports.seal.prepare(NAME, 7).seal(tokens.encode(issuance))
+        ports.records.create(replace(record, sealed=sealed))
         yield Stage(ports, clock, server)
 
 

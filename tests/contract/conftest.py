@@ -121,7 +121,7 @@ def wealthyhood(contract: Contract) -> Iterator[ProviderServer]:
 @pytest.fixture(scope="session")
 def keap(contract: Contract) -> Iterator[ProviderServer]:
     """A simulated provider with a consent page."""
-    client = Client("evergrant", "another-secret-of-nobody", redirect_uris=(REDIRECT_URI,))
+    client = Client("evergrant", "another-canary-secret", redirect_uris=(REDIRECT_URI,))
     with ProviderServer(Provider(KEAP, clients=(client,))) as server:
         _register(contract, server, client)
         yield server

@@ -20,6 +20,7 @@ from evergrant.secret import Secret
 from tests.field.case_format import AnswerCase, Expected, ExpectedTokens, Previous
 from tests.field.placeholders import NOW, fill
 from tests.field.server import FieldServer
+from tests.unit.samples import ISSUANCE
 
 #: Enough for loopback; only a server that stays silent makes a request take as long.
 TIMEOUT_SECONDS, SHORT_SECONDS = 10.0, 0.2
@@ -76,7 +77,7 @@ def read(case: AnswerCase, fetched: Fetched) -> dict[str, Any]:
         return {"class": "kept"}
     if isinstance(parsed, Refusal):
         return describe_refusal(parsed)
-    kept = KeptResponse.decode(KeptResponse(NOW, fetched).encode())
+    kept = KeptResponse.decode(KeptResponse(NOW, fetched).encode(ISSUANCE))
     assert parse_token_response(profile, kept.response, kept.sent_at, previous, variables) == parsed
     return {"class": "token_set", "tokens": describe_tokens(parsed)}
 

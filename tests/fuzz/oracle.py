@@ -48,6 +48,7 @@ from evergrant.record.connection import Connection
 from evergrant.record.status import Status
 from evergrant.record.token_document import build_document
 from evergrant.secret import Secret
+from tests.unit.samples import ISSUANCE
 
 #: 2026-11-22T10:00:00Z
 NOW = 1_795_341_600
@@ -263,7 +264,7 @@ def _check_not_an_error(profile: Profile, answer: Any, tokens: TokenSet, before:
 
 def _check_use(profile: Profile, tokens: TokenSet) -> None:
     """The set can be sealed and published, prints nothing of a provider's, and publishes no refresh token."""
-    assert TokenSet.decode(tokens.encode()) == tokens
+    assert TokenSet.decode(tokens.encode(ISSUANCE)) == tokens
     plain = replace(tokens, token_type="", scope=None, captured={})
     assert repr(plain) == repr(tokens), "a provider's text is in the repr of a token set"
     assert tokens.access_token.fingerprint in repr(tokens)

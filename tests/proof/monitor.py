@@ -173,7 +173,7 @@ class Monitor:
         if token not in world.provider.used:
             return False
         queued = (message for message, _ in world.queue.messages if message.get("task") == queued_save.TASK)
-        carried = (self.answers(queued_save.decode_change(message).fields) for message in queued)
+        carried = (self.answers(memory.read_queued(message)) for message in queued)
         _, response = world.provider.used[token]
         return any(access_token_of(response) in answers for answers in (*world.hands, *carried))
 

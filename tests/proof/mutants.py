@@ -15,6 +15,7 @@ from evergrant.profiles.model import Profile
 from evergrant.record import lost_response, queued_save, refusals, token_save
 from evergrant.record.connection import Connection, RecordChange, RecordFields, RecordState
 from evergrant.record.refresh_schedule import schedule_due
+from evergrant.record.sealed import Sealed
 from evergrant.rotation import revocation
 from evergrant.rotation.fenced_save import SaveStep
 from evergrant.rotation.publication import Publication
@@ -23,7 +24,7 @@ from evergrant.rotation.refresh_demand import TokenDemand
 from evergrant.rotation.refresh_steps import Refresh
 from tests.proof.monitor import FORCED
 from tests.proof.ports import Queue, Records
-from tests.unit.memory import unseal
+from tests.unit.memory import read_queued, unseal
 
 Mutant = Callable[[], Any]
 
@@ -31,7 +32,7 @@ Mutant = Callable[[], Any]
 def fenced_by_the_lease() -> Any:
     """A save that is given up when the lease is another's, instead of one that is fenced by generation."""
 
-    def keep(self: SaveStep, connection: Connection, change: RecordChange, deadline: float) -> Connection:
+    def keep(self: SaveStep, connection: Connection, change: RecordChange, *_: Any) -> Connection:
         only_if = connection.snapshot("lease_owner", "status")
         try:
             return self.records.change(connection.name, change.fields, events=change.events, only_if=only_if)
@@ -92,14 +93,15 @@ def forced_while_an_answer_may_be_on_its_way() -> Any:
 
 
 def unsealed_in_the_queue() -> Any:
-    message = queued_save.encode_message
+    build = queued_save.build_message
 
-    def legible(connection: Connection, change: RecordChange) -> dict[str, Any]:
-        sealed = change.fields["sealed"]
+    def legible(connection: Connection, change: Sealed) -> dict[str, Any]:
+        message = build(connection, change)
+        sealed = read_queued(message)["sealed"]
         assert sealed is not None
-        return {**message(connection, change), "plain": unseal(sealed).decode()}
+        return {**message, "plain": unseal(sealed).decode()}
 
-    return mock.patch.object(queued_save, "encode_message", legible)
+    return mock.patch.object(queued_save, "build_message", legible)
 
 
 def nothing_in_the_queue() -> Any:

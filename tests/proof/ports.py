@@ -11,6 +11,7 @@ from evergrant.ports import Due, PortUnavailable
 from evergrant.profiles.model import Profile, content_hash
 from evergrant.record import queued_save
 from evergrant.record.connection import Connection, RecordChange
+from evergrant.record.sealed import Sealed
 from tests.proof.faults import Faults
 from tests.proof.monitor import Monitor
 from tests.unit import memory
@@ -55,6 +56,18 @@ class Records(memory.MemoryRecords):
             yield from self._faults.around("records.due", lambda: due, memory._unavailable)
 
 
+class Seal(memory.MemorySeal):
+    def __init__(self, faults: Faults, clock: FakeClock) -> None:
+        super().__init__(faults)
+        self.down_until = 0.0
+        self._clock = clock
+
+    def unseal(self, sealed: Sealed, connection: str, generation: int) -> bytes:
+        if self._clock.now() < self.down_until:
+            raise PortUnavailable("KMS is down")
+        return super().unseal(sealed, connection, generation)
+
+
 class Queue(memory.MemoryQueue):
     """Its messages are kept with the moment from which they can be received."""
 
@@ -68,7 +81,7 @@ class Queue(memory.MemoryQueue):
         self._monitor.sent(text)
         message = json.loads(text)
         if message.get("task") == queued_save.TASK:
-            self._monitor.kept(queued_save.decode_change(message).fields)
+            self._monitor.kept(memory.read_queued(message))
         self.messages.append((message, int(self._clock.now()) + delay))
 
 

@@ -51,8 +51,8 @@ def first_of(profile: Profile, **fields: Any) -> Callable[[], Simulation]:
     return lambda: Simulation(profile, **{**awaiting, **times, **fields})
 
 
-def with_table_down(profile: Profile, seconds: int) -> Callable[[], Simulation]:
-    """The provider answers, and from then on the table takes no write for a while."""
+def with_table_down(profile: Profile, seconds: int, kms_seconds: int = 0) -> Callable[[], Simulation]:
+    """The provider answers, and from then on the table takes no write for a while, and KMS opens nothing."""
 
     def build() -> Simulation:
         world = Simulation(profile)
@@ -60,6 +60,7 @@ def with_table_down(profile: Profile, seconds: int) -> Callable[[], Simulation]:
         def goes_down() -> None:
             world.provider.after_answer = _nothing
             world.records.down_until = world.clock.now() + seconds
+            world.seal.down_until = world.clock.now() + kms_seconds
 
         world.provider.after_answer = goes_down
         return world
@@ -121,6 +122,7 @@ SCENARIOS = [
     Scenario("log-in, refreshed", logging_in()),
     Scenario("log-in, the refresh refused", refused_log_in),
     Scenario("the table down for 20 s", with_table_down(KEAP, 20)),
+    Scenario("the table down for 20 s, and KMS for 40 s", with_table_down(KEAP, 20, 40)),
     Scenario("the table down for longer than the grace", with_table_down(with_grace(KEAP, 10), 20)),
     Scenario("forced while its answer is in the queue", with_table_down(KEAP, 20), then=forced),
     Scenario("a re-connect while it rotates", with_meanwhile(Simulation.reconnect)),

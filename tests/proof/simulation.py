@@ -18,10 +18,11 @@ from unittest import mock
 
 from evergrant.connect import operator_actions
 from evergrant.connect.code_exchange import CodeExchange
-from evergrant.connect.grant_save import GrantSave, require_connected
+from evergrant.connect.grant_save import GrantSave, NewGrant, require_connected
 from evergrant.connect.links import Authorization
 from evergrant.errors import EvergrantError
 from evergrant.oauth.client import Client
+from evergrant.oauth.issuance import describe_issuance
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import HEADLESS_GRANTS, Profile, content_hash
@@ -38,7 +39,7 @@ from evergrant.settings import Settings
 from evergrant.times import DAY_SECONDS, TICK_SECONDS
 from tests.proof.faults import Faults
 from tests.proof.monitor import FORCED, NEVER_IN_CLEAR, Monitor, Seen, token_set
-from tests.proof.ports import Bus, Profiles, Queue, Records, Vault
+from tests.proof.ports import Bus, Profiles, Queue, Records, Seal, Vault
 from tests.proof.provider import OTHERS, StrictProvider, grant_of
 from tests.unit import memory, rotation_world
 from tests.unit.memory import Crash, FakeClock, MemoryKey
@@ -82,11 +83,12 @@ class Simulation:
         #: The answers that each invocation has, which end with it.
         self.hands: list[set[str]] = []
         self.circuits = memory.MemoryCircuits(self.faults)
+        self.seal = Seal(self.faults, self.clock)
         self.ports = RotationPorts(
             self.records,
             cast(Any, Profiles(self.faults, [profile, *corrected])),
             self.vault,
-            memory.MemorySeal(self.faults),
+            self.seal,
             self.provider,
             self.queue,
             self.clock,
@@ -100,14 +102,15 @@ class Simulation:
         self.patience = 3 * DAY_SECONDS // 2
         #: The end of the first access token.
         self.first_end = base.record().expires_at or 0
-        for number, name in enumerate((NAME, *others)):
-            tokens = base.stored if base.record().sealed else None
-            self._furnish(replace(base.record(), name=name), tokens, OTHERS + number - 1 if number else 0)
         self.vault.clients["login"] = Client(
             "login", None, (), ("api.example.com",), {"username": Secret("ann"), "password": Secret("canary-password")}
         )
+        for number, name in enumerate((NAME, *others)):
+            tokens = base.stored if base.record().sealed else None
+            self._furnish(replace(base.record(), name=name), tokens, OTHERS + number - 1 if number else 0)
         self._held = (
             *((self.records, name) for name in ("items", "change_ids", "down_until")),
+            *((self.seal, name) for name in ("down_until",)),
             *((self.vault, name) for name in ("versions", "current_version", "clients")),
             *((self.queue, name) for name in ("messages",)),
             *((self.bus, name) for name in ("events",)),
@@ -138,7 +141,9 @@ class Simulation:
             refresh_expires_at=record.refresh_expires_at,
         )
         self.monitor.written_down(tokens)
-        sealed = MemoryKey(record.name, record.generation).seal(tokens.encode())
+        entry = self.vault.clients[record.client]
+        issuance = describe_issuance(self.profile, record, entry, loopback=self.settings.allow_loopback)
+        sealed = MemoryKey(record.name, record.generation).seal(tokens.encode(issuance))
         self.records.items[record.name] = record = replace(record, sealed=sealed)
         if self.provider.lifetime >= self.settings.direct_read_min_lifetime:
             document = token_document.build_document(record, self.profile, tokens)
@@ -159,7 +164,16 @@ class Simulation:
         late = self.faults.pending and (self.faults.pending, self.records.change_ids, self.circuits.change_ids)
         parts = (
             memory.describe(self.records.items),
-            repr((late, self.clock.time, self.next_tick, self.records.down_until, self.provider.oddities)),
+            repr(
+                (
+                    late,
+                    self.clock.time,
+                    self.next_tick,
+                    self.records.down_until,
+                    self.seal.down_until,
+                    self.provider.oddities,
+                )
+            ),
             repr((self.vault.current_version, sorted(self.vault.versions), self.vault.clients)),
             repr((self.queue.messages, self.circuits.items)),
             repr(sorted((body["type"], body["at"]) for body in self.bus.events.values())),
@@ -251,7 +265,7 @@ class Simulation:
     def worker(self, message: Mapping[str, Any] | None = None) -> bool:
         """A worker of the rotation queue. Whether the message is done with."""
         message = message or {"connection": NAME}
-        carried = queued_save.decode_change(message).fields if message.get("task") == queued_save.TASK else {}
+        carried = memory.read_queued(message) if message.get("task") == queued_save.TASK else {}
         with self.invocation(answers=self.monitor.answers(carried)) as rotation:
             return handler.process_task(rotation, message)
 
@@ -292,7 +306,8 @@ class Simulation:
                 require_connected(current)
                 data_key = self.ports.seal.prepare(NAME, current.generation + 1)
                 tokens = exchange.exchange(profile, wanted, client, "code-1", "verifier").tokens
-                granting.save(current, wanted, "authorization_code", profile, tokens, data_key)
+                issuance = describe_issuance(profile, wanted, client, loopback=False)
+                granting.save(current, NewGrant(wanted, "authorization_code", profile, tokens, issuance), data_key)
                 self.queue.send({"connection": NAME})
             except (PortUnavailable, EvergrantError):
                 self.monitor.killed("telling the person")  # who tries again

@@ -10,9 +10,10 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from evergrant.connect import operator_actions
-from evergrant.connect.grant_save import GrantSave, require_connected
+from evergrant.connect.grant_save import GrantSave, NewGrant, require_connected
 from evergrant.connect.links import Authorization
 from evergrant.oauth.client import Client
+from evergrant.oauth.issuance import describe_issuance
 from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import RotationPorts
@@ -101,7 +102,11 @@ class Registry:
         require_connected(current)
         data_key = ports.seal.prepare(member.name, current.generation + 1)
         save = GrantSave(ports.records, ports.seal, ports.queue, ports.clock, self._settings)
-        save.save(current, member.authorization, member.grant, member.profile, tokens, data_key)
+        entry = ports.vault.client(member.authorization.client)
+        issuance = describe_issuance(
+            member.profile, member.authorization, entry, loopback=self._settings.allow_loopback
+        )
+        save.save(current, NewGrant(member.authorization, member.grant, member.profile, tokens, issuance), data_key)
         ports.queue.send({"connection": member.name})
 
     def set_secret(self, client: str, secret: str, *, works: bool = True) -> None:

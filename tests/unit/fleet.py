@@ -34,13 +34,14 @@ from tests.unit.memory import (
     Faults,
     MemoryBus,
     MemoryCircuits,
-    MemoryKey,
     MemoryProfiles,
     MemoryQueue,
     MemoryRecords,
     MemorySeal,
     MemoryVault,
     answer,
+    seal_again,
+    seal_for,
     unseal,
 )
 
@@ -178,7 +179,7 @@ class Fleet:
             tokens = TokenSet.decode(unseal(record.sealed))
             issued_at = int(self.clock.now()) + left - 86_400
             tokens = replace(tokens, issued_at=issued_at, expires_at=issued_at + 86_400)
-            sealed = MemoryKey(name, record.generation).seal(tokens.encode())
+            sealed = seal_again(name, record.generation, tokens)
             life: dict[str, Any] = {"issued_at": issued_at, "expires_at": tokens.expires_at, "sealed": sealed}
             self.records.items[name] = replace(record, **life, **fields)
 
@@ -200,7 +201,7 @@ def connection(name: str, now: int, *, due: bool = True) -> Connection:
     issued_at = now - 75_600
     tokens = TokenSet(Secret("old"), issued_at, issued_at + 86_400, "r", Secret(f"{name} first"))
     refresh_at = now if due else now + 7200
-    return Connection(
+    record = Connection(
         name,
         Status.ACTIVE,
         "authorization_code",
@@ -210,10 +211,10 @@ def connection(name: str, now: int, *, due: bool = True) -> Connection:
         endpoint=ENDPOINT,
         generation=1,
         published_generation=1,
-        sealed=MemoryKey(name, 1).seal(tokens.encode()),
         issued_at=tokens.issued_at,
         expires_at=tokens.expires_at,
         refresh_at=refresh_at,
         due_at=refresh_at,
         due_shard=refresh_schedule.choose_shard(name),
     )
+    return replace(record, sealed=seal_for(record, KEAP, tokens))

@@ -20,9 +20,12 @@ from evergrant.adapters.aws.records import DueConnection, is_already_applied
 from evergrant.errors import Conflict, LostResponse, NotSent, UnknownClient
 from evergrant.http_messages import HttpRequest, HttpResponse
 from evergrant.oauth.client import Client
+from evergrant.oauth.issuance import describe_issuance
 from evergrant.oauth.response_issuer import list_issuers
+from evergrant.oauth.token_set import TokenSet
 from evergrant.ports import Clock, Due, PortUnavailable, RotationPorts
 from evergrant.profiles.model import Profile, content_hash
+from evergrant.record import queued_save
 from evergrant.record.circuit import Circuit
 from evergrant.record.connection import (
     ANY_STATE,
@@ -225,6 +228,24 @@ class MemoryKey:
     def seal(self, plain: bytes) -> Sealed:
         # A stand-in that is reversible, and that no search for the text finds. The real cipher has its own tests.
         return Sealed(f"{self.connection}|{self.generation}".encode(), b"", plain.translate(_COMPLEMENT))
+
+
+def seal_for(record: Connection, profile: Profile, tokens: TokenSet, client: Client = CLIENT) -> Sealed:
+    """Seal a set for what its record says."""
+    issuance = describe_issuance(profile, record, client, loopback=False)
+    return MemoryKey(record.name, record.generation).seal(tokens.encode(issuance))
+
+
+def read_queued(message: Mapping[str, Any]) -> RecordFields:
+    """Return the fields that a queued save writes."""
+    plain = unseal(Sealed.decode(message["change"]))
+    return queued_save.decode_change(plain, message["connection"], message["generation"]).change.fields
+
+
+def seal_again(connection: str, generation: int, tokens: TokenSet) -> Sealed:
+    """Seal a set that was sealed before, for what it was issued for."""
+    assert tokens.issued_for is not None
+    return MemoryKey(connection, generation).seal(tokens.encode(tokens.issued_for))
 
 
 def unseal(sealed: Sealed) -> bytes:

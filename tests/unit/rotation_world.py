@@ -26,13 +26,13 @@ from tests.unit.memory import (
     Faults,
     MemoryBus,
     MemoryCircuits,
-    MemoryKey,
     MemoryProfiles,
     MemoryQueue,
     MemoryRecords,
     MemorySeal,
     MemoryVault,
     RotatingProvider,
+    seal_for,
     unseal,
 )
 
@@ -114,14 +114,16 @@ def world(profile: Profile = KEAP, *, lifetime: int = LIFETIME, due: bool = True
         redirect_uri="https://grants.example.com/callback",
         generation=1,
         published_generation=1,
-        sealed=MemoryKey(NAME, 1).seal(tokens.encode()),
         issued_at=tokens.issued_at,
         expires_at=tokens.expires_at,
         refresh_at=int(clock.now()) if due else tokens.expires_at - 10_800,
         due_at=int(clock.now()),
         due_shard="0",
     )
-    records.items[NAME] = replace(connection, **fields)
+    connection = replace(connection, **fields)
+    if "sealed" not in fields:
+        connection = replace(connection, sealed=seal_for(connection, profile, tokens))
+    records.items[NAME] = connection
     profiles, circuits = MemoryProfiles(profile), MemoryCircuits(faults)
     ports = RotationPorts(records, profiles, vault, MemorySeal(faults), provider, queue, clock, bus, circuits)
     return World(faults, clock, records, vault, provider, queue, bus, ports, Settings())

@@ -9,6 +9,7 @@ from typing import Any, cast
 from urllib.parse import parse_qsl
 
 from evergrant.http_messages import HttpRequest, HttpResponse
+from evergrant.oauth.issuance import Issuance
 from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load_profile
@@ -24,6 +25,7 @@ NOW = 1_795_341_600
 KEAP = built_in.load_built_in()["keap"]
 WEALTHYHOOD = built_in.load_built_in()["wealthyhood"]
 SEALED = Sealed(b"key", b"nonce", b"text")
+ISSUANCE = Issuance("keap", None, "0" * 64)
 
 _CODE_GRANT = """
 name = "acme"

@@ -21,7 +21,8 @@ from evergrant.profiles.request_specs import Scopes
 from evergrant.record.status import Status
 from evergrant.rotation import revocation
 from evergrant.settings import Settings
-from tests.unit.memory import MemoryProfiles, answer
+from tests.unit.memory import MemoryKey, MemoryProfiles, answer
+from tests.unit.samples import ISSUANCE
 from tests.unit.test_authorization_flow import KEAP, NAME, World, with_profile
 from tests.unit.test_id_token import id_token
 
@@ -175,7 +176,7 @@ def test_neither_an_id_token_nor_its_nonce_is_stored_or_said(claims: dict[str, A
         shown = repr(w.handle_callback(params["state"], started.cookie))
     except ProviderRefused as refused:
         shown = repr(refused)
-    sealed = w.stored().encode().decode() if w.record().sealed else ""
+    sealed = w.stored().encode(ISSUANCE).decode() if w.record().sealed else ""
     left = shown + str(w.authorizations.items) + str(w.record()) + str(w.queue.messages) + sealed
     for secret in (token, token.split(".")[1], params["nonce"], params["state"], started.cookie):
         assert secret not in left
@@ -304,7 +305,7 @@ def test_the_replaced_grant_is_revoked_only_once_the_new_one_is_saved() -> None:
     assert w.queue.messages == []
     again(w, build_grant(company={"id": "1"}))
     (message, _), (publish, _) = w.queue.messages
-    assert (message["task"], message["generation"], message["client"]) == ("revoke", old.generation, old.client)
+    assert (message["task"], message["generation"]) == ("revoke", old.generation)
     assert publish == {"connection": NAME}
     assert "refresh-9" not in str(message)
 
@@ -328,8 +329,8 @@ def test_a_first_grant_hands_nothing_over() -> None:
 )
 def test_a_grant_that_is_dead_foreign_or_in_use_is_not_revoked(fields: dict[str, Any]) -> None:
     w = build_connected(KEAP, build_grant())
-    assert revocation.build_replaced_message(w.record())
-    assert revocation.build_replaced_message(replace(w.record(), **fields)) is None
+    assert revocation.build_replaced_message(w.record(), MemoryKey(NAME, 2))
+    assert revocation.build_replaced_message(replace(w.record(), **fields), MemoryKey(NAME, 2)) is None
 
 
 def test_a_failing_queue_does_not_fail_a_grant_that_is_saved() -> None:

@@ -240,3 +240,21 @@ def test_rotator_refuses_to_revoke_what_is_not_disconnected() -> None:
     said = answer_of_rotator(rotation(w), w.ports, {"connection": NAME, "revoke": True})
     assert said["error"]["code"] == "invalid_request"
     assert rotation(w).run(TokenDemand(NAME)).connection.status is Status.ACTIVE
+
+
+def test_a_disconnected_record_that_was_changed_is_kept_and_reported() -> None:
+    """Nothing is sent to another address. Put right, the record ends its grant after all."""
+    w = build_disconnected(DONE)
+    before = w.record().variables
+    w.records.items[NAME] = replace(w.record(), variables={**before, "host": "evil.example"})
+    said = answer_of_rotator(rotation(w), w.ports, {"connection": NAME, "revoke": True})
+    assert said["error"]["code"] == "record_tampered"
+    for _ in range(2):
+        w.clock.advance(60)
+        assert rotation(w).run(TokenDemand(NAME)).outcome == "inactive"
+    assert w.provider.requests == []
+    alerts = [body["detail"] for body in w.bus.events.values() if body["detail"].get("reason") == "record_tampered"]
+    assert [detail["alert"] for detail in alerts] == [True]
+    assert (w.record().due_at, w.record().lease_owner) == (None, None)
+    w.records.items[NAME] = replace(w.record(), variables=before)
+    assert revoke_and_forget(w) == "asked"

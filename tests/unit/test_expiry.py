@@ -16,7 +16,7 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles.expiry import MAX_LIFETIME_SECONDS, compute_expiry, look_up, measure_jwt, name_rule
 from evergrant.profiles.response_specs import ExpiryRule
 from evergrant.secret import Secret
-from tests.unit.samples import NOW, tokens
+from tests.unit.samples import ISSUANCE, NOW, tokens
 
 SECONDS = ExpiryRule(path="expires_in")
 JWT = ExpiryRule(jwt="access_token")
@@ -280,9 +280,11 @@ def test_a_lifetime_counts_from_the_sending_of_the_request() -> None:
     )
 )
 def test_what_was_sealed_is_read_back_whole_and_always_as_the_same_bytes(held: TokenSet) -> None:
-    plain = held.encode()
+    plain = held.encode(ISSUANCE)
     assert TokenSet.decode(plain) == held
-    assert TokenSet.decode(plain).encode() == plain
+    read = TokenSet.decode(plain)
+    assert read.issued_for == ISSUANCE
+    assert read.encode(ISSUANCE) == plain
 
 
 def test_a_set_sealed_by_an_earlier_release_is_read_still() -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from evergrant.connect.grant_save import GrantSave
+from evergrant.connect.grant_save import GrantSave, NewGrant
 from evergrant.connect.links import Authorization
 from evergrant.ports import PortUnavailable
 from evergrant.record import queued_save
 from evergrant.settings import Settings
 from tests.unit.memory import FakeClock, Faults, MemoryKey, MemoryQueue, MemoryRecords, MemorySeal
-from tests.unit.samples import KEAP, connection, tokens
+from tests.unit.samples import ISSUANCE, KEAP, connection, tokens
 
 NAME = "keap/main"
 
@@ -31,7 +31,8 @@ class World:
     def save(self) -> None:
         granting = GrantSave(self.records, self.seal, self.queue, self.clock, Settings())
         wanted = Authorization(NAME, "keap", self.seen.profile_hash, {}, None, "https://grants.example.com/callback")
-        granting.save(self.seen, wanted, "authorization_code", KEAP, tokens(), MemoryKey(NAME, 4), consented=False)
+        new = NewGrant(wanted, "authorization_code", KEAP, tokens(), ISSUANCE, consented=False)
+        granting.save(self.seen, new, MemoryKey(NAME, 4))
 
 
 def failing(port: Any, name: str, times: float) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -14,8 +15,8 @@ from evergrant.record import token_save
 from evergrant.record.status import Status
 from evergrant.secret import Secret
 from evergrant.settings import Settings
-from tests.unit.memory import answer
-from tests.unit.rotation_world import World, world
+from tests.unit.memory import answer, seal_for
+from tests.unit.rotation_world import NAME, World, world
 from tests.unit.samples import NOW, SEALED, acme, connection, tokens
 
 INVESTSUITE = built_in.load_built_in()["investsuite"]
@@ -26,7 +27,9 @@ REFUSED = answer(403, b"")
 
 def logging_in(**fields: Any) -> World:
     w = world(INVESTSUITE, lifetime=300, grant="login", **{"variables": {"host": "api.example.com"}, **fields})
-    w.vault.clients["keap"] = Client("keap", None, (), ("api.example.com",), CREDENTIALS)
+    entry = w.vault.clients["keap"] = Client("keap", None, (), ("api.example.com",), CREDENTIALS)
+    if w.record().sealed:
+        w.records.items[NAME] = replace(w.record(), sealed=seal_for(w.record(), INVESTSUITE, w.stored, entry))
     return w
 
 

@@ -9,7 +9,7 @@ import pytest
 from evergrant.errors import AuthorizationRequired, ClientRefused, NotSent, Paused, TemporarilyUnavailable
 from evergrant.record.status import Status
 from evergrant.secret import Secret
-from tests.unit.memory import MemoryKey
+from tests.unit.memory import seal_again
 from tests.unit.rotation_world import LIFETIME, NAME, world
 
 
@@ -101,7 +101,7 @@ def test_a_caller_of_a_grant_without_a_refresh_token_gets_the_remedy() -> None:
     """A caller that asks for a grant without a refresh token hears what to do."""
     w = world()
     bare = replace(w.stored, refresh_token=None)
-    w.records.items[NAME] = replace(w.record(), sealed=MemoryKey(NAME, 1).seal(bare.encode()))
+    w.records.items[NAME] = replace(w.record(), sealed=seal_again(NAME, 1, bare))
     w.clock.advance(LIFETIME)
     with pytest.raises(AuthorizationRequired):
         w.run(caller_waits=True)

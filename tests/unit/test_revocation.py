@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from evergrant.errors import LostResponse, NotSent
+from evergrant.errors import LostResponse, NotSent, RecordTampered
 from evergrant.http_messages import HttpResponse
 from evergrant.ports import PortUnavailable, RotationPorts
 from evergrant.profiles.model import Profile, content_hash
@@ -32,6 +32,7 @@ from tests.unit.memory import (
     MemoryVault,
     RotatingProvider,
     answer,
+    seal_for,
 )
 from tests.unit.samples import KEAP, connection, form_of, tokens
 
@@ -70,11 +71,12 @@ def world(profile: Profile | None = None, *, new: Secret | None = NEW, **fields:
         generation=3,
         profile_hash=content_hash(profile),
         variables={"host": "api.example.com", "login_host": "login.example.com"},
-        sealed=MemoryKey(NAME, 3).seal(tokens(refresh_token=OLD, access_token=Secret("access-old")).encode()),
     )
-    message = revocation.build_replaced_message(old)
+    old = replace(old, sealed=seal_for(old, profile, tokens(refresh_token=OLD, access_token=Secret("access-old"))))
+    message = revocation.build_replaced_message(old, MemoryKey(NAME, 4))
     assert message
-    sealed = MemoryKey(NAME, 4).seal(tokens(refresh_token=new, access_token=Secret("access-new")).encode())
+    later = replace(old, generation=4)
+    sealed = seal_for(later, profile, tokens(refresh_token=new, access_token=Secret("access-new")))
     records.items[NAME] = replace(old, **{"generation": 4, "sealed": sealed, **fields})
     ports = RotationPorts(
         records, MemoryProfiles(profile), vault, seal, provider, queue, clock, MemoryBus(faults), MemoryCircuits(faults)
@@ -152,8 +154,9 @@ def test_a_provider_that_gave_the_very_same_token_again_is_not_asked() -> None:
 
 def test_a_set_without_a_refresh_token_is_revoked_by_its_access_token() -> None:
     w = world()
-    seal = MemoryKey(NAME, 3).seal(tokens(refresh_token=None, access_token=Secret("access-old")).encode())
-    w.message = revocation.build_replaced_message(replace(w.records.items[NAME], generation=3, sealed=seal)) or {}
+    old = replace(w.records.items[NAME], generation=3)
+    sealed = seal_for(old, revocable(), tokens(refresh_token=None, access_token=Secret("access-old")))
+    w.message = revocation.build_replaced_message(replace(old, sealed=sealed), MemoryKey(NAME, 4)) or {}
     w.provider.script = [DONE]
     assert w.run() == "asked"
     sent = form_of(w.provider.requests[0])
@@ -219,3 +222,36 @@ def test_a_failing_service_is_waited_for_and_a_failing_queue_retries() -> None:
     w.queue.send = down  # type: ignore[method-assign, assignment]
     with pytest.raises(PortUnavailable):
         w.run()
+
+
+# --- what a message may ask for ---------------------------------------------------------------------------------------
+
+
+def test_a_grant_is_revoked_only_where_it_was_issued_for() -> None:
+    """A request for another address, sealed or not by us, sends nothing."""
+    w = world()
+    old = replace(w.records.items[NAME], generation=3)
+    sealed = seal_for(old, revocable(), tokens(refresh_token=OLD, access_token=Secret("access-old")))
+    moved = replace(old, sealed=sealed, variables={"host": "evil.example", "login_host": "login.example.com"})
+    w.message = revocation.build_replaced_message(moved, MemoryKey(NAME, 4)) or {}
+    with pytest.raises(RecordTampered) as refused:
+        w.run()
+    assert refused.value.field == "variables"
+    assert w.provider.requests == []
+
+
+@pytest.mark.parametrize("plain", [b"{}", b'{"task": "save"}'])
+def test_what_is_sealed_but_no_request_revokes_nothing(plain: bytes) -> None:
+    w = world()
+    w.message["request"] = MemoryKey(NAME, 4).seal(plain).encode()
+    assert w.run() == "failed"
+    assert w.provider.requests == []
+
+
+def test_a_request_in_the_clear_revokes_nothing() -> None:
+    w = world()
+    message = {**w.message, "sealed": w.message.pop("request"), "disconnected": True}
+    w.message = {name: value for name, value in message.items() if name != "request"}
+    with pytest.raises(KeyError):
+        w.run()
+    assert w.provider.requests == []

@@ -18,7 +18,7 @@ from evergrant.record.status import Status
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.refresh_demand import TokenDemand
 from evergrant.secret import Secret
-from tests.unit.memory import Crash, MemoryCircuits, MemoryKey, answer
+from tests.unit.memory import Crash, MemoryCircuits, answer, seal_again
 from tests.unit.rotation_world import (
     KEAP,
     LIFETIME,
@@ -111,7 +111,7 @@ def make_young(w: World) -> TokenSet:
     """Have the token refreshed early in its life, so that there is something left to wait for."""
     now = int(w.clock.now())
     young = replace(w.stored, issued_at=now - 3600, expires_at=now + LIFETIME - 3600)
-    sealed = MemoryKey(NAME, 1).seal(young.encode())
+    sealed = seal_again(NAME, 1, young)
     w.records.items[NAME] = replace(w.record(), sealed=sealed, issued_at=young.issued_at, expires_at=young.expires_at)
     return young
 

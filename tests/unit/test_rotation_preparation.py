@@ -12,7 +12,7 @@ from evergrant.oauth.client import Client
 from evergrant.record.status import Status
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.rotation.refresh_demand import TokenDemand
-from tests.unit.memory import CLIENT, MemoryKey
+from tests.unit.memory import CLIENT, seal_again, seal_for
 from tests.unit.rotation_world import KEAP, NAME, down, world
 
 
@@ -40,10 +40,10 @@ def test_too_little_time_left_hands_the_work_back_before_any_attempt() -> None:
 
 def test_a_client_secret_no_request_can_carry_stops_before_the_attempt() -> None:
     """A client secret that no request can carry is found out before anything is sent."""
-    w = world()
-    w.vault.clients["keap"] = replace(CLIENT, client_id="canary\r\nid")
     profile = msgspec.structs.replace(KEAP, refresh=KEAP.exchange)
-    w.ports.profiles.load_pinned = lambda content_hash: profile  # type: ignore[method-assign]
+    w = world(profile)
+    entry = w.vault.clients["keap"] = replace(CLIENT, client_id="canary\r\nid")
+    w.records.items[NAME] = replace(w.record(), sealed=seal_for(w.record(), profile, w.stored, entry))
     w.run()
     assert (w.record().attempt_id, w.record().last_error) == (None, "invalid_variable")
     assert w.provider.requests == []
@@ -85,7 +85,7 @@ def test_a_missing_client_degrades_and_is_looked_for_again() -> None:
 def test_a_grant_without_a_refresh_token_asks_for_a_person_in_time() -> None:
     w = world()
     bare = replace(w.stored, refresh_token=None)
-    w.records.items[NAME] = replace(w.record(), sealed=MemoryKey(NAME, 1).seal(bare.encode()))
+    w.records.items[NAME] = replace(w.record(), sealed=seal_again(NAME, 1, bare))
     w.run()
     assert w.record().status is Status.AUTHORIZATION_REQUIRED
     assert w.bus.types == ["Authorization Required"]

@@ -8,7 +8,7 @@ from typing import Any
 from evergrant.errors import NotSent
 from evergrant.secret import Secret
 from evergrant.times import TICK_SECONDS
-from tests.unit.memory import MemoryKey
+from tests.unit.memory import seal_again
 from tests.unit.rotation_world import NAME, after_the_answer, down, world
 
 
@@ -88,7 +88,7 @@ def test_a_late_worker_publishes_nothing_without_its_lease() -> None:
 def test_an_event_that_could_not_be_delivered_is_due_at_the_next_tick() -> None:
     w = world()
     bare = replace(w.stored, refresh_token=None)
-    w.records.items[NAME] = replace(w.record(), sealed=MemoryKey(NAME, 1).seal(bare.encode()))
+    w.records.items[NAME] = replace(w.record(), sealed=seal_again(NAME, 1, bare))
     put, w.bus.put = w.bus.put, down  # type: ignore[method-assign]
     w.run()
     assert w.record().refresh_at is None

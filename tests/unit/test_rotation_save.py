@@ -13,7 +13,7 @@ from evergrant.record.connection import Connection
 from evergrant.record.status import Status
 from evergrant.rotation.connection_pass import Rotation
 from evergrant.secret import Secret
-from tests.unit.memory import MemoryKey, answer
+from tests.unit.memory import answer, seal_again
 from tests.unit.rotation_world import LIFETIME, NAME, after_the_answer, break_table, down, world
 
 
@@ -25,7 +25,7 @@ def test_a_late_response_does_not_overwrite_another_workers_generation() -> None
     def overtaken(*args: Any, **kwargs: Any) -> Any:
         response = send(*args, **kwargs)
         other = replace(w.stored, refresh_token=Secret("refresh-of-a-new-grant"))
-        sealed = MemoryKey(NAME, 2).seal(other.encode())
+        sealed = seal_again(NAME, 2, other)
         w.records.items[NAME] = replace(w.record(), generation=2, sealed=sealed)
         return response
 
@@ -165,8 +165,7 @@ def test_a_queued_save_that_fails_again_comes_back_in_seconds() -> None:
     w.queue.messages.clear()
     assert not Rotation(w.ports, w.settings).save_from_queue(message)
     [(again, delay)] = w.queue.messages
-    assert (again["fields"], again["events"]) == (message["fields"], message["events"])
-    assert (again["resent"], delay) == (1, 15)
+    assert (again, delay) == ({**message, "resent": 1}, 15)
     w.records.change = change  # type: ignore[method-assign]
     w.receive()
     assert w.stored.refresh_token == Secret("refresh-1")

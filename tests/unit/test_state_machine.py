@@ -86,7 +86,7 @@ OTHER_STATUSES = {
     ("oauth/answer.py", "response.status"),
     ("oauth/unreadable_response.py", "self.response.status"),
     ("record/queued_save.py", "Status(fields['status'])"),  # a message is decoded; the adapter checks the transition
-    ("record/queued_save.py", "Status(message['status'])"),
+    ("record/queued_save.py", "Status(queued['status'])"),
     ("record/queued_save.py", "connection.status"),
     ("rotation/handler.py", "result.connection.status"),  # a log line
 }

@@ -43,7 +43,7 @@ class Pasted:
         importing = TokenImport(ports.records, ports.seal, ports.queue, ports.clock, w.settings)
         authorization, grant = operator_actions.plan(self.profile, NAME, grant="static")
         tokens = parse_pasted_key(self.profile, key, now, None if days is None else now + days * DAY)
-        return importing.keep(authorization, grant, self.profile, tokens)
+        return importing.keep(authorization, grant, self.profile, tokens, None)
 
     def run(self, **ask: Any) -> Any:
         return Rotation(self.w.ports, self.w.settings, self.w.clock.now() + 59).run(TokenDemand(NAME, **ask))

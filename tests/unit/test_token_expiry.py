@@ -15,7 +15,7 @@ from evergrant.oauth.token_set import TokenSet
 from evergrant.profiles import built_in
 from evergrant.profiles.model import Profile
 from evergrant.secret import Secret
-from tests.unit.samples import NOW, acme, respond, tokens
+from tests.unit.samples import ISSUANCE, NOW, acme, respond, tokens
 
 HOUR, DAY, YEAR = 3600, 86_400, 31_536_000
 #: NOW as HTTP writes it.
@@ -244,6 +244,6 @@ def test_a_set_without_a_life_of_its_own_does_not_hide_the_lives_before() -> Non
     for number in range(2):
         current = read(profile, current, access_token=f"token-{number}", expires_in=0)
     assert current.lifetime_before == 60
-    assert TokenSet.decode(current.encode()) == current
+    assert TokenSet.decode(current.encode(ISSUANCE)) == current
     assert judge(profile, current, access_token="next", expires_in=NOW + HOUR) == (60, "previous", "not_credible")
     assert read(profile, current, access_token="next", expires_in=90).lifetime_before is None

@@ -8,13 +8,13 @@ from evergrant.http_messages import HttpResponse
 from evergrant.oauth.token_response import parse_token_response
 from evergrant.oauth.token_set import TokenSet
 from evergrant.oauth.unreadable_response import KeptResponse
-from tests.unit.samples import NOW, acme, tokens
+from tests.unit.samples import ISSUANCE, NOW, acme, tokens
 
 BODY = b'{"access_token": "a", "refresh_token": "r", "expires_in": 60}'
 
 
 def keep(response: HttpResponse) -> HttpResponse:
-    return KeptResponse.decode(KeptResponse(NOW, response).encode()).response
+    return KeptResponse.decode(KeptResponse(NOW, response).encode(ISSUANCE)).response
 
 
 def test_all_headers_are_kept() -> None:

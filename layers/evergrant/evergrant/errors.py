@@ -14,6 +14,7 @@
     │   ├── AuthorizationRequired authorization_required
     │   ├── ClientRefused         client_refused
     │   ├── ResponsePending       response_pending         the refresh token may have been used: nothing is sent yet
+    │   ├── RecordTampered        record_tampered          its tokens were issued for something else than it says
     │   ├── Paused                paused
     │   └── Disconnected          disconnected
     ├── UnknownProfile            unknown_profile
@@ -157,6 +158,24 @@ class ResponsePending(ConnectionProblem):
 
     def as_dict(self) -> dict[str, Any]:
         return {**super().as_dict(), "retry_after": self.retry_after}
+
+
+class RecordTampered(ConnectionProblem):
+    """A token set was issued for something else than its record says. ``field`` is the record's field that differs."""
+
+    code = "record_tampered"
+    hint_default = (
+        "Find out who wrote to the record table. Authorize the account again for what the record should say: "
+        "`evergrant connect {connection}`."
+    )
+
+    def __init__(self, connection: str, field: str, difference: str) -> None:
+        super().__init__(
+            connection,
+            f"The record of {connection} does not say what its tokens were issued for: {difference} ({field}). "
+            "They are sent nowhere.",
+        )
+        self.field = field
 
 
 class Paused(ConnectionProblem):

@@ -14,6 +14,7 @@ from ..authorization_failure import AuthorizationFailure
 from ..errors import Conflict
 from ..link_errors import Denied, LinkError, LinkInvalid, LinkUsed, NotFinished, ProviderRefused
 from ..oauth.authorization_response import RefusalMeaning, parse_authorization_response
+from ..oauth.issuance import describe_issuance
 from ..oauth.scopes import find_missing_scopes, name_granted_scope
 from ..oauth.token_set import TokenSet
 from ..ports import ConnectPorts
@@ -22,7 +23,7 @@ from ..record.connection import Connection, RecordFields
 from ..settings import Settings
 from .account_binding import AccountBinding, require_same_account
 from .code_exchange import CodeExchange
-from .grant_save import GrantSave, require_connected
+from .grant_save import GrantSave, NewGrant, require_connected
 from .links import RETENTION_SECONDS, Authorization, code_key
 from .mix_up import MixUpDefence
 from .pkce_binding import PkceBinding
@@ -73,6 +74,7 @@ class CallbackExchange:
         require_connected(current)
         # Fetched before the code is used: afterwards the save alone stands between the tokens and their loss.
         data_key = self.ports.seal.prepare(current.name, current.generation + 1)
+        issuance = describe_issuance(profile, authorization, client, loopback=self.settings.allow_loopback)
         ports = self.ports
         exchange = CodeExchange(ports.provider, ports.clock, self.settings)
         self._use_up(current.name, callback.code)
@@ -84,7 +86,8 @@ class CallbackExchange:
             require_same_account(current.subject, subject)
         learned: RecordFields = {"subject": subject, **_compare_scopes(current, authorization, tokens, profile)}
         granting = GrantSave(ports.records, ports.seal, ports.queue, ports.clock, self.settings)
-        return granting.save(current, authorization, "authorization_code", profile, tokens, data_key, learned)
+        new = NewGrant(authorization, "authorization_code", profile, tokens, issuance, learned)
+        return granting.save(current, new, data_key)
 
     def _use_up(self, connection: str, code: str) -> None:
         """Store that the code is used. A server that sees a code twice revokes its tokens (RFC 6749 section 4.1.2)."""

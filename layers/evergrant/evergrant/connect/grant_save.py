@@ -5,22 +5,46 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from ..link_errors import LinkInvalid
+from ..oauth.issuance import Issuance
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
 from ..profiles.model import Profile
-from ..record import queued_save, state_machine, token_save
+from ..record import state_machine, token_save
 from ..record.connection import Connection, RecordFields
 from ..record.status import Status
 from ..rotation import revocation
-from ..rotation.fenced_save import POLL_SECONDS, SaveStep
+from ..rotation.fenced_save import POLL_SECONDS, SaveStep, build_message
 from ..settings import Settings
 from .links import Authorization
 
-NOTHING_LEARNED: RecordFields = {}
+
+@dataclass(frozen=True, slots=True)
+class NewGrant:
+    """A grant that was just obtained.
+
+    Attributes
+    ----------
+    issuance
+        What its token set was issued for.
+    learned
+        What else is known of it: ``subject``, ``missing_scope`` and ``granted_scope``, see
+        :class:`~evergrant.record.connection.Connection`.
+    consented
+        Whether the account's owner consented just now. An imported set may belong to the grant that it replaces, which
+        must not be revoked then.
+    """
+
+    authorization: Authorization
+    grant: str
+    profile: Profile
+    tokens: TokenSet
+    issuance: Issuance
+    learned: RecordFields = field(default_factory=RecordFields)
+    consented: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,30 +57,13 @@ class GrantSave:
     clock: Clock
     settings: Settings
 
-    def save(
-        self,
-        current: Connection,
-        authorization: Authorization,
-        grant: str,
-        profile: Profile,
-        tokens: TokenSet,
-        data_key: DataKey,
-        learned: RecordFields = NOTHING_LEARNED,
-        *,
-        consented: bool = True,
-    ) -> Connection:
-        """Save ``tokens`` as the next generation, by the step that fences every save.
+    def save(self, current: Connection, new: NewGrant, data_key: DataKey) -> Connection:
+        """Save the token set of a new grant as the next generation, by the step that fences every save.
 
         Parameters
         ----------
         data_key
             For the generation after ``current``'s, fetched before anything was sent to the provider.
-        learned
-            What else is known of the new grant: ``subject``, ``missing_scope`` and ``granted_scope``, see
-            :class:`~evergrant.record.connection.Connection`.
-        consented
-            Whether the account's owner consented just now. An imported set may belong to the grant that it replaces,
-            which must not be revoked then.
 
         Raises
         ------
@@ -70,31 +77,31 @@ class GrantSave:
         while True:
             now = int(self.clock.now())
             change = token_save.save_token_set(
-                _apply_authorization(current, authorization, grant),
-                tokens,
-                data_key.seal(tokens.encode()),
-                profile,
+                _apply_authorization(current, new.authorization, new.grant),
+                new.tokens,
+                data_key.seal(new.tokens.encode(new.issuance)),
+                new.profile,
                 self.settings,
                 now,
             ).set(
                 {
-                    **authorization.fields(grant),
+                    **new.authorization.fields(new.grant),
                     "authorization_id": authorization_id,
                     "subject": None,
                     "missing_scope": None,
                     "authorization_failure": None,
-                    **learned,
+                    **new.learned,
                 }
             )
-            saved = saving.keep(current, change, now + self.settings.budgets.save)
+            saved = saving.keep(current, change, data_key, now + self.settings.budgets.save)
             if saved is None:
                 return current
             if saved.authorization_id == authorization_id:
-                if consented and grant == "authorization_code":
-                    self._request_revocation(current)
+                if new.consented and new.grant == "authorization_code":
+                    self._request_revocation(current, data_key)
                 return saved
             require_connected(saved)
-            next_key = self._fetch_key_or_queue(saved, queued_save.encode_message(current, change))
+            next_key = self._fetch_key_or_queue(saved, build_message(current, change, data_key))
             if next_key is None:
                 return current
             current, data_key = saved, next_key
@@ -118,9 +125,9 @@ class GrantSave:
             else:
                 return None
 
-    def _request_revocation(self, replaced: Connection) -> None:
+    def _request_revocation(self, replaced: Connection, data_key: DataKey) -> None:
         """Queue the revocation of the replaced grant. A queue that fails is ignored: the grant expires by itself."""
-        message = revocation.build_replaced_message(replaced)
+        message = revocation.build_replaced_message(replaced, data_key)
         if message:
             with suppress(PortUnavailable):
                 self.queue.send(message)

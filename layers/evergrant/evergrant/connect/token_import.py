@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import InvalidRequest
+from ..oauth.client import Client
+from ..oauth.issuance import describe_issuance
 from ..oauth.scopes import name_granted_scope
 from ..oauth.token_set import TokenSet
 from ..ports import Clock, PortUnavailable, Queue, Records, Seal
@@ -27,7 +29,7 @@ from ..settings import Settings
 from ..times import parse_rfc3339
 from . import operator_actions
 from .account_binding import digest_account
-from .grant_save import GrantSave
+from .grant_save import GrantSave, NewGrant
 from .imported_set import GIVEN
 from .links import Authorization
 
@@ -108,8 +110,12 @@ class TokenImport:
     clock: Clock
     settings: Settings
 
-    def keep(self, authorization: Authorization, grant: str, profile: Profile, tokens: TokenSet) -> Connection:
+    def keep(
+        self, authorization: Authorization, grant: str, profile: Profile, tokens: TokenSet, client: Client | None
+    ) -> Connection:
         """Save the set, and ask for its publication. Returns the record after the save.
+
+        ``client`` is the entry of its client; None for a pasted key, which has none.
 
         Raises
         ------
@@ -125,7 +131,9 @@ class TokenImport:
         rule = profile.subject
         if rule is not None and rule.source == "capture":
             learned["subject"] = digest_account(current.name, rule, tokens.captured.get(rule.path))
-        saved = grant_save.save(current, authorization, grant, profile, tokens, data_key, learned, consented=False)
+        issuance = describe_issuance(profile, authorization, client, loopback=self.settings.allow_loopback)
+        new = NewGrant(authorization, grant, profile, tokens, issuance, learned, consented=False)
+        saved = grant_save.save(current, new, data_key)
         with suppress(PortUnavailable):
             self.queue.send({"connection": saved.name})
         return saved

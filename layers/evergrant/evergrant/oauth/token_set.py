@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..secret import Secret
+from .issuance import Issuance, decode_issuance, encode_issuance
 
 #: The rules of an expiry that no response states: the profile's default, the lifetime of the set before, and a guess.
 ASSUMED_EXPIRY_RULES = frozenset({"default", "previous", "unknown"})
@@ -25,6 +26,7 @@ class TokenSet:
     ``not_credible`` or ``expired``, None where it was. ``expired_arrivals`` counts the answers in a row whose access
     token had expired on arrival. ``is_repeated`` says that the access token is that of the set before.
     ``lifetime_before`` is the last credible lifetime that was stated, in seconds, where this set's own is not.
+    ``issued_for`` is known of a set that was sealed.
     """
 
     access_token: Secret
@@ -41,6 +43,7 @@ class TokenSet:
     expired_arrivals: int = 0
     is_repeated: bool = False
     lifetime_before: int | None = None
+    issued_for: Issuance | None = field(default=None, repr=False, compare=False)
 
     @property
     def credible_lifetime(self) -> int | None:
@@ -59,9 +62,10 @@ class TokenSet:
         """The lifetime of the access token in seconds, from the time at which its request was sent."""
         return self.expires_at - self.issued_at
 
-    def encode(self) -> bytes:
+    def encode(self, issued_for: Issuance) -> bytes:
         """Encode the plaintext to seal: canonical JSON, so that equal sets are equal bytes."""
-        plain = {
+        plain: dict[str, Any] = {
+            "issued_for": encode_issuance(issued_for),
             "access_token": self.access_token.reveal(),
             "issued_at": self.issued_at,
             "expires_at": self.expires_at,
@@ -86,10 +90,11 @@ class TokenSet:
     def decode(cls, plain: bytes) -> TokenSet:
         """Decode a plaintext of :meth:`encode`."""
         fields: dict[str, Any] = json.loads(plain)
-        refresh = fields.pop("refresh_token")
+        refresh, issued_for = fields.pop("refresh_token"), fields.pop("issued_for", None)
         return cls(
             access_token=Secret(fields.pop("access_token")),
             refresh_token=Secret(refresh) if refresh else None,
+            issued_for=decode_issuance(issued_for),
             **fields,
         )
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..content_coding import NotDecodable, decode_content
 from ..http_messages import HttpResponse
+from .issuance import Issuance, decode_issuance, encode_issuance
 
 #: The headers that reading a response uses, which come first: all others are kept as long as there is room.
 _FIRST_HEADERS = ("content-type", "content-encoding", "date", "retry-after")
@@ -19,14 +20,19 @@ _MAX_DECODED_BYTES = 1_048_576
 
 @dataclass(frozen=True, slots=True)
 class KeptResponse:
-    """A response, and the epoch second at which its request was sent, from which the tokens' lifetimes count."""
+    """A response, and the epoch second at which its request was sent, from which the tokens' lifetimes count.
+
+    ``issued_for`` is known of one that was sealed.
+    """
 
     sent_at: int
     response: HttpResponse
+    issued_for: Issuance | None = field(default=None, repr=False, compare=False)
 
-    def encode(self) -> bytes:
+    def encode(self, issued_for: Issuance) -> bytes:
         """Encode the plaintext to seal."""
         kept = {
+            "issued_for": encode_issuance(issued_for),
             "sent_at": self.sent_at,
             "status": self.response.status,
             "headers": _choose_headers(self.response.headers),
@@ -39,7 +45,7 @@ class KeptResponse:
         """Decode a plaintext of :meth:`encode`. A coding of the body is undone, if this release has it."""
         kept = json.loads(plain)
         response = HttpResponse(kept["status"], kept["headers"], b64decode(kept["body"]))
-        return cls(kept["sent_at"], _undo_coding(response))
+        return cls(kept["sent_at"], _undo_coding(response), decode_issuance(kept.get("issued_for")))
 
 
 def _undo_coding(response: HttpResponse) -> HttpResponse:

@@ -42,6 +42,7 @@ _SENTENCES = {
     "invalid_variable": "a variable of the profile is missing, or does not match its pattern",
     "invalid_profile": "its profile cannot be used",
     "seal_broken": "the sealed token set does not open",
+    "record_tampered": "its record does not say what its tokens were issued for, and so they are sent nowhere",
     EXPIRED_ON_ARRIVAL: "its access tokens have expired when they come, as the provider states it",
     STALE: "its record is older than the token that was published from it, as after a restore of the table",
     UNPUBLISHED: "Secrets Manager does not take its new token, and the secret still holds an older one",

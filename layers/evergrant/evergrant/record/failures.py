@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
+from ..errors import RecordTampered
 from ..profiles.model import HEADLESS_GRANTS, Profile
 from ..times import DAY_SECONDS, HOUR_SECONDS, format_rfc3339
 from . import outbox, refresh_schedule
@@ -16,7 +17,7 @@ from .connection import FAILS_ALONE, STALE, Connection, RecordChange, RecordFiel
 from .refresh_schedule import schedule_refresh
 from .retries import LAST_TRY_SECONDS, compute_longest_wait, compute_retry_at
 from .state_machine import event_of, ignore_client_refusal, move
-from .status import EventType, Status
+from .status import INACTIVE_STATUSES, STATUSES_WITHOUT_GRANT, EventType, Status
 
 #: From this many failures in a row on, a connection is degraded, and may be reported.
 MAX_QUIET_FAILURES = 3
@@ -90,6 +91,20 @@ def apply_preparation_failure(connection: Connection, error: str, now: int) -> R
         again = min(again, max(ends_at - LAST_TRY_SECONDS, now + compute_longest_wait(now - ends_at)))
     change = RecordChange({**count_failure(connection, reason, now), **schedule_refresh(connection, again)})
     return change | degrade(ignore_client_refusal(connection), now, reason, at_once=error != SERVICE_UNAVAILABLE)
+
+
+def apply_tampered_record(connection: Connection, field: str, now: int) -> RecordChange:
+    """Apply a failure because the record does not say what its tokens were issued for: an alert, the first time."""
+    reason = Reason(RecordTampered.code, detail=field)
+    again = None
+    if connection.status not in INACTIVE_STATUSES:
+        again = refresh_schedule.compute_backoff_at(connection.failures + 1, now)
+    change = RecordChange({**count_failure(connection, reason, now), **schedule_refresh(connection, again)})
+    if connection.last_error == RecordTampered.code:
+        return change
+    if connection.status not in (*STATUSES_WITHOUT_GRANT, *INACTIVE_STATUSES):
+        change |= move(connection.status, Status.DEGRADED)
+    return change | announce_failure(EventType.DEGRADED, connection, now, reason, is_alert=True)
 
 
 def require_authorization(connection: Connection, now: int) -> RecordChange:

@@ -16,6 +16,7 @@ _REMEDIES = {
     "invalid_variable": _CONNECT,
     "unknown_profile": _CONNECT,
     "seal_broken": _CONNECT,
+    "record_tampered": _CONNECT,
     FAILS_ALONE: _CONNECT,
     STALE: _CONNECT,
 }

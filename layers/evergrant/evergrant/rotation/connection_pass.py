@@ -17,11 +17,11 @@ Steps 2 to 6 are :mod:`~evergrant.rotation.refresh_steps`. docs/rotation.md says
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import replace
 from typing import Any
 
-from ..errors import Conflict, UnknownConnection
+from ..errors import Conflict, RecordTampered, UnknownConnection
 from ..oauth.token_set import TokenSet
 from ..ports import PortUnavailable, RotationPorts
 from ..profiles.model import Profile
@@ -142,8 +142,9 @@ class Rotation:
         """Finish what a paused or disconnected connection has left to do."""
         if demand.caller_waits:
             return self._serve(connection, demand, tokens, "inactive")
-        if connection.to_revoke is not None and self._revoke_and_forget(connection) == "busy":
-            return Result("busy", connection)
+        with suppress(RecordTampered):  # the record says so, and the operator is alerted
+            if connection.to_revoke is not None and self._revoke_and_forget(connection) == "busy":
+                return Result("busy", connection)
         return Result("inactive", self._publication.deliver(connection))
 
     def _publish_unpublished(self, connection: Connection, demand: TokenDemand, tokens: TokenSet | None) -> Result:

@@ -13,11 +13,14 @@ A crash after 1 or 2 leaves a record that is due: the next pass asks. A crash af
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Literal
 
-from ..errors import Conflict, InvalidRequest
+from ..errors import Conflict, InvalidRequest, RecordTampered
 from ..ports import RotationPorts
+from ..record import failures
 from ..record.connection import Connection
+from ..record.refresh_schedule import deliver_soon
 from ..record.status import Status
 from ..record.token_save import RELEASED_LEASE
 from ..settings import Settings
@@ -36,13 +39,15 @@ def revoke_and_forget(ports: RotationPorts, settings: Settings, worker: str, cur
     ------
     InvalidRequest
         The connection is not disconnected.
+    RecordTampered
+        The record does not say what the grant was issued for: it is kept, and the operator is alerted.
     PortUnavailable
         A service of AWS failed before the token set could be forgotten: another pass follows.
     """
     name = current.name
     if current.status is not Status.DISCONNECTED:
         raise InvalidRequest(f"{name} is not disconnected, and its grant is in use.")
-    message = revocation.build_disconnected_message(current)
+    message = revocation.build_disconnected_message(current, ports.seal)
     if message is None:
         return "not_needed"
     now = int(ports.clock.now())
@@ -55,7 +60,16 @@ def revoke_and_forget(ports: RotationPorts, settings: Settings, worker: str, cur
         )
     except Conflict:
         return "busy"
-    outcome = revocation.Revocation(ports, settings).run(message)
+    try:
+        outcome = revocation.Revocation(ports, settings).run(message)
+    except RecordTampered as error:
+        change = deliver_soon(current, failures.apply_tampered_record(current, error.field, now), now).set(
+            RELEASED_LEASE
+        )
+        seen = leased.snapshot("generation", "status", "lease_owner")
+        with suppress(Conflict):
+            ports.records.change(name, change.fields, events=change.events, only_if=seen)
+        raise
     try:
         ports.records.change(
             name,

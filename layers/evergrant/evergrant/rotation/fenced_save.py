@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Conflict
-from ..ports import Clock, PortUnavailable, Queue, Records, Seal
+from ..ports import Clock, DataKey, PortUnavailable, Queue, Records, Seal
 from ..record import queued_save, state_machine
 from ..record.connection import Connection, RecordChange, RecordState
+from ..record.sealed import Sealed
 from ..record.status import Status
 
 #: Between two tries at a service that fails, and between two looks at a record that another worker has.
@@ -27,10 +28,13 @@ class SaveStep:
     clock: Clock
     patience: float
 
-    def keep(self, connection: Connection, change: RecordChange, deadline: float) -> Connection | None:
+    def keep(
+        self, connection: Connection, change: RecordChange, data_key: DataKey, deadline: float
+    ) -> Connection | None:
         """Save ``change`` (which holds a sealed response) on top of ``connection``.
 
         The table is tried for half of ``patience`` seconds; then the queue, then the two in turn until ``deadline``.
+        ``data_key`` is for the connection's next generation: what goes into the queue is sealed.
 
         Returns
         -------
@@ -48,7 +52,7 @@ class SaveStep:
             try:
                 return self.save_fenced(connection.name, change, seen)
             except PortUnavailable:
-                if self.clock.now() >= queue_from and self._send(connection, change, deadline):
+                if self.clock.now() >= queue_from and self._send(build_message(connection, change, data_key), deadline):
                     return None
                 self.clock.sleep(POLL_SECONDS)
 
@@ -66,26 +70,30 @@ class SaveStep:
             return self.save_fenced(name, rebased, current.snapshot("generation", "status"))
 
     def save_message(self, message: Mapping[str, Any], seal: Seal) -> bool:
-        """Save what a message of the queue carries; ``seal`` is for a new grant that has to go on top of another.
+        """Save what a message of the queue carries, once ``seal`` has opened it.
 
         Returns
         -------
         bool
-            Whether it is saved. False: the table still does not take it, and it was sent again, so that the message
-            that was received is done with. Each message is followed by one at most.
+            Whether it is saved. False: KMS does not open it or the table does not take it yet, and it was sent again,
+            so that the message that was received is done with. Each message is followed by one at most.
 
         Raises
         ------
         PortUnavailable
             Neither saved nor sent again: hand it back, it is the only copy. So is one that was sent again
             :data:`MAX_RESENDS` times; from then on the queue redelivers it, until it is a dead letter.
+        SealBroken, InvalidRequest
+            It is not what a function of ours sealed for this connection and generation: nothing is written.
         """
-        change, seen = queued_save.decode_change(message), queued_save.decode_state(message)
+        name, generation = message["connection"], message["generation"]
         try:
-            current = self.save_fenced(message["connection"], change, seen)
-            replaced = message.get("authorization_id", current.authorization_id)
-            if current.generation > seen["generation"] and _outlives(change, current, replaced):
-                self._save_on_top(current, change, seen["generation"] + 1, replaced, seal)
+            plain = seal.unseal(Sealed.decode(message["change"]), name, generation + 1)
+            queued = queued_save.decode_change(plain, name, generation)
+            current = self.save_fenced(name, queued.change, queued.seen)
+            replaced = queued.authorization_id
+            if current.generation > generation and _outlives(queued.change, current, replaced):
+                self._save_on_top(current, queued.change, generation + 1, replaced, seal)
         except PortUnavailable:
             if message.get("resent", 0) >= MAX_RESENDS:
                 raise
@@ -109,14 +117,19 @@ class SaveStep:
             moved = RecordChange(moved.fields, events)
             current = self.save_fenced(current.name, moved, current.snapshot("generation", "status"))
 
-    def _send(self, connection: Connection, change: RecordChange, deadline: float) -> bool:
+    def _send(self, message: Mapping[str, Any], deadline: float) -> bool:
         try:
-            self.queue.send(queued_save.encode_message(connection, change))
+            self.queue.send(message)
         except PortUnavailable:
             if self.clock.now() >= deadline:
                 raise
             return False
         return True
+
+
+def build_message(connection: Connection, change: RecordChange, data_key: DataKey) -> dict[str, Any]:
+    """Build the message that carries a change of ``connection``, sealed for its next generation."""
+    return queued_save.build_message(connection, data_key.seal(queued_save.encode_change(connection, change)))
 
 
 def _with_generation(body: Mapping[str, Any] | None, generation: int) -> Mapping[str, Any] | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import AuthorizationRequired, EvergrantError, ResponsePending
+from ..errors import AuthorizationRequired, EvergrantError, RecordTampered, ResponsePending
 from ..http_messages import HttpRequest
 from ..oauth.client import Client
+from ..oauth.issuance import Issuance, describe_issuance, require_issued_for
 from ..oauth.token_request import Phase, build_token_requests, choose_phase, find_endpoint
 from ..oauth.token_set import TokenSet
 from ..ports import DataKey, PortUnavailable, RotationPorts, Seal
@@ -25,7 +26,7 @@ from .refresh_demand import Outcome, TokenDemand
 @dataclass(frozen=True, slots=True)
 class Prepared:
     """All that an attempt takes. ``previous`` is the token set that it replaces, ``fallback`` the log-in that follows a
-    refused refresh where the profile says so."""
+    refused refresh where the profile says so. ``issuance`` is what the next token set will be issued for."""
 
     profile: Profile
     previous: TokenSet | None = field(repr=False)
@@ -35,6 +36,7 @@ class Prepared:
     requests: TokenRequests = field(repr=False)
     fallback: TokenRequests | None = field(repr=False)
     data_key: DataKey = field(repr=False)
+    issuance: Issuance = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,9 @@ class Preparation:
                 raise
             self.dependency_errors.append(str(error))
             code = failures.SERVICE_UNAVAILABLE
+        except RecordTampered as error:
+            change = failures.apply_tampered_record(connection, error.field, self._now)
+            return HeldBack(change, "failed", tokens, error)
         except EvergrantError as error:
             code = error.code
         return HeldBack(failures.apply_preparation_failure(connection, code, self._now), "failed", tokens)
@@ -122,7 +127,9 @@ class Preparation:
         if obstacle:
             return obstacle
         client = self.ports.vault.client(connection.client)
-        phase = choose_phase(profile, connection.grant, tokens)
+        issuance = describe_issuance(profile, connection, client, loopback=self.settings.allow_loopback)
+        usable = self._find_usable(connection, tokens, issuance)
+        phase = choose_phase(profile, connection.grant, usable)
         endpoint = find_endpoint(profile, phase, connection.variables, loopback=self.settings.allow_loopback)
         surroundings = self.breaker.look(connection, endpoint, client.version)
         circuit = self.breaker.find_obstacle(connection, surroundings, demand)
@@ -135,10 +142,28 @@ class Preparation:
             client,
             endpoint,
             surroundings,
-            self._build_requests(phase, connection, profile, client, tokens),
+            self._build_requests(phase, connection, profile, client, usable),
             self._build_requests("login", connection, profile, client, None) if logs_in else None,
             self.ports.seal.prepare(connection.name, connection.generation + 1),
+            issuance,
         )
+
+    def _find_usable(self, connection: Connection, tokens: TokenSet | None, present: Issuance) -> TokenSet | None:
+        """Return the token set that may be sent; None where a log-in takes its place, as after a change of the client.
+
+        Raises
+        ------
+        RecordTampered
+        """
+        if tokens is None or tokens.refresh_token is None:
+            return tokens
+        try:
+            require_issued_for(connection.name, tokens.issued_for, present, tokens.issued_at, self._now)
+        except RecordTampered:
+            if connection.grant in HEADLESS_GRANTS:
+                return None
+            raise
+        return tokens
 
     def _wait_in_doubt(
         self, connection: Connection, demand: TokenDemand, profile: Profile, tokens: TokenSet | None

@@ -95,11 +95,14 @@ class Refresh:
     ) -> Result:
         """End a pass in which nothing is sent."""
         tokens = held_back.previous or tokens
-        if held_back.error:
-            raise held_back.error
         if not held_back.change:
+            if held_back.error:
+                raise held_back.error
             return serve_current(connection, demand, tokens, held_back.outcome, self._now, held_back.circuit)
-        return self._record_failure(connection, demand, tokens, held_back.change, held_back.outcome)
+        result = self._record_failure(connection, demand, tokens, held_back.change, held_back.outcome)
+        if held_back.error and demand.force:
+            raise held_back.error
+        return result
 
     def _find_late_obstacle(
         self, connection: Connection, demand: TokenDemand, prepared: Prepared, now: int
@@ -171,17 +174,17 @@ class Refresh:
         """Save the token set, or record the failure."""
         connection = attempt.connection
         if isinstance(outcome, TokenSet):
-            result = self._save_token_set(attempt, demand, outcome, prepared.data_key)
+            result = self._save_token_set(attempt, demand, outcome, prepared)
             self._breaker.record(connection, outcome, prepared.surroundings)
             return result
         surroundings = self._breaker.record(connection, outcome, prepared.surroundings)
         self._invocation.failure = _explain(outcome)
-        change = self._apply(attempt, outcome, surroundings, prepared.data_key)
+        change = self._apply(attempt, outcome, surroundings, prepared)
         if surroundings.client.incident_at is not None and prepared.surroundings.client.incident_at is None:
             change |= announce_incident(connection, surroundings.client, self._now)
             self._breaker.mark_alerted(surroundings.client)
         if "unreadable_response" in change.fields:
-            kept = self._keep(connection, deliver_soon(connection, change, self._now))
+            kept = self._keep(connection, deliver_soon(connection, change, self._now), prepared.data_key)
             return self._serve(self._publication.deliver(kept), demand, attempt.previous, "failed")
         try:
             return self._record_failure(connection, demand, attempt.previous, change, "failed", surroundings)
@@ -196,12 +199,12 @@ class Refresh:
         attempt: RefreshAttempt,
         outcome: Refusal | KeptUnreadable | NotSent | LostResponse,
         surroundings: Surroundings,
-        data_key: DataKey,
+        prepared: Prepared,
     ) -> RecordChange:
         """Return what an outcome that is no token set changes in the record."""
         connection, profile, now = attempt.connection, attempt.profile, self._now
         if isinstance(outcome, KeptUnreadable):
-            sealed = data_key.seal(outcome.kept.encode())
+            sealed = prepared.data_key.seal(outcome.kept.encode(prepared.issuance))
             return lost_response.apply_unreadable_response(connection, profile, sealed, surroundings, now)
         if isinstance(outcome, LostResponse):
             return lost_response.apply_lost_response(connection, profile, outcome.reason, surroundings, now)
@@ -268,22 +271,23 @@ class Refresh:
         return until
 
     def _save_token_set(
-        self, attempt: RefreshAttempt, demand: TokenDemand, tokens: TokenSet, data_key: DataKey
+        self, attempt: RefreshAttempt, demand: TokenDemand, tokens: TokenSet, prepared: Prepared
     ) -> Result:
         """Save and publish: nothing else stands between the provider's response and safety."""
-        connection, profile, sealed = attempt.connection, attempt.profile, data_key.seal(tokens.encode())
+        connection, profile, data_key = attempt.connection, attempt.profile, prepared.data_key
+        sealed = data_key.seal(tokens.encode(prepared.issuance))
         change = token_save.save_token_set(connection, tokens, sealed, profile, self._invocation.settings, self._now)
         early = count_early_refreshes(connection, demand, attempt.previous, tokens)
-        saved = self._keep(connection, change.set({"early_refreshes": early}))
+        saved = self._keep(connection, change.set({"early_refreshes": early}), data_key)
         if saved.sealed != sealed:
             # Another response of this generation arrived first.
             return self._serve(saved, demand, self.token_sets.open_current(saved), "busy")
         published = self._publication.publish(saved, profile, tokens, self._invocation.worker)
         return self._serve(published, demand, tokens, "rotated")  # unless it had expired when it came
 
-    def _keep(self, connection: Connection, change: RecordChange) -> Connection:
+    def _keep(self, connection: Connection, change: RecordChange, data_key: DataKey) -> Connection:
         """Keep a response in hand; the record as it then is, or as it will be when the queue's message is saved."""
-        kept = self._save_step.keep(connection, change, self._invocation.deadline)
+        kept = self._save_step.keep(connection, change, data_key, self._invocation.deadline)
         if kept is not None:
             return kept
         return replace(connection, **cast(dict[str, Any], {**change.fields, **RELEASED_LEASE}))

@@ -6,8 +6,11 @@ leaves all as it was.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ..errors import InvalidRequest, Paused, UnknownConnection, UnreadableResponse
 from ..oauth.error_response import Refusal
+from ..oauth.issuance import describe_issuance, require_issued_for
 from ..oauth.token_response import parse_token_response
 from ..oauth.unreadable_response import KeptResponse
 from ..ports import RotationPorts
@@ -31,7 +34,9 @@ def reparse_response(ports: RotationPorts, settings: Settings, deadline: float, 
     ------
     UnknownConnection, Paused, InvalidRequest
         There is no kept response, or the profile is another provider's, or not for this grant.
-    UnknownProfile, InvalidVariable
+    UnknownProfile, UnknownClient, InvalidVariable
+    RecordTampered
+        The response would make tokens that are sent elsewhere than those before.
     UnreadableResponse
         This profile cannot read it either.
     PortUnavailable
@@ -47,20 +52,25 @@ def reparse_response(ports: RotationPorts, settings: Settings, deadline: float, 
     pinned = _pin(connection, profile, profile_hash)
     generation = connection.generation + 1
     kept = KeptResponse.decode(ports.seal.unseal(connection.unreadable_response, name, generation))
+    now = int(ports.clock.now())
+    client = ports.vault.client(connection.client)
+    as_pinned = replace(connection, variables=pinned["variables"], profile_hash=profile_hash)
+    issuance = describe_issuance(profile, as_pinned, client, loopback=settings.allow_loopback)
+    require_issued_for(name, kept.issued_for, issuance, kept.sent_at, now)
     previous = SealedTokenSets(ports.seal).open_current(connection)
     try:
         answer = parse_token_response(profile, kept.response, kept.sent_at, previous, connection.variables)
     except UnreadableResponse as error:
         raise UnreadableResponse(f"The response that {name} holds cannot be read: {error.message}") from error
-    now = int(ports.clock.now())
+    data_key = ports.seal.prepare(name, generation)
     if isinstance(answer, Refusal):
         refused = refusals.apply_refusal(connection, profile, answer, NO_SURROUNDINGS, now)
         change = deliver_soon(connection, refused.set({"unreadable_response": None}), now)
     else:
-        sealed = ports.seal.prepare(name, generation).seal(answer.encode())
+        sealed = data_key.seal(answer.encode(issuance))
         change = token_save.save_token_set(connection, answer, sealed, profile, settings, now)
     save_step = SaveStep(ports.records, ports.queue, ports.clock, settings.budgets.save)
-    save_step.keep(connection, change | RecordChange(pinned), deadline)
+    save_step.keep(connection, change | RecordChange(pinned), data_key, deadline)
 
 
 def _pin(connection: Connection, profile: Profile, profile_hash: str) -> RecordFields:

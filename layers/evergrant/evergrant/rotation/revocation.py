@@ -11,21 +11,24 @@ provider, only if
 **Disconnected** by the operator (:mod:`~evergrant.rotation.disconnection`): all that revoking ends there, and only
 while the account is not connected again.
 
+The request in a message is sealed, for the generation after the grant's: only a function that may seal can make one.
 A grant that is not revoked expires by itself, so a failure is tried again a few times, and then left alone. Responses
 are empty and prove nothing, so the outcome is called *asked*.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from ..errors import EvergrantError, LostResponse, NotSent
+from ..errors import EvergrantError, InvalidRequest, LostResponse, NotSent, RecordTampered
 from ..oauth.client import Client
+from ..oauth.issuance import describe_issuance, require_issued_for
 from ..oauth.token_request import build_token_requests, try_each_secret
 from ..oauth.token_set import TokenSet
-from ..ports import PortUnavailable, RotationPorts
+from ..ports import DataKey, PortUnavailable, RotationPorts, Seal
 from ..profiles.model import Profile
 from ..record.connection import Connection
 from ..record.sealed import Sealed
@@ -41,11 +44,22 @@ _RETRY_DELAYS_SECONDS = (60, 300, 900)
 Outcome = Literal["asked", "not_needed", "refused", "failed", "retrying"]
 
 
-def build_replaced_message(replaced: Connection) -> dict[str, Any] | None:
+@dataclass(frozen=True, slots=True)
+class RevocationRequest:
+    """What a message asks for, sealed: the revocation of a token set, as its connection was pinned then."""
+
+    sealed: Mapping[str, str] = field(repr=False)
+    client: str
+    profile_hash: str
+    variables: Mapping[str, str]
+    is_disconnected: bool
+
+
+def build_replaced_message(replaced: Connection, data_key: DataKey) -> dict[str, Any] | None:
     """Build the message that asks for the revocation of a replaced grant; None where there is nothing to revoke.
 
-    A grant that was rejected, or whose refresh token an attempt may have used up, is left alone: it is dead, or about
-    to be.
+    ``data_key`` is for the generation of the new grant. A grant that was rejected, or whose refresh token an attempt
+    may have used up, is left alone: it is dead, or about to be.
     """
     is_alive = replaced.status in (Status.ACTIVE, Status.DEGRADED, Status.PAUSED)
     is_doubtful = (
@@ -53,27 +67,36 @@ def build_replaced_message(replaced: Connection) -> dict[str, Any] | None:
     )
     if replaced.sealed is None or replaced.grant != "authorization_code" or not is_alive or is_doubtful:
         return None
-    return _build_message(replaced, replaced.sealed)
+    return _build_message(replaced, replaced.sealed, replaced.generation, data_key)
 
 
-def build_disconnected_message(disconnected: Connection) -> dict[str, Any] | None:
-    """Build the message for the grant of a disconnected record; None where there is none any more."""
+def build_disconnected_message(disconnected: Connection, seal: Seal) -> dict[str, Any] | None:
+    """Build the message for the grant of a disconnected record; None where there is none any more.
+
+    Raises
+    ------
+    PortUnavailable
+    """
     if disconnected.status is not Status.DISCONNECTED or disconnected.to_revoke is None:
         return None
     # Disconnecting counts as a generation of its own, without a token set.
-    before = disconnected.generation - 1
-    return {**_build_message(disconnected, disconnected.to_revoke), "generation": before, "disconnected": True}
+    data_key = seal.prepare(disconnected.name, disconnected.generation)
+    return _build_message(disconnected, disconnected.to_revoke, disconnected.generation - 1, data_key)
 
 
-def _build_message(connection: Connection, sealed: Sealed) -> dict[str, Any]:
+def _build_message(connection: Connection, sealed: Sealed, generation: int, data_key: DataKey) -> dict[str, Any]:
+    request = RevocationRequest(
+        sealed.encode(),
+        connection.client,
+        connection.profile_hash,
+        dict(connection.variables),
+        connection.status is Status.DISCONNECTED,
+    )
     return {
         "task": TASK,
         "connection": connection.name,
-        "generation": connection.generation,
-        "sealed": sealed.encode(),
-        "profile_hash": connection.profile_hash,
-        "variables": dict(connection.variables),
-        "client": connection.client,
+        "generation": generation,
+        "request": data_key.seal(json.dumps({"task": TASK, **asdict(request)}).encode()).encode(),
         "tries": 0,
     }
 
@@ -92,9 +115,13 @@ class Revocation:
         ------
         PortUnavailable
             Not even that: hand the message back.
+        RecordTampered
+            The grant was issued for something else than its record said: nothing was sent.
         """
         try:
             outcome = self._revoke(message)
+        except RecordTampered:
+            raise
         except (PortUnavailable, NotSent, LostResponse):
             outcome = "retrying"
         except EvergrantError:
@@ -108,16 +135,20 @@ class Revocation:
         return "retrying"
 
     def _revoke(self, message: Mapping[str, Any]) -> Outcome:
-        profile = self.ports.profiles.load_pinned(message["profile_hash"])
-        is_disconnected = bool(message.get("disconnected"))
+        name, generation = message["connection"], message["generation"]
+        request = self._open_request(Sealed.decode(message["request"]), name, generation + 1)
+        profile = self.ports.profiles.load_pinned(request.profile_hash)
+        is_disconnected = request.is_disconnected
         if profile.revoke is None or not (is_disconnected or profile.revoke.scope == "token"):
             return "not_needed"
         token_sets = SealedTokenSets(self.ports.seal)
-        old = token_sets.open(Sealed.decode(message["sealed"]), message["connection"], message["generation"])
-        client = self.ports.vault.client(message["client"])
+        old = token_sets.open(Sealed.decode(request.sealed), name, generation)
+        client = self.ports.vault.client(request.client)
+        present = describe_issuance(profile, request, client, loopback=self.settings.allow_loopback)
+        require_issued_for(name, old.issued_for, present, old.issued_at, int(self.ports.clock.now()))
         # Read right before sending: the steps before take time, in which the account may be connected again.
-        current = self.ports.records.get(message["connection"])
-        if current is None or current.generation != message["generation"] + 1:
+        current = self.ports.records.get(name)
+        if current is None or current.generation != generation + 1:
             return "not_needed"  # a grant that was rotated since no longer shows what it began with
         if is_disconnected != (current.status is Status.DISCONNECTED):
             return "not_needed"  # connected again: what this would end may be in use
@@ -126,13 +157,21 @@ class Revocation:
             return "not_needed"
         if new is not None and _share_a_token(old, new):
             return "not_needed"
-        return self._ask_provider(profile, message, client, old)
+        return self._ask_provider(profile, request.variables, client, old)
 
-    def _ask_provider(self, profile: Profile, message: Mapping[str, Any], client: Client, tokens: TokenSet) -> Outcome:
+    def _open_request(self, sealed: Sealed, connection: str, generation: int) -> RevocationRequest:
+        request = json.loads(self.ports.seal.unseal(sealed, connection, generation))
+        if request.pop("task", None) != TASK:
+            raise InvalidRequest(f"The message for {connection} holds no revocation.")
+        return RevocationRequest(**request)
+
+    def _ask_provider(
+        self, profile: Profile, variables: Mapping[str, str], client: Client, tokens: TokenSet
+    ) -> Outcome:
         requests = build_token_requests(
             profile,
             "revoke",
-            message["variables"],
+            variables,
             client,
             _choose_token(profile, tokens),
             now=int(self.ports.clock.now()),
