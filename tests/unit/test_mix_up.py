@@ -65,7 +65,7 @@ def test_the_page_of_a_mix_up_says_to_stop_and_shows_its_code() -> None:
     assert "nothing was sent" in page["body"]
 
 
-@pytest.mark.parametrize("others", [(), (build_honest("keap"),)], ids=["nobody's", "its own in a later profile"])
+@pytest.mark.parametrize("others", [(), (build_honest("keap"),)], ids=["of no known profile", "its own in a later profile"])
 def test_an_issuer_that_is_not_anothers_is_logged_and_taken(
     others: tuple[Profile, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -122,7 +122,7 @@ def test_an_issuer_that_two_providers_have_is_not_anothers() -> None:
 # --- the code ---------------------------------------------------------------------------------------------------------
 
 
-def test_a_code_goes_to_the_server_that_was_asked_whatever_was_added_since() -> None:
+def test_a_code_goes_to_the_server_that_was_asked_even_if_replaced() -> None:
     """The link pins the profile: an operator who replaces the provider meanwhile gets no code of the old one."""
     assert KEAP.exchange
     evil = msgspec.structs.replace(

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from ..profiles.model import Profile
 from ..profiles.templates import fill_template, find_names
 
-#: Longer than any real issuer. A longer one is nobody's.
+#: Longer than any real issuer. A longer one belongs to none.
 _MAX_CHARACTERS = 1000
 #: Stands for a variable without a value, which may be any one segment.
 _UNKNOWN = "\0"
