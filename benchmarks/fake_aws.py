@@ -115,7 +115,7 @@ class FakeAws:
         key = asked["Key"]["pk"]["S"]
         item = self.items.get(key, dict(asked["Key"]))
         names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
-        if not all(_is_met(part, item, names, values) for part in asked["ConditionExpression"].split(" AND ")):
+        if not all(_is_met(part, item, names, values) for part in _conditions(asked)):
             return 400, {"__type": "ConditionalCheckFailedException", "message": "", "Item": item}
         changed = json.loads(json.dumps(item))
         sets, _, removes = asked["UpdateExpression"].removeprefix("SET ").partition(" REMOVE ")
@@ -158,6 +158,11 @@ class FakeAws:
 class _Raw(BytesIO):
     def stream(self, **_: Any) -> Iterator[bytes]:
         yield self.read()
+
+
+def _conditions(asked: Item) -> list[str]:
+    condition = asked.get("ConditionExpression")
+    return condition.split(" AND ") if condition else []
 
 
 def _is_met(condition: str, item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:

@@ -11,6 +11,7 @@ from evergrant.record.error_words import describe_missing_response
 _WRONG_ANSWERS = {
     "no_code": "the provider's answer holds no authorization code",
     "other_issuer": "the answer came from another server than the one asked",
+    "other_redirect_uri": "the answer came to another redirect URI than this provider's",
 }
 
 

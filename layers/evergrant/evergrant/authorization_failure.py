@@ -23,7 +23,8 @@ class AuthorizationFailure:
         The media type of the token endpoint's response, if it is a usual one.
     reason
         Why there is no response, as of :class:`~evergrant.errors.NotSent` and :class:`~evergrant.errors.LostResponse`,
-        or what is wrong with it: ``unreadable``, ``no_code``, ``other_issuer``, or the claim of the ID token.
+        or what is wrong with it: ``unreadable``, ``no_code``, ``other_issuer``,
+        ``other_redirect_uri``, or the claim of the ID token.
     """
 
     step: Step
