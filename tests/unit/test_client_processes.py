@@ -144,6 +144,19 @@ def test_snapstart_snapshot_holds_no_token_and_its_copies_trust_none(evergrant: 
     assert aws.made == 1, "the client of AWS, which takes long to make, is part of the snapshot"
 
 
+def test_one_instance_that_is_not_configured_keeps_no_other_from_forgetting(
+    evergrant: Evergrant, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EVERGRANT_ALLOW_LOOPBACK", "true")
+    others = [Evergrant(getter="http://localhost:1/x", session=FakeAws()) for _ in range(8)]
+    monkeypatch.delenv("EVERGRANT_ALLOW_LOOPBACK")
+    aws.publish(KEAP, "before", expires_at=START + 86_400)
+    evergrant.token(KEAP)
+    run(snapshot_restore_py.get_before_snapshot())
+    assert evergrant._entries == {}
+    assert len(others) == 8
+
+
 def run(hooks: list[Any]) -> None:
     """Call hooks as Lambda's runtime does."""
     for function, arguments, named in hooks:

@@ -7,6 +7,7 @@ import re
 import time
 import weakref
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from ._aws import Aws, Boto3Session, Session
 from ._errors import MissingHeaders, NotConfigured
@@ -183,13 +184,19 @@ _instances: weakref.WeakSet[Evergrant] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    for instance in list(_instances):
-        instance._reset()
+    _run_for_all(Evergrant._reset)
 
 
 def _around_snapshot() -> None:
+    _run_for_all(Evergrant._forget)
+
+
+def _run_for_all(forget: Callable[[Evergrant], None]) -> None:
+    """Make every instance forget, also where one is no longer configured, as after a change of the environment."""
     for instance in list(_instances):
-        instance._forget()
+        instance._entries.clear()
+        with suppress(NotConfigured):
+            forget(instance)
 
 
 if hasattr(os, "register_at_fork"):  # not on Windows, where nothing forks
