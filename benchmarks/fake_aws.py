@@ -114,12 +114,13 @@ class FakeAws:
     def _dynamodb_UpdateItem(self, asked: Item) -> tuple[int, Item]:  # noqa: N802
         key = asked["Key"]["pk"]["S"]
         item = self.items.get(key, dict(asked["Key"]))
-        names, values = asked["ExpressionAttributeNames"], asked["ExpressionAttributeValues"]
-        if not all(_is_met(part, item, names, values) for part in _conditions(asked)):
+        names, values = asked["ExpressionAttributeNames"], asked.get("ExpressionAttributeValues", {})
+        conditions = [part for part in asked.get("ConditionExpression", "").split(" AND ") if part]
+        if not all(_is_met(part, item, names, values) for part in conditions):
             return 400, {"__type": "ConditionalCheckFailedException", "message": "", "Item": item}
         changed = json.loads(json.dumps(item))
-        sets, _, removes = asked["UpdateExpression"].removeprefix("SET ").partition(" REMOVE ")
-        for part in sets.split(", "):
+        sets, _, removes = f" {asked['UpdateExpression']}".removeprefix(" SET ").partition(" REMOVE ")
+        for part in sets.split(", ") if sets else []:
             path, _, value = part.partition(" = ")
             _set_value(changed, path, names, values[value])
         for path in removes.split(", ") if removes else []:
@@ -158,11 +159,6 @@ class FakeAws:
 class _Raw(BytesIO):
     def stream(self, **_: Any) -> Iterator[bytes]:
         yield self.read()
-
-
-def _conditions(asked: Item) -> list[str]:
-    condition = asked.get("ConditionExpression")
-    return condition.split(" AND ") if condition else []
 
 
 def _is_met(condition: str, item: Item, names: Mapping[str, str], values: Mapping[str, Any]) -> bool:
