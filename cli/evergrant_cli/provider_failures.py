@@ -10,8 +10,8 @@ from evergrant.record.error_words import describe_missing_response
 #: What is wrong with an answer that arrived, at the steps that have no status.
 _WRONG_ANSWERS = {
     "no_code": "the provider's answer holds no authorization code",
+    "other_account": "the token is not for the account that came back by the browser",
     "other_issuer": "the answer came from another server than the one asked",
-    "other_redirect_uri": "the answer came to another redirect URI than this provider's",
 }
 
 
@@ -23,6 +23,8 @@ def describe_failure(failure: Mapping[str, Any]) -> str:
     step, reason, status = failure.get("step"), failure.get("reason"), failure.get("status")
     if step == "id_token":
         return f"the provider's ID token is not valid for it ({reason})"
+    if step == "account":
+        return f"{_WRONG_ANSWERS.get(reason or '', 'the provider does not say whose token it is')} (HTTP {status})"
     if step == "authorization":
         return _WRONG_ANSWERS.get(reason or "") or f"the provider refused the authorization ({failure.get('error')})"
     if status is None:

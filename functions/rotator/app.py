@@ -16,12 +16,12 @@ _RESERVE_SECONDS = 1
 
 @logger.inject_lambda_context
 @metrics.log_metrics
-def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+def handler(event: Any, context: LambdaContext) -> dict[str, Any]:
     """Handle a batch of the rotation queue, and return its failures; or a request, and return a token document."""
     ports = build_rotation_ports()
     deadline = ports.clock.now() + context.get_remaining_time_in_millis() / 1000 - _RESERVE_SECONDS
 
-    if "Records" in event:
+    if isinstance(event, dict) and "Records" in event:
         turns = Semaphore(MAX_AT_PROVIDERS)
         return process_batch(
             lambda: Rotation(ports, load_settings(), deadline, turns), event["Records"], ports.clock, deadline

@@ -175,7 +175,7 @@ def test_a_set_of_several_is_chosen_by_its_name_or_its_number(desk: Desk) -> Non
 
 
 def test_a_value_that_only_the_callback_brings_is_demanded_and_kept(desk: Desk) -> None:
-    store_client("quickbooks", "oauth.platform.intuit.com")
+    store_client("quickbooks", "oauth.platform.intuit.com", "quickbooks.api.intuit.com")
     desk.meanwhile = lambda: overwrite(desk.records, "quickbooks/main", published_generation=1, outbox={})
     error = desk.error("import", "quickbooks/main", given=build_input())
     assert "--capture realm_id=…" in error["hint"]

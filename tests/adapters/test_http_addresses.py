@@ -146,6 +146,15 @@ _INSIDE = [
     "::10.0.0.5",
     "64:ff9b::a9fe:a9fe",  # NAT64 of 169.254.169.254
     "64:ff9b::a00:5",
+    "192.0.0.192",  # a cloud's metadata, RFC 6890
+    "192.0.0.9",
+    "192.88.99.1",  # 6to4 relays, RFC 7526
+    "64:ff9b:1::1",  # NAT64 of a network's own, RFC 8215
+    "100::1",  # discarded, RFC 6666
+    "100:0:0:1::1",  # RFC 9780
+    "2001:db8::1",
+    "3fff::1",  # documentation, RFC 9637
+    "5f00::1",  # segment routing, RFC 9602
     "2002:a9fe:a9fe::1",  # 6to4 of it
     "2002:a00:5::",
 ]

@@ -11,11 +11,12 @@ import pytest
 from evergrant.adapters.aws.profiles import StoredProfiles
 from evergrant.adapters.aws.records import DynamoRecords
 from evergrant.adapters.aws.sdk import client
-from evergrant.errors import InvalidProfile, UnknownProfile
+from evergrant.errors import InvalidProfile, ProfileTampered, UnknownProfile
 from evergrant.ports import PortUnavailable
 from evergrant.profiles import built_in
 from evergrant.profiles.loader import load_profile
 from evergrant.profiles.model import Profile, content_hash, decode, encode
+from evergrant.profiles.response_specs import Response
 from tests.adapters.hooks import failing, lost_answers, page_size, parameters
 
 OWN = """
@@ -87,7 +88,7 @@ def test_the_issuers_of_added_and_built_in_providers_are_known(profiles: StoredP
     profiles.add(with_issuer("https://new.acme.example"))
     assert fresh(profiles).list_issuers()["acme"] == ("https://new.acme.example",)
     profiles.add(with_issuer(None))
-    assert not fresh(profiles).list_issuers()["acme"]
+    assert "acme" not in fresh(profiles).list_issuers()
 
 
 @pytest.mark.parametrize("name", sorted(built_in.load_built_in()))
@@ -210,3 +211,40 @@ def test_two_deployments_do_not_share_what_they_remember() -> None:
     first = StoredProfiles("one")
     assert replace(first, table="two") is not first
     assert StoredProfiles("one")._known is not first._known
+
+
+# --- what a hash says -------------------------------------------------------------------------------------------------
+
+
+def overwrite(profiles: StoredProfiles, key: str, profile: Profile) -> None:
+    """As someone who can write the table."""
+    item = {"pk": {"S": key}, "profile": {"B": encode(profile)}}
+    client("dynamodb").put_item(TableName=profiles.table, Item=item)
+
+
+def test_a_stored_profile_is_what_its_content_hash_says(profiles: StoredProfiles) -> None:
+    pinned = profiles.keep(own())
+    overwrite(profiles, f"profile#{pinned}", own(title="Another"))
+    with pytest.raises(ProfileTampered):
+        fresh(profiles).load_pinned(pinned)
+
+
+def test_a_profile_that_leaks_is_refused_although_its_hash_is_right(profiles: StoredProfiles) -> None:
+    """It was written past the checks of a profile's file."""
+    leaking = msgspec.structs.replace(own(), response=Response(capture={"x": "refresh_token"}))
+    overwrite(profiles, f"profile#{content_hash(leaking)}", leaking)
+    with pytest.raises(ProfileTampered, match=r"response\.capture\.x"):
+        profiles.load_pinned(content_hash(leaking))
+
+
+def test_an_added_provider_is_checked_again_when_it_is_read(profiles: StoredProfiles) -> None:
+    broken = msgspec.structs.replace(own(), response=Response(capture={"x": "refresh_token"}))
+    overwrite(profiles, "provider#acme", broken)
+    with pytest.raises(InvalidProfile):
+        profiles.load_named("acme")
+
+
+def test_an_item_of_another_kind_is_no_profile(profiles: StoredProfiles) -> None:
+    client("dynamodb").put_item(TableName=profiles.table, Item={"pk": {"S": "profile#issuers"}})
+    with pytest.raises(UnknownProfile):
+        profiles.load_pinned("issuers")

@@ -61,7 +61,6 @@ OUTPUTS = {
     "GetterFunctionArn",
     "OperatorPolicyArn",
     "RecordsTableName",
-    "RedirectUri",
     "RotationDeadLetterQueueUrl",
     "RotationQueueUrl",
     "RotatorFunctionArn",

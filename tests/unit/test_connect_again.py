@@ -17,7 +17,7 @@ from evergrant.http_messages import HttpResponse
 from evergrant.link_errors import NoRefreshToken, ProviderRefused, WrongAccount
 from evergrant.ports import PortUnavailable
 from evergrant.profiles.model import Profile, Subject
-from evergrant.profiles.request_specs import Scopes
+from evergrant.profiles.request_specs import Callback, Scopes
 from evergrant.record.status import Status
 from evergrant.rotation import revocation
 from evergrant.settings import Settings
@@ -36,6 +36,12 @@ OPENID = msgspec.structs.replace(
 )
 USERINFO = msgspec.structs.replace(
     KEAP, subject=Subject(source="userinfo", path="person.id", url="https://{host}/userinfo")
+)
+#: The account comes by the browser, and the provider confirms it.
+BROWSER = msgspec.structs.replace(
+    KEAP,
+    callback=Callback(capture={"realm": "realmId"}, patterns={"realm": "[0-9]+"}),
+    subject=Subject(source="capture", path="realm", url="https://{host}/company/{realm}"),
 )
 
 
@@ -343,3 +349,54 @@ def test_a_failing_queue_does_not_fail_a_grant_that_is_saved() -> None:
     w.queue.send = full  # type: ignore[method-assign]
     again(w, build_grant())
     assert w.record().generation == 2
+
+
+# --- an account that comes by the browser -----------------------------------------------------------------------------
+
+
+def connect_by_browser(w: World, realm: str | None, confirmation: Any, ticket: str | None = None) -> Any:
+    w.ticket = ticket or w.ticket
+    started, params = w.start_authorization()
+    w.provider.script += [build_grant(), confirmation]
+    more = {"realmId": realm} if realm else {}
+    return w.handle_callback(params["state"], started.cookie, **more)
+
+
+def test_an_account_of_the_browser_counts_once_the_provider_confirms_it() -> None:
+    w = with_profile(BROWSER)
+    connect_by_browser(w, "9130", answer(200, {}))
+    assert w.provider.requests[-1].url == "https://api.example.com/company/9130"
+    assert w.provider.requests[-1].headers["authorization"] == "Bearer access-9"
+    assert w.record().subject is not None
+    assert w.stored().captured == {"realm": "9130"}
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404])
+def test_an_account_that_the_token_may_not_see_is_refused(status: int) -> None:
+    """The owner of another account kept the first one's id in the address."""
+    w = with_profile(BROWSER)
+    with pytest.raises(ProviderRefused) as refused:
+        connect_by_browser(w, "9130", answer(status, {}))
+    assert refused.value.failure is not None
+    assert refused.value.failure.as_dict() == {"step": "account", "status": status, "reason": "other_account"}
+    assert w.record().generation == 0
+
+
+@pytest.mark.parametrize("confirmation", [answer(503, {}), answer(429, {}), LostResponse("gone")])
+@pytest.mark.parametrize("is_known", [False, True])
+def test_an_account_that_is_not_confirmed_is_unknown(confirmation: Any, *, is_known: bool) -> None:
+    w = with_profile(BROWSER)
+    if is_known:
+        w.records.items[NAME] = replace(w.record(), subject="sha256:of another")
+        with pytest.raises(WrongAccount):
+            connect_by_browser(w, "9130", confirmation)
+        return
+    connect_by_browser(w, "9130", confirmation)
+    assert w.record().subject is None
+
+
+def test_a_value_that_is_no_id_reaches_no_address() -> None:
+    w = with_profile(BROWSER)
+    connect_by_browser(w, "9130/../1", answer(200, {}))
+    assert [request.url for request in w.provider.requests] == ["https://api.example.com/token"]
+    assert w.record().subject is None

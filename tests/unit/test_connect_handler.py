@@ -17,23 +17,12 @@ SAME_ORIGIN = {"sec_fetch_site": "same-origin"}
 
 
 def ask(
-    w: World,
-    method: str,
-    path: str = "/connect/{ticket}",
-    query: str = "",
-    cookie: str = "",
-    *,
-    provider: str | None = None,
-    **headers: str,
+    w: World, method: str, path: str = "/connect/{ticket}", query: str = "", cookie: str = "", **headers: str
 ) -> Any:
     event = {
         "routeKey": f"ANY {path}",
         "requestContext": {"http": {"method": method}},
-        "pathParameters": {"ticket": w.ticket}
-        if "{ticket}" in path
-        else {"provider": provider}
-        if provider is not None
-        else None,
+        "pathParameters": {"ticket": w.ticket},
         "rawQueryString": query,
         "headers": {name.replace("_", "-"): value for name, value in headers.items()},
         "cookies": [f"{COOKIE}={cookie}"] if cookie else [],

@@ -82,6 +82,7 @@ def test_a_change_keeps_all_that_a_later_one_does_not_set() -> None:
 OTHER_STATUSES = {
     ("adapters/aws/items.py", "Status(known['status'])"),  # a stored record is decoded
     ("connect/operator_actions.py", "state_machine.INITIAL_STATUS"),  # a new record
+    ("connect/account_binding.py", "status"),  # the HTTP status of a provider
     ("getter/handler.py", "status"),  # the response to a consumer
     ("oauth/answer.py", "response.status"),
     ("oauth/unreadable_response.py", "self.response.status"),

@@ -148,7 +148,13 @@ def test_a_token_type_that_no_header_may_hold_is_the_usual_one(odd: Any) -> None
 
 
 def test_a_token_set_shows_no_text_of_its_provider() -> None:
-    body = {"access_token": CANARY, "refresh_token": CANARY, "token_type": CANARY, "scope": CANARY, "site": CANARY}
+    body = {
+        "access_token": CANARY,
+        "refresh_token": f"{CANARY}-r",
+        "token_type": CANARY,
+        "scope": CANARY,
+        "site": CANARY,
+    }
     headers = '[consumer]\nheaders = { X-Token = "{access_token}" }\n'
     profile = acme(headers + '[response]\ncapture = { site = "site" }')
     assert CANARY not in repr(parse_grant(profile, {**body, "expires_in": 60}))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-#: The authorization response (RFC 6749 section 4.1.2), the exchange of its code, and the ID token that came with it.
-Step = Literal["authorization", "exchange", "id_token"]
+#: The authorization response (RFC 6749 section 4.1.2), the exchange of its code, the ID token that came with it, and
+#: the question which account it is.
+Step = Literal["authorization", "exchange", "id_token", "account"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class AuthorizationFailure:
     reason
         Why there is no response, as of :class:`~evergrant.errors.NotSent` and :class:`~evergrant.errors.LostResponse`,
         or what is wrong with it: ``unreadable``, ``no_code``, ``other_issuer``,
-        ``other_redirect_uri``, or the claim of the ID token.
+        ``other_account``, or the claim of the ID token.
     """
 
     step: Step

@@ -18,6 +18,7 @@
     │   ├── Paused                paused
     │   └── Disconnected          disconnected
     ├── UnknownProfile            unknown_profile
+    ├── ProfileTampered       profile_tampered         a stored profile is not what its content hash says, or leaks
     ├── UnknownClient             unknown_client
     ├── TemporarilyUnavailable    temporarily_unavailable  try again after ``retry_after`` seconds
     ├── LinkError                                          shown to a person: :mod:`evergrant.link_errors`
@@ -197,6 +198,11 @@ class Disconnected(ConnectionProblem):
 class UnknownProfile(EvergrantError):
     code = "unknown_profile"
     hint_default = "List the providers with `evergrant provider list`, or add one with `evergrant provider add FILE`."
+
+
+class ProfileTampered(EvergrantError):
+    code = "profile_tampered"
+    hint_default = "Find out who wrote to the record table, and restore the item, or connect the account again."
 
 
 class UnknownClient(EvergrantError):

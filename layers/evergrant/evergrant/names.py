@@ -6,6 +6,8 @@ import re
 
 from .errors import InvalidName
 
+#: The longest lifetime or wait that a request may name, in seconds: three years.
+MAX_REQUEST_SECONDS = 10**8
 _PROVIDER = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 _ACCOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@-]{0,99}")
 _ARN_SUFFIX = re.compile(r".*-[A-Za-z0-9]{6}")

@@ -8,6 +8,15 @@ from __future__ import annotations
 import ipaddress
 
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+#: Not public by IANA's registries of special-purpose addresses (2026-10), and public to some releases of Python.
+_SPECIAL = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        *("0.0.0.0/8", "100.64.0.0/10", "192.0.0.0/24", "192.88.99.0/24", "198.18.0.0/15", "240.0.0.0/4"),
+        *("::/96", "64:ff9b:1::/48", "100::/64", "100:0:0:1::/64", "2001::/23", "2001:db8::/32"),
+        *("3fff::/20", "5f00::/16", "fc00::/7", "fec0::/10"),
+    )
+)
 
 
 def require_public_address(address: str, *, plain: bool, allow_loopback: bool) -> None:
@@ -25,7 +34,8 @@ def require_public_address(address: str, *, plain: bool, allow_loopback: bool) -
     PermissionError
     """
     ip = _find_destination(ipaddress.ip_address(address.partition("%")[0]))
-    public = ip.is_global and not (ip.is_multicast or ip.is_reserved or getattr(ip, "is_site_local", False))
+    is_special = any(ip.version == network.version and ip in network for network in _SPECIAL)
+    public = ip.is_global and not (ip.is_multicast or ip.is_reserved or is_special)
     if public and not plain:
         return
     if not (allow_loopback and ip.is_loopback):

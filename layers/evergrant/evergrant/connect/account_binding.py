@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from ..authorization_failure import AuthorizationFailure
 from ..errors import LostResponse, NotSent
-from ..http_messages import HttpRequest
-from ..link_errors import WrongAccount
+from ..http_messages import HttpRequest, HttpResponse
+from ..link_errors import ProviderRefused, WrongAccount
 from ..oauth import id_token as id_tokens
 from ..oauth.client import Client
 from ..oauth.token_response import read_value
@@ -21,6 +22,9 @@ from ..record.token_document import build_consumer_headers
 from ..secret import Secret
 from ..settings import Settings
 from .links import Authorization
+
+#: With these a provider says that a token may not see an account, or that there is none.
+_OF_ANOTHER_ACCOUNT = frozenset({400, 401, 403, 404})
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class AccountBinding:
             return None
         if rule.source == "capture":
             value = tokens.captured.get(rule.path)
+            if value is not None and rule.url is not None:
+                value = self._confirm(profile, authorization, client, tokens, value)
         elif rule.source == "id_token":
             value = self._read_claim(rule, authorization, client, id_token, nonce)
         else:
@@ -72,18 +78,40 @@ class AccountBinding:
         value = look_up(claims, rule.path)
         return value if isinstance(value, str) else None
 
+    def _confirm(
+        self, profile: Profile, authorization: Authorization, client: Client, tokens: TokenSet, value: str
+    ) -> str | None:
+        """Return a value of the browser if the provider accepts the new token for it; None if it does not say.
+
+        Raises
+        ------
+        ProviderRefused
+            The token is of another account: the value was changed on its way.
+        """
+        status = self._send(profile, authorization, client, tokens).status
+        if status in _OF_ANOTHER_ACCOUNT:
+            raise ProviderRefused(
+                "The provider does not accept the token for the account that came back by the browser.",
+                failure=AuthorizationFailure("account", status=status, reason="other_account"),
+            )
+        return value if 200 <= status < 300 else None
+
     def _ask_provider(
         self, profile: Profile, rule: Subject, authorization: Authorization, client: Client, tokens: TokenSet
     ) -> str | None:
         """Return the account that the provider's own address names for this access token."""
+        answer = self._send(profile, authorization, client, tokens)
+        return read_value(answer, rule.path) if answer.status == 200 else None
+
+    def _send(self, profile: Profile, authorization: Authorization, client: Client, tokens: TokenSet) -> HttpResponse:
+        """Ask the profile's address about the new token. A response that does not come is a 503."""
         request = build_userinfo_request(
             profile, authorization.variables, tokens, loopback=self.settings.allow_loopback
         )
         try:
-            answer = self.provider.send(request, hosts=client.hosts, timeout=self.settings.budgets.request)
+            return self.provider.send(request, hosts=client.hosts, timeout=self.settings.budgets.request)
         except (NotSent, LostResponse):
-            return None
-        return read_value(answer, rule.path) if answer.status == 200 else None
+            return HttpResponse(503, {}, b"")
 
 
 def digest_account(connection: str, rule: Subject, value: str | None) -> str | None:
@@ -116,7 +144,9 @@ def build_userinfo_request(
 
     In OpenID Connect this is the UserInfo request (Core 1.0 section 5.3.1).
     """
-    url = fill_url(profile.subject.url or "", variables, loopback=loopback) if profile.subject else ""
+    captured = {name: tokens.captured.get(name, "") for name in profile.callback.patterns}
+    values = {**captured, **variables}
+    url = fill_url(profile.subject.url or "", values, loopback=loopback) if profile.subject else ""
     given = build_consumer_headers(profile, variables, tokens)
     headers = {"accept": "application/json", **{name.lower(): value for name, value in given.items()}}
     return HttpRequest("GET", url, headers, b"")

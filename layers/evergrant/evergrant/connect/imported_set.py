@@ -267,13 +267,15 @@ def _capture(profile: Profile, found: FoundSet, tokens: TokenSet, given: Mapping
     """
     wanted = profile.callback.capture
     names = [*wanted, *profile.response.capture]
+    patterns = {**profile.response.patterns, **profile.callback.patterns}
     for name, value in given.items():
         if name not in names:
             raise InvalidRequest(f"{profile.name} captures no {name}.", f"It captures {', '.join(names) or 'nothing'}.")
-        if not is_capturable(value):
-            raise InvalidRequest(f"The value of {name} is empty, too long, or holds a control character.")
+        if not is_capturable(value, patterns.get(name)):
+            matching = f", or does not match {patterns[name]}" if name in patterns else ""
+            raise InvalidRequest(f"The value of {name} is empty, too long, or holds a control character{matching}.")
     held = {name: str(look_up(found.fields, parameter) or "") for name, parameter in wanted.items()}
-    held = {name: value for name, value in held.items() if is_capturable(value)}
+    held = {name: value for name, value in held.items() if is_capturable(value, patterns.get(name))}
     missing = [name for name in wanted if name not in given and name not in held]
     if missing:
         raise InvalidRequest(

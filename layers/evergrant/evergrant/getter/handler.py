@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidRequest
-from ..names import split_connection
+from ..names import MAX_REQUEST_SECONDS, split_connection
 from .token_reader import TokenReader
 
 #: HTTP status and problem title of each error code. Every other code is a 500.
@@ -23,11 +23,12 @@ _PROBLEMS = {
     "temporarily_unavailable": (503, "No valid token is available now."),
 }
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
-def handle_event(reader: TokenReader, event: Mapping[str, Any]) -> dict[str, Any]:
+def handle_event(reader: TokenReader, event: object) -> dict[str, Any]:
     """Answer a direct request with a document or ``{"error": {...}}``, an HTTP one with a response (RFC 9457)."""
-    by_http = "requestContext" in event
+    by_http = isinstance(event, dict) and "requestContext" in event
     try:
         document = reader.read(**(_read_http_request(event) if by_http else _read_request(event)))
     except InvalidRequest as error:
@@ -35,13 +36,17 @@ def handle_event(reader: TokenReader, event: Mapping[str, Any]) -> dict[str, Any
     return _build_response(document) if by_http else document
 
 
-def _read_request(event: Mapping[str, Any]) -> dict[str, Any]:
+def _read_request(event: object) -> dict[str, Any]:
+    if not isinstance(event, dict):
+        raise InvalidRequest("The request is not an object.", 'Write {"connection": "provider/account"}.')
     connection, min_ttl = event.get("connection"), event.get("min_ttl", 0)
     rejected = event.get("rejected")
     _refuse_unknown(event, "field", ("connection", "min_ttl", "rejected"))
     split_connection(connection)
-    if isinstance(min_ttl, bool) or not isinstance(min_ttl, int) or not 0 <= min_ttl < 10**9:
-        raise InvalidRequest("min_ttl must be a whole number of seconds.", "Write min_ttl as 60.")
+    if isinstance(min_ttl, bool) or not isinstance(min_ttl, int) or not 0 <= min_ttl <= MAX_REQUEST_SECONDS:
+        raise InvalidRequest(
+            f"min_ttl must be a whole number of seconds, at most {MAX_REQUEST_SECONDS}.", "Write min_ttl as 60."
+        )
     if rejected is not None and not (isinstance(rejected, str) and _FINGERPRINT.fullmatch(rejected)):
         # The value is not repeated: it may be the token itself.
         raise InvalidRequest(
@@ -51,14 +56,16 @@ def _read_request(event: Mapping[str, Any]) -> dict[str, Any]:
     return {"connection": connection, "min_ttl": min_ttl, "rejected": rejected}
 
 
-def _read_http_request(event: Mapping[str, Any]) -> dict[str, Any]:
-    path, query = event.get("pathParameters") or {}, event.get("queryStringParameters") or {}
+def _read_http_request(event: Any) -> dict[str, Any]:
+    path, query = (event.get(name) or {} for name in ("pathParameters", "queryStringParameters"))
+    if not isinstance(path, dict) or not isinstance(query, dict):
+        raise InvalidRequest("The request has no path and query that can be read.")
     _refuse_unknown(query, "query parameter", ("min_ttl", "rejected"))
     min_ttl = query.get("min_ttl", "0")
     return _read_request(
         {
             "connection": f"{path.get('provider', '')}/{path.get('account', '')}",
-            "min_ttl": int(min_ttl) if min_ttl.isascii() and min_ttl.isdecimal() and len(min_ttl) < 10 else None,
+            "min_ttl": int(min_ttl) if isinstance(min_ttl, str) and _SECONDS.fullmatch(min_ttl) else None,
             "rejected": query.get("rejected"),
         }
     )

@@ -52,7 +52,7 @@ def parse_authorization_response(profile: Profile, params: Mapping[str, str]) ->
     error = params.get(spec.error) or None
     meaning = _interpret(error, spec) if error else None
     values = {name: params.get(parameter, "") for name, parameter in spec.capture.items()}
-    captured = {name: value for name, value in values.items() if is_capturable(value)}
+    captured = {name: value for name, value in values.items() if is_capturable(value, spec.patterns.get(name))}
     return AuthorizationResponse(params.get(spec.code) or None, _filter(profile, error), meaning, captured)
 
 

@@ -67,11 +67,12 @@ def describe_issuance(profile: Profile, pinned: Pinned, client: Client | None, *
     templates = {name: spec.url for name, spec in requests.items()}
     if profile.subject and profile.subject.url:
         templates["subject"] = profile.subject.url
+    values = {**{name: name for name in profile.callback.patterns}, **pinned.variables}
     return Issuance(
         pinned.client,
         _digest(client.client_id) if client and client.client_id else None,
         pinned.profile_hash,
-        {name: _fill(template, pinned.variables, loopback=loopback) for name, template in templates.items()},
+        {name: _fill(template, values, loopback=loopback) for name, template in templates.items()},
         {name: spec.client_auth for name, spec in requests.items()},
     )
 

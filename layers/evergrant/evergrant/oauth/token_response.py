@@ -15,8 +15,10 @@ from ..errors import UnreadableResponse
 from ..http_messages import HttpResponse
 from ..profiles.expiry import compute_expiry, look_up
 from ..profiles.model import Profile
+from ..profiles.pattern_limits import MAX_VALUE_CHARACTERS
 from ..profiles.response_specs import Response
 from ..secret import Secret
+from ..texts import UNSAFE
 from ..times import parse_http_date
 from .answer import decode_body, read_answer
 from .error_response import Refusal, classify_answer
@@ -29,8 +31,6 @@ _ACCESS_TOKEN = re.compile(r"[!-~]+")
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 #: A captured value is an id or a URL.
 _MAX_CAPTURED_CHARACTERS = 2000
-#: Control characters, and halves of surrogate pairs, which JSON can name and UTF-8 cannot.
-_UNSENDABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 _NO_TOKEN = "The provider's response holds no access token where the profile looks for it."  # noqa: S105
 _NO_EXPIRY = "Neither the provider's response nor the profile says when the access token expires."
@@ -120,8 +120,8 @@ class _Reader:
         spec, previous = self.profile.response, self.previous
         texts = _read_texts(self.document, spec)
         access_token = texts.access_token
-        if not access_token or not _ACCESS_TOKEN.fullmatch(access_token):
-            return _NO_TOKEN
+        if not access_token or not _ACCESS_TOKEN.fullmatch(access_token) or access_token == texts.refresh_token:
+            return _NO_TOKEN  # a refresh token is never published
         token_type = _choose_token_type(self.profile, texts.token_type)
         if token_type is None:
             return _OTHER_TYPE
@@ -184,7 +184,8 @@ class _Reader:
         captured = dict(self.previous.captured) if self.previous else {}
         for name, path in self.profile.response.capture.items():
             value = look_up(self.document, path)
-            if is_text_or_integer(value) and is_capturable(str(value)):
+            pattern = self.profile.response.patterns.get(name)
+            if is_text_or_integer(value) and is_capturable(str(value), pattern):
                 captured[name] = str(value)
         return captured
 
@@ -217,7 +218,7 @@ def _read_texts(body: Any, spec: Response) -> _Texts:
             value = look_up(body, path)
             if paths is spec.scope and isinstance(value, list) and all(isinstance(part, str) for part in value):
                 value = " ".join(value)
-            if isinstance(value, str) and value.strip() and not _UNSENDABLE.search(value):
+            if isinstance(value, str) and value.strip() and not UNSAFE.search(value):
                 text = value
                 break
         found.append(text)
@@ -229,13 +230,15 @@ def read_value(response: HttpResponse, path: str) -> str | None:
     value = look_up(decode_body(response), path)
     if not is_text_or_integer(value):
         return None
-    return text if (text := str(value)).strip() and not _UNSENDABLE.search(text) else None
+    return text if (text := str(value)).strip() and not UNSAFE.search(text) else None
 
 
 def is_text_or_integer(value: Any) -> bool:
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
-def is_capturable(value: str) -> bool:
-    """Whether a captured value can be kept and sent to consumers."""
-    return bool(value) and len(value) <= _MAX_CAPTURED_CHARACTERS and not _UNSENDABLE.search(value)
+def is_capturable(value: str, pattern: str | None = None) -> bool:
+    """Whether a captured value can be kept and sent to consumers, and matches the profile's pattern for it."""
+    if not value or len(value) > _MAX_CAPTURED_CHARACTERS or UNSAFE.search(value):
+        return False
+    return pattern is None or (len(value) <= MAX_VALUE_CHARACTERS and re.fullmatch(pattern, value) is not None)

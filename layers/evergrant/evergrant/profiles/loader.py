@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from types import UnionType
@@ -14,6 +15,10 @@ from msgspec import Struct
 from ..errors import InvalidProfile
 from .model import Profile
 from .validation import find_problems
+
+#: Five times the largest shipped profile, and no key of the format has more than four parts: longer ones take minutes.
+MAX_CHARACTERS = 16_384
+_DEEP_KEY = re.compile(r"""(?<![\w"'-])(?:[\w"'-]++\s*+\.\s*+){32}""")
 
 
 def load_profile(text: str, source: str = "the profile") -> Profile:
@@ -31,6 +36,10 @@ def load_profile(text: str, source: str = "the profile") -> Profile:
     InvalidProfile
         The message names the source, the key at fault and what is allowed there.
     """
+    if len(text) > MAX_CHARACTERS:
+        raise InvalidProfile(f"{source}: a profile has at most {MAX_CHARACTERS:,} characters")
+    if _DEEP_KEY.search(text):
+        raise InvalidProfile(f"{source}: a key is nested too deeply")
     try:
         raw = tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # not only TOMLDecodeError: a number of 5000 digits is a ValueError

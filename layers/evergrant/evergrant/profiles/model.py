@@ -19,6 +19,8 @@ import msgspec
 from msgspec import Meta, Struct
 
 from ..errors import InvalidVariable
+from ..texts import is_safe
+from .pattern_limits import MAX_VALUE_CHARACTERS
 from .request_specs import (
     Authorize,
     Callback,
@@ -138,7 +140,15 @@ class Subject(Struct, frozen=True, forbid_unknown_fields=True, rename={"source":
             ["https://accounts.example.com"],
         ),
     ] = ()
-    url: Annotated[Text | None, document("For `userinfo`: the address.", "https://{host}/oauth/userinfo")] = None
+    url: Annotated[
+        Text | None,
+        document(
+            "For `userinfo`: the address. For a value that the callback captures, which anyone can change in the "
+            "browser: an address that accepts only tokens of that account. It may use captured values that have a "
+            "pattern.",
+            "https://{host}/oauth/userinfo",
+        ),
+    ] = None
 
 
 class Consumer(Struct, frozen=True, forbid_unknown_fields=True):
@@ -243,8 +253,8 @@ class Profile(Struct, frozen=True, forbid_unknown_fields=True):
                 raise InvalidVariable(
                     f"{self.name} needs a value for {name}.", f"Give --var {name}=… {variable.describe}".rstrip()
                 )
-            has_controls = any(ord(character) < 32 for character in value)
-            if has_controls or not re.fullmatch(variable.pattern, value):
+            is_plain = is_safe(value) and len(value) <= MAX_VALUE_CHARACTERS
+            if not is_plain or not re.fullmatch(variable.pattern, value):
                 raise InvalidVariable(
                     f"The value of {name} does not match its pattern.", f"It must match {variable.pattern}."
                 )

@@ -73,6 +73,13 @@ class Callback(Struct, frozen=True, forbid_unknown_fields=True):
     capture: Annotated[
         dict[str, str], document("Values for consumers: the name of each, and its parameter.", {"realm_id": "realmId"})
     ] = {}
+    patterns: Annotated[
+        dict[str, Text],
+        document(
+            "Regular expressions that captured values must match in full, by their names. Other values are left out.",
+            {"realm_id": "[0-9]+"},
+        ),
+    ] = {}
     declined: Annotated[
         tuple[Text, ...],
         document(

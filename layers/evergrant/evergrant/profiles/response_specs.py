@@ -95,6 +95,13 @@ class Response(Struct, frozen=True, forbid_unknown_fields=True):
         dict[str, Path],
         document("Values for consumers: the name of each, and its dotted path.", {"api": "instance_url"}),
     ] = {}
+    patterns: Annotated[
+        dict[str, Text],
+        document(
+            "Regular expressions that captured values must match in full, by their names. Other values are left out.",
+            {"api": "https://[a-z0-9.-]+"},
+        ),
+    ] = {}
     success_when: Annotated[
         Success | None,
         document(

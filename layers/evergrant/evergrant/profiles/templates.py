@@ -145,6 +145,9 @@ def fill_url(template: str, variables: Mapping[str, str], *, loopback: bool) -> 
     if not is_host(host):
         raise InvalidVariable("A variable makes the URL's host unusable.", "It must be a host name, or host:port.")
     path = fill_template(path, variables, lambda value: quote(value, safe="")) or ""
+    if any(segment in (".", "..") for segment in path.split("/")):
+        # RFC 3986 section 5.2.4: a client or a server removes such a segment, with the one before it.
+        raise InvalidVariable("A variable makes a part of the URL's path `.` or `..`.")
     if loopback and urlsplit(f"//{host}").hostname in ("localhost", "127.0.0.1"):
         scheme = "http"
     return f"{scheme}://{host}{slash}{path}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-import warnings
 from collections.abc import Iterator
 
 from ..errors import InvalidName
 from ..names import check_provider
 from ..times import TICK_SECONDS
 from .expiry import compute_expiry
+from .leaks import find_leaks, find_unsafe_texts
 from .model import Profile
+from .pattern_limits import MAX_VALUE_CHARACTERS, find_pattern_problem
 from .request_specs import REQUESTS, TokenRequest
 from .response_specs import ExpiryRule
 from .templates import fill_template, find_names, is_host
@@ -53,6 +54,7 @@ LONG_LIVED_SECONDS = 2_592_000
 def find_problems(profile: Profile) -> Iterator[str]:
     """Find what is wrong with a profile: one message for each problem, with its key, the most helpful first."""
     yield from _check_phases(profile)
+    yield from find_leaks(profile)
     yield from _check_variables(profile)
     yield from _check_login(profile)
     yield from _check_assertions(profile)
@@ -65,6 +67,7 @@ def find_problems(profile: Profile) -> Iterator[str]:
     rate = profile.rotation.rate
     if rate and rate.seconds > TICK_SECONDS * rate.requests:
         yield "rotation.rate: a rate of less than one request a minute cannot be kept; leave it out"
+    yield from find_unsafe_texts(profile)
 
 
 def _check_phases(profile: Profile) -> Iterator[str]:
@@ -100,14 +103,14 @@ def _check_variables(profile: Profile) -> Iterator[str]:
             yield f"variables.{name}: use lower-case letters, digits and _, a letter first"
         if name in _RESERVED_NAMES:
             yield f"variables.{name}: this name is reserved in templates; choose another"
-        try:
-            with warnings.catch_warnings(action="error"):
-                fits = variable.default is None or re.fullmatch(variable.pattern, variable.default)
-                re.compile(variable.pattern)
-        except (re.error, FutureWarning, DeprecationWarning, OverflowError, RecursionError) as error:
-            yield f"variables.{name}.pattern: {error}"
+        problem = find_pattern_problem(variable.pattern)
+        if problem:
+            yield f"variables.{name}.pattern: {problem}"
+        elif variable.default is None:
             continue
-        if not fits:
+        elif len(variable.default) > MAX_VALUE_CHARACTERS:
+            yield f"variables.{name}.default: a value has at most {MAX_VALUE_CHARACTERS} characters"
+        elif not re.fullmatch(variable.pattern, variable.default):
             yield f"variables.{name}.default: it does not match the pattern"
 
 
@@ -161,6 +164,11 @@ def _check_response(profile: Profile) -> Iterator[str]:
         yield "response.expires: it needs a rule"
     for name in sorted(profile.response.capture.keys() & profile.callback.capture.keys()):
         yield f"callback.capture.{name}: response.capture has it too"
+    for table, spec in (("response", profile.response), ("callback", profile.callback)):
+        for name, pattern in spec.patterns.items():
+            problem = find_pattern_problem(pattern) if name in spec.capture else f"there is no {table}.capture.{name}"
+            if problem:
+                yield f"{table}.patterns.{name}: {problem}"
 
 
 def _check_default(profile: Profile, place: str, rule: ExpiryRule) -> Iterator[str]:
@@ -184,8 +192,12 @@ def _check_subject(profile: Profile) -> Iterator[str]:
         return
     if profile.authorize is None:
         yield "subject: it needs [authorize]: without a person's consent there is no account to recognize"
-    if (subject.url is not None) != (subject.source == "userinfo"):
-        yield 'subject.url: from = "userinfo" needs it, and no other source may have it'
+    from_browser = subject.source == "capture" and subject.path in profile.callback.capture
+    if (subject.url is not None) != (subject.source == "userinfo" or from_browser):
+        yield (
+            "subject.url: a userinfo and a value that the callback captures need it, since anyone can change what "
+            "comes by the browser; no other source may have it"
+        )
     if bool(subject.issuers) != (subject.source == "id_token"):
         yield 'subject.issuers: from = "id_token" needs at least one, and no other source may have any'
     captured = profile.response.capture.keys() | profile.callback.capture.keys()
@@ -252,7 +264,8 @@ def _list_templates(profile: Profile) -> Iterator[tuple[str, str, set[str]]]:
     """List every template: its key, its text, and the names that it may use besides variables.
 
     A URL may use variables alone, which their patterns bound. So neither a secret nor a value from a browser or a
-    response (a captured value) can choose where a request goes.
+    response (a captured value) can choose where a request goes. The address that confirms a captured value holds it, by
+    its pattern, in the path.
     """
     if profile.authorize:
         yield "authorize.url", profile.authorize.url, set()
@@ -275,7 +288,7 @@ def _list_templates(profile: Profile) -> Iterator[tuple[str, str, set[str]]]:
         for index, template in enumerate(profile.subject.issuers):
             yield f"subject.issuers[{index}]", template, {"tid"}
         if profile.subject.url:
-            yield "subject.url", profile.subject.url, set()
+            yield "subject.url", profile.subject.url, set(profile.callback.patterns)
     for key, template in profile.consumer.headers.items():
         yield f"consumer.headers.{key}", template, NAMES_BY_PHASE["consumer"]
     for key, template in (profile.static.headers if profile.static else {}).items():

@@ -41,6 +41,7 @@ _SENTENCES = {
     "invalid_client_entry": "the stored entry of the client cannot be used: a field is missing, or holds a line break",
     "invalid_variable": "a variable of the profile is missing, or does not match its pattern",
     "invalid_profile": "its profile cannot be used",
+    "profile_tampered": "its stored profile is not what its content hash says, and so nothing is sent by it",
     "seal_broken": "the sealed token set does not open",
     "record_tampered": "its record does not say what its tokens were issued for, and so they are sent nowhere",
     EXPIRED_ON_ARRIVAL: "its access tokens have expired when they come, as the provider states it",

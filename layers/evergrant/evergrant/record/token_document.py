@@ -10,13 +10,17 @@ from typing import Any
 from ..oauth.token_set import TokenSet
 from ..profiles.model import Profile
 from ..profiles.templates import fill_headers
+from ..secret import Secret
 from ..times import format_rfc3339
 from .connection import Connection
+
+#: A shorter secret may be a part of another text by chance.
+_MIN_SEARCHED_CHARACTERS = 16
 
 
 def build_document(connection: Connection, profile: Profile, tokens: TokenSet) -> dict[str, Any]:
     """Build the document of the current token set. It never holds a refresh token; times are RFC 3339 UTC."""
-    return {
+    document = {
         "connection": connection.name,
         "generation": connection.generation,
         "access_token": tokens.access_token.reveal(),
@@ -29,6 +33,27 @@ def build_document(connection: Connection, profile: Profile, tokens: TokenSet) -
         "reject_statuses": list(profile.consumer.reject_statuses),
         "captured": dict(tokens.captured),
     }
+    return _withhold(document, tokens.refresh_token)
+
+
+def _withhold(document: dict[str, Any], refresh_token: Secret | None) -> dict[str, Any]:
+    """Remove the refresh token from a document, by whichever path of a profile it came here.
+
+    No profile that is checked lets it come here; a profile may have been written past its checks.
+    """
+    if refresh_token is None:
+        return document
+    secret = refresh_token.reveal()
+
+    def clean(value: Any) -> Any:
+        if isinstance(value, str):
+            is_held = value == secret or (len(secret) >= _MIN_SEARCHED_CHARACTERS and secret in value)
+            return None if is_held else value
+        if isinstance(value, dict):
+            return {key: kept for key, item in value.items() if (kept := clean(item)) is not None}
+        return value
+
+    return {key: clean(value) for key, value in document.items()}
 
 
 def build_response(published: Mapping[str, Any], expires_at: int, now: float) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..adapters.observability import MetricUnit, logger, metrics
 from ..errors import EvergrantError, InvalidRequest, TemporarilyUnavailable, UnknownConnection
-from ..names import split_connection
+from ..names import MAX_REQUEST_SECONDS, split_connection
 from ..ports import Clock, PortUnavailable, RotationPorts
 from ..record import queued_dispatch, queued_save, queued_wakeup, token_document
 from ..record.failures import Reason
@@ -155,7 +155,7 @@ def _dispatch(rotation: Rotation, circuit: str) -> bool:
     return True
 
 
-def handle_request(rotation: Rotation, ports: RotationPorts, request: Mapping[str, Any]) -> dict[str, Any]:
+def handle_request(rotation: Rotation, ports: RotationPorts, request: Any) -> dict[str, Any]:
     """Answer a request with a token document, or ``{"error": {...}}``.
 
     ``reparse``, the content hash of a profile, reads the kept response by that profile first. ``revoke`` revokes and
@@ -231,7 +231,7 @@ def _count_outcome(result: Result) -> None:
         _count(name)
 
 
-def parse_demand(request: Mapping[str, Any]) -> TokenDemand:
+def parse_demand(request: Any) -> TokenDemand:
     """Parse a request of getter or of an operator.
 
     Raises
@@ -239,6 +239,8 @@ def parse_demand(request: Mapping[str, Any]) -> TokenDemand:
     InvalidRequest
         Naming the field at fault.
     """
+    if not isinstance(request, dict):
+        raise InvalidRequest("The request is not an object.", 'Write {"connection": "provider/account"}.')
     connection, rejected = request.get("connection"), request.get("rejected")
     split_connection(connection)
     if rejected is not None and not isinstance(rejected, str):
@@ -255,6 +257,6 @@ def parse_demand(request: Mapping[str, Any]) -> TokenDemand:
 
 def _read_seconds(request: Mapping[str, Any], name: str, default: int) -> int | float:
     value = request.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 10**8:
-        raise InvalidRequest(f"{name} must be a number of seconds.")
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= MAX_REQUEST_SECONDS:
+        raise InvalidRequest(f"{name} must be a number of seconds, at most {MAX_REQUEST_SECONDS}.")
     return value

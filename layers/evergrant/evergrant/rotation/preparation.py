@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..errors import AuthorizationRequired, EvergrantError, RecordTampered, ResponsePending
+from ..errors import AuthorizationRequired, EvergrantError, ProfileTampered, RecordTampered, ResponsePending
 from ..http_messages import HttpRequest
 from ..oauth.client import Client
 from ..oauth.issuance import Issuance, describe_issuance, require_issued_for
@@ -100,8 +100,9 @@ class Preparation:
                 raise
             self.dependency_errors.append(str(error))
             code = failures.SERVICE_UNAVAILABLE
-        except RecordTampered as error:
-            change = failures.apply_tampered_record(connection, error.field, self._now)
+        except (RecordTampered, ProfileTampered) as error:
+            differs = error.field if isinstance(error, RecordTampered) else "profile"
+            change = failures.apply_tampered_record(connection, differs, self._now)
             return HeldBack(change, "failed", tokens, error)
         except EvergrantError as error:
             code = error.code

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from hashlib import sha256
+from typing import Any
 
 from botocore.exceptions import ClientError
 
-from ...errors import InvalidProfile, UnknownProfile
+from ...errors import InvalidProfile, ProfileTampered, UnknownProfile
 from ...oauth.response_issuer import list_issuers
 from ...profiles import built_in as catalogue
+from ...profiles.leaks import find_leaks
 from ...profiles.model import Profile, content_hash, decode, encode
+from ...profiles.validation import find_problems
 from .sdk import client, read_error_code, scan_items, unavailable
 
 #: One item with an attribute for each added provider that has issuers. Callback may read no more than `profile#`.
@@ -30,7 +34,9 @@ class StoredProfiles:
         if profile is None:
             # The table first: it holds every connection's profile, and one read is quicker than loading the catalogue.
             stored = self._get(f"profile#{content_hash}", "profile")
-            profile = decode(stored) if stored is not None else catalogue.load_by_hash().get(content_hash)
+            profile = (
+                _verify(stored, content_hash) if stored is not None else catalogue.load_by_hash().get(content_hash)
+            )
             if profile is None:
                 raise UnknownProfile(f"The profile {content_hash[:12]}… that this connection was made with is gone.")
             self._known[content_hash] = profile
@@ -44,7 +50,12 @@ class StoredProfiles:
         pointer = self._get(f"provider#{name}", "profile")
         if pointer is None:
             raise UnknownProfile(f"There is no provider {name}.")
-        return decode(pointer)
+        profile = decode(pointer)
+        for problem in find_problems(profile):
+            raise InvalidProfile(
+                f"The stored profile of {name}: {problem}", "Add it again with `evergrant provider add`."
+            )
+        return profile
 
     def list_added(self) -> list[Profile]:
         """Return the profiles that operators added to this deployment."""
@@ -91,7 +102,7 @@ class StoredProfiles:
         with unavailable("reading the issuers"):
             item = client("dynamodb").get_item(TableName=self.table, Key=_ISSUERS_ITEM, ConsistentRead=True).get("Item")
         added = {
-            name.removeprefix(_ISSUERS_OF): tuple(issuer["S"] for issuer in value["L"])
+            name.removeprefix(_ISSUERS_OF): tuple(value["SS"])
             for name, value in (item or {}).items()
             if name.startswith(_ISSUERS_OF)
         }
@@ -99,18 +110,38 @@ class StoredProfiles:
 
     def _keep_issuers(self, profile: Profile) -> None:
         """Keep an added provider's issuers, so that another provider's response under one of them is recognized."""
-        issuers = {"L": [{"S": issuer} for issuer in list_issuers(profile)]}
+        issuers = list(dict.fromkeys(list_issuers(profile)))
+        update: dict[str, Any] = {"UpdateExpression": "REMOVE #provider"}
+        if issuers:
+            update = {
+                "UpdateExpression": "SET #provider = :issuers",
+                "ExpressionAttributeValues": {":issuers": {"SS": issuers}},
+            }
         with unavailable("storing the issuers"):
             client("dynamodb").update_item(
                 TableName=self.table,
                 Key=_ISSUERS_ITEM,
-                UpdateExpression="SET #provider = :issuers",
                 ExpressionAttributeNames={"#provider": f"{_ISSUERS_OF}{profile.name}"},
-                ExpressionAttributeValues={":issuers": issuers},
+                **update,
             )
 
     def _get(self, key: str, attribute: str) -> bytes | None:
         with unavailable("reading the profile"):
             answer = client("dynamodb").get_item(TableName=self.table, Key={"pk": {"S": key}}, ConsistentRead=True)
         item = answer.get("Item")
-        return bytes(item[attribute]["B"]) if item else None
+        return bytes(item[attribute]["B"]) if item and attribute in item else None
+
+
+def _verify(stored: bytes, expected_hash: str) -> Profile:
+    """Decode a stored profile that is what its hash says.
+
+    Raises
+    ------
+    ProfileTampered
+    """
+    if sha256(stored).hexdigest() != expected_hash:
+        raise ProfileTampered(f"The stored profile {expected_hash[:12]}… is not what its content hash says.")
+    profile = decode(stored)
+    for leak in find_leaks(profile):
+        raise ProfileTampered(f"The stored profile {expected_hash[:12]}… is refused: {leak}.")
+    return profile
