@@ -53,7 +53,12 @@ class Stack:
 
     @property
     def callback_url(self) -> str:
+        """The redirect URI of clients that an earlier release stored."""
         return f"{self.api_url}/callback"
+
+    def redirect_uri(self, provider: str) -> str:
+        """The redirect URI of a client at a provider."""
+        return f"{self.callback_url}/{provider}"
 
 
 def build(home: Path, say: Say) -> Path:

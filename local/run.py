@@ -57,7 +57,7 @@ def show(steps: Steps, world: World) -> None:
     for name, address in (
         ("AWS", world.aws.endpoint),
         ("Evergrant's API", world.stack.api_url),
-        ("Redirect URI", world.stack.callback_url),
+        ("Redirect URI", world.stack.redirect_uri("{provider}")),
         *((f"Simulated {server.provider.dialect.title}", server.url) for server in world.providers.values()),
         ("Logs", str(world.aws.log)),
     ):
@@ -76,7 +76,9 @@ def show(steps: Steps, world: World) -> None:
     line("\n[bold]A provider of your own[/] (write https:// in its profile; on localhost Evergrant uses plain http)")
     line("  evergrant provider add my-provider.toml")
     line("  evergrant client set my-provider --client-id …")
-    line(f"  evergrant connect my-provider/main        [dim]register {world.stack.callback_url} there[/]")
+    line(
+        f"  evergrant connect my-provider/main        [dim]register {world.stack.redirect_uri('my-provider')} there[/]"
+    )
     line("\nCtrl-C stops everything and deletes all of its data.")
 
 

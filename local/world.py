@@ -120,7 +120,7 @@ def _create_client(provider: str, stack: Stack) -> Client:
     return Client(
         client_id=f"evergrant-at-{provider}",
         client_secret=secrets.token_hex(16),
-        redirect_uris=(stack.callback_url,),
+        redirect_uris=(stack.redirect_uri(provider),),
         audience=dialect.default_audience,
         username=f"person-at-{provider}" if logs_in else None,
         password=secrets.token_hex(16) if logs_in else None,

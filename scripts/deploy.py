@@ -186,7 +186,7 @@ def deploy(
     terminal.say(f"\nDeploying stack {stack} to account {account} in {region}, for {target}.")
     sam("deploy", *chosen, "--region", region, *(["--no-confirm-changeset"] if options.yes else []))
     outputs = protect(session, stack, terminal)
-    terminal.say(f"\nRegister this redirect URI with each provider: {outputs.get('CallbackUrl', '')}")
+    terminal.say(f"\nThe redirect URI to register, with each provider's name: {outputs.get('RedirectUri', '')}")
     if answers.read_parameter("AlertEmail"):
         terminal.say("AWS has sent a message to the address for alerts. Confirm it, or no alert arrives.")
     terminal.say("Next: .venv/bin/evergrant client set PROVIDER")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +9,7 @@ import typer
 
 from .client_entry import read_entry, trim_entry
 from .problems import CommandFailed, Problem
+from .redirect_uris import LABEL, list_redirect_uris
 from .run import AsJson, Run, Var, get_run, parse_variables
 from .usage import Verb, Verbs
 
@@ -64,6 +64,9 @@ def set_client(
     entry as JSON or, with --client-id, the secret alone (one a line, the newest
     first, if the provider accepts two at a time).
 
+    The client's redirect URIs are fixed when it is first stored, one for each
+    provider. The command shows what to register there, to the letter.
+
     Credentials are sent only to the hosts stored with them. Without --host, and
     without "hosts" in the JSON, these are the hosts of the token endpoints of
     --provider, or of the provider that has the client's name.
@@ -75,7 +78,6 @@ def set_client(
       evergrant client set keap --client-id 3yX… < secret.txt
       echo '{"client_id": "…", "client_secrets": ["…"]}' | evergrant client set keap
     """
-    from evergrant.adapters.aws.secrets_manager import parse_client
     from evergrant.names import check_client
 
     run = get_run(context)
@@ -86,8 +88,8 @@ def set_client(
         entry["hosts"] = host
     elif provider or "hosts" not in entry:
         entry["hosts"] = _find_hosts(run, name, provider, variables)
-    client = parse_client(name, json.dumps(entry))
-    run.deployment.vault.store_client(name, entry)
+    client = run.deployment.vault.store_client(name, entry, run.deployment.redirect_path)
+    redirect_uris = list_redirect_uris(run.deployment, client, run.deployment.records.all())
     tried = _try_waiting_connections(run, name)
     if run.output.as_json:
         run.output.write_document(
@@ -96,11 +98,14 @@ def set_client(
                 "client_id": client.client_id,
                 "client_secrets": len(client.secrets),
                 "hosts": list(client.hosts),
+                "redirect_uris": redirect_uris,
                 "tried": tried,
             }
         )
         return
     run.output.write(f"Client {name} is stored. It may be sent to {', '.join(client.hosts)}.", "green")
+    for provider_name, uri in redirect_uris.items():
+        run.output.write(f"At {provider_name}, {LABEL} as the redirect URI:  {uri}")
     for connection, problem in tried.items():
         if problem is None:
             run.output.write(f"{connection} was waiting for it, and is tried with it now.")
@@ -132,10 +137,10 @@ def show(
     run = get_run(context)
     entry = run.deployment.vault.client(check_client(name))
     circuit = run.deployment.circuits.get(create_client_key(name))
+    records = list(run.deployment.records.all())
+    redirect_uris = list_redirect_uris(run.deployment, entry, records)
     users = sorted(
-        record.name
-        for record in run.deployment.records.all()
-        if record.client == name and record.status is not Status.DISCONNECTED
+        record.name for record in records if record.client == name and record.status is not Status.DISCONNECTED
     )
     if run.output.as_json:
         run.output.write_document(
@@ -145,6 +150,7 @@ def show(
                 "client_secrets": len(entry.secrets),
                 "credentials": sorted(entry.credentials),
                 "hosts": list(entry.hosts),
+                "redirect_uris": redirect_uris,
                 "connections": users,
                 "refused": open_circuits.build_view(circuit, run.now),
                 "incident": open_circuits.build_incident_view(circuit),
@@ -159,6 +165,7 @@ def show(
             ("credentials", ", ".join(sorted(entry.credentials))),
             ("private key", "stored" if entry.private_key else ""),
             ("may be sent to", ", ".join(entry.hosts)),
+            *((LABEL, f"{uri} (at {provider})") for provider, uri in redirect_uris.items()),
             ("used by", ", ".join(users) or "no connection"),
             *open_circuits.list_facts(circuit, run.now),
         ]

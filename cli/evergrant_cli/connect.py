@@ -11,6 +11,7 @@ import typer
 from .links import connect_by_link, write_connected
 from .pasted_tokens import connect_by_key
 from .problems import WrongUsage
+from .redirect_uris import find_redirect_uri
 from .run import AsJson, Name, Run, Var, get_run, parse_variables
 
 if TYPE_CHECKING:
@@ -109,6 +110,7 @@ def connect(
       evergrant connect keap/own --grant static --expires-at 2027-01-31
     """
     from evergrant.connect import operator_actions
+    from evergrant.connect.mix_up import require_mix_up_defence
     from evergrant.profiles.model import HEADLESS_GRANTS
 
     run = get_run(context)
@@ -121,7 +123,9 @@ def connect(
         return
     if expires_at is not None:
         raise WrongUsage("--expires-at needs --grant static: it is for a pasted key.")
-    deployment.require_client(authorization.client, list_client_hosts(profile, authorization, grant))
+    entry = deployment.require_client(authorization.client, list_client_hosts(profile, authorization, grant))
+    if entry and grant == "authorization_code":
+        require_mix_up_defence(profile, authorization, entry)
     # The connection pins this profile by its hash, also when a later release ships another.
     deployment.profiles.keep(profile)
     record = operator_actions.begin(deployment.records, authorization, grant, deployment.clock)
@@ -161,9 +165,11 @@ def plan_authorization(
         grant=grant,
         variables=variables,
         scopes=scopes,
-        redirect_uri=deployment.redirect_uri,
         direct_read=direct_read is not False,
     )
+    if chosen in ("authorization_code", "login"):
+        redirect_uri = find_redirect_uri(deployment, authorization.client, provider, current)
+        authorization = replace(authorization, redirect_uri=redirect_uri)
     if not scopes and current is not None and current.grant == chosen and _has_own_scope(run, current):
         authorization = replace(authorization, scope=current.scope)
     return profile, authorization, chosen

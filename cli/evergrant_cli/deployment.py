@@ -23,6 +23,8 @@ from evergrant.adapters.aws.seal import KmsSeal
 from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.adapters.clock import SystemClock
 from evergrant.errors import InvalidClient, UnknownClient
+from evergrant.oauth.client import Client
+from evergrant.oauth.redirect_uris import OWN_PATH, SHARED_PATH
 from evergrant.ports import Clock, PortUnavailable
 from evergrant.secret_names import client_secret_name
 from evergrant.settings import Settings
@@ -139,9 +141,9 @@ class Deployment:
         return (os.environ.get("EVERGRANT_API_URL") or self.get_output("ApiUrl")).rstrip("/")
 
     @property
-    def redirect_uri(self) -> str:
-        """The redirect URI that is registered at every provider."""
-        return f"{self.api_url}/callback"
+    def redirect_path(self) -> str:
+        """The redirect path of a client that is stored now. The functions of an earlier release have one for all."""
+        return OWN_PATH if "RedirectUri" in self.outputs else SHARED_PATH
 
     @cached_property
     def records(self) -> DynamoRecords:
@@ -171,8 +173,8 @@ class Deployment:
     def queue(self) -> SqsQueue:
         return SqsQueue(self.get_output("RotationQueueUrl"))
 
-    def require_client(self, name: str, hosts: Sequence[str]) -> None:
-        """Raise if a client cannot be used, as far as this operator may read its entry or list it.
+    def require_client(self, name: str, hosts: Sequence[str]) -> Client | None:
+        """Return a client, or raise if it cannot be used; None if this operator may list its entry and not read it.
 
         Raises
         ------
@@ -185,7 +187,7 @@ class Deployment:
             if not (isinstance(error.__cause__, ClientError) and "AccessDenied" in read_error_code(error.__cause__)):
                 raise
             self._require_secret(name)
-            return
+            return None
         refused = [host for host in hosts if host not in entry.hosts]
         if refused:
             allowed = " ".join(f"--host {host}" for host in (*entry.hosts, *refused))
@@ -193,6 +195,7 @@ class Deployment:
                 f"Client {name} may not be sent to {', '.join(refused)}, which this connection needs.",
                 f"If it belongs there, store it again: `evergrant client set {name} {allowed}`.",
             )
+        return entry
 
     def _require_secret(self, name: str) -> None:
         try:

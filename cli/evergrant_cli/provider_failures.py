@@ -12,6 +12,7 @@ _WRONG_ANSWERS = {
     "no_code": "the provider's answer holds no authorization code",
     "other_account": "the token is not for the account that came back by the browser",
     "other_issuer": "the answer came from another server than the one asked",
+    "other_redirect_uri": "the answer came to another redirect URI than this provider's",
 }
 
 

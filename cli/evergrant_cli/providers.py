@@ -13,6 +13,7 @@ import typer
 from . import provider_discovery
 from .problems import WrongUsage, explain
 from .provider_check import check, read_profile
+from .redirect_uris import LABEL, find_redirect_uri
 from .run import AsJson, Run, get_run
 from .usage import Verb, Verbs
 
@@ -222,7 +223,7 @@ def _write_change(run: Run, profile: Profile, change: str, redirect_uri: str | N
         return
     output.write(f"{profile.title} is added as {profile.name}. Next:", "green")
     if redirect_uri:
-        output.write(f"  Register this redirect URI there:  {redirect_uri}")
+        output.write(f"  The redirect URI, {LABEL}:  {redirect_uri}")
     output.write(f"  Store what you registered:         evergrant client set {profile.name}")
     output.write(f"  Connect an account:                evergrant connect {profile.name}/main")
 
@@ -269,7 +270,7 @@ def _find_redirect_uri(run: Run, profile: Profile) -> tuple[str | None, str]:
     if profile.authorize is None:
         return None, ""
     try:
-        return run.deployment.redirect_uri, ""
+        return find_redirect_uri(run.deployment, profile.name, profile.name), ""
     except Exception as error:
         problem = explain(error)
         if problem is None:
@@ -282,7 +283,7 @@ def _list_facts(profile: Profile, redirect_uri: str) -> Iterator[tuple[str, str]
 
     yield "provider", f"{profile.name}: {profile.title}"
     yield "grants", ", ".join(profile.grants)
-    yield "register redirect URI", redirect_uri
+    yield LABEL, redirect_uri
     if profile.authorize:
         yield "consent page", profile.authorize.url
         yield "scopes", " ".join(profile.authorize.scopes)

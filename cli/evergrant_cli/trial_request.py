@@ -133,7 +133,7 @@ def _collect_inputs(
     run: Run, profile: Profile, phase: Phase, client_name: str | None, target: Target
 ) -> tuple[Client, dict[str, str | None]]:
     """Collect the client and the phase's values: from the stack, the terminal or standard input."""
-    from evergrant.adapters.aws.secrets_manager import parse_client
+    from evergrant.adapters.aws.client_entry import parse_client
     from evergrant.errors import InvalidRequest
     from evergrant.oauth.client import Client
 

@@ -1,4 +1,4 @@
-"""callback: serve the pages of a connection, GET and POST /connect/{ticket} and GET /callback."""
+"""callback: serve the pages of a connection, GET and POST /connect/{ticket}, GET /callback and /callback/{provider}."""
 
 from typing import Any
 

@@ -118,7 +118,7 @@ class Testbed:
         It is much faster than the consent page. With ``prove`` the command refreshes the grant at once.
         """
         party = self.find_party(connection)
-        client, redirect_uri = party.client, self.stack.callback_url
+        client, redirect_uri = party.client, self.stack.redirect_uri(party.name)
         asked = {"response_type": "code", "client_id": client.client_id, "redirect_uri": redirect_uri}
         allowed = party.provider.decide(urlencode(asked | {"scope": "full", "state": "-"}), "allow")
         (code,) = parse_qs(urlsplit(allowed.headers["location"]).query)["code"]
@@ -239,7 +239,7 @@ def _build_registration_commands(testbed: Testbed, home: Path) -> list[Command]:
     commands: list[Command] = [(("provider", "add", str(profile)), "")]
     for party in testbed.parties.values():
         client = party.client
-        party.provider.register(replace(client, redirect_uris=(testbed.stack.callback_url,)))
+        party.provider.register(replace(client, redirect_uris=(testbed.stack.redirect_uri(party.name),)))
         arguments = ("client", "set", party.name, "--client-id", client.client_id, "--host", party.proxy.host)
         commands.append((arguments, client.client_secret))
     return commands

@@ -66,6 +66,7 @@ class Desk:
             "RotationQueueUrl": queue_url,
             "RotatorFunctionArn": ROTATOR,
             "SecretPrefix": "evergrant",
+            "RedirectUri": f"{API}/callback/{{provider}}",
             "VaultKeyArn": "arn:aws:kms:eu-west-1:123456789012:key/1",
         }
         self.parameters: dict[str, str] = {}
@@ -194,7 +195,7 @@ def stored_client(name: str) -> dict[str, Any]:
     return entry
 
 
-def store_client(name: str, *hosts: str) -> None:
-    """A client that may be sent to these hosts, and whose secret never shows."""
-    entry = {"client_id": "id-1", "client_secrets": [CLIENT_SECRET], "hosts": hosts}
+def store_client(name: str, *hosts: str, **fields: Any) -> None:
+    """A client that may be sent to these hosts, and whose secret never shows; an earlier release has stored it."""
+    entry = {"client_id": "id-1", "client_secrets": [CLIENT_SECRET], "hosts": hosts, **fields}
     client("secretsmanager").create_secret(Name=f"evergrant/clients/{name}", SecretString=json.dumps(entry))

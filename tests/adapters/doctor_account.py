@@ -7,6 +7,7 @@ parameter or a field that AWS does not have.
 from __future__ import annotations
 
 import io
+import json
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -123,6 +124,17 @@ def secrets(**keys: str | None) -> dict[str, Any]:
     return {"SecretList": [{"Name": name} | ({"KmsKeyId": key} if key else {}) for name, key in given.items()]}
 
 
+def entry(**fields: Any) -> dict[str, Any]:
+    """The stored entry of a client."""
+    found = {
+        "client_id": "a",
+        "client_secrets": ["b"],
+        "hosts": ["h"],
+        "redirect_path": "/callback/{provider}",
+    } | fields
+    return {"SecretString": json.dumps(found), "VersionId": "v" * 36}
+
+
 def key(state: str) -> dict[str, Any]:
     return {"KeyMetadata": {"KeyId": "1", "Arn": VAULT_KEY, "KeyState": state}}
 
@@ -217,6 +229,8 @@ def in_order() -> dict[str, Answer]:
         "DescribeKey": key("Enabled"),
         "GetKeyRotationStatus": {"KeyRotationEnabled": True},
         "ListSecrets": secrets(),
+        "GetSecretValue": entry(),
+        "Scan": {"Items": []},
         "DescribeSecret": lambda asked: {"Name": asked["SecretId"]},
         "DescribeTable": table(),
         "DescribeContinuousBackups": backups(),

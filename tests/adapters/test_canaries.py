@@ -316,13 +316,15 @@ def test_connecting_an_account_leaks_nothing(environment: None, behave: Behaviou
         ports = replace(deployment.build_connect_ports(), clock=on_stage.clock)
         flow, record = AuthorizationFlow(ports, deployment.load_settings()), on_stage.record
         authorization = Authorization(
-            NAME, "keap", record.profile_hash, record.variables, "full", "https://grants.example.com/callback"
+            NAME, "keap", record.profile_hash, record.variables, "full", "https://grants.example.com/callback/keap"
         )
         with watching() as outside:
             ticket = issue_ticket(ports.authorizations, authorization, NOW)
             started = flow.start_authorization(ticket, flow.describe_landing(ticket, None).cookie)
             state = parse_qs(urlsplit(started.url).query)["state"][0]
-            _caught(lambda: flow.handle_callback({"state": state, "code": PRIVATE["code"]}, started.cookie), raised)
+            _caught(
+                lambda: flow.handle_callback({"state": state, "code": PRIVATE["code"]}, started.cookie, "keap"), raised
+            )
         nothing_leaked(outside)
         sent = on_stage.server.requests[0]
         assert find_secrets(sent, PRIVATE) >= {"code"}

@@ -15,7 +15,7 @@ from evergrant.profiles import built_in
 from evergrant.record.circuit import Circuit, Failure
 from evergrant.record.status import Status
 from evergrant_cli.clients import list_token_hosts
-from tests.adapters.cli_desk import CLIENT_SECRET, Desk, stored_client
+from tests.adapters.cli_desk import API, CLIENT_SECRET, Desk, store_client, stored_client
 from tests.adapters.hooks import parameters
 from tests.adapters.samples import NOW, connection
 
@@ -42,9 +42,14 @@ def test_a_client_entry_is_read_as_json_with_its_providers_hosts(desk: Desk) -> 
         "client_id": "id-1",
         "client_secrets": 2,
         "hosts": ["api.infusionsoft.com"],
+        "redirect_uris": {"keap": f"{API}/callback/keap"},
         "tried": {},
     }
-    assert stored_client("keap") == {**json.loads(ENTRY), "hosts": ["api.infusionsoft.com"]}
+    assert stored_client("keap") == {
+        **json.loads(ENTRY),
+        "hosts": ["api.infusionsoft.com"],
+        "redirect_path": "/callback/{provider}",
+    }
 
 
 def test_a_host_may_follow_a_variable(desk: Desk) -> None:
@@ -63,6 +68,7 @@ def test_with_the_client_id_given_standard_input_is_the_secret_alone(desk: Desk)
         "client_id": "id-2",
         "client_secrets": ["new", "old"],
         "hosts": ["a.example", "b.example"],
+        "redirect_path": "/callback/{provider}",
     }
 
 
@@ -224,6 +230,7 @@ def test_a_client_is_shown_with_its_users_and_without_its_secrets(desk: Desk) ->
         "client_secrets": 2,
         "credentials": [],
         "hosts": ["api.infusionsoft.com"],
+        "redirect_uris": {"keap": f"{API}/callback/keap"},
         "connections": ["keap/a"],
         "refused": None,
         "incident": None,
@@ -231,6 +238,55 @@ def test_a_client_is_shown_with_its_users_and_without_its_secrets(desk: Desk) ->
     said = desk("client", "show", "keap")
     assert "keap/a" in said
     assert "refused" not in said
+
+
+# --- redirect URIs ----------------------------------------------------------------------------------------------------
+
+
+def test_a_client_set_again_keeps_the_redirect_uri_that_it_was_made_with(desk: Desk) -> None:
+    """An entry of an earlier release has no path of its own: what is registered at the provider stays right."""
+    store_client("keap", "api.infusionsoft.com")
+    answer = desk.json("client", "set", "keap", given=ENTRY)
+    assert answer["redirect_uris"] == {"keap": f"{API}/callback"}
+    assert "redirect_path" not in stored_client("keap")
+    desk("client", "set", "other", "--host", "a.example", given=ENTRY)
+    desk("client", "set", "other", "--host", "b.example", given=ENTRY)
+    assert stored_client("other")["redirect_path"] == "/callback/{provider}"
+
+
+def test_what_to_register_is_said_once_for_each_provider(desk: Desk) -> None:
+    desk.records.create(connection("xero/a"))
+    desk.records.create(connection("xero/b"))
+    desk.records.create(connection("wealthyhood/a", grant="client_credentials"))
+    desk.records.create(connection("box/gone", status=Status.DISCONNECTED))
+    desk.records.create(connection("dropbox/a", client="other"))
+    for said in (desk("client", "set", "keap", given=ENTRY), desk("client", "show", "keap")):
+        assert [
+            line.split("  ")[-1].split(" (")[0].strip() for line in said.splitlines() if "register exactly this" in line
+        ] == [
+            f"{API}/callback/keap",
+            f"{API}/callback/xero",
+        ]
+
+
+def test_another_redirect_path_than_the_stored_one_is_refused(desk: Desk) -> None:
+    desk("client", "set", "keap", given=json.dumps({**json.loads(ENTRY), "redirect_path": "/callback"}))
+    assert desk.json("client", "show", "keap")["redirect_uris"] == {"keap": f"{API}/callback"}
+    error = desk.error(
+        "client", "set", "keap", given=json.dumps({**json.loads(ENTRY), "redirect_path": "/callback/{provider}"})
+    )
+    assert (error["code"], "does not change" in error["message"]) == ("invalid_client_entry", True)
+    for path in ("/elsewhere", "https://evil.example/callback", ""):
+        error = desk.error(
+            "client", "set", "new", "--host", "h", given=json.dumps({**json.loads(ENTRY), "redirect_path": path})
+        )
+        assert "redirect_path" in error["message"]
+
+
+def test_a_stack_of_an_earlier_release_gets_no_path_that_it_does_not_serve(desk: Desk) -> None:
+    del desk.outputs["RedirectUri"]
+    assert desk.json("client", "set", "keap", given=ENTRY)["redirect_uris"] == {"keap": f"{API}/callback"}
+    assert "redirect_path" not in stored_client("keap")
 
 
 def test_a_refused_client_is_shown_as_one(desk: Desk) -> None:

@@ -16,8 +16,9 @@ from evergrant.profiles import built_in
 from evergrant.profiles.model import content_hash
 from evergrant.record.status import Status
 from tests.adapters.cli_desk import ACCESS_TOKEN, API, Desk, store_client
+from tests.adapters.hooks import failing
 from tests.adapters.overwriting import overwrite
-from tests.adapters.samples import NOW
+from tests.adapters.samples import NOW, connection
 
 AUDIENCE = ("--var", "audience=https://api.example")
 VARIABLES = ("--var", "host=auth.example", *AUDIENCE)
@@ -55,6 +56,39 @@ def test_a_link_is_printed_as_one_document_for_scripts(desk: Desk, authorization
         "refresh_token_days": "45",
     }
     assert ticket["redirect_uri"] == f"{API}/callback"
+
+
+def test_a_new_client_is_connected_by_its_providers_redirect_uri(
+    desk: Desk, authorizations: StoredAuthorizations
+) -> None:
+    store_client("own", "api.infusionsoft.com", redirect_path="/callback/{provider}")
+    answer = desk.json("connect", "keap/main", "--client", "own", "--no-wait")
+    assert answer["redirect_uri"] == f"{API}/callback/keap"
+    ticket = authorizations.get(key_of(answer["link"]))
+    assert ticket is not None
+    assert ticket["redirect_uri"] == f"{API}/callback/keap"
+
+
+def test_a_public_client_that_shares_its_redirect_uri_is_refused(desk: Desk) -> None:
+    """Its code and verifier would be all that another provider needs (RFC 9700 section 4.4)."""
+    store_client("public", "api.infusionsoft.com", client_secrets=[])
+    error = desk.error("connect", "keap/main", "--client", "public", "--no-wait")
+    assert error["code"] == "invalid_client_entry"
+    assert "has no secret at keap" in error["message"]
+    for wanted in (f"Register {API}/callback/keap there", "evergrant client set NAME", "--client NAME"):
+        assert wanted in error["hint"]
+    assert list(desk.records.all()) == []
+    store_client("own", "api.infusionsoft.com", client_secrets=[], redirect_path="/callback/{provider}")
+    assert desk.json("connect", "keap/main", "--client", "own", "--no-wait")["redirect_uri"] == f"{API}/callback/keap"
+
+
+@pytest.mark.parametrize("before", [None, f"{API}/callback", f"{API}/callback/keap"])
+def test_who_may_not_read_clients_goes_by_the_connections_redirect_uri(desk: Desk, before: str | None) -> None:
+    if before:
+        desk.records.create(connection("keap/main", redirect_uri=before))
+    with failing("secretsmanager", "GetSecretValue", code="AccessDeniedException"):
+        answer = desk.json("connect", "keap/main", "--no-wait")
+    assert answer["redirect_uri"] == (before or f"{API}/callback/keap")
 
 
 def test_the_record_exists_and_pins_its_profile_before_consent(desk: Desk) -> None:

@@ -72,7 +72,7 @@ def test_a_provider_is_added_from_its_issuer_alone(desk: Desk, server: Publishin
     said = desk("provider", "add", "--issuer", server.url, "--name", "acme")
     for wanted in (f"{server.url}{OAUTH}", "used", "authorization_code", "S256", "how long a refresh token lives"):
         assert wanted in said
-    assert f"{API}/callback" in said
+    assert f"{API}/callback/acme" in said
     assert "evergrant connect acme/main" in said
     stored = StoredProfiles(desk.records.table).load_named("acme")
     assert stored.authorize is not None

@@ -46,7 +46,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_an_added_profile_is_listed_and_shows_the_next_step(desk: Desk, file: Path) -> None:
     said = desk("provider", "add", str(file))
-    assert f"{API}/callback" in said
+    assert f"{API}/callback/acme" in said
     assert "evergrant client set acme" in said
     assert StoredProfiles(desk.records.table).load_named("acme").title == "Acme"
     listed = desk.json("provider", "list")["providers"]
@@ -71,10 +71,10 @@ def test_the_list_names_grants_and_sources_and_fits_80_columns(desk: Desk) -> No
 def test_show_has_the_redirect_uri_the_variables_and_the_sources(desk: Desk, file: Path) -> None:
     desk("provider", "add", str(file))
     said = desk("provider", "show", "acme")
-    for wanted in (f"{API}/callback", "eu|us", "(needed)", "Where the account lives.", "docs.acme.example/oauth"):
+    for wanted in (f"{API}/callback/acme", "eu|us", "(needed)", "Where the account lives.", "docs.acme.example/oauth"):
         assert wanted in said
     answer = desk.json("provider", "show", "acme")
-    assert answer["redirect_uri"] == f"{API}/callback"
+    assert answer["redirect_uri"] == f"{API}/callback/acme"
     assert answer["variables"]["region"]["pattern"] == "eu|us"
     assert answer["profile"]["refresh"]["url"] == "https://{region}.acme.example/token"
 

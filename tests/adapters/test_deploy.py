@@ -32,7 +32,7 @@ region = "eu-central-1"
 OUTPUTS = {
     "RecordsTableName": "evergrant-records",
     "AuthorizationsTableName": "evergrant-authorizations",
-    "CallbackUrl": "https://grants.example.com/callback",
+    "RedirectUri": "https://grants.example.com/callback/{provider}",
 }
 
 
@@ -129,7 +129,7 @@ def test_a_first_deployment_asks_for_what_has_no_default_and_remembers(desk: Des
         "parameter_overrides": 'AlertEmail="ops@example.com"',
     }
     assert "# kept" in desk.path.read_text()
-    assert "https://grants.example.com/callback" in "\n".join(desk.said)
+    assert OUTPUTS["RedirectUri"] in "\n".join(desk.said)
 
 
 def test_a_second_deployment_asks_nothing(desk: Desk) -> None:
@@ -197,4 +197,4 @@ def test_a_missing_right_to_protect_does_not_hide_the_success(desk: Desk, monkey
     desk.deploy(region="eu-west-1", alert_email="")
     said = "\n".join(desk.said)
     assert "(AccessDenied). The deployment itself succeeded" in said
-    assert OUTPUTS["CallbackUrl"] in said
+    assert OUTPUTS["RedirectUri"] in said

@@ -28,6 +28,7 @@ from tests.adapters.doctor_account import (
     alarms,
     at,
     backups,
+    entry,
     identity,
     key,
     letters,
@@ -263,7 +264,7 @@ def test_the_commands_act_under_the_identity_of_the_run(account: Account) -> Non
     ("name", "seen", "fix"),
     [
         ("alert", "was accepted, and did not come", "spam"),
-        ("redirect-uris", "client keap is not registered with https://a1b2", "evergrant provider show keap"),
+        ("redirect-uris", "client keap is not registered with https://a1b2", "evergrant client show keap"),
     ],
 )
 def test_what_a_person_denies_is_red(account: Account, name: str, seen: str, fix: str) -> None:
@@ -330,8 +331,16 @@ def test_what_only_a_person_knows_is_unknown_without_one(account: Account, name:
 
 def test_the_redirect_uri_is_shown_for_each_client(account: Account) -> None:
     seen = examine("redirect-uris", answer=None).seen
-    assert "(keap)" in seen
-    assert "https://a1b2.execute-api.eu-west-1.amazonaws.com/callback" in seen
+    assert "https://a1b2.execute-api.eu-west-1.amazonaws.com/callback/keap at keap (client keap)" in seen
+    account.answers["GetSecretValue"] = entry(redirect_path="/callback")
+    seen = examine("redirect-uris", answer=None).seen
+    assert "https://a1b2.execute-api.eu-west-1.amazonaws.com/callback at keap (client keap)" in seen
+
+
+def test_who_may_not_read_clients_learns_which_policy_allows_it(account: Account) -> None:
+    account.answers["GetSecretValue"] = refused("AccessDeniedException", "GetSecretValue")
+    found = examine("redirect-uris")
+    assert (found.verdict, "OperatorPolicyArn" in found.fix) == (UNKNOWN, True)
 
 
 def test_without_a_client_no_redirect_uri_has_to_be_registered(account: Account) -> None:

@@ -52,7 +52,7 @@ def test_at_a_terminal_it_asks_what_only_a_person_knows(account: Account, termin
     assert "evergrant in eu-west-1: all 18 checks are green." in said.stdout.splitlines()
     assert "Has it come?" in said.stderr
     assert "client keap" in said.stderr
-    assert "https://a1b2.execute-api.eu-west-1.amazonaws.com/callback" in said.stderr
+    assert "https://a1b2.execute-api.eu-west-1.amazonaws.com/callback/keap" in said.stderr
 
 
 def test_no_for_an_answer_is_red_and_none_is_unknown(account: Account, terminal: None) -> None:

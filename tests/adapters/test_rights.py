@@ -64,14 +64,14 @@ def test_an_authorization_needs_each_right_of_callback_and_no_other(environment:
         ports = replace(deployment.build_connect_ports(), clock=on_stage.clock)
         flow, record = AuthorizationFlow(ports, deployment.load_settings()), on_stage.record
         authorization = Authorization(
-            NAME, "keap", record.profile_hash, record.variables, "full", "https://grants.example.com/callback"
+            NAME, "keap", record.profile_hash, record.variables, "full", "https://grants.example.com/callback/keap"
         )
         ticket = issue_ticket(ports.authorizations, authorization, NOW)
         with acting_as("Callback") as rights:
             started = flow.start_authorization(ticket, flow.describe_landing(ticket, None).cookie)
             state = parse_qs(urlsplit(started.url).query)["state"][0]
             with suppress(LinkError):
-                flow.handle_callback({"state": state, "code": PRIVATE["code"]}, started.cookie)
+                flow.handle_callback({"state": state, "code": PRIVATE["code"]}, started.cookie, "keap")
         saved = on_stage.record
 
     assert rights.used == {statement["Sid"] for statement in rights.statements()}

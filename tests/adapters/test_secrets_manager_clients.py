@@ -5,15 +5,18 @@ from __future__ import annotations
 
 import json
 import traceback
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from evergrant.adapters.aws import secrets_manager as vault_module
+from evergrant.adapters.aws.client_entry import parse_client
 from evergrant.adapters.aws.sdk import client
-from evergrant.adapters.aws.secrets_manager import SecretsVault, parse_client
+from evergrant.adapters.aws.secrets_manager import SecretsVault
 from evergrant.errors import InvalidClient, UnknownClient
 from evergrant.oauth.client import Client
+from evergrant.oauth.redirect_uris import OWN_PATH, SHARED_PATH
 from evergrant.ports import PortUnavailable
 from evergrant.secret import Secret
 from tests.adapters.hooks import failing
@@ -119,7 +122,7 @@ def secrets(request: pytest.FixtureRequest) -> Any:
 
 def test_an_entry_comes_back_as_it_was_stored(secrets: Any, vault: SecretsVault) -> None:
     vault.store_client("keap", ENTRY)
-    assert vault.client("keap") == EXPECTED
+    assert vault.client("keap") == replace(EXPECTED, redirect_path=OWN_PATH)
 
 
 def test_storing_again_replaces_the_entry(secrets: Any, vault: SecretsVault) -> None:
@@ -156,7 +159,22 @@ def test_a_deleted_entry_is_an_unknown_client_and_can_be_set_again(
     with pytest.raises(UnknownClient):
         vault.client("keap")
     vault.store_client("keap", ENTRY)
-    assert vault.client("keap") == EXPECTED
+    assert vault.client("keap") == replace(EXPECTED, redirect_path=OWN_PATH)
+
+
+@pytest.mark.parametrize("text", ["not json", "[]"])
+def test_a_secret_that_is_no_entry_is_replaced_by_a_new_one(
+    strict: StrictSecretsManager, vault: SecretsVault, text: str
+) -> None:
+    strict.create_secret(Name="evergrant/clients/keap", SecretString=text)
+    assert vault.store_client("keap", ENTRY).redirect_path == OWN_PATH
+
+
+def test_a_deleted_client_is_stored_as_a_new_one(strict: StrictSecretsManager, vault: SecretsVault) -> None:
+    vault.store_client("keap", ENTRY, SHARED_PATH)
+    assert vault.store_client("keap", ENTRY).redirect_path == SHARED_PATH
+    strict.delete_secret(SecretId="evergrant/clients/keap")
+    assert vault.store_client("keap", ENTRY).redirect_path == OWN_PATH
 
 
 KEY, OTHER_KEY = (f"arn:aws:kms:eu-west-1:123456789012:key/{letter * 8}" for letter in "ab")

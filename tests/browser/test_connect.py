@@ -83,7 +83,7 @@ def begin(tab: Page, link: str) -> None:
 
 def decide(tab: Page, decision: str) -> Response:
     """Press Allow or Deny, and return how the callback answered."""
-    with tab.expect_response(lambda response: "/callback?" in response.url) as answer:
+    with tab.expect_response(lambda response: re.search(r"/callback/[a-z]+\?", response.url) is not None) as answer:
         tab.get_by_role("button", name=decision).click()
     tab.wait_for_load_state()
     return answer.value

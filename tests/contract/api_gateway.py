@@ -11,7 +11,7 @@ from tests.contract.contract import event
 from tests.contract.emulated_lambda import EmulatedLambda
 
 HOST = "evergrant.example"
-REDIRECT_URI = f"https://{HOST}/callback"
+REDIRECT_URI = f"https://{HOST}/callback/keap"
 
 
 class ApiGateway(httpx.BaseTransport):
@@ -49,4 +49,6 @@ def _build_event(request: httpx.Request) -> dict[str, Any]:
     built |= {"cookies": cookies.split("; ") if cookies else []}
     if path.startswith("/connect/"):
         built["pathParameters"] = {"ticket": path.removeprefix("/connect/")}
+    if path.startswith("/callback/"):
+        built["pathParameters"] = {"provider": path.removeprefix("/callback/")}
     return built

@@ -9,7 +9,7 @@ from io import BytesIO, TextIOWrapper
 from typing import Any
 from unittest import mock
 
-from evergrant.adapters.aws.secrets_manager import parse_client
+from evergrant.adapters.aws.client_entry import parse_client
 from evergrant.connect.imported_set import parse_token_set
 from evergrant.errors import InvalidClient, InvalidRequest
 from evergrant.oauth.token_file_choice import choose_set

@@ -105,7 +105,9 @@ def openid(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     """A server that does all that the standards offer against a confused client, known to the stack as `openid`."""
     secret = secrets.token_hex(16)
     with ProviderServer(Provider(OPENID)) as server:
-        server.provider.register(Client("evergrant-at-openid", secret, redirect_uris=(world.stack.callback_url,)))
+        server.provider.register(
+            Client("evergrant-at-openid", secret, redirect_uris=(world.stack.redirect_uri("openid"),))
+        )
         profile = tmp_path_factory.mktemp("openid") / "openid.toml"
         profile.write_text(OPENID_PROFILE.format(host=server.host), encoding="utf-8")
         world.evergrant("provider", "add", str(profile))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from local import connections
-from local.browser import Browser, Page
+from local.browser import Browser, Page, connect
 from local.world import World
 from tests.stack.deployed import EventsQueue, button
 
@@ -28,7 +29,7 @@ audience = "https://api.wealthyhood.example"
 def test_the_link_leads_through_the_providers_consent_page_to_success(keap: Page, world: World) -> None:
     assert keap.status == 200
     assert "Keap" in keap.text
-    assert keap.url.startswith(world.stack.callback_url)
+    assert keap.url.startswith(f"{world.stack.redirect_uri('keap')}?")
 
 
 def test_a_connected_account_is_shown_as_active_to_the_operator(keap: Page, world: World) -> None:
@@ -37,6 +38,26 @@ def test_a_connected_account_is_shown_as_active_to_the_operator(keap: Page, worl
 
 def test_a_headless_grant_connects_without_a_person(wealthyhood: None, world: World) -> None:
     assert status_of(world, "wealthyhood/main") == "active"
+
+
+def test_a_client_of_an_earlier_release_keeps_its_redirect_uri(world: World) -> None:
+    """Its entry has no redirect path. It is set again, and connected, by the one that all providers share."""
+    client, server = world.clients["keap"], world.providers["keap"]
+    earlier = replace(client, client_id="evergrant-before", redirect_uris=(world.stack.callback_url,))
+    server.provider.register(earlier)
+    entry = json.dumps(
+        {"client_id": earlier.client_id, "client_secrets": [earlier.client_secret], "hosts": [server.host]}
+    )
+    secrets, outputs = world.aws.client("secretsmanager"), world.stack.outputs
+    name = f"{outputs['SecretPrefix']}/clients/before"
+    secrets.create_secret(Name=name, SecretString=entry, KmsKeyId=outputs["VaultKeyArn"])
+    world.evergrant("client", "set", "before", given=entry)
+    connection = connections.KEAP.for_account("before")
+    arguments = (*world.connect_arguments(connection), "--client", "before", "--no-wait", "--json")
+    made = json.loads(world.evergrant(*arguments))
+    assert made["redirect_uri"] == world.stack.callback_url
+    assert connect(made["link"]).url.startswith(f"{world.stack.callback_url}?")
+    assert status_of(world, "keap/before") == "active"
 
 
 def test_who_denied_may_open_the_link_again_and_allow(world: World, events_queue: EventsQueue) -> None:

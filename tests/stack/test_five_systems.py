@@ -98,7 +98,7 @@ def test_keap_gets_the_client_in_the_body_then_as_basic(world: World, asked: Req
 
     assert exchange["fields"]["client_id"] == client.client_id
     assert exchange["fields"]["client_secret"] == show_secret(client.client_secret)
-    assert exchange["fields"]["redirect_uri"] == world.stack.callback_url
+    assert exchange["fields"]["redirect_uri"] == world.stack.redirect_uri("keap")
     assert exchange["authorization"] is None
     assert refresh["fields"].keys() == {"grant_type", "refresh_token"}
     assert refresh["authorization"] == {
@@ -116,7 +116,7 @@ def test_investready_gets_the_redirect_uri_on_the_refresh_too(world: World, aske
     assert refresh["fields"] == {
         "grant_type": "refresh_token",
         "refresh_token": {"fingerprint": exchange["issued"]["refresh_token"]},
-        "redirect_uri": world.stack.callback_url,
+        "redirect_uri": world.stack.redirect_uri("investready"),
         "client_id": client.client_id,
         "client_secret": show_secret(client.client_secret),
     }

@@ -154,7 +154,7 @@ def test_a_deleted_stack_is_taken_up_with_a_restored_table(world: World, second:
     So the old items in the old table stand for a restored one.
     """
     client, server = world.clients["keap"], world.providers["keap"]
-    server.provider.register(replace(client, redirect_uris=(*client.redirect_uris, second.stack.callback_url)))
+    server.provider.register(replace(client, redirect_uris=(*client.redirect_uris, second.stack.redirect_uri("keap"))))
     entry = {"client_id": client.client_id, "client_secrets": [client.client_secret], "hosts": [server.host]}
     second.evergrant("client", "set", "keap", given=json.dumps(entry))
     behind, current = (connections.KEAP.for_account(account) for account in ("behind", "current"))

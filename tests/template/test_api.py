@@ -29,6 +29,7 @@ def test_the_api_has_these_routes_and_no_others() -> None:
     assert routes() == {
         "ANY /connect/{ticket}": ("Callback", OPEN),
         "ANY /callback": ("Callback", OPEN),
+        "ANY /callback/{provider}": ("Callback", OPEN),
         "GET /tokens/{provider}/{account}": ("Getter", IAM),
     }
 

@@ -61,6 +61,7 @@ OUTPUTS = {
     "GetterFunctionArn",
     "OperatorPolicyArn",
     "RecordsTableName",
+    "RedirectUri",
     "RotationDeadLetterQueueUrl",
     "RotationQueueUrl",
     "RotatorFunctionArn",

@@ -17,12 +17,23 @@ SAME_ORIGIN = {"sec_fetch_site": "same-origin"}
 
 
 def ask(
-    w: World, method: str, path: str = "/connect/{ticket}", query: str = "", cookie: str = "", **headers: str
+    w: World,
+    method: str,
+    path: str = "/connect/{ticket}",
+    query: str = "",
+    cookie: str = "",
+    *,
+    provider: str | None = None,
+    **headers: str,
 ) -> Any:
     event = {
         "routeKey": f"ANY {path}",
         "requestContext": {"http": {"method": method}},
-        "pathParameters": {"ticket": w.ticket},
+        "pathParameters": {"ticket": w.ticket}
+        if "{ticket}" in path
+        else {"provider": provider}
+        if provider is not None
+        else None,
         "rawQueryString": query,
         "headers": {name.replace("_", "-"): value for name, value in headers.items()},
         "cookies": [f"{COOKIE}={cookie}"] if cookie else [],

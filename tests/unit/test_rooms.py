@@ -37,7 +37,7 @@ ROOMS: Mapping[str, frozenset[str]] = {
     "getter": frozenset({BASE}),
     "adapters": frozenset({BASE, "profiles", "oauth", "record", "ports"}),
     "rotation.handler": frozenset({BASE, "profiles", "oauth", "record", "ports", "rotation", "adapters.observability"}),
-    "connect.handler": frozenset({BASE, "ports", "connect", "adapters.observability"}),
+    "connect.handler": frozenset({BASE, "oauth", "ports", "connect", "adapters.observability"}),
     "adapters.observability": frozenset(),
     "wiring": frozenset({BASE, "ports", "rotation", "connect", "getter", "adapters", "adapters.observability"}),
 }

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from botocore.exceptions import BotoCoreError, ClientError
 
 from evergrant.adapters.aws.sdk import read_error_code
+from evergrant.ports import PortUnavailable
 
 from ..problems import CommandFailed
 from . import alerting, artifact, keeping, running, surroundings
@@ -17,6 +18,8 @@ from .patient import Patient
 from .verdicts import Finding, Result, unknown
 
 _WORKERS = 6
+#: What the policy for doctor does not allow: sending an alert, and reading records and clients.
+_OPERATORS_CALLS = frozenset({"PutEvents", "GetItem", "Scan", "GetSecretValue"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,11 @@ def run_check(check: Check, patient: Patient) -> Finding:
     try:
         return check.look(patient)
     except ClientError as error:
-        code = read_error_code(error)
-        if "AccessDenied" in code or code in ("AuthorizationError", "UnauthorizedOperation"):
-            return unknown(f"your AWS identity may not call {error.operation_name}", _advise_on_rights(error))
-        return unknown(f"AWS refused {error.operation_name} ({code})", "Repeat the command.")
+        return _describe_refusal(error)
+    except PortUnavailable as error:
+        if isinstance(error.__cause__, ClientError):
+            return _describe_refusal(error.__cause__)
+        return unknown(f"AWS does not answer ({error})", "Check the network, and AWS's status page.")
     except BotoCoreError as error:
         return unknown(f"AWS does not answer ({type(error).__name__})", "Check the network, and AWS's status page.")
     except CommandFailed as failed:
@@ -90,7 +94,13 @@ def run_check(check: Check, patient: Patient) -> Finding:
         )
 
 
+def _describe_refusal(error: ClientError) -> Finding:
+    code = read_error_code(error)
+    if "AccessDenied" in code or code in ("AuthorizationError", "UnauthorizedOperation"):
+        return unknown(f"your AWS identity may not call {error.operation_name}", _advise_on_rights(error))
+    return unknown(f"AWS refused {error.operation_name} ({code})", "Repeat the command.")
+
+
 def _advise_on_rights(error: ClientError) -> str:
-    # Sending an alert is not reading: the policy for doctor does not allow it.
-    policy = "OperatorPolicyArn" if error.operation_name == "PutEvents" else "DoctorPolicyArn"
+    policy = "OperatorPolicyArn" if error.operation_name in _OPERATORS_CALLS else "DoctorPolicyArn"
     return f"Attach the policy of the stack's output {policy} to your identity."

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from email.utils import parsedate_to_datetime
 from typing import Any
 
 from botocore.exceptions import ClientError
 
+from evergrant.errors import InvalidClient, UnknownClient
+
+from ..redirect_uris import list_redirect_uris
 from .keeping import list_secrets
 from .patient import Patient
 from .verdicts import Finding, green, red, unasked, unknown, yellow
@@ -70,22 +75,30 @@ def check_quotas(patient: Patient) -> Finding:
 
 def check_redirect_uris(patient: Patient) -> Finding:
     """Show the redirect URI that each client's registration must hold, and ask whether it does."""
-    clients = _list_clients(patient)
-    uri = patient.deployment.redirect_uri
-    if not clients:
-        return green(f"there are no clients yet; register {uri}")
-    for name in clients:
-        registered = patient.ask(
-            f"Does the registration of client {name} at its provider list {uri}? (y too where no person authorizes)"
-        )
+    wanted = list(_list_redirect_uris(patient))
+    if not wanted:
+        return green("there are no clients yet with which a person authorizes")
+    listed = "; ".join(f"{uri} at {provider} (client {name})" for name, provider, uri in wanted)
+    for name, provider, uri in wanted:
+        registered = patient.ask(f"Does the registration of client {name} at {provider} list {uri}?")
         if registered is None:
             return unasked(
-                f"to be registered, character by character, for each client ({', '.join(clients)}): {uri}",
-                "Compare it with each client's registration. One that no person authorizes needs none.",
+                f"to be registered, character by character: {listed}",
+                "Compare it with each client's registration.",
             )
         if not registered:
-            return red(f"client {name} is not registered with {uri}", f"evergrant provider show {name}")
-    return green(f"registered for {', '.join(clients)}: {uri}")
+            return red(f"client {name} is not registered with {uri} at {provider}", f"evergrant client show {name}")
+    return green(f"registered: {listed}")
+
+
+def _list_redirect_uris(patient: Patient) -> Iterator[tuple[str, str, str]]:
+    """List client, provider and redirect URI. A client whose entry cannot be read has a check of its own."""
+    deployment = patient.deployment
+    records = list(deployment.records.all())
+    for name in _list_clients(patient):
+        with suppress(InvalidClient, UnknownClient):
+            uris = list_redirect_uris(deployment, deployment.vault.client(name), records)
+            yield from ((name, provider, uri) for provider, uri in uris.items())
 
 
 def _list_clients(patient: Patient) -> list[str]:

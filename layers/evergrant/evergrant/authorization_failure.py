@@ -25,7 +25,7 @@ class AuthorizationFailure:
     reason
         Why there is no response, as of :class:`~evergrant.errors.NotSent` and :class:`~evergrant.errors.LostResponse`,
         or what is wrong with it: ``unreadable``, ``no_code``, ``other_issuer``,
-        ``other_account``, or the claim of the ID token.
+        ``other_redirect_uri``, ``other_account``, or the claim of the ID token.
     """
 
     step: Step

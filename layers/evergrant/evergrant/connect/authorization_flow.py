@@ -35,7 +35,7 @@ from ..settings import Settings
 from .authorization_views import AuthorizationView, AuthorizationViews, LandingView
 from .callback import CallbackExchange
 from .links import RETENTION_SECONDS, STATE_LIFETIME_SECONDS, Authorization, hash_secret, state_key, ticket_key
-from .mix_up import find_unchecked_issuer
+from .mix_up import find_unchecked_issuer, require_mix_up_defence
 from .pkce_binding import PkceBinding
 from .state_cookie import bind_ticket, create_cookie, require_state_cookie
 from .tickets import Tickets
@@ -110,8 +110,12 @@ class AuthorizationFlow:
             return self._issue_state(key, authorization, client, cookie)
 
     def _find_usable_client(self, authorization: Authorization) -> Client:
-        """Return the authorization's client, if its entry allows the host where the code is to be exchanged."""
+        """Return the authorization's client, if its entry allows the host where the code is to be exchanged.
+
+        A defence against a mix-up is in place.
+        """
         client = self._ports.vault.client(authorization.client)
+        require_mix_up_defence(self._profile(authorization), authorization, client)
         newest, *_ = build_token_requests(
             self._profile(authorization),
             "exchange",
@@ -157,10 +161,17 @@ class AuthorizationFlow:
 
     # --- handle callback --------------------------------------------------------------------------------------
 
-    def handle_callback(self, params: Mapping[str, str], cookie: str | None) -> AuthorizationView:
+    def handle_callback(
+        self, params: Mapping[str, str], cookie: str | None, arrived_for: str | None = None
+    ) -> AuthorizationView:
         """Check the provider's answer, exchange the code, and save the grant.
 
         Nothing is sent to the provider before every check has passed. A reload shows how the first request ended.
+
+        Parameters
+        ----------
+        arrived_for
+            The provider whose own redirect URI was called; None for the one that all share.
 
         Raises
         ------
@@ -184,7 +195,7 @@ class AuthorizationFlow:
             outcome = pending.get("outcome") or self._claim_state(key, pending)
             if outcome:
                 return self._repeat_outcome(outcome, authorization)
-            connection = self._obtain_grant(params, key, pending, ticket, binding)
+            connection = self._obtain_grant(params, key, pending, ticket, binding, arrived_for)
             # Ask for publication. If the message is lost, the record is due within a minute anyway.
             with suppress(PortUnavailable):
                 self._ports.queue.send({"connection": connection.name})
@@ -208,6 +219,7 @@ class AuthorizationFlow:
         pending: Mapping[str, Any],
         ticket: Mapping[str, Any],
         binding: PkceBinding,
+        arrived_for: str | None,
     ) -> Connection:
         """Exchange the code and save the grant, with the ticket claimed; store the outcome with the state."""
         authorization, outcome = _read_authorization(ticket), "failed"
@@ -223,6 +235,7 @@ class AuthorizationFlow:
                     authorization,
                     binding,
                     another_account=bool(ticket.get("another_account")),
+                    arrived_for=arrived_for,
                 )
             outcome = "connected"
         except LinkError as error:

@@ -51,6 +51,7 @@ class CallbackExchange:
         binding: PkceBinding,
         *,
         another_account: bool,
+        arrived_for: str | None = None,
     ) -> Connection:
         """Exchange the code and save the grant, after every local check.
 
@@ -58,7 +59,7 @@ class CallbackExchange:
         ------
         LinkInvalid, Denied, WrongProvider, WrongAccount, NoRefreshToken, ProviderRefused
         """
-        MixUpDefence(self.ports.profiles).require_asked_provider(profile, authorization, params)
+        MixUpDefence(self.ports.profiles).require_asked_provider(profile, authorization, params, arrived_for)
         callback = parse_authorization_response(profile, params)
         if callback.meaning is not None:
             raise _REFUSALS[callback.meaning](failure=AuthorizationFailure("authorization", error=callback.error))

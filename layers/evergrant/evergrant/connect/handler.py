@@ -8,6 +8,7 @@ from typing import Any
 from ..adapters.observability import MetricUnit, logger, metrics
 from ..errors import EvergrantError
 from ..link_errors import LinkError, LinkInvalid, WrongMethod
+from ..oauth.redirect_uris import PATHS
 from ..ports import PortUnavailable
 from . import http_api, pages
 from .authorization_flow import AuthorizationFlow
@@ -15,7 +16,7 @@ from .state_cookie import build_cookie, read_cookie
 
 #: The methods of each page. HEAD is for scanners of links: like GET, without its body (RFC 9110 section 9.3.2). The
 #: callback has none, as it would have to exchange the code.
-_METHODS = {"/connect/{ticket}": ("GET", "HEAD", "POST"), "/callback": ("GET",)}
+_METHODS = {"/connect/{ticket}": ("GET", "HEAD", "POST"), **dict.fromkeys(PATHS, ("GET",))}
 
 
 def respond(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str = "") -> dict[str, Any]:
@@ -44,7 +45,7 @@ def _answer(flow: AuthorizationFlow, event: Mapping[str, Any], method: str, path
         raise LinkInvalid("There is no such page.")
     if method not in _METHODS[path]:
         raise WrongMethod("This page does not take this method.")
-    if path == "/callback":
+    if path in PATHS:
         return _handle_callback(flow, event, contact)
     return _start_authorization(flow, event, contact) if method == "POST" else _landing(flow, event, contact)
 
@@ -70,7 +71,7 @@ def _start_authorization(flow: AuthorizationFlow, event: Mapping[str, Any], cont
 
 
 def _handle_callback(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
-    view = flow.handle_callback(http_api.parse_query(event), read_cookie(event))
+    view = flow.handle_callback(http_api.parse_query(event), read_cookie(event), http_api.read_provider(event))
     if view.unchecked_issuer:
         # RFC 9207: the profile should say which issuer its provider has.
         logger.info("issuer not checked", provider=view.provider, account=view.account, issuer=view.unchecked_issuer)

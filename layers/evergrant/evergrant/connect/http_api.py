@@ -40,6 +40,12 @@ def read_ticket(event: Mapping[str, Any]) -> str:
     return ticket
 
 
+def read_provider(event: Mapping[str, Any]) -> str | None:
+    """Return the provider in the path of its own redirect URI; None at the one that all share."""
+    provider = (event.get("pathParameters") or {}).get("provider")
+    return None if provider is None else str(provider)
+
+
 def parse_query(event: Mapping[str, Any]) -> dict[str, str]:
     """Return the query's parameters without ``error_description``, which has no use, and line breaks at Microsoft.
 

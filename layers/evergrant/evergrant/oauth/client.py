@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..secret import Secret
+from .redirect_uris import SHARED_PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class Client:
         The values of a log-in by name.
     private_key
         PEM; ``key_id`` is the key's id at the provider.
+    redirect_path
+        The path of its redirect URIs, one of :data:`~evergrant.oauth.redirect_uris.PATHS`.
     version
         Differs from one version of the entry to the next, and reveals nothing of either.
     """
@@ -34,4 +37,5 @@ class Client:
     credentials: Mapping[str, Secret] = field(default_factory=dict, repr=False)
     private_key: Secret | None = field(default=None, repr=False)
     key_id: str | None = None
+    redirect_path: str = SHARED_PATH
     version: str | None = field(default=None, compare=False)

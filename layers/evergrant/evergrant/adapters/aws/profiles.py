@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -102,7 +101,7 @@ class StoredProfiles:
         with unavailable("reading the issuers"):
             item = client("dynamodb").get_item(TableName=self.table, Key=_ISSUERS_ITEM, ConsistentRead=True).get("Item")
         added = {
-            name.removeprefix(_ISSUERS_OF): tuple(value["SS"])
+            name.removeprefix(_ISSUERS_OF): tuple(issuer["S"] for issuer in value["L"])
             for name, value in (item or {}).items()
             if name.startswith(_ISSUERS_OF)
         }
@@ -110,19 +109,14 @@ class StoredProfiles:
 
     def _keep_issuers(self, profile: Profile) -> None:
         """Keep an added provider's issuers, so that another provider's response under one of them is recognized."""
-        issuers = list(dict.fromkeys(list_issuers(profile)))
-        update: dict[str, Any] = {"UpdateExpression": "REMOVE #provider"}
-        if issuers:
-            update = {
-                "UpdateExpression": "SET #provider = :issuers",
-                "ExpressionAttributeValues": {":issuers": {"SS": issuers}},
-            }
+        issuers = {"L": [{"S": issuer} for issuer in list_issuers(profile)]}
         with unavailable("storing the issuers"):
             client("dynamodb").update_item(
                 TableName=self.table,
                 Key=_ISSUERS_ITEM,
+                UpdateExpression="SET #provider = :issuers",
                 ExpressionAttributeNames={"#provider": f"{_ISSUERS_OF}{profile.name}"},
-                **update,
+                ExpressionAttributeValues={":issuers": issuers},
             )
 
     def _get(self, key: str, attribute: str) -> bytes | None:

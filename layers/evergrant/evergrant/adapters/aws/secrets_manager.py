@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,15 +11,14 @@ from botocore.exceptions import ClientError
 
 from ...errors import InvalidClient, UnknownClient
 from ...oauth.client import Client
+from ...oauth.redirect_uris import OWN_PATH, SHARED_PATH
 from ...ports import PortUnavailable
-from ...profiles.templates import is_host
-from ...secret import Secret
 from ...secret_names import client_secret_name, token_secret_name
 from ..rate_limiter import RateLimiter
+from .client_entry import parse_client, read_redirect_path
 from .sdk import client, read_error_code, unavailable
 
 _CURRENT = "AWSCURRENT"
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,16 +34,19 @@ class SecretsVault:
     pace: RateLimiter | None = None
 
     def client(self, name: str) -> Client:
+        answer = self._get_client(name)
+        return replace(parse_client(name, answer.get("SecretString", "")), version=answer["VersionId"])
+
+    def _get_client(self, name: str) -> dict[str, Any]:
         with unavailable("reading the client"):
             try:
-                answer = client("secretsmanager").get_secret_value(SecretId=client_secret_name(self.prefix, name))
+                return dict(client("secretsmanager").get_secret_value(SecretId=client_secret_name(self.prefix, name)))
             except ClientError as error:
                 # Without secretsmanager:ListSecrets, AWS answers AccessDenied only for names outside the policy. A
                 # missing secret inside it is ResourceNotFound; one that is marked for deletion is InvalidRequest.
                 if read_error_code(error) in ("ResourceNotFoundException", "InvalidRequestException"):
                     raise UnknownClient(name) from error
                 raise
-        return replace(parse_client(name, answer.get("SecretString", "")), version=answer["VersionId"])
 
     def publish(
         self,
@@ -109,14 +109,47 @@ class SecretsVault:
                     raise
         return True
 
-    def store_client(self, name: str, entry: Mapping[str, Any]) -> None:
-        """Create or replace a client's entry. It is checked first."""
-        text = json.dumps(entry, separators=(",", ":"), sort_keys=True)
-        parse_client(name, text)
+    def store_client(self, name: str, entry: Mapping[str, Any], redirect_path: str = OWN_PATH) -> Client:
+        """Create or replace a client's entry, and return it. It is checked first.
+
+        Parameters
+        ----------
+        redirect_path
+            For an entry that is new and names none. An entry keeps the path with which it was stored first.
+        """
+        parse_client(name, json.dumps(entry))
+        path = self._fix_redirect_path(name, entry.get("redirect_path"), redirect_path)
+        kept = {field: value for field, value in entry.items() if field != "redirect_path"}
+        # Without the field, as entries of earlier releases are, the path is the shared one.
+        text = json.dumps(
+            kept if path == SHARED_PATH else {**kept, "redirect_path": path}, separators=(",", ":"), sort_keys=True
+        )
         secret = client_secret_name(self.prefix, name)
         self._require_key(name, secret)
         with unavailable("storing the client"):
             self._put(secret, {"SecretString": text}, {"Description": f"OAuth client {name}, used by Evergrant."})
+        return parse_client(name, text)
+
+    def _fix_redirect_path(self, name: str, given: str | None, default: str) -> str:
+        """Return the redirect path of the stored entry; of a new one, what is given, or the default.
+
+        Raises
+        ------
+        InvalidClient
+            Another path is given than the stored entry has.
+        """
+        try:
+            stored = read_redirect_path(self._get_client(name).get("SecretString", ""))
+        except UnknownClient:
+            stored = None
+        if stored is None:
+            return given or default
+        if given not in (None, stored):
+            raise InvalidClient(
+                f"The redirect path of client {name} is {stored}, and does not change.",
+                "Leave out redirect_path, or store the client under another name.",
+            )
+        return stored
 
     def _require_key(self, name: str, secret: str) -> None:
         """Refuse a secret under the key of another stack: PutSecretValue keeps its key, and rotator may not use that.
@@ -171,80 +204,3 @@ def _find_current_version(secret: str) -> str | None:
         raise
     stages = {} if answer.get("DeletedDate") else answer.get("VersionIdsToStages", {})
     return next((version for version, labels in stages.items() if _CURRENT in labels), None)
-
-
-def parse_client(name: str, text: str) -> Client:
-    """Parse a client's entry.
-
-    ``{"client_id", "client_secrets": [newest first], "hosts": [host or host:port]}``, and instead of or beside id and
-    secrets ``"credentials": {name: value}`` for a log-in, or ``"private_key"`` (PEM) with its ``"key_id"``.
-
-    Raises
-    ------
-    InvalidClient
-        It names the field at fault, never its value.
-    """
-    entry: Any = None
-    # Not chained, and so raised below: a JSONDecodeError carries the whole text, secrets and all, as its ``doc``.
-    with suppress(ValueError, RecursionError):
-        entry = json.loads(text)
-    if not isinstance(entry, dict):
-        raise InvalidClient(f"The entry of client {name} is no JSON object.", _ENTRY_HINT)
-    unknown = sorted(entry.keys() - _FIELDS)
-    if unknown:
-        raise InvalidClient(f"The entry of client {name} has an unknown field {unknown[0]!r}.", _ENTRY_HINT)
-    for field in sorted(_TEXT_FIELDS & entry.keys()):
-        if not isinstance(entry[field], str) or not entry[field]:
-            raise InvalidClient(f"{field} of client {name} must be a text.", _ENTRY_HINT)
-    credentials = entry.get("credentials", {})
-    if not isinstance(credentials, dict) or not _are_texts(list(credentials.values())):
-        raise InvalidClient(f"credentials of client {name} must be texts by name.", _ENTRY_HINT)
-    if "client_id" not in entry and not credentials:
-        raise InvalidClient(f"The entry of client {name} needs client_id, a text, or credentials.", _ENTRY_HINT)
-    secrets, hosts = entry.get("client_secrets", []), entry.get("hosts")
-    if not _are_texts(secrets):
-        raise InvalidClient(f"client_secrets of client {name} must be a list of texts, newest first.", _ENTRY_HINT)
-    _require_sendable(name, entry, secrets, credentials)
-    if not _are_texts(hosts) or not hosts or not all(map(is_host, hosts)):
-        raise InvalidClient(
-            f"hosts of client {name} must list the hosts it may be sent to, without https://.", _ENTRY_HINT
-        )
-    return Client(
-        name,
-        entry.get("client_id"),
-        tuple(Secret(secret) for secret in secrets),
-        tuple(host.lower() for host in hosts),
-        {key: Secret(value) for key, value in credentials.items()},
-        Secret(entry["private_key"]) if "private_key" in entry else None,
-        entry.get("key_id"),
-    )
-
-
-def _require_sendable(
-    name: str, entry: Mapping[str, Any], secrets: Sequence[str], credentials: Mapping[str, str]
-) -> None:
-    """Refuse a value that no request can carry: most often, a line break came along when it was stored.
-
-    Raises
-    ------
-    InvalidClient
-        It names the field, and not its value.
-    """
-    values = {"client_id": entry.get("client_id", ""), "key_id": entry.get("key_id", "")}
-    values |= {f"client_secrets[{index}]": secret for index, secret in enumerate(secrets)}
-    values |= {f"credentials.{key}": value for key, value in credentials.items()}
-    for field, value in values.items():
-        if _CONTROL.search(value):
-            raise InvalidClient(
-                f"{field} of client {name} holds a line break or another control character, and cannot be sent.",
-                f"Store it again without: `evergrant client set {name}`.",
-            )
-
-
-def _are_texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) and text for text in value)
-
-
-_TEXT_FIELDS = {"client_id", "private_key", "key_id"}
-_FIELDS = {"client_secrets", "hosts", "credentials", *_TEXT_FIELDS}
-_ENTRY_HINT = 'Write {"client_id": "…", "client_secrets": ["…"], "hosts": ["accounts.example.com"]}.'
