@@ -18,6 +18,7 @@ _IN_DOUBT = frozenset({"lost_response", "unclear", "server_error", "temporarily_
 _LINK_PROBLEMS = {
     "access_denied": "the link was opened, and access was denied at the provider",
     "not_finished": "the link was opened, but the person did not sign in, or did not choose, at the provider",
+    "too_many_attempts": "the link, or this connection today, was tried too often; make a new link when you know why",
     "wrong_provider": "the link was opened, but the answer came from another provider than the one asked",
     "wrong_account": "the link was opened with another account than the one connected before",
     "no_refresh_token": "the link was opened, but the provider gave no refresh token; its profile may say why",

@@ -131,8 +131,8 @@ CONDITIONS: dict[tuple[str, str], dict[str, Any]] = {
     ("Scheduler", "ReadTheHold"): {"ForAllValues:StringEquals": {"dynamodb:LeadingKeys": ["hold#"]}},
     ("Callback", "KeepRecords"): of_items("connection#*"),
     ("Callback", "ReadProfiles"): of_items("profile#*"),
-    ("Callback", "FollowTickets"): of_items("state#*", "ticket#*"),
-    ("Callback", "KeepStatesAndUsedCodes"): of_items("code#*", "state#*"),
+    ("Callback", "FollowTickets"): of_items("attempts#*", "state#*", "ticket#*"),
+    ("Callback", "KeepStatesAndUsedCodes"): of_items("attempts#*", "code#*", "state#*"),
 }
 
 

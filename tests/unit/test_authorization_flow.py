@@ -19,6 +19,7 @@ from evergrant.connect.links import (
     RETENTION_SECONDS,
     TICKET_LIFETIME_SECONDS,
     Authorization,
+    hash_secret,
     issue_ticket,
     read_progress,
     ticket_key,
@@ -215,6 +216,24 @@ def test_a_link_that_was_opened_in_one_browser_does_not_serve_another() -> None:
         w.start_authorization("some-other-cookie")
 
 
+def test_of_two_browsers_that_race_for_a_link_one_gets_it() -> None:
+    """Both read the link while it belonged to neither; the table decides."""
+    w = world()
+    change = w.authorizations.change
+
+    def other_is_first(key: str, changes: Any, *, only_if: Any) -> None:
+        if "cookie_hash" in changes:
+            w.authorizations.items[key]["cookie_hash"] = hash_secret("the-other-browsers")
+        change(key, changes, only_if=only_if)
+
+    w.authorizations.change = other_is_first  # type: ignore[method-assign]
+    with pytest.raises(WrongBrowser):
+        w.start_authorization()
+    assert not [key for key in w.authorizations.items if key.startswith("state#")]
+    w.authorizations.change = change  # type: ignore[method-assign]
+    assert w.start_authorization("the-other-browsers")
+
+
 def test_an_expired_link_is_refused_although_it_is_still_stored() -> None:
     w = world()
     w.clock.advance(TICKET_LIFETIME_SECONDS)
@@ -283,6 +302,17 @@ def test_a_reload_shows_the_outcome_and_sends_nothing() -> None:
     assert w.handle_callback(params["state"], started.cookie).account == "main"
     assert len(w.provider.requests) == 1
     assert w.record().generation == 1
+
+
+def test_a_replayed_state_sends_no_other_code() -> None:
+    """The state is used up even if the link is not: it was refused, and the link may be tried again."""
+    w = world()
+    started, params = w.start_authorization()
+    with pytest.raises(ProviderRefused):
+        w.flow.handle_callback({"state": params["state"], "error": "server_error"}, started.cookie)
+    with pytest.raises(LinkUsed):
+        w.handle_callback(params["state"], started.cookie)
+    assert w.provider.requests == []
 
 
 def test_a_second_response_during_the_exchange_sends_nothing() -> None:

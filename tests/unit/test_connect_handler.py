@@ -99,10 +99,18 @@ def test_the_whole_way_is_one_cookie_and_one_exchange() -> None:
     cookie = cookie_in(ask(w, "GET"))
     sent = ask(w, "POST", cookie=cookie, **SAME_ORIGIN)
     assert sent["statusCode"] == 200
-    assert cookie_in(sent) == cookie
+    assert sent["cookies"] == []
     state = state_in(sent)
     assert ask(w, "GET", "/callback", f"state={state}&code=code-1", cookie)["statusCode"] == 200
     assert len(w.provider.requests) == 1
+
+
+@pytest.mark.parametrize("sent", ["", "x", "v" * 42])
+def test_the_cookie_is_set_where_the_browser_sent_no_valid_one(sent: str) -> None:
+    w = world()
+    cookie = cookie_in(ask(w, "GET", cookie=sent))
+    assert cookie not in ("", sent)
+    assert ask(w, "GET", cookie=cookie)["cookies"] == []
 
 
 def test_the_button_is_answered_by_a_page_that_leads_on_without_a_redirect() -> None:

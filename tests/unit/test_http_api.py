@@ -32,15 +32,31 @@ V = "v-1_" + "A" * 39
     [
         {"cookies": [f"{COOKIE}={V}"]},
         {"cookies": ["a=b", f"{COOKIE}={V}"]},
-        {"cookies": [f" {COOKIE}={V} "]},
+        {"cookies": [f" {COOKIE}={V}"]},
+        {"cookies": [f"{COOKIE}={V}"], "headers": {"cookie": f"{COOKIE}={V}"}},
         {"headers": {"cookie": f"{COOKIE}={V}"}},
         {"headers": {"cookie": f"a=b; {COOKIE}={V}; c=d"}},
-        {"cookies": ["a=b"], "headers": {"cookie": f"{COOKIE}={V}"}},
-        {"cookies": [f"{COOKIE}="], "headers": {"cookie": f"{COOKIE}={V}"}},
     ],
 )
 def test_our_cookie_is_found_in_the_list_and_in_the_header(event: dict[str, Any]) -> None:
     assert read_cookie(event) == V
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2003", "\u3000", "\x0b", "\x1f", "\x85", "\t", "  "])
+@pytest.mark.parametrize("pair", ["{space}{name}={value}", "{name}{space}={value}", "{name}={value}{space}"])
+def test_a_name_with_white_space_is_another_name(space: str, pair: str) -> None:
+    """A browser lets any page of the domain set it, since it does not begin with ``__Host-``."""
+    cookie = pair.format(space=space, name=COOKIE, value=V)
+    assert read_cookie({"cookies": [cookie]}) is None
+    assert read_cookie({"headers": {"cookie": f"a=b; {cookie}"}}) is None
+
+
+@pytest.mark.parametrize("other", [V, "w" * 43, "", "x"])
+def test_two_cookies_of_the_name_are_none(other: str) -> None:
+    pair = [f"{COOKIE}={V}", f"{COOKIE}={other}"]
+    for cookies in (pair, pair[::-1]):
+        assert read_cookie({"cookies": cookies}) is None
+        assert read_cookie({"headers": {"cookie": "; ".join(cookies)}}) is None
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@
     ├── LinkExpired           link_expired
     ├── LinkUsed              link_used
     ├── WrongBrowser          wrong_browser
+    ├── TooManyAttempts       too_many_attempts        of this link, or of this connection in a day
     ├── NoCookie              no_cookie                the browser did not send the cookie back
     ├── CrossSite             cross_site
     ├── BadRequest            bad_request              a parameter comes twice, is too long or holds controls
@@ -59,6 +60,11 @@ class LinkUsed(LinkError):
 class WrongBrowser(LinkError):
     code = "wrong_browser"
     status = 403
+
+
+class TooManyAttempts(LinkError):
+    code = "too_many_attempts"
+    status = 429
 
 
 class NoCookie(LinkError):

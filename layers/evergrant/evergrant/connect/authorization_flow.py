@@ -32,6 +32,7 @@ from ..ports import ConnectPorts, PortUnavailable
 from ..profiles.model import Profile
 from ..record.connection import Connection
 from ..settings import Settings
+from .attempt_limits import AttemptLimits
 from .authorization_views import AuthorizationView, AuthorizationViews, LandingView
 from .callback import CallbackExchange
 from .links import RETENTION_SECONDS, STATE_LIFETIME_SECONDS, Authorization, hash_secret, state_key, ticket_key
@@ -57,6 +58,7 @@ class AuthorizationFlow:
         self._ports = ports
         self._settings = settings
         self._tickets = Tickets(ports.authorizations, ports.clock)
+        self._limits = AttemptLimits(ports.authorizations, ports.clock)
         self._views = AuthorizationViews(ports)
 
     def describe_landing(self, ticket: str, cookie: str | None) -> LandingView:
@@ -93,7 +95,7 @@ class AuthorizationFlow:
 
         Raises
         ------
-        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, NoCookie
+        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, NoCookie, TooManyAttempts
         UnknownClient, InvalidClient
             The client cannot be used. It is better to say so before the account's owner consents.
         """
@@ -107,6 +109,7 @@ class AuthorizationFlow:
             bind_ticket(self._ports.authorizations, key, stored, cookie)
             with self._tickets.record_problem(key):
                 client = self._find_usable_client(authorization)
+                self._limits.count(key, authorization.connection, "starts")
             return self._issue_state(key, authorization, client, cookie)
 
     def _find_usable_client(self, authorization: Authorization) -> Client:
@@ -175,7 +178,7 @@ class AuthorizationFlow:
 
         Raises
         ------
-        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser
+        LinkInvalid, LinkExpired, LinkUsed, WrongBrowser, TooManyAttempts
         Denied, NotFinished, WrongProvider, WrongAccount, NoRefreshToken, ProviderRefused
         """
         if cookie and is_denial_without_state(params):
@@ -236,6 +239,7 @@ class AuthorizationFlow:
                     binding,
                     another_account=bool(ticket.get("another_account")),
                     arrived_for=arrived_for,
+                    ticket=pending["ticket"],
                 )
             outcome = "connected"
         except LinkError as error:

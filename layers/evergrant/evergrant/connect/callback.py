@@ -22,6 +22,7 @@ from ..profiles.model import Profile
 from ..record.connection import Connection, RecordFields
 from ..settings import Settings
 from .account_binding import AccountBinding, require_same_account
+from .attempt_limits import AttemptLimits
 from .code_exchange import CodeExchange
 from .grant_save import GrantSave, NewGrant, require_connected
 from .links import RETENTION_SECONDS, Authorization, code_key
@@ -51,13 +52,16 @@ class CallbackExchange:
         binding: PkceBinding,
         *,
         another_account: bool,
-        arrived_for: str | None = None,
+        arrived_for: str | None,
+        ticket: str,
     ) -> Connection:
         """Exchange the code and save the grant, after every local check.
 
+        ``ticket`` is the key of the link's ticket.
+
         Raises
         ------
-        LinkInvalid, Denied, WrongProvider, WrongAccount, NoRefreshToken, ProviderRefused
+        LinkInvalid, TooManyAttempts, Denied, WrongProvider, WrongAccount, NoRefreshToken, ProviderRefused
         """
         MixUpDefence(self.ports.profiles).require_asked_provider(profile, authorization, params, arrived_for)
         callback = parse_authorization_response(profile, params)
@@ -78,6 +82,7 @@ class CallbackExchange:
         issuance = describe_issuance(profile, authorization, client, loopback=self.settings.allow_loopback)
         ports = self.ports
         exchange = CodeExchange(ports.provider, ports.clock, self.settings)
+        AttemptLimits(ports.authorizations, ports.clock).count(ticket, current.name, "exchanges")
         self._use_up(current.name, callback.code)
         exchanged = exchange.exchange(profile, authorization, client, callback.code, binding.code_verifier)
         tokens = replace(exchanged.tokens, captured={**callback.captured, **exchanged.tokens.captured})

@@ -51,10 +51,12 @@ def _answer(flow: AuthorizationFlow, event: Mapping[str, Any], method: str, path
 
 
 def _landing(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
-    view = flow.describe_landing(http_api.read_ticket(event), read_cookie(event))
+    sent = read_cookie(event)
+    view = flow.describe_landing(http_api.read_ticket(event), sent)
     host = view.origin.partition("://")[2]
     html = pages.render_landing(view.provider, view.account, view.scopes, host, contact, view.changes)
-    return http_api.build_page(200, html, pages.build_headers(form=True), (build_cookie(view.cookie),))
+    cookies = () if sent else (build_cookie(view.cookie),)
+    return http_api.build_page(200, html, pages.build_headers(form=True), cookies)
 
 
 def _start_authorization(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def _start_authorization(flow: AuthorizationFlow, event: Mapping[str, Any], cont
     http_api.require_form(event)
     started = flow.start_authorization(http_api.read_ticket(event), read_cookie(event))
     html = pages.render_opening(started.provider, started.url, contact)
-    return http_api.build_page(200, html, pages.build_headers(), (build_cookie(started.cookie),))
+    return http_api.build_page(200, html, pages.build_headers())
 
 
 def _handle_callback(flow: AuthorizationFlow, event: Mapping[str, Any], contact: str) -> dict[str, Any]:

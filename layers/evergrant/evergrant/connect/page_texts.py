@@ -136,6 +136,14 @@ REFUSALS = {
             "If you cannot, ask $contact for a new link.",
         ),
     ),
+    "too_many_attempts": Refusal(
+        "This was tried too often",
+        "A link can be tried a few times only, for your safety. Nothing was connected.",
+        (
+            "Ask $contact for a new link, and say what happened each time.",
+            "If a new link leads here too, wait until tomorrow.",
+        ),
+    ),
     "no_cookie": Refusal(
         "Please allow cookies",
         "This page uses one cookie, so that only you can finish what you begin. Your browser did not send it back.",

@@ -14,20 +14,24 @@ from typing import Any
 from ..errors import Conflict
 from ..link_errors import WrongBrowser
 from ..ports import Authorizations
-from .links import SECRET_PATTERN, hash_secret
+from .links import MAX_TICKET_LIFETIME_SECONDS, SECRET_PATTERN, hash_secret
 
 #: `__Host-`: only over https, only for this host, for all of its paths (RFC 6265bis section 4.1.3.2).
 COOKIE = "__Host-evergrant"
-_MAX_AGE_SECONDS = 86_400
+#: Longer than the longest link, as it is set once: a browser that sends a valid one gets no other.
+_MAX_AGE_SECONDS = MAX_TICKET_LIFETIME_SECONDS + 86_400
 
 
 def read_cookie(event: Mapping[str, Any]) -> str | None:
-    """Return this browser's cookie from an HTTP API event; None where it sent none that we can have set."""
-    for cookie in (*event.get("cookies", ()), *event.get("headers", {}).get("cookie", "").split(";")):
-        name, _, value = cookie.strip().partition("=")
-        if name == COOKIE and SECRET_PATTERN.fullmatch(value):
-            return str(value)
-    return None
+    """Return this browser's cookie from an HTTP API event; None where it sent none, or two, or one of other making.
+
+    The name is read exactly: all but the one space after a semicolon (RFC 6265 section 4.2.1) is a part of it. Only a
+    name that begins with ``__Host-`` is protected by browsers, and not one with white space before it.
+    """
+    sent = event.get("cookies") or event.get("headers", {}).get("cookie", "").split(";")
+    pairs = (str(cookie).removeprefix(" ").partition("=") for cookie in sent)
+    values = [value for name, _, value in pairs if name == COOKIE]
+    return values[0] if len(values) == 1 and SECRET_PATTERN.fullmatch(values[0]) else None
 
 
 def build_cookie(value: str) -> str:
