@@ -315,6 +315,24 @@ def test_a_replayed_state_sends_no_other_code() -> None:
     assert w.provider.requests == []
 
 
+def test_of_two_responses_that_race_for_a_state_one_counts() -> None:
+    """Both read the state while it was unused; the table decides."""
+    w = world()
+    started, params = w.start_authorization()
+    change = w.authorizations.change
+
+    def other_is_first(key: str, changes: Any, *, only_if: Any) -> None:
+        w.authorizations.change = change  # type: ignore[method-assign]
+        with pytest.raises(ProviderRefused):
+            w.flow.handle_callback({"state": params["state"], "error": "server_error"}, started.cookie)
+        change(key, changes, only_if=only_if)
+
+    w.authorizations.change = other_is_first  # type: ignore[method-assign]
+    with pytest.raises(LinkUsed):
+        w.handle_callback(params["state"], started.cookie)
+    assert w.provider.requests == []
+
+
 def test_a_second_response_during_the_exchange_sends_nothing() -> None:
     w = world()
     started, params = w.start_authorization()
