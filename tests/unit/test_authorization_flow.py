@@ -22,6 +22,7 @@ from evergrant.connect.links import (
     hash_secret,
     issue_ticket,
     read_progress,
+    state_key,
     ticket_key,
 )
 from evergrant.errors import InvalidClient, InvalidRequest, LostResponse
@@ -331,6 +332,7 @@ def test_of_two_responses_that_race_for_a_state_one_counts() -> None:
     with pytest.raises(LinkUsed):
         w.handle_callback(params["state"], started.cookie)
     assert w.provider.requests == []
+    assert w.authorizations.items[state_key(params["state"])]["outcome"] == "provider_refused"
 
 
 def test_a_second_response_during_the_exchange_sends_nothing() -> None:
