@@ -9,11 +9,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Playwright, Request, Response, expect
 
@@ -52,10 +54,9 @@ def keap(world: World, account: str) -> Connection:
     return replace(connections.KEAP, variables={"login_host": host}).for_account(account)
 
 
-@pytest.fixture
-def redirecting(world: World) -> Iterator[str]:
-    """Host and port of an address that redirects every request to Keap's consent page, which is on another site."""
-    target = f"http://localhost:{world.providers['keap'].port}"
+@contextmanager
+def redirect_to(target: str) -> Iterator[str]:
+    """Host and port of an address that redirects every request to another origin."""
 
     class Redirect(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -72,6 +73,16 @@ def redirecting(world: World) -> Iterator[str]:
         yield f"127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture(params=[1, 2], ids=["once", "twice"])
+def redirecting(request: pytest.FixtureRequest, world: World) -> Iterator[list[str]]:
+    """The hosts on the way to Keap's consent page, which is on another site: each redirects to the next origin."""
+    hosts = [f"localhost:{world.providers['keap'].port}"]
+    with ExitStack() as servers:
+        for _ in range(request.param):
+            hosts.insert(0, servers.enter_context(redirect_to(f"http://{hosts[0]}")))
+        yield hosts
 
 
 def begin(tab: Page, link: str) -> None:
@@ -125,19 +136,36 @@ def test_the_link_leads_through_consent_to_success(
     assert operator.status(to_connect.name) == "active"
 
 
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_a_consent_address_that_redirects_to_another_origin_is_reached(
-    world: World, operator: Operator, tab: Page, redirecting: str
+    world: World, operator: Operator, new_tab: NewTab, redirecting: list[str], scripts: bool
 ) -> None:
     """Chromium applies form-action to the whole redirect chain of a form's submission, and would stop at the second."""
-    to_connect = replace(keap(world, "redirected"), variables={"login_host": redirecting})
-    requests: list[Request] = []
+    account = f"redirected-{len(redirecting)}-{'on' if scripts else 'off'}"
+    to_connect = replace(keap(world, account), variables={"login_host": redirecting[0]})
+    tab, requests = new_tab(java_script_enabled=scripts), list[Request]()
     tab.on("request", lambda request: requests.append(request))
     begin(tab, operator.link(to_connect))
     asked = [request.url.split("/")[2] for request in requests if "oauth/authorize" in request.url]
-    assert asked == [redirecting, f"localhost:{world.providers['keap'].port}"]
+    assert asked == redirecting
     decide(tab, "Allow")
     shows(tab, "Keap is connected")
-    assert operator.status("keap/redirected") == "active"
+    assert operator.status(f"keap/{account}") == "active"
+
+
+def test_an_answer_at_another_providers_redirect_uri_is_not_taken(world: World, operator: Operator, tab: Page) -> None:
+    """The honest provider of a mix-up sends the browser to its own redirect URI."""
+    link = operator.link(keap(world, "mixed-up"))
+    begin(tab, link)
+    decided = httpx.post(tab.url, data={"decision": "allow"}, trust_env=False)
+    answer = tab.goto(decided.headers["location"].replace("/callback/keap?", "/callback/investready?"))
+    assert answer is not None
+    shows(tab, "This answer came from another service", "wrong_provider")
+    assert answer.status == 403
+    assert operator.status("keap/mixed-up") == "awaiting_authorization"
+    begin(tab, link)
+    decide(tab, "Allow")
+    shows(tab, "Keap is connected")
 
 
 def test_what_was_granted_is_shown_as_the_provider_names_it(world: World, operator: Operator, tab: Page) -> None:
