@@ -176,6 +176,10 @@ fuzz: $(STAMPS)/fuzz ## Fuzz the parsers, guided by coverage (FUZZ_SECONDS=120 f
 	$(call say,tests/fuzz)
 	@PYTHONPATH=.:layers/evergrant $(TOOLS)/fuzz/bin/python -m tests.fuzz $(FUZZ_SECONDS)
 
+.PHONY: mutants
+mutants: $(STAMPS)/dev $(STAMPS)/sam ## Remove each security check in turn: a test fails without it (CHECKS="cookie seal" for some)
+	@$(VENV)/bin/python -m tests.mutants $(CHECKS)
+
 .PHONY: torture
 torture: $(STAMPS)/dev $(STAMPS)/sam $(STAMPS)/ministack ## Inject faults into the deployed stack, and count the lost grants (ARGS="--seed 7 --json")
 	@$(VENV)/bin/python -m local.torture $(ARGS)

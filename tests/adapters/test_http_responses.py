@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import certifi
 import pytest
 
 from evergrant.adapters import http
@@ -240,11 +241,12 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[ssl.SSLContex
 
 
 @pytest.fixture
-def trusted(certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch) -> ssl.SSLContext:
+def trusted(certificate: tuple[ssl.SSLContext, Path], monkeypatch: pytest.MonkeyPatch) -> Iterator[ssl.SSLContext]:
     """As if a public authority had signed for loopback."""
-    trusting = ssl.create_default_context(cafile=str(certificate[1]))
-    monkeypatch.setattr(http, "_create_tls_context", lambda: trusting)
-    return certificate[0]
+    monkeypatch.setattr(certifi, "where", lambda: str(certificate[1]))
+    http._create_tls_context.cache_clear()
+    yield certificate[0]
+    http._create_tls_context.cache_clear()
 
 
 def test_an_untrusted_certificate_ends_it_before_anything_is_sent(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,8 @@ from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
 ROOT = Path(__file__).resolve().parents[2]
+#: Another template in its place, which lacks something (see :mod:`tests.mutants`).
+TEMPLATE = Path(os.environ.get("EVERGRANT_TEMPLATE") or ROOT / "template.yaml")
 FUNCTIONS = ("Scheduler", "Rotator", "Callback", "Getter")
 
 Resource = dict[str, Any]
@@ -23,7 +26,7 @@ Resource = dict[str, Any]
 @cache
 def read_template() -> dict[str, Any]:
     """``template.yaml``, its short intrinsics (``!Ref``) in their long form."""
-    parsed: dict[str, Any] = yaml_parse((ROOT / "template.yaml").read_text())
+    parsed: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
     return parsed
 
 
