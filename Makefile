@@ -116,7 +116,7 @@ format: $(STAMPS)/dev ## Fix format and import order
 	@$(VENV)/bin/ruff format $(PYTHON_DIRS)
 
 FAST = tests --ignore=tests/template --ignore=tests/contract --ignore=tests/stack --ignore=tests/browser \
-	--ignore=tests/proof --ignore=tests/simulation --numprocesses auto --dist loadfile
+	--ignore=tests/proof --ignore=tests/simulation --ignore=tests/mutants --numprocesses auto --dist loadfile
 # Python 3.12 and newer count executed lines at almost no cost (PEP 669). A trace function doubles the tests' CPU time.
 CORE = $$($(VENV)/bin/python -c 'import sys; print("sysmon" if hasattr(sys, "monitoring") else "ctrace")')
 
@@ -124,8 +124,9 @@ CORE = $$($(VENV)/bin/python -c 'import sys; print("sysmon" if hasattr(sys, "mon
 unit: $(STAMPS)/dev ## The fast tests: pure logic, adapters, command, client
 	$(call say,tests)
 	@COVERAGE_CORE=$(CORE) $(PYTEST) $(FAST) --cov --cov-report=term:skip-covered --cov-fail-under=98
-	$(call say,tests/proof and tests/simulation)
+	$(call say,tests/proof and tests/simulation and tests/mutants)
 	@$(PYTEST) tests/proof tests/simulation --numprocesses auto --dist loadfile
+	@$(PYTEST) tests/mutants --numprocesses auto --dist load
 
 .PHONY: coverage
 coverage: $(STAMPS)/dev ## The same tests, and which branches they leave out

@@ -12,7 +12,7 @@ from tests.mutants.running import LAYER, Mutant, is_killed, load_mutants
 
 PACKAGE = LAYER / "evergrant"
 #: Every so many checks: about a minute of CPU in all. Another one each time a check is added.
-STEP = 9
+STEP = 11
 SAMPLE = [mutant for mutant in load_mutants().values() if not mutant.survives][::STEP]
 #: The errors by which a check refuses an attacker.
 SECURITY_ERRORS = frozenset(
