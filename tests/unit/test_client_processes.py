@@ -144,7 +144,7 @@ def test_snapstart_snapshot_holds_no_token_and_its_copies_trust_none(evergrant: 
     assert aws.made == 1, "the client of AWS, which takes long to make, is part of the snapshot"
 
 
-def test_one_instance_that_is_not_configured_keeps_no_other_from_forgetting(
+def test_an_instance_without_settings_keeps_no_other_from_forgetting(
     evergrant: Evergrant, aws: FakeAws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EVERGRANT_ALLOW_LOOPBACK", "true")
