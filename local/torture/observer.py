@@ -17,6 +17,7 @@ from evergrant.record.circuit import create_endpoint_key
 from evergrant.record.connection import Connection
 from evergrant.record.lost_response import MIN_REPLAY_DELAY_SECONDS
 from evergrant.record.queued_dispatch import create_probe
+from evergrant.record.sealed import Sealed
 from evergrant.secret import fingerprint
 from local.torture.testbed import Testbed
 
@@ -77,16 +78,20 @@ class Observer:
         answer = self._dynamodb.get_item(TableName=self._table, Key=build_key(name), ConsistentRead=True)
         return to_connection(answer["Item"])
 
+    def unseal(self, sealed: Sealed, connection: str, generation: int) -> bytes:
+        """Open what a function sealed, past the key's policy."""
+        context = {"evergrant:connection": connection, "evergrant:generation": str(generation)}
+        data_key = self._kms.decrypt(CiphertextBlob=sealed.key, EncryptionContext=context)["Plaintext"]
+        associated = "|".join(f"{name}={value}" for name, value in sorted(context.items())).encode()
+        return AESGCM(data_key).decrypt(sealed.nonce, sealed.text, associated)
+
     def fingerprint_refresh_token(self, record: Connection) -> str | None:
         """Return the fingerprint of the refresh token in a record, and note it in ``stored``."""
         if record.sealed is None:
             return None
         key = record.name, record.generation
         if key not in self._fingerprints:
-            context = {"evergrant:connection": record.name, "evergrant:generation": str(record.generation)}
-            data_key = self._kms.decrypt(CiphertextBlob=record.sealed.key, EncryptionContext=context)["Plaintext"]
-            associated = "|".join(f"{name}={value}" for name, value in sorted(context.items())).encode()
-            plain = json.loads(AESGCM(data_key).decrypt(record.sealed.nonce, record.sealed.text, associated))
+            plain = json.loads(self.unseal(record.sealed, *key))
             self._fingerprints[key] = fingerprint(plain["refresh_token"])
         self.stored[self._fingerprints[key]] = record.name
         return self._fingerprints[key]

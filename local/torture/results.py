@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from evergrant.record.connection import Connection
+from evergrant.record.queued_save import decode_change
+from evergrant.record.sealed import Sealed
 from local.torture.aws_calls import STEPS, Call, parse_call
 from local.torture.kills import Kill
 from local.torture.ledger import Commit, Ledger, measure_windows, parse_log
@@ -185,7 +187,7 @@ class Results:
     def _find_saves(self) -> dict[str, list[tuple[float, float]]]:
         saves: dict[str, list[tuple[float, float]]] = {}
         for exchange in self.testbed.proxy.exchanges:
-            if exchange.status == 200 and exchange.answered_at is not None and b"sealed" in exchange.request.body:
+            if exchange.status == 200 and exchange.answered_at is not None and _may_save(exchange):
                 call = parse_call(exchange.request)
                 if call.step == "save" and call.connection is not None:
                     saves.setdefault(call.connection, []).append((exchange.request.at, exchange.answered_at))
@@ -241,16 +243,28 @@ class Results:
         """Yield each queued save that the table took later: its connection, and when it was queued."""
         waiting: dict[tuple[str, str], float] = {}
         for exchange in tuple(self.testbed.proxy.exchanges):
-            if exchange.status != 200 or b"sealed" not in exchange.request.body:
+            if exchange.status != 200 or not _may_save(exchange):
                 continue
             call = parse_call(exchange.request)
             if call.connection is None or call.step != "save":
                 continue
-            sealed = call.connection, _get_sealed_text(exchange)
+            sealed = call.connection, self._get_sealed_text(exchange)
             if call.queued is not None:
                 waiting.setdefault(sealed, exchange.request.at)
             elif sealed in waiting:
                 yield call.connection, waiting.pop(sealed)
+
+    def _get_sealed_text(self, exchange: Exchange) -> str:
+        """Return the ciphertext (base64) of the token set in a save to the table or to the queue."""
+        asked: Any = json.loads(exchange.request.body)
+        if "MessageBody" in asked:
+            message = json.loads(asked["MessageBody"])
+            name, generation = message["connection"], message["generation"]
+            plain = self.observer.unseal(Sealed.decode(message["change"]), name, generation + 1)
+            sealed = decode_change(plain, name, generation).change.fields.get("sealed")
+            return sealed.encode()["text"] if sealed else ""
+        maps = (value["M"] for value in asked["ExpressionAttributeValues"].values() if "M" in value)
+        return str(next((sealed["text"]["B"] for sealed in maps if "text" in sealed), None))
 
     def _find_killed_step(self, kill: Kill) -> tuple[str | None, str | None]:
         """Return the connection and the last step seen of a killed process."""
@@ -285,11 +299,6 @@ def _find_row(name: str, rows: list[Row]) -> Row:
     return min((row for row in rows if name in row.names), key=lambda row: len(row.names), default=rows[-1])
 
 
-def _get_sealed_text(exchange: Exchange) -> str:
-    """Return the ciphertext (base64) of a save to the table or to the queue."""
-    asked: Any = json.loads(exchange.request.body)
-    if "MessageBody" in asked:
-        sealed = json.loads(asked["MessageBody"])["fields"].get("sealed") or {}
-        return str(sealed.get("text"))
-    maps = (value["M"] for value in asked["ExpressionAttributeValues"].values() if "M" in value)
-    return str(next((sealed["text"]["B"] for sealed in maps if "text" in sealed), None))
+def _may_save(exchange: Exchange) -> bool:
+    """Whether a request may be a save: to the table, or to the queue, where the whole change is sealed."""
+    return b"sealed" in exchange.request.body or b"change" in exchange.request.body

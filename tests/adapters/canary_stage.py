@@ -175,7 +175,7 @@ def stage(behave: Behaviour) -> Iterator[Stage]:
             due_at=NOW,
             due_shard=refresh_schedule.choose_shard(NAME),
         )
-        issuance = describe_issuance(keap, record, ports.vault.client("keap"), loopback=True)
+        issuance = describe_issuance(keap, record, ports.vault.client("keap"))
         sealed = ports.seal.prepare(NAME, 7).seal(tokens.encode(issuance))
         ports.records.create(replace(record, sealed=sealed))
         yield Stage(ports, clock, server)

@@ -142,7 +142,7 @@ class Simulation:
         )
         self.monitor.written_down(tokens)
         entry = self.vault.clients[record.client]
-        issuance = describe_issuance(self.profile, record, entry, loopback=self.settings.allow_loopback)
+        issuance = describe_issuance(self.profile, record, entry)
         sealed = MemoryKey(record.name, record.generation).seal(tokens.encode(issuance))
         self.records.items[record.name] = record = replace(record, sealed=sealed)
         if self.provider.lifetime >= self.settings.direct_read_min_lifetime:
@@ -306,7 +306,7 @@ class Simulation:
                 require_connected(current)
                 data_key = self.ports.seal.prepare(NAME, current.generation + 1)
                 tokens = exchange.exchange(profile, wanted, client, "code-1", "verifier").tokens
-                issuance = describe_issuance(profile, wanted, client, loopback=False)
+                issuance = describe_issuance(profile, wanted, client)
                 granting.save(current, NewGrant(wanted, "authorization_code", profile, tokens, issuance), data_key)
                 self.queue.send({"connection": NAME})
             except (PortUnavailable, EvergrantError):

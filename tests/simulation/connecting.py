@@ -103,9 +103,7 @@ class Registry:
         data_key = ports.seal.prepare(member.name, current.generation + 1)
         save = GrantSave(ports.records, ports.seal, ports.queue, ports.clock, self._settings)
         entry = ports.vault.client(member.authorization.client)
-        issuance = describe_issuance(
-            member.profile, member.authorization, entry, loopback=self._settings.allow_loopback
-        )
+        issuance = describe_issuance(member.profile, member.authorization, entry)
         save.save(current, NewGrant(member.authorization, member.grant, member.profile, tokens, issuance), data_key)
         ports.queue.send({"connection": member.name})
 

@@ -69,7 +69,12 @@ def events(world: World, events_queue: EventsQueue) -> Iterator[str]:
 
 def waiting_messages(world: World, events_queue: EventsQueue) -> Iterator[str]:
     sqs = world.aws.client("sqs")
-    queues = ("RotationQueueUrl", "RotationDeadLetterQueueUrl", "SchedulerDeadLetterQueueUrl", "AlertDeadLetterQueueUrl")
+    queues = (
+        "RotationQueueUrl",
+        "RotationDeadLetterQueueUrl",
+        "SchedulerDeadLetterQueueUrl",
+        "AlertDeadLetterQueueUrl",
+    )
     for name in queues:
         answer = sqs.receive_message(QueueUrl=world.stack.outputs[name], MaxNumberOfMessages=10, VisibilityTimeout=0)
         yield from (message["Body"] for message in answer.get("Messages", []))

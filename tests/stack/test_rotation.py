@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -125,6 +126,8 @@ def test_disconnect_revokes_the_grant_and_reconnect_restores_the_secret(
 ) -> None:
     """A disconnected grant is revoked at the provider, and its secret comes back when it is connected again."""
     server, client = world.providers["investready"], world.clients["investready"]
+    redirect_uris = (*client.redirect_uris, world.stack.redirect_uri("revocable"))
+    server.provider.register(replace(client, redirect_uris=redirect_uris))
     file = tmp_path / "revocable.toml"
     file.write_text(REVOCABLE.format(host=server.host), encoding="utf-8")
     world.evergrant("provider", "add", str(file))

@@ -232,7 +232,7 @@ class MemoryKey:
 
 def seal_for(record: Connection, profile: Profile, tokens: TokenSet, client: Client = CLIENT) -> Sealed:
     """Seal a set for what its record says."""
-    issuance = describe_issuance(profile, record, client, loopback=False)
+    issuance = describe_issuance(profile, record, client)
     return MemoryKey(record.name, record.generation).seal(tokens.encode(issuance))
 
 

@@ -39,7 +39,7 @@ def change(profile: Profile, phase: str, **fields: Any) -> Profile:
 
 def describe(profile: Profile, entry: Client | None = CLIENT, **fields: Any) -> Any:
     record = connection(**{"profile_hash": content_hash(profile), **fields})
-    return describe_issuance(profile, record, entry, loopback=False)
+    return describe_issuance(profile, record, entry)
 
 
 def tampered(before: Any, after: Any) -> str | None:
@@ -179,7 +179,7 @@ def test_the_next_set_is_sealed_for_the_profile_that_it_was_refreshed_with() -> 
     w = tamper(profile_hash=content_hash(corrected))
     cast(Any, w.ports.profiles).load_pinned = lambda _: corrected
     assert w.run().outcome == "rotated"
-    assert w.stored.issued_for == describe_issuance(corrected, w.record(), CLIENT, loopback=False)
+    assert w.stored.issued_for == describe_issuance(corrected, w.record(), CLIENT)
 
 
 # --- reparse ----------------------------------------------------------------------------------------------------------
@@ -199,7 +199,7 @@ def test_a_kept_response_becomes_tokens_for_the_same_addresses_only(corrected: P
         assert w.record().generation == 1
     else:
         reparse.reparse_response(w.ports, w.settings, w.clock.now() + 59, NAME, content_hash(readable))
-        assert w.stored.issued_for == describe_issuance(readable, w.record(), CLIENT, loopback=False)
+        assert w.stored.issued_for == describe_issuance(readable, w.record(), CLIENT)
 
 
 def replace_response(w: World, corrected: Profile) -> Profile:

@@ -112,6 +112,9 @@ LEAKS = [
     '[response]\ncapture = { x = "id_token" }',
     '[response]\ncapture = { x = "client-secret" }',
     '[response]\nrefresh_token = ["rt"]\ncapture = { x = "rt" }',
+    '[response]\ncapture = { x = "refresh_token.value" }',
+    '[response]\ncapture = { x = "id_token.raw" }',
+    '[response]\nrefresh_token = ["data.rt"]\ncapture = { x = "data.rt.value" }',
     '[response]\nscope = ["scope", "refresh_token"]',
     '[response]\ntoken_type = ["id_token"]',
     '[response]\nrefresh_token = ["rt"]\ntoken_type = ["rt"]',
@@ -153,6 +156,10 @@ def test_a_refresh_token_is_published_by_no_path() -> None:
     document = build_document(connection(), msgspec.structs.replace(acme(), consumer=consumer), held)
     assert secret not in str(document)
     assert (document["captured"], document["headers"]) == ({"z": "1"}, {"Authorization": "Bearer access-1"})
+    lacking = replace(connection(), missing_scope=secret)
+    named = msgspec.structs.replace(acme().consumer, headers={secret: "{access_token}"}, required_headers=(secret,))
+    document = build_document(lacking, msgspec.structs.replace(acme(), consumer=named), held)
+    assert secret not in str(document)
     same = build_document(connection(), acme(), replace(held, access_token=Secret(secret)))
     assert secret not in str(same)
 
@@ -184,6 +191,7 @@ def test_a_variable_does_not_climb_a_path(value: str) -> None:
     [
         *("(a+)+", "(a*)*b", "([a-z]+)*", "(a?){30}a{30}", "(.*a){20}", "(x+x+)+y", "((a{0,9}){0,9}){0,9}"),
         *("(([a-z])+.)+[A-Z]([a-z])+", "(-[a-z]|\\.[a-z])*", "a*a*a*a*a*b", "(a+)+$", r"(\w+\s?)*"),
+        *("(a|a)*", "(?:x|x)+", "(ab|ab)*", "(a(bc|b)(c|))*", "(-[a-z]*[a-z]*)*", "(-(?:[a-z]x|[a-c]x))*"),
         *("(?=a)b", r"(a)\1", "[", "a" * 501),
     ],
 )

@@ -79,7 +79,7 @@ class CallbackExchange:
         require_connected(current)
         # Fetched before the code is used: afterwards the save alone stands between the tokens and their loss.
         data_key = self.ports.seal.prepare(current.name, current.generation + 1)
-        issuance = describe_issuance(profile, authorization, client, loopback=self.settings.allow_loopback)
+        issuance = describe_issuance(profile, authorization, client)
         ports = self.ports
         exchange = CodeExchange(ports.provider, ports.clock, self.settings)
         AttemptLimits(ports.authorizations, ports.clock).count(ticket, current.name, "exchanges")

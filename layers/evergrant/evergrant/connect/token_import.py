@@ -131,7 +131,7 @@ class TokenImport:
         rule = profile.subject
         if rule is not None and rule.source == "capture":
             learned["subject"] = digest_account(current.name, rule, tokens.captured.get(rule.path))
-        issuance = describe_issuance(profile, authorization, client, loopback=self.settings.allow_loopback)
+        issuance = describe_issuance(profile, authorization, client)
         new = NewGrant(authorization, grant, profile, tokens, issuance, learned, consented=False)
         saved = grant_save.save(current, new, data_key)
         with suppress(PortUnavailable):

@@ -51,7 +51,7 @@ class Pinned(Protocol):
     def variables(self) -> Mapping[str, str]: ...
 
 
-def describe_issuance(profile: Profile, pinned: Pinned, client: Client | None, *, loopback: bool) -> Issuance:
+def describe_issuance(profile: Profile, pinned: Pinned, client: Client | None) -> Issuance:
     """Describe what a token set of a connection is issued for.
 
     Parameters
@@ -60,8 +60,6 @@ def describe_issuance(profile: Profile, pinned: Pinned, client: Client | None, *
         The profile that it is pinned to.
     client
         The client's entry; None for a pasted key, which has none.
-    loopback
-        As of :func:`~evergrant.profiles.templates.fill_url`.
     """
     requests: dict[str, TokenRequest] = {name: spec for name in REQUESTS if (spec := getattr(profile, name))}
     templates = {name: spec.url for name, spec in requests.items()}
@@ -72,7 +70,7 @@ def describe_issuance(profile: Profile, pinned: Pinned, client: Client | None, *
         pinned.client,
         _digest(client.client_id) if client and client.client_id else None,
         pinned.profile_hash,
-        {name: _fill(template, values, loopback=loopback) for name, template in templates.items()},
+        {name: _fill(template, values) for name, template in templates.items()},
         {name: spec.client_auth for name, spec in requests.items()},
     )
 
@@ -129,9 +127,9 @@ def _digest(client_id: str) -> str:
     return sha256(client_id.encode()).hexdigest()
 
 
-def _fill(template: str, variables: Mapping[str, str], *, loopback: bool) -> str:
+def _fill(template: str, variables: Mapping[str, str]) -> str:
     """Fill the template of a URL; empty where a variable does not fit, as nothing can be sent there either."""
     try:
-        return fill_url(template, variables, loopback=loopback)
+        return fill_url(template, variables, loopback=False)
     except InvalidVariable:
         return ""

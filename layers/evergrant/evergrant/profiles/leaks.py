@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from msgspec import to_builtins
@@ -26,10 +26,10 @@ def find_leaks(profile: Profile) -> Iterator[str]:
     published |= {f"response.scope[{index}]": path for index, path in enumerate(response.scope)}
     published |= {f"response.token_type[{index}]": path for index, path in enumerate(response.token_type)}
     for place, path in published.items():
-        if path in response.refresh_token or _is_private(path):
+        if _is_under(path, response.refresh_token) or _is_private(path):
             yield f"{place}: {path} may hold what consumers must never see"
     for index, path in enumerate(response.access_token):
-        if path in response.refresh_token:
+        if _is_under(path, response.refresh_token):
             yield f"response.access_token[{index}]: {path} is where the refresh token is"
     for name, parameter in callback.capture.items():
         if parameter in (*_PRIVATE_PARAMETERS, callback.code) or _is_private(parameter):
@@ -56,6 +56,11 @@ def _list_texts(value: Any, path: str) -> Iterator[tuple[str, str]]:
             yield from _list_texts(item, f"{path}[{index}]")
 
 
+def _is_under(path: str, others: Collection[str]) -> bool:
+    """Whether a dotted path is one of others, or leads into what is there."""
+    return any(path == other or path.startswith(f"{other}.") for other in others)
+
+
 def _is_private(path: str) -> bool:
-    last = path.rpartition(".")[2]
-    return _PRIVATE_FIELDS.fullmatch(last.replace("_", "").replace("-", "")) is not None
+    parts = path.replace("_", "").replace("-", "").split(".")
+    return any(_PRIVATE_FIELDS.fullmatch(part) for part in parts)

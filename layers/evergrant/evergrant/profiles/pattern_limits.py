@@ -9,7 +9,7 @@ import re
 import re._constants as codes  # type: ignore[import-not-found]
 import re._parser as parser  # type: ignore[import-not-found]
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 #: Longer than any shipped pattern, and than any value that one is for.
@@ -77,14 +77,29 @@ def _is_long(repeat: Any) -> bool:
 
 
 def _is_ambiguous(repeat: Any) -> bool:
-    """Whether the body of a repeat can match one text in several ways."""
+    """Whether the body of a repeat can match one text in several ways.
+
+    It cannot with one choice inside at most (a repeat, or alternatives of plain characters), which a character that it
+    does not match sets apart.
+    """
     body = _unwrap(repeat[2])
     inner = [argument[2] for op, argument in _walk(body) if op in _REPEATS and argument[0] != argument[1]]
-    branches = [part for op, argument in _walk(body) if op is codes.BRANCH for part in argument[1]]
-    if not inner and not branches:
+    choices = [argument[1] for op, argument in _walk(body) if op is codes.BRANCH]
+    if not inner and not choices:
         return False
+    if len(inner) + len(choices) > 1 or not all(map(_are_distinct, choices)):
+        return True
+    parts = [*inner, *(branch for branches in choices for branch in branches)]
     ends = [argument for op, argument in (body[0], body[len(body) - 1]) if op is codes.LITERAL]
-    return all(any(_may_match(part, chr(end)) for part in (*inner, *branches)) for end in ends)
+    return all(any(_may_match(part, chr(end)) for part in parts) for end in ends)
+
+
+def _are_distinct(branches: Sequence[Any]) -> bool:
+    """Whether the branches of a choice are plain characters, and no two the same."""
+    if not all(op is codes.LITERAL for branch in branches for op, _ in branch):
+        return False
+    texts = [tuple(character for _, character in branch) for branch in branches]
+    return len(set(texts)) == len(texts)
 
 
 def _unwrap(body: Any) -> Any:

@@ -50,7 +50,9 @@ def _withhold(document: dict[str, Any], refresh_token: Secret | None) -> dict[st
             is_held = value == secret or (len(secret) >= _MIN_SEARCHED_CHARACTERS and secret in value)
             return None if is_held else value
         if isinstance(value, dict):
-            return {key: kept for key, item in value.items() if (kept := clean(item)) is not None}
+            return {key: kept for key, item in value.items() if clean(key) and (kept := clean(item)) is not None}
+        if isinstance(value, list):
+            return [kept for item in value if (kept := clean(item)) is not None]
         return value
 
     return {key: clean(value) for key, value in document.items()}

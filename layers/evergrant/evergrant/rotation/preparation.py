@@ -128,7 +128,7 @@ class Preparation:
         if obstacle:
             return obstacle
         client = self.ports.vault.client(connection.client)
-        issuance = describe_issuance(profile, connection, client, loopback=self.settings.allow_loopback)
+        issuance = describe_issuance(profile, connection, client)
         usable = self._find_usable(connection, tokens, issuance)
         phase = choose_phase(profile, connection.grant, usable)
         endpoint = find_endpoint(profile, phase, connection.variables, loopback=self.settings.allow_loopback)

@@ -55,7 +55,7 @@ def reparse_response(ports: RotationPorts, settings: Settings, deadline: float, 
     now = int(ports.clock.now())
     client = ports.vault.client(connection.client)
     as_pinned = replace(connection, variables=pinned["variables"], profile_hash=profile_hash)
-    issuance = describe_issuance(profile, as_pinned, client, loopback=settings.allow_loopback)
+    issuance = describe_issuance(profile, as_pinned, client)
     require_issued_for(name, kept.issued_for, issuance, kept.sent_at, now)
     previous = SealedTokenSets(ports.seal).open_current(connection)
     try:

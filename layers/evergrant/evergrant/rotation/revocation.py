@@ -144,7 +144,7 @@ class Revocation:
         token_sets = SealedTokenSets(self.ports.seal)
         old = token_sets.open(Sealed.decode(request.sealed), name, generation)
         client = self.ports.vault.client(request.client)
-        present = describe_issuance(profile, request, client, loopback=self.settings.allow_loopback)
+        present = describe_issuance(profile, request, client)
         require_issued_for(name, old.issued_for, present, old.issued_at, int(self.ports.clock.now()))
         # Read right before sending: the steps before take time, in which the account may be connected again.
         current = self.ports.records.get(name)
