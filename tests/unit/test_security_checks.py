@@ -15,7 +15,7 @@ from evergrant.connect.state_cookie import bind_ticket, create_cookie
 from evergrant.connect.tickets import Tickets
 from evergrant.errors import InvalidProfile, InvalidVariable
 from evergrant.link_errors import LinkUsed, WrongBrowser
-from evergrant.profiles.templates import fill_params, fill_url
+from evergrant.profiles.templates import fill_headers, fill_params, fill_url
 from tests.unit.memory import CLIENT, FakeClock, MemoryAuthorizations, answer
 from tests.unit.samples import acme
 from tests.unit.test_authorization_flow import with_profile, world
@@ -143,6 +143,11 @@ def test_a_variable_stays_inside_its_part_of_a_path() -> None:
 def test_a_parameter_holds_no_line_break(value: str) -> None:
     with pytest.raises(InvalidVariable):
         fill_params({"x": "{x}"}, {"x": value})
+
+
+def test_a_header_is_ascii() -> None:
+    with pytest.raises(InvalidVariable):
+        fill_headers({"x": "{x}"}, {"x": "é"})
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------
