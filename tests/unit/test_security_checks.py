@@ -8,17 +8,22 @@ from typing import Any, cast
 
 import pytest
 
-from evergrant.adapters.aws import log_levels
+from evergrant.adapters.aws import log_levels, seal
+from evergrant.connect.account_binding import digest_account
 from evergrant.connect.links import SECRET_PATTERN, Authorization, issue_ticket, ticket_key
 from evergrant.connect.pkce_binding import PkceBinding
 from evergrant.connect.state_cookie import bind_ticket, create_cookie
 from evergrant.connect.tickets import Tickets
 from evergrant.errors import InvalidProfile, InvalidVariable
-from evergrant.link_errors import LinkUsed, WrongBrowser
+from evergrant.link_errors import LinkUsed, ProviderRefused, WrongBrowser
+from evergrant.oauth.id_token import verify_claims
+from evergrant.oauth.issuance import describe_issuance
+from evergrant.oauth.response_issuer import belongs_to_another
+from evergrant.profiles.model import Subject
 from evergrant.profiles.templates import fill_headers, fill_params, fill_url
 from tests.unit.memory import CLIENT, FakeClock, MemoryAuthorizations, answer
 from tests.unit.samples import acme
-from tests.unit.test_authorization_flow import with_profile, world
+from tests.unit.test_authorization_flow import KEAP, with_profile, world
 from tests.unit.test_connect_again import USERINFO, build_grant, connect
 from tests.unit.test_connect_handler import SAME_ORIGIN, ask, is_untouched
 
@@ -125,6 +130,40 @@ def test_the_question_whose_account_it_is_goes_to_hosts_of_the_client() -> None:
     assert hosts == [entry.hosts, entry.hosts]
 
 
+def test_an_answer_that_failed_names_no_account() -> None:
+    w = with_profile(USERINFO)
+    connect(w, build_grant(), answer(500, {"person": {"id": "1"}}))
+    assert w.record().subject is None
+
+
+def test_a_digest_of_an_account_is_of_one_connection() -> None:
+    rule = Subject(source="capture", path="id")
+    digests = {digest_account(name, rule, "1") for name in ("keap/a", "keap/b")}
+    assert len(digests) == 2
+
+
+def test_what_is_no_id_token_is_called_unreadable() -> None:
+    with pytest.raises(ProviderRefused) as refused:
+        verify_claims("a.b", issuers=("https://login.example.com",), client_id="c", nonce="n", now=0)
+    assert refused.value.failure is not None
+    assert refused.value.failure.reason == "unreadable"
+
+
+def test_a_longer_issuer_than_any_real_one_belongs_to_none() -> None:
+    known = {"other": ("https://login.example.com/{tenant}",)}
+    assert belongs_to_another("https://login.example.com/a", "keap", known)
+    assert not belongs_to_another(f"https://login.example.com/{'a' * 2000}", "keap", known)
+
+
+def test_a_new_grant_is_sealed_for_what_it_was_authorized_for() -> None:
+    w = world()
+    started, params = w.start_authorization()
+    w.handle_callback(params["state"], started.cookie)
+    issued_for = w.stored().issued_for
+    assert issued_for == describe_issuance(KEAP, w.record(), CLIENT)
+    assert issued_for.addresses["refresh"] == "https://api.example.com/token"
+
+
 # --- profiles ---------------------------------------------------------------------------------------------------------
 
 
@@ -148,6 +187,11 @@ def test_a_parameter_holds_no_line_break(value: str) -> None:
 def test_a_header_is_ascii() -> None:
     with pytest.raises(InvalidVariable):
         fill_headers({"x": "{x}"}, {"x": "é"})
+
+
+def test_the_associated_data_is_of_one_connection_and_generation() -> None:
+    bound = [("keap/a", 1), ("keap/a", 2), ("keap/b", 1)]
+    assert len({seal._encode_context(seal._build_context(*each)) for each in bound}) == 3
 
 
 # --- logs -------------------------------------------------------------------------------------------------------------
