@@ -6,6 +6,7 @@ import logging
 from dataclasses import replace
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from evergrant.adapters.aws import log_levels, seal
@@ -21,6 +22,7 @@ from evergrant.oauth.issuance import describe_issuance
 from evergrant.oauth.response_issuer import belongs_to_another
 from evergrant.profiles.model import Subject
 from evergrant.profiles.templates import fill_headers, fill_params, fill_url
+from evergrant.profiles.validation import find_problems
 from tests.unit.memory import CLIENT, FakeClock, MemoryAuthorizations, answer
 from tests.unit.samples import acme
 from tests.unit.test_authorization_flow import KEAP, with_profile, world
@@ -171,6 +173,14 @@ def test_a_new_grant_is_sealed_for_what_it_was_authorized_for() -> None:
 def test_an_address_of_a_profile_is_https(scheme: str) -> None:
     with pytest.raises(InvalidProfile, match=r"revoke\.url"):
         acme(f'[revoke]\nurl = "{scheme}://api.example.com/revoke"\n')
+
+
+def test_an_issuer_of_a_profile_is_https() -> None:
+    profile = acme()
+    assert profile.authorize is not None
+    authorize = msgspec.structs.replace(profile.authorize, issuer="http://login.example.com")
+    problems = list(find_problems(msgspec.structs.replace(profile, authorize=authorize)))
+    assert any(problem.startswith("authorize.issuer:") for problem in problems)
 
 
 def test_a_variable_stays_inside_its_part_of_a_path() -> None:
